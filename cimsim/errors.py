@@ -1,0 +1,46 @@
+"""The exception tree: every message a user can cause names the place, the value and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CimsimError(Exception):
+    """Base of all errors that cimsim raises on purpose; the command line prints them bare."""
+
+
+class ConfigError(CimsimError, ValueError):
+    """A hardware description, an override or an option is wrong."""
+
+
+class GraphError(CimsimError, ValueError):
+    """A network cannot be turned into a layer graph, or the graph is not legal."""
+
+
+class MappingError(CimsimError, ValueError):
+    """A layer graph cannot be placed on the chip, or a placement is not legal."""
+
+
+class SimulationError(CimsimError, RuntimeError):
+    """A simulation cannot go on."""
+
+
+class InputError(CimsimError, ValueError):
+    """A clip, an image folder or a weight file cannot be used."""
+
+
+def suggest(wrong: str, known: Iterable[str]) -> str:
+    """Return ``"; known: a, b (did you mean a?)"`` for an unknown name.
+
+    Parameters
+    ----------
+    wrong : str
+        What the user wrote.
+    known : iterable of str
+        What would have been accepted.
+    """
+    names = list(known)
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"; known: {', '.join(names)}{hint}"

@@ -1,0 +1,20 @@
+"""The one numba decorator: compiled code is cached, releases the GIL and never uses fast-math."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def jit(function: F) -> F:
+    """Compile a kernel with the flags that all cimsim kernels share."""
+    return njit(cache=True, nogil=True, fastmath=False)(function)  # type: ignore[no-any-return]
+
+
+def jit_inline(function: F) -> F:
+    """Compile a small helper that is inlined into the kernels that call it."""
+    return njit(cache=True, nogil=True, fastmath=False, inline="always")(function)  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Frontends: torch programs and model files turned into layer graphs."""

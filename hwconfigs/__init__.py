@@ -1,0 +1,1 @@
+"""Hardware descriptions shipped with cimsim, one YAML file per chip."""
