@@ -1,0 +1,1 @@
+"""Energy and area: actions x energy per action, leakage, silicon."""

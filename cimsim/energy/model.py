@@ -1,0 +1,210 @@
+"""Energy of one frame: actions x energy per action + static power x time, by layer and component.
+
+Actions come from the mapping (closed-form counts, which the engine and the timeline confirm), time
+from the timeline, and the value-dependent array energy from the operands that the engine applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingABC
+from dataclasses import dataclass
+from typing import Any
+
+from cimsim.hw.spec import Chip
+from cimsim.mapping.dataflow import Unit
+from cimsim.mapping.mapping import Mapping
+from cimsim.mapping.traffic import traffic
+
+COMPONENTS: dict[str, str] = {
+    "array": "current through the cells",
+    "dac": "word-line drivers",
+    "adc": "column converters",
+    "adder": "shift-add and sum over row tiles",
+    "vector": "scale, bias, activation, residual, pooling",
+    "buffer": "tile buffers, read and written",
+    "interconnect": "partial sums and activations between tiles",
+    "global_buffer": "frames in and out",
+    "static": "leakage, clocks and control",
+}
+CHIP_ROW = "(chip)"
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyReport:
+    """Joules per frame.
+
+    Attributes
+    ----------
+    by_layer : dict
+        Layer -> component -> J per frame. Frames in and out and static energy: ``(chip)``.
+    time_per_frame_s : float
+        Time over which static power is charged.
+    array_energy_from : {"operands", "activity"}
+        Whether the array energy follows the operands of a functional run or the YAML's activity
+        factor.
+    macs : int
+        Multiply-accumulates of the network per frame.
+    """
+
+    by_layer: dict[str, dict[str, float]]
+    time_per_frame_s: float
+    array_energy_from: str
+    macs: int
+
+    @property
+    def by_component(self) -> dict[str, float]:
+        """Component -> J per frame."""
+        return {
+            name: sum(row.get(name, 0.0) for row in self.by_layer.values()) for name in COMPONENTS
+        }
+
+    @property
+    def total_j(self) -> float:
+        """J per frame."""
+        return sum(sum(row.values()) for row in self.by_layer.values())
+
+    @property
+    def average_power_w(self) -> float:
+        """Watts while frames stream."""
+        return self.total_j / self.time_per_frame_s
+
+    @property
+    def tops_per_w(self) -> float:
+        """10^12 operations per joule; one multiply-accumulate is two operations."""
+        return 2 * self.macs / self.total_j / 1e12 if self.total_j else float("inf")
+
+
+def energy(
+    mapping: Mapping,
+    time_per_frame_s: float,
+    conductance_sums: MappingABC[str, float] | None = None,
+) -> EnergyReport:
+    """Charge every action of one frame.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    time_per_frame_s : float
+        Interval between frames, from the timeline.
+    conductance_sums : mapping, optional
+        `MatrixOp` name -> sum over one frame of ``(x / x_max)^p * (G+ + G-)`` in siemens, as the
+        engine accumulates it; ``v_read^2 * t_read`` times it is the array energy. Without it
+        ``array.activity`` (0.1 when the chip has none) times the full-scale conductance is charged.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    for unit in mapping.units:
+        if unit.kind == "matrix":
+            rows[unit.name] = _matrix_unit(mapping, unit, conductance_sums)
+        elif unit.kind == "vector":
+            rows[unit.name] = _vector_unit(mapping, unit)
+    rows[CHIP_ROW] = {
+        "global_buffer": _frame_traffic(mapping),
+        "static": static_power_w(mapping) * time_per_frame_s,
+    }
+    return EnergyReport(
+        rows, time_per_frame_s, "activity" if conductance_sums is None else "operands",
+        sum(count.macs for count in mapping.counts.values()),
+    )  # fmt: skip
+
+
+def _matrix_unit(
+    mapping: Mapping, unit: Unit, sums: MappingABC[str, float] | None
+) -> dict[str, float]:
+    chip, count = mapping.chip, mapping.counts[unit.name]
+    op = unit.op
+    layout = mapping.layer_of[unit.name].layout
+    moved = traffic(op, layout, chip)  # type: ignore[arg-type]
+    if sums is None:
+        full = sum(r * c for r, c in zip(layout.rows_used, layout.cols_used, strict=True))
+        per_layer = full * chip.weights.slices * count.pulses / layout.n_arrays
+        conductance = activity(chip) * g_full_scale(chip) * per_layer
+    else:
+        conductance = sums[unit.name]
+    values = count.windows * op.n_cols  # type: ignore[union-attr]
+    reduced = moved.reduce * count.activations / layout.n_arrays
+    stored = unit.windows * unit.stored * chip.input_bytes
+    consumers = _readers(mapping, unit)
+    loaded = moved.load_per_frame(op, layout.windows_per_activation)  # type: ignore[arg-type]
+    return {
+        "array": conductance * chip.array.v_read_v**2 * chip.array.t_read_s,
+        "dac": count.dac_conversions * chip.dac.energy_j,
+        "adc": count.conversions * chip.adc.energy_j,
+        "adder": max(0, count.conversions - values) * chip.adder.energy_j,
+        "vector": unit.windows * unit.vector_ops * chip.vector.energy_j
+        + values * chip.vector.scale_energy_j,
+        "buffer": loaded * chip.buffer.read_energy_j_b
+        + stored * consumers * chip.buffer.write_energy_j_b,
+        "interconnect": _moved(chip, reduced + stored),
+    }
+
+
+def _vector_unit(mapping: Mapping, unit: Unit) -> dict[str, float]:
+    chip = mapping.chip
+    stored = unit.windows * unit.stored * chip.input_bytes
+    return {
+        "vector": unit.windows * unit.vector_ops * chip.vector.energy_j,
+        "buffer": stored
+        * (chip.buffer.read_energy_j_b + _readers(mapping, unit) * chip.buffer.write_energy_j_b),
+        "interconnect": _moved(chip, stored),
+    }
+
+
+def _moved(chip: Chip, n_bytes: float) -> float:
+    return n_bytes * chip.interconnect.energy_j_b if chip.interconnect.kind != "ideal" else 0.0
+
+
+def _readers(mapping: Mapping, unit: Unit) -> int:
+    """Units that keep a copy of this unit's output in their line buffer."""
+    return sum(any(need.producer == unit.name for need in other.needs) for other in mapping.units)
+
+
+def _frame_traffic(mapping: Mapping) -> float:
+    """Input frames read from the global buffer into tile buffers, outputs written back."""
+    chip, graph = mapping.chip, mapping.graph
+    into = sum(op.output.per_frame for op in graph.inputs) * chip.input_bytes
+    out = sum(graph[name].output.per_frame for name in graph.outputs) * chip.input_bytes
+    return (
+        into * (chip.global_buffer.read_energy_j_b + chip.buffer.write_energy_j_b)
+        + out * chip.global_buffer.write_energy_j_b
+        + _moved(chip, into + out)
+    )
+
+
+def activity(chip: Chip) -> float:
+    """Share of the full-scale array current that flows when no operands are known."""
+    return chip.array.activity if chip.array.activity is not None else 0.1
+
+
+def g_full_scale(chip: Chip) -> float:
+    """Full-scale conductance of one cell in siemens, as the device section of the YAML has it."""
+    from cimsim.devices import build
+
+    return build(chip.device.kind, chip.device.parameters).g_max_s
+
+
+def static_power_w(mapping: Mapping) -> float:
+    """Leakage and clock power in watts of everything that is switched on."""
+    chip = mapping.chip
+    tiles = mapping.tiles_used if chip.tile.gated else chip.tile.count
+    vectors = tiles if chip.vector.scope == "tile" else 1
+    return (
+        tiles * (chip.tile.static_power_w + chip.buffer.leakage_w)
+        + vectors * chip.vector.leakage_w
+        + chip.global_buffer.leakage_w
+        + chip.static_power_w
+    )
+
+
+def programming(mapping: Mapping) -> dict[str, Any]:
+    """Time and energy of writing all weights once: ``{"time_s": ..., "energy_j": ...}``.
+
+    Arrays are erased and written one after another, two cells per weight slice.
+    """
+    chip, plan = mapping.chip, mapping.chip.programming
+    cells = 2 * mapping.cells_used * chip.weights.slices
+    steps = cells / plan.parallel_cells * plan.pulses_per_cell
+    return {
+        "time_s": mapping.arrays_used * plan.t_erase_s + steps * plan.t_pulse_s,
+        "energy_j": mapping.arrays_used * plan.erase_energy_j
+        + cells * plan.pulses_per_cell * plan.pulse_energy_j,
+    }

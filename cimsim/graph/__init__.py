@@ -1,0 +1,1 @@
+"""Layer graphs: nodes, verification and the float reference interpreter."""

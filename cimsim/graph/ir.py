@@ -1,0 +1,318 @@
+"""The layer graph: what a network computes, split into crossbar matrices and digital operations.
+
+A `LayerGraph` is a networkx ``DiGraph`` of frozen nodes. There are three kinds: `InputOp`,
+`MatrixOp` (one matrix that is applied to every window of its input) and `DigitalOp` (anything
+else, executed by torch itself with the exported operator). Shapes are static.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.errors import GraphError, suggest
+
+Locality = Literal["pointwise", "view", "window", "barrier"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Shape and dtype of one tensor; the first axis is the batch."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def per_frame(self) -> int:
+        """Elements of one batch entry."""
+        return math.prod(self.shape[1:])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(height, width) of a [B, C, H, W] map; (1, positions) of a [B, ..., features] tensor."""
+        if len(self.shape) == 4:
+            return self.shape[2], self.shape[3]
+        return 1, math.prod(self.shape[1:-1]) if len(self.shape) > 2 else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A sliding window.
+
+    Attributes
+    ----------
+    kernel, stride, dilation : (int, int)
+        Vertical, horizontal.
+    padding : (int, int, int, int)
+        Zero pixels at the top, bottom, left and right; negative padding is not allowed.
+    """
+
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Height and width that one window spans, dilation included."""
+        return (
+            (self.kernel[0] - 1) * self.dilation[0] + 1,
+            (self.kernel[1] - 1) * self.dilation[1] + 1,
+        )
+
+    def positions(self, height: int, width: int) -> tuple[int, int]:
+        """Return the number of windows along each axis of a map of ``height`` x ``width``."""
+        top, bottom, left, right = self.padding
+        rows = (height + top + bottom - self.extent[0]) // self.stride[0] + 1
+        cols = (width + left + right - self.extent[1]) // self.stride[1] + 1
+        return max(rows, 0), max(cols, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class InputOp:
+    """One input tensor of the network."""
+
+    name: str
+    output: TensorSpec
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatrixOp:
+    """A matrix that is applied to every window of its one input: convolution, linear, CIM-CONV.
+
+    Attributes
+    ----------
+    name : str
+        Unique; the module path where there is one (``inc.convblock.0``).
+    inputs : (str,)
+        The one producer.
+    output : TensorSpec
+        [B, C_out, n_wy * block_h, n_wx * block_w] for ``layout == "nchw"``, else [B, ..., cols].
+    weight : float32 [groups, rows, cols]
+        ``rows`` in im2col order **(kernel y, kernel x, input channel of the group)**, ``cols`` the
+        output values of one group; output value ``j`` of group ``g`` is column ``g * cols + j`` of
+        the layer and means (channel, dy, dx) of the output block in C order.
+    bias : float32 [groups * cols] or None
+    window : Window
+    out_block : (int, int, int)
+        (C_out, block_h, block_w): how one output vector unfolds into pixels; (C, 1, 1) for a
+        convolution.
+    layout : {"nchw", "last"}
+        ``last`` is a linear layer: features on the last axis, every other position is a window.
+    kind : str
+        ``conv2d``, ``linear``, ``conv_transpose2d`` or ``cim_conv``; for people only.
+    weights_id : str
+        Operations with the same id hold the same numbers and share one programmed copy.
+    source : str
+        Module path and source line, for messages.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    input: TensorSpec
+    output: TensorSpec
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32] | None
+    window: Window
+    out_block: tuple[int, int, int]
+    layout: Literal["nchw", "last"] = "nchw"
+    kind: str = "conv2d"
+    weights_id: str = ""
+    source: str = ""
+
+    @property
+    def groups(self) -> int:
+        """Number of independent blocks of the matrix."""
+        return int(self.weight.shape[0])
+
+    @property
+    def group_rows(self) -> int:
+        """Rows of one group's matrix."""
+        return int(self.weight.shape[1])
+
+    @property
+    def group_cols(self) -> int:
+        """Columns of one group's matrix."""
+        return int(self.weight.shape[2])
+
+    @property
+    def n_rows(self) -> int:
+        """Length of one input vector (all groups)."""
+        return self.groups * self.group_rows
+
+    @property
+    def n_cols(self) -> int:
+        """Length of one output vector (all groups)."""
+        return self.groups * self.group_cols
+
+    @property
+    def n_weights(self) -> int:
+        """Weights without the zeros between groups, without bias."""
+        return int(self.weight.size)
+
+    @property
+    def window_grid(self) -> tuple[int, int]:
+        """Windows of one frame along (y, x), in raster order."""
+        if self.layout == "last":
+            return self.input.grid
+        return self.window.positions(*self.input.grid)
+
+    @property
+    def windows(self) -> int:
+        """Windows of one frame."""
+        rows, cols = self.window_grid
+        return rows * cols
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ref:
+    """Stands for the value of node ``name`` in the arguments of a `DigitalOp`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DigitalOp:
+    """Anything that is no crossbar matrix; torch executes it and the vector unit is charged for it.
+
+    Attributes
+    ----------
+    op : str
+        Short name for people: ``relu``, ``add``, ``cat``.
+    target : Any
+        The exported torch operator; called as ``target(*args, **kwargs)``.
+    args, kwargs
+        Its arguments; every graph value is a `Ref`, nested in lists and tuples where torch has it
+        so, constants (scalars, tensors) stand as they are.
+    locality : {"pointwise", "view", "window", "barrier"}
+        Which input pixels an output pixel needs: the same one; the same one and no arithmetic at
+        all (cat, slice, reshape); a window of them (pooling); all of them.
+    ops_per_element : float or None
+        Vector-unit operations per output element; ``None`` if no cost rule is known (*uncosted*).
+    window : Window or None
+        For ``locality == "window"``.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: TensorSpec
+    op: str
+    target: Any
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    locality: Locality = "barrier"
+    ops_per_element: float | None = None
+    window: Window | None = None
+    source: str = ""
+
+
+Op = InputOp | MatrixOp | DigitalOp
+
+
+class LayerGraph:
+    """A directed acyclic graph of `InputOp`, `MatrixOp` and `DigitalOp`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the network.
+    ops : iterable of Op
+        In an order in which each op comes after its inputs.
+    outputs : sequence of str
+        Names of the ops whose values the network returns.
+    """
+
+    def __init__(self, name: str, ops: Iterable[Op], outputs: Iterable[str]) -> None:
+        self.name = name
+        self.outputs = tuple(outputs)
+        self.nx = nx.DiGraph()
+        for op in ops:
+            if op.name in self.nx:
+                raise GraphError(f"{name}: two nodes are called '{op.name}'")
+            self.nx.add_node(op.name, op=op)
+            for source in op.inputs:
+                if source not in self.nx:
+                    raise GraphError(
+                        f"{name}: node '{op.name}' reads '{source}', "
+                        "which comes later or is missing"
+                    )
+                self.nx.add_edge(source, op.name)
+        for output in self.outputs:
+            if output not in self.nx:
+                raise GraphError(f"{name}: output '{output}' is no node{suggest(output, self.nx)}")
+
+    def __iter__(self) -> Iterator[Op]:
+        """Yield the ops in execution order."""
+        for _, data in self.nx.nodes(data=True):
+            yield data["op"]
+
+    def __len__(self) -> int:
+        return int(self.nx.number_of_nodes())
+
+    def __getitem__(self, name: str) -> Op:
+        """Return the op called ``name``."""
+        if name not in self.nx:
+            raise GraphError(f"{self.name}: no node '{name}'{suggest(name, self.nx)}")
+        op: Op = self.nx.nodes[name]["op"]
+        return op
+
+    @property
+    def inputs(self) -> tuple[InputOp, ...]:
+        """Input nodes in the order of the network's arguments."""
+        return tuple(op for op in self if isinstance(op, InputOp))
+
+    @property
+    def matrix_ops(self) -> tuple[MatrixOp, ...]:
+        """Crossbar layers in execution order."""
+        return tuple(op for op in self if isinstance(op, MatrixOp))
+
+    @property
+    def digital_ops(self) -> tuple[DigitalOp, ...]:
+        """Digital operations in execution order."""
+        return tuple(op for op in self if isinstance(op, DigitalOp))
+
+    @property
+    def uncosted(self) -> tuple[DigitalOp, ...]:
+        """Digital operations for which no cost rule is known."""
+        return tuple(op for op in self.digital_ops if op.ops_per_element is None)
+
+    def consumers(self, name: str) -> tuple[str, ...]:
+        """Names of the ops that read ``name``, in execution order."""
+        return tuple(self.nx.successors(name))
+
+    def with_ops(self, ops: Iterable[Op], outputs: Iterable[str] | None = None) -> LayerGraph:
+        """Return a graph of the same name from other ops."""
+        return LayerGraph(self.name, ops, self.outputs if outputs is None else outputs)
+
+    def reference(self, *inputs: Any) -> tuple[Any, ...]:
+        """Execute in float32 with torch; see `cimsim.graph.reference.run`."""
+        from cimsim.graph.reference import run
+
+        return run(self, *inputs)
+
+
+def rewire(op: Op, names: dict[str, str]) -> Op:
+    """Return ``op`` reading other nodes: ``names`` maps old producers to new ones."""
+    if isinstance(op, InputOp) or not any(name in names for name in op.inputs):
+        return op
+    inputs = tuple(names.get(name, name) for name in op.inputs)
+    if isinstance(op, MatrixOp):
+        return replace(op, inputs=inputs)
+    return replace(op, inputs=inputs, args=_swap(op.args, names), kwargs=_swap(op.kwargs, names))
+
+
+def _swap(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, Ref):
+        return Ref(names.get(value.name, value.name))
+    if isinstance(value, tuple | list):
+        return type(value)(_swap(item, names) for item in value)
+    if isinstance(value, dict):
+        return {key: _swap(item, names) for key, item in value.items()}
+    return value

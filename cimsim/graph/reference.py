@@ -1,0 +1,225 @@
+"""The float32 interpreter of a layer graph: what every other executor is compared with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cimsim.errors import GraphError, InputError
+from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Ref
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Capture = Callable[[MatrixOp, "Tensor"], None]
+
+
+def run(graph: LayerGraph, *inputs: Tensor, capture: Capture | None = None) -> tuple[Tensor, ...]:
+    """Execute ``graph`` in float32.
+
+    Shapes are static, so a larger batch is run in pieces of the traced batch size (one frame, as a
+    rule) and the results are joined.
+
+    Parameters
+    ----------
+    graph : LayerGraph
+    *inputs : torch.Tensor [k * B, ...]
+        One per input node, in their order; ``B`` is the traced batch.
+    capture : callable, optional
+        Called as ``capture(op, x)`` with the input tensor of each `MatrixOp` before it is applied.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        One per output of the graph.
+
+    Raises
+    ------
+    InputError
+        Number or shapes of the inputs do not fit the graph.
+    GraphError
+        A node failed; the message names it, its operator and its source.
+    """
+    import torch
+
+    pieces = _pieces(graph, inputs)
+    weights: dict[str, tuple[Tensor, Tensor | None]] = {}
+    with torch.no_grad():
+        results = [
+            _run_piece(graph, [x[i] for x in pieces], weights, capture)
+            for i in range(len(pieces[0]) if pieces else 1)
+        ]
+        if len(results) == 1:
+            return results[0]
+        return tuple(torch.cat(parts, dim=0) for parts in zip(*results, strict=True))
+
+
+def apply_digital(op: DigitalOp, values: Mapping[str, Tensor]) -> Tensor:
+    """Execute one digital node.
+
+    Parameters
+    ----------
+    op : DigitalOp
+    values : mapping of node name to torch.Tensor
+        Must hold every input of ``op``.
+    """
+    result: Tensor = op.target(*_fill(op.args, values), **_fill(op.kwargs, values))
+    return result
+
+
+def apply_matrix(
+    op: MatrixOp, x: Tensor, weights: tuple[Tensor, Tensor | None] | None = None
+) -> Tensor:
+    """Execute one matrix node in float32 from its own matrix.
+
+    Parameters
+    ----------
+    op : MatrixOp
+    x : torch.Tensor float32 [B, C, H, W] or [B, ..., F]
+    weights : optional
+        What `torch_weights` returned for this op, to spare the conversion.
+
+    Returns
+    -------
+    torch.Tensor
+        [B, C_out, n_wy * block_h, n_wx * block_w], or [B, ..., cols] for a linear layer.
+    """
+    from torch.nn import functional
+
+    weight, bias = torch_weights(op) if weights is None else weights
+    if op.layout == "last":
+        return functional.linear(x, weight, bias)
+    top, bottom, left, right = op.window.padding
+    symmetric = top == bottom and left == right
+    if not symmetric:
+        x = functional.pad(x, (left, right, top, bottom))
+    y = functional.conv2d(
+        x,
+        weight,
+        bias,
+        stride=op.window.stride,
+        padding=(top, left) if symmetric else 0,
+        dilation=op.window.dilation,
+        groups=op.groups,
+    )
+    channels, block_h, block_w = op.out_block
+    if block_h == block_w == 1:
+        return y
+    batch, _, n_wy, n_wx = y.shape
+    blocks = y.reshape(batch, channels, block_h, block_w, n_wy, n_wx)
+    return blocks.permute(0, 1, 4, 2, 5, 3).reshape(batch, channels, n_wy * block_h, n_wx * block_w)
+
+
+def torch_weights(op: MatrixOp) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias as torch's convolution or linear layer takes them.
+
+    Returns
+    -------
+    torch.Tensor [groups * cols, C_in / groups, k_y, k_x] or [cols, rows] (linear), and [n_cols] or None
+    """
+    import numpy as np
+    import torch
+
+    bias = None if op.bias is None else torch.from_numpy(op.bias.copy())
+    if op.layout == "last":
+        return torch.from_numpy(np.array(op.weight[0].T, order="C")), bias
+    k_y, k_x = op.window.kernel
+    matrix = op.weight.reshape(op.groups, k_y, k_x, -1, op.group_cols).transpose(0, 4, 3, 1, 2)
+    return torch.from_numpy(np.array(matrix.reshape(op.n_cols, -1, k_y, k_x), order="C")), bias
+
+
+def _pieces(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+    """Cut each input into traced batches, after checking number, dtype and shape."""
+    expected = graph.inputs
+    if len(inputs) != len(expected):
+        names = ", ".join(op.name for op in expected)
+        raise InputError(
+            f"{graph.name}: got {len(inputs)} inputs, expected {len(expected)} ({names})"
+        )
+    pieces = []
+    for op, x in zip(expected, inputs, strict=True):
+        shape, dtype = op.output.shape, str(x.dtype).removeprefix("torch.")
+        batch = shape[0] if shape else 1
+        fits = tuple(x.shape[1:]) == shape[1:] and x.dim() == len(shape)
+        if not fits or (shape and (x.shape[0] == 0 or x.shape[0] % batch)):
+            raise InputError(
+                f"{graph.name}: input '{op.name}' has shape {list(x.shape)}, expected "
+                f"[k * {batch}, {', '.join(map(str, shape[1:]))}] (trace again for another size)"
+            )
+        if dtype != op.output.dtype:
+            raise InputError(
+                f"{graph.name}: input '{op.name}' is {dtype}, expected {op.output.dtype}"
+            )
+        pieces.append(x.split(batch) if shape else (x,))
+    counts = {op.name: len(cut) for op, cut in zip(expected, pieces, strict=True)}
+    if len(set(counts.values())) > 1:
+        raise InputError(f"{graph.name}: inputs hold different numbers of frames: {counts}")
+    return pieces
+
+
+def _run_piece(
+    graph: LayerGraph,
+    inputs: list[Tensor],
+    weights: dict[str, tuple[Tensor, Tensor | None]],
+    capture: Capture | None,
+) -> tuple[Tensor, ...]:
+    values: dict[str, Tensor] = {}
+    arguments = iter(inputs)
+    pending = Counter(name for op in graph for name in op.inputs)
+    pending.update(graph.outputs)
+    for op in graph:
+        if isinstance(op, InputOp):
+            values[op.name] = next(arguments)
+            continue
+        values[op.name] = _apply(graph, op, values, weights, capture)
+        for name in op.inputs:
+            pending[name] -= 1
+            if not pending[name]:
+                del values[name]
+    return tuple(values[name] for name in graph.outputs)
+
+
+def _apply(
+    graph: LayerGraph,
+    op: MatrixOp | DigitalOp,
+    values: dict[str, Tensor],
+    weights: dict[str, tuple[Tensor, Tensor | None]],
+    capture: Capture | None,
+) -> Tensor:
+    try:
+        if isinstance(op, DigitalOp):
+            y = apply_digital(op, values)
+        else:
+            x = values[op.inputs[0]]
+            if capture is not None:
+                capture(op, x)
+            # one weights_id can serve different window shapes of the same matrix
+            key = f"{op.weights_id}|{op.window.kernel}|{op.layout}"
+            if key not in weights:
+                weights[key] = torch_weights(op)
+            y = apply_matrix(op, x, weights[key])
+    except Exception as error:
+        raise GraphError(f"{_place(graph, op)}: {error}") from error
+    if tuple(y.shape) != op.output.shape:
+        raise GraphError(
+            f"{_place(graph, op)}: computed shape {list(y.shape)}, expected {list(op.output.shape)}"
+        )
+    return y
+
+
+def _place(graph: LayerGraph, op: Op) -> str:
+    kind = op.kind if isinstance(op, MatrixOp) else getattr(op, "op", "input")
+    source = getattr(op, "source", "")
+    return f"{graph.name}: node '{op.name}' ({kind}){f' [{source}]' if source else ''}"
+
+
+def _fill(value: Any, values: Mapping[str, Tensor]) -> Any:
+    """Replace every `Ref` in nested arguments by its value."""
+    if isinstance(value, Ref):
+        return values[value.name]
+    if isinstance(value, list | tuple):
+        return type(value)(_fill(item, values) for item in value)
+    if isinstance(value, dict):
+        return {key: _fill(item, values) for key, item in value.items()}
+    return value

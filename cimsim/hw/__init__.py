@@ -1,0 +1,1 @@
+"""Hardware descriptions: pydantic models, YAML loader, overrides and provenance."""

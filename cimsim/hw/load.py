@@ -1,0 +1,227 @@
+"""Read a hardware description: shipped name or file -> `Chip`, with overrides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cimsim.errors import ConfigError, suggest
+from cimsim.hw.spec import Chip
+
+
+def shipped() -> dict[str, str]:
+    """Return the shipped descriptions: name -> YAML text, sorted by name."""
+    folder = files("cimsim.hwconfigs")
+    found = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    return {
+        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(found, key=lambda entry: entry.name)
+    }
+
+
+def load_hw(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] | None = None) -> Chip:
+    """Load a chip.
+
+    Parameters
+    ----------
+    name : str or Path
+        A file, or the name of a shipped description with or without ``.yaml``. A file in the
+        working directory wins over a shipped one of the same name.
+    overrides : mapping or iterable of str, optional
+        ``{"adc.bits": 6}`` or ``["adc.bits=6"]``: values as they would stand in the YAML.
+
+    Raises
+    ------
+    ConfigError
+        Unknown name, broken YAML, unknown key, wrong type, range or unit. The message reads
+        ``<file>: <path>: <what was expected, what came>``.
+    """
+    origin, text = _read(name)
+    raw = _parse(origin, text)
+    for path, value in _pairs(overrides):
+        _override(origin, raw, path, value)
+    return build(raw, origin)
+
+
+def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
+    """Validate a plain mapping as a chip; ``origin`` stands at the head of each message."""
+    try:
+        chip = Chip.model_validate(dict(raw))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(origin, error))) from None
+    for path in chip.sources:
+        if not _exists(raw, path):
+            raise ConfigError(
+                f"{origin}: sources: '{path}' names no field of this file"
+                + suggest(path, sorted(numbers(raw)))
+            )
+    return chip
+
+
+def dump(chip: Chip) -> dict[str, Any]:
+    """Return the resolved chip as plain data in SI units (for results and hashes)."""
+    return chip.model_dump(mode="json", exclude={"sources"})
+
+
+def chip_hash(chip: Chip) -> str:
+    """SHA-256 over everything that can change a result (sources and summary cannot)."""
+    data = dump(chip)
+    data.pop("summary")
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def numbers(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return every numeric leaf of a YAML mapping by dotted path (``sources`` left out)."""
+    found: dict[str, Any] = {}
+    for key, value in raw.items():
+        path = f"{prefix}{key}"
+        if path in ("sources", "schema_version"):
+            continue
+        if isinstance(value, Mapping):
+            found |= numbers(value, path + ".")
+        elif is_number(value) and path != "summary":
+            found[path] = value
+    return found
+
+
+def is_number(value: Any) -> bool:
+    """Whether a YAML leaf is a number or a quantity string."""
+    if isinstance(value, str):
+        return value[:1].isdigit()
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def raw_mapping(name: str | Path) -> tuple[str, dict[str, Any]]:
+    """Return (origin, plain YAML mapping) without validation, for `hw show` and `hw check`."""
+    origin, text = _read(name)
+    return origin, _parse(origin, text)
+
+
+def _read(name: str | Path) -> tuple[str, str]:
+    path = Path(name)
+    if path.is_file():
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from None
+    known = shipped()
+    stem = path.name.removesuffix(".yaml").removesuffix(".yml")
+    if path.parent == Path() and stem in known:
+        return f"{stem}.yaml", known[stem]
+    what = f"no file '{name}'" if path.suffix or path.parent != Path() else f"no chip '{name}'"
+    raise ConfigError(
+        f"hw: {what} and no shipped description of that name{suggest(stem, known)}; "
+        "give one of these or the path of a YAML file"
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice instead of keeping the last one."""
+
+
+def _unique_keys(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if not isinstance(key, str):
+            raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: key {key!r} is no text")
+        if key in seen:
+            raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: key '{key}' stands twice")
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_keys)
+
+
+def _parse(origin: str, text: str) -> dict[str, Any]:
+    try:
+        raw = yaml.load(text, Loader=_Loader)  # _Loader is a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"{origin}: not readable as YAML: {' '.join(str(error).split())}"
+        ) from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{origin}: expected a mapping of chip fields, got {type(raw).__name__}")
+    return raw
+
+
+def _pairs(overrides: Mapping[str, Any] | Iterable[str] | None) -> list[tuple[str, Any]]:
+    if overrides is None:
+        return []
+    if isinstance(overrides, Mapping):
+        return list(overrides.items())
+    pairs = []
+    for item in overrides:
+        path, sign, text = item.partition("=")
+        if not sign or not path.strip():
+            raise ConfigError(f"--set: expected path=value such as adc.bits=6, got '{item}'")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set: the value in '{item}' is not readable") from None
+        pairs.append((path.strip(), value))
+    return pairs
+
+
+def _override(origin: str, raw: dict[str, Any], path: str, value: Any) -> None:
+    """Put ``value`` at a dotted path; the field itself is checked by the model afterwards."""
+    *parents, leaf = path.split(".")
+    place = raw
+    for depth, part in enumerate(parents):
+        below = place.setdefault(part, {})
+        if not isinstance(below, dict):
+            at = ".".join(parents[: depth + 1])
+            raise ConfigError(f"{origin}: --set {path}: '{at}' is a value, it has no fields")
+        place = below
+    place[leaf] = value
+
+
+def _exists(raw: Mapping[str, Any], path: str) -> bool:
+    place: Any = raw
+    for part in path.split("."):
+        if not isinstance(place, Mapping) or part not in place:
+            return False
+        place = place[part]
+    return True
+
+
+def _explain(origin: str, error: ValidationError) -> list[str]:
+    """Turn pydantic's findings into our message form."""
+    lines = []
+    for item in error.errors(include_url=False):
+        location = [str(part) for part in item["loc"]]
+        path = ".".join(location)
+        head = f"{origin}: {path}: " if path else f"{origin}: "
+        match item["type"]:
+            case "extra_forbidden":
+                known = _fields(location[:-1])
+                lines.append(f"{head}unknown key '{location[-1]}'{suggest(location[-1], known)}")
+            case "missing":
+                lines.append(f"{head}missing; it has no default")
+            case "value_error":
+                lines.append(f"{head}{item['ctx']['error']}")
+            case "model_type":
+                lines.append(f"{head}expected a mapping of fields, got {item['input']!r}")
+            case _:
+                message = item["msg"].removeprefix("Input should be ")
+                lines.append(f"{head}expected {message}, got {item['input']!r}")
+    return lines
+
+
+def _fields(location: list[str]) -> list[str]:
+    """YAML names of the fields of the model at ``location``."""
+    model: type[BaseModel] = Chip
+    for part in location:
+        for name, field in model.model_fields.items():
+            if part in (field.alias, name) and isinstance(field.annotation, type):
+                model = field.annotation
+                break
+    return [field.alias or name for name, field in model.model_fields.items()]

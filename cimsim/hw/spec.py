@@ -1,0 +1,324 @@
+"""The chip as data: frozen pydantic models, one per component, units in every field name.
+
+A YAML field is called as here without the unit suffix (``adc.energy: 2.61 pJ`` is read into
+``chip.adc.energy_j``). Unknown keys are refused. Parameters of the cell model stay a raw mapping;
+`cimsim.devices` reads and checks them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cimsim.units import quantity
+
+_Config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
+if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field holds
+    Energy = EnergyPerByte = PositiveTime = Time = Area = Power = Fraction = Size = float
+    Length = Voltage = Frequency = float
+else:
+    Energy, EnergyPerByte = quantity("J"), quantity("J/B")
+    Time, PositiveTime = quantity("s"), quantity("s", exclusive=True)
+    Area, Power, Fraction = quantity("m2"), quantity("W"), quantity("1")
+    Size = quantity("B", exclusive=True)
+    Length, Voltage = quantity("m", exclusive=True), quantity("V", exclusive=True)
+    Frequency = quantity("Hz", exclusive=True)
+
+
+class Process(BaseModel):
+    """Technology and clock of the chip."""
+
+    model_config = _Config
+    node_m: Length = Field(alias="node", description="feature size")
+    vdd_v: Voltage = Field(alias="vdd", description="core supply")
+    clock_hz: Frequency = Field(
+        alias="clock", description="the one clock that cycles are counted in"
+    )
+
+
+class Array(BaseModel):
+    """One crossbar: cells for ``rows x cols`` weights slices, its drivers and its read-out."""
+
+    model_config = _Config
+    rows: int = Field(gt=0, le=65536, description="word lines")
+    cols: int = Field(gt=0, le=65536, description="columns; one differential pair is one column")
+    t_read_s: PositiveTime = Field(alias="t_read", description="drive and integrate one pulse")
+    v_read_v: Voltage = Field(alias="v_read", description="cell voltage at full-scale input")
+    activity: float | None = Field(
+        default=None, gt=0, le=1,
+        description="mean of input x conductance over full scale when no functional run is made",
+    )  # fmt: skip
+    cell_area_m2: Area = Field(default=0.0, alias="cell_area", description="area per weight cell")
+    periphery_area_m2: Area = Field(
+        default=0.0,
+        alias="periphery_area",
+        description="drivers, high voltage and sense, per array",
+    )
+
+
+class Device(BaseModel):
+    """The cell model by name, with its own parameters beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    kind: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything but ``kind``, as the YAML has it."""
+        return dict(self.model_extra or {})
+
+
+class Weights(BaseModel):
+    """How weights become cells."""
+
+    model_config = _Config
+    bits: int = Field(default=8, ge=2, le=16, description="signed integer weights")
+    cell_bits: int | None = Field(
+        default=None, ge=1, le=16,
+        description="magnitude bits that one cell holds; fewer than bits-1 means several slices",
+    )  # fmt: skip
+    encoding: Literal["differential"] = Field(
+        default="differential", description="a weight is the difference of two cells"
+    )
+    scale: Literal["layer", "column"] = Field(
+        default="layer", description="one weight scale per layer or per output column"
+    )
+
+    @property
+    def q_max(self) -> int:
+        """Largest weight magnitude, ``2**(bits-1) - 1`` (symmetric)."""
+        return int(2 ** (self.bits - 1) - 1)
+
+    @property
+    def slice_bits(self) -> int:
+        """Magnitude bits per cell."""
+        return min(self.cell_bits or self.bits - 1, self.bits - 1)
+
+    @property
+    def slices(self) -> int:
+        """Cells (differential pairs) that one weight takes."""
+        return math.ceil((self.bits - 1) / self.slice_bits)
+
+
+class Inputs(BaseModel):
+    """How activations become voltages."""
+
+    model_config = _Config
+    bits: int = Field(default=8, ge=1, le=16, description="unsigned integer inputs")
+    signed: Literal["offset"] = Field(
+        default="offset",
+        description="negative inputs are shifted by a whole offset that is subtracted digitally",
+    )
+    percentile: float = Field(
+        default=100.0, gt=50, le=100, description="share of calibration inputs inside the range, %"
+    )
+
+
+class Dac(BaseModel):
+    """Word-line drivers."""
+
+    model_config = _Config
+    bits: int = Field(default=8, ge=1, le=16, description="input bits applied in one pulse")
+    encoding: Literal["amplitude", "pulse_width"] = "amplitude"
+    energy_j: Energy = Field(default=0.0, alias="energy", description="per conversion (row, pulse)")
+    area_m2: Area = Field(default=0.0, alias="area", description="per row")
+
+
+class Adc(BaseModel):
+    """Read-out converters."""
+
+    model_config = _Config
+    kind: Literal["sar", "ramp", "flash", "cco", "ideal"] = Field(
+        default="sar", description="'ideal' passes the exact value on (for tests)"
+    )
+    bits: int = Field(ge=1, le=32)
+    count: int = Field(gt=0, description="converters per array (per tile when shared by the tile)")
+    shared: Literal["array", "tile"] = Field(
+        default="array", description="who shares the converters"
+    )
+    t_conversion_s: PositiveTime = Field(alias="t_conversion", description="one conversion")
+    energy_j: Energy = Field(default=0.0, alias="energy", description="one conversion")
+    area_m2: Area = Field(default=0.0, alias="area", description="one converter")
+    range: Literal["full", "calibrated"] = Field(
+        default="calibrated",
+        description="full: the worst case fits; calibrated: percentiles of calibration frames",
+    )
+    scope: Literal["layer", "array"] = Field(
+        default="array", description="what shares one calibrated range"
+    )
+    percentile: float = Field(
+        default=100.0, gt=50, le=100, description="share of calibration currents in range, %"
+    )
+    noise_lsb: float = Field(default=0.0, ge=0, description="input-referred noise, rms, in steps")
+    gain_sigma: Fraction = Field(default=0.0, description="static gain mismatch per column, rms")
+    offset_sigma_lsb: float = Field(default=0.0, ge=0, description="static offset per column, rms")
+
+
+class Calibration(BaseModel):
+    """What the chip measures about itself after programming and corrects digitally."""
+
+    model_config = _Config
+    frames: int = Field(default=2, ge=1, description="frames used for ranges and corrections")
+    column_gain: bool = Field(default=False, description="least-squares gain per output column")
+    column_offset: bool = Field(default=False, description="mean error per output column")
+
+
+class Buffer(BaseModel):
+    """An SRAM: tile buffer or global buffer."""
+
+    model_config = _Config
+    size_b: Size = Field(alias="size")
+    bytes_per_cycle: int = Field(gt=0, description="port width")
+    read_energy_j_b: EnergyPerByte = Field(default=0.0, alias="read_energy")
+    write_energy_j_b: EnergyPerByte = Field(default=0.0, alias="write_energy")
+    leakage_w: Power = Field(default=0.0, alias="leakage")
+    area_m2: Area = Field(default=0.0, alias="area")
+
+
+class Vector(BaseModel):
+    """Digital vector units: scale, bias, activation, residual add, pooling."""
+
+    model_config = _Config
+    lanes: int = Field(gt=0, description="elements per cycle of one unit")
+    scope: Literal["tile", "chip"] = Field(default="tile", description="one unit per tile or chip")
+    energy_j: Energy = Field(default=0.0, alias="energy", description="one operation on a value")
+    scale_energy_j: Energy = Field(
+        default=0.0, alias="scale_energy", description="scale and bias of one output value"
+    )
+    leakage_w: Power = Field(default=0.0, alias="leakage", description="one unit")
+    area_m2: Area = Field(default=0.0, alias="area", description="one unit")
+
+
+class Adder(BaseModel):
+    """Shift-add over pulses and slices, and the sum over row tiles."""
+
+    model_config = _Config
+    lanes: int = Field(default=64, gt=0, description="values added per cycle at the home tile")
+    energy_j: Energy = Field(default=0.0, alias="energy", description="one addition")
+    area_m2: Area = Field(default=0.0, alias="area", description="one tile's adders")
+
+
+class Interconnect(BaseModel):
+    """What connects the tiles: a shared bus with bandwidth and latency, or nothing at all."""
+
+    model_config = _Config
+    kind: Literal["bus", "ideal"] = "bus"
+    bytes_per_cycle: int = Field(default=64, gt=0)
+    latency_cycles: int = Field(default=0, ge=0, description="added to each transfer")
+    energy_j_b: EnergyPerByte = Field(default=0.0, alias="energy", description="one byte moved")
+    area_m2: Area = Field(default=0.0, alias="area", description="whole interconnect")
+
+
+class Tile(BaseModel):
+    """Tiles of the chip and the arrays in each."""
+
+    model_config = _Config
+    count: int = Field(gt=0)
+    arrays: int = Field(default=1, gt=0, description="arrays per tile")
+    static_power_w: Power = Field(
+        default=0.0, alias="static_power", description="control, clock and leakage of one tile"
+    )
+    area_m2: Area = Field(default=0.0, alias="area", description="what no other field covers")
+    sample_hold: Literal["double", "single"] = Field(
+        default="double", description="double: a pulse is driven while the last one is converted"
+    )
+    input_reuse: Literal["row", "none"] = Field(
+        default="row", description="row: a window loads only pixels that its left neighbour lacks"
+    )
+    gated: bool = Field(default=True, description="unused tiles are switched off")
+
+
+class Programming(BaseModel):
+    """Writing the weights."""
+
+    model_config = _Config
+    t_pulse_s: Time = Field(default=0.0, alias="t_pulse")
+    pulses_per_cell: float = Field(default=1.0, gt=0)
+    pulse_energy_j: Energy = Field(default=0.0, alias="pulse_energy")
+    parallel_cells: int = Field(default=1, gt=0, description="cells written at once in one array")
+    t_erase_s: Time = Field(default=0.0, alias="t_erase", description="one array")
+    erase_energy_j: Energy = Field(default=0.0, alias="erase_energy", description="one array")
+    endurance_cycles: float | None = Field(default=None, gt=0)
+
+
+class Source(BaseModel):
+    """Where a number comes from."""
+
+    model_config = _Config
+    kind: Literal["measured", "vendor", "model", "estimate"]
+    text: str = Field(min_length=3)
+
+
+class Chip(BaseModel):
+    """A complete hardware description.
+
+    Notes
+    -----
+    ``sources`` maps a dotted path (``adc.energy``) to the origin of the number that stands there.
+    """
+
+    model_config = _Config
+    schema_version: Literal[1] = 1
+    name: str = Field(min_length=1)
+    summary: str = ""
+    process: Process
+    array: Array
+    device: Device
+    weights: Weights = Weights()
+    inputs: Inputs = Inputs()
+    dac: Dac = Dac()
+    adc: Adc
+    calibration: Calibration = Calibration()
+    tile: Tile
+    buffer: Buffer
+    adder: Adder = Adder()
+    vector: Vector
+    interconnect: Interconnect = Interconnect()
+    global_buffer: Buffer
+    static_power_w: Power = Field(
+        default=0.0, alias="static_power", description="chip level: PLL, host, pads"
+    )
+    other_area_m2: Area = Field(default=0.0, alias="other_area", description="chip level")
+    programming: Programming = Programming()
+    sources: dict[str, Source] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.dac.bits > self.inputs.bits:
+            raise ValueError(
+                f"dac.bits: expected at most inputs.bits = {self.inputs.bits}, got {self.dac.bits}"
+            )
+        if self.array.cols < self.weights.slices:
+            raise ValueError(
+                f"array.cols: one weight takes {self.weights.slices} columns (weights.bits = "
+                f"{self.weights.bits}, weights.cell_bits = {self.weights.cell_bits}), "
+                f"got {self.array.cols}"
+            )
+        return self
+
+    @property
+    def n_arrays(self) -> int:
+        """Arrays on the chip."""
+        return self.tile.count * self.tile.arrays
+
+    @property
+    def weight_cols(self) -> int:
+        """Weights that fit beside each other in one array."""
+        return self.array.cols // self.weights.slices
+
+    @property
+    def pulses(self) -> int:
+        """Pulses of one activation."""
+        return math.ceil(self.inputs.bits / self.dac.bits)
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of one activation value in a buffer."""
+        return math.ceil(self.inputs.bits / 8)
+
+    @property
+    def partial_sum_bytes(self) -> int:
+        """Bytes of one partial sum on its way to the home tile."""
+        return 4

@@ -1,0 +1,1 @@
+"""Layer matrices on crossbar arrays: strategies, placements, counts."""

@@ -1,0 +1,268 @@
+"""What a strategy returns: one replica of a layer's matrix cut into rectangles of local arrays.
+
+A `Layout` knows nothing of tiles: its arrays are numbered 0, 1, ... and allocation decides later
+where they sit. All counts of a layer follow from it in closed form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+
+from cimsim.errors import MappingError
+from cimsim.graph.ir import MatrixOp
+from cimsim.hw.spec import Chip
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Block:
+    """A rectangle of one group's matrix at a place in a local array; all sizes in weights.
+
+    Attributes
+    ----------
+    array : int
+        Local array, 0 ... n_arrays - 1.
+    row0, col0, rows, cols : int
+        The rectangle inside the array.
+    group : int
+        Group of the matrix it comes from.
+    src_row0, src_col0 : int
+        Its upper left corner in the group's matrix.
+    window : int
+        Which window of an activation these columns answer, 0 ... windows_per_activation - 1.
+    """
+
+    array: int
+    row0: int
+    col0: int
+    rows: int
+    cols: int
+    group: int
+    src_row0: int
+    src_col0: int
+    window: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One replica of a layer: its blocks and how many windows one activation answers.
+
+    Raises
+    ------
+    MappingError
+        If a matrix element is missing or placed twice, two blocks overlap, or a block leaves its
+        array.
+    """
+
+    layer: str
+    blocks: tuple[Block, ...]
+    windows_per_activation: int
+    groups: int
+    group_rows: int
+    group_cols: int
+    array_rows: int
+    array_cols: int
+
+    def __post_init__(self) -> None:
+        self._check_inside()
+        self._check_overlap()
+        self._check_cover()
+
+    @classmethod
+    def of(
+        cls, op: MatrixOp, chip: Chip, blocks: list[Block], windows_per_activation: int = 1
+    ) -> Layout:
+        """Build the layout of ``op`` on the arrays of ``chip``."""
+        return cls(
+            op.name, tuple(sorted(blocks)), windows_per_activation, op.groups, op.group_rows,
+            op.group_cols, chip.array.rows, chip.weight_cols,
+        )  # fmt: skip
+
+    @cached_property
+    def by_array(self) -> tuple[tuple[Block, ...], ...]:
+        """Blocks of each local array."""
+        found: dict[int, list[Block]] = defaultdict(list)
+        for block in self.blocks:
+            found[block.array].append(block)
+        return tuple(tuple(found[index]) for index in range(max(found) + 1))
+
+    @property
+    def n_arrays(self) -> int:
+        """Arrays of one replica."""
+        return len(self.by_array)
+
+    @cached_property
+    def rows_used(self) -> tuple[int, ...]:
+        """Driven word lines of each array."""
+        return tuple(
+            _covered((b.row0, b.row0 + b.rows) for b in blocks) for blocks in self.by_array
+        )
+
+    @cached_property
+    def cols_used(self) -> tuple[int, ...]:
+        """Weight columns read from each array (times slices = physical columns)."""
+        return tuple(
+            _covered((b.col0, b.col0 + b.cols) for b in blocks) for blocks in self.by_array
+        )
+
+    @cached_property
+    def row_tiles(self) -> int:
+        """Largest number of partial sums that one output value is added up from."""
+        starts: dict[tuple[int, int, int], int] = defaultdict(int)
+        for block in self.blocks:
+            for col in {block.src_col0, block.src_col0 + block.cols - 1}:
+                starts[block.group, block.window, col] += 1
+        return max(starts.values())
+
+    @property
+    def cells_used(self) -> int:
+        """Weights stored by one replica, all copies counted."""
+        return sum(block.rows * block.cols for block in self.blocks)
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the cells of the used arrays that hold a weight."""
+        return self.cells_used / (self.n_arrays * self.array_rows * self.array_cols)
+
+    def _where(self, block: Block) -> str:
+        return (
+            f"layer '{self.layer}', array {block.array}, "
+            f"rows {block.row0}..{block.row0 + block.rows - 1}, "
+            f"columns {block.col0}..{block.col0 + block.cols - 1}"
+        )
+
+    def _check_inside(self) -> None:
+        if not self.blocks:
+            raise MappingError(f"layer '{self.layer}': no blocks, nothing is placed")
+        for b in self.blocks:
+            if b.rows < 1 or b.cols < 1 or b.row0 < 0 or b.col0 < 0 or b.array < 0:
+                raise MappingError(f"{self._where(b)}: empty or negative rectangle")
+            if b.row0 + b.rows > self.array_rows or b.col0 + b.cols > self.array_cols:
+                raise MappingError(
+                    f"{self._where(b)}: leaves the array of {self.array_rows} x {self.array_cols} "
+                    "weights"
+                )
+            if not 0 <= b.window < self.windows_per_activation:
+                raise MappingError(
+                    f"{self._where(b)}: window {b.window}, "
+                    f"expected 0..{self.windows_per_activation - 1}"
+                )
+            inside = (
+                0 <= b.group < self.groups
+                and 0 <= b.src_row0 <= self.group_rows - b.rows
+                and 0 <= b.src_col0 <= self.group_cols - b.cols
+            )
+            if not inside:
+                raise MappingError(
+                    f"{self._where(b)}: takes rows {b.src_row0}..{b.src_row0 + b.rows - 1}, columns "
+                    f"{b.src_col0}..{b.src_col0 + b.cols - 1} of group {b.group}; the layer has "
+                    f"{self.groups} groups of {self.group_rows} x {self.group_cols}"
+                )
+        if any(not blocks for blocks in self.by_array):
+            raise MappingError(f"layer '{self.layer}': local arrays are not numbered 0, 1, ...")
+
+    def _check_overlap(self) -> None:
+        for blocks in self.by_array:
+            ordered = sorted(blocks, key=lambda b: b.row0)
+            for index, first in enumerate(ordered):
+                for second in ordered[index + 1 :]:
+                    if second.row0 >= first.row0 + first.rows:
+                        break
+                    if (
+                        first.col0 < second.col0 + second.cols
+                        and second.col0 < first.col0 + first.cols
+                    ):
+                        raise MappingError(f"{self._where(second)}: overlaps {self._where(first)}")
+
+    def _check_cover(self) -> None:
+        """Each element of each group once per window: areas add up and no two sources overlap."""
+        found: dict[tuple[int, int], list[Block]] = defaultdict(list)
+        for block in self.blocks:
+            found[block.group, block.window].append(block)
+        for group in range(self.groups):
+            for window in range(self.windows_per_activation):
+                blocks = sorted(found[group, window], key=lambda b: b.src_row0)
+                for index, first in enumerate(blocks):
+                    for second in blocks[index + 1 :]:
+                        if second.src_row0 >= first.src_row0 + first.rows:
+                            break
+                        apart = (
+                            second.src_col0 >= first.src_col0 + first.cols
+                            or first.src_col0 >= second.src_col0 + second.cols
+                        )
+                        if not apart:
+                            raise MappingError(
+                                f"{self._where(second)}: maps elements of group {group} that "
+                                f"{self._where(first)} maps already"
+                            )
+                area = sum(b.rows * b.cols for b in blocks)
+                if area != self.group_rows * self.group_cols:
+                    raise MappingError(
+                        f"layer '{self.layer}', group {group}, window {window}: "
+                        f"{self.group_rows * self.group_cols - area} of "
+                        f"{self.group_rows} x {self.group_cols} elements are placed nowhere"
+                    )
+
+
+def _covered(intervals: object) -> int:
+    """Length of the union of half-open intervals."""
+    total, end = 0, -1
+    for start, stop in sorted(intervals):  # type: ignore[call-overload]
+        total += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What one layer does for one frame, in closed form; adds up over layers.
+
+    Attributes
+    ----------
+    windows : int
+        MVMs in the words of the CIM-NET paper.
+    activations : int
+        Array activations.
+    pulses : int
+        Pulses summed over activations.
+    conversions : int
+        ADC conversions.
+    dac_conversions : int
+        Rows driven, summed over pulses.
+    macs : int
+        Multiply-accumulates of the network itself (zeros between groups not counted).
+    weights : int
+        Weights of the layer (bias not counted).
+    arrays : int
+        Arrays of one replica.
+    """
+
+    windows: int = 0
+    activations: int = 0
+    pulses: int = 0
+    conversions: int = 0
+    dac_conversions: int = 0
+    macs: int = 0
+    weights: int = 0
+    arrays: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in Counts.__slots__))
+
+
+def count(op: MatrixOp, layout: Layout, chip: Chip) -> Counts:
+    """Count what ``op`` does for one frame on ``layout``."""
+    groups = math.ceil(op.windows / layout.windows_per_activation)
+    activations = groups * layout.n_arrays
+    return Counts(
+        windows=op.windows,
+        activations=activations,
+        pulses=activations * chip.pulses,
+        conversions=groups * sum(layout.cols_used) * chip.weights.slices * chip.pulses,
+        dac_conversions=groups * sum(layout.rows_used) * chip.pulses,
+        macs=op.windows * op.n_weights,
+        weights=op.n_weights,
+        arrays=layout.n_arrays,
+    )

@@ -1,0 +1,276 @@
+"""The mapping: where each layer sits on the chip. Quality, cycles and energy all start from it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from cimsim.errors import MappingError
+from cimsim.graph.ir import LayerGraph, MatrixOp
+from cimsim.hw.spec import Chip
+from cimsim.mapping.dataflow import Unit, units
+from cimsim.mapping.layout import Block, Counts, Layout, count
+from cimsim.mapping.strategies import Strategy, strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One array of the chip."""
+
+    tile: int
+    array: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A block of a layer at its final place; what reports and pictures show."""
+
+    layer: str
+    replica: int
+    tile: int
+    array: int
+    row0: int
+    col0: int
+    rows: int
+    cols: int
+    group: int
+    src_row0: int
+    src_col0: int
+    window: int
+
+
+@dataclass(frozen=True)
+class PlacedLayer:
+    """One programmed matrix: its layout, the operations that use it and the arrays of each replica.
+
+    Attributes
+    ----------
+    name : str
+        ``weights_id`` of the operations; the name of the first one where they have none.
+    ops : tuple of str
+        `MatrixOp` names in execution order; several when the network uses the same weights again.
+    slots : tuple of tuple of Slot
+        ``slots[replica][local array]``.
+    """
+
+    name: str
+    ops: tuple[str, ...]
+    layout: Layout
+    slots: tuple[tuple[Slot, ...], ...]
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """Every block of every replica."""
+        return tuple(
+            Placement(
+                self.name, replica, slots[b.array].tile, slots[b.array].array, b.row0, b.col0,
+                b.rows, b.cols, b.group, b.src_row0, b.src_col0, b.window,
+            )
+            for replica, slots in enumerate(self.slots)
+            for b in self.layout.blocks
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A network on a chip: frozen and legal from construction on.
+
+    Raises
+    ------
+    MappingError
+        A layer without a place, an array outside the chip, or two layers on the same cells.
+    """
+
+    graph: LayerGraph
+    chip: Chip
+    strategy: str
+    layers: tuple[PlacedLayer, ...]
+
+    def __post_init__(self) -> None:
+        placed = {name for layer in self.layers for name in layer.ops}
+        missing = [op.name for op in self.graph.matrix_ops if op.name not in placed]
+        if missing:
+            raise MappingError(f"mapping: layers without a place: {', '.join(missing)}")
+        by_slot: dict[Slot, list[Placement]] = defaultdict(list)
+        for layer in self.layers:
+            for place in layer.placements:
+                self._check_inside(place)
+                by_slot[Slot(place.tile, place.array)].append(place)
+        for slot, places in by_slot.items():
+            self._check_overlap(slot, places)
+
+    def _check_inside(self, place: Placement) -> None:
+        tile = self.chip.tile
+        if not (0 <= place.tile < tile.count and 0 <= place.array < tile.arrays):
+            raise MappingError(
+                f"layer '{place.layer}', replica {place.replica}: tile {place.tile}, array "
+                f"{place.array} is outside the chip of {tile.count} tiles with {tile.arrays} arrays"
+            )
+
+    @staticmethod
+    def _check_overlap(slot: Slot, places: list[Placement]) -> None:
+        ordered = sorted(places, key=lambda p: p.row0)
+        for index, first in enumerate(ordered):
+            for second in ordered[index + 1 :]:
+                if second.row0 >= first.row0 + first.rows:
+                    break
+                if first.col0 < second.col0 + second.cols and second.col0 < first.col0 + first.cols:
+                    raise MappingError(
+                        f"tile {slot.tile}, array {slot.array}: layers '{first.layer}' and "
+                        f"'{second.layer}' overlap at row {second.row0}, column "
+                        f"{max(first.col0, second.col0)}"
+                    )
+
+    @cached_property
+    def layer_of(self) -> dict[str, PlacedLayer]:
+        """Operation name -> the programmed matrix it uses."""
+        return {name: layer for layer in self.layers for name in layer.ops}
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """The network as units of work, in execution order."""
+        return units(self.graph)
+
+    @cached_property
+    def counts(self) -> dict[str, Counts]:
+        """Operation name -> closed-form counts for one frame, in execution order."""
+        return {
+            op.name: count(op, self.layer_of[op.name].layout, self.chip)
+            for op in self.graph.matrix_ops
+        }
+
+    @property
+    def total(self) -> Counts:
+        """Counts of one frame; weights and arrays count each programmed matrix once."""
+        summed = sum(self.counts.values(), Counts())
+        weights = sum(self.counts[layer.ops[0]].weights for layer in self.layers)
+        replace = {name: getattr(summed, name) for name in Counts.__slots__}
+        return Counts(**(replace | {"weights": weights, "arrays": self.arrays_used}))
+
+    @cached_property
+    def slots_used(self) -> frozenset[Slot]:
+        """Arrays that hold any weight."""
+        return frozenset(s for layer in self.layers for slots in layer.slots for s in slots)
+
+    @property
+    def arrays_used(self) -> int:
+        """Number of arrays that hold any weight."""
+        return len(self.slots_used)
+
+    @property
+    def tiles_used(self) -> int:
+        """Number of tiles that hold any weight."""
+        return len({slot.tile for slot in self.slots_used})
+
+    @property
+    def cells_used(self) -> int:
+        """Weights stored, all replicas counted."""
+        return sum(layer.layout.cells_used * len(layer.slots) for layer in self.layers)
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the cells of the used arrays that hold a weight."""
+        return self.cells_used / (self.arrays_used * self.chip.array.rows * self.chip.weight_cols)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the placements as plain data, for results and hashes."""
+        return {
+            "strategy": self.strategy,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "ops": list(layer.ops),
+                    "windows_per_activation": layer.layout.windows_per_activation,
+                    "slots": [[[s.tile, s.array] for s in slots] for slots in layer.slots],
+                    "blocks": [
+                        [
+                            b.array,
+                            b.row0,
+                            b.col0,
+                            b.rows,
+                            b.cols,
+                            b.group,
+                            b.src_row0,
+                            b.src_col0,
+                            b.window,
+                        ]
+                        for b in layer.layout.blocks
+                    ],
+                }
+                for layer in self.layers
+            ],
+        }
+
+
+def layouts(graph: LayerGraph, chip: Chip, how: str | Strategy = "im2col") -> dict[str, Layout]:
+    """Lay out every matrix of a network, whether the chip has room or not.
+
+    Returns
+    -------
+    dict
+        Operation name -> layout; operations that share their weights share the layout.
+    """
+    chosen = strategy(how)
+    by_matrix: dict[str, Layout] = {}
+    found: dict[str, Layout] = {}
+    for op in graph.matrix_ops:
+        name = matrix_name(op)
+        if name not in by_matrix:
+            by_matrix[name] = chosen.place(op, chip)
+        found[op.name] = by_matrix[name]
+    return found
+
+
+def matrix_name(op: MatrixOp) -> str:
+    """Name of the programmed matrix that ``op`` uses."""
+    return op.weights_id or op.name
+
+
+def map_graph(graph: LayerGraph, chip: Chip, strategy: str | Strategy = "im2col") -> Mapping:
+    """Place a network on a chip, layer by layer, each array holding one layer.
+
+    Raises
+    ------
+    MappingError
+        If the chip has too few arrays; the message says how many it takes and three ways out.
+    """
+    found = layouts(graph, chip, strategy)
+    users: dict[str, list[MatrixOp]] = defaultdict(list)
+    for op in graph.matrix_ops:
+        users[matrix_name(op)].append(op)
+    needed = sum(found[ops[0].name].n_arrays for ops in users.values())
+    if needed > chip.n_arrays:
+        raise MappingError(_no_room(graph, chip, users, found, needed))
+    layers, following = [], 0
+    for name, ops in users.items():
+        layout = found[ops[0].name]
+        slots = tuple(
+            Slot(*divmod(following + index, chip.tile.arrays)) for index in range(layout.n_arrays)
+        )
+        following += layout.n_arrays
+        layers.append(PlacedLayer(name, tuple(op.name for op in ops), layout, (slots,)))
+    how = strategy if isinstance(strategy, str) else strategy.name
+    return Mapping(graph, chip, how, tuple(layers))
+
+
+def _no_room(
+    graph: LayerGraph,
+    chip: Chip,
+    users: dict[str, list[MatrixOp]],
+    found: dict[str, Layout],
+    needed: int,
+) -> str:
+    sizes = sorted(
+        ((found[ops[0].name].n_arrays, name) for name, ops in users.items()), reverse=True
+    )
+    largest = ", ".join(f"{name} {n}" for n, name in sizes[:3])
+    tiles = -(-needed // chip.tile.arrays)
+    return (
+        f"network '{graph.name}' needs {needed} arrays of {chip.array.rows} x {chip.weight_cols} "
+        f"weights, chip '{chip.name}' has {chip.n_arrays} ({chip.tile.count} tiles with {chip.tile.arrays}); "
+        f"largest layers: {largest}. Three ways out: a larger chip (--set tile.count={tiles}); "
+        "larger arrays (--set array.rows=..., array.cols=...); a smaller network "
+        "(another --stride, fewer --stages, another --model)"
+    )

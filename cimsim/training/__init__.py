@@ -1,0 +1,1 @@
+"""Training of the zoo's denoisers on folders of clips."""

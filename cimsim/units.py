@@ -1,0 +1,161 @@
+"""Quantities with units: strings of a YAML file to SI floats and back.
+
+Inside cimsim every physical value is an SI float whose name carries the unit (``energy_j``,
+``t_read_s``). Strings exist only at the border: ``"2.61 pJ"`` in, ``"2.61 pJ"`` out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from quantiphy import InvalidNumber, Quantity
+
+# Powers of a length do not scale like the prefix alone, so areas get a table of their own.
+_AREAS = {"m2": 1.0, "cm2": 1e-4, "mm2": 1e-6, "um2": 1e-12, "µm2": 1e-12, "nm2": 1e-18}
+_BYTES = {
+    "B": 1,
+    "kB": 1000,
+    "KB": 1024,
+    "KiB": 1024,
+    "MB": 1000**2,
+    "MiB": 1024**2,
+    "GiB": 1024**3,
+}
+_EXAMPLES = {
+    "J": "2.61 pJ", "J/B": "0.51 pJ/B", "s": "6.2 us", "A": "1.95 nA", "V": "1.1 V", "S": "1.95 nS",
+    "Hz": "148 MHz", "m": "40 nm", "m2": "438 um2", "W": "17 uW", "ohm": "5.3 ohm", "B": "8 KiB",
+    "1": "1.75 %", "K": "298.15 K", "F": "2 fF",
+}  # fmt: skip
+
+
+def parse_quantity(value: Any, unit: str) -> float:
+    """Turn a quantity string into an SI float, checking its dimension.
+
+    Parameters
+    ----------
+    value : str, int or float
+        ``"2.61 pJ"``; a bare number is accepted only for ``unit == "1"`` and for zero.
+    unit : str
+        The SI unit that is expected: ``J``, ``s``, ``A``, ``V``, ``S``, ``Hz``, ``m``, ``m2``,
+        ``W``, ``ohm``, ``B``, ``J/B``, ``K`` or ``1`` (a plain number or a percentage).
+
+    Returns
+    -------
+    float
+        The value in SI units.
+
+    Raises
+    ------
+    ValueError
+        If the text is no number or has another dimension; the message shows a right example.
+    """
+    example = _EXAMPLES.get(unit, f"1 {unit}")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"expected a quantity in {unit} such as '{example}', got {value!r}")
+    if isinstance(value, str):
+        number, got = _split(value, unit, example)
+    else:
+        number, got = float(value), "1" if unit == "1" or value == 0 else ""
+        got = unit if value == 0 else got
+    if got != unit:
+        what = f"'{value}' has no unit" if got == "" else f"'{value}' is in {got}"
+        raise ValueError(f"expected a quantity in {unit} such as '{example}', {what}")
+    if not math.isfinite(number):
+        raise ValueError(f"expected a finite quantity in {unit} such as '{example}', got '{value}'")
+    return number
+
+
+def _split(text: str, unit: str, example: str) -> tuple[float, str]:
+    """Return the SI number and the SI unit that a quantity string names."""
+    table = _AREAS if unit == "m2" else _BYTES if unit == "B" else None
+    match = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([A-Za-zµ]+2?)\s*", text)
+    if table is not None and match and match[2] in table:
+        return float(match[1]) * table[match[2]], unit
+    percent = re.fullmatch(r"\s*([-+0-9.eE]+)\s*%\s*", text)
+    if percent:
+        return float(percent[1]) / 100, "1"
+    try:
+        quantity = Quantity(text.strip())
+    except InvalidNumber:
+        raise ValueError(
+            f"expected a quantity in {unit} such as '{example}', got '{text}'"
+        ) from None
+    got = quantity.units.replace("Ω", "ohm").replace("Ohm", "ohm")
+    if got == "" and unit != "1":
+        # '40n' alone is a number with a prefix, yet without a unit
+        return float(quantity), ""
+    return float(quantity), got or "1"
+
+
+def quantity(unit: str, *, minimum: float | None = 0.0, exclusive: bool = False) -> Any:
+    """Return a pydantic field type: a quantity string in YAML, an SI float inside.
+
+    Parameters
+    ----------
+    unit : str
+        See `parse_quantity`.
+    minimum : float or None
+        Smallest value allowed, in SI units; ``None`` allows any.
+    exclusive : bool
+        True if the minimum itself is refused.
+    """
+
+    def read(value: Any) -> float:
+        number = parse_quantity(value, unit)
+        if minimum is not None and (number < minimum or (exclusive and number == minimum)):
+            sign = ">" if exclusive else ">="
+            raise ValueError(f"expected a quantity {sign} {minimum:g} {unit}, got '{value}'")
+        return number
+
+    return Annotated[float, BeforeValidator(read)]
+
+
+def format_si(value: float, unit: str, digits: int = 3) -> str:
+    """Write a number with an SI prefix for people: ``format_si(2.61e-12, "J") == "2.61 pJ"``."""
+    if unit == "m2":
+        for name in ("m2", "mm2", "um2", "nm2"):
+            if abs(value) >= 0.1 * _AREAS[name] or name == "nm2":
+                return f"{_significant(value / _AREAS[name], digits)} {name.replace('2', '²')}"
+    if unit == "1":
+        return _significant(value, digits)
+    if unit == "J/B":
+        return format_si(value, "J", digits) + "/B"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}"
+    exponent = min(max(math.floor(math.log10(abs(value)) / 3), -6), 4)
+    if abs(float(_significant(value / 1000.0**exponent, digits).replace(",", ""))) >= 1000:
+        exponent += 1  # rounding carried over, 999.9 n -> 1 u
+    prefix = {
+        -6: "a",
+        -5: "f",
+        -4: "p",
+        -3: "n",
+        -2: "µ",
+        -1: "m",
+        0: "",
+        1: "k",
+        2: "M",
+        3: "G",
+        4: "T",
+    }[exponent]
+    return f"{_significant(value / 1000.0**exponent, digits)} {prefix}{unit}"
+
+
+def _significant(value: float, digits: int) -> str:
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
+
+
+def to_cycles(seconds: float, clock_hz: float) -> int:
+    """Round a duration up to whole clock cycles; the only place where seconds become cycles.
+
+    A duration within 1e-9 of a whole cycle counts as that cycle, so that ``16 / clock`` is 16.
+    """
+    exact = seconds * clock_hz
+    nearest = round(exact)
+    return int(nearest) if abs(exact - nearest) < 1e-9 * max(1.0, exact) else math.ceil(exact)

@@ -1,0 +1,211 @@
+"""Read and write clips: video files, folders of images, single images."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cimsim.errors import InputError
+from cimsim.video._images import ACCEPTED, IMAGE_SUFFIXES, list_images, read_image, write_folder
+from cimsim.video._videofile import read_video, write_ffv1, write_h264
+
+UInt8Array = npt.NDArray[np.uint8]
+
+_WRITABLE = (
+    "accepted: .mp4 (H.264, not quite lossless), .mkv (FFV1, lossless) or a name without suffix "
+    "(folder of PNGs, lossless)"
+)
+_WRITERS: dict[str, Callable[[Path, UInt8Array, float], None]] = {
+    "": write_folder,
+    ".mp4": write_h264,
+    ".mkv": write_ffv1,
+}
+
+
+def read_clip(path: str | Path, frames: int | None = None, start: int = 0) -> UInt8Array:
+    """Read a video file, a folder of images or one image.
+
+    The images of a folder are taken in natural order (``2.png`` before ``10.png``); other files
+    in it are ignored. Grey pictures become RGB, alpha is dropped, 16 bit is scaled to 8.
+
+    Parameters
+    ----------
+    path : str or Path
+        The clip.
+    frames : int, optional
+        How many frames to take, >= 1; all that follow `start` when not given.
+    start : int
+        First frame to take, >= 0.
+
+    Returns
+    -------
+    ndarray of uint8, shape (T, H, W, 3)
+        RGB frames.
+
+    Raises
+    ------
+    InputError
+        When the path is missing, holds no readable clip or fewer frames than asked for, or when
+        its frames differ in size.
+    """
+    path = Path(path)
+    if frames is not None and frames < 1:
+        raise InputError(f"{path}: frames: expected an integer >= 1, got {frames}")
+    if start < 0:
+        raise InputError(f"{path}: start: expected an integer >= 0, got {start}")
+    try:
+        path.stat()
+    except OSError as error:
+        cause = "no such file or folder" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InputError(f"{path}: {cause}; {ACCEPTED}") from error
+
+    stop = None if frames is None else start + frames
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        files = list_images(path) if path.is_dir() else [path]
+        _check_count(path, len(files), frames, start)
+        clip = [read_image(file) for file in files[start:stop]]
+        names = [file.name for file in files[start:stop]]
+    else:
+        clip, n_decoded = read_video(path, start, stop)
+        _check_count(path, n_decoded, frames, start)
+        names = [f"frame {start + index}" for index in range(len(clip))]
+    for name, picture in zip(names, clip, strict=True):
+        if picture.shape != clip[0].shape:
+            raise InputError(
+                f"{path}: frames of different size: {names[0]} is {_size(clip[0])}, {name} is "
+                f"{_size(picture)}; all frames of a clip must have one size"
+            )
+    return np.stack(clip)
+
+
+def write_clip(path: str | Path, frames: UInt8Array, fps: float = 25.0) -> None:
+    """Write a clip; the suffix says how.
+
+    ``.mp4``: H.264 4:4:4 at CRF 4, BT.709 (small, some 45 dB, not lossless). ``.mkv``: FFV1 in
+    RGB (lossless). No suffix: a folder of PNGs ``00000.png`` ... (lossless, `fps` not kept). The
+    clip is written under a temporary name and then renamed, so a killed run leaves no half file;
+    a file is replaced, a folder that holds anything is not.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where to; missing parent folders are made.
+    frames : ndarray of uint8, shape (T, H, W, 3)
+        RGB frames.
+    fps : float
+        Frames per second, > 0.
+
+    Raises
+    ------
+    InputError
+        For another suffix, another shape or dtype, a wrong `fps`, or when writing fails.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _WRITERS:
+        raise InputError(f"{path}: cannot write a clip with suffix {path.suffix!r}; {_WRITABLE}")
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
+        raise InputError(
+            f"{path}: expected frames as uint8 of shape (T, H, W, 3), got {frames.dtype} of shape "
+            f"{frames.shape}; to_uint8 converts floats"
+        )
+    if not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"{path}: fps: expected a number > 0, got {fps}")
+    _check_target(path, is_folder=not suffix)
+
+    scratch: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The temporary name lies in the same folder: a rename is atomic only within a file system.
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        written = scratch / f"clip{suffix}"
+        _WRITERS[suffix](written, frames, fps)
+        written.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write the clip: {error}") from error
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def to_float(frames: UInt8Array) -> npt.NDArray[np.float32]:
+    """Scale 8-bit frames to [0, 1].
+
+    Parameters
+    ----------
+    frames : ndarray of uint8, any shape
+
+    Returns
+    -------
+    ndarray of float32, same shape
+        ``frames / 255``.
+
+    Raises
+    ------
+    InputError
+        When `frames` are not uint8.
+    """
+    if frames.dtype != np.uint8:
+        raise InputError(f"to_float: expected uint8 frames, got {frames.dtype}")
+    scaled: npt.NDArray[np.float32] = frames.astype(np.float32) / np.float32(255)
+    return scaled
+
+
+def to_uint8(frames: npt.NDArray[np.floating[Any]]) -> UInt8Array:
+    """Clip to [0, 1] and round to 8 bit (half to even); the inverse of `to_float`.
+
+    Parameters
+    ----------
+    frames : ndarray of float, any shape
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+
+    Raises
+    ------
+    InputError
+        When `frames` are not floating-point or hold NaN.
+    """
+    if not np.issubdtype(frames.dtype, np.floating):
+        raise InputError(f"to_uint8: expected floats in [0, 1], got {frames.dtype}")
+    if np.isnan(frames).any():
+        raise InputError("to_uint8: the frames hold NaN, which no pixel value can show")
+    eight: UInt8Array = np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)
+    return eight
+
+
+def _size(picture: UInt8Array) -> str:
+    return f"{picture.shape[1]}x{picture.shape[0]}"
+
+
+def _check_count(path: Path, available: int, frames: int | None, start: int) -> None:
+    """Raise when the clip ends before ``start + frames``."""
+    if available == 0:
+        raise InputError(f"{path}: holds no frame")
+    if frames is None and start >= available:
+        raise InputError(f"{path}: start: the clip has {available} frames, cannot start at {start}")
+    if frames is not None and start + frames > available:
+        after = f" from frame {start}" if start else ""
+        raise InputError(
+            f"{path}: asked for {frames} frames{after}, the clip has {available}; "
+            "ask for fewer or use a longer clip"
+        )
+
+
+def _check_target(path: Path, *, is_folder: bool) -> None:
+    """Raise when something stands in the way that must not be replaced."""
+    if path.is_dir() and not is_folder:
+        raise InputError(f"{path}: is a folder, cannot write a video file of this name")
+    if is_folder and path.is_file():
+        raise InputError(f"{path}: is a file, cannot write a folder of images of this name")
+    if is_folder and path.is_dir() and any(os.scandir(path)):
+        raise InputError(f"{path}: this folder is not empty; remove it or choose another name")

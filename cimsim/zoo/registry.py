@@ -1,0 +1,267 @@
+"""The table of shipped networks; importing it does not import torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from cimsim.zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One keyword of a network's factory.
+
+    Attributes
+    ----------
+    default : int
+        Value when not given.
+    allowed : tuple of int
+        All legal values.
+    meaning : str
+        What it is, in a few words.
+    """
+
+    default: int
+    allowed: tuple[int, ...]
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known about a network before it is built.
+
+    Attributes
+    ----------
+    name, title, description : str
+        Key, display name, one line.
+    factory : callable
+        Builds the torch module from keyword options; imports torch only then.
+    n_frames : int
+        Frames the default network looks at; a built network's own ``n_frames`` counts.
+    reference : str
+        Paper.
+    options : mapping of str to Option
+        Keywords of the factory.
+    weights : str
+        Stem of the weight file, with the options' names in braces.
+    """
+
+    name: str
+    title: str
+    description: str
+    factory: Callable[..., nn.Module]
+    n_frames: int
+    reference: str
+    options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
+    weights: str = ""
+
+    def resolve(self, options: Mapping[str, Any]) -> dict[str, int]:
+        """Return all options with defaults filled in.
+
+        Raises
+        ------
+        ZooError
+            For an unknown option or a value that is not allowed.
+        """
+        for key, value in options.items():
+            if key not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise ZooError(f"{self.name}: option {key!r} is unknown; known: {known}")
+            allowed = self.options[key].allowed
+            if isinstance(value, bool) or value not in allowed:
+                raise ZooError(
+                    f"{self.name}: {key}: expected one of "
+                    f"{', '.join(map(str, allowed))}, got {value!r}"
+                )
+        return {key: int(options.get(key, spec.default)) for key, spec in self.options.items()}
+
+    def weights_stem(self, options: Mapping[str, Any]) -> str:
+        """Return the name, without suffix, of the weight file for these options."""
+        return (self.weights or self.name).format(**self.resolve(options))
+
+
+def _cimnet(**options: int) -> nn.Module:
+    from cimsim.zoo.cimnet import CIMNet
+
+    return CIMNet(**options)
+
+
+def _fastdvdnet() -> nn.Module:
+    from cimsim.zoo.fastdvdnet import FastDVDnet
+
+    return FastDVDnet()
+
+
+def _block() -> nn.Module:
+    from cimsim.zoo.fastdvdnet import DenBlock
+
+    return DenBlock()
+
+
+def _baseline_o1(**options: int) -> nn.Module:
+    from cimsim.zoo.baselines import BaselineO1
+
+    return BaselineO1(**options)
+
+
+def _baseline_o2(**options: int) -> nn.Module:
+    from cimsim.zoo.baselines import BaselineO2
+
+    return BaselineO2(**options)
+
+
+def _abla_net(**options: int) -> nn.Module:
+    from cimsim.zoo.baselines import AblaNet
+
+    return AblaNet(**options)
+
+
+def _dncnn() -> nn.Module:
+    from cimsim.zoo.dncnn import DnCNN
+
+    return DnCNN()
+
+
+def _ffdnet() -> nn.Module:
+    from cimsim.zoo.ffdnet import FFDNet
+
+    return FFDNet()
+
+
+_STRIDE = Option(8, (2, 4, 8, 16), "stride S of the strided layers")
+_STAGES = Option(1, (1, 2), "1: three frames, one block; 2: five frames, cascade of blocks")
+_FASTDVDNET = (
+    "Tassano, Delon, Veit: FastDVDnet: Towards Real-Time Deep Video Denoising Without Flow "
+    "Estimation, CVPR 2020"
+)
+_CIMNET = (
+    "CIM-NET: A Video Denoising Deep Neural Network Model Optimized for Computing-in-Memory "
+    "Architectures"
+)
+
+MODELS: Mapping[str, ModelInfo] = MappingProxyType(
+    {
+        info.name: info
+        for info in (
+            ModelInfo(
+                name="cimnet",
+                title="CIM-NET",
+                description="video denoiser of few, large patch matrices (CIM-CONV), no residual",
+                factory=_cimnet,
+                n_frames=3,
+                reference=_CIMNET,
+                options=MappingProxyType({"stride": _STRIDE, "stages": _STAGES}),
+                weights="cimnet_s{stride}_stages{stages}",
+            ),
+            ModelInfo(
+                name="fastdvdnet",
+                title="FastDVDnet",
+                description="two cascaded steps of denoising blocks over five frames",
+                factory=_fastdvdnet,
+                n_frames=5,
+                reference=_FASTDVDNET,
+            ),
+            ModelInfo(
+                name="fastdvdnet-block",
+                title="FastDVDnet block",
+                description="one denoising block over three frames",
+                factory=_block,
+                n_frames=3,
+                reference=_FASTDVDNET,
+            ),
+            ModelInfo(
+                name="baseline-o1",
+                title="Baseline o1",
+                description="the block with a stride-S first convolution and a pixel shuffle",
+                factory=_baseline_o1,
+                n_frames=3,
+                reference=_CIMNET,
+                options=MappingProxyType({"stride": _STRIDE}),
+                weights="baseline-o1_s{stride}",
+            ),
+            ModelInfo(
+                name="baseline-o2",
+                title="Baseline o2",
+                description="strided block between two convolutional smoothing modules",
+                factory=_baseline_o2,
+                n_frames=3,
+                reference=_CIMNET,
+                options=MappingProxyType({"stride": _STRIDE}),
+                weights="baseline-o2_s{stride}",
+            ),
+            ModelInfo(
+                name="abla-net",
+                title="Abla-NET",
+                description="baseline o2 with CIM-CONVs as smoothing modules",
+                factory=_abla_net,
+                n_frames=3,
+                reference=_CIMNET,
+                options=MappingProxyType({"stride": _STRIDE}),
+                weights="abla-net_s{stride}",
+            ),
+            ModelInfo(
+                name="dncnn",
+                title="DnCNN",
+                description="17 plain convolutions on one frame, one noise level",
+                factory=_dncnn,
+                n_frames=1,
+                reference=(
+                    "Zhang, Zuo, Chen, Meng, Zhang: Beyond a Gaussian Denoiser: Residual Learning "
+                    "of Deep CNN for Image Denoising, IEEE TIP 26(7), 2017"
+                ),
+            ),
+            ModelInfo(
+                name="ffdnet",
+                title="FFDNet",
+                description="12 convolutions on half-size sub-images of one frame, noise map",
+                factory=_ffdnet,
+                n_frames=1,
+                reference=(
+                    "Zhang, Zuo, Zhang: FFDNet: Toward a Fast and Flexible Solution for CNN-Based "
+                    "Image Denoising, IEEE TIP 27(9), 2018"
+                ),
+            ),
+        )
+    }
+)
+
+
+def info(name: str) -> ModelInfo:
+    """Return the entry of a network.
+
+    Raises
+    ------
+    ZooError
+        When the name is unknown; the message lists the known names.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    close = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.6)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise ZooError(f"model: {name!r} is unknown; known: {', '.join(MODELS)}{hint}")
+
+
+def build(name: str, **options: Any) -> nn.Module:
+    """Build a network with random weights.
+
+    Parameters
+    ----------
+    name : str
+        Key of `MODELS`.
+    **options
+        As the entry's ``options`` allow; defaults are filled in.
+
+    Raises
+    ------
+    ZooError
+        For an unknown name or option, or a value that is not allowed.
+    """
+    entry = info(name)
+    return entry.factory(**entry.resolve(options))

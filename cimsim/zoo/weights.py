@@ -1,0 +1,246 @@
+"""Weight files: half-precision safetensors with a JSON card beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cimsim.zoo import registry
+from cimsim.zoo.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+SKIPPED = "num_batches_tracked"  # counts training batches; inference never reads it
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Where weights come from; stored as ``<stem>.json`` beside ``<stem>.safetensors``.
+
+    Attributes
+    ----------
+    model, options
+        Name in the zoo and the resolved options of the network.
+    data, licence : str
+        What it was trained on; terms of the weights.
+    steps, minutes, device, seed, command
+        How it was trained.
+    sigma : tuple of float
+        Range of noise seen in training, in 8-bit steps.
+    psnr_db : mapping of str to float
+        Data set name to PSNR in dB of the float network, and what the noisy input has.
+    code_version : str
+        Version of cimsim that wrote the file.
+    sha256 : str
+        Of the weight file; filled in when it is saved.
+    file : Path, optional
+        Where the weight file lies; not part of the JSON.
+    """
+
+    model: str
+    options: Mapping[str, int]
+    data: str
+    licence: str
+    steps: int
+    minutes: float
+    device: str
+    seed: int
+    sigma: tuple[float, ...]
+    psnr_db: Mapping[str, float]
+    command: str
+    code_version: str
+    sha256: str = ""
+    file: Path | None = None
+
+    def to_json(self) -> str:
+        """Return the card as readable JSON."""
+        values = asdict(self)
+        del values["file"]
+        return json.dumps(values, indent=2) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Card:
+        """Read a card; the weight file is expected beside it.
+
+        Raises
+        ------
+        WeightsError
+            When the file is no JSON or lacks a field.
+        """
+        try:
+            values = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"{path}: cannot read the weight card: {error}") from error
+        wanted = {entry.name for entry in fields(cls)} - {"file"}
+        if not isinstance(values, dict) or values.keys() != wanted:
+            odd = sorted(wanted ^ set(values)) if isinstance(values, dict) else "everything"
+            raise WeightsError(f"{path}: missing or unknown fields of a weight card: {odd}")
+        values["sigma"] = tuple(values["sigma"])
+        return cls(**values, file=path.with_suffix(".safetensors"))
+
+
+def folder() -> Path:
+    """Return the folder of the shipped weights."""
+    return Path(str(resources.files("cimsim.zoo") / "weights"))
+
+
+def find_card(name: str, options: Mapping[str, Any] | None = None) -> Card | None:
+    """Return the card of the shipped weights for a network, None when there are none.
+
+    Raises
+    ------
+    ZooError
+        For an unknown network or option.
+    """
+    stem = registry.info(name).weights_stem(options or {})
+    path = folder() / f"{stem}.json"
+    return Card.read(path) if path.is_file() else None
+
+
+def load_weights(model: nn.Module, source: Card | str | Path) -> None:
+    """Fill a network from a card's file, a ``.safetensors`` file or a torch state dict.
+
+    A file with a card beside it is checked against the card's SHA-256. Torch files are read with
+    ``weights_only=True``; a ``module.`` in front of the keys is stripped.
+
+    Raises
+    ------
+    WeightsError
+        When the file is missing, damaged, not the one the card describes, or does not fit.
+    """
+    card: Card | None
+    if isinstance(source, Card):
+        card, path = source, source.file
+        if path is None:
+            raise WeightsError(f"weight card of {source.model}: it names no file")
+    else:
+        path = Path(source)
+        beside = path.with_suffix(".json")
+        card = None
+        if path.suffix == ".safetensors" and beside.is_file():
+            card = Card.read(beside)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weight file")
+    if card is not None and _sha256(path) != card.sha256:
+        raise WeightsError(
+            f"{path}: the file's SHA-256 is not the one on its card ({path.stem}.json); it is "
+            "damaged or was replaced: fetch both again"
+        )
+    fill(model, read_state(path), where=str(path))
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a ``.safetensors``, ``.pt`` or ``.pth`` file, ``module.`` stripped.
+
+    Raises
+    ------
+    WeightsError
+        When the file is damaged or holds something else.
+    """
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        elif path.suffix in (".pt", ".pth"):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            raise WeightsError(f"{path}: expected .safetensors, .pt or .pth")
+    except WeightsError:
+        raise
+    except Exception as error:  # torch and safetensors raise many kinds for a damaged file
+        raise WeightsError(f"{path}: cannot read the weights: {error}") from error
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    ):
+        raise WeightsError(f"{path}: expected a state dict (names to tensors)")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def fill(model: nn.Module, state: Mapping[str, torch.Tensor], *, where: str) -> None:
+    """Copy tensors into a network, all or nothing; ``where`` names the source in messages.
+
+    Raises
+    ------
+    WeightsError
+        Naming the first tensor that is missing, too much, of another shape or not finite.
+    """
+    import torch
+
+    own = {key: value for key, value in model.state_dict().items() if SKIPPED not in key}
+    given = {key: value for key, value in state.items() if SKIPPED not in key}
+    network = type(model).__name__
+    missing = [key for key in own if key not in given]
+    surplus = [key for key in given if key not in own]
+    if missing or surplus:
+        first = missing or surplus
+        what = "misses tensor" if missing else "has a tensor too much,"
+        raise WeightsError(
+            f"{where}: {what} {first[0]!r} for {network} ({len(missing)} missing, {len(surplus)} "
+            f"too much of {len(own)}); it belongs to another network or other options"
+        )
+    for key, value in given.items():
+        if value.shape != own[key].shape:
+            raise WeightsError(
+                f"{where}: tensor {key!r} has shape {tuple(value.shape)}, {network} needs "
+                f"{tuple(own[key].shape)}; it belongs to another network or other options"
+            )
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{where}: tensor {key!r} holds values that are not finite")
+    with torch.no_grad():
+        for key, value in given.items():
+            own[key].copy_(value)
+
+
+def save_weights(model: nn.Module, path: Path, card: Card) -> Card:
+    """Write ``path`` (half-precision safetensors) and the card beside it; return the card.
+
+    Each file is written under another name and renamed. The returned card has the SHA-256.
+
+    Raises
+    ------
+    WeightsError
+        When a value does not fit into half precision or the suffix is another.
+    """
+    import torch
+    from safetensors.torch import save
+
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"{path}: expected a name that ends in .safetensors")
+    state = {}
+    for key, value in model.state_dict().items():
+        if SKIPPED in key:
+            continue
+        half = value.detach().to("cpu", torch.float16).contiguous()
+        if not torch.isfinite(half).all():
+            raise WeightsError(f"{path}: tensor {key!r} does not fit into half precision")
+        state[key] = half
+    path.parent.mkdir(parents=True, exist_ok=True)
+    payload = save(state)
+    card = replace(card, sha256=hashlib.sha256(payload).hexdigest(), file=path)
+    _write(path, payload)
+    _write(path.with_suffix(".json"), card.to_json().encode())
+    return card
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _write(path: Path, payload: bytes) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    scratch.write_bytes(payload)
+    scratch.replace(path)
