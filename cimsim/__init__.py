@@ -1,7 +1,14 @@
-"""cimsim: what a network does on a computing-in-memory chip - quality, cycles and energy."""
+"""cimsim: what a network does on a computing-in-memory chip - quality, cycles and energy.
+
+>>> import cimsim
+>>> chip = cimsim.load_hw("eflash40nm", overrides={"adc.bits": 6})
+>>> chip.adc.bits
+6
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,3 +18,32 @@ __version__ = "0.1.0"
 _here = Path(__file__).resolve().parent
 if not (_here / "frontends" / "__init__.py").is_file():
     __path__.append(str(_here.parent))
+
+if TYPE_CHECKING:
+    from cimsim.frontends.torch_export import trace as trace
+    from cimsim.hw.load import load_hw as load_hw
+    from cimsim.hw.spec import Chip as Chip
+    from cimsim.loading import load_network as load_network
+    from cimsim.mapping.mapping import Mapping as Mapping
+    from cimsim.mapping.mapping import map_graph as map_graph
+    from cimsim.report.result import Result as Result
+    from cimsim.simulation import simulate as simulate
+
+# Public names are imported when they are first used: torch and numba take their time.
+_PUBLIC = {
+    "Chip": "cimsim.hw.spec",
+    "Mapping": "cimsim.mapping.mapping",
+    "Result": "cimsim.report.result",
+    "load_hw": "cimsim.hw.load",
+    "load_network": "cimsim.loading",
+    "map_graph": "cimsim.mapping.mapping",
+    "simulate": "cimsim.simulation",
+    "trace": "cimsim.frontends.torch_export",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'cimsim' has no attribute '{name}'")
+    return getattr(import_module(_PUBLIC[name]), name)

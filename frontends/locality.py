@@ -1,8 +1,8 @@
 """Which input pixels an output pixel of a digital operation needs.
 
-Every function takes a `Call` and returns a `Reach`: a locality and, for ``window``, the window in terms
-of the output grid. A window may be larger than what is really read (its last row and column tell when an
-output pixel can be computed), never smaller. What cannot be said so is a ``barrier``.
+Every function takes a `Call` and returns a `Reach`: a locality and, for ``window``, the window in
+terms of the output grid. A window may be larger than what is really read (its last row and column
+tell when an output pixel can be computed), never smaller. What cannot be said so is a ``barrier``.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def reduced(call: Call) -> Reach:
 
 
 def sliced(call: Call) -> Reach:
-    """A slice: a view along channels and frames, a window along rows or columns of a map."""
+    """Cut along channels and frames (a view), or along rows or columns of a map (a window)."""
     rank = len(call.inputs[0].shape)
     (dim,) = _dims(call.named["dim"], rank)
     if dim in _free_axes(call.inputs[0]):
@@ -123,7 +123,7 @@ def sliced(call: Call) -> Reach:
 
 
 def padded(call: Call) -> Reach:
-    """Padding of a map; reflected and replicated borders widen the window."""
+    """Put a border around a map; reflected and replicated borders widen the window."""
     rank, pads = len(call.output.shape), list(call.named.get("pad") or call.named["padding"])
     if rank != 4 or min(pads) < 0 or any(pads[4:]):
         return BARRIER

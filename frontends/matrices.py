@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cimsim.errors import GraphError
 from cimsim.graph.ir import DigitalOp, MatrixOp, Ref, TensorSpec, Window
 from cimsim.graph.layout import output_shape
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Array = NDArray[np.float32]
 Pair = tuple[int, int]
@@ -88,12 +86,13 @@ def conv_transpose2d_ops(
 ) -> tuple[MatrixOp, DigitalOp | None]:
     """Return ``torch.nn.functional.conv_transpose2d`` as a matrix and, where needed, a crop.
 
-    Before its padding ``p`` is cut away, the output at ``s * q + r`` (``s`` the stride, 0 <= r < s) is
-    ``sum_t x[q - t] w[s * t + r]`` over ``t < T = ceil(K / s)``, ``K`` the dilated kernel: an ordinary
-    convolution of stride 1 and kernel ``T`` over the flipped ``t``, each window of which yields a block of
-    ``s_y x s_x`` pixels. Where ``K`` is no multiple of ``s``, or the kernel is dilated, the matrix holds
-    structural zeros; they are real cells with weight 0 and count as such. Blocks that ``p`` cuts away
-    completely are never computed; what is left over is cropped by the second node.
+    Before its padding ``p`` is cut away, the output at ``s * q + r`` (``s`` the stride, 0 <= r < s)
+    is ``sum_t x[q - t] w[s * t + r]`` over ``t < T = ceil(K / s)``, ``K`` the dilated kernel: an
+    ordinary convolution of stride 1 and kernel ``T`` over the flipped ``t``, each window of which
+    yields a block of ``s_y x s_x`` pixels. Where ``K`` is no multiple of ``s``, or the kernel is
+    dilated, the matrix holds structural zeros; they are real cells with weight 0 and count as such.
+    Blocks that ``p`` cuts away completely are never computed; what is left over is cropped by the
+    second node.
 
     Parameters
     ----------
@@ -167,7 +166,9 @@ def linear_op(
     bias : torch.Tensor float32 [cols], optional
     """
     if len(spec.shape) not in (2, 3):
-        raise GraphError(f"{name}: a linear layer needs [B, F] or [B, N, F], got {list(spec.shape)}")
+        raise GraphError(
+            f"{name}: a linear layer needs [B, F] or [B, N, F], got {list(spec.shape)}"
+        )
     weight = np.array(_array(matrix)[None], order="C")
     op = MatrixOp(
         name=name,
@@ -192,7 +193,7 @@ def _with_output(op: MatrixOp) -> MatrixOp:
 def _transpose_axis(
     size: int, kernel: int, stride: int, padding: int, dilation: int, extra: int
 ) -> tuple[int, int, int, int, int]:
-    """Return (taps, padding before, padding after, pixels to cut before, output size) of one axis."""
+    """Return taps, padding before and after, pixels to cut before and output size."""
     extent = (kernel - 1) * dilation + 1
     taps = -(-extent // stride)
     out = (size - 1) * stride - 2 * padding + extent + extra
@@ -204,8 +205,6 @@ def _transpose_axis(
 
 
 def _crop(op: MatrixOp, cut_y: int, cut_x: int, out_y: int, out_x: int) -> DigitalOp:
-    import torch
-
     height, width = op.output.grid
     batch, channels = op.output.shape[:2]
     pads = [-cut_x, out_x + cut_x - width, -cut_y, out_y + cut_y - height]

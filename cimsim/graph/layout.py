@@ -1,7 +1,7 @@
 """Where a `MatrixOp` reads and writes: maps to window vectors, output vectors to maps.
 
-Plain numpy, written to be believed; fast kernels are compared with it. Windows are numbered in raster
-order (y, then x) within a frame, frames one after another.
+Plain numpy, written to be believed; fast kernels are compared with it. Windows are numbered in
+raster order (y, then x) within a frame, frames one after another.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def from_vectors(op: MatrixOp, y: Array) -> Array:
     ----------
     op : MatrixOp
     y : float32 [B, n_wy, n_wx, n_cols]
-        Column ``j`` of group ``g`` at ``g * group_cols + j``; in C order (channel, dy, dx) of the block.
+        Column ``j`` of group ``g`` at ``g * group_cols + j``: the block's (channel, dy, dx) in
+        C order.
 
     Returns
     -------
@@ -77,8 +78,8 @@ def im2col(op: MatrixOp, x_nhwc: Array, start: int = 0, stop: int | None = None)
     Returns
     -------
     float32 [stop - start, groups, group_rows]
-        Rows in the order of ``op.weight``: (kernel y, kernel x, channel of the group). Pixels outside of
-        the map are 0.
+        Rows in the order of ``op.weight``: (kernel y, kernel x, channel of the group). Pixels
+        outside of the map are 0.
     """
     batch, _, _, channels = x_nhwc.shape
     n_wy, n_wx = op.window_grid

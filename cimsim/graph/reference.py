@@ -116,7 +116,8 @@ def torch_weights(op: MatrixOp) -> tuple[Tensor, Tensor | None]:
 
     Returns
     -------
-    torch.Tensor [groups * cols, C_in / groups, k_y, k_x] or [cols, rows] (linear), and [n_cols] or None
+    torch.Tensor [groups * cols, C_in / groups, k_y, k_x] or, linear, [cols, rows]
+    torch.Tensor [n_cols] or None
     """
     import numpy as np
     import torch
@@ -131,6 +132,8 @@ def torch_weights(op: MatrixOp) -> tuple[Tensor, Tensor | None]:
 
 def _pieces(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
     """Cut each input into traced batches, after checking number, dtype and shape."""
+    import torch
+
     expected = graph.inputs
     if len(inputs) != len(expected):
         names = ", ".join(op.name for op in expected)
@@ -151,7 +154,7 @@ def _pieces(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> list[tuple[Tensor,
             raise InputError(
                 f"{graph.name}: input '{op.name}' is {dtype}, expected {op.output.dtype}"
             )
-        pieces.append(x.split(batch) if shape else (x,))
+        pieces.append(torch.split(x, batch) if shape else (x,))
     counts = {op.name: len(cut) for op, cut in zip(expected, pieces, strict=True)}
     if len(set(counts.values())) > 1:
         raise InputError(f"{graph.name}: inputs hold different numbers of frames: {counts}")

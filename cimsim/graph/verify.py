@@ -220,7 +220,10 @@ def _locality(graph: LayerGraph, op: DigitalOp) -> str | None:
     if op.locality in ("pointwise", "view"):
         for name, grid in grids.items():
             if grid != op.output.grid:
-                return f"locality '{op.locality}' reads '{name}' of grid {grid}, expected {op.output.grid}"
+                return (
+                    f"locality '{op.locality}' reads '{name}' of grid {grid}, "
+                    f"expected {op.output.grid}"
+                )
     if op.window is not None:
         for name, grid in grids.items():
             covered = op.window.positions(*grid)

@@ -16,8 +16,17 @@ from cimsim.units import quantity
 
 _Config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
 if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field holds
-    Energy = EnergyPerByte = PositiveTime = Time = Area = Power = Fraction = Size = float
-    Length = Voltage = Frequency = float
+    Energy = float
+    EnergyPerByte = float
+    Time = float
+    PositiveTime = float
+    Area = float
+    Power = float
+    Fraction = float
+    Size = float
+    Length = float
+    Voltage = float
+    Frequency = float
 else:
     Energy, EnergyPerByte = quantity("J"), quantity("J/B")
     Time, PositiveTime = quantity("s"), quantity("s", exclusive=True)

@@ -1,8 +1,9 @@
 """The network as the chip runs it: units of work and the pixels each window waits for.
 
-Every `MatrixOp` is a unit; pointwise operations ride on the unit that computed their operand last
-(its POST stage), views cost nothing and pass dependencies through, and everything else becomes a unit
-of its own on the vector unit. Time and energy both start from this list.
+Every `MatrixOp` is a unit. A pointwise operation rides on the unit that computed its operands last (its
+POST stage). An operation that only moves data (a view, or any other with zero operations per element:
+cat, slice, crop, reshape) is an address, costs nothing and passes dependencies through. Everything else
+becomes a unit of its own on the vector unit. Time and energy both start from this list.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Need:
         Unit that stores the pixels.
     window : Window or None
         In pixels of the producer's output map: rows ``wy * stride - top`` up to ``+ extent - 1``, clipped to
-        the map; ``None`` means the whole map.
+        the map; ``None`` means the whole map. Never less than what is read.
     at : {"load", "post"}
         The window's own input, or the second operand of a fused residual addition.
     """
@@ -73,8 +74,28 @@ class Unit:
         return self.grid[0] * self.grid[1]
 
 
+def units(graph: LayerGraph) -> tuple[Unit, ...]:
+    """Cut a layer graph into units, in execution order.
+
+    Returns
+    -------
+    tuple of Unit
+        A unit needs only units before it. Every digital operation is in exactly one unit or free.
+    """
+    draft = _Draft(graph)
+    for op in graph:
+        draft.add(op)
+    return tuple(_finish(graph, part) for part in draft.parts.values())
+
+
+# A value seen from the unit that stored it: window (y, x) of that unit's output map makes up pixel (y, x)
+# of the value; None: any pixel may need the whole map.
+_Reach = Window | None
+_SAME = Window()
+
+
 @dataclass(slots=True)
-class _Draft:
+class _Part:
     """A unit while it is being put together."""
 
     op: Op
@@ -83,98 +104,111 @@ class _Draft:
     needs: list[Need] = field(default_factory=list)
 
 
-def units(graph: LayerGraph) -> tuple[Unit, ...]:
-    """Cut a layer graph into units, in execution order.
+class _Draft:
+    """All units so far, and for each value of the graph the stored maps that it is made of."""
 
-    Returns
-    -------
-    tuple of Unit
-        Inputs first where they come first; every digital operation is in exactly one unit or free.
-    """
-    drafts: dict[str, _Draft] = {}
-    origins: dict[str, tuple[str, ...]] = {}  # value -> units whose stored pixels make it up
-    carrier: dict[str, str | None] = {}  # value -> the one unit that holds it whole
-    order = {op.name: index for index, op in enumerate(graph)}
-    for op in graph:
-        if isinstance(op, DigitalOp) and op.locality == "view":
-            origins[op.name] = _merge(origins, op.inputs)
-            carriers = {carrier[name] for name in op.inputs}
-            carrier[op.name] = carriers.pop() if len(op.inputs) == 1 else None
-            continue
-        host = _host(op, carrier, drafts, order)
+    def __init__(self, graph: LayerGraph) -> None:
+        self.graph = graph
+        self.parts: dict[str, _Part] = {}
+        self.order: dict[str, int] = {}
+        self.origins: dict[str, tuple[tuple[str, _Reach], ...]] = {}
+
+    def add(self, op: Op) -> None:
+        """Put ``op`` into a unit, or nowhere if it only moves data."""
+        if isinstance(op, DigitalOp) and _is_free(op):
+            self.origins[op.name] = self._read(op.inputs, _reads(op))
+            return
+        host = self._host(op)
         if host is not None and isinstance(op, DigitalOp):
-            drafts[host].fused.append(op)
-            others = [n for n in _merge(origins, op.inputs) if n != host]
-            block = _block(drafts[host].op)
+            block = _block(self.parts[host].op)
+            others = [(name, reach) for name, reach in self._read(op.inputs, _SAME) if name != host]
             aligned = Window(block, block)
-            drafts[host].needs += [Need(name, aligned, "post") for name in others]
+            self.parts[host].fused.append(op)
+            self.parts[host].needs += [Need(n, _compose(aligned, r), "post") for n, r in others]
         else:
             host = op.name
-            kind = "input" if isinstance(op, InputOp) else "vector"
-            drafts[host] = _Draft(op, "matrix" if isinstance(op, MatrixOp) else kind)
-            reads = _reads(op)
-            drafts[host].needs += [Need(name, reads) for name in _merge(origins, op.inputs)]
-        origins[op.name], carrier[op.name] = (host,), host
-    return tuple(_finish(graph, name, draft) for name, draft in drafts.items())
+            kind: Literal["input", "matrix", "vector"] = (
+                "input" if isinstance(op, InputOp) else
+                "matrix" if isinstance(op, MatrixOp) else "vector"
+            )  # fmt: skip
+            self.order[host] = len(self.order)
+            needs = [Need(name, reach) for name, reach in self._read(op.inputs, _reads(op))]
+            self.parts[host] = _Part(op, kind, [], needs)
+        self.origins[op.name] = ((host, _SAME),)
+
+    def _read(self, values: tuple[str, ...], window: _Reach) -> tuple[tuple[str, _Reach], ...]:
+        """Stored maps behind ``values``, as a reader with ``window`` sees them."""
+        found = [(unit, _compose(window, reach)) for v in values for unit, reach in self.origins[v]]
+        return tuple(dict.fromkeys(found))
+
+    def _host(self, op: Op) -> str | None:
+        """The unit in whose POST stage a pointwise op can be done, if there is one.
+
+        It is the last of all units whose values the op reads (it cannot wait for a later one), holds one
+        operand whole, and writes the pixels of the op's own map.
+        """
+        if not isinstance(op, DigitalOp) or op.locality != "pointwise":
+            return None
+        read = {unit for unit, _ in self._read(op.inputs, _SAME)}
+        if not read:
+            return None
+        host = max(read, key=self.order.__getitem__)
+        whole = any(self.origins[value] == ((host, _SAME),) for value in op.inputs)
+        same_map = self.parts[host].op.output.grid == op.output.grid
+        return host if whole and same_map and self.parts[host].kind != "input" else None
 
 
-def _merge(origins: dict[str, tuple[str, ...]], names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(unit for name in names for unit in origins[name]))
+def _is_free(op: DigitalOp) -> bool:
+    return op.locality == "view" or op.ops_per_element == 0.0
 
 
-def _host(
-    op: Op, carrier: dict[str, str | None], drafts: dict[str, _Draft], order: dict[str, int]
-) -> str | None:
-    """The matrix unit in whose POST stage a pointwise op can be done, if there is one."""
-    if not isinstance(op, DigitalOp) or op.locality != "pointwise":
+def _compose(outer: _Reach, inner: _Reach) -> _Reach:
+    """Window of the inner map that a window of the outer map reads (or a little more)."""
+    if outer is None or inner is None:
         return None
-    found = [carrier[name] for name in op.inputs]
-    hosts = [name for name in found if name is not None and drafts[name].kind == "matrix"]
-    if not hosts:
-        return None
-    host = max(hosts, key=order.__getitem__)
-    # an operand of a later unit cannot be waited for, and a broadcast map is no block of pixels
-    same_map = drafts[host].op.output.grid == op.output.grid
-    latest = all(order[n] <= order[host] for n in found if n is not None)
-    return host if same_map and latest else None
+    if inner == _SAME:
+        return outer
+    (oy, ox), (iy, ix) = outer.extent, inner.extent
+    (sy, sx), (ty, tx) = inner.stride, outer.stride
+    top, bottom, left, right = (
+        o * s + i for o, s, i in zip(outer.padding, (sy, sy, sx, sx), inner.padding, strict=True)
+    )
+    return Window(
+        ((oy - 1) * sy + iy, (ox - 1) * sx + ix), (sy * ty, sx * tx), (top, bottom, left, right)
+    )
 
 
 def _block(op: Op) -> tuple[int, int]:
-    return op.out_block[1:] if isinstance(op, MatrixOp) else (1, 1)
+    """Output pixels that one window writes."""
+    if isinstance(op, MatrixOp):
+        return op.out_block[1], op.out_block[2]
+    barrier = isinstance(op, DigitalOp) and op.locality == "barrier"
+    return op.output.grid if barrier else (1, 1)
 
 
-def _reads(op: Op) -> Window | None:
+def _reads(op: Op) -> _Reach:
     """Window of input pixels that one output window of ``op`` needs."""
     if isinstance(op, MatrixOp):
-        return Window() if op.layout == "last" else op.window
+        return _SAME if op.layout == "last" else op.window
     if isinstance(op, DigitalOp):
-        if op.locality == "pointwise":
-            return Window()
-        return op.window if op.locality == "window" else None
+        return _SAME if op.locality in ("pointwise", "view") else op.window
     return None
 
 
-def _finish(graph: LayerGraph, name: str, draft: _Draft) -> Unit:
-    op, inside = draft.op, {name, *(f.name for f in draft.fused)}
-    if isinstance(op, MatrixOp):
-        grid, block = op.window_grid, _block(op)
-        if op.layout == "last":
-            grid = op.output.grid
-    elif isinstance(op, DigitalOp) and op.locality == "barrier":
-        grid, block = (1, 1), op.output.grid
-    elif isinstance(op, InputOp):
-        grid, block = op.output.grid, (1, 1)
-    else:
-        grid, block = op.output.grid, (1, 1)
+def _finish(graph: LayerGraph, part: _Part) -> Unit:
+    op, inside = part.op, {part.op.name, *(f.name for f in part.fused)}
+    height, width = op.output.grid
+    block = _block(op)
+    grid = op.window_grid if isinstance(op, MatrixOp) else (height // block[0], width // block[1])
     windows = max(1, grid[0] * grid[1])
     stored = sum(
         math.ceil(graph[value].output.per_frame / windows)
-        for value in inside
+        for value in sorted(inside)
         if value in graph.outputs or any(c not in inside for c in graph.consumers(value))
     )
     digital = [op] if isinstance(op, DigitalOp) else []
-    work = sum((f.ops_per_element or 0.0) * f.output.per_frame for f in (*digital, *draft.fused))
+    work = sum((f.ops_per_element or 0.0) * f.output.per_frame for f in (*digital, *part.fused))
     return Unit(
-        name, draft.kind, op, tuple(draft.fused), grid, block, stored, work / windows,
-        tuple(dict.fromkeys(draft.needs)),
+        op.name, part.kind, op, tuple(part.fused), grid, block, stored, work / windows,
+        tuple(dict.fromkeys(part.needs)),
     )  # fmt: skip

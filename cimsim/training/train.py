@@ -20,7 +20,7 @@ from cimsim import rng
 from cimsim.errors import ConfigError
 from cimsim.training import wiener
 from cimsim.training.data import Dataset, Sampler, load_dataset, validation_batch
-from cimsim.training.weight_noise import WeightNoise
+from cimsim.training.weight_noise import WeightNoise, conv_layers
 from cimsim.zoo import registry
 from cimsim.zoo.cimnet import CIMNet
 from cimsim.zoo.weights import load_weights
@@ -53,6 +53,9 @@ class TrainConfig:
         Range of the noise in 8-bit steps. Validation uses the middle.
     lr, warmup_steps : float, int
         Peak learning rate after a linear start; then a half cosine down to 1 % of it.
+    lr_fan_in : int
+        Convolutions without a batch norm and with more inputs than this learn more slowly, by
+        the ratio: Adam moves their outputs in proportion to their fan-in.
     grad_clip : float
         Gradients longer than this many times their running mean are shortened; 0: never.
     ema : float
@@ -89,6 +92,7 @@ class TrainConfig:
     sigma: tuple[float, float] = (15.0, 15.0)
     lr: float = 1e-3
     warmup_steps: int = 100
+    lr_fan_in: int = 288
     grad_clip: float = 3.0
     ema: float = 0.998
     weight_noise: float = 0.0
@@ -207,6 +211,23 @@ def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
     return config.lr * warm * fall
 
 
+def parameter_groups(model: nn.Module, lr_fan_in: int) -> list[dict[str, Any]]:
+    """Return Adam's groups, each with the ``share`` of the learning rate that it gets.
+
+    A convolution that no batch norm follows gets ``lr_fan_in / fan_in``, at most 1. Where a norm
+    follows, the scale of the weights does not matter and the full rate is right.
+    """
+    shares: dict[int, float] = {}
+    for conv, norm in conv_layers(model):
+        fan_in = conv.weight[0].numel()
+        share = 1.0 if norm is not None else min(1.0, lr_fan_in / fan_in)
+        shares |= {id(parameter): share for parameter in conv.parameters()}
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        groups.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)
+    return [{"params": part, "share": share} for share, part in groups.items()]
+
+
 @torch.no_grad()
 def mean_psnr(
     model: nn.Module, noisy: torch.Tensor, noise_map: torch.Tensor, clean: torch.Tensor
@@ -235,7 +256,7 @@ class _Run:
         self.averaged = registry.build(config.model, **config.options)
         self.averaged.to(self.device, memory_format=memory)  # type: ignore[call-overload]
         self.averaged.load_state_dict(self.model.state_dict())
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.lr)
+        self.optimiser = torch.optim.Adam(parameter_groups(self.model, config.lr_fan_in))
         self.noise = WeightNoise(self.model, config.weight_noise)
         n_frames = int(self.model.n_frames)  # type: ignore[arg-type]
         self.sampler = Sampler(
@@ -286,7 +307,7 @@ class _Run:
         fraction = self.fraction
         rate = learning_rate(config, self.step, fraction)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         self.model.train()
         if fraction >= config.freeze_bn_at:
             _freeze_batch_norms(self.model)

@@ -18,7 +18,7 @@ from cimsim.zoo.cimnet import CIMBlock, CIMNet
 
 N_PATCHES = 50_000
 RIDGE = 1e-4  # of the mean diagonal of X^T X
-QUIET = 0.02  # size of the random weights that meet the image, against He's
+QUIET = 0.002  # size of the random weights that meet the image, against He's
 
 
 def fit_patches(

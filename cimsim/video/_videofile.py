@@ -112,7 +112,7 @@ def _encode(
 
     try:
         with av.open(str(path), "w") as container:
-            stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+            stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(100_000))
             stream.width, stream.height = frames.shape[2], frames.shape[1]
             stream.pix_fmt = pixel_format
             stream.options = options

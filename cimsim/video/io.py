@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -101,7 +99,7 @@ def write_clip(path: str | Path, frames: UInt8Array, fps: float = 25.0) -> None:
     frames : ndarray of uint8, shape (T, H, W, 3)
         RGB frames.
     fps : float
-        Frames per second, > 0.
+        Frames per second, 0.01 to 1000.
 
     Raises
     ------
@@ -117,8 +115,8 @@ def write_clip(path: str | Path, frames: UInt8Array, fps: float = 25.0) -> None:
             f"{path}: expected frames as uint8 of shape (T, H, W, 3), got {frames.dtype} of shape "
             f"{frames.shape}; to_uint8 converts floats"
         )
-    if not (math.isfinite(fps) and fps > 0):
-        raise InputError(f"{path}: fps: expected a number > 0, got {fps}")
+    if not 0.01 <= fps <= 1000:
+        raise InputError(f"{path}: fps: expected a number in 0.01..1000, got {fps}")
     _check_target(path, is_folder=not suffix)
 
     scratch: Path | None = None
@@ -207,5 +205,5 @@ def _check_target(path: Path, *, is_folder: bool) -> None:
         raise InputError(f"{path}: is a folder, cannot write a video file of this name")
     if is_folder and path.is_file():
         raise InputError(f"{path}: is a file, cannot write a folder of images of this name")
-    if is_folder and path.is_dir() and any(os.scandir(path)):
+    if is_folder and path.is_dir() and any(path.iterdir()):
         raise InputError(f"{path}: this folder is not empty; remove it or choose another name")

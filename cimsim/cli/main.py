@@ -1,0 +1,70 @@
+"""Entry point of the command ``cimsim``: collects the commands and turns errors into messages."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cimsim import __version__
+from cimsim.cli import count, hw, models, run, train
+from cimsim.errors import CimsimError
+
+app = typer.Typer(
+    name="cimsim",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "What a real network does on a computing-in-memory chip: [bold]how good the output is, how "
+        "many cycles it takes and how much energy it costs[/], all from one mapping.\n\n"
+        "Start with [cyan]cimsim run[/]: it denoises a built-in clip with CIM-NET on the 40 nm "
+        "eFlash chip."
+    ),
+)
+app.command("run")(run.run)
+app.command("count")(count.count)
+app.command("train")(train.train)
+app.add_typer(hw.app, name="hw")
+app.add_typer(models.app, name="models")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cimsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Run the command line; a `CimsimError` becomes one message on stderr and exit code 2."""
+    try:
+        app()
+    except CimsimError as error:
+        from rich.console import Console
+
+        console = Console(stderr=True, soft_wrap=True)
+        console.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing was written", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of a pipe (head, less) went away; close quietly
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")

@@ -1,0 +1,88 @@
+"""``cimsim models``: the networks that are shipped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(no_args_is_help=True, help="Networks of the zoo and their weights.")
+
+
+@app.command("list")
+def list_models() -> None:
+    """List the networks of the zoo, their options and which of them have weights."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from cimsim.zoo.registry import MODELS
+
+    table = Table(title="Networks", title_justify="left", title_style="bold cyan")
+    for name in ("name", "frames", "options", "what it is"):
+        table.add_column(name, no_wrap=name == "name")
+    for entry in MODELS.values():
+        options = "; ".join(
+            f"--{key} {'|'.join(map(str, spec.allowed))} (default {spec.default})"
+            for key, spec in entry.options.items()
+        )
+        table.add_row(entry.name, str(entry.n_frames), options, entry.description)
+    console = Console()
+    console.print(table)
+    console.print(f"weights shipped: {', '.join(_shipped()) or 'none'}")
+
+
+@app.command("show")
+def show_model(
+    name: Annotated[str, typer.Argument(help="Name as `cimsim models list` prints it.")],
+) -> None:
+    """Show one network: reference, options and the cards of its weights."""
+    from rich.console import Console
+
+    from cimsim.errors import InputError
+    from cimsim.zoo.errors import ZooError
+    from cimsim.zoo.registry import info
+
+    try:
+        entry = info(name)
+    except ZooError as error:
+        raise InputError(str(error)) from None
+    console = Console(highlight=False)
+    console.print(f"[bold]{entry.title}[/] ({entry.name}): {entry.description}")
+    console.print(f"reference: {entry.reference}")
+    for key, spec in entry.options.items():
+        allowed = ", ".join(map(str, spec.allowed))
+        console.print(f"--{key}: {allowed} (default {spec.default}): {spec.meaning}")
+    cards = [card for stem, card in _shipped().items() if card["model"] == name]
+    if not cards:
+        console.print("weights: none shipped; see `cimsim train --help`")
+    for card in cards:
+        _print_card(console, card)
+
+
+def _shipped() -> dict[str, dict[str, Any]]:
+    """Cards of the shipped weights by stem, read without importing torch."""
+    import json
+    from importlib.resources import files
+
+    folder = files("cimsim.zoo") / "weights"
+    found = {}
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".json"):
+            found[entry.name.removesuffix(".json")] = json.loads(entry.read_text())
+    return found
+
+
+def _print_card(console: Console, card: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(title="weights", title_justify="left", title_style="bold cyan", show_header=False)
+    for key, value in card.items():
+        if isinstance(value, dict):
+            value = "\n".join(f"{name}: {number}" for name, number in value.items())
+        elif isinstance(value, list):
+            value = " .. ".join(map(str, value))
+        table.add_row(key.replace("_", " "), str(value))
+    console.print(table)

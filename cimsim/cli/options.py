@@ -1,0 +1,63 @@
+"""Options that several commands share, and what they turn into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cimsim.errors import ConfigError
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", metavar="NAME",
+        help="A network of the zoo (cimsim models list), or package.module:Class of your own.",
+    ),
+]  # fmt: skip
+StrideOption = Annotated[
+    int | None, typer.Option("--stride", metavar="S", help="Stride of the strided networks.")
+]
+StagesOption = Annotated[
+    int | None, typer.Option("--stages", metavar="N", help="1 or 2 stages (CIM-NET).")
+]
+HwOption = Annotated[
+    str,
+    typer.Option(
+        "--hw", metavar="CHIP",
+        help="A shipped chip (cimsim hw list) or the path of a YAML file.",
+    ),
+]  # fmt: skip
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change one field of the chip: --set adc.bits=6 (often).",
+    ),
+]
+MappingOption = Annotated[
+    str, typer.Option("--mapping", metavar="NAME", help="Mapping strategy: im2col.")
+]
+SizeOption = Annotated[
+    str | None, typer.Option("--size", metavar="WxH", help="Frame size, such as 960x540.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write.")]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Turn ``960x540`` into (height, width) = (540, 960)."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.strip().lstrip("-").isdigit() for part in parts):
+        raise ConfigError(f"--size: expected WIDTHxHEIGHT such as 960x540, got '{text}'")
+    width, height = (int(part) for part in parts)
+    if width < 1 or height < 1:
+        raise ConfigError(f"--size: expected a positive width and height, got '{text}'")
+    return height, width
+
+
+def model_options(stride: int | None, stages: int | None) -> dict[str, int]:
+    """Options of the network that were given."""
+    given = {"stride": stride, "stages": stages}
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,194 @@
+"""``cimsim run``: quality, cycles and energy of a network on a chip."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cimsim.cli.options import (
+    HwOption,
+    MappingOption,
+    ModelOption,
+    OutOption,
+    SetOption,
+    SizeOption,
+    StagesOption,
+    StrideOption,
+    model_options,
+    parse_size,
+)
+from cimsim.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cimsim.loading import Network
+
+
+class Schedule(StrEnum):
+    """How layers follow each other."""
+
+    pipelined = "pipelined"
+    sequential = "sequential"
+
+
+def run(
+    model: ModelOption = "cimnet",
+    stride: StrideOption = None,
+    stages: StagesOption = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Weights: .safetensors or .pth; 'random' for time and energy only."
+        ),
+    ] = None,
+    hw: HwOption = "eflash40nm",
+    overrides: SetOption = None,
+    mapping: MappingOption = "im2col",
+    schedule: Annotated[
+        Schedule, typer.Option(help="Layers overlap, or run one after another.")
+    ] = Schedule.pipelined,
+    clip: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="CLIP",
+            help="Clean video file or image folder; noise is added. Default: the embedded clip.",
+        ),
+    ] = None,
+    sigma: Annotated[
+        float, typer.Option(metavar="N", help="Noise added, in 8-bit steps (0..255).")
+    ] = 15.0,
+    frames: Annotated[int, typer.Option(metavar="N", help="Frames to denoise.")] = 5,
+    size: SizeOption = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of noise, programming and reads.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
+    ] = None,
+    out: OutOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse operations that have no cost rule.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Denoise a clip on a chip: PSNR on the chip, cycles and energy per frame.
+
+    The same mapping is executed (quality), timed (cycles) and charged (energy). Tables go to the
+    screen, everything else to runs/<time>-<model>/.
+
+    \b
+    cimsim run
+    cimsim run --model fastdvdnet-block --input clip.mp4 --sigma 25 --frames 10
+    cimsim run --model cimnet --hw my_chip.yaml --set adc.bits=6 --set tile.count=40
+    """  # noqa: D301 - \b keeps typer from re-flowing the examples
+    from rich.console import Console
+
+    import cimsim
+    from cimsim.hw.load import load_hw
+    from cimsim.loading import load_network, weights_hash
+    from cimsim.report.folder import check_target
+    from cimsim.report.tables import print_result
+
+    _check(sigma, frames, seed, threads)
+    chip = load_hw(hw, overrides)
+    target = check_target(out or _default_folder(model))
+    network = load_network(model, model_options(stride, stages), weights, seed)
+    clean = _clean_frames(clip, frames, parse_size(size) if size else None)
+    console = Console()
+    with _Bars(console, quiet) as report:
+        report("tracing", 0, 1)
+        graph = _trace(network, clean.shape[1:3], strict)
+        report("tracing", 1, 1)
+        placed = cimsim.map_graph(graph, chip, mapping)
+        identity = network.identity | {"hash": weights_hash(network.module)}
+        result = cimsim.simulate(
+            placed, clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
+            title=network.title, identity=identity, threads=threads, progress=report,
+            notes=("random weights: PSNR means nothing",) if network.random_weights else (),
+        )  # fmt: skip
+        report("writing", 0, 1)
+        folder = result.to_dir(target)
+        report("writing", 1, 1)
+    print_result(result, console)
+    console.print(
+        f"report: [bold]{folder}/[/]  (before_after.png, plots/, layers.csv, result.json)"
+    )
+
+
+def _check(sigma: float, frames: int, seed: int, threads: int | None) -> None:
+    if not 0 <= sigma <= 255:
+        raise ConfigError(f"--sigma: expected 0..255 (8-bit steps), got {sigma:g}")
+    if frames < 1:
+        raise ConfigError(f"--frames: expected at least 1, got {frames}")
+    if seed < 0:
+        raise ConfigError(f"--seed: expected a number >= 0, got {seed}")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"--threads: expected at least 1, got {threads}")
+
+
+def _default_folder(model: str) -> Path:
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{stamp}-{model.rpartition(':')[2]}"
+
+
+def _clean_frames(clip: Path | None, frames: int, size: tuple[int, int] | None) -> Any:
+    from cimsim.video.embedded import embedded_clip
+    from cimsim.video.io import read_clip
+
+    if clip is None:
+        height, width = size or (256, 256)
+        return embedded_clip("default", frames, height, width)
+    clean = read_clip(clip, frames)
+    if size is None:
+        return clean
+    height, width = size
+    if height > clean.shape[1] or width > clean.shape[2]:
+        raise ConfigError(
+            f"--size: {width}x{height} is larger than the clip's "
+            f"{clean.shape[2]}x{clean.shape[1]}; frames are cropped at the centre, never enlarged"
+        )
+    top, left = (clean.shape[1] - height) // 2, (clean.shape[2] - width) // 2
+    return clean[:, top : top + height, left : left + width]
+
+
+def _trace(network: Network, size: tuple[int, int], strict: bool) -> Any:
+    import cimsim
+    from cimsim.errors import GraphError
+
+    graph = cimsim.trace(network.module, network.example(*size), name=network.title)
+    if strict and graph.uncosted:
+        listed = "; ".join(f"{op.op} in {op.source or op.name}" for op in graph.uncosted)
+        raise GraphError(
+            f"--strict: {len(graph.uncosted)} operations have no cost rule: {listed}. Leave out "
+            "--strict to run them without time and energy"
+        )
+    return graph
+
+
+class _Bars:
+    """Progress bars on the terminal, one per stage; silent when asked or when piped."""
+
+    def __init__(self, console: Any, quiet: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self._tasks: dict[str, Any] = {}
+        self._progress = Progress(
+            "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            console=console, transient=True, disable=quiet or not console.is_terminal,
+        )  # fmt: skip
+
+    def __enter__(self) -> _Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps of a stage are finished."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total)
+        self._progress.update(self._tasks[stage], completed=done, total=total)

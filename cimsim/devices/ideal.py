@@ -1,0 +1,67 @@
+"""A perfect linear conductance: takes any target exactly, never fluctuates."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, model_validator
+
+from cimsim.devices.base import PARAMETERS, AbstractDevice, Conduction
+from cimsim.units import quantity
+
+
+class IdealParameters(BaseModel):
+    """Conductance range of the perfect cell."""
+
+    model_config = PARAMETERS
+    g_max_s: quantity("S", exclusive=True) = Field(  # type: ignore[valid-type]
+        default=1e-6, alias="g_max", description="conductance at full scale"
+    )
+    g_min_s: quantity("S") = Field(  # type: ignore[valid-type]
+        default=0.0, alias="g_min", description="conductance of an erased cell"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.g_max_s <= self.g_min_s:
+            raise ValueError(
+                f"g_max: expected more than g_min = {self.g_min_s:g} S, got {self.g_max_s:g} S"
+            )
+        return self
+
+
+class Ideal(AbstractDevice):
+    """See the module."""
+
+    Parameters: ClassVar[type[BaseModel]] = IdealParameters
+    conduction: ClassVar[Conduction] = "ohmic"
+
+    def __init__(self, parameters: Any) -> None:
+        self.parameters: IdealParameters = parameters
+
+    @property
+    def g_min_s(self) -> float:
+        """Conductance of an erased cell, S."""
+        return float(self.parameters.g_min_s)
+
+    @property
+    def g_max_s(self) -> float:
+        """Conductance of a full-scale cell, S."""
+        return float(self.parameters.g_max_s)
+
+    @property
+    def is_exact(self) -> bool:
+        """Always true."""
+        return True
+
+    def program(
+        self, target_s: NDArray[np.float64], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Return the targets."""
+        return target_s.copy()
+
+    def read_sigma(self, g_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return zeros."""
+        return np.zeros_like(g_s)

@@ -1,0 +1,176 @@
+"""Find a network and its weights: a zoo name, ``package.module:Class``, or a torch module."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cimsim.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A torch module, ready to be traced.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        In eval mode, float32.
+    title : str
+        For tables: ``CIM-NET (stride 8, 1 stage)``.
+    n_frames : int
+        Frames of one input window; the network estimates the centre one.
+    noise_map : bool
+        Whether ``forward`` takes a second argument [B, 1, H, W] with sigma / 255.
+    identity : dict
+        Name, options and where the weights come from, for the result.
+    random_weights : bool
+        True when nothing was loaded: quality means nothing then.
+    """
+
+    module: nn.Module
+    title: str
+    n_frames: int
+    noise_map: bool
+    identity: dict[str, Any] = field(default_factory=dict)
+    random_weights: bool = False
+
+    def example(self, height: int, width: int) -> tuple[torch.Tensor, ...]:
+        """Zero inputs of the right shapes."""
+        import torch
+
+        frames = torch.zeros(1, 3 * self.n_frames, height, width)
+        return (frames, torch.zeros(1, 1, height, width)) if self.noise_map else (frames,)
+
+
+def load_network(
+    name: str, options: Mapping[str, int] | None = None, weights: str | Path | None = None,
+    seed: int = 0,
+) -> Network:  # fmt: skip
+    """Build a network and fill in its weights.
+
+    Parameters
+    ----------
+    name : str
+        A name of the zoo (``cimsim models list``) or ``package.module:Class`` (a module on
+        ``sys.path`` or in the working directory; the class is called without arguments or with
+        ``options``).
+    options : mapping, optional
+        Keywords of the network: ``{"stride": 8}``.
+    weights : str or Path, optional
+        A file; ``"random"`` for random weights; by default what the zoo ships.
+    seed : int
+        For random weights.
+
+    Raises
+    ------
+    InputError
+        Unknown network, no shipped weights, or weights that do not fit.
+    """
+    import torch
+
+    options = dict(options or {})
+    torch.manual_seed(seed)
+    from cimsim.zoo.errors import ZooError
+
+    try:
+        if ":" in name:
+            module, title, source = _own(name, options), name.partition(":")[2], None
+        else:
+            module, title, source = _from_zoo(name, options, weights)
+        chosen = weights if weights is not None else source
+        if chosen is None and ":" not in name:
+            raise InputError(_no_weights(title))
+        origin = _fill(module, chosen)
+    except ZooError as error:
+        raise InputError(str(error)) from None
+    module.eval().float()
+    return Network(
+        module, title, int(getattr(module, "n_frames", 1)), _takes_noise_map(module),
+        {"model": name, "options": options, "weights": origin}, origin == RANDOM,
+    )  # fmt: skip
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 over names, shapes and values of a module's state."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _from_zoo(
+    name: str, options: Mapping[str, int], weights: str | Path | None
+) -> tuple[nn.Module, str, Any]:
+    from cimsim.zoo import registry
+    from cimsim.zoo.weights import find_card
+
+    entry = registry.info(name)
+    resolved = entry.resolve(options)
+    shown = ", ".join(f"{key} {value}" for key, value in resolved.items())
+    card = find_card(name, options) if weights is None else None
+    return registry.build(name, **options), entry.title + (f" ({shown})" if shown else ""), card
+
+
+def _no_weights(title: str) -> str:
+    from cimsim.zoo.weights import folder
+
+    stems = ", ".join(sorted(path.stem for path in folder().glob("*.safetensors")))
+    return (
+        f"{title}: no weights are shipped for it (shipped: {stems}); give --weights FILE, train "
+        "it with `cimsim train`, or take --weights random if only time and energy matter"
+    )
+
+
+def _own(name: str, options: Mapping[str, int]) -> nn.Module:
+    from torch import nn
+
+    place, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        made = getattr(importlib.import_module(place), attribute)
+    except ImportError as error:
+        raise InputError(f"--model {name}: cannot import '{place}': {error}") from None
+    except AttributeError:
+        raise InputError(f"--model {name}: module '{place}' has no '{attribute}'") from None
+    try:
+        module = made if isinstance(made, nn.Module) else made(**options)
+    except TypeError as error:
+        raise InputError(
+            f"--model {name}: '{attribute}' cannot be built with "
+            f"{options or 'no arguments'}: {error}"
+        ) from None
+    if not isinstance(module, nn.Module):
+        raise InputError(f"--model {name}: expected a torch.nn.Module, got {type(module).__name__}")
+    return module
+
+
+def _fill(module: nn.Module, source: Any) -> str:
+    """Load weights; return where they came from."""
+    from cimsim.zoo.weights import Card, load_weights
+
+    if source is None or source == RANDOM:
+        return RANDOM
+    load_weights(module, source)
+    return str(source.file.name if isinstance(source, Card) and source.file else source)
+
+
+def _takes_noise_map(module: nn.Module) -> bool:
+    parameters = inspect.signature(module.forward).parameters.values()
+    required = [p for p in parameters if p.default is p.empty and p.kind == p.POSITIONAL_OR_KEYWORD]
+    return len(required) >= 2

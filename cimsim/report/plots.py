@@ -1,0 +1,218 @@
+"""Pictures of a result: before and after, energy and time by layer, PSNR per frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.energy.model import COMPONENTS
+from cimsim.errors import SimulationError
+from cimsim.report.result import Result
+from cimsim.units import format_si
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe-Ito order: told apart by people with any kind of colour vision
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999",
+            "#000000")  # fmt: skip
+STAGES = ("load", "drive", "convert", "reduce", "post", "store")
+
+
+def draw_all(result: Result, folder: Path) -> None:
+    """Write every plot that the result has data for into ``folder``."""
+    plots = folder / "plots"
+    plots.mkdir()
+    _save(energy_by_layer(result), plots / "energy_by_layer.png")
+    _save(time_by_layer(result), plots / "time_by_layer.png")
+    if result.quality is not None:
+        _save(psnr_per_frame(result), plots / "psnr_per_frame.png")
+    if result.frames:
+        _save(before_after(result), folder / "before_after.png")
+
+
+def energy_by_layer(result: Result) -> Figure:
+    """Stacked bars: energy per frame of each layer by component."""
+    rows = [row for row in result.layers if row["energy_j"] > 0]
+    unit, factor = _scale(max(row["energy_j"] for row in rows), "J")
+    figure, axes = _bars(len(rows))
+    shown = [name for name in COMPONENTS if any(row.get(f"{name}_j") for row in rows)]
+    parts = {name: [row.get(f"{name}_j", 0.0) * factor for row in rows] for name in shown}
+    _stack(axes, [row["layer"] for row in rows], parts)
+    axes.set_xlabel(f"energy per frame / {unit}")
+    total = format_si(result.energy.total_j, "J")
+    _title(axes, f"Energy by layer: {total} per frame", _subtitle(result))
+    return figure
+
+
+def time_by_layer(result: Result) -> Figure:
+    """Bars: how long each stage of each layer is busy for one frame."""
+    rows = [row for row in result.layers if any(row.get(f"{s}_cycles") for s in STAGES)]
+    clock = result.timing.clock_hz
+    longest = max(max(row[f"{s}_cycles"] for s in STAGES) for row in rows) / clock
+    interval = result.timing.seconds_per_frame
+    unit, factor = _scale(max(longest, interval), "s")
+    figure, axes = _bars(len(rows))
+    places = np.arange(len(rows))
+    shown = [s for s in STAGES if any(row[f"{s}_cycles"] for row in rows)]
+    height = 0.84 / len(shown)
+    for index, stage in enumerate(shown):
+        widths = [row[f"{stage}_cycles"] / clock * factor for row in rows]
+        offset = (index - (len(shown) - 1) / 2) * height
+        axes.barh(places + offset, widths, height, label=stage, color=_COLOURS[index])
+    axes.set_yticks(places, [row["layer"] for row in rows])
+    axes.invert_yaxis()
+    axes.axvline(interval * factor, color="black", linewidth=1, linestyle="--")
+    axes.annotate(
+        f"interval {format_si(interval, 's')}", (interval * factor, 0), xytext=(-4, 3),
+        textcoords="offset points", rotation=90, ha="right", va="bottom", fontsize=8,
+        xycoords=("data", "axes fraction"),
+    )  # fmt: skip
+    axes.set_xlabel(f"busy time per frame / {unit}")
+    _legend(axes)
+    _title(
+        axes, f"Time by layer: {result.timing.frames_per_second:.3g} frames/s", _subtitle(result)
+    )
+    return figure
+
+
+def psnr_per_frame(result: Result) -> Figure:
+    """Draw PSNR of input, float network and chip for each frame."""
+    quality = result.quality
+    if quality is None:
+        raise SimulationError("psnr_per_frame: the result has no frames")
+    figure, axes = _figure(7.0, 3.8)
+    series = (("clean network, float32", quality.float_psnr, "#0072B2", "o"),
+              ("on the chip", quality.chip_psnr, "#D55E00", "s"),
+              ("noisy input", quality.noisy_psnr, "#999999", "^"))  # fmt: skip
+    for label, values, colour, marker in series:
+        axes.plot(range(1, len(values) + 1), values, marker=marker, color=colour, label=label)
+    axes.set_xlabel("frame")
+    axes.set_ylabel("PSNR / dB")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y", alpha=0.3)
+    _legend(axes)
+    _title(axes, "PSNR per frame", _subtitle(result))
+    return figure
+
+
+def before_after(result: Result) -> Figure:
+    """Show the middle frame: clean, noisy, float and chip, with an enlarged detail below."""
+    index = len(result.frames["chip"]) // 2
+    names = ("clean", "noisy", "float", "chip")
+    pictures = {name: np.clip(result.frames[name][index], 0, 1) for name in names}
+    height, width = pictures["clean"].shape[:2]
+    detail = _detail(pictures["clean"])
+    column = 3.2
+    figure, axes = _figure(
+        4 * column, column * height / width + column + 0.9, rows=2, columns=4,
+        height_ratios=[height / width, 1.0],
+    )  # fmt: skip
+    captions = _captions(result, index)
+    for number, name in enumerate(names):
+        top, bottom = axes[0][number], axes[1][number]
+        top.imshow(pictures[name], interpolation="nearest")
+        top.set_title(captions[name], fontsize=10)
+        y, x, size = detail
+        top.add_patch(_frame(x, y, size))
+        bottom.imshow(pictures[name][y : y + size, x : x + size], interpolation="nearest")
+        for panel in (top, bottom):
+            panel.set_axis_off()
+    figure.suptitle(_subtitle(result), fontsize=10)
+    return figure
+
+
+def _captions(result: Result, index: int) -> dict[str, str]:
+    quality = result.quality
+    if quality is None:
+        return {name: name for name in ("clean", "noisy", "float", "chip")}
+    return {
+        "clean": f"clean, frame {index + 1}",
+        "noisy": f"noisy {quality.noisy_psnr[index]:.2f} dB",
+        "float": f"float32 {quality.float_psnr[index]:.2f} dB",
+        "chip": f"on the chip {quality.chip_psnr[index]:.2f} dB",
+    }
+
+
+def _detail(picture: NDArray[np.float32]) -> tuple[int, int, int]:
+    """Upper left corner and size of the square with the most contrast."""
+    height, width = picture.shape[:2]
+    size = max(8, min(height, width) // 4)
+    grey = picture.mean(axis=2)
+    best, place = -1.0, (0, 0)
+    for y in range(0, height - size + 1, max(1, size // 2)):
+        for x in range(0, width - size + 1, max(1, size // 2)):
+            contrast = float(np.abs(np.diff(grey[y : y + size, x : x + size], axis=1)).mean())
+            if contrast > best:
+                best, place = contrast, (y, x)
+    return place[0], place[1], size
+
+
+def _frame(x: int, y: int, size: int) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x - 0.5, y - 0.5), size, size, fill=False, edgecolor="yellow", linewidth=1.2)
+
+
+def _figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, **grid: Any
+) -> tuple[Figure, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=130)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, gridspec_kw=grid or None)
+    return figure, axes
+
+
+def _bars(n_rows: int) -> tuple[Figure, Any]:
+    figure, axes = _figure(9.0, 1.6 + 0.3 * n_rows)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _stack(axes: Axes, labels: Sequence[str], parts: dict[str, list[float]]) -> None:
+    left = np.zeros(len(labels))
+    places = np.arange(len(labels))
+    for index, (name, values) in enumerate(parts.items()):
+        axes.barh(places, values, 0.8, left=left, label=name.replace("_", " "),
+                  color=_COLOURS[index % len(_COLOURS)])  # fmt: skip
+        left += np.asarray(values)
+    axes.set_yticks(places, labels)
+    axes.invert_yaxis()
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(labelsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _title(axes: Axes, title: str, subtitle: str) -> None:
+    axes.set_title(f"{title}\n", fontsize=11, loc="left")
+    axes.text(0, 1.01, subtitle, transform=axes.transAxes, fontsize=8, color="#555555")
+
+
+def _subtitle(result: Result) -> str:
+    _, height, width = result.frame
+    return f"{result.model} on {result.hardware.chip}, {width} x {height}, {result.timing.schedule}"
+
+
+def _scale(largest: float, unit: str) -> tuple[str, float]:
+    text = format_si(largest, unit).split()[1]
+    prefix = text.removesuffix(unit)
+    factor = {"": 1, "m": 1e3, "µ": 1e6, "n": 1e9, "p": 1e12, "f": 1e15, "k": 1e-3}[prefix]
+    return text, factor
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path)

@@ -1,0 +1,67 @@
+"""A hardware description as people want to read it: values with their sources, and what is odd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cimsim.devices import build
+from cimsim.hw.load import is_number, numbers
+from cimsim.hw.spec import Chip
+
+_ENERGIES = ("dac.energy", "adc.energy", "buffer.read_energy", "buffer.write_energy",
+             "adder.energy", "vector.energy", "vector.scale_energy", "interconnect.energy",
+             "global_buffer.read_energy", "global_buffer.write_energy")  # fmt: skip
+_AREAS = ("array.cell_area", "dac.area", "adc.area", "buffer.area", "vector.area",
+          "global_buffer.area")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One field of the YAML file."""
+
+    path: str
+    value: str
+    kind: str
+    source: str
+
+
+def rows(chip: Chip, raw: Mapping[str, Any]) -> list[Row]:
+    """Return every field in file order with its source, if it is a number."""
+    found = []
+    for path, value in _leaves(raw):
+        source = chip.sources.get(path)
+        kind = source.kind if source else ("-" if not is_number(value) else "none given")
+        found.append(Row(path, str(value), kind, source.text if source else ""))
+    return found
+
+
+def findings(chip: Chip, raw: Mapping[str, Any]) -> list[str]:
+    """Return what a careful reader would ask about a valid description.
+
+    Raises
+    ------
+    ConfigError
+        If the device section is wrong.
+    """
+    device = build(chip.device.kind, chip.device.parameters)
+    given = numbers(raw)
+    found = [f"{path}: no source given" for path in given if path not in chip.sources]
+    found += [f"{path}: not given, counted as 0 J" for path in _ENERGIES if path not in given]
+    found += [f"{path}: not given, counted as 0 m2" for path in _AREAS if path not in given]
+    if device.g_min_s >= device.g_max_s:
+        found.append("device: g_min is not below g_max")
+    return found
+
+
+def _leaves(raw: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in raw.items():
+        if prefix == "" and key in ("sources", "schema_version", "summary", "name"):
+            continue
+        if isinstance(value, Mapping):
+            found += _leaves(value, f"{prefix}{key}.")
+        else:
+            found.append((f"{prefix}{key}", value))
+    return found

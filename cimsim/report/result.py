@@ -1,0 +1,292 @@
+"""The result of a run: frozen, every number with unit and meaning, reloadable from JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cimsim.errors import InputError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One reported number."""
+
+    value: float | int | str | None
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """PSNR in dB and SSIM of each frame against the clean one, frames clipped to [0, 1].
+
+    Attributes
+    ----------
+    noisy_psnr, float_psnr, chip_psnr : tuple of float
+        The input, the float32 network, and the network on the chip.
+    noisy_ssim, float_ssim, chip_ssim : tuple of float
+    """
+
+    noisy_psnr: tuple[float, ...]
+    float_psnr: tuple[float, ...]
+    chip_psnr: tuple[float, ...]
+    noisy_ssim: tuple[float, ...]
+    float_ssim: tuple[float, ...]
+    chip_ssim: tuple[float, ...]
+
+    @property
+    def psnr_db(self) -> float:
+        """Mean PSNR on the chip."""
+        return _mean(self.chip_psnr)
+
+    def mean(self, name: str) -> float:
+        """Mean over frames of one of the six series."""
+        return _mean(getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Cycles and seconds per frame.
+
+    Attributes
+    ----------
+    latency_cycles : int
+        From the start of the first frame to its last output.
+    cycles_per_frame : int
+        Cycles between two finished frames when frames stream.
+    clock_hz : float
+    bottleneck : str
+        Layer and stage that the interval waits for.
+    bottleneck_busy : float
+        Share of the time that it is busy, 0 ... 1.
+    schedule : str
+    """
+
+    latency_cycles: int
+    cycles_per_frame: int
+    clock_hz: float
+    bottleneck: str
+    bottleneck_busy: float
+    schedule: str
+
+    @property
+    def latency_s(self) -> float:
+        """Latency of the first frame in seconds."""
+        return self.latency_cycles / self.clock_hz
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Interval between frames in seconds."""
+        return self.cycles_per_frame / self.clock_hz
+
+    @property
+    def frames_per_second(self) -> float:
+        """Throughput."""
+        return self.clock_hz / self.cycles_per_frame
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Energy of one frame.
+
+    Attributes
+    ----------
+    by_component : dict
+        Component -> J per frame.
+    total_j, average_power_w, tops_per_w : float
+    array_energy_from : str
+        ``operands`` or ``activity``, see `cimsim.energy.model.EnergyReport`.
+    programming_j, programming_s : float
+        Writing all weights once; not part of the energy per frame.
+    """
+
+    by_component: dict[str, float]
+    total_j: float
+    average_power_w: float
+    tops_per_w: float
+    array_energy_from: str
+    programming_j: float
+    programming_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What the network takes of the chip and what it does there for one frame."""
+
+    chip: str
+    arrays_used: int
+    arrays: int
+    utilisation: float
+    weights: int
+    area_m2: float
+    area_used_m2: float
+    windows: int
+    activations: int
+    conversions: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that one run found out.
+
+    Attributes
+    ----------
+    model : str
+        Title of the network and its options.
+    frame : (int, int, int)
+        Frames, height, width.
+    quality : Quality or None
+        None when no functional run was made.
+    layers : tuple of dict
+        One row per unit: windows, arrays, cycles, energy.
+    inputs : dict
+        The fully resolved inputs: chip, mapping, weights, clip, seed, version.
+    notes : tuple of str
+        What a reader must know: uncosted operations, assumptions, an interrupted run.
+    frames : dict
+        ``clean``, ``noisy``, ``float``, ``chip``: float32 [T, H, W, 3]; not part of the JSON.
+    """
+
+    model: str
+    frame: tuple[int, int, int]
+    quality: Quality | None
+    timing: Timing
+    energy: Energy
+    hardware: Hardware
+    layers: tuple[dict[str, Any], ...]
+    inputs: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    frames: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the inputs: equal hashes give bit-equal results."""
+        return hashlib.sha256(json.dumps(self.inputs, sort_keys=True).encode()).hexdigest()
+
+    def numbers(self) -> dict[str, Number]:
+        """Every headline number by dotted name."""
+        found = _quality_numbers(self.quality) if self.quality else {}
+        t, e, h = self.timing, self.energy, self.hardware
+        found |= {
+            "timing.latency": Number(t.latency_cycles, "cycles", "first frame, start to end"),
+            "timing.latency_s": Number(t.latency_s, "s", "first frame, start to end"),
+            "timing.cycles_per_frame": Number(
+                t.cycles_per_frame, "cycles", "between two frames when frames stream"
+            ),
+            "timing.seconds_per_frame": Number(
+                t.seconds_per_frame, "s", "between two frames when frames stream"
+            ),
+            "timing.frames_per_second": Number(t.frames_per_second, "1/s", "throughput"),
+            "timing.bottleneck": Number(t.bottleneck, "", "what the interval waits for"),
+            "timing.bottleneck_busy": Number(t.bottleneck_busy, "1", "its share of busy time"),
+            "energy.per_frame": Number(e.total_j, "J", "one frame, static energy included"),
+            "energy.average_power": Number(e.average_power_w, "W", "while frames stream"),
+            "energy.tops_per_w": Number(e.tops_per_w, "TOPS/W", "2 operations per MAC"),
+            "energy.programming": Number(e.programming_j, "J", "writing all weights once"),
+            "energy.programming_time": Number(e.programming_s, "s", "writing all weights once"),
+        }
+        found |= {
+            f"energy.{name}": Number(value, "J", "one frame")
+            for name, value in e.by_component.items()
+        }
+        found |= {
+            "hardware.arrays_used": Number(h.arrays_used, "arrays", "arrays holding weights"),
+            "hardware.arrays": Number(h.arrays, "arrays", "arrays of the chip"),
+            "hardware.utilisation": Number(
+                h.utilisation, "1", "cells holding weights in used arrays"
+            ),
+            "hardware.weights": Number(h.weights, "weights", "of the network, bias not counted"),
+            "hardware.area": Number(h.area_m2, "m2", "whole chip"),
+            "hardware.area_used": Number(h.area_used_m2, "m2", "tiles used and chip level parts"),
+            "work.windows": Number(h.windows, "1/frame", "sliding windows, MVMs"),
+            "work.activations": Number(h.activations, "1/frame", "array activations"),
+            "work.conversions": Number(h.conversions, "1/frame", "ADC conversions"),
+            "work.macs": Number(h.macs, "1/frame", "multiply-accumulates"),
+        }
+        return found
+
+    def to_json(self) -> str:
+        """Serialise everything but the frames."""
+        quality = None
+        if self.quality is not None:
+            quality = {name: list(getattr(self.quality, name)) for name in Quality.__slots__}
+        data = {
+            "schema_version": SCHEMA_VERSION,
+            "model": self.model,
+            "frame": list(self.frame),
+            "hash": self.hash,
+            "numbers": {
+                name: {"value": n.value, "unit": n.unit, "meaning": n.meaning}
+                for name, n in self.numbers().items()
+            },
+            "quality": quality,
+            "timing": {name: getattr(self.timing, name) for name in Timing.__slots__},
+            "energy": {name: getattr(self.energy, name) for name in Energy.__slots__},
+            "hardware": {name: getattr(self.hardware, name) for name in Hardware.__slots__},
+            "layers": list(self.layers),
+            "notes": list(self.notes),
+            "inputs": self.inputs,
+        }
+        return json.dumps(data, indent=1)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Result:
+        """Read ``result.json`` or a run folder; the frames stay on disk.
+
+        Raises
+        ------
+        InputError
+            No such file, no result, another schema version, or a hash that does not fit the inputs.
+        """
+        path = Path(path)
+        path = path / "result.json" if path.is_dir() else path
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            version = data["schema_version"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: no result of a run: {error}") from None
+        if version != SCHEMA_VERSION:
+            raise InputError(f"{path}: schema_version {version}, expected {SCHEMA_VERSION}")
+        quality = data["quality"]
+        result = cls(
+            data["model"], tuple(data["frame"]),
+            Quality(**{k: tuple(v) for k, v in quality.items()}) if quality else None,
+            Timing(**data["timing"]), Energy(**data["energy"]), Hardware(**data["hardware"]),
+            tuple(data["layers"]), data["inputs"], tuple(data["notes"]),
+        )  # fmt: skip
+        if result.hash != data["hash"]:
+            raise InputError(f"{path}: the inputs were edited: their hash is not the stored one")
+        return result
+
+    def to_dir(self, folder: str | Path) -> Path:
+        """Write ``result.json``, ``layers.csv``, pictures and plots; see `cimsim.report.folder`."""
+        from cimsim.report.folder import write
+
+        return write(self, folder)
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return sum(values) / len(values)
+
+
+def _quality_numbers(quality: Quality) -> dict[str, Number]:
+    who = {"noisy": "noisy input", "float": "float32 network", "chip": "network on the chip"}
+    found = {
+        f"quality.{name}_psnr": Number(quality.mean(f"{name}_psnr"), "dB", f"PSNR of the {text}")
+        for name, text in who.items()
+    }
+    found |= {
+        f"quality.{name}_ssim": Number(quality.mean(f"{name}_ssim"), "1", f"SSIM of the {text}")
+        for name, text in who.items()
+    }
+    found["quality.loss"] = Number(
+        quality.mean("float_psnr") - quality.psnr_db, "dB", "PSNR lost on the chip"
+    )
+    return found

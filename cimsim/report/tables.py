@@ -1,0 +1,105 @@
+"""The screen of `cimsim run`: four small tables and the notes, as rich renderables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console, ConsoleRenderable
+from rich.table import Table
+
+from cimsim.energy.model import COMPONENTS
+from cimsim.report.result import Result
+from cimsim.units import format_si
+
+
+def print_result(result: Result, console: Console) -> None:
+    """Print quality, time, energy and hardware, side by side where the terminal is wide enough."""
+    frames, height, width = result.frame
+    console.print(
+        f"[bold]{result.model}[/] on [bold]{result.hardware.chip}[/], "
+        f"{frames} frames of {width} x {height}"
+    )
+    tables = [table for table in _tables(result) if table is not None]
+    columns = 2 if console.width >= 118 else 1
+    for start in range(0, len(tables), columns):
+        row = Table.grid(padding=(0, 2))
+        row.add_row(*tables[start : start + columns])
+        console.print(row)
+    for note in result.notes:
+        console.print(f"[yellow]note:[/] {note}", highlight=False)
+
+
+def _tables(result: Result) -> Iterator[ConsoleRenderable | None]:
+    yield _quality(result)
+    yield _time(result)
+    yield _energy(result)
+    yield _hardware(result)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold cyan", expand=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    return table
+
+
+def _quality(result: Result) -> Table | None:
+    quality = result.quality
+    if quality is None:
+        return None
+    table = _table("Quality", "mean over frames", "PSNR / dB", "SSIM", "gain / dB")
+    noisy = quality.mean("noisy_psnr")
+    for name, label in (("noisy", "noisy input"), ("float", "float32"), ("chip", "on the chip")):
+        psnr = quality.mean(f"{name}_psnr")
+        gain = "" if name == "noisy" else f"{psnr - noisy:+.2f}"
+        table.add_row(label, f"{psnr:.2f}", f"{quality.mean(f'{name}_ssim'):.4f}", gain)
+    loss = quality.mean("float_psnr") - quality.psnr_db
+    table.add_row("lost on the chip", f"{loss:.2f}", "", "", style="bold")
+    return table
+
+
+def _time(result: Result) -> Table:
+    time = result.timing
+    table = _table(
+        f"Time ({time.schedule}, {format_si(time.clock_hz, 'Hz')})", "", "cycles", "time"
+    )
+    table.add_row("per frame", f"{time.cycles_per_frame:,}", format_si(time.seconds_per_frame, "s"))
+    table.add_row(
+        "latency, first frame", f"{time.latency_cycles:,}", format_si(time.latency_s, "s")
+    )
+    table.add_row("frames per second", "", f"{time.frames_per_second:.4g}")
+    table.add_row("bottleneck", time.bottleneck, f"{100 * time.bottleneck_busy:.0f} % busy")
+    return table
+
+
+def _energy(result: Result) -> Table:
+    energy = result.energy
+    table = _table("Energy per frame", "component", "energy", "share")
+    for name, value in energy.by_component.items():
+        share = 100 * value / energy.total_j if energy.total_j else 0.0
+        label = f"{name.replace('_', ' ')}: {COMPONENTS[name]}"
+        table.add_row(label, format_si(value, "J"), f"{share:.1f} %")
+    table.add_section()
+    table.add_row("total", format_si(energy.total_j, "J"), "", style="bold")
+    table.add_row("average power", format_si(energy.average_power_w, "W"), "")
+    table.add_row("efficiency", f"{energy.tops_per_w:.3g} TOPS/W", "")
+    return table
+
+
+def _hardware(result: Result) -> Table:
+    h = result.hardware
+    table = _table("Hardware and work", "", "")
+    table.add_row("arrays used", f"{h.arrays_used} of {h.arrays}")
+    table.add_row("cells used in them", f"{100 * h.utilisation:.1f} %")
+    table.add_row("weights", f"{h.weights:,}")
+    table.add_row("area of used tiles", format_si(h.area_used_m2, "m2"))
+    table.add_row("area of the chip", format_si(h.area_m2, "m2"))
+    table.add_section()
+    table.add_row("windows (MVMs) per frame", f"{h.windows:,}")
+    table.add_row("array activations", f"{h.activations:,}")
+    table.add_row("ADC conversions", f"{h.conversions:,}")
+    table.add_row("MACs", f"{h.macs:,}")
+    table.add_section()
+    table.add_row("programming, once", format_si(result.energy.programming_s, "s"))
+    table.add_row("", format_si(result.energy.programming_j, "J"))
+    return table

@@ -1,0 +1,328 @@
+"""The table of digital operators: what an ATen operator costs and which pixels it needs.
+
+Costs are vector-unit operations per output element. One operation is an addition, multiplication,
+comparison or selection. Division, square root, exponential and logarithm count 4 each: our estimate
+of a table look-up with one step of refinement on a unit without special functions. What is composed
+of them counts its parts: sigmoid = exp + add + divide = 9. Moving data counts 0, the bytes are
+charged where they move. To add an operator, add a line to `TABLE`; what is not in it runs and is
+listed as uncosted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cimsim.frontends.locality import (
+    Call,
+    Reach,
+    barrier,
+    joined,
+    moved,
+    padded,
+    pair,
+    pointwise,
+    pooled,
+    reach_of,
+    reduced,
+    reshaped,
+    sliced,
+    unshuffled,
+    view,
+)
+from cimsim.graph.ir import Locality, Ref, TensorSpec, Window
+
+Cost = float | Callable[[Call], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one digital operator is charged and how far it reaches.
+
+    Attributes
+    ----------
+    op : str
+        Short name for people.
+    cost : float or callable
+        Vector operations per output element.
+    reach : callable
+        Locality claimed for a call; see `cimsim.frontends.locality`.
+    elementwise : bool
+        Each output element is the same function of the one input element at its place; such an
+        operator commutes with a permutation of elements.
+    """
+
+    op: str
+    cost: Cost
+    reach: Callable[[Call], Reach]
+    elementwise: bool = False
+
+
+def packet(target: Any) -> str:
+    """Return the operator's name without its overload: ``aten.relu`` for ``aten.relu.default``."""
+    return str(getattr(target, "_overloadpacket", None) or getattr(target, "__name__", target))
+
+
+def short_name(target: Any) -> str:
+    """Return the name of an operator for people: ``relu``."""
+    rule = TABLE.get(packet(target))
+    return rule.op if rule else packet(target).rpartition(".")[2].strip("_")
+
+
+def describe(call: Call) -> tuple[Locality, Window | None, float | None]:
+    """Return locality, window and cost of ``call``; an unknown operator is an uncosted barrier."""
+    rule = TABLE.get(packet(call.target))
+    if rule is None or not call.inputs:
+        return "barrier", None, None if rule is None else _cost(rule, call)
+    locality, window = reach_of(call, rule.reach(call))
+    return locality, window, _cost(rule, call)
+
+
+def bind(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``target`` by name, defaults filled in; {} without a schema."""
+    schema = getattr(target, "_schema", None)
+    if schema is None:
+        return dict(kwargs)
+    named = {}
+    for i, parameter in enumerate(schema.arguments):
+        if i < len(args):
+            named[parameter.name] = args[i]
+        elif parameter.name in kwargs:
+            named[parameter.name] = kwargs[parameter.name]
+        elif parameter.has_default_value():
+            named[parameter.name] = parameter.default_value
+    return named
+
+
+def _cost(rule: Rule, call: Call) -> float:
+    return float(rule.cost(call) if callable(rule.cost) else rule.cost)
+
+
+# Costs that depend on the call
+
+
+def _per_input(call: Call) -> float:
+    """One operation per input element, spread over the output: sums, means, adaptive pooling."""
+    return _elements(call.inputs[0]) / max(_elements(call.output), 1)
+
+
+def _twice_per_input(call: Call) -> float:
+    """Two operations per input element: square (or deviation) and add."""
+    return 2 * _per_input(call)
+
+
+def _kernel_area(call: Call) -> float:
+    """k_y * k_x operations per output element."""
+    return math.prod(pair(call.named["kernel_size"]))
+
+
+def _inner_product(call: Call) -> float:
+    """Multiply and add along the inner axis of a product that has an activation on either side."""
+    left = call.args[1 if packet(call.target) == "aten.baddbmm" else 0]
+    inner = call.inputs[0].shape[-1] if isinstance(left, Ref) else left.shape[-1]
+    return 2.0 * inner
+
+
+def _attention(call: Call) -> float:
+    """Q K^T, softmax and the product with V, spread over the output."""
+    query, key = call.inputs[0].shape, call.inputs[min(1, len(call.inputs) - 1)].shape
+    value = call.output.shape[-1]
+    return key[-2] * (2 * query[-1] + _SOFTMAX + 2 * value) / value
+
+
+def _elements(spec: TensorSpec) -> int:
+    return math.prod(spec.shape)
+
+
+_HARD = 4.0  # divide, square root, exp, log: see the module docstring
+_SIGMOID = _HARD + 1 + _HARD
+_SOFTMAX = 1 + 1 + _HARD + 1 + _HARD  # max, subtract, exp, sum, divide
+_NORM = (
+    7.0  # mean 1, variance 3, normalise 1, scale and shift 2; the root is shared by many elements
+)
+
+
+def _map(op: str, cost: float) -> Rule:
+    """Build the rule of an elementwise function or binary arithmetic."""
+    return Rule(op, cost, pointwise, elementwise=True)
+
+
+def _move(op: str, reach: Callable[[Call], Reach] = reshaped) -> Rule:
+    """Build the rule of an operator that only moves data."""
+    return Rule(op, 0.0, reach)
+
+
+TABLE: dict[str, Rule] = {
+    # arithmetic, comparison, selection
+    "aten.add": _map("add", 1),
+    "aten.sub": _map("sub", 1),
+    "aten.rsub": _map("sub", 1),
+    "aten.mul": _map("mul", 1),
+    "aten.div": _map("div", _HARD),
+    "aten.true_divide": _map("div", _HARD),
+    "aten.reciprocal": _map("reciprocal", _HARD),
+    "aten.remainder": _map("remainder", _HARD + 2),
+    "aten.fmod": _map("fmod", _HARD + 2),
+    "aten.floor_divide": _map("floor_divide", _HARD + 1),
+    "aten.neg": _map("neg", 1),
+    "aten.abs": _map("abs", 1),
+    "aten.sign": _map("sign", 1),
+    "aten.square": _map("square", 1),
+    "aten.maximum": _map("maximum", 1),
+    "aten.minimum": _map("minimum", 1),
+    "aten.floor": _map("floor", 1),
+    "aten.ceil": _map("ceil", 1),
+    "aten.round": _map("round", 1),
+    "aten.trunc": _map("trunc", 1),
+    "aten.addcmul": _map("addcmul", 2),
+    "aten.addcdiv": _map("addcdiv", _HARD + 1),
+    "aten.lerp": _map("lerp", 3),
+    "aten.where": _map("where", 1),
+    "aten.masked_fill": _map("masked_fill", 1),
+    "aten.eq": _map("eq", 1),
+    "aten.ne": _map("ne", 1),
+    "aten.lt": _map("lt", 1),
+    "aten.le": _map("le", 1),
+    "aten.gt": _map("gt", 1),
+    "aten.ge": _map("ge", 1),
+    "aten.logical_and": _map("logical_and", 1),
+    "aten.logical_or": _map("logical_or", 1),
+    "aten.logical_not": _map("logical_not", 1),
+    "aten.bitwise_and": _map("bitwise_and", 1),
+    "aten.bitwise_or": _map("bitwise_or", 1),
+    "aten.bitwise_not": _map("bitwise_not", 1),
+    "aten._to_copy": _map("cast", 1),
+    "aten.to": _map("cast", 1),
+    # elementary functions
+    "aten.sqrt": _map("sqrt", _HARD),
+    "aten.rsqrt": _map("rsqrt", _HARD),
+    "aten.exp": _map("exp", _HARD),
+    "aten.expm1": _map("expm1", _HARD + 1),
+    "aten.log": _map("log", _HARD),
+    "aten.log2": _map("log2", _HARD),
+    "aten.log10": _map("log10", _HARD),
+    "aten.log1p": _map("log1p", _HARD + 1),
+    "aten.sin": _map("sin", _HARD),
+    "aten.cos": _map("cos", _HARD),
+    "aten.erf": _map("erf", 2 * _HARD),
+    "aten.pow": _map("pow", 2 * _HARD + 1),  # exp(y log x)
+    # activations
+    "aten.relu": _map("relu", 1),
+    "aten.relu6": _map("relu6", 1),
+    "aten.clamp": _map("clamp", 1),
+    "aten.clamp_min": _map("clamp", 1),
+    "aten.clamp_max": _map("clamp", 1),
+    "aten.hardtanh": _map("hardtanh", 1),
+    "aten.threshold": _map("threshold", 1),
+    "aten.leaky_relu": _map("leaky_relu", 2),
+    "aten.prelu": _map("prelu", 2),
+    "aten._prelu_kernel": _map("prelu", 2),
+    "aten.rrelu": _map("rrelu", 2),
+    "aten.softshrink": _map("softshrink", 2),
+    "aten.hardshrink": _map("hardshrink", 2),
+    "aten.hardsigmoid": _map("hardsigmoid", 3),
+    "aten.hardswish": _map("hardswish", 4),
+    "aten.elu": _map("elu", _HARD + 3),
+    "aten.selu": _map("selu", _HARD + 3),
+    "aten.celu": _map("celu", _HARD + 3),
+    "aten.sigmoid": _map("sigmoid", _SIGMOID),
+    "aten.log_sigmoid": _map("log_sigmoid", 2 * _HARD + 1),
+    "aten.tanh": _map("tanh", _SIGMOID + 1),
+    "aten.silu": _map("silu", _SIGMOID + 1),
+    "aten.gelu": _map("gelu", _SIGMOID + 1),
+    "aten.softplus": _map("softplus", 2 * _HARD + 1),
+    "aten.mish": _map("mish", 3 * _HARD + 4),
+    "aten.glu": Rule("glu", _SIGMOID + 1, pointwise),
+    # normalisation
+    "aten.batch_norm": Rule("batch_norm", 2, pointwise),
+    "aten._native_batch_norm_legit_no_training": Rule("batch_norm", 2, pointwise),
+    "aten._native_batch_norm_legit": Rule("batch_norm", _NORM, barrier),
+    "aten.layer_norm": Rule("layer_norm", _NORM, barrier),
+    "aten.native_layer_norm": Rule("layer_norm", _NORM, barrier),
+    "aten.rms_norm": Rule("rms_norm", 4, barrier),
+    "aten.group_norm": Rule("group_norm", _NORM, barrier),
+    "aten.native_group_norm": Rule("group_norm", _NORM, barrier),
+    "aten.instance_norm": Rule("instance_norm", _NORM, barrier),
+    "aten.softmax": Rule("softmax", _SOFTMAX, reduced),
+    "aten._softmax": Rule("softmax", _SOFTMAX, reduced),
+    "aten.log_softmax": Rule("log_softmax", _SOFTMAX, reduced),
+    "aten._log_softmax": Rule("log_softmax", _SOFTMAX, reduced),
+    # reductions
+    "aten.mean": Rule("mean", _per_input, reduced),
+    "aten.sum": Rule("sum", _per_input, reduced),
+    "aten.amax": Rule("amax", _per_input, reduced),
+    "aten.amin": Rule("amin", _per_input, reduced),
+    "aten.max": Rule("max", _per_input, reduced),
+    "aten.min": Rule("min", _per_input, reduced),
+    "aten.argmax": Rule("argmax", _per_input, reduced),
+    "aten.argmin": Rule("argmin", _per_input, reduced),
+    "aten.prod": Rule("prod", _per_input, reduced),
+    "aten.any": Rule("any", _per_input, reduced),
+    "aten.all": Rule("all", _per_input, reduced),
+    "aten.var": Rule("var", _twice_per_input, reduced),
+    "aten.std": Rule("std", _twice_per_input, reduced),
+    "aten.linalg_vector_norm": Rule("norm", _twice_per_input, reduced),
+    "aten.cumsum": Rule("cumsum", 1, barrier),
+    # pooling and resampling
+    "aten.max_pool2d": Rule("max_pool2d", _kernel_area, pooled),
+    "aten.max_pool2d_with_indices": Rule("max_pool2d", _kernel_area, pooled),
+    "aten.avg_pool2d": Rule("avg_pool2d", _kernel_area, pooled),
+    "aten.adaptive_avg_pool2d": Rule("adaptive_avg_pool2d", _per_input, barrier),
+    "aten._adaptive_avg_pool2d": Rule("adaptive_avg_pool2d", _per_input, barrier),
+    "aten.adaptive_max_pool2d": Rule("adaptive_max_pool2d", _per_input, barrier),
+    "aten.adaptive_avg_pool1d": Rule("adaptive_avg_pool1d", _per_input, barrier),
+    "aten.upsample_nearest1d": _move("upsample_nearest", barrier),
+    "aten.upsample_nearest2d": _move("upsample_nearest", barrier),
+    "aten._upsample_nearest_exact2d": _move("upsample_nearest", barrier),
+    "aten.upsample_bilinear2d": Rule("upsample_bilinear", 7, barrier),  # 4 products, 3 sums
+    "aten._upsample_bilinear2d_aa": Rule("upsample_bilinear", 7, barrier),
+    "aten.upsample_bicubic2d": Rule("upsample_bicubic", 31, barrier),  # 16 products, 15 sums
+    # products of activations
+    "aten.mm": Rule("matmul", _inner_product, barrier),
+    "aten.bmm": Rule("matmul", _inner_product, barrier),
+    "aten.matmul": Rule("matmul", _inner_product, barrier),
+    "aten.baddbmm": Rule("matmul", _inner_product, barrier),
+    "aten.scaled_dot_product_attention": Rule("attention", _attention, barrier),
+    # data that only moves
+    "aten.view": _move("view"),
+    "aten._unsafe_view": _move("view"),
+    "aten.reshape": _move("reshape"),
+    "aten.flatten": _move("flatten"),
+    "aten.unflatten": _move("unflatten"),
+    "aten.squeeze": _move("squeeze"),
+    "aten.unsqueeze": _move("unsqueeze"),
+    "aten.permute": _move("permute"),
+    "aten.transpose": _move("transpose"),
+    "aten.t": _move("transpose"),
+    "aten.movedim": _move("movedim", barrier),
+    "aten.select": _move("select"),
+    "aten.stack": _move("stack", barrier),
+    "aten.cat": _move("cat", joined),
+    "aten.slice": _move("slice", sliced),
+    "aten.narrow": _move("slice", barrier),
+    "aten.expand": _move("expand", view),
+    "aten.expand_as": _move("expand", view),
+    "aten.repeat": _move("repeat", view),
+    "aten.repeat_interleave": _move("repeat", barrier),
+    "aten.tile": _move("repeat", view),
+    "aten.flip": _move("flip", moved),
+    "aten.roll": _move("roll", moved),
+    "aten.channel_shuffle": _move("channel_shuffle", view),
+    "aten.pixel_shuffle": _move("pixel_shuffle", barrier),
+    "aten.pixel_unshuffle": _move("pixel_unshuffle", unshuffled),
+    "aten.pad": _move("pad", padded),
+    "aten.constant_pad_nd": _move("pad", padded),
+    "aten.reflection_pad2d": _move("pad", padded),
+    "aten.replication_pad2d": _move("pad", padded),
+    "aten.im2col": _move("unfold", barrier),
+    "aten.unfold": _move("unfold", barrier),
+    "aten.index": _move("index", barrier),
+    "aten.index_select": _move("index_select", barrier),
+    "aten.gather": _move("gather", barrier),
+    "aten.embedding": _move("embedding", barrier),
+    "aten.slice_scatter": _move("slice_scatter", barrier),
+    "aten.select_scatter": _move("select_scatter", barrier),
+    "aten.copy": _move("copy", barrier),
+}

@@ -1,0 +1,143 @@
+"""Collects the ops of a layer graph: unique names, constants, what digital calls reach and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from cimsim.frontends.aten import bind, describe, short_name
+from cimsim.frontends.locality import Call
+from cimsim.frontends.parameters import Parameters, WeightSets
+from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Ref, TensorSpec
+from cimsim.graph.verify import references
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One output of an operator that has several; runs the operator and returns that one.
+
+    Attributes
+    ----------
+    target : Any
+        The torch operator.
+    index : int
+    """
+
+    target: Any
+    index: int
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the operator and return the chosen output."""
+        return self.target(*args, **kwargs)[self.index]
+
+
+class GraphBuilder:
+    """Grows a `LayerGraph` op by op.
+
+    Parameters
+    ----------
+    name : str
+        Of the network.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.parameters = Parameters()
+        self._ops: dict[str, Op] = {}
+        self._sets = WeightSets()
+
+    @property
+    def batch(self) -> int:
+        """Traced batch size: first axis of the first input."""
+        first = next((op for op in self._ops.values() if isinstance(op, InputOp)), None)
+        return first.output.shape[0] if first is not None and first.output.shape else 1
+
+    def finish(self, outputs: list[str]) -> LayerGraph:
+        """Return the graph."""
+        return LayerGraph(self.name, self._ops.values(), outputs)
+
+    def unique(self, base: str) -> str:
+        """Return ``base``, or ``base#2``, ``base#3`` if it is taken."""
+        name, k = base, 2
+        while name in self._ops:
+            name, k = f"{base}#{k}", k + 1
+        return name
+
+    def spec(self, ref: Ref) -> TensorSpec:
+        """Return shape and dtype of a graph value."""
+        return self._ops[ref.name].output
+
+    def input(self, name: str, spec: TensorSpec) -> Ref:
+        """Add an input node."""
+        return self._add(InputOp(self.unique(name), spec))
+
+    def call(
+        self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: TensorSpec
+    ) -> Call:
+        """Describe an operator call in terms of this graph."""
+        names = dict.fromkeys((*references(args), *references(kwargs)))
+        specs = tuple(self._ops[name].output for name in names)
+        return Call(target, args, kwargs, bind(target, args, kwargs), specs, output)
+
+    def digital(self, name: str, call: Call, source: str, pick: int | None = None) -> Ref:
+        """Add a digital node called ``name``.
+
+        ``pick`` chooses one output of an operator that has several; only output 0 is charged, the
+        others come from the same run of the unit.
+        """
+        locality, window, cost = describe(call)
+        if pick:
+            cost = 0.0 if cost is not None else None
+        inputs = tuple(dict.fromkeys((*references(call.args), *references(call.kwargs))))
+        return self._add(
+            DigitalOp(
+                name=self.unique(name),
+                inputs=inputs,
+                output=call.output,
+                op=short_name(call.target),
+                target=call.target if pick is None else Pick(call.target, pick),
+                args=self._own(call.args),
+                kwargs=self._own(call.kwargs),
+                locality=locality,
+                ops_per_element=cost,
+                window=window,
+                source=source,
+            )
+        )
+
+    def matrix(
+        self, op: MatrixOp, weight: Tensor, bias: Tensor | None, how: tuple[Hashable, ...] = ()
+    ) -> Ref:
+        """Add a matrix node; ``how`` tells apart different matrices made of the same parameters."""
+        key = (id(weight), None if bias is None else id(bias), op.weight.shape, how)
+        known = self._sets.known(key)
+        if known is not None:
+            weights_id, (matrix, vector) = known
+            op = replace(op, weight=matrix, bias=vector)
+        else:
+            label = self.parameters.label(weight).removesuffix(".weight")
+            if bias is not None and self.parameters.label(bias) != f"{label}.bias":
+                label = f"{label}+{self.parameters.label(bias)}"
+            weights_id = self._sets.add(key, label, (op.weight, op.bias))
+        return self._add(replace(op, weights_id=weights_id))
+
+    def _add(self, op: Op) -> Ref:
+        self._ops[op.name] = op
+        return Ref(op.name)
+
+    def add(self, op: DigitalOp) -> Ref:
+        """Add a digital node that is complete already."""
+        return self._add(op)
+
+    def _own(self, value: Any) -> Any:
+        """Replace tensors in nested arguments by copies of their own."""
+        if isinstance(value, Ref):
+            return value
+        if isinstance(value, list | tuple):
+            return type(value)(self._own(item) for item in value)
+        if isinstance(value, dict):
+            return {key: self._own(item) for key, item in value.items()}
+        return self.parameters.own(value) if isinstance(value, Tensor) else value

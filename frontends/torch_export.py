@@ -1,0 +1,362 @@
+"""torch.export programs turned into layer graphs.
+
+`trace` exports a module and hands the program to `from_exported`, which walks it node by node:
+constants are computed, calls in `cimsim.frontends.recipes.RECIPES` become matrices, everything else
+becomes a digital op described by `cimsim.frontends.aten.TABLE`. The passes of
+`cimsim.frontends.passes` then fold and fuse.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx import Node
+
+from cimsim.errors import GraphError
+from cimsim.frontends import passes
+from cimsim.frontends.aten import packet, short_name
+from cimsim.frontends.builder import GraphBuilder
+from cimsim.frontends.explain import explain_failure, module_path, source_of
+from cimsim.frontends.locality import Call
+from cimsim.frontends.recipes import RECIPES
+from cimsim.graph.ir import LayerGraph, Ref, TensorSpec
+from cimsim.graph.verify import references, verify
+
+_aten = torch.ops.aten
+
+# Operators that return their input: nothing happens in them that a layer graph knows of.
+_ALIASES = {
+    "aten.clone",
+    "aten.alias",
+    "aten.detach",
+    "aten.contiguous",
+    "aten.lift_fresh_copy",
+    "aten.lift_fresh",
+    "aten.dropout",
+    "aten.feature_dropout",
+    "aten.alpha_dropout",
+}
+# Operators that use only the shape of their input.
+_SHAPE_ONLY = {"aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.empty_like"} | {
+    "aten.new_zeros",
+    "aten.new_ones",
+    "aten.new_full",
+    "aten.new_empty",
+}
+
+
+def trace(
+    model: nn.Module, example_inputs: tuple[Tensor, ...], name: str | None = None
+) -> LayerGraph:
+    """Turn a torch module into a layer graph.
+
+    The module is exported in eval mode (its own mode is restored), for the shapes of the example
+    inputs.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    example_inputs : tuple of torch.Tensor
+        Positional arguments of ``forward``; the first axis is the batch, one frame as a rule.
+        Values do not matter, shapes and dtypes do.
+    name : str, optional
+        Name of the graph; the module's class by default.
+
+    Raises
+    ------
+    GraphError
+        The export failed (control flow that depends on values, wrong input shapes), or the program
+        holds something that no layer graph can express. The message names module, source line and a
+        way out.
+    """
+    name = name or type(model).__name__
+    if not isinstance(example_inputs, tuple) or not all(
+        isinstance(x, Tensor) for x in example_inputs
+    ):
+        raise GraphError(f"{name}: example_inputs must be a tuple of tensors")
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # torch's own deprecations while it copies programs
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            program = torch.export.export(model, example_inputs)
+    except Exception as error:
+        raise GraphError(explain_failure(model, name, error)) from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return from_exported(program, name)
+
+
+def from_exported(program: ExportedProgram, name: str) -> LayerGraph:
+    """Turn an exported program, of `torch.export.export` or from a ``.pt2`` file, into a graph.
+
+    Parameters
+    ----------
+    program : torch.export.ExportedProgram
+        Exported in eval mode.
+    name : str
+        Name of the graph.
+    """
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        # an empty table decomposes nothing, but in-place operators become functional ones
+        program = program.run_decompositions({})
+        graph = _Importer(program, name).run()
+    verify(graph)
+    return passes.run_all(graph)
+
+
+@dataclass(frozen=True)
+class _Several:
+    """The not yet chosen outputs of a call that returns a tuple."""
+
+    node: Node
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class _Importer:
+    """Walks the nodes of one exported program."""
+
+    def __init__(self, program: ExportedProgram, name: str) -> None:
+        self.program = program
+        self.build = GraphBuilder(name)
+        self.values: dict[Node, Any] = {}
+        nodes = program.graph_module.graph.nodes
+        calls = [n for n in nodes if n.op == "call_function" and _is_call(n)]
+        self.calls_of_module = Counter(_stack(n) for n in calls)
+        self.matrices_of_module = Counter(_stack(n) for n in calls if packet(n.target) in RECIPES)
+
+    def run(self) -> LayerGraph:
+        """Import all nodes."""
+        steps: dict[str, Callable[[Node], None]] = {
+            "placeholder": self._placeholder,
+            "call_function": self._call,
+            "get_attr": self._attribute,
+        }
+        nodes = list(self.program.graph_module.graph.nodes)
+        for node in nodes[:-1]:
+            steps[node.op](node)
+        return self.build.finish(self._outputs(nodes[-1]))
+
+    def _placeholder(self, node: Node) -> None:
+        spec = next(s for s in self.program.graph_signature.input_specs if s.arg.name == node.name)
+        if spec.kind is InputKind.USER_INPUT:
+            value = node.meta.get("val")
+            if isinstance(value, Tensor):
+                self.values[node] = self.build.input(node.name, _spec(value))
+            else:
+                self.values[node] = value
+            return
+        target = str(spec.target)
+        tensor = self.program.state_dict.get(target)
+        if tensor is None:
+            tensor = self.program.constants.get(target)
+        if not isinstance(tensor, Tensor):
+            raise self._error(node, f"constant '{target}' is {type(tensor).__name__}, not a tensor")
+        self.values[node] = self.build.parameters.parameter(target, tensor)
+
+    def _attribute(self, node: Node) -> None:
+        raise self._error(
+            node,
+            "the network holds a sub-program (torch.cond, while_loop, autocast ...), which a layer "
+            "graph cannot express; write it without (torch.where) or trace its parts",
+        )
+
+    def _call(self, node: Node) -> None:
+        if not node.users:
+            return
+        args, kwargs = self._read(node.args), self._read(node.kwargs)
+        name = packet(node.target)
+        if node.target is operator.getitem and isinstance(args[0], _Several):
+            self.values[node] = self._pick(args[0], int(args[1]), node)
+        elif _is_alias(node, args):
+            self.values[node] = args[0]
+        elif not any(True for _ in references((args, tuple(kwargs.values())))) and not _is_random(
+            node
+        ):
+            self.values[node] = self._constant(node, args, kwargs)
+        elif name in _SHAPE_ONLY:
+            blank = _blank(self.build.spec(args[0]))
+            self.values[node] = self._constant(node, (blank, *args[1:]), kwargs)
+        elif isinstance(node.meta.get("val"), list | tuple):
+            self.values[node] = _Several(node, args, kwargs)
+        else:
+            self.values[node] = self._single(node, args, kwargs)
+
+    def _single(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ref:
+        value = node.meta.get("val")
+        if not isinstance(value, Tensor):
+            raise self._error(node, "its result is no tensor but a number that depends on values")
+        call = self.build.call(node.target, args, kwargs, _spec(value))
+        name, source = self._name(node), source_of(node)
+        recipe = RECIPES.get(packet(node.target))
+        result = recipe(self.build, call, name, source) if recipe is not None else None
+        if result is None:
+            return self.build.digital(name, call, source)
+        if self.build.spec(result) != call.output:
+            raise self._error(
+                node,
+                f"built {self.build.spec(result)}, but torch says {call.output}; "
+                "please report this",
+            )
+        return result
+
+    def _pick(self, several: _Several, index: int, node: Node) -> Any:
+        """Import ``several[index]`` as a call with one output."""
+        origin, output = several.node, _spec(node.meta["val"])
+        name, source = self._name(origin), source_of(origin)
+        call = self.build.call(origin.target, several.args, several.kwargs, output)
+        part = _PARTS.get(packet(origin.target))
+        single = part(call, index, origin.meta["val"]) if part is not None else None
+        if single is None:
+            return self.build.digital(name, call, source, pick=index)
+        target, args = single
+        return self.build.digital(name, self.build.call(target, args, {}, output), source)
+
+    def _constant(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Compute a call that reads no input of the network."""
+        target = node.target
+        if not callable(target):
+            raise self._error(node, "is no operator")
+        try:
+            result = target(*args, **kwargs)
+        except Exception as error:
+            raise self._error(node, f"computing a constant failed: {error}") from error
+        if isinstance(result, Tensor):
+            return self.build.parameters.computed(self._name(node), result)
+        return result
+
+    def _outputs(self, node: Node) -> list[str]:
+        names = []
+        items: Any = node.args[0]
+        for spec, item in zip(self.program.graph_signature.output_specs, items, strict=True):
+            if spec.kind is OutputKind.BUFFER_MUTATION:
+                raise GraphError(
+                    f"{self.build.name}: forward() writes the buffer '{spec.target}'; a layer "
+                    "graph has no state, return the new value or leave the buffer alone in eval mode"
+                )
+            if spec.kind is not OutputKind.USER_OUTPUT or item is None:
+                continue
+            value = self._read(item)
+            if isinstance(value, Tensor):
+                call = self.build.call(_aten.clone.default, (value,), {}, _spec(value))
+                value = self.build.digital("constant", call, "")
+            if not isinstance(value, Ref):
+                raise GraphError(f"{self.build.name}: output {value!r} is no tensor")
+            names.append(value.name)
+        return names
+
+    def _read(self, value: Any) -> Any:
+        if isinstance(value, Node):
+            return self.values[value]
+        if isinstance(value, list | tuple):
+            return type(value)(self._read(item) for item in value)
+        if isinstance(value, dict):
+            return {key: self._read(item) for key, item in value.items()}
+        return value
+
+    def _name(self, node: Node) -> str:
+        """Return the path of a torch layer with one call (or one matrix); else path.operator."""
+        path, is_layer = module_path(node)
+        stack = _stack(node)
+        alone = self.calls_of_module[stack] == 1 or (
+            packet(node.target) in RECIPES and self.matrices_of_module[stack] == 1
+        )
+        if path and is_layer and alone:
+            return path
+        return f"{path}.{short_name(node.target)}".lstrip(".")
+
+    def _error(self, node: Node, problem: str) -> GraphError:
+        return GraphError(
+            f"{self.build.name}: cannot import '{packet(node.target)}' [{source_of(node)}]: "
+            f"{problem}"
+        )
+
+
+def _split_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[Any, ...]]:
+    dim = call.named["dim"]
+    start = sum(int(t.shape[dim]) for t in outputs[:index])
+    stop = start + int(outputs[index].shape[dim])
+    return _aten.slice.Tensor, (call.args[0], dim, start, stop)
+
+
+def _unbind_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[Any, ...]]:
+    return _aten.select.int, (call.args[0], call.named["dim"], index)
+
+
+def _batch_norm_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[Any, ...]] | None:
+    n = call.named
+    if index:
+        return None
+    stats = (n["running_mean"], n["running_var"])
+    arguments = (
+        call.args[0],
+        n["weight"],
+        n["bias"],
+        *stats,
+        False,
+        n["momentum"],
+        n["eps"],
+        False,
+    )
+    return _aten.batch_norm.default, arguments
+
+
+# Calls with several outputs, each of which is a simple call of its own.
+_PARTS: dict[str, Callable[[Call, int, Any], tuple[Any, tuple[Any, ...]] | None]] = {
+    "aten.split": _split_part,
+    "aten.split_with_sizes": _split_part,
+    "aten.chunk": _split_part,
+    "aten.tensor_split": _split_part,
+    "aten.unbind": _unbind_part,
+    "aten._native_batch_norm_legit_no_training": _batch_norm_part,
+}
+
+
+def _spec(value: Tensor) -> TensorSpec:
+    return TensorSpec(tuple(int(n) for n in value.shape), str(value.dtype).removeprefix("torch."))
+
+
+def _blank(spec: TensorSpec) -> Tensor:
+    return torch.empty(spec.shape, dtype=getattr(torch, spec.dtype))
+
+
+def _stack(node: Node) -> tuple[str, ...]:
+    """Return the keys of the module calls around ``node``, one of their own for each call."""
+    return tuple(node.meta.get("nn_module_stack") or ())
+
+
+def _is_call(node: Node) -> bool:
+    aliases = node.target is operator.getitem or packet(node.target) in _ALIASES
+    return bool(node.users) and not aliases
+
+
+def _is_alias(node: Node, args: tuple[Any, ...]) -> bool:
+    name, value = packet(node.target), node.meta.get("val")
+    if not args or not isinstance(value, Tensor):
+        return False
+    if name.endswith("dropout"):
+        return name in _ALIASES and not args[2]
+    if name in ("aten._to_copy", "aten.to", "aten.expand", "aten.view", "aten.reshape"):
+        source = node.args[0]
+        before = source.meta.get("val") if isinstance(source, Node) else None
+        return isinstance(before, Tensor) and _spec(before) == _spec(value)
+    return name in _ALIASES
+
+
+def _is_random(node: Node) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())

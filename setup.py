@@ -1,0 +1,68 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).resolve().parent
+version = next(
+    line.split('"')[1]
+    for line in (here / "cimsim" / "__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+# Both folders stand beside cimsim/ in a checkout and are packaged inside it.
+beside = {"cimsim.frontends": "frontends", "cimsim.hwconfigs": "hwconfigs"}
+
+setup(
+    name="cimsim",
+    version=version,
+    description="Quality, cycles and energy of a network on a computing-in-memory chip",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    author="The cimsim developers",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["cimsim", "cimsim.*"]), *beside],
+    package_dir=beside,
+    package_data={
+        "cimsim": ["py.typed"],
+        "cimsim.hwconfigs": ["*.yaml"],
+        "cimsim.zoo": ["weights/*.safetensors", "weights/*.json"],
+    },
+    install_requires=[
+        "av>=12",
+        "matplotlib>=3.8",
+        "networkx>=3.2",
+        "numba>=0.60",
+        "numpy>=1.26",
+        "pillow>=10",
+        "pydantic>=2.7",
+        "pyyaml>=6",
+        "quantiphy>=2.20",
+        "rich>=13.7",
+        "safetensors>=0.4",
+        "scikit-image>=0.24",
+        "scipy>=1.11",
+        "threadpoolctl>=3.4",
+        "tifffile>=2024.1",
+        "torch>=2.6",
+        "typer>=0.12",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis>=6.100",
+            "mypy>=1.10",
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.5",
+            "ruff>=0.6",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={"console_scripts": ["cimsim = cimsim.cli.main:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Electronic Design Automation (EDA)",
+    ],
+)
