@@ -12,9 +12,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def jit(function: F) -> F:
     """Compile a kernel with the flags that all cimsim kernels share."""
-    return njit(cache=True, nogil=True, fastmath=False)(function)  # type: ignore[no-any-return]
+    return njit(cache=True, nogil=True, fastmath=False)(function)  # type: ignore[no-any-return,return-value]
 
 
 def jit_inline(function: F) -> F:
     """Compile a small helper that is inlined into the kernels that call it."""
-    return njit(cache=True, nogil=True, fastmath=False, inline="always")(function)  # type: ignore[no-any-return]
+    return njit(cache=True, nogil=True, fastmath=False, inline="always")(function)  # type: ignore[no-any-return,return-value]

@@ -24,6 +24,9 @@ _BYTES = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
+_PREFIXES = dict(
+    zip(range(-6, 5), ("a", "f", "p", "n", "µ", "m", "", "k", "M", "G", "T"), strict=True)
+)
 _EXAMPLES = {
     "J": "2.61 pJ", "J/B": "0.51 pJ/B", "s": "6.2 us", "A": "1.95 nA", "V": "1.1 V", "S": "1.95 nS",
     "Hz": "148 MHz", "m": "40 nm", "m2": "438 um2", "W": "17 uW", "ohm": "5.3 ohm", "B": "8 KiB",
@@ -125,30 +128,19 @@ def format_si(value: float, unit: str, digits: int = 3) -> str:
         return format_si(value, "J", digits) + "/B"
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
-    exponent = min(max(math.floor(math.log10(abs(value)) / 3), -6), 4)
-    if abs(float(_significant(value / 1000.0**exponent, digits).replace(",", ""))) >= 1000:
-        exponent += 1  # rounding carried over, 999.9 n -> 1 u
-    prefix = {
-        -6: "a",
-        -5: "f",
-        -4: "p",
-        -3: "n",
-        -2: "µ",
-        -1: "m",
-        0: "",
-        1: "k",
-        2: "M",
-        3: "G",
-        4: "T",
-    }[exponent]
-    return f"{_significant(value / 1000.0**exponent, digits)} {prefix}{unit}"
+    exponent = min(max(_exponent(value, digits) // 3, -6), 4)
+    return f"{_significant(value / 1000.0**exponent, digits)} {_PREFIXES[exponent]}{unit}"
+
+
+def _exponent(value: float, digits: int) -> int:
+    """Power of ten of the first digit, after rounding to ``digits`` (9.996 is 10 to three)."""
+    return int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
 
 
 def _significant(value: float, digits: int) -> str:
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{places}f}"
+    return f"{value:,.{max(0, digits - 1 - _exponent(value, digits))}f}"
 
 
 def to_cycles(seconds: float, clock_hz: float) -> int:

@@ -247,7 +247,7 @@ class _Importer:
             if spec.kind is OutputKind.BUFFER_MUTATION:
                 raise GraphError(
                     f"{self.build.name}: forward() writes the buffer '{spec.target}'; a layer "
-                    "graph has no state, return the new value or leave the buffer alone in eval mode"
+                    "graph has no state, return the new value or leave the buffer as it is"
                 )
             if spec.kind is not OutputKind.USER_OUTPUT or item is None:
                 continue

@@ -21,8 +21,9 @@ class AdcRange:
     lo : float
         Partial sum of code 0.
     lsb : float
-        Partial sum per step, >= 1: finer steps than the product of two integers carry nothing. Where
-        the codes cover a range of whole numbers, ``lsb`` is exactly 1 and ``lo`` whole, so that codes are exact.
+        Partial sum per step, >= 1: finer steps than the product of two integers carry nothing.
+        Where the codes cover a range of whole numbers, ``lsb`` is exactly 1 and ``lo`` whole, so
+        that codes are exact.
     top : int or None
         Largest code; ``None`` is the ideal converter that passes any value on.
     """
@@ -62,7 +63,7 @@ class AdcRange:
         return cls.covering(low, high, bits)
 
     def encode(self, sums: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the codes of noise-free partial sums; the compiled twin is in `kernels.convert`."""
+        """Return the codes of noise-free partial sums; `kernels.convert` is the compiled twin."""
         if self.top is None:
             return sums.astype(np.float64)
         codes = np.rint((sums.astype(np.float64) - self.lo) / self.lsb)

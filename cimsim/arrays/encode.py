@@ -53,8 +53,9 @@ def magnitude_slices(q: NDArray[np.int32], slice_bits: int, slices: int) -> NDAr
     Returns
     -------
     int32 [slices, rows, cols]
-        Signed: ``q == sum_s 2**(s * slice_bits) * slices[s]``, each within ``+-(2**slice_bits - 1)``.
-        The positive cell of a differential pair holds the positive ones, the negative cell the others.
+        Signed: ``q == sum_s 2**(s * slice_bits) * slices[s]``, each within ``+-(2**slice_bits -
+        1)``. The positive cell of a differential pair holds the positive ones, the negative cell
+        the others.
     """
     magnitude, sign = np.abs(q), np.sign(q)
     mask = 2**slice_bits - 1
@@ -71,8 +72,8 @@ class InputCode:
     scale : float
         Activation per step.
     zero_point : int
-        Code of activation 0; 0 where activations are never negative. ``zero_point`` times the column sum
-        of the integer weights is subtracted digitally.
+        Code of activation 0; 0 where activations are never negative. ``zero_point`` times the
+        column sum of the integer weights is subtracted digitally.
     bits : int
     """
 
@@ -100,16 +101,18 @@ class InputCode:
         scale = (high - low) / top
         if scale == 0:
             return cls(1.0, 0, bits)
-        # the whole zero point costs up to half a step at one end; never all of the codes of one sign
+        # the whole zero point costs up to half a step at one end; never all of the codes of one
+        # sign
         zero = round(-low / scale)
         if low < 0 < high:
             zero = min(max(zero, 1), max(top - 1, 1))
         return cls(scale, int(min(zero, top)), bits)
 
     def encode(self, x: NDArray[np.floating[Any]]) -> NDArray[np.unsignedinteger[Any]]:
-        """Return the codes of activations (same shape); the compiled twin is `kernels.encode_map`."""
+        """Return the codes of activations, same shape; `kernels.encode_map` is the compiled twin."""
         code = np.rint(x.astype(np.float64) / self.scale) + self.zero_point
-        return np.clip(code, 0, self.top).astype(self.dtype)
+        codes: NDArray[np.unsignedinteger[Any]] = np.clip(code, 0, self.top).astype(self.dtype)
+        return codes
 
 
 def pulses_of(bits: int, bits_per_pulse: int) -> tuple[tuple[int, int], ...]:

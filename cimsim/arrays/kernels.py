@@ -1,8 +1,8 @@
 """Compiled inner loops: counter-based noise, window gathering, read-out.
 
-Random numbers are Philox4x32-10 (Salmon et al., SC 2011) turned into normals by Box-Muller with own float32
-polynomials, so that the bits depend on nothing but the counter: neither on threads, nor on the order of
-blocks, nor on a math library.
+Random numbers are Philox4x32-10 (Salmon et al., SC 2011) turned into normals by Box-Muller with own
+float32 polynomials, so that the bits depend on nothing but the counter: neither on threads, nor on
+the order of blocks, nor on a math library.
 """
 
 from __future__ import annotations
@@ -144,29 +144,29 @@ def encode_map(x: Any, scale: float, zero: int, top: int, out: Any, corner: Any)
 
     Parameters
     ----------
-    x : float32 [H, W, C]
-        Any strides.
+    x : float32 [H, W * C], C-contiguous
     scale, zero, top : float, int, int
-    out : uint8 or uint16 [H', W', C]
+    out : uint8 or uint16 [H', W' * C]
     corner : (int, int)
-        Where the map's first pixel goes.
+        Where the map's first value goes.
 
     Returns
     -------
     int
         Sum of the codes written.
     """
-    total = 0
+    total = np.int64(0)
     y0, x0 = corner
+    width = x.shape[1]
+    shift, last = np.float64(zero), np.float64(top)
     for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            for c in range(x.shape[2]):
-                code = np.rint(np.float64(x[i, j, c]) / scale) + zero
-                code = min(max(code, 0.0), float(top))
-                value = np.int64(code)
-                out[y0 + i, x0 + j, c] = value
-                total += value
-    return total
+        source, sink = x[i], out[y0 + i, x0 : x0 + width]
+        for j in range(width):
+            code = np.rint(np.float64(source[j]) / scale) + shift
+            value = np.int32(min(max(code, 0.0), last))
+            sink[j] = value
+            total += np.int64(value)
+    return int(total)
 
 
 @jit
@@ -180,7 +180,8 @@ def gather(codes: Any, bases: Any, runs: Any, bits: Any, out: Any, sums: Any) ->
     bases : int64 [B]
         Where the windows begin in it.
     runs : int64 [n_runs, 3]
-        (first row, offset from the window's beginning, rows): rows that lie side by side in the map.
+        (first row, offset from the window's beginning, rows): rows that lie side by side in the
+        map.
     bits : (int, int, int)
         Shift and mask of the pulse; power 1 or 2 for ``sums``.
     out : float32 or float64 [>= B, rows]
@@ -199,8 +200,8 @@ def gather(codes: Any, bases: Any, runs: Any, bits: Any, out: Any, sums: Any) ->
                 sink[k] = value
             if power == 2:
                 for k in range(length):
-                    value = np.int64((np.int32(source[k]) >> shift) & mask)
-                    sum_[k] += value * value
+                    wide = np.int64((np.int32(source[k]) >> shift) & mask)
+                    sum_[k] += wide * wide
             else:
                 for k in range(length):
                     sum_[k] += np.int64((np.int32(source[k]) >> shift) & mask)
@@ -208,7 +209,14 @@ def gather(codes: Any, bases: Any, runs: Any, bits: Any, out: Any, sums: Any) ->
 
 @jit
 def convert(
-    acc: Any, current: Any, variance: Any, columns: Any, target: Any, adc: Any, window: Any, key: Any
+    acc: Any,
+    current: Any,
+    variance: Any,
+    columns: Any,
+    target: Any,
+    adc: Any,
+    window: Any,
+    key: Any,
 ) -> int:
     """Read out one pulse of one array: noise, converter, shift, add to the output values.
 
@@ -243,7 +251,7 @@ def convert(
     words = np.zeros(draws.shape[0], np.uint32)
     sigma = np.zeros(n, np.float64)
     value = np.empty(n, np.float64)
-    clipped = 0
+    clipped = np.int64(0)
     for b in range(acc.shape[0]):
         if noisy:
             normals(draws, words, window[0] + np.uint64(b), window[1], key)
@@ -268,4 +276,23 @@ def convert(
                 value[j] = (lo + step * code) * columns[0, j]
         for j in range(n):
             acc[b, target[j]] += value[j]
-    return clipped
+    return int(clipped)
+
+
+@jit
+def rescale(acc: Any, digital: Any, out: Any) -> None:
+    """Turn summed codes into output values.
+
+    Parameters
+    ----------
+    acc : float64 [B, n]
+    digital : float64 [5, n]
+        Zero-point sum z, gain k, offset d, scale s and bias b of each column.
+    out : float32 [B, n]
+        ``s * (k * (acc - z) + d) + b``.
+    """
+    for i in range(acc.shape[0]):
+        source, sink = acc[i], out[i]
+        for j in range(acc.shape[1]):
+            value = (source[j] - digital[0, j]) * digital[1, j] + digital[2, j]
+            sink[j] = np.float32(value * digital[3, j] + digital[4, j])

@@ -22,15 +22,15 @@ class ProgrammedArray:
     Attributes
     ----------
     difference : float32 [n_rows, slices * n_cols]
-        Conductance difference of each pair in weight LSB, ``(g_max - g_min) / (2**slice_bits - 1)``. Whole numbers
-        without programming error.
+        Conductance difference of each pair in weight LSB, ``(g_max - g_min) / (2**slice_bits -
+        1)``. Whole numbers without programming error.
     read_variance : float32 [n_rows, slices * n_cols] or None
         Read-noise variance of both cells of each pair, weight LSB squared, at full pulse LSB.
     row_conductance_s : float64 [n_rows]
         Sum of all conductances on each row, S; what a driven row takes its current through.
     slices, slice_bits : int
     is_exact : bool
-        True if `difference` holds the very integers.
+        True if cells hold the very integers and never fluctuate.
     """
 
     difference: NDArray[np.float32]
@@ -77,8 +77,8 @@ class ProgrammedArray:
     def noise_variance(self, pulse: NDArray[Any]) -> NDArray[np.float64]:
         """Return the read-noise variance of the currents of one pulse, same units squared.
 
-        Cells fluctuate independently, so a column's variance is ``sum_i x_i**2 sigma_i**2``: exact in distribution as
-        long as no cell would fluctuate below 0 S.
+        Cells fluctuate independently, so a column's variance is ``sum_i x_i**2 sigma_i**2``: exact
+        in distribution as long as no cell would fluctuate below 0 S.
         """
         if self.read_variance is None:
             return np.zeros((len(pulse), self.n_physical_cols))
@@ -96,8 +96,8 @@ def program_array(
     Parameters
     ----------
     q : int32 [n_rows, n_cols]
-        Signed integer weights of the driven rows and read columns; 0 where nothing is placed: such cells
-        are erased, yet they conduct ``g_min``.
+        Signed integer weights of the driven rows and read columns; 0 where nothing is placed: such
+        cells are erased, yet they conduct ``g_min``.
     device : AbstractDevice
     slice_bits : int
         Magnitude bits of one cell.

@@ -66,7 +66,13 @@ def count(
             "array": {"rows": chip.array.rows, "cols": chip.weight_cols},
             "networks": [row.to_dict() for row in rows],
             "comparisons": [
-                {"name": r.name, "value": r.value, "unit": r.unit, "meaning": r.meaning}
+                {
+                    "network": r.network,
+                    "name": r.name,
+                    "value": r.value,
+                    "unit": r.unit,
+                    "meaning": r.meaning,
+                }
                 for r in ratios
             ],
         }
@@ -99,7 +105,7 @@ def _networks(names: Sequence[str], strides: list[int] | None) -> Any:
         usual = [s for s in entry.options["stride"].allowed if s <= 8 or name == "cimnet"]
         for stride in strides or usual:
             build = partial(load_network, name, {"stride": stride}, RANDOM)
-            yield f"{name}-s{stride}", f"{entry.title}, S = {stride}", build
+            yield f"{name}-s{stride}", f"{entry.title} S={stride}", build
 
 
 def _trace(network: Any, frame: tuple[int, int]) -> Any:
@@ -111,27 +117,41 @@ def _trace(network: Any, frame: tuple[int, int]) -> Any:
 def _print(rows: Sequence[CountRow], ratios: Sequence[Ratio], array: str, size: str) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
-    table = Table(
-        title=f"Counts for one frame of {size} on arrays of {array} weights (per pixel in grey)",
-        title_justify="left", title_style="bold cyan",
-    )  # fmt: skip
-    table.add_column("network", no_wrap=True)
-    for column in ("windows (MVMs)", "array activations", "ADC conversions", "weights", "arrays"):
-        table.add_column(column, justify="right")
+    console = Console(highlight=False)
+    heads = (
+        "windows (MVMs)",
+        "array activations",
+        "ADC conversions",
+        "weights, as placed",
+        "arrays",
+    )
+    table = Table("network", title_justify="left", title_style="bold cyan", box=None)
+    table.title = f"One frame of {size} on arrays of {array} weights; per pixel in grey"
+    for head in heads:
+        table.add_column(head, justify="right")
     for row in rows:
         cells = [
             f"{getattr(row.counts, column):,}\n[dim]{row.per_pixel(column):.10g}[/]"
             for column in ("windows", "activations", "conversions")
         ]
-        table.add_row(row.title, *cells, f"{row.counts.weights:,}", f"{row.counts.arrays:,}")
+        c = row.counts
+        placed = "" if c.cells == c.weights else f"\n[dim]{c.cells:,}[/]"
+        table.add_row(row.title, *cells, f"{c.weights:,}{placed}", f"{c.arrays:,}")
     console.print(table)
-    if ratios:
-        compared = Table(title="Compared", title_justify="left", title_style="bold cyan")
-        compared.add_column("what", no_wrap=True)
-        compared.add_column("value", justify="right", no_wrap=True)
-        compared.add_column("meaning")
-        for ratio in ratios:
-            compared.add_row(ratio.name, f"{ratio.value:.4g} {ratio.unit}", ratio.meaning)
-        console.print(compared)
+    networks = list(dict.fromkeys(ratio.network for ratio in ratios))
+    if not networks:
+        return
+    names = list(dict.fromkeys(ratio.name for ratio in ratios))
+    compared = Table("compared", title_justify="left", title_style="bold cyan", box=None)
+    compared.title = "CIM-NET against the others"
+    for name in networks:
+        compared.add_column(name, justify="right", no_wrap=True)
+    values = {(r.name, r.network): f"{r.value:.4g} {r.unit}" for r in ratios}
+    meaning = {r.name: r.meaning for r in ratios}
+    for name in names:
+        cells = [values.get((name, network), "") for network in networks]
+        compared.add_row(Text.assemble(name, "\n", (meaning[name], "dim")), *cells)
+    console.print()
+    console.print(compared)

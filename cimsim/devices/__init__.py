@@ -28,7 +28,8 @@ def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
     Raises
     ------
     ConfigError
-        Unknown kind, unknown or missing key, wrong unit or range; one line ``device.<field>: ...`` each.
+        Unknown kind, unknown or missing key, wrong unit or range; one line ``device.<field>: ...``
+        each.
     """
     if kind not in DEVICES:
         raise ConfigError(f"device.kind: '{kind}' is unknown{suggest(kind, DEVICES)}")

@@ -26,9 +26,10 @@ class AbstractDevice(ABC):
     Parameters : type of pydantic model
         What stands beside ``kind`` in the YAML.
     conduction : {"ohmic", "gate"}
-        ``ohmic``: current ``V * G``, so the energy of a read ``V**2 * G * t`` is quadratic in an input that
-        is applied as an amplitude. ``gate``: a gate-coupled floating-gate cell; its drain voltage is
-        constant and its current ``x * w`` linear in the input, so the energy ``V * I * t`` is linear.
+        ``ohmic``: current ``V * G``, so the energy of a read ``V**2 * G * t`` is quadratic in an
+        input that is applied as an amplitude. ``gate``: a gate-coupled floating-gate cell; its
+        drain voltage is constant and its current ``x * w`` linear in the input, so the energy ``V *
+        I * t`` is linear.
     """
 
     Parameters: ClassVar[type[BaseModel]]

@@ -1,10 +1,10 @@
 """A 40 nm embedded-flash cell: gate-coupled floating gate, write-verify error and read noise.
 
-Sources: size of the programming error, T. Bai et al., IEEE TCAD 2024, Table I (standard deviation of the
-weights of five layers, mean 1.75 % of full scale). Shape of programming error and read noise over the cell
-current, ``A (1 - exp(-I/B))``: 40 nm SONOS cells, V. Agrawal et al., IEDM 2022, 21.7 (B = 176 nA for the
-error and 215 nA for the noise, of 1600 nA full scale); another flash cell, the only one measured so. Valid at
-room temperature right after programming.
+Sources: size of the programming error, T. Bai et al., IEEE TCAD 2024, Table I (standard deviation
+of the weights of five layers, mean 1.75 % of full scale). Shape of programming error and read noise
+over the cell current, ``A (1 - exp(-I/B))``: 40 nm SONOS cells, V. Agrawal et al., IEDM 2022, 21.7
+(B = 176 nA for the error and 215 nA for the noise, of 1600 nA full scale); another flash cell, the
+only one measured so. Valid at room temperature right after programming.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class EFlashParameters(BaseModel):
     @classmethod
     def _small(cls, value: float) -> float:
         if value > SIGMA_LIMIT:
-            raise ValueError(f"expected 0 .. {100 * SIGMA_LIMIT:g} % of full scale, got {100 * value:.4g} %")
+            raise ValueError(
+                f"expected 0 .. {100 * SIGMA_LIMIT:g} % of full scale, got {100 * value:.4g} %"
+            )
         return value
 
     @model_validator(mode="after")
@@ -66,16 +68,17 @@ class EFlash(AbstractDevice):
 
     Notes
     -----
-    *Programming.* ``sigma_program`` is the rms error of a **weight**, i.e. of a differential pair, over a
-    layer, in units of ``g_max - g_min``, as it was measured. With ``program_shape: saturating`` a cell at ``g`` errs by
-    ``A (1 - exp(-g / (0.11 g_max)))``; the erased partner of a pair has next to no error. ``A`` follows from
-    asking that the pairs of a reference layer err by ``sigma_program`` rms:
-    ``A**2 (E[s(g(w))**2] + s(g_min)**2) = (sigma_program (g_max - g_min))**2`` with
-    ``s(g) = 1 - exp(-g / (0.11 g_max))`` and magnitudes ``w`` half-normal of spread 1/3.75 cut off at 1 (the
-    largest of some thousand normal weights stands at 3.5 .. 4 sigma). The expectation is in closed form,
-    `_laplace`. A layer with more large weights errs more than ``sigma_program``, one with fewer less.
-    With ``program_shape: uniform`` both cells of every pair err alike, by ``sigma_program (g_max - g_min) / sqrt(2)``.
-    Either way a cell never goes below 0 S, which cuts the error of an erased cell in half for ``uniform``.
+    *Programming.* ``sigma_program`` is the rms error of a **weight**, i.e. of a differential pair,
+    over a layer, in units of ``g_max - g_min``, as it was measured. With ``program_shape:
+    saturating`` a cell at ``g`` errs by ``A (1 - exp(-g / (0.11 g_max)))``; the erased partner of a
+    pair has next to no error. ``A`` follows from asking that the pairs of a reference layer err by
+    ``sigma_program`` rms: ``A**2 (E[s(g(w))**2] + s(g_min)**2) = (sigma_program (g_max -
+    g_min))**2`` with ``s(g) = 1 - exp(-g / (0.11 g_max))`` and magnitudes ``w`` half-normal of
+    spread 1/3.75 cut off at 1 (the largest of some thousand normal weights stands at 3.5 .. 4
+    sigma). The expectation is in closed form, `_laplace`. A layer with more large weights errs more
+    than ``sigma_program``, one with fewer less. With ``program_shape: uniform`` both cells of every
+    pair err alike, by ``sigma_program (g_max - g_min) / sqrt(2)``. Either way a cell never goes
+    below 0 S, which cuts the error of an erased cell in half for ``uniform``.
 
     *Reading.* ``sigma_read g_max (1 - exp(-g / (0.135 g_max)))`` per cell and pulse.
     """
@@ -99,7 +102,7 @@ class EFlash(AbstractDevice):
     @property
     def is_exact(self) -> bool:
         """True if both errors are set to 0."""
-        return self.parameters.sigma_program == 0 and self.parameters.sigma_read == 0
+        return bool(self.parameters.sigma_program == 0 and self.parameters.sigma_read == 0)
 
     def program_sigma(self, g_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the standard deviation of the programming error of cells at ``g_s``, S."""
@@ -107,7 +110,9 @@ class EFlash(AbstractDevice):
         size = self.parameters.sigma_program * span
         if self.parameters.program_shape == "uniform":
             return np.full_like(g_s, size / math.sqrt(2))
-        return size / self._reference_rms() * -np.expm1(-g_s / (PROGRAM_KNEE * self.g_max_s))
+        return float(size / self._reference_rms()) * _saturating(
+            g_s / (PROGRAM_KNEE * self.g_max_s)
+        )
 
     def program(
         self, target_s: NDArray[np.float64], rng: np.random.Generator
@@ -123,7 +128,7 @@ class EFlash(AbstractDevice):
     def read_sigma(self, g_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the read noise of cells at ``g_s``, S per pulse."""
         size = self.parameters.sigma_read * self.g_max_s
-        return size * -np.expm1(-g_s / (READ_KNEE * self.g_max_s))
+        return float(size) * _saturating(g_s / (READ_KNEE * self.g_max_s))
 
     def _reference_rms(self) -> float:
         """Return sqrt(E[s(g(w))**2] + s(g_min)**2) of the reference layer, a pure number."""
@@ -138,9 +143,16 @@ class EFlash(AbstractDevice):
         return math.sqrt(written + math.expm1(-erased) ** 2)
 
 
+def _saturating(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1 - exp(-x)."""
+    return np.negative(np.expm1(-x))
+
+
 def _laplace(t: float) -> float:
     """Return E[exp(-t w)] for ``w`` half-normal of spread `REFERENCE_SPREAD`, cut off at 1."""
     spread = REFERENCE_SPREAD
     low = t * spread / math.sqrt(2)
     high = (1 / spread + t * spread) / math.sqrt(2)
-    return math.exp(low**2) * (math.erfc(low) - math.erfc(high)) / math.erf(1 / spread / math.sqrt(2))
+    return (
+        math.exp(low**2) * (math.erfc(low) - math.erfc(high)) / math.erf(1 / spread / math.sqrt(2))
+    )

@@ -198,7 +198,7 @@ def _apply(
             if capture is not None:
                 capture(op, x)
             # one weights_id can serve different window shapes of the same matrix
-            key = f"{op.weights_id}|{op.window.kernel}|{op.layout}"
+            key = f"{op.weights_id or op.name}|{op.window.kernel}|{op.layout}"
             if key not in weights:
                 weights[key] = torch_weights(op)
             y = apply_matrix(op, x, weights[key])

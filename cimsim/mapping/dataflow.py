@@ -1,9 +1,9 @@
 """The network as the chip runs it: units of work and the pixels each window waits for.
 
-Every `MatrixOp` is a unit. A pointwise operation rides on the unit that computed its operands last (its
-POST stage). An operation that only moves data (a view, or any other with zero operations per element:
-cat, slice, crop, reshape) is an address, costs nothing and passes dependencies through. Everything else
-becomes a unit of its own on the vector unit. Time and energy both start from this list.
+Every `MatrixOp` is a unit. A pointwise operation rides on the unit that computed its operands last
+(its POST stage). An operation that only moves data (a view, or any other with zero operations per
+element: cat, slice, crop, reshape) is an address, costs nothing and passes dependencies through.
+Everything else becomes a unit of its own on the vector unit. Time and energy both start from here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Need:
     producer : str
         Unit that stores the pixels.
     window : Window or None
-        In pixels of the producer's output map: rows ``wy * stride - top`` up to ``+ extent - 1``, clipped to
-        the map; ``None`` means the whole map. Never less than what is read.
+        In pixels of the producer's output map: rows ``wy * stride - top`` up to ``+ extent - 1``,
+        clipped to the map; ``None`` means the whole map. Never less than what is read.
     at : {"load", "post"}
         The window's own input, or the second operand of a fused residual addition.
     """
@@ -88,8 +88,8 @@ def units(graph: LayerGraph) -> tuple[Unit, ...]:
     return tuple(_finish(graph, part) for part in draft.parts.values())
 
 
-# A value seen from the unit that stored it: window (y, x) of that unit's output map makes up pixel (y, x)
-# of the value; None: any pixel may need the whole map.
+# A value seen from the unit that stored it: window (y, x) of that unit's output map makes up pixel
+# (y, x) of the value; None: any pixel may need the whole map.
 _Reach = Window | None
 _SAME = Window()
 
@@ -137,15 +137,15 @@ class _Draft:
         self.origins[op.name] = ((host, _SAME),)
 
     def _read(self, values: tuple[str, ...], window: _Reach) -> tuple[tuple[str, _Reach], ...]:
-        """Stored maps behind ``values``, as a reader with ``window`` sees them."""
+        """Return the stored maps behind ``values``, as a reader with ``window`` sees them."""
         found = [(unit, _compose(window, reach)) for v in values for unit, reach in self.origins[v]]
         return tuple(dict.fromkeys(found))
 
     def _host(self, op: Op) -> str | None:
-        """The unit in whose POST stage a pointwise op can be done, if there is one.
+        """Return the unit in whose POST stage a pointwise op can be done, if there is one.
 
-        It is the last of all units whose values the op reads (it cannot wait for a later one), holds one
-        operand whole, and writes the pixels of the op's own map.
+        It is the last of all units whose values the op reads (it cannot wait for a later one),
+        holds one operand whole, and writes the pixels of the op's own map.
         """
         if not isinstance(op, DigitalOp) or op.locality != "pointwise":
             return None

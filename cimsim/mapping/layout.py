@@ -235,6 +235,9 @@ class Counts:
         Multiply-accumulates of the network itself (zeros between groups not counted).
     weights : int
         Weights of the layer (bias not counted).
+    cells : int
+        Weight positions of the matrix as it is placed, with the zeros between groups: rows driven
+        times columns read, summed over arrays.
     arrays : int
         Arrays of one replica.
     """
@@ -246,6 +249,7 @@ class Counts:
     dac_conversions: int = 0
     macs: int = 0
     weights: int = 0
+    cells: int = 0
     arrays: int = 0
 
     def __add__(self, other: Counts) -> Counts:
@@ -264,5 +268,6 @@ def count(op: MatrixOp, layout: Layout, chip: Chip) -> Counts:
         dac_conversions=groups * sum(layout.rows_used) * chip.pulses,
         macs=op.windows * op.n_weights,
         weights=op.n_weights,
+        cells=sum(r * c for r, c in zip(layout.rows_used, layout.cols_used, strict=True)),
         arrays=layout.n_arrays,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -143,11 +143,15 @@ class Mapping:
 
     @property
     def total(self) -> Counts:
-        """Counts of one frame; weights and arrays count each programmed matrix once."""
+        """Counts of one frame; weights, cells and arrays count each programmed matrix once."""
         summed = sum(self.counts.values(), Counts())
-        weights = sum(self.counts[layer.ops[0]].weights for layer in self.layers)
-        replace = {name: getattr(summed, name) for name in Counts.__slots__}
-        return Counts(**(replace | {"weights": weights, "arrays": self.arrays_used}))
+        first = [self.counts[layer.ops[0]] for layer in self.layers]
+        once = {
+            "weights": sum(c.weights for c in first),
+            "cells": sum(c.cells for c in first),
+            "arrays": self.arrays_used,
+        }
+        return Counts(**(asdict(summed) | once))
 
     @cached_property
     def slots_used(self) -> frozenset[Slot]:

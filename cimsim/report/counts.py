@@ -58,6 +58,7 @@ def count_row(name: str, title: str, graph: LayerGraph, chip: Chip, strategy: st
         matrices[matrix_name(op)] = counted
     once = {
         "weights": sum(c.weights for c in matrices.values()),
+        "cells": sum(c.cells for c in matrices.values()),
         "arrays": sum(c.arrays for c in matrices.values()),
     }
     height, width = graph.inputs[0].output.grid
@@ -66,8 +67,9 @@ def count_row(name: str, title: str, graph: LayerGraph, chip: Chip, strategy: st
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One comparison, with what it is and where it comes from."""
+    """One comparison of a CIM-NET, with what it is and where it comes from."""
 
+    network: str
     name: str
     value: float
     unit: str
@@ -89,23 +91,20 @@ def comparisons(rows: Sequence[CountRow]) -> list[Ratio]:
         stride = int(name.removeprefix("cimnet-s"))
         o2 = by_name.get(f"baseline-o2-s{stride}")
         if o2 is not None:
-            saved = 100 * (1 - row.counts.windows / o2.counts.windows)
-            found.append(Ratio(
-                f"{name}: fewer windows than o2", saved, "%", "paper's claim: sliding cycles saved",
-            ))  # fmt: skip
-            found.append(Ratio(
-                f"{name}: paper's ratio", stride**2 * o2.counts.windows / row.counts.windows, "x",
-                f"{stride}^2 x windows of o2 / windows of CIM-NET (the paper's 1/77 at S = 8)",
-            ))  # fmt: skip
+            ratio = o2.counts.windows / row.counts.windows
+            found += [
+                Ratio(row.title, "saved", 100 * (1 - 1 / ratio), "%", "windows fewer than o2"),
+                Ratio(row.title, "paper", stride**2 * ratio, "x", "S^2 * windows o2 / CIM-NET"),
+            ]
         if block is not None:
             for column, meaning in _EXACT.items():
                 value = getattr(block.counts, column) / getattr(row.counts, column)
-                found.append(Ratio(f"{name}: exact {column}", value, "x", meaning))
+                found.append(Ratio(row.title, f"exact {column}", value, "x", meaning))
     return found
 
 
 _EXACT = {
-    "windows": "windows of the FastDVDnet block / windows of CIM-NET",
-    "activations": "array activations: what time follows when all layers take one array each",
-    "conversions": "ADC conversions: what most of the energy follows",
+    "windows": "FastDVDnet block / CIM-NET",
+    "activations": "the same: what time follows",
+    "conversions": "the same: what energy follows",
 }

@@ -1,0 +1,1 @@
+"""Functional execution: a mapping is programmed, calibrated and run frame by frame."""

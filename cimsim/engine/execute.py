@@ -1,0 +1,190 @@
+"""Run frames: matrix operations on the arrays, everything else with torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.arrays import kernels
+from cimsim.arrays.encode import InputCode
+from cimsim.engine.blocks import Firing, WindowCodes, fire, padded_shape, window_places
+from cimsim.engine.calibrate import CalibratedMapping
+from cimsim.engine.statistics import OpStatistics, Statistics
+from cimsim.engine.workers import workers
+from cimsim.errors import InputError, SimulationError
+from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
+from cimsim.graph.layout import to_nhwc
+from cimsim.graph.reference import apply_digital
+from cimsim.rng import key
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Execution:
+    """One frame through the chip.
+
+    Attributes
+    ----------
+    outputs : tuple of torch.Tensor
+        As the network returns them.
+    statistics : Statistics
+    """
+
+    outputs: tuple[Tensor, ...]
+    statistics: Statistics
+
+
+def execute(
+    calibrated: CalibratedMapping,
+    inputs: tuple[Tensor, ...],
+    frame: int,
+    seed: int,
+    threads: int | None = None,
+) -> Execution:
+    """Run one frame.
+
+    Parameters
+    ----------
+    calibrated : CalibratedMapping
+    inputs : tuple of torch.Tensor
+        The network's inputs, batch 1.
+    frame : int
+        Number of the frame, >= 0. Noise depends on it and on ``seed``, and on nothing that ran
+        before.
+    seed : int
+    threads : int, optional
+        All cores by default; does not change a bit of the result.
+
+    Raises
+    ------
+    InputError
+        Number or shape of the inputs does not fit the network.
+    SimulationError
+        A digital operation failed; the message names it.
+    """
+    graph = calibrated.programmed.mapping.graph
+    values: dict[str, Tensor] = _bind(graph, inputs)
+    statistics: dict[str, OpStatistics] = {}
+    # a value is dropped after its last reader, so the peak is that of the live maps
+    pending = Counter(name for op in graph for name in op.inputs)
+    pending.update(graph.outputs)
+    with workers(threads) as (pool, n_threads):
+        for op in graph:
+            if isinstance(op, MatrixOp):
+                values[op.name], statistics[op.name] = _run_matrix(
+                    op, values[op.inputs[0]], calibrated, frame, seed, pool, n_threads
+                )
+            elif isinstance(op, DigitalOp):
+                values[op.name] = _run_digital(op, values)
+            for name in op.inputs:
+                pending[name] -= 1
+                if not pending[name]:
+                    del values[name]
+    outputs = tuple(values[name].contiguous() for name in graph.outputs)
+    return Execution(outputs, Statistics(statistics))
+
+
+def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    expected: tuple[InputOp, ...] = graph.inputs
+    if len(inputs) != len(expected):
+        raise InputError(f"{graph.name}: expected {len(expected)} inputs, got {len(inputs)}")
+    for op, x in zip(expected, inputs, strict=True):
+        if tuple(x.shape) != op.output.shape:
+            raise InputError(
+                f"{graph.name}: input '{op.name}': expected shape {list(op.output.shape)} as it "
+                f"was traced, got {list(x.shape)}"
+            )
+    return {op.name: x for op, x in zip(expected, inputs, strict=True)}
+
+
+def _run_digital(op: DigitalOp, values: dict[str, Tensor]) -> Tensor:
+    import torch
+
+    if op.locality in ("view", "barrier"):
+        # maps lie channels-last here; a reshape may insist on torch's own order
+        values = {name: values[name].contiguous() for name in op.inputs}
+    try:
+        with torch.no_grad():
+            return apply_digital(op, values)
+    except Exception as error:
+        where = f" [{op.source}]" if op.source else ""
+        raise SimulationError(f"node '{op.name}' ({op.op}){where}: {error}") from error
+
+
+def _run_matrix(
+    op: MatrixOp,
+    x: Tensor,
+    calibrated: CalibratedMapping,
+    frame: int,
+    seed: int,
+    pool: Executor,
+    threads: int,
+) -> tuple[Tensor, OpStatistics]:
+    """Encode the map, fire the arrays, scale their sums into the output map."""
+    if op.input.shape[0] != 1:
+        raise SimulationError(
+            f"layer '{op.name}': traced with a batch of {op.input.shape[0]}; the chip runs frame "
+            "by frame, trace with a batch of 1"
+        )
+    programmed, found = calibrated.programmed, calibrated.ops[op.name]
+    layer, code = programmed.layer_of(op.name), found.code
+    codes, total = encode_input(op, x.detach().numpy(), code)
+    digital = np.zeros((5, op.n_cols))
+    digital[:4] = code.zero_point * layer.column_sums, found.gain, found.offset, layer.scales
+    digital[3] *= code.scale
+    if op.bias is not None:
+        digital[4] = op.bias
+    y = np.empty((op.windows, op.n_cols), np.float32)
+
+    def store(start: int, acc: NDArray[np.float64]) -> None:
+        kernels.rescale(acc, digital, y[start : start + len(acc)])
+
+    noise = key(seed, "read", op.name)
+    firing = Firing.of(layer, found.ranges, programmed.mapping.chip, programmed.device, noise)
+    source = WindowCodes(codes, *window_places(op))
+    counts = fire(firing, source, frame * op.windows, store, pool, threads)
+    values = op.input.per_frame * code.top
+    counts = replace(counts, frames=1, input_codes=total, input_values=values)
+    return to_map(op, y), counts
+
+
+def encode_input(op: MatrixOp, x: NDArray[np.float32], code: InputCode) -> tuple[NDArray[Any], int]:
+    """Return the codes of the padded, channels-last map (flat), and the sum of those inside."""
+    height, width, channels = padded_shape(op)
+    nhwc = to_nhwc(op, x)[0]
+    top, _, left, _ = op.window.padding
+    padded = np.full((height, width * channels), code.zero_point, code.dtype)
+    total = kernels.encode_map(
+        nhwc.reshape(nhwc.shape[0], -1), code.scale, code.zero_point, code.top, padded,
+        (top, left * channels),
+    )  # fmt: skip
+    return padded.reshape(-1), int(total)
+
+
+def to_map(op: MatrixOp, y: NDArray[np.float32]) -> Tensor:
+    """Lay output vectors side by side as a torch tensor whose memory is channels-last.
+
+    Equal to `cimsim.graph.layout.from_vectors`; the next layer collects its windows from
+    channels-last memory without a copy.
+
+    Parameters
+    ----------
+    op : MatrixOp
+    y : float32 [windows, n_cols]
+    """
+    import torch
+
+    flat = torch.from_numpy(y)
+    if op.layout == "last":
+        return flat.reshape(op.output.shape)
+    (n_wy, n_wx), (channels, block_h, block_w) = op.window_grid, op.out_block
+    blocks = flat.reshape(n_wy, n_wx, channels, block_h, block_w)
+    pixels = blocks.permute(0, 3, 1, 4, 2).reshape(1, n_wy * block_h, n_wx * block_w, channels)
+    return pixels.permute(0, 3, 1, 2)

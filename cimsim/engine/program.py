@@ -1,0 +1,181 @@
+"""Write the weights of a mapping into cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.arrays.encode import encode_weights
+from cimsim.arrays.programmed import ProgrammedArray, program_array
+from cimsim.devices.base import AbstractDevice
+from cimsim.errors import SimulationError
+from cimsim.graph.ir import MatrixOp
+from cimsim.hw.spec import Chip
+from cimsim.mapping.layout import Block, Layout
+from cimsim.mapping.mapping import Mapping, PlacedLayer
+from cimsim.rng import stream
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedArray:
+    """A written array and what its lines mean to the layer.
+
+    Attributes
+    ----------
+    written : ProgrammedArray
+    row_source : int64 [n_rows]
+        Which element of the input vector drives a row: ``group * group_rows + row``.
+    col_target : int64 [n_cols]
+        Which output value a weight column adds to: ``group * group_cols + col``.
+    adc_gain, adc_offset : float64 [slices * n_cols]
+        Static mismatch of each column's converter: factor, and offset in steps.
+    """
+
+    written: ProgrammedArray
+    row_source: NDArray[np.int64]
+    col_target: NDArray[np.int64]
+    adc_gain: NDArray[np.float64]
+    adc_offset: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ProgrammedLayer:
+    """One matrix on its arrays.
+
+    Attributes
+    ----------
+    name : str
+        That of the `PlacedLayer`.
+    weight : int32 [groups, rows, cols]
+        Nominal integer weights.
+    scales : float64 [groups * cols]
+        Weight per integer step.
+    arrays : tuple of PlacedArray
+        By local array number.
+    """
+
+    name: str
+    weight: NDArray[np.int32]
+    scales: NDArray[np.float64]
+    arrays: tuple[PlacedArray, ...]
+
+    @property
+    def column_sums(self) -> NDArray[np.int64]:
+        """Sum of the nominal integer weights of each output column, int64 [groups * cols]."""
+        sums: NDArray[np.int64] = self.weight.sum(axis=1, dtype=np.int64)
+        return sums.reshape(-1)
+
+    @property
+    def is_exact(self) -> bool:
+        """True if every array holds the very integers and never fluctuates."""
+        return all(array.written.is_exact for array in self.arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class ProgrammedMapping:
+    """A mapping whose cells are written.
+
+    Attributes
+    ----------
+    mapping : Mapping
+    device : AbstractDevice
+    layers : dict of str to ProgrammedLayer
+        By the name of the `PlacedLayer`.
+    """
+
+    mapping: Mapping
+    device: AbstractDevice
+    layers: dict[str, ProgrammedLayer]
+
+    def layer_of(self, op_name: str) -> ProgrammedLayer:
+        """Return the matrix that an operation uses."""
+        return self.layers[self.mapping.layer_of[op_name].name]
+
+
+def program(mapping: Mapping, device: AbstractDevice, seed: int) -> ProgrammedMapping:
+    """Write every matrix of a mapping once.
+
+    Each slice of each array has its own random stream, so a layer's cells do not depend on which
+    other layers there are. Replicas hold the same weights; the functional run uses the first one
+    for all windows.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    device : AbstractDevice
+        `cimsim.devices.build` of the chip's device entry.
+    seed : int
+        >= 0.
+
+    Raises
+    ------
+    SimulationError
+        Weights that are not finite, or a layout that one activation cannot answer.
+    """
+    layers = {}
+    for placed in mapping.layers:
+        op = mapping.graph[placed.ops[0]]
+        if not isinstance(op, MatrixOp):
+            raise SimulationError(f"layer '{placed.name}': '{op.name}' has no matrix")
+        layers[placed.name] = _program_layer(placed, op, mapping.chip, device, seed)
+    return ProgrammedMapping(mapping, device, layers)
+
+
+def _program_layer(
+    placed: PlacedLayer, op: MatrixOp, chip: Chip, device: AbstractDevice, seed: int
+) -> ProgrammedLayer:
+    layout, spec = placed.layout, chip.weights
+    if layout.windows_per_activation != 1:
+        raise SimulationError(
+            f"layer '{placed.name}': one activation answers {layout.windows_per_activation} "
+            "windows; the functional run knows one window per activation (use --mapping im2col)"
+        )
+    try:
+        q, scales = encode_weights(op.weight, spec.q_max, spec.scale)
+    except SimulationError as error:
+        raise SimulationError(f"layer '{placed.name}': {error}") from None
+    arrays = []
+    for index, blocks in enumerate(layout.by_array):
+        rows, cols, matrix = _cut(placed.name, index, blocks, layout, q)
+        rngs = [stream(seed, "program", placed.name, index, s) for s in range(spec.slices)]
+        written = program_array(matrix, device, spec.slice_bits, rngs)
+        mismatch = stream(seed, "adc", placed.name, index)
+        n = written.n_physical_cols
+        gain = 1 + chip.adc.gain_sigma * mismatch.standard_normal(n)
+        offset = chip.adc.offset_sigma_lsb * mismatch.standard_normal(n)
+        arrays.append(PlacedArray(written, rows, cols, gain, offset))
+    return ProgrammedLayer(placed.name, q, scales, tuple(arrays))
+
+
+def _cut(
+    name: str, index: int, blocks: tuple[Block, ...], layout: Layout, q: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """Return row sources, column targets and the integer matrix of the used part of one array.
+
+    Cells on a used row and column that no block covers stay 0.
+    """
+    row_source = np.full(layout.array_rows, -1, np.int64)
+    col_target = np.full(layout.array_cols, -1, np.int64)
+    for b in blocks:
+        places = (
+            (row_source, b.row0, b.rows, b.group * layout.group_rows + b.src_row0, "row"),
+            (col_target, b.col0, b.cols, b.group * layout.group_cols + b.src_col0, "column"),
+        )
+        for lines, first, number, meaning, what in places:
+            wanted = np.arange(meaning, meaning + number)
+            held = lines[first : first + number]
+            clash = np.flatnonzero((held >= 0) & (held != wanted))
+            if clash.size:
+                raise SimulationError(
+                    f"layer '{name}', array {index}: {what} {first + int(clash[0])} would carry "
+                    "two different values in one activation; place these blocks apart"
+                )
+            held[:] = wanted
+    rows, cols = np.flatnonzero(row_source >= 0), np.flatnonzero(col_target >= 0)
+    matrix = np.zeros((layout.array_rows, layout.array_cols), np.int32)
+    for b in blocks:
+        part = q[b.group, b.src_row0 : b.src_row0 + b.rows, b.src_col0 : b.src_col0 + b.cols]
+        matrix[b.row0 : b.row0 + b.rows, b.col0 : b.col0 + b.cols] = part
+    return row_source[rows], col_target[cols], matrix[np.ix_(rows, cols)]

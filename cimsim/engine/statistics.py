@@ -1,0 +1,74 @@
+"""What the arrays really did, counted where they are fired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class OpStatistics:
+    """Actions of one operation; adds up over frames.
+
+    Attributes
+    ----------
+    frames : int
+    windows : int
+        Input vectors applied.
+    activations : int
+        Arrays fired, once per window.
+    pulses : int
+        Pulses summed over activations.
+    conversions : int
+        Columns digitised.
+    dac_conversions : int
+        Rows driven, summed over pulses.
+    saturations : int
+        Conversions whose input lay outside of the converter's range.
+    conductance_s : float
+        Sum of ``(x / x_fs)**p * G`` over all applied pulses and all cells on the driven rows (both
+        of a pair), S; ``x`` is the value of one pulse and ``x_fs`` its full scale, ``p`` is 2 for
+        an ohmic cell driven by amplitude, else 1. Read energy of the arrays: ``v_read**2 * t_read``
+        times this.
+    input_codes : int
+        Sum of the input codes of the map, each pixel once.
+    input_values : int
+        Number of these codes times the largest code.
+    """
+
+    frames: int = 0
+    windows: int = 0
+    activations: int = 0
+    pulses: int = 0
+    conversions: int = 0
+    dac_conversions: int = 0
+    saturations: int = 0
+    conductance_s: float = 0.0
+    input_codes: int = 0
+    input_values: int = 0
+
+    @property
+    def input_mean(self) -> float:
+        """Mean input code over the largest code, 0 .. 1."""
+        return self.input_codes / self.input_values if self.input_values else 0.0
+
+    def __add__(self, other: OpStatistics) -> OpStatistics:
+        return OpStatistics(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Actions of a network, by operation in execution order; adds up over frames."""
+
+    by_op: dict[str, OpStatistics]
+
+    @property
+    def total(self) -> OpStatistics:
+        """Sum over the operations (frames are counted once for each)."""
+        return sum(self.by_op.values(), OpStatistics())
+
+    def __add__(self, other: Statistics) -> Statistics:
+        names = list(dict.fromkeys([*self.by_op, *other.by_op]))
+        none = OpStatistics()
+        return Statistics(
+            {name: self.by_op.get(name, none) + other.by_op.get(name, none) for name in names}
+        )

@@ -1,0 +1,17 @@
+import os
+
+import pytest
+from hypothesis import settings
+
+# Kernels compile in the first example of a test; a deadline would call that a failure.
+settings.register_profile("cimsim", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("cimsim")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(autouse=True)
+def _one_torch_thread():
+    """Tests run beside each other; nested thread pools would fight for two cores."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,0 +1,112 @@
+import pytest
+import yaml
+
+from cimsim.devices import build
+from cimsim.errors import ConfigError
+from cimsim.hw.load import chip_hash, dump, load_hw, numbers, raw_mapping, shipped
+
+CHIPS = sorted(shipped())
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_shipped_chip_is_valid_and_every_number_has_a_source(name):
+    chip = load_hw(name)
+    _, raw = raw_mapping(name)
+    assert [path for path in numbers(raw) if path not in chip.sources] == []
+    build(chip.device.kind, chip.device.parameters)
+    assert chip.name == name
+
+
+def test_names_with_and_without_suffix_and_files_are_the_same(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(shipped()["eflash40nm"])
+    assert load_hw("eflash40nm") == load_hw("eflash40nm.yaml") == load_hw(path)
+
+
+def test_override_changes_the_field_the_hash_and_nothing_else():
+    base, other = load_hw("eflash40nm"), load_hw("eflash40nm", ["adc.bits=6"])
+    assert (base.adc.bits, other.adc.bits) == (8, 6)
+    left, right = dump(base), dump(other)
+    left["adc"].pop("bits"), right["adc"].pop("bits")
+    assert left == right
+    assert chip_hash(base) != chip_hash(other)
+    assert load_hw("eflash40nm", {"adc.bits": 6}) == other
+
+
+def test_override_takes_quantities():
+    assert load_hw("eflash40nm", ["adc.energy=1 pJ"]).adc.energy_j == pytest.approx(1e-12)
+
+
+def test_sources_do_not_change_the_hash(tmp_path):
+    raw = yaml.safe_load(shipped()["wtm2101"])
+    del raw["sources"]
+    path = tmp_path / "wtm2101.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    assert chip_hash(load_hw(path)) == chip_hash(load_hw("wtm2101"))
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("adc.bit=6", ["adc.bit", "unknown key 'bit'", "did you mean bits?"]),
+        ("adcs.bits=6", ["adcs", "unknown key", "did you mean adc?"]),
+        ("adc.energy=3 ns", ["adc.energy", "in J", "'3 ns' is in s"]),
+        ("adc.energy=3", ["adc.energy", "no unit"]),
+        ("adc.energy=-1 pJ", ["adc.energy", ">= 0"]),
+        ("adc.bits=0", ["adc.bits", "got 0"]),
+        ("adc.bits=eight", ["adc.bits", "got 'eight'"]),
+        ("array.rows=-5", ["array.rows", "got -5"]),
+        ("array.t_read=0 s", ["array.t_read", "> 0"]),
+        ("adc.kind=sarr", ["adc.kind", "'sar'", "got 'sarr'"]),
+        ("device=3", ["device", "mapping", "got 3"]),
+        ("adc.bits.deep=1", ["adc.bits", "has no fields"]),
+        ("dac.bits=16", ["dac.bits", "inputs.bits"]),
+        ("adc", ["path=value"]),
+    ],
+)
+def test_wrong_override_names_path_value_and_what_is_right(override, parts):
+    with pytest.raises(ConfigError) as error:
+        load_hw("eflash40nm", [override])
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_unknown_chip_lists_the_known_ones():
+    with pytest.raises(ConfigError, match=r"did you mean eflash40nm\?"):
+        load_hw("eflsh40nm")
+
+
+def test_missing_field_is_named(tmp_path):
+    raw = yaml.safe_load(shipped()["eflash40nm"])
+    del raw["adc"]["bits"], raw["sources"]
+    path = tmp_path / "chip.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(ConfigError, match=r"chip\.yaml: adc\.bits: missing"):
+        load_hw(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("a: [1", "not readable as YAML"),
+        ("- 1\n- 2", "expected a mapping"),
+        ("name: a\nname: b", "'name' stands twice"),
+        ("1: 2", "is no text"),
+    ],
+)
+def test_broken_yaml_is_one_message(tmp_path, text, part):
+    path = tmp_path / "chip.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"chip\.yaml") as error:
+        load_hw(path)
+    assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_source_of_a_field_that_is_not_there(tmp_path):
+    raw = yaml.safe_load(shipped()["eflash40nm"])
+    raw["sources"]["adc.bitz"] = {"kind": "estimate", "text": "a guess"}
+    path = tmp_path / "chip.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(ConfigError, match=r"did you mean adc\.bits\?"):
+        load_hw(path)

@@ -1,0 +1,71 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cimsim.units import format_si, parse_quantity, to_cycles
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("2.61 pJ", "J", 2.61e-12),
+        ("40 nm", "m", 40e-9),
+        ("148 MHz", "Hz", 148e6),
+        ("6.2 us", "s", 6.2e-6),
+        ("438 um2", "m2", 438e-12),
+        ("1.67 mm2", "m2", 1.67e-6),
+        ("0.51 pJ/B", "J/B", 0.51e-12),
+        ("32 KiB", "B", 32768),
+        ("1.75 %", "1", 0.0175),
+        (0.25, "1", 0.25),
+        (0, "J", 0.0),
+        ("1e-9 J", "J", 1e-9),
+    ],
+)
+def test_reads_quantities(text, unit, value):
+    assert parse_quantity(text, unit) == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "named"),
+    [
+        ("3 ns", "J", "in s"),
+        ("3", "J", "no unit"),
+        (3, "J", "no unit"),
+        ("3 p", "J", "no unit"),
+        ("3 um", "m2", "in m"),
+        ("many", "J", "many"),
+        ("inf J", "J", "finite"),
+        ("nan J", "J", "nan"),
+        (True, "1", "True"),
+        (None, "s", "None"),
+        ([1], "s", "[1]"),
+    ],
+)
+def test_refuses_other_dimensions_and_says_what_is_right(text, unit, named):
+    with pytest.raises(ValueError, match="expected a") as error:
+        parse_quantity(text, unit)
+    assert named in str(error.value)
+
+
+@given(st.floats(1e-17, 1e13), st.sampled_from(["J", "s", "Hz", "W", "V"]))
+def test_formatted_numbers_read_back(value, unit):
+    assert parse_quantity(format_si(value, unit).replace(",", ""), unit) == pytest.approx(
+        value, rel=6e-3
+    )
+
+
+@given(st.integers(0, 10**9), st.floats(1e6, 5e9))
+def test_whole_cycles_stay_whole(cycles, clock):
+    assert to_cycles(cycles / clock, clock) == cycles
+
+
+@given(st.floats(0, 1e-3), st.floats(1e6, 5e9))
+def test_cycles_round_up(seconds, clock):
+    cycles = to_cycles(seconds, clock)
+    assert cycles >= seconds * clock - 1e-3
+    assert cycles - 1 < seconds * clock * (1 + 1e-9) or cycles == 0
+
+
+def test_carry_into_the_next_prefix():
+    assert format_si(999.96e-12, "J") == "1.00 nJ"
