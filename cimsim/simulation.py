@@ -1,4 +1,4 @@
-"""The story on one page: map, program, calibrate, execute, time, energise, report.
+"""The story on one page: program, calibrate, execute, time, energise, report.
 
 One mapping, three answers: the same `Mapping` is executed for quality, timed for cycles and charged
 for energy.
@@ -6,38 +6,29 @@ for energy.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim import __version__
-from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
-    import torch
+    from cimsim.functional import Progress
+    from cimsim.report.result import Result
 
-    from cimsim.energy.model import EnergyReport
-    from cimsim.graph.ir import LayerGraph
-    from cimsim.report.result import Quality, Result
-    from cimsim.timing.timeline import Timeline
-
-Frames = NDArray[np.float32]
-Progress = Callable[[str, int, int], None]
-Schedule = Literal["pipelined", "sequential"]
+Clip = NDArray[np.uint8] | NDArray[np.float32]
 
 
 def simulate(
     mapping: Mapping,
-    clip: NDArray[np.uint8] | Frames | None,
+    clip: Clip | None,
     *,
     noise_sigma: float = 15.0,
     seed: int = 0,
-    schedule: Schedule = "pipelined",
-    calibration: NDArray[np.uint8] | Frames | None = None,
+    schedule: Literal["pipelined", "sequential"] = "pipelined",
+    calibration: Clip | None = None,
     title: str | None = None,
     identity: dict[str, Any] | None = None,
     notes: Sequence[str] = (),
@@ -74,265 +65,33 @@ def simulate(
         If the clip does not fit the graph.
     """
     from cimsim.energy.model import energy
+    from cimsim.functional import FunctionalRun
+    from cimsim.report import collect
+    from cimsim.report.result import Result
     from cimsim.timing.simulate import simulate as simulate_timing
 
     report = progress or (lambda stage, done, total: None)
-    remarks = list(notes)
-    run = None
+    graph, run = mapping.graph, None
     if clip is not None:
-        run = _Run(mapping, clip, noise_sigma, seed, threads)
+        run = FunctionalRun(mapping, clip, noise_sigma, seed, threads)
         run.prepare(calibration, report)
         run.execute(report)
-        remarks += run.notes
     report("timing", 0, 1)
     timeline = simulate_timing(mapping, schedule=schedule)
     report("timing", 1, 1)
-    interval_s = timeline.interval / mapping.chip.process.clock_hz
+    interval_s = timeline.interval_s(mapping.chip.process.clock_hz)
     spent = energy(mapping, interval_s, run.conductance_sums if run else None)
-    return _result(mapping, run, timeline, spent, schedule, title, identity, remarks)
-
-
-class _Run:
-    """The functional part: one programmed chip, one clip."""
-
-    def __init__(
-        self, mapping: Mapping, clip: Any, sigma: float, seed: int, threads: int | None
-    ) -> None:
-        from cimsim.video.noise import add_awgn
-
-        self.mapping, self.sigma, self.seed, self.threads = mapping, sigma, seed, threads
-        self.n_frames, size = _expected(mapping.graph)
-        self.clean = _as_float(clip)
-        if self.clean.shape[1:3] != size:
-            raise InputError(
-                f"clip: frames of {self.clean.shape[2]} x {self.clean.shape[1]}, but the network "
-                f"was traced for {size[1]} x {size[0]}; trace it again for this size"
-            )
-        self.noisy = add_awgn(self.clean, sigma, seed)
-        self.float: list[Frames] = []
-        self.chip: list[Frames] = []
-        self.statistics: Any = None
-        self.notes: list[str] = []
-
-    def prepare(self, calibration: Any, report: Progress) -> None:
-        """Program the arrays and calibrate ranges and corrections."""
-        from cimsim.devices import build
-        from cimsim.engine.calibrate import calibrate
-        from cimsim.engine.program import program
-        from cimsim.rng import key
-        from cimsim.video.noise import add_awgn
-
-        chip = self.mapping.chip
-        report("programming", 0, 1)
-        device = build(chip.device.kind, chip.device.parameters)
-        programmed = program(self.mapping, device, self.seed)
-        report("programming", 1, 1)
-        report("calibrating", 0, 1)
-        height, width = self.clean.shape[1:3]
-        frames = chip.calibration.frames
-        clean = _scene(frames, height, width) if calibration is None else _as_float(calibration)
-        # a noise stream of its own: the chip must not see the noise that it is judged on
-        noisy = add_awgn(clean, self.sigma, key("calibration", self.seed) % 2**32)
-        inputs = [self._inputs(noisy, t) for t in range(min(frames, len(noisy)))]
-        self.calibrated = calibrate(programmed, inputs, self.seed)
-        report("calibrating", 1, 1)
-
-    def execute(self, report: Progress) -> None:
-        """Denoise every frame, in float32 and on the chip; Ctrl-C keeps the frames done so far."""
-        from cimsim.engine.execute import execute
-
-        total = len(self.noisy)
-        report("denoising", 0, total)
-        try:
-            for t in range(total):
-                inputs = self._inputs(self.noisy, t)
-                expected = self.mapping.graph.reference(*inputs)[0]
-                done = execute(self.calibrated, inputs, t, self.seed, threads=self.threads)
-                self.float.append(_picture(expected))
-                self.chip.append(_picture(done.outputs[0]))
-                last = self.statistics
-                self.statistics = done.statistics if last is None else last + done.statistics
-                report("denoising", t + 1, total)
-        except KeyboardInterrupt:
-            if not self.chip:
-                raise
-            self.notes.append(f"interrupted after {len(self.chip)} of {total} frames")
-        self.float = self.float[: len(self.chip)]
-
-    def _inputs(self, noisy: Frames, t: int) -> tuple[torch.Tensor, ...]:
-        return window_of_frames(noisy, t, self.n_frames, self.sigma, len(self.mapping.graph.inputs))
-
-    @property
-    def conductance_sums(self) -> dict[str, float]:
-        """Operation -> applied operand sum per frame, see `cimsim.energy.model.energy`."""
-        done = len(self.chip)
-        return {name: s.conductance_s / done for name, s in self.statistics.by_op.items()}
-
-    @property
-    def frames(self) -> dict[str, Frames]:
-        """Clean, noisy and denoised frames."""
-        done = len(self.chip)
-        return {
-            "clean": self.clean[:done], "noisy": self.noisy[:done],
-            "float": np.stack(self.float), "chip": np.stack(self.chip),
-        }  # fmt: skip
-
-    def quality(self) -> Quality:
-        """PSNR and SSIM of input, float network and chip."""
-        from cimsim.report.result import Quality
-        from cimsim.video.metrics import per_frame
-
-        frames = self.frames
-        scores = {
-            name: per_frame(frames["clean"], frames[name]) for name in ("noisy", "float", "chip")
-        }
-        psnr = [tuple(map(float, s.psnr_db)) for s in scores.values()]
-        ssim = [tuple(map(float, s.ssim)) for s in scores.values()]
-        return Quality(*psnr, *ssim)
-
-
-def window_of_frames(
-    noisy: Frames, t: int, n_frames: int, sigma: float, n_inputs: int
-) -> tuple[torch.Tensor, ...]:
-    """Return the inputs for frame ``t``; the clip is mirrored at its ends.
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        [1, n_frames * 3, H, W] and, for two inputs, [1, 1, H, W] filled with ``sigma / 255``.
-    """
-    import torch
-
-    around = range(t - n_frames // 2, t - n_frames // 2 + n_frames)
-    chosen = noisy[[_mirror(index, len(noisy)) for index in around]]
-    height, width = noisy.shape[1:3]
-    stacked = chosen.transpose(0, 3, 1, 2).reshape(1, 3 * n_frames, height, width)
-    frames = torch.from_numpy(np.ascontiguousarray(stacked))
-    return (frames, torch.full((1, 1, height, width), sigma / 255))[:n_inputs]
-
-
-def _mirror(index: int, length: int) -> int:
-    if length == 1:
-        return 0
-    index = abs(index) % (2 * length - 2)
-    return index if index < length else 2 * length - 2 - index
-
-
-def _expected(graph: LayerGraph) -> tuple[int, tuple[int, int]]:
-    """Frames per window and frame size that a graph was traced for."""
-    shape = graph.inputs[0].output.shape
-    out = graph[graph.outputs[0]].output.shape if graph.outputs else ()
-    fits = len(shape) == 4 and shape[1] % 3 == 0 and out == (1, 3, *shape[2:])
-    if not fits or len(graph.inputs) > 2:
-        raise InputError(
-            f"network '{graph.name}': a clip needs an input [1, 3 * n, H, W] and an output "
-            f"[1, 3, H, W], this network maps {[i.output.shape for i in graph.inputs]} to {out}; "
-            "simulate it with clip=None for time and energy"
-        )
-    return shape[1] // 3, (shape[2], shape[3])
-
-
-def _as_float(clip: Any) -> Frames:
-    from cimsim.video.io import to_float
-
-    array = np.asarray(clip)
-    if array.ndim != 4 or array.shape[3] != 3:
-        raise InputError(f"clip: expected frames [T, H, W, 3], got shape {array.shape}")
-    return to_float(array) if array.dtype == np.uint8 else array.astype(np.float32)
-
-
-def _scene(frames: int, height: int, width: int) -> Frames:
-    """Calibration frames of any size: an embedded scene, mirrored outward where it is too small."""
-    from cimsim.video.embedded import embedded_clip
-
-    side = 224
-    clip = embedded_clip("cat", frames, min(side, max(16, height)), min(side, max(16, width)))
-    down, right = max(0, height - clip.shape[1]), max(0, width - clip.shape[2])
-    padded = np.pad(clip, ((0, 0), (0, down), (0, right), (0, 0)), mode="symmetric")
-    return _as_float(padded[:, :height, :width])
-
-
-def _picture(output: torch.Tensor) -> Frames:
-    """[1, 3, H, W] -> [H, W, 3]."""
-    return np.ascontiguousarray(output[0].detach().numpy().transpose(1, 2, 0), dtype=np.float32)
-
-
-def _result(
-    mapping: Mapping, run: _Run | None, timeline: Timeline, spent: EnergyReport, schedule: str,
-    title: str | None, identity: dict[str, Any] | None, notes: list[str],
-) -> Result:  # fmt: skip
-    from cimsim.energy.area import area
-    from cimsim.energy.model import programming
-    from cimsim.hw.load import dump
-    from cimsim.report.result import Energy, Hardware, Result, Timing
-
-    chip, graph, total, writing = mapping.chip, mapping.graph, mapping.total, programming(mapping)
-    if graph.uncosted:
-        listed = ", ".join(f"{op.op} ({op.source or op.name})" for op in graph.uncosted[:5])
-        notes.append(f"{len(graph.uncosted)} operations run without time and energy: {listed}")
-    if spent.array_energy_from == "activity":
-        notes.append("array energy from the activity factor: no frames were executed")
-    size = graph.inputs[0].output.shape[-2:]
-    frames = run.frames if run else {}
-    inputs = {
-        "version": __version__, "network": identity or {"model": graph.name}, "chip": dump(chip),
-        "mapping": mapping.to_dict(), "weights": _graph_hash(graph), "schedule": schedule,
-    }  # fmt: skip
-    if run:
-        inputs |= {
-            "clip": hashlib.sha256(np.ascontiguousarray(run.clean).tobytes()).hexdigest(),
-            "frames": len(run.chip), "sigma": run.sigma, "seed": run.seed,
-        }  # fmt: skip
+    inputs = collect.resolved_inputs(mapping, schedule, identity or {"model": graph.name})
+    height, width = graph.inputs[0].output.grid
     return Result(
-        title or graph.name,
-        (len(run.chip) if run else 0, int(size[0]), int(size[1])),
-        run.quality() if run else None,
-        Timing(
-            timeline.cycles_first_frame, timeline.interval, chip.process.clock_hz,
-            timeline.bottleneck.name, timeline.bottleneck.busy_share, schedule,
-        ),
-        Energy(
-            spent.by_component, spent.total_j, spent.average_power_w, spent.tops_per_w,
-            spent.array_energy_from, writing["energy_j"], writing["time_s"],
-        ),
-        Hardware(
-            chip.name, mapping.arrays_used, chip.n_arrays, mapping.utilisation, total.weights,
-            sum(area(chip).values()), sum(area(chip, mapping.tiles_used).values()),
-            total.windows, total.activations, total.conversions, total.macs,
-        ),
-        tuple(_rows(mapping, timeline, spent)), inputs, tuple(notes), frames,
-    )  # fmt: skip
-
-
-def _rows(mapping: Mapping, timeline: Timeline, spent: EnergyReport) -> list[dict[str, Any]]:
-    """One row per unit of work, and one for what belongs to the chip."""
-    rows = []
-    for unit in mapping.units:
-        if unit.kind == "input":
-            continue
-        row: dict[str, Any] = {"layer": unit.name, "kind": unit.kind}
-        if unit.name in mapping.counts:
-            done, layout = mapping.counts[unit.name], mapping.layer_of[unit.name].layout
-            row |= {
-                "kind": unit.op.kind, "rows": unit.op.n_rows, "cols": unit.op.n_cols,
-                "arrays": done.arrays, "utilisation": layout.utilisation, "windows": done.windows,
-                "activations": done.activations, "conversions": done.conversions, "macs": done.macs,
-            }  # fmt: skip
-        else:
-            row |= {"windows": unit.windows}
-        row |= {f"{stage}_cycles": n for stage, n in timeline.stage_cycles(unit.name).items()}
-        row |= {f"{name}_j": value for name, value in spent.by_layer[unit.name].items()}
-        rows.append(row | {"energy_j": sum(spent.by_layer[unit.name].values())})
-    chip_row = spent.by_layer["(chip)"]
-    last = {"layer": "(chip)", "kind": "chip"} | {f"{k}_j": v for k, v in chip_row.items()}
-    rows.append(last | {"energy_j": sum(chip_row.values())})
-    return rows
-
-
-def _graph_hash(graph: LayerGraph) -> str:
-    digest = hashlib.sha256()
-    for op in graph.matrix_ops:
-        digest.update(op.name.encode())
-        digest.update(np.ascontiguousarray(op.weight).tobytes())
-        digest.update(b"" if op.bias is None else np.ascontiguousarray(op.bias).tobytes())
-    return digest.hexdigest()
+        model=title or graph.name,
+        frame=(len(run.chip) if run else 0, height, width),
+        quality=run.quality() if run else None,
+        timing=collect.timing(mapping, timeline),
+        energy=collect.energies(mapping, spent),
+        hardware=collect.hardware(mapping),
+        layers=collect.rows(mapping, timeline, spent),
+        inputs=inputs | (run.identity if run else {}),
+        notes=(*notes, *(run.notes if run else ()), *collect.remarks(graph, spent)),
+        frames=run.frames if run else {},
+    )

@@ -63,7 +63,7 @@ def explain_failure(model: nn.Module, name: str, error: BaseException) -> str:
         place += f" at {line[0]}" + (f": `{line[1]}`" if line[1] else "")
     key = f"{type(error).__name__} {text}"
     hint = next((hint for mark, hint in _HINTS.items() if mark in key), _DEFAULT_HINT)
-    return f"{name}: torch.export failed{place}: {type(error).__name__}: {what} Hint: {hint}"
+    return f"{name}: torch.export failed{place}: {type(error).__name__}: {what}; hint: {hint}"
 
 
 def _user_line(trace: str) -> tuple[str, str] | None:

@@ -165,8 +165,8 @@ def _linear(
     if not regular:
         if batch != 1:
             raise GraphError(
-                f"{name} [{source}]: a linear layer reads {list(shape)}, whose first axis is not "
-                f"the batch of {batch}; trace with one frame"
+                f"{name} [{source}]: a linear layer reads {list(shape)}, expected [{batch}, ..., "
+                "features]; give the input a batch axis, or trace with one frame"
             )
         flat = TensorSpec((1, spec.per_frame * shape[0] // shape[-1], shape[-1]), spec.dtype)
         flattened = build.call(_aten.reshape.default, (x, list(flat.shape)), {}, flat)

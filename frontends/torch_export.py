@@ -8,10 +8,14 @@ becomes a digital op described by `cimsim.frontends.aten.TABLE`. The passes of
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import operator
+import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +36,7 @@ from cimsim.graph.ir import LayerGraph, Ref, TensorSpec
 from cimsim.graph.verify import references, verify
 
 _aten = torch.ops.aten
+_log = logging.getLogger(__name__)
 
 # Operators that return their input: nothing happens in them that a layer graph knows of.
 _ALIASES = {
@@ -86,10 +91,7 @@ def trace(
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            # torch's own deprecations while it copies programs
-            warnings.simplefilter("ignore", FutureWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with torch.no_grad(), _quiet():
             program = torch.export.export(model, example_inputs)
     except Exception as error:
         raise GraphError(explain_failure(model, name, error)) from error
@@ -109,14 +111,32 @@ def from_exported(program: ExportedProgram, name: str) -> LayerGraph:
     name : str
         Name of the graph.
     """
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with torch.no_grad(), _quiet():
         # an empty table decomposes nothing, but in-place operators become functional ones
         program = program.run_decompositions({})
         graph = _Importer(program, name).run()
     verify(graph)
     return passes.run_all(graph)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back torch's own deprecations, and the programs that it prints before it fails."""
+    torch_log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level, printed = torch_log.level, io.StringIO()
+    torch_log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(printed):
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    except Exception:
+        _log.debug("torch printed before it failed:\n%s", printed.getvalue())
+        raise
+    else:
+        sys.stderr.write(printed.getvalue())
+    finally:
+        torch_log.setLevel(level)
 
 
 @dataclass(frozen=True)
@@ -201,7 +221,7 @@ class _Importer:
         value = node.meta.get("val")
         if not isinstance(value, Tensor):
             raise self._error(node, "its result is no tensor but a number that depends on values")
-        call = self.build.call(node.target, args, kwargs, _spec(value))
+        call = self.build.call(node.target, args, kwargs, self._output(node, value))
         name, source = self._name(node), source_of(node)
         recipe = RECIPES.get(packet(node.target))
         result = recipe(self.build, call, name, source) if recipe is not None else None
@@ -217,7 +237,7 @@ class _Importer:
 
     def _pick(self, several: _Several, index: int, node: Node) -> Any:
         """Import ``several[index]`` as a call with one output."""
-        origin, output = several.node, _spec(node.meta["val"])
+        origin, output = several.node, self._output(node, node.meta["val"])
         name, source = self._name(origin), source_of(origin)
         call = self.build.call(origin.target, several.args, several.kwargs, output)
         part = _PARTS.get(packet(origin.target))
@@ -239,6 +259,11 @@ class _Importer:
         if isinstance(result, Tensor):
             return self.build.parameters.computed(self._name(node), result)
         return result
+
+    def _output(self, node: Node, value: Tensor) -> TensorSpec:
+        if all(isinstance(n, int) for n in value.shape):
+            return _spec(value)
+        raise self._error(node, "its shape depends on values (a mask, nonzero, unique ...)")
 
     def _outputs(self, node: Node) -> list[str]:
         names = []

@@ -109,7 +109,7 @@ class InputCode:
         return cls(scale, int(min(zero, top)), bits)
 
     def encode(self, x: NDArray[np.floating[Any]]) -> NDArray[np.unsignedinteger[Any]]:
-        """Return the codes of activations, same shape; `kernels.encode_map` is the compiled twin."""
+        """Return the codes of activations; `kernels.encode_map` is the compiled twin."""
         code = np.rint(x.astype(np.float64) / self.scale) + self.zero_point
         codes: NDArray[np.unsignedinteger[Any]] = np.clip(code, 0, self.top).astype(self.dtype)
         return codes

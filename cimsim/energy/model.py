@@ -16,15 +16,15 @@ from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.traffic import traffic
 
 COMPONENTS: dict[str, str] = {
-    "array": "current through the cells",
-    "dac": "word-line drivers",
-    "adc": "column converters",
-    "adder": "shift-add and sum over row tiles",
-    "vector": "scale, bias, activation, residual, pooling",
-    "buffer": "tile buffers, read and written",
-    "interconnect": "partial sums and activations between tiles",
-    "global_buffer": "frames in and out",
-    "static": "leakage, clocks and control",
+    "array": "array: current through cells",
+    "dac": "DACs: word-line drivers",
+    "adc": "ADCs: column converters",
+    "adder": "adders: shift-add, row tiles",
+    "vector": "vector: scale, bias, activation",
+    "buffer": "tile buffers: read, write",
+    "interconnect": "interconnect: bytes moved",
+    "global_buffer": "global buffer: frames in, out",
+    "static": "static: leakage, clock, control",
 }
 CHIP_ROW = "(chip)"
 

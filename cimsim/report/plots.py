@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,17 +36,45 @@ def draw_all(result: Result, folder: Path) -> None:
 
 
 def energy_by_layer(result: Result) -> Figure:
-    """Stacked bars: energy per frame of each layer by component."""
-    rows = [row for row in result.layers if row["energy_j"] > 0]
-    unit, factor = _scale(max(row["energy_j"] for row in rows), "J")
-    figure, axes = _bars(len(rows))
-    shown = [name for name in COMPONENTS if any(row.get(f"{name}_j") for row in rows)]
-    parts = {name: [row.get(f"{name}_j", 0.0) * factor for row in rows] for name in shown}
-    _stack(axes, [row["layer"] for row in rows], parts)
-    axes.set_xlabel(f"energy per frame / {unit}")
+    """Draw bars of the frame's energy by component and, stacked, of each layer without static."""
+    rows = [row for row in result.layers if _dynamic(row) > 0]
+    figure, (whole, layers) = _figure(
+        9.0, 3.4 + 0.3 * len(rows), rows=2, height_ratios=[len(COMPONENTS), len(rows)]
+    )
+    spent = {name: value for name, value in result.energy.by_component.items() if value}
+    colours = dict(zip(COMPONENTS, _COLOURS, strict=True))
+    unit, factor = _scale(max(spent.values()), "J")
+    bars = whole.barh(
+        [COMPONENTS[name] for name in spent], [value * factor for value in spent.values()],
+        color=[colours[name] for name in spent],
+    )  # fmt: skip
+    whole.bar_label(bars, [format_si(v, "J") for v in spent.values()], fontsize=8, padding=3)
+    whole.set_xlabel(f"energy per frame / {unit}")
+    whole.margins(x=0.12)
     total = format_si(result.energy.total_j, "J")
-    _title(axes, f"Energy by layer: {total} per frame", _subtitle(result))
+    _title(whole, f"Energy of one frame by component: {total}", _subtitle(result))
+    unit, factor = _scale(max(map(_dynamic, rows)), "J")
+    shown = [n for n in COMPONENTS if n != "static" and any(row.get(f"{n}_j") for row in rows)]
+    left = np.zeros(len(rows))
+    for name in shown:
+        widths = np.array([row.get(f"{name}_j", 0.0) * factor for row in rows])
+        label = name.replace("_", " ")
+        layers.barh(np.arange(len(rows)), widths, 0.8, left, label=label, color=colours[name])
+        left += widths
+    layers.set_yticks(np.arange(len(rows)), [row["layer"] for row in rows])
+    layers.set_xlabel(f"energy per frame / {unit}")
+    _title(layers, "By layer, static energy left out", "")
+    for axes in (whole, layers):
+        axes.invert_yaxis()
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_axisbelow(True)
+        _plain(axes)
+    _legend(layers)
     return figure
+
+
+def _dynamic(row: dict[str, Any]) -> float:
+    return float(row["energy_j"]) - float(row.get("static_j", 0.0))
 
 
 def time_by_layer(result: Result) -> Figure:
@@ -57,7 +84,9 @@ def time_by_layer(result: Result) -> Figure:
     longest = max(max(row[f"{s}_cycles"] for s in STAGES) for row in rows) / clock
     interval = result.timing.seconds_per_frame
     unit, factor = _scale(max(longest, interval), "s")
-    figure, axes = _bars(len(rows))
+    figure, axes = _figure(9.0, 1.6 + 0.3 * len(rows))
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
     places = np.arange(len(rows))
     shown = [s for s in STAGES if any(row[f"{s}_cycles"] for row in rows)]
     height = 0.84 / len(shown)
@@ -71,7 +100,7 @@ def time_by_layer(result: Result) -> Figure:
     axes.annotate(
         f"interval {format_si(interval, 's')}", (interval * factor, 0), xytext=(-4, 3),
         textcoords="offset points", rotation=90, ha="right", va="bottom", fontsize=8,
-        xycoords=("data", "axes fraction"),
+        xycoords=("data", "axes fraction"), bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )  # fmt: skip
     axes.set_xlabel(f"busy time per frame / {unit}")
     _legend(axes)
@@ -171,29 +200,14 @@ def _figure(
     return figure, axes
 
 
-def _bars(n_rows: int) -> tuple[Figure, Any]:
-    figure, axes = _figure(9.0, 1.6 + 0.3 * n_rows)
-    axes.grid(axis="x", alpha=0.3)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _stack(axes: Axes, labels: Sequence[str], parts: dict[str, list[float]]) -> None:
-    left = np.zeros(len(labels))
-    places = np.arange(len(labels))
-    for index, (name, values) in enumerate(parts.items()):
-        axes.barh(places, values, 0.8, left=left, label=name.replace("_", " "),
-                  color=_COLOURS[index % len(_COLOURS)])  # fmt: skip
-        left += np.asarray(values)
-    axes.set_yticks(places, labels)
-    axes.invert_yaxis()
-    _legend(axes)
-
-
-def _legend(axes: Axes) -> None:
+def _plain(axes: Axes) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(labelsize=8)
+
+
+def _legend(axes: Axes) -> None:
+    _plain(axes)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 

@@ -68,7 +68,8 @@ def _time(result: Result) -> Table:
         "latency, first frame", f"{time.latency_cycles:,}", format_si(time.latency_s, "s")
     )
     table.add_row("frames per second", "", f"{time.frames_per_second:.4g}")
-    table.add_row("bottleneck", time.bottleneck, f"{100 * time.bottleneck_busy:.0f} % busy")
+    table.add_row("bottleneck", "", f"{100 * time.bottleneck_busy:.0f} % busy")
+    table.caption, table.caption_justify = f"bottleneck: {time.bottleneck}", "left"
     return table
 
 
@@ -77,12 +78,12 @@ def _energy(result: Result) -> Table:
     table = _table("Energy per frame", "component", "energy", "share")
     for name, value in energy.by_component.items():
         share = 100 * value / energy.total_j if energy.total_j else 0.0
-        label = f"{name.replace('_', ' ')}: {COMPONENTS[name]}"
+        label = COMPONENTS[name]
         table.add_row(label, format_si(value, "J"), f"{share:.1f} %")
     table.add_section()
     table.add_row("total", format_si(energy.total_j, "J"), "", style="bold")
     table.add_row("average power", format_si(energy.average_power_w, "W"), "")
-    table.add_row("efficiency", f"{energy.tops_per_w:.3g} TOPS/W", "")
+    table.add_row("TOPS/W", f"{energy.tops_per_w:.3g}", "")
     return table
 
 

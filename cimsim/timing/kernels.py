@@ -1,19 +1,19 @@
 """The event loop of `cimsim.timing.rules`, compiled.
 
-Events are requests: an activation enters STORE, or a stage whose resource others use too (`SHARED`), or
-a pipeline that several units share takes its next activation. They are handled in the order (cycle,
-order of the unit, sequence number). Everything between two events follows at once, because a stage is
-left at ``max(end of service, cycle in which the next stage is free)``: `_settle` moves each activation
-as far as those two are known, even if that lies in the future. Whatever is computed while the event of
-cycle t is handled lies at t or later, so no later event can change it. An activation that waits for
-pixels is moved again when the unit that it waits for stores them (`_watchers`).
+Events are requests: an activation enters STORE, or a stage whose resource others use too, or a pipeline
+that several units share takes its next activation. They are handled in the order (cycle, order of the
+unit, sequence number). Everything between two events follows at once, because a stage is left at
+``max(end of service, cycle in which the next stage is free)``: `_settle` moves each activation as far as
+those two are known, even if that lies in the future. Whatever is computed while the event of cycle t is
+handled lies at t or later, so no later event can change it. An activation that waits for pixels is moved
+on when the unit that it waits for stores them (`_extend`).
 
-Everything is int64; the columns of the tables stand below.
+Memory: all records lie in one int64 array ``m``. A record is known by the *address* of its first cell,
+its fields by the names below: ``m[u + U_LATENCY]``. That keeps the compiled functions small (one array to
+pass) and fast (no index arithmetic, no reference counts). `cimsim.timing.tables` lays it out.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,461 +23,464 @@ from cimsim.jit import jit
 Ints = NDArray[np.int64]
 
 LOAD, DRIVE, CONVERT, REDUCE, POST, STORE = range(6)
-ADMIT = 6  # event code: a shared pipeline takes its next activation
+ADMIT = 6  # event: a shared pipeline takes its next activation
 
-# unit: what never changes
+# header: addresses and lengths, events waiting, pipelines to settle
+H_PIPES, H_PIPE_COUNT, H_HEAP, H_EVENTS, H_STACK, H_CALLS, H_RING, H_FRAMES, H_FRAME = range(9)
+HEADER = 9
+
+# unit; U_CYCLES: on the resource, U_OWN: without it, U_SPENT: 3 cells, each by stage
 (
-    U_WINDOWS, U_ACTIVATIONS, U_ROW, U_PER_ACTIVATION, U_REPLICAS, U_VECTOR, U_FEEDER, U_LOAD_NEXT, U_PULSES,
-    U_DOUBLE, U_LATENCY, U_NEED0, U_NEED1, U_WATCH0, U_WATCH1, U_OUT0, U_OUT1, U_IN0, U_IN1, U_BLOCK, U_FRAME,
-    U_TRACE, U_BUS,
-) = range(23)  # fmt: skip
-U_OWN = U_BUS + 6
-UNIT_COLUMNS = U_OWN + 6
-# count: progress and totals of a unit
+    U_ORDER, U_WINDOWS, U_ACTIVATIONS, U_ROW, U_PER_ACTIVATION, U_REPLICAS, U_FEEDER, U_LOAD_NEXT,
+    U_PULSES, U_DOUBLE, U_LATENCY, U_NEEDS, U_NEED_COUNT, U_WATCHES, U_WATCH_COUNT, U_OUT, U_OUT_COUNT,
+    U_IN, U_IN_COUNT, U_BLOCK, U_FRAME, U_RING, U_TRACE,
+    # progress: stored prefix (activations, windows, windows of this frame, next window, frame), totals
+    U_PREFIX, U_DONE, U_IN_FRAME, U_X, U_Y, U_FRAMES, U_FIRED, U_PULSED, U_STARVED,
+    U_CYCLES,
+) = range(33)  # fmt: skip
+U_OWN = U_CYCLES + 6
+U_SPENT = U_OWN + 6
+UNIT = U_SPENT + 18
+BUSY, WAITED, OCCUPIED = range(3)
+
+# feeder: the head of one unit on one replica; its window (x, y), the map row of the one before, the first
+# need not known to be stored, the windows that it takes, and the first activation not stored
 (
-    C_PREFIX, C_DONE, C_IN_FRAME, C_X, C_Y, C_FRAME, C_FIRED, C_PULSES, C_STARVED,
-) = range(9)  # fmt: skip
-COUNT_COLUMNS = 9
-# spent: cycles of a unit in a stage
-S_BUSY, S_WAITED, S_OCCUPIED = range(3)
-# feeder: head of one unit on one replica
-(
-    F_UNIT, F_PIPE, F_REPLICA, F_FRAME, F_INDEX, F_X, F_Y, F_LAST_ROW, F_CURSOR, F_READY, F_THRESHOLD, F_UNDONE_FRAME,
-    F_UNDONE_INDEX,
+    F_UNIT, F_PIPE, F_REPLICA, F_FRAME, F_INDEX, F_X, F_Y, F_LAST_ROW, F_NEED, F_WANTED, F_READY,
+    F_UNDONE_FRAME, F_UNDONE_INDEX,
 ) = range(13)  # fmt: skip
-FEEDER_COLUMNS = 13
-# stage: who is in it; T_END is UNKNOWN while its request waits (DRIVE: while CONVERT decides)
-T_SEQUENCE, T_UNIT, T_ENTER, T_END, T_FREE, T_CYCLES = range(6)
-STAGE_COLUMNS = 6
-EMPTY, UNKNOWN = -1, -1
-# pipe
-P_FEEDER0, P_FEEDER1, P_PULSE, P_PENDING = range(4)
-PIPE_COLUMNS = 4
-# need, edge, watch
-N_PRODUCER, N_ROWS, N_COLS, N_FRAME = range(4)
-E_PRODUCER, E_CONSUMER, E_TABLE, E_FREED, E_PEAK = range(5)
-W_FEEDER, W_NEED = range(2)
-# what a trace row holds: 6 x enter, 6 x leave, stored
-TRACE_COLUMNS = 13
+FEEDER = 13
 
-FAR = np.int64(1) << np.int64(62)
+# pipeline: list of feeders, pulse in CONVERT, key of the next ADMIT; then six stages
+P_FEEDERS, P_FEEDER_COUNT, P_PULSE, P_PENDING, P_STAGES = range(5)
+# stage: who is in it since when; T_END is UNKNOWN while a request waits (DRIVE: while CONVERT decides)
+T_SEQUENCE, T_UNIT, T_ENTER, T_END, T_FREE, T_CYCLES, T_RESOURCE, T_SHARED, T_NEXT = range(9)
+STAGE = 9
+PIPE = P_STAGES + 6 * STAGE
+EMPTY, UNKNOWN = -1, -1
+
+R_FREE, R_BUSY = range(2)
+RESOURCE = 2
+N_PRODUCER, N_ROWS, N_COLS, N_FRAME = range(4)
+NEED = 4
+E_PRODUCER, E_CONSUMER, E_TABLE, E_FREED, E_PEAK = range(5)
+EDGE = 5
+W_FEEDER, W_NEED = range(2)
+WATCH = 2
+X_KEY, X_SEQUENCE, X_PIPE, X_STAGE = range(4)
+EVENT = 4
+# frame: units that are not done, cycle of completion
+FRAME = 2
+# trace row: 6 x enter, 6 x leave, stored
+TRACE = 13
+
+FAR = 1 << 62
 ORDER_BITS = 16
 
 
-class State(NamedTuple):
-    """All tables of one simulation; `cimsim.timing.plan` fills them in."""
-
-    unit: Ints  # [units, UNIT_COLUMNS]
-    count: Ints  # [units, COUNT_COLUMNS]
-    spent: Ints  # [units, 6, 3]
-    feeder: Ints  # [feeders, FEEDER_COLUMNS], by unit
-    pipe: Ints  # [pipes, PIPE_COLUMNS]
-    pipe_feeder: Ints  # [feeders], by pipe
-    stage: Ints  # [pipes, 6, STAGE_COLUMNS]
-    resource: Ints  # [pipes, 6]: number of the resource; the last one stands for none
-    shared: Ints  # [pipes, 6]: 1 if others use the resource, too
-    busy: Ints  # [resources, 2]: free from, busy cycles
-    need: Ints  # [needs, 4], by unit
-    watch: Ints  # [watches, 2], by producer
-    edge: Ints  # [edges, 5], by producer
-    in_edge: Ints  # [edges], by consumer
-    table: Ints  # row, column and release tables
-    ring: Ints  # [units, a power of two]: cycles of the last stored activations
-    frame: Ints  # [frames, 2]: units that are not done, cycle of completion
-    heap: Ints  # [capacity, 3]: (cycle, order), sequence, pipe and stage
-    stack: Ints  # [1 + capacity]: size, pipes to settle
-    trace: Ints  # [activations or 0, TRACE_COLUMNS]
-
-
 @jit
-def run(s: State) -> None:
+def run(m: Ints) -> None:
     """Simulate until nothing happens any more."""
-    size = 0
-    for p in range(s.pipe.shape[0]):
-        size = _settle(s, p, size)
-    while size > 0:
-        key, sequence, code = s.heap[0, 0], s.heap[0, 1], s.heap[0, 2]
-        size = _pop(s.heap, size)
-        now, p, k = key >> ORDER_BITS, code >> 3, code & 7
-        if k == ADMIT:
-            size = _admit_first(s, p, now, key, size)
+    for index in range(m[H_PIPE_COUNT]):
+        m[m[H_STACK] + index] = m[H_PIPES] + index * PIPE
+    m[H_CALLS] = m[H_PIPE_COUNT]
+    while True:
+        while m[H_CALLS] > 0:
+            m[H_CALLS] -= 1
+            _settle(m, m[m[H_STACK] + m[H_CALLS]])
+        if m[H_EVENTS] == 0:
+            return
+        event = m[H_HEAP]
+        key, sequence = m[event + X_KEY], m[event + X_SEQUENCE]
+        p, k = m[event + X_PIPE], m[event + X_STAGE]
+        _pop(m)
+        m[m[H_STACK]] = p
+        m[H_CALLS] = 1
+        t = p + P_STAGES + k * STAGE
+        if k == STORE:
+            end = _serve(m, t, k, key >> ORDER_BITS)
+            u = m[t + T_UNIT]
+            _leave(m, t, k, end)
+            _finish(m, u, sequence, end)
+        elif k == ADMIT:
+            _admit_first(m, p, key)
         elif k == CONVERT:
-            size = _convert_pulse(s, p, now, sequence, size)
+            _convert_pulse(m, p, key >> ORDER_BITS, sequence)
         else:
-            end = _serve(s, p, k, now)
-            if k == STORE:
-                _leave(s, p, STORE, end)
-                _finish(s, s.stage[p, STORE, T_UNIT], sequence, end)
-            else:
-                s.stage[p, k, T_END] = end
-        size = _settle(s, p, size)
-        while s.stack[0] > 0:
-            s.stack[0] -= 1
-            size = _settle(s, s.stack[1 + s.stack[0]], size)
+            m[t + T_END] = _serve(m, t, k, key >> ORDER_BITS)
 
 
 @jit
-def _settle(s: State, p: int, size: int) -> int:
-    """Move the activations of a pipeline as far as is known; returns the heap's new size."""
-    stage, vector = s.stage, s.resource[p, DRIVE] < 0
+def _settle(m: Ints, p: int) -> None:
+    """Move the activations of a pipeline as far as is known, and let others in."""
     first = POST
     while True:
         for start in range(first, -1, -1):
             k = start
-            while k < STORE and stage[p, k, T_SEQUENCE] >= 0 and stage[p, k, T_END] != UNKNOWN:
-                following = POST if vector else k + 1
-                if k == POST:
-                    following = STORE
-                if stage[p, following, T_SEQUENCE] != EMPTY:
+            while k < STORE:
+                t = p + P_STAGES + k * STAGE
+                following = m[t + T_NEXT]
+                after = p + P_STAGES + following * STAGE
+                if m[t + T_SEQUENCE] == EMPTY or m[t + T_END] == UNKNOWN:
                     break
-                size = _move(s, p, k, following, size)
+                if m[after + T_SEQUENCE] != EMPTY:
+                    break
+                _move(m, p, k, following)
                 k = following
-        first = LOAD
-        if s.pipe[p, P_FEEDER1] - s.pipe[p, P_FEEDER0] > 1:
-            return _call_next(s, p, size)
-        if stage[p, LOAD, T_SEQUENCE] != EMPTY:
-            return size
-        q = s.pipe_feeder[s.pipe[p, P_FEEDER0]]
-        if not _is_ready(s, q):
-            return size
-        size = _enter(s, q, max(s.feeder[q, F_READY], stage[p, LOAD, T_FREE]), size)
+        first = LOAD  # only the one that is let in below can move now
+        if m[p + P_FEEDER_COUNT] > 1:
+            _call_next(m, p)
+            return
+        if m[p + P_STAGES + T_SEQUENCE] != EMPTY:
+            return
+        q = m[m[p + P_FEEDERS]]
+        if not _is_ready(m, q):
+            return
+        _enter(m, q, max(m[q + F_READY], m[p + P_STAGES + T_FREE]))
 
 
 @jit
-def _move(s: State, p: int, k: int, following: int, size: int) -> int:
-    """Move an activation from stage ``k`` to the next one, which is free."""
-    stage = s.stage
-    u, sequence = stage[p, k, T_UNIT], stage[p, k, T_SEQUENCE]
-    at = max(stage[p, k, T_END], stage[p, following, T_FREE])
+def _move(m: Ints, p: int, k: int, following: int) -> None:
+    """Move an activation from stage ``k`` to the ``following`` one, which is free."""
+    t, after = p + P_STAGES + k * STAGE, p + P_STAGES + following * STAGE
+    u, sequence = m[t + T_UNIT], m[t + T_SEQUENCE]
+    at = max(m[t + T_END], m[after + T_FREE])
     if following == CONVERT:
-        return _begin_pulses(s, p, u, sequence, at, size)
-    _leave(s, p, k, at)
-    if k == CONVERT and s.unit[u, U_DOUBLE] == 0:
-        _leave(s, p, DRIVE, at)
-    return _begin(s, p, following, u, sequence, at, s.unit[u, U_BUS + following], size)
+        _begin_pulses(m, p, u, sequence, at)
+        return
+    _leave(m, t, k, at)
+    if k == CONVERT and m[u + U_DOUBLE] == 0:
+        _leave(m, p + P_STAGES + DRIVE * STAGE, DRIVE, at)
+    _begin(m, p, following, u, sequence, at, m[u + U_CYCLES + following])
 
 
 @jit
-def _begin(
-    s: State, p: int, k: int, u: int, sequence: int, at: int, cycles: int, size: int
-) -> int:
+def _begin(m: Ints, p: int, k: int, u: int, sequence: int, at: int, cycles: int) -> None:
     """Enter stage ``k`` (not CONVERT) and start its service or ask for its resource."""
-    stage = s.stage
-    stage[p, k, T_SEQUENCE] = sequence
-    stage[p, k, T_UNIT] = u
-    stage[p, k, T_ENTER] = at
-    stage[p, k, T_CYCLES] = cycles
-    if s.trace.shape[0] > 0:
-        s.trace[s.unit[u, U_TRACE] + sequence, k] = at
-    if k == STORE or (cycles > 0 and s.shared[p, k] == 1):
-        stage[p, k, T_END] = UNKNOWN
-        return _push(s.heap, size, (at << ORDER_BITS) | u, sequence, p << 3 | k)
-    own = s.unit[u, U_OWN + k]
-    stage[p, k, T_END] = at + cycles + own
-    s.busy[s.resource[p, k], 1] += cycles
-    s.spent[u, k, S_BUSY] += cycles + (own * s.unit[u, U_PULSES] if k == DRIVE else own)
-    return size
+    t = p + P_STAGES + k * STAGE
+    m[t + T_SEQUENCE] = sequence
+    m[t + T_UNIT] = u
+    m[t + T_ENTER] = at
+    m[t + T_CYCLES] = cycles
+    if m[u + U_TRACE] > 0:
+        m[m[u + U_TRACE] + sequence * TRACE + k] = at
+    if k == STORE or (cycles > 0 and m[t + T_SHARED] == 1):
+        m[t + T_END] = UNKNOWN
+        _push(m, (at << ORDER_BITS) | m[u + U_ORDER], sequence, p, k)
+        return
+    own = m[u + U_OWN + k]
+    m[t + T_END] = at + cycles + own
+    m[m[t + T_RESOURCE] + R_BUSY] += cycles
+    m[u + U_SPENT + 3 * k + BUSY] += cycles + (own * m[u + U_PULSES] if k == DRIVE else own)
 
 
 @jit
-def _serve(s: State, p: int, k: int, now: int) -> int:
-    """Grant the resource of stage ``k``; returns the end of the service."""
-    u, cycles, r = s.stage[p, k, T_UNIT], s.stage[p, k, T_CYCLES], s.resource[p, k]
+def _serve(m: Ints, t: int, k: int, now: int) -> int:
+    """Grant the resource of a stage; returns the end of the service."""
+    u, cycles, r = m[t + T_UNIT], m[t + T_CYCLES], m[t + T_RESOURCE]
     start = now
-    if cycles > 0 and s.shared[p, k] == 1:
-        start = max(now, s.busy[r, 0])
-        s.busy[r, 0] = start + cycles
-    own = s.unit[u, U_OWN + k]
-    s.busy[r, 1] += cycles
-    s.spent[u, k, S_WAITED] += start - now
-    s.spent[u, k, S_BUSY] += cycles + own
+    if cycles > 0 and m[t + T_SHARED] == 1:
+        start = max(now, m[r + R_FREE])
+        m[r + R_FREE] = start + cycles
+    own = m[u + U_OWN + k]
+    m[r + R_BUSY] += cycles
+    m[u + U_SPENT + 3 * k + WAITED] += start - now
+    m[u + U_SPENT + 3 * k + BUSY] += cycles + own
     return start + cycles + own
 
 
 @jit
-def _begin_pulses(s: State, p: int, u: int, sequence: int, at: int, size: int) -> int:
+def _begin_pulses(m: Ints, p: int, u: int, sequence: int, at: int) -> None:
     """Enter CONVERT with the first pulse; DRIVE goes on with the others."""
-    stage, drive, convert = s.stage, s.unit[u, U_OWN + DRIVE], s.unit[u, U_BUS + CONVERT]
-    further, double = s.unit[u, U_PULSES] - 1, s.unit[u, U_DOUBLE] == 1
-    stage[p, CONVERT, T_SEQUENCE] = sequence
-    stage[p, CONVERT, T_UNIT] = u
-    stage[p, CONVERT, T_ENTER] = at
-    stage[p, CONVERT, T_CYCLES] = convert
-    stage[p, DRIVE, T_END] = UNKNOWN
-    s.count[u, C_FIRED] += 1
-    if s.trace.shape[0] > 0:
-        s.trace[s.unit[u, U_TRACE] + sequence, CONVERT] = at
-    if s.shared[p, CONVERT] == 1:
-        s.pipe[p, P_PULSE] = 0
-        stage[p, CONVERT, T_END] = UNKNOWN
+    d, t = p + P_STAGES + DRIVE * STAGE, p + P_STAGES + CONVERT * STAGE
+    drive, convert = m[u + U_OWN + DRIVE], m[u + U_CYCLES + CONVERT]
+    further, double = m[u + U_PULSES] - 1, m[u + U_DOUBLE] == 1
+    m[t + T_SEQUENCE] = sequence
+    m[t + T_UNIT] = u
+    m[t + T_ENTER] = at
+    m[t + T_CYCLES] = convert
+    m[d + T_END] = UNKNOWN
+    m[u + U_FIRED] += 1
+    if m[u + U_TRACE] > 0:
+        m[m[u + U_TRACE] + sequence * TRACE + CONVERT] = at
+    if m[t + T_SHARED] == 1:
+        m[p + P_PULSE] = 0
+        m[t + T_END] = UNKNOWN
         if further == 0 and double:
-            _leave(s, p, DRIVE, at)
-        return _push(s.heap, size, (at << ORDER_BITS) | u, sequence, p << 3 | CONVERT)
-    s.count[u, C_PULSES] += further + 1
-    s.spent[u, CONVERT, S_BUSY] += (further + 1) * convert
-    s.busy[s.resource[p, CONVERT], 1] += (further + 1) * convert
+            _leave(m, d, DRIVE, at)
+        _push(m, (at << ORDER_BITS) | m[u + U_ORDER], sequence, p, CONVERT)
+        return
+    m[u + U_PULSED] += further + 1
+    m[u + U_SPENT + 3 * CONVERT + BUSY] += (further + 1) * convert
+    m[m[t + T_RESOURCE] + R_BUSY] += (further + 1) * convert
     if double:
         last = at + further * max(drive, convert)
-        _leave(s, p, DRIVE, last)
-        stage[p, CONVERT, T_END] = last + convert
+        _leave(m, d, DRIVE, last)
+        m[t + T_END] = last + convert
     else:
-        stage[p, CONVERT, T_END] = at + convert + further * (drive + convert)
-    return size
+        m[t + T_END] = at + convert + further * (drive + convert)
 
 
 @jit
-def _convert_pulse(s: State, p: int, now: int, sequence: int, size: int) -> int:
+def _convert_pulse(m: Ints, p: int, now: int, sequence: int) -> None:
     """Grant shared converters to one pulse and send the next one."""
-    u = s.stage[p, CONVERT, T_UNIT]
-    end = _serve(s, p, CONVERT, now)
-    double, last = s.unit[u, U_DOUBLE] == 1, s.unit[u, U_PULSES] - 1
-    s.count[u, C_PULSES] += 1
-    if s.pipe[p, P_PULSE] == last:
-        s.stage[p, CONVERT, T_END] = end
-        return size
-    s.pipe[p, P_PULSE] += 1
-    driven = (now if double else end) + s.unit[u, U_OWN + DRIVE]
+    d, t = p + P_STAGES + DRIVE * STAGE, p + P_STAGES + CONVERT * STAGE
+    u = m[t + T_UNIT]
+    end = _serve(m, t, CONVERT, now)
+    double, last = m[u + U_DOUBLE] == 1, m[u + U_PULSES] - 1
+    m[u + U_PULSED] += 1
+    if m[p + P_PULSE] == last:
+        m[t + T_END] = end
+        return
+    m[p + P_PULSE] += 1
+    driven = (now if double else end) + m[u + U_OWN + DRIVE]
     at = max(driven, end)
-    if double and s.pipe[p, P_PULSE] == last:
-        _leave(s, p, DRIVE, at)
-    return _push(s.heap, size, (at << ORDER_BITS) | u, sequence, p << 3 | CONVERT)
+    if double and m[p + P_PULSE] == last:
+        _leave(m, d, DRIVE, at)
+    _push(m, (at << ORDER_BITS) | m[u + U_ORDER], sequence, p, CONVERT)
 
 
 @jit
-def _leave(s: State, p: int, k: int, at: int) -> None:
+def _leave(m: Ints, t: int, k: int, at: int) -> None:
     """Leave stage ``k``, which is free from ``at`` on."""
-    stage = s.stage
-    u = stage[p, k, T_UNIT]
-    if s.trace.shape[0] > 0:
-        s.trace[s.unit[u, U_TRACE] + stage[p, k, T_SEQUENCE], 6 + k] = at
-    s.spent[u, k, S_OCCUPIED] += at - stage[p, k, T_ENTER]
-    stage[p, k, T_SEQUENCE] = EMPTY
-    stage[p, k, T_FREE] = at
+    u = m[t + T_UNIT]
+    if m[u + U_TRACE] > 0:
+        m[m[u + U_TRACE] + m[t + T_SEQUENCE] * TRACE + 6 + k] = at
+    m[u + U_SPENT + 3 * k + OCCUPIED] += at - m[t + T_ENTER]
+    m[t + T_SEQUENCE] = EMPTY
+    m[t + T_FREE] = at
 
 
 @jit
-def _is_ready(s: State, q: int) -> bool:
+def _is_ready(m: Ints, q: int) -> bool:
     """Whether all needs of a feeder's head are stored; F_READY is then the cycle of the last one."""
-    feeder, u = s.feeder, s.feeder[q, F_UNIT]
-    if feeder[q, F_FRAME] == s.frame.shape[0] or feeder[q, F_INDEX] >= s.unit[u, U_ACTIVATIONS]:
+    u = m[q + F_UNIT]
+    if m[q + F_FRAME] == m[H_FRAME] or m[q + F_INDEX] >= m[u + U_ACTIVATIONS]:
         return False
-    while s.unit[u, U_NEED0] + feeder[q, F_CURSOR] < s.unit[u, U_NEED1]:
-        n = s.unit[u, U_NEED0] + feeder[q, F_CURSOR]
-        if feeder[q, F_THRESHOLD] == UNKNOWN:
-            feeder[q, F_THRESHOLD] = _threshold(s, q, n)
-        producer, wanted = s.need[n, N_PRODUCER], feeder[q, F_THRESHOLD]
-        if s.count[producer, C_DONE] < wanted:
+    while m[q + F_NEED] < m[u + U_NEED_COUNT]:
+        need = m[u + U_NEEDS] + m[q + F_NEED] * NEED
+        if m[q + F_WANTED] == UNKNOWN:
+            m[q + F_WANTED] = _wanted(m, q, need)
+        producer, wanted = m[need + N_PRODUCER], m[q + F_WANTED]
+        if m[producer + U_DONE] < wanted:
             return False
-        feeder[q, F_READY] = max(feeder[q, F_READY], _stored_at(s, producer, wanted))
-        feeder[q, F_CURSOR] += 1
-        feeder[q, F_THRESHOLD] = UNKNOWN
+        if wanted > 0:
+            m[q + F_READY] = max(m[q + F_READY], _stored_at(m, producer, wanted))
+        m[q + F_NEED] += 1
+        m[q + F_WANTED] = UNKNOWN
     return True
 
 
 @jit
-def _threshold(s: State, q: int, n: int) -> int:
+def _wanted(m: Ints, q: int, need: int) -> int:
     """Windows of the producer, all frames counted, that the head of feeder ``q`` waits for."""
-    feeder, table, u = s.feeder, s.table, s.feeder[q, F_UNIT]
-    per_row, y, x = s.unit[u, U_ROW], feeder[q, F_Y], feeder[q, F_X]
-    first = feeder[q, F_INDEX] * s.unit[u, U_PER_ACTIVATION]
-    x += min(s.unit[u, U_PER_ACTIVATION], s.unit[u, U_WINDOWS] - first) - 1
-    rows, cols = s.need[n, N_ROWS], s.need[n, N_COLS]
-    wanted = np.int64(0)
-    while x >= per_row:  # the activation goes on in the next map row
-        wanted = max(wanted, table[rows + y] + table[cols + per_row - 1])
-        x -= per_row
-        y += 1
-    wanted = max(wanted, table[rows + y] + table[cols + x])
-    frame = feeder[q, F_FRAME] + s.need[n, N_FRAME]
-    if wanted == 0 or frame < 0:
+    u, y, x = m[q + F_UNIT], m[q + F_Y], m[q + F_X]
+    rows, cols, per_row = m[need + N_ROWS], m[need + N_COLS], m[u + U_ROW]
+    found = 0
+    if m[u + U_PER_ACTIVATION] > 1:
+        first = m[q + F_INDEX] * m[u + U_PER_ACTIVATION]
+        x += min(m[u + U_PER_ACTIVATION], m[u + U_WINDOWS] - first) - 1
+        while x >= per_row:  # the activation goes on in the next map row
+            found = max(found, m[rows + y] + m[cols + per_row - 1])
+            x -= per_row
+            y += 1
+    found = max(found, m[rows + y] + m[cols + x])
+    frame = m[q + F_FRAME] + m[need + N_FRAME]
+    if found <= 0 or frame < 0:
         return 0
-    return frame * s.unit[s.need[n, N_PRODUCER], U_WINDOWS] + wanted
+    return frame * m[m[need + N_PRODUCER] + U_WINDOWS] + found
 
 
 @jit
-def _stored_at(s: State, u: int, windows: int) -> int:
+def _stored_at(m: Ints, u: int, windows: int) -> int:
     """Cycle in which the prefix of unit ``u`` reached ``windows``; 0 if that is long ago."""
-    if windows == 0:
-        return 0
-    per_activation = s.unit[u, U_PER_ACTIVATION]
-    index = windows - 1
+    per_activation, index = m[u + U_PER_ACTIVATION], windows - 1
     if per_activation > 1:
-        frame = index // s.unit[u, U_WINDOWS]
-        inside = index - frame * s.unit[u, U_WINDOWS]
-        index = frame * s.unit[u, U_ACTIVATIONS] + inside // per_activation
-    length = s.ring.shape[1]
-    if s.count[u, C_PREFIX] - index > length:
+        frame = index // m[u + U_WINDOWS]
+        inside = index - frame * m[u + U_WINDOWS]
+        index = frame * m[u + U_ACTIVATIONS] + inside // per_activation
+    if m[u + U_PREFIX] - index > m[H_RING]:
         return 0
-    return s.ring[u, index & (length - 1)]
+    return m[m[u + U_RING] + (index & (m[H_RING] - 1))]
 
 
 @jit
-def _enter(s: State, q: int, at: int, size: int) -> int:
+def _enter(m: Ints, q: int, at: int) -> None:
     """Let the head of feeder ``q`` enter LOAD and make the next activation the head."""
-    feeder = s.feeder
-    u, p = feeder[q, F_UNIT], feeder[q, F_PIPE]
-    n, row = s.unit[u, U_ACTIVATIONS], feeder[q, F_Y]
-    sequence = feeder[q, F_FRAME] * n + feeder[q, F_INDEX]
-    s.count[u, C_STARVED] += max(0, feeder[q, F_READY] - s.stage[p, LOAD, T_FREE])
-    cycles = s.unit[u, U_LOAD_NEXT if row == feeder[q, F_LAST_ROW] else U_BUS + LOAD]
-    feeder[q, F_LAST_ROW] = row
-    feeder[q, F_INDEX] += s.unit[u, U_REPLICAS]
-    feeder[q, F_X] += s.unit[u, U_REPLICAS] * s.unit[u, U_PER_ACTIVATION]
-    if feeder[q, F_INDEX] >= n:
-        feeder[q, F_FRAME] += 1
-        feeder[q, F_INDEX] = feeder[q, F_REPLICA]
-        feeder[q, F_X] = feeder[q, F_REPLICA] * s.unit[u, U_PER_ACTIVATION]
-        feeder[q, F_Y] = 0
-        feeder[q, F_LAST_ROW] = -1
-    while feeder[q, F_X] >= s.unit[u, U_ROW]:
-        feeder[q, F_X] -= s.unit[u, U_ROW]
-        feeder[q, F_Y] += 1
-    feeder[q, F_CURSOR] = 0
-    feeder[q, F_READY] = at
-    return _begin(s, p, LOAD, u, sequence, at, cycles, size)
+    u, p, row = m[q + F_UNIT], m[q + F_PIPE], m[q + F_Y]
+    n, replicas, per_activation = m[u + U_ACTIVATIONS], m[u + U_REPLICAS], m[u + U_PER_ACTIVATION]
+    sequence = m[q + F_FRAME] * n + m[q + F_INDEX]
+    m[u + U_STARVED] += max(0, m[q + F_READY] - m[p + P_STAGES + T_FREE])
+    cycles = m[u + U_LOAD_NEXT] if row == m[q + F_LAST_ROW] else m[u + U_CYCLES + LOAD]
+    m[q + F_LAST_ROW] = row
+    m[q + F_INDEX] += replicas
+    m[q + F_X] += replicas * per_activation
+    if m[q + F_INDEX] >= n:
+        m[q + F_FRAME] += 1
+        m[q + F_INDEX] = m[q + F_REPLICA]
+        m[q + F_X] = m[q + F_REPLICA] * per_activation
+        m[q + F_Y] = 0
+        m[q + F_LAST_ROW] = -1
+    while m[q + F_X] >= m[u + U_ROW]:
+        m[q + F_X] -= m[u + U_ROW]
+        m[q + F_Y] += 1
+    m[q + F_NEED] = 0
+    m[q + F_READY] = at
+    _begin(m, p, LOAD, u, sequence, at, cycles)
 
 
 @jit
-def _call_next(s: State, p: int, size: int) -> int:
+def _call_next(m: Ints, p: int) -> None:
     """Schedule the admission of a pipeline that several units share.
 
     Heads are looked at even while LOAD is taken: who was ready first must be known exactly.
     """
-    best = np.int64(-1)
-    for index in range(s.pipe[p, P_FEEDER0], s.pipe[p, P_FEEDER1]):
-        q = s.pipe_feeder[index]
-        if _is_ready(s, q) and (best < 0 or s.feeder[q, F_READY] < s.feeder[best, F_READY]):
-            best = q
-    if best < 0 or s.stage[p, LOAD, T_SEQUENCE] != EMPTY:
-        return size
-    at, u = max(s.feeder[best, F_READY], s.stage[p, LOAD, T_FREE]), s.feeder[best, F_UNIT]
-    key = (at << ORDER_BITS) | u
-    if key >= s.pipe[p, P_PENDING]:
-        return size
-    s.pipe[p, P_PENDING] = key
-    sequence = s.feeder[best, F_FRAME] * s.unit[u, U_ACTIVATIONS] + s.feeder[best, F_INDEX]
-    return _push(s.heap, size, key, sequence, p << 3 | ADMIT)
-
-
-@jit
-def _admit_first(s: State, p: int, now: int, key: int, size: int) -> int:
-    """Take the head that was ready first, ties by order, into a shared pipeline."""
-    if key != s.pipe[p, P_PENDING]:
-        return size  # a better head came and was taken
-    s.pipe[p, P_PENDING] = FAR
-    best = np.int64(-1)
-    for index in range(s.pipe[p, P_FEEDER0], s.pipe[p, P_FEEDER1]):
-        q = s.pipe_feeder[index]
-        if _is_ready(s, q) and (best < 0 or s.feeder[q, F_READY] < s.feeder[best, F_READY]):
-            best = q
-    return _enter(s, best, now, size)
-
-
-@jit
-def _finish(s: State, u: int, sequence: int, end: int) -> None:
-    """Count a stored activation and extend the unit's stored prefix."""
-    at = end + s.unit[u, U_LATENCY]
-    if s.trace.shape[0] > 0:
-        s.trace[s.unit[u, U_TRACE] + sequence, 12] = at
-    replicas, n = s.unit[u, U_REPLICAS], s.unit[u, U_ACTIVATIONS]
-    if replicas == 1:
-        _extend(s, u, at)
+    q = _first_ready(m, p)
+    if q == 0 or m[p + P_STAGES + T_SEQUENCE] != EMPTY:
         return
-    first, prefix = s.unit[u, U_FEEDER], FAR
-    q = first + sequence % n % replicas
-    s.feeder[q, F_UNDONE_INDEX] += replicas
-    if s.feeder[q, F_UNDONE_INDEX] >= n:
-        s.feeder[q, F_UNDONE_INDEX] = s.feeder[q, F_REPLICA]
-        s.feeder[q, F_UNDONE_FRAME] += 1
-    for q in range(first, first + min(replicas, n)):
-        prefix = min(prefix, s.feeder[q, F_UNDONE_FRAME] * n + s.feeder[q, F_UNDONE_INDEX])
-    while s.count[u, C_PREFIX] < prefix:
-        _extend(s, u, at)
+    u, at = m[q + F_UNIT], max(m[q + F_READY], m[p + P_STAGES + T_FREE])
+    key = (at << ORDER_BITS) | m[u + U_ORDER]
+    if key < m[p + P_PENDING]:
+        m[p + P_PENDING] = key
+        _push(m, key, m[q + F_FRAME] * m[u + U_ACTIVATIONS] + m[q + F_INDEX], p, ADMIT)
 
 
 @jit
-def _extend(s: State, u: int, at: int) -> None:
+def _first_ready(m: Ints, p: int) -> int:
+    """Feeder whose head was ready first, ties by order; 0 if none is ready."""
+    best = 0
+    for index in range(m[p + P_FEEDER_COUNT]):
+        q = m[m[p + P_FEEDERS] + index]
+        if _is_ready(m, q) and (best == 0 or m[q + F_READY] < m[best + F_READY]):
+            best = q
+    return best
+
+
+@jit
+def _admit_first(m: Ints, p: int, key: int) -> None:
+    """Take the head that was ready first into a shared pipeline."""
+    if key == m[p + P_PENDING]:  # else a better head came and was taken
+        m[p + P_PENDING] = FAR
+        _enter(m, _first_ready(m, p), key >> ORDER_BITS)
+
+
+@jit
+def _finish(m: Ints, u: int, sequence: int, end: int) -> None:
+    """Count a stored activation and extend the unit's stored prefix."""
+    at = end + m[u + U_LATENCY]
+    if m[u + U_TRACE] > 0:
+        m[m[u + U_TRACE] + sequence * TRACE + 12] = at
+    replicas, n = m[u + U_REPLICAS], m[u + U_ACTIVATIONS]
+    if replicas == 1:
+        _extend(m, u, at)
+        return
+    q, prefix = m[u + U_FEEDER] + sequence % n % replicas * FEEDER, FAR
+    m[q + F_UNDONE_INDEX] += replicas
+    if m[q + F_UNDONE_INDEX] >= n:
+        m[q + F_UNDONE_INDEX] = m[q + F_REPLICA]
+        m[q + F_UNDONE_FRAME] += 1
+    for replica in range(min(replicas, n)):
+        q = m[u + U_FEEDER] + replica * FEEDER
+        prefix = min(prefix, m[q + F_UNDONE_FRAME] * n + m[q + F_UNDONE_INDEX])
+    while m[u + U_PREFIX] < prefix:
+        _extend(m, u, at)
+
+
+@jit
+def _extend(m: Ints, u: int, at: int) -> None:
     """Add one activation to the stored prefix of ``u``: occupancy, frames, and who waits for it."""
-    unit, count = s.unit, s.count
-    s.ring[u, count[u, C_PREFIX] & (s.ring.shape[1] - 1)] = at
-    count[u, C_PREFIX] += 1
-    windows = min(unit[u, U_PER_ACTIVATION], unit[u, U_WINDOWS] - count[u, C_IN_FRAME])
-    count[u, C_DONE] += windows
-    count[u, C_IN_FRAME] += windows
-    count[u, C_X] += windows
-    if count[u, C_X] >= unit[u, U_ROW]:
-        while count[u, C_X] >= unit[u, U_ROW]:
-            count[u, C_X] -= unit[u, U_ROW]
-            count[u, C_Y] += 1
-        _release(s, u, at)
-    for e in range(unit[u, U_OUT0], unit[u, U_OUT1]):
-        held = count[u, C_DONE] * unit[u, U_BLOCK] - s.edge[e, E_FREED]
-        s.edge[e, E_PEAK] = max(s.edge[e, E_PEAK], held)
-    for w in range(unit[u, U_WATCH0], unit[u, U_WATCH1]):
-        q, done = s.watch[w, W_FEEDER], count[u, C_DONE]
-        waits = s.unit[s.feeder[q, F_UNIT], U_NEED0] + s.feeder[q, F_CURSOR] == s.watch[w, W_NEED]
+    m[m[u + U_RING] + (m[u + U_PREFIX] & (m[H_RING] - 1))] = at
+    m[u + U_PREFIX] += 1
+    windows = min(m[u + U_PER_ACTIVATION], m[u + U_WINDOWS] - m[u + U_IN_FRAME])
+    done = m[u + U_DONE] + windows
+    m[u + U_DONE] = done
+    m[u + U_IN_FRAME] += windows
+    m[u + U_X] += windows
+    if m[u + U_X] >= m[u + U_ROW]:
+        while m[u + U_X] >= m[u + U_ROW]:
+            m[u + U_X] -= m[u + U_ROW]
+            m[u + U_Y] += 1
+        _release(m, u, at)
+    for index in range(m[u + U_OUT_COUNT]):
+        e = m[u + U_OUT] + index * EDGE
+        m[e + E_PEAK] = max(m[e + E_PEAK], done * m[u + U_BLOCK] - m[e + E_FREED])
+    for index in range(m[u + U_WATCH_COUNT]):
+        w = m[u + U_WATCHES] + index * WATCH
+        q = m[w + W_FEEDER]
         # who waits does so for more than was there before, so it is called exactly once
-        if waits and done - windows < s.feeder[q, F_THRESHOLD] <= done:
-            s.stack[1 + s.stack[0]] = s.feeder[q, F_PIPE]
-            s.stack[0] += 1
+        if m[q + F_NEED] == m[w + W_NEED] and done - windows < m[q + F_WANTED] <= done:
+            m[m[H_STACK] + m[H_CALLS]] = m[q + F_PIPE]
+            m[H_CALLS] += 1
 
 
 @jit
-def _release(s: State, u: int, at: int) -> None:
+def _release(m: Ints, u: int, at: int) -> None:
     """Free what the finished map rows of ``u`` held, and close its frame after the last one."""
-    for index in range(s.unit[u, U_IN0], s.unit[u, U_IN1]):
-        e = s.in_edge[index]
-        before = s.count[u, C_FRAME] * s.unit[s.edge[e, E_PRODUCER], U_FRAME]
-        s.edge[e, E_FREED] = before + s.table[s.edge[e, E_TABLE] + s.count[u, C_Y]]
-    if s.count[u, C_IN_FRAME] == s.unit[u, U_WINDOWS]:
-        frame = s.count[u, C_FRAME]
-        s.frame[frame, 0] -= 1
-        s.frame[frame, 1] = max(s.frame[frame, 1], at)
-        s.count[u, C_FRAME] += 1
-        s.count[u, C_IN_FRAME] = 0
-        s.count[u, C_Y] = 0
+    for index in range(m[u + U_IN_COUNT]):
+        e = m[m[u + U_IN] + index]
+        before = m[u + U_FRAMES] * m[m[e + E_PRODUCER] + U_FRAME]
+        m[e + E_FREED] = before + m[m[e + E_TABLE] + m[u + U_Y]]
+    if m[u + U_IN_FRAME] == m[u + U_WINDOWS]:
+        frame = m[H_FRAMES] + m[u + U_FRAMES] * FRAME
+        m[frame] -= 1
+        m[frame + 1] = max(m[frame + 1], at)
+        m[u + U_FRAMES] += 1
+        m[u + U_IN_FRAME] = 0
+        m[u + U_Y] = 0
+
+
+# A binary heap by (key, sequence). Writing cell by cell is the fastest that numba makes of it.
 
 
 @jit
-def _push(heap: Ints, size: int, key: int, sequence: int, code: int) -> int:
-    """Add an event; returns the new size."""
-    index = size
+def _push(m: Ints, key: int, sequence: int, p: int, k: int) -> None:
+    """Add an event."""
+    index, heap = m[H_EVENTS], m[H_HEAP]
+    m[H_EVENTS] += 1
     while index > 0:
         parent = (index - 1) >> 1
-        if heap[parent, 0] < key or (heap[parent, 0] == key and heap[parent, 1] <= sequence):
+        x = heap + parent * EVENT
+        if m[x] < key or (m[x] == key and m[x + X_SEQUENCE] <= sequence):
             break
-        heap[index, 0] = heap[parent, 0]
-        heap[index, 1] = heap[parent, 1]
-        heap[index, 2] = heap[parent, 2]
+        _copy(m, x, heap + index * EVENT)
         index = parent
-    heap[index, 0] = key
-    heap[index, 1] = sequence
-    heap[index, 2] = code
-    return size + 1
+    _write(m, heap + index * EVENT, key, sequence, p, k)
 
 
 @jit
-def _pop(heap: Ints, size: int) -> int:
-    """Remove the first event; returns the new size."""
-    size -= 1
-    key, sequence, code = heap[size, 0], heap[size, 1], heap[size, 2]
-    index = 0
+def _pop(m: Ints) -> None:
+    """Remove the first event."""
+    heap, size = m[H_HEAP], m[H_EVENTS] - 1
+    m[H_EVENTS] = size
+    last, index = heap + size * EVENT, 0
     while True:
         child = 2 * index + 1
         if child >= size:
             break
-        if child + 1 < size and (
-            heap[child + 1, 0] < heap[child, 0]
-            or (heap[child + 1, 0] == heap[child, 0] and heap[child + 1, 1] < heap[child, 1])
-        ):
-            child += 1
-        if key < heap[child, 0] or (key == heap[child, 0] and sequence <= heap[child, 1]):
+        x = heap + child * EVENT
+        if child + 1 < size and _is_before(m, x + EVENT, x):
+            child, x = child + 1, x + EVENT
+        if not _is_before(m, x, last):
             break
-        heap[index, 0] = heap[child, 0]
-        heap[index, 1] = heap[child, 1]
-        heap[index, 2] = heap[child, 2]
+        _copy(m, x, heap + index * EVENT)
         index = child
-    heap[index, 0] = key
-    heap[index, 1] = sequence
-    heap[index, 2] = code
-    return size
+    _copy(m, last, heap + index * EVENT)
+
+
+@jit
+def _is_before(m: Ints, x: int, y: int) -> bool:
+    return m[x] < m[y] or (m[x] == m[y] and m[x + X_SEQUENCE] < m[y + X_SEQUENCE])
+
+
+@jit
+def _copy(m: Ints, source: int, target: int) -> None:
+    for cell in range(EVENT):
+        m[target + cell] = m[source + cell]
+
+
+@jit
+def _write(m: Ints, x: int, key: int, sequence: int, p: int, k: int) -> None:
+    m[x + X_KEY] = key
+    m[x + X_SEQUENCE] = sequence
+    m[x + X_PIPE] = p
+    m[x + X_STAGE] = k

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 import numpy as np
@@ -56,7 +56,7 @@ class Work:
     arrays, columns : int
         Arrays fired and physical columns converted by one activation (one pulse).
     cycles : StageCycles
-        The same for all replicas but for REDUCE, which takes that of the slowest.
+        In each stage those of the slowest replica.
     needs : tuple of (int, Need)
         Index of the producer, inputs left out.
     """
@@ -155,7 +155,7 @@ class _Builder:
             matrix_cycles(unit, layer.layout, slots, len(layer.slots), self.chip)
             for slots in layer.slots
         ]
-        slowest = max(cycles, key=lambda c: c.reduce_bus + c.reduce_own)
+        slowest = StageCycles(*(max(values) for values in zip(*map(astuple, cycles), strict=True)))
         columns = sum(layer.layout.cols_used) * self.chip.weights.slices
         return Work(
             unit, self._pipes(unit, layer.name, homes), layer.layout.windows_per_activation,
@@ -231,7 +231,6 @@ def _last_windows(window: Window, axis: int, count: int, producer: Unit) -> Ints
 
 
 def ranges(groups: Iterable[int], n: int) -> tuple[Ints, Ints]:
-    """Return the start and end of each group 0 .. n-1 in a list sorted by group."""
+    """Return the start and the length of each group 0 .. n-1 in a list sorted by group."""
     counts = np.bincount(np.asarray(list(groups), np.int64), minlength=n).astype(np.int64)
-    ends = np.cumsum(counts)
-    return ends - counts, ends
+    return np.cumsum(counts) - counts, counts

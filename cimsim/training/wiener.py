@@ -153,7 +153,9 @@ def start(
     edge, kernel = block.smooth_in.block, int(first.kernel_size[0])
     fit = fit_patches(dataset, kernel=kernel, block=edge, sigma=sigma, seed=seed)
     with torch.no_grad():
-        block.up1.fc.weight *= QUIET
+        gain = block.up1.norm.weight
+        gain[:] = QUIET * 5  # type: ignore[index]
+        gain[: 3 * copies * edge**2] = QUIET / 2  # type: ignore[index]
         block.smooth_out.fc.weight *= QUIET
         _fill(first, 0, np.tile(fit.weight, (copies, 1)), np.tile(fit.bias, copies))
         _fill(first, copies * len(fit.bias), *fit.shrinkage(sigma / 255))

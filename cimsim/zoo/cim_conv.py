@@ -38,6 +38,9 @@ class CIMConv(nn.Module):
         large as the input map.
     kernel : int, optional
         Edge of the patch; see `default_kernel`.
+    norm : bool
+        Whether a batch norm stands between the matrix and the ReLU. It folds into the matrix, so
+        the chip never sees it; without it large patches lose their ReLUs in training.
     activation : bool
         Whether a ReLU follows.
 
@@ -54,6 +57,7 @@ class CIMConv(nn.Module):
         stride: int,
         block: int,
         kernel: int | None = None,
+        norm: bool = False,
         activation: bool = True,
     ) -> None:
         super().__init__()
@@ -66,7 +70,9 @@ class CIMConv(nn.Module):
         kernel = default_kernel(stride) if kernel is None else kernel
         self.stride = stride
         self.block = block
-        self.fc = nn.Conv2d(c_in, c_out * block**2, kernel, stride=stride, padding=1)
+        n_columns = c_out * block**2
+        self.fc = nn.Conv2d(c_in, n_columns, kernel, stride=stride, padding=1, bias=not norm)
+        self.norm: nn.Module = nn.BatchNorm2d(n_columns) if norm else nn.Identity()
         self.act: nn.Module = nn.ReLU() if activation else nn.Identity()
         self.to_pixels: nn.Module = nn.PixelShuffle(block) if block > 1 else nn.Identity()
 
@@ -90,4 +96,4 @@ class CIMConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [B, c_in, H, W] to [B, c_out, H * r, W * r]."""
-        return self.to_pixels(self.act(self.fc(x)))
+        return self.to_pixels(self.act(self.norm(self.fc(x))))

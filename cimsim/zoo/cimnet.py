@@ -47,13 +47,13 @@ class CIMBlock(AbstractDenoiser):
         w0, w1, w2 = WIDTHS
         c_in = self.n_frames * 3 + 1
         self.smooth_in = CIMConv(c_in, w0, stride=smooth, block=smooth)
-        self.down1 = CIMConv(w0, w1, stride=stride, block=1)
+        self.down1 = CIMConv(w0, w1, stride=stride, block=1, norm=True)
         self.encode = plain(w1, 2)
-        self.down2 = CIMConv(w1, w2, stride=2, block=1)
+        self.down2 = CIMConv(w1, w2, stride=2, block=1, norm=True)
         self.middle = plain(w2, 4)
-        self.up2 = CIMConv(w2, w1, stride=1, block=2)
+        self.up2 = CIMConv(w2, w1, stride=1, block=2, norm=True)
         self.decode = plain(w1, 2)
-        self.up1 = CIMConv(w1, w0, stride=1, block=stride)
+        self.up1 = CIMConv(w1, w0, stride=1, block=stride, norm=True)
         self.smooth_out = CIMConv(w0, 3, stride=smooth, block=smooth, activation=False)
         init_kaiming(self)
 

@@ -50,7 +50,8 @@ class ModelInfo:
     options : mapping of str to Option
         Keywords of the factory.
     weights : str
-        Stem of the weight file, with the options' names in braces.
+        Stem of the weight file, with the options' names in braces; ``{cascade}`` is ``_2stage``
+        for two stages, else nothing.
     """
 
     name: str
@@ -84,7 +85,9 @@ class ModelInfo:
 
     def weights_stem(self, options: Mapping[str, Any]) -> str:
         """Return the name, without suffix, of the weight file for these options."""
-        return (self.weights or self.name).format(**self.resolve(options))
+        resolved = self.resolve(options)
+        cascade = "_2stage" if resolved.get("stages", 1) == 2 else ""
+        return (self.weights or self.name).format(**resolved, cascade=cascade)
 
 
 def _cimnet(**options: int) -> nn.Module:
@@ -158,7 +161,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 n_frames=3,
                 reference=_CIMNET,
                 options=MappingProxyType({"stride": _STRIDE, "stages": _STAGES}),
-                weights="cimnet_s{stride}_stages{stages}",
+                weights="cimnet_s{stride}{cascade}",
             ),
             ModelInfo(
                 name="fastdvdnet",

@@ -205,7 +205,7 @@ def fill(model: nn.Module, state: Mapping[str, torch.Tensor], *, where: str) -> 
 
 
 def save_weights(model: nn.Module, path: Path, card: Card) -> Card:
-    """Write ``path`` (half-precision safetensors) and the card beside it; return the card.
+    """Write ``path`` (safetensors, matrices in half precision) and its card; return the card.
 
     Each file is written under another name and renamed. The returned card has the SHA-256.
 
@@ -223,10 +223,12 @@ def save_weights(model: nn.Module, path: Path, card: Card) -> Card:
     for key, value in model.state_dict().items():
         if SKIPPED in key:
             continue
-        half = value.detach().to("cpu", torch.float16).contiguous()
-        if not torch.isfinite(half).all():
-            raise WeightsError(f"{path}: tensor {key!r} does not fit into half precision")
-        state[key] = half
+        # Biases and batch-norm statistics are few and may exceed half precision's range.
+        dtype = torch.float16 if value.dim() > 1 else torch.float32
+        stored = value.detach().to("cpu", dtype).contiguous()
+        if not torch.isfinite(stored).all():
+            raise WeightsError(f"{path}: tensor {key!r} does not fit into {dtype}")
+        state[key] = stored
     path.parent.mkdir(parents=True, exist_ok=True)
     payload = save(state)
     card = replace(card, sha256=hashlib.sha256(payload).hexdigest(), file=path)

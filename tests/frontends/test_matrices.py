@@ -106,6 +106,7 @@ def test_transposed_convolution_counts_structural_zeros_as_cells():
     assert crop.output.grid == (7, 7)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 @pytest.mark.parametrize("kernel", [(3, 3), (4, 2), (1, 5)])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_same_padding(kernel, dilation):

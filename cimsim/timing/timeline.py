@@ -1,0 +1,211 @@
+"""What a timing simulation answers: cycles of each frame, who was busy, and who held up whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.timing.rules import STAGES
+
+
+@dataclass(frozen=True, slots=True)
+class UnitTime:
+    """One unit over all simulated frames, all replicas added up; counted while it ran.
+
+    Attributes
+    ----------
+    name : str
+        Operation.
+    kind : {"matrix", "vector"}
+    layer : str
+        Pipeline: the programmed matrix (several units may share it), or the vector unit itself.
+    replicas : int
+    windows : int
+        Windows stored.
+    activations, pulses, conversions : int
+        Array activations, array pulses and ADC conversions; 0 for a vector unit.
+    busy, waiting, blocked : tuple of int
+        Cycles of each stage: in service, waiting for a shared resource, done but held up by the next
+        stage (for DRIVE also: holding a pulse for CONVERT).
+    starved : int
+        Cycles in which LOAD was free and the next activation's input was not stored yet, from cycle 0 to
+        the entry of the last activation.
+    """
+
+    name: str
+    kind: Literal["matrix", "vector"]
+    layer: str
+    replicas: int
+    windows: int
+    activations: int
+    pulses: int
+    conversions: int
+    busy: tuple[int, ...]
+    waiting: tuple[int, ...]
+    blocked: tuple[int, ...]
+    starved: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceTime:
+    """Cycles in which a shared resource served somebody; ``share`` is of all cycles."""
+
+    name: str
+    busy: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePeak:
+    """Most pixels of ``producer`` that were held for ``consumer``; ``frame`` is its whole map."""
+
+    producer: str
+    consumer: str
+    pixels: int
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bottleneck:
+    """What was busy for the largest share of all cycles.
+
+    Attributes
+    ----------
+    name : str
+        Layer, vector unit, or shared resource.
+    stage : str
+        One of the stages, or ``resource``.
+    share : float
+        Busy cycles by all cycles, mean over replicas.
+    """
+
+    name: str
+    stage: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """When each activation entered and left each stage; row by row, in no promised order.
+
+    Attributes
+    ----------
+    unit, replica, frame, activation : int64 [rows]
+        ``unit`` indexes `Timeline.units`; ``activation`` counts from 0 in each frame.
+    enter, leave : int64 [rows, 6]
+        Cycles by stage; -1 where the pipeline has no such stage. DRIVE is left with the last pulse,
+        CONVERT is entered with the first.
+    stored : int64 [rows]
+        Cycle in which consumers may read the output.
+    """
+
+    unit: NDArray[np.int64]
+    replica: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    activation: NDArray[np.int64]
+    enter: NDArray[np.int64]
+    leave: NDArray[np.int64]
+    stored: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The cycles of some frames on a mapped chip.
+
+    Attributes
+    ----------
+    schedule : {"pipelined", "sequential"}
+    completions : tuple of int
+        Cycle in which each frame was complete.
+    units : tuple of UnitTime
+        In execution order, inputs left out.
+    resources : tuple of ResourceTime
+    edges : tuple of EdgePeak
+    trace : Trace or None
+    """
+
+    schedule: Literal["pipelined", "sequential"]
+    completions: tuple[int, ...]
+    units: tuple[UnitTime, ...]
+    resources: tuple[ResourceTime, ...]
+    edges: tuple[EdgePeak, ...]
+    trace: Trace | None = None
+
+    @property
+    def frames(self) -> int:
+        """Frames simulated."""
+        return len(self.completions)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles until the last frame is complete."""
+        return max(self.completions)
+
+    @property
+    def cycles_first_frame(self) -> int:
+        """Latency: cycles until the first frame is complete."""
+        return self.completions[0]
+
+    @property
+    def interval(self) -> int:
+        """Cycles between the last two completions: the steady cost of one more frame.
+
+        With a single frame it is that frame's latency.
+        """
+        if self.frames == 1:
+            return self.completions[0]
+        return self.completions[-1] - self.completions[-2]
+
+    def latency_s(self, clock_hz: float) -> float:
+        """Seconds until the first frame is complete."""
+        return self.cycles_first_frame / clock_hz
+
+    def interval_s(self, clock_hz: float) -> float:
+        """Seconds per frame in the steady state."""
+        return self.interval / clock_hz
+
+    def frames_per_second(self, clock_hz: float) -> float:
+        """Frames per second in the steady state."""
+        return clock_hz / self.interval
+
+    @property
+    def windows(self) -> int:
+        """Windows of crossbar layers that were executed, all frames."""
+        return sum(unit.windows for unit in self.units if unit.kind == "matrix")
+
+    @property
+    def activations(self) -> int:
+        """Array activations fired, all frames."""
+        return sum(unit.activations for unit in self.units)
+
+    @property
+    def pulses(self) -> int:
+        """Pulses fired, all arrays and frames."""
+        return sum(unit.pulses for unit in self.units)
+
+    @property
+    def conversions(self) -> int:
+        """ADC conversions, all frames."""
+        return sum(unit.conversions for unit in self.units)
+
+    @cached_property
+    def by_name(self) -> dict[str, UnitTime]:
+        """Units by name."""
+        return {unit.name: unit for unit in self.units}
+
+    @cached_property
+    def bottleneck(self) -> Bottleneck:
+        """The stage or resource with the largest busy share; the earlier one of equals."""
+        layers: dict[tuple[str, str], float] = {}
+        for unit in self.units:
+            for stage, busy in zip(STAGES, unit.busy, strict=True):
+                share = busy / (unit.replicas * self.cycles)
+                layers[unit.layer, stage] = layers.get((unit.layer, stage), 0.0) + share
+        found = [Bottleneck(name, stage, share) for (name, stage), share in layers.items()]
+        # a stage that is alone on its resource is as busy as it: the stage says more
+        found += [Bottleneck(r.name, "resource", r.share) for r in self.resources]
+        return max(found, key=lambda one: one.share)

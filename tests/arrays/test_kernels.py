@@ -1,0 +1,180 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cimsim.arrays import kernels
+from cimsim.arrays.adc import AdcRange
+from cimsim.arrays.encode import InputCode
+
+NO_VARIANCE = np.empty((0, 0), np.float32)
+
+
+def draw(windows, n, key=7, first=0, stage=0):
+    out = np.empty((windows, n), np.float32)
+    words = np.empty(n, np.uint32)
+    for w in range(windows):
+        kernels.normals(out[w], words, np.uint64(first + w), np.uint64(stage), np.uint64(key))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [  # known-answer tests of Random123, philox4x32 with 10 rounds
+        ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+        ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            [0xA4093822, 0x299F31D0],
+            [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
+        ),
+    ],
+)
+def test_philox_known_answers(counter, key, words):
+    got = kernels.philox(np.array(counter, np.uint32), np.array(key, np.uint32))
+    assert got.tolist() == words
+
+
+def test_normals_are_box_muller_of_philox_words():
+    n, window, stage, key = 6, 2**33 + 5, 3, 0x123456789ABCDEF0
+    got = draw(1, 4 * n, key, window, stage)[0]
+    key_words = np.array([key & 0xFFFFFFFF, key >> 32], np.uint32)
+    for q in range(n):
+        counter = np.array([q, window & 0xFFFFFFFF, window >> 32, stage], np.uint32)
+        words = [int(word) for word in kernels.philox(counter, key_words)]
+        for pair in (0, 2):
+            radius = math.sqrt(-2 * math.log(((words[pair] >> 1) + 0.5) / 2**31))
+            part = (words[pair + 1] & 0x3FFFFFFF) - 2**29 + 0.5
+            angle = (words[pair + 1] >> 30) * math.pi / 2 + part * math.pi / 2**31
+            expected = radius * math.cos(angle), radius * math.sin(angle)
+            assert got[pair * n + q] == pytest.approx(expected[0], abs=3e-6)
+            assert got[(pair + 1) * n + q] == pytest.approx(expected[1], abs=3e-6)
+
+
+def test_normals_are_normal():
+    x = draw(2000, 256).reshape(-1).astype(np.float64)
+    n = len(x)
+    assert abs(x.mean()) < 5 / math.sqrt(n)
+    assert abs(x.var() - 1) < 5 * math.sqrt(2 / n)
+    assert abs((x**3).mean()) < 5 * math.sqrt(15 / n)
+    assert abs((x**4).mean() - 3) < 5 * math.sqrt(96 / n)
+    assert stats.kstest(x, "norm").pvalue > 1e-4
+    for threshold in (3.0, 4.0):
+        share = 2 * stats.norm.sf(threshold)
+        found = (np.abs(x) > threshold).mean()
+        assert abs(found - share) < 5 * math.sqrt(share / n)
+
+
+def test_normals_are_independent_over_columns_windows_stages_and_keys():
+    x = draw(3000, 64)
+    n = x.shape[0]
+    correlation = np.corrcoef(x.T) - np.eye(64)
+    assert np.abs(correlation).max() < 6 / math.sqrt(n)
+    bound = 5 / math.sqrt(x.size)
+    assert abs((x[1:] * x[:-1]).mean()) < bound
+    assert abs((x * draw(3000, 64, stage=1)).mean()) < bound
+    assert abs((x * draw(3000, 64, key=8)).mean()) < bound
+    assert abs((x * draw(3000, 64, first=2**32)).mean()) < bound
+
+
+def test_encode_map_is_the_twin_of_input_code():
+    rng = np.random.default_rng(0)
+    for bits, low in ((8, 0.0), (8, -1.3), (11, -0.2)):
+        x = rng.uniform(low - 0.5, 3.0, (5, 7, 4)).astype(np.float32)
+        code = InputCode.of_range(low, 2.5, bits)
+        out = np.full((8, 10 * 4), code.zero_point, code.dtype)
+        total = kernels.encode_map(
+            x.reshape(5, -1), code.scale, code.zero_point, code.top, out, (2, 4)
+        )
+        expected = code.encode(x)
+        padded = np.pad(expected, ((2, 1), (1, 2), (0, 0)), constant_values=code.zero_point)
+        np.testing.assert_array_equal(out.reshape(8, 10, 4), padded)
+        assert total == expected.astype(int).sum()
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_gather_collects_a_pulse_and_its_sums(power, dtype):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, np.iinfo(dtype).max + 1, 200).astype(dtype)
+    bases = np.array([0, 3, 50, 7], np.int64)
+    runs = np.array([[0, 0, 5], [5, 20, 3], [8, 11, 1]], np.int64)
+    offsets = np.concatenate([start + np.arange(n) for _, start, n in runs])
+    shift, mask = 2, 7
+    out = np.full((6, 9), -1.0, np.float32)
+    sums = np.full(9, 100, np.int64)
+    kernels.gather(codes, bases, runs, (shift, mask, power), out, sums)
+    expected = codes[bases[:, None] + offsets].astype(np.int64) >> shift & mask
+    np.testing.assert_array_equal(out[:4], expected)
+    np.testing.assert_array_equal(out[4:], -1.0)
+    np.testing.assert_array_equal(sums, 100 + (expected**power).sum(axis=0))
+
+
+def naive_convert(acc, current, variance, columns, target, adc, window, key):
+    """Read out with plain loops; the noise of a column is `normals` of its window."""
+    clipped = 0
+    current, variance = current.astype(float), variance.astype(float)
+    lo, step, top, noise = adc
+    columns_padded = 4 * -(-current.shape[1] // 4)
+    for b in range(len(acc)):
+        draws = draw(1, columns_padded, int(key), int(window[0]) + b, int(window[1]))[0].tolist()
+        for j in range(current.shape[1]):
+            shift, gain, offset = columns[:, j]
+            read = math.sqrt(variance[b, j]) if variance.size else 0.0
+            if top < 0:
+                acc[b, target[j]] += (current[b, j] + read * draws[j]) * shift
+                continue
+            sigma = math.hypot(read * gain / step, noise)
+            code = round((current[b, j] * gain - lo) / step + offset + sigma * draws[j])
+            clipped += not 0 <= code <= top
+            acc[b, target[j]] += (lo + step * min(max(code, 0), top)) * shift
+    return clipped
+
+
+@pytest.mark.parametrize("with_read_noise", [False, True])
+@pytest.mark.parametrize("noise_lsb", [0.0, 0.7])
+@pytest.mark.parametrize("adc", [AdcRange(-150.0, 2.3, 127), AdcRange.ideal()])
+def test_convert_equals_its_naive_twin(adc, noise_lsb, with_read_noise):
+    rng = np.random.default_rng(0)
+    rows, n = 9, 11
+    current = rng.normal(0, 120, (rows + 3, n)).astype(np.float32)
+    variance = rng.uniform(0, 60, current.shape).astype(np.float32)
+    columns = np.stack([2.0 ** rng.integers(0, 5, n), rng.normal(1, 0.05, n), rng.normal(0, 1, n)])
+    target = rng.integers(0, 4, n)
+    arguments = (
+        current, variance if with_read_noise else NO_VARIANCE, columns, target,
+        adc.packed(noise_lsb), (np.uint64(77), np.uint64(5)), np.uint64(2**40 + 9),
+    )  # fmt: skip
+    got, expected = np.full((rows, 4), 3.0), np.full((rows, 4), 3.0)
+    clipped = kernels.convert(got, *arguments)
+    assert clipped == naive_convert(expected, *arguments)
+    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-9)
+    if adc.top is not None:
+        assert clipped > 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_convert_of_whole_numbers_within_range_is_exact(dtype):
+    rng = np.random.default_rng(0)
+    top = 2**23 if dtype == np.float32 else 2**31
+    current = rng.integers(1 - top, top, (20, 8)).astype(dtype)
+    adc = AdcRange.covering(1 - top, top, 32)
+    acc = np.zeros((20, 8))
+    columns = np.stack([np.ones(8), np.ones(8), np.zeros(8)])
+    window = (np.uint64(0), np.uint64(0))
+    clipped = kernels.convert(
+        acc, current, NO_VARIANCE, columns, np.arange(8), adc.packed(0.0), window, np.uint64(1)
+    )
+    assert clipped == 0
+    np.testing.assert_array_equal(acc, current)
+
+
+def test_rescale_is_the_digital_formula():
+    rng = np.random.default_rng(0)
+    acc = rng.normal(0, 1e5, (6, 3))
+    zero, gain, offset, scale, bias = digital = rng.normal(0, 1, (5, 3))
+    out = np.empty((6, 3), np.float32)
+    kernels.rescale(acc, digital, out)
+    expected = (((acc - zero) * gain + offset) * scale + bias).astype(np.float32)
+    np.testing.assert_array_equal(out, expected)

@@ -1,0 +1,430 @@
+"""Whole modules through torch.export: the graph computes what the module computes."""
+
+import io
+import re
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from cimsim.errors import GraphError
+from cimsim.frontends.torch_export import from_exported, trace
+from cimsim.graph.ir import LayerGraph
+
+registry = pytest.importorskip("cimsim.zoo.registry")
+
+
+def randomise(model):
+    """Give every BatchNorm statistics and weights that show when they are folded wrongly."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.2)
+    return model
+
+
+def agrees(model, graph, *inputs):
+    """Compare with the module in eval mode, to 1e-5 of the largest output."""
+    model.eval()
+    with torch.no_grad():
+        expected = model(*inputs)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for y, z in zip(graph.reference(*inputs), expected, strict=True):
+        assert y.dtype == z.dtype
+        scale = max(float(z.double().abs().max()), 1.0)
+        torch.testing.assert_close(y, z, rtol=0, atol=1e-5 * scale)
+
+
+def traced(model, *inputs, frames=2):
+    """Trace with one frame, compare with several."""
+    torch.manual_seed(0)
+    graph = trace(randomise(model), inputs)
+    more = [torch.randn(frames, *x.shape[1:]) for x in inputs]
+    agrees(model, graph, *more)
+    return graph
+
+
+# The zoo
+
+ZOO = [
+    ("cimnet", {"stride": 2}, 16, 3.875),
+    ("fastdvdnet-block", {}, 16, 5.875),
+    ("ffdnet", {}, 15, None),
+    pytest.param("fastdvdnet", {}, 16, 23.5, marks=pytest.mark.slow),
+    pytest.param("dncnn", {}, 16, 17, marks=pytest.mark.slow),
+]
+for model in ("cimnet", "baseline-o1", "baseline-o2", "abla-net"):
+    factor = {"baseline-o1": 5.875, "baseline-o2": 11.5}.get(model, 9.5)
+    ZOO += [
+        pytest.param(model, {"stride": s}, 4 * s, factor / s**2, marks=pytest.mark.slow)
+        for s in (4, 8)
+    ]
+ZOO += [
+    pytest.param("cimnet", {"stride": 16}, 64, 9.5 / 256, marks=pytest.mark.slow),
+    pytest.param("cimnet", {"stride": 4, "stages": 2}, 16, 4 * 9.5 / 16, marks=pytest.mark.slow),
+    pytest.param("fastdvdnet-block", {}, 18, None, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "size", "windows"), ZOO)
+def test_zoo(name, options, size, windows):
+    torch.manual_seed(1)
+    model = randomise(registry.build(name, **options))
+    frames = torch.rand(1, 3 * model.n_frames, size, size)
+    noise_map = torch.full((1, 1, size, size), 25 / 255)
+    graph = trace(model, (frames, noise_map), name)
+    agrees(model, graph, frames, noise_map)
+    assert not graph.uncosted
+    assert [op.name for op in graph.inputs] == ["frames", "noise_map"]
+    assert not [op for op in graph.digital_ops if op.op in ("batch_norm", "pixel_shuffle")]
+    assert not [op for op in graph.digital_ops if op.locality == "barrier"]
+    if windows is not None:
+        assert sum(op.windows for op in graph.matrix_ops) == windows * size * size
+
+
+def test_every_network_of_the_zoo_is_tested():
+    tested = {getattr(case, "values", case)[0] for case in ZOO}
+    assert tested == set(registry.MODELS)
+
+
+def test_shared_blocks_share_their_weights():
+    from cimsim.zoo.fastdvdnet import FastDVDnet
+
+    model = FastDVDnet(width=4, per_frame=2)
+    graph = traced(model, torch.rand(1, 15, 8, 8), torch.rand(1, 1, 8, 8))
+    assert len(graph.matrix_ops) == 64
+    ids = [op.weights_id for op in graph.matrix_ops]
+    assert sorted(ids.count(i) for i in set(ids)) == [1] * 16 + [3] * 16
+    first = [op for op in graph.matrix_ops if op.name.startswith("temp1.inc.convblock.0")]
+    assert [op.name for op in first] == [f"temp1.inc.convblock.0{k}" for k in ("", "#2", "#3")]
+    assert {op.weights_id for op in first} == {"temp1.inc.convblock.0*temp1.inc.convblock.1"}
+    assert first[0].weight is first[2].weight
+
+
+# Networks of other shapes
+
+
+class Residual(nn.Module):
+    """A classifier: convolutions with skips, pooling, a linear head with BatchNorm."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.body = nn.Sequential(
+            nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
+        )
+        self.down = nn.Conv2d(8, 16, 1, stride=2)
+        self.head = nn.Sequential(
+            nn.Flatten(), nn.Linear(16, 12), nn.BatchNorm1d(12), nn.SiLU(), nn.Dropout(0.5)
+        )
+        self.out = nn.Linear(12, 5)
+
+    def forward(self, image):
+        x = functional.max_pool2d(self.stem(image), 3, 2, 1)
+        x = x + self.body(x)
+        x = functional.relu(self.down(x), inplace=True)
+        x = functional.adaptive_avg_pool2d(x, 1)
+        return functional.softmax(self.out(self.head(x)), dim=1)
+
+
+class UNet(nn.Module):
+    """Encoder, decoder with transposed convolutions, concatenated skips."""
+
+    def __init__(self):
+        super().__init__()
+        self.enc0 = self.twice(1, 4)
+        self.enc1 = self.twice(4, 8)
+        self.mid = self.twice(8, 16)
+        self.up1 = nn.ConvTranspose2d(16, 8, 2, stride=2)
+        self.dec1 = self.twice(16, 8)
+        self.up0 = nn.Sequential(
+            nn.ConvTranspose2d(8, 4, 3, 2, 1, 1), nn.BatchNorm2d(4), nn.LeakyReLU(0.1)
+        )
+        self.dec0 = self.twice(8, 4)
+        self.last = nn.Conv2d(4, 2, 1)
+
+    @staticmethod
+    def twice(c_in, c_out):
+        return nn.Sequential(
+            nn.Conv2d(c_in, c_out, 3, padding="same", padding_mode="reflect"),
+            nn.BatchNorm2d(c_out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(c_out, c_out, 3, padding="same"),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x):
+        a = self.enc0(x)
+        b = self.enc1(functional.avg_pool2d(a, 2))
+        c = self.mid(functional.max_pool2d(b, 2))
+        b = self.dec1(torch.cat([b, self.up1(c)], dim=1))
+        a = self.dec0(torch.cat((a, self.up0(b)), dim=1))
+        return self.last(a), functional.interpolate(b, scale_factor=2, mode="bilinear")
+
+
+class Separable(nn.Module):
+    """Depthwise-separable blocks, a channel shuffle, squeeze and excitation."""
+
+    def __init__(self):
+        super().__init__()
+        self.depth = nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6, bias=False)
+        self.norm = nn.BatchNorm2d(6)
+        self.point = nn.Conv2d(6, 12, 1)
+        self.gate = nn.Sequential(nn.Linear(12, 3), nn.Hardswish(), nn.Linear(3, 12), nn.Sigmoid())
+        self.depth2 = nn.Conv2d(12, 24, (5, 1), stride=(2, 1), padding=(2, 0), groups=12)
+
+    def forward(self, x):
+        x = functional.relu6(self.norm(self.depth(x)))
+        x = functional.channel_shuffle(self.point(x), 3)
+        x = x * self.gate(x.mean((2, 3)))[:, :, None, None]
+        return self.depth2(functional.pad(x, (1, 0, 2, 1)))
+
+
+def test_residual_classifier():
+    graph = traced(Residual(), torch.rand(1, 3, 17, 14))
+    assert [op.kind for op in graph.matrix_ops] == ["conv2d"] * 3 + ["linear"] * 2
+    assert not [op for op in graph.digital_ops if op.op in ("batch_norm", "dropout", "clone")]
+    assert graph["head.1"].weights_id == "head.1*head.2"
+    assert graph["head.1"].layout == "last"
+    assert not graph.uncosted
+
+
+def test_unet():
+    graph = traced(UNet(), torch.rand(1, 1, 12, 8))
+    up = graph["up0.0"]
+    assert up.kind == "conv_transpose2d"
+    assert up.weights_id == "up0.0*up0.1"
+    assert graph["up0.0.crop"].locality == "window"
+    assert not [op for op in graph.digital_ops if op.op == "batch_norm"]
+    assert len(graph.matrix_ops) == 13
+    assert {op.op for op in graph.digital_ops if op.locality == "barrier"} == {"upsample_bilinear"}
+
+
+def test_depthwise_separable():
+    graph = traced(Separable(), torch.rand(1, 6, 9, 10))
+    assert graph["depth"].groups == 6
+    assert graph["depth"].group_cols == 1
+    assert graph["depth2"].window.padding == (4, 3, 1, 0)
+    assert [op.name for op in graph.digital_ops if op.op == "pad"] == []
+    assert not graph.uncosted
+
+
+class Mixed(nn.Module):
+    """Operators of many kinds: several outputs, constants, in-place writes, products."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1))
+        self.series = nn.Conv1d(4, 6, 3, padding=1, stride=2, groups=2)
+        self.attend = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.token = nn.Linear(6, 6)
+        self.scale = nn.Parameter(torch.randn(1, 4, 1, 1))
+        self.register_buffer("table", torch.randn(3, 6))
+
+    def forward(self, x):
+        a, b = x.chunk(2, dim=1)
+        first, *others = torch.unbind(b, dim=1)
+        x = torch.cat([b, a], 1) * self.scale + torch.tensor(0.25)
+        mask = torch.zeros_like(x)
+        mask[:, :, 1:-1, 1:-1] = 1
+        x = self.conv(self.conv(x * mask))
+        x += first.unsqueeze(1)
+        series = self.series(x.flatten(2))
+        tokens = self.token(series.transpose(1, 2))
+        tokens = tokens + self.attend(tokens, tokens, tokens, need_weights=False)[0]
+        peak, _ = tokens.max(dim=1)
+        top = torch.topk(peak, 2).values
+        product = torch.addmm(self.table[0], peak @ self.table.t() @ self.table, self.token.weight)
+        last = self.token(x.permute(0, 2, 3, 1)[..., :2].repeat(1, 1, 1, 3))
+        return top, product, last, others[0], x.to(torch.float32)
+
+
+def test_operators_of_many_kinds():
+    graph = traced(Mixed(), torch.rand(1, 4, 6, 5))
+    assert {op.op for op in graph.uncosted} == {"topk"}
+    ids = {op.name: op.weights_id for op in graph.matrix_ops}
+    # a weight norm is computed anew for each call and is still one matrix
+    assert ids["conv"] == ids["conv#2"]
+    assert graph["series"].window.kernel == (1, 3)
+    assert ids["token"] == ids["token#2"] == "token"
+    positions = graph["token#2"].input
+    assert positions.shape == (1, 30, 6)
+    projections = [op for op in graph.matrix_ops if op.name.startswith("attend")]
+    assert [(op.windows, op.n_cols) for op in projections] == [(15, 18), (15, 6)]
+    # constants are part of the arguments, nothing computes them at run time
+    tensors = [a for op in graph.digital_ops for a in op.args if isinstance(a, torch.Tensor)]
+    assert any(t.shape == (1, 4, 1, 1) for t in tensors)
+    assert not [op for op in graph.digital_ops if op.op in ("zeros", "slice_scatter", "fill")]
+
+
+def test_unknown_operators_run_and_are_listed():
+    class Odd(nn.Module):
+        def forward(self, x):
+            return functional.grid_sample(
+                torch.cummax(x, 1).values, torch.zeros(1, 2, 2, 2), align_corners=True
+            )
+
+    graph = traced(Odd(), torch.rand(1, 2, 4, 4), frames=1)
+    assert [op.op for op in graph.uncosted] == ["cummax", "grid_sampler"]
+    source = graph.uncosted[0].source
+    assert re.fullmatch(r"forward \(frontends/test_torch_export.py:\d+\)", source)
+
+
+# Names, state, files
+
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU())
+
+    def forward(self, image, weight_map):
+        y = self.block(self.block(image)) + weight_map
+        return functional.conv2d(y, weight_map) + y.mean()
+
+
+def test_names_and_sources():
+    graph = traced(Named(), torch.rand(1, 2, 4, 4), torch.rand(1, 2, 1, 1), frames=1)
+    assert graph.name == "Named"
+    assert [op.name for op in graph] == [
+        "image",
+        "weight_map",
+        "block.0",
+        "block.1",
+        "block.0#2",
+        "block.1#2",
+        "add",
+        "conv2d",
+        "mean",
+        "add#2",
+    ]
+    # weights that are an input are no matrix: they run digitally and are listed
+    assert [op.name for op in graph.uncosted] == ["conv2d"]
+    assert re.fullmatch(
+        r"block\.0 \(frontends/test_torch_export\.py:\d+\)", graph["block.0"].source
+    )
+
+
+def test_modes_are_restored_and_later_training_changes_nothing():
+    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.PReLU(2))
+    model.train()
+    model[1].eval()
+    x = torch.rand(1, 2, 3, 3)
+    graph = trace(model, (x,))
+    assert [m.training for m in model.modules()] == [True, True, False, True]
+    before = graph.reference(x)[0]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    assert graph.reference(x)[0].equal(before)
+
+
+def test_exported_programs_from_a_file():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.PixelShuffle(2))
+    randomise(model).eval()
+    x = torch.rand(1, 3, 6, 6)
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, while it writes and reads
+        torch.export.save(torch.export.export(model, (x,)), file)
+        file.seek(0)
+        program = torch.export.load(file)
+    graph = from_exported(program, "loaded")
+    agrees(model, graph, x)
+    assert [op.name for op in graph] == ["input", "0", "2"]
+    assert graph["0"].kind == "cim_conv"
+
+
+def test_outputs_that_are_inputs_or_constants():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("grid", torch.arange(3.0))
+
+        def forward(self, x):
+            return x, self.grid * 2, x
+
+    x = torch.rand(1, 2)
+    graph = trace(Odd(), (x,))
+    assert isinstance(graph, LayerGraph)
+    assert graph.outputs == ("x", "constant", "x")
+    assert graph.reference(x)[1].tolist() == [0, 2, 4]
+
+
+# Errors
+
+
+class Branch(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            return x
+        return -x
+
+
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x):
+        self.calls += 1
+        return x * self.calls
+
+
+class Masked(nn.Module):
+    def forward(self, x):
+        return x[x > 0.5]
+
+
+class Unique(nn.Module):
+    def forward(self, x):
+        return torch.unique(x, return_counts=True)
+
+
+class Conditional(nn.Module):
+    def forward(self, x):
+        return torch.cond(x.sum() > 0, lambda y: y + 1, lambda y: y - 1, (x,))
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "words"),
+    [
+        (
+            nn.Sequential(nn.Conv2d(1, 1, 1), nn.Sequential(Branch())),
+            (1, 1, 4, 4),
+            ("module '1.0' (Branch)", "`if x.sum() > 0:`", "torch.where"),
+        ),
+        (
+            nn.Sequential(nn.Conv2d(2, 1, 1)),
+            (1, 1, 4, 4),
+            ("module '0' (Conv2d)", "expected input[1, 1, 4, 4] to have 2 channels", "run with"),
+        ),
+        (Counter(), (1, 4), ("Counter: forward() writes the buffer 'calls'", "no state")),
+        (Conditional(), (1, 4), ("sub-program", "torch.where")),
+        (Masked(), (1, 4), ("'aten.index' [forward (frontends/", "shape depends on values")),
+        (Unique(), (1, 4), ("shape depends on values",)),
+        (nn.Linear(3, 3), (3,), ("linear [forward]", "expected [3, ..., features]", "batch axis")),
+        (nn.Conv2d(2, 1, 1), (2, 4, 4), ("a convolution needs an input [B, C, H, W]", "[2, 4, 4]")),
+    ],
+)
+def test_what_cannot_be_traced_is_explained(model, shape, words, capfd):
+    with pytest.raises(GraphError) as caught:
+        trace(model, (torch.rand(shape),))
+    for word in words:
+        assert word in str(caught.value)
+    printed = capfd.readouterr()
+    assert printed.out + printed.err == ""
+
+
+def test_double_precision_is_refused():
+    with pytest.raises(GraphError, match=r"float64, expected float32 .*\.float\(\)"):
+        trace(nn.Conv2d(1, 1, 1).double(), (torch.rand(1, 1, 4, 4).double(),))
+
+
+def test_example_inputs_must_be_a_tuple_of_tensors():
+    with pytest.raises(GraphError, match="Linear: example_inputs must be a tuple of tensors"):
+        trace(nn.Linear(2, 2), torch.rand(1, 2))
