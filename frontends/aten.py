@@ -19,6 +19,7 @@ from cimsim.frontends.locality import (
     Call,
     Reach,
     barrier,
+    batch_normed,
     joined,
     moved,
     padded,
@@ -123,6 +124,11 @@ def _inner_product(call: Call) -> float:
     left = call.args[1 if packet(call.target) == "aten.baddbmm" else 0]
     inner = call.inputs[0].shape[-1] if isinstance(left, Ref) else left.shape[-1]
     return 2.0 * inner
+
+
+def _batch_norm(call: Call) -> float:
+    """Scale and shift with stored statistics; a full normalisation with those of the batch."""
+    return _NORM if call.named["training"] else 2.0
 
 
 def _attention(call: Call) -> float:
@@ -236,7 +242,7 @@ TABLE: dict[str, Rule] = {
     "aten.mish": _map("mish", 3 * _HARD + 4),
     "aten.glu": Rule("glu", _SIGMOID + 1, pointwise),
     # normalisation
-    "aten.batch_norm": Rule("batch_norm", 2, pointwise),
+    "aten.batch_norm": Rule("batch_norm", _batch_norm, batch_normed),
     "aten._native_batch_norm_legit_no_training": Rule("batch_norm", 2, pointwise),
     "aten._native_batch_norm_legit": Rule("batch_norm", _NORM, barrier),
     "aten.layer_norm": Rule("layer_norm", _NORM, barrier),

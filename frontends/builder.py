@@ -72,7 +72,7 @@ class GraphBuilder:
 
     def input(self, name: str, spec: TensorSpec) -> Ref:
         """Add an input node."""
-        return self._add(InputOp(self.unique(name), spec))
+        return self.add(InputOp(self.unique(name), spec))
 
     def call(
         self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: TensorSpec
@@ -92,7 +92,7 @@ class GraphBuilder:
         if pick:
             cost = 0.0 if cost is not None else None
         inputs = tuple(dict.fromkeys((*references(call.args), *references(call.kwargs))))
-        return self._add(
+        return self.add(
             DigitalOp(
                 name=self.unique(name),
                 inputs=inputs,
@@ -122,15 +122,12 @@ class GraphBuilder:
             if bias is not None and self.parameters.label(bias) != f"{label}.bias":
                 label = f"{label}+{self.parameters.label(bias)}"
             weights_id = self._sets.add(key, label, (op.weight, op.bias))
-        return self._add(replace(op, weights_id=weights_id))
+        return self.add(replace(op, weights_id=weights_id))
 
-    def _add(self, op: Op) -> Ref:
+    def add(self, op: Op) -> Ref:
+        """Add a node that is complete already."""
         self._ops[op.name] = op
         return Ref(op.name)
-
-    def add(self, op: DigitalOp) -> Ref:
-        """Add a digital node that is complete already."""
-        return self._add(op)
 
     def _own(self, value: Any) -> Any:
         """Replace tensors in nested arguments by copies of their own."""

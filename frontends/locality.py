@@ -105,6 +105,11 @@ def reduced(call: Call) -> Reach:
     return POINTWISE if set(dims) == channel and rank == len(call.output.shape) else BARRIER
 
 
+def batch_normed(call: Call) -> Reach:
+    """BatchNorm: pointwise with stored statistics."""
+    return BARRIER if call.named["training"] else POINTWISE
+
+
 def sliced(call: Call) -> Reach:
     """Cut along channels and frames (a view), or along rows or columns of a map (a window)."""
     rank = len(call.inputs[0].shape)

@@ -78,7 +78,7 @@ def fold_batch_norm(graph: LayerGraph) -> LayerGraph:
         matrix = _normed_matrix(graph, norm)
         if matrix is None:
             continue
-        key = (matrix.weights_id, *(id(a) for a in norm.args[1:5]), norm.args[7])
+        key = (matrix.weights_id, *_identity(norm))
         if key not in folded:
             new_id = _fresh(f"{matrix.weights_id}*{norm.name.partition('#')[0]}", taken)
             folded[key] = _scaled(matrix, norm, new_id)
@@ -176,11 +176,23 @@ def _zero_pads(op: DigitalOp) -> tuple[int, int, int, int] | None:
 # BatchNorm
 
 
+_STATISTICS = ("weight", "bias", "running_mean", "running_var")
+
+
+def _identity(norm: DigitalOp) -> tuple[Any, ...]:
+    """Return what makes two BatchNorms the same."""
+    named = bind(norm.target, norm.args, norm.kwargs)
+    return (*(id(named[key]) for key in _STATISTICS), named["eps"])
+
+
 def _normed_matrix(graph: LayerGraph, norm: DigitalOp) -> MatrixOp | None:
     """Return the matrix that ``norm`` can be folded into."""
-    if packet(norm.target) != "aten.batch_norm" or norm.args[5]:
+    if packet(norm.target) != "aten.batch_norm":
         return None
-    if not all(a is None or isinstance(a, Tensor) for a in norm.args[1:5]) or norm.args[3] is None:
+    named = bind(norm.target, norm.args, norm.kwargs)
+    if named["training"] or not isinstance(named["running_mean"], Tensor):
+        return None
+    if any(isinstance(named[key], Ref) for key in _STATISTICS):
         return None
     before = graph[norm.inputs[0]]
     if not _only_reader(graph, before.name):
@@ -197,9 +209,11 @@ def _normed_matrix(graph: LayerGraph, norm: DigitalOp) -> MatrixOp | None:
 
 def _scaled(matrix: MatrixOp, norm: DigitalOp, weights_id: str) -> MatrixOp:
     """Fold ``gamma (W x + b - mean) / sqrt(var + eps) + beta`` into ``W`` and ``b``, in float64."""
-    mean, variance = (a.numpy().astype(np.float64) for a in norm.args[3:5])
-    gamma, beta = (None if a is None else a.numpy().astype(np.float64) for a in norm.args[1:3])
-    scale = 1.0 / np.sqrt(variance + norm.args[7])
+    named = bind(norm.target, norm.args, norm.kwargs)
+    given = {k: named[k].numpy().astype(np.float64) for k in _STATISTICS if named[k] is not None}
+    gamma, beta = given.get("weight"), given.get("bias")
+    mean, variance = given["running_mean"], given["running_var"]
+    scale = 1.0 / np.sqrt(variance + named["eps"])
     scale = scale if gamma is None else scale * gamma
     per_channel = matrix.n_cols // matrix.out_block[0]
     columns = np.repeat(scale, per_channel)

@@ -27,9 +27,10 @@ from torch.fx import Node
 
 from cimsim.errors import GraphError
 from cimsim.frontends import passes
-from cimsim.frontends.aten import packet, short_name
+from cimsim.frontends.aten import TABLE, packet, short_name
 from cimsim.frontends.builder import GraphBuilder
 from cimsim.frontends.explain import explain_failure, module_path, source_of
+from cimsim.frontends.functional import is_functional, target_of
 from cimsim.frontends.locality import Call
 from cimsim.frontends.recipes import RECIPES
 from cimsim.graph.ir import LayerGraph, Ref, TensorSpec
@@ -112,8 +113,9 @@ def from_exported(program: ExportedProgram, name: str) -> LayerGraph:
         Name of the graph.
     """
     with torch.no_grad(), _quiet():
-        # an empty table decomposes nothing, but in-place operators become functional ones
-        program = program.run_decompositions({})
+        if not is_functional(program.graph_module.graph, _KNOWN):
+            # an empty table decomposes little, but in-place operators become functional ones
+            program = program.run_decompositions({})
         graph = _Importer(program, name).run()
     verify(graph)
     return passes.run_all(graph)
@@ -158,7 +160,9 @@ class _Importer:
         nodes = program.graph_module.graph.nodes
         calls = [n for n in nodes if n.op == "call_function" and _is_call(n)]
         self.calls_of_module = Counter(_stack(n) for n in calls)
-        self.matrices_of_module = Counter(_stack(n) for n in calls if packet(n.target) in RECIPES)
+        self.matrices_of_module = Counter(
+            _stack(n) for n in calls if packet(target_of(n)) in RECIPES
+        )
 
     def run(self) -> LayerGraph:
         """Import all nodes."""
@@ -200,7 +204,7 @@ class _Importer:
         if not node.users:
             return
         args, kwargs = self._read(node.args), self._read(node.kwargs)
-        name = packet(node.target)
+        name = packet(target_of(node))
         if node.target is operator.getitem and isinstance(args[0], _Several):
             self.values[node] = self._pick(args[0], int(args[1]), node)
         elif _is_alias(node, args):
@@ -221,9 +225,9 @@ class _Importer:
         value = node.meta.get("val")
         if not isinstance(value, Tensor):
             raise self._error(node, "its result is no tensor but a number that depends on values")
-        call = self.build.call(node.target, args, kwargs, self._output(node, value))
+        call = self.build.call(target_of(node), args, kwargs, self._output(node, value))
         name, source = self._name(node), source_of(node)
-        recipe = RECIPES.get(packet(node.target))
+        recipe = RECIPES.get(packet(target_of(node)))
         result = recipe(self.build, call, name, source) if recipe is not None else None
         if result is None:
             return self.build.digital(name, call, source)
@@ -239,8 +243,8 @@ class _Importer:
         """Import ``several[index]`` as a call with one output."""
         origin, output = several.node, self._output(node, node.meta["val"])
         name, source = self._name(origin), source_of(origin)
-        call = self.build.call(origin.target, several.args, several.kwargs, output)
-        part = _PARTS.get(packet(origin.target))
+        call = self.build.call(target_of(origin), several.args, several.kwargs, output)
+        part = _PARTS.get(packet(target_of(origin)))
         single = part(call, index, origin.meta["val"]) if part is not None else None
         if single is None:
             return self.build.digital(name, call, source, pick=index)
@@ -249,7 +253,7 @@ class _Importer:
 
     def _constant(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Compute a call that reads no input of the network."""
-        target = node.target
+        target = target_of(node)
         if not callable(target):
             raise self._error(node, "is no operator")
         try:
@@ -299,11 +303,11 @@ class _Importer:
         path, is_layer = module_path(node)
         stack = _stack(node)
         alone = self.calls_of_module[stack] == 1 or (
-            packet(node.target) in RECIPES and self.matrices_of_module[stack] == 1
+            packet(target_of(node)) in RECIPES and self.matrices_of_module[stack] == 1
         )
         if path and is_layer and alone:
             return path
-        return f"{path}.{short_name(node.target)}".lstrip(".")
+        return f"{path}.{short_name(target_of(node))}".lstrip(".")
 
     def _error(self, node: Node, problem: str) -> GraphError:
         return GraphError(
@@ -350,6 +354,8 @@ _PARTS: dict[str, Callable[[Call, int, Any], tuple[Any, tuple[Any, ...]] | None]
     "aten.unbind": _unbind_part,
     "aten._native_batch_norm_legit_no_training": _batch_norm_part,
 }
+
+_KNOWN = frozenset({*TABLE, *RECIPES, *_ALIASES, *_SHAPE_ONLY, *_PARTS, "getitem"})
 
 
 def _spec(value: Tensor) -> TensorSpec:

@@ -105,6 +105,13 @@ def _box_muller(a: Any, b: Any) -> Any:
 
 
 @jit
+def _pairs(x: Any, y: Any, a: Any, b: Any) -> None:
+    """Fill ``x`` and ``y`` with normals of the words ``a`` and ``b``."""
+    for q in range(x.shape[0]):
+        x[q], y[q] = _box_muller(a[q], b[q])
+
+
+@jit
 def normals(out: Any, words: Any, window: Any, stage: Any, key: Any) -> None:
     """Fill ``out`` with the standard normals of one window.
 
@@ -132,10 +139,8 @@ def normals(out: Any, words: Any, window: Any, stage: Any, key: Any) -> None:
         w2[q] = np.uint32(c)
         w3[q] = np.uint32(d)
     x0, x1, x2, x3 = out[:n], out[n : 2 * n], out[2 * n : 3 * n], out[3 * n : 4 * n]
-    for q in range(n):
-        x0[q], x1[q] = _box_muller(w0[q], w1[q])
-    for q in range(n):
-        x2[q], x3[q] = _box_muller(w2[q], w3[q])
+    _pairs(x0, x1, w0, w1)
+    _pairs(x2, x3, w2, w3)
 
 
 @jit
@@ -245,29 +250,30 @@ def convert(
     """
     n = current.shape[1]
     lo, step, top, noise = adc[0], adc[1], adc[2], adc[3]
+    # the ideal converter has neither noise nor mismatch of its own
+    noise = noise if top >= 0.0 else 0.0
     has_read_noise = variance.shape[0] > 0
-    noisy = has_read_noise or (noise > 0.0 and top >= 0.0)
+    noisy = has_read_noise or noise > 0.0
     draws = np.zeros(4 * ((n + 3) // 4), np.float32)
     words = np.zeros(draws.shape[0], np.uint32)
     sigma = np.zeros(n, np.float64)
     value = np.empty(n, np.float64)
+    power = np.ones(n, np.float64)
+    if top >= 0.0:
+        power[:] = (columns[1] / step) ** 2
     clipped = np.int64(0)
     for b in range(acc.shape[0]):
         if noisy:
             normals(draws, words, window[0] + np.uint64(b), window[1], key)
+        if has_read_noise:
+            for j in range(n):
+                sigma[j] = np.sqrt(np.float64(variance[b, j]) * power[j] + noise * noise)
+        elif noisy:
+            sigma[:] = noise
         if top < 0.0:
-            if has_read_noise:
-                for j in range(n):
-                    sigma[j] = np.sqrt(np.float64(variance[b, j]))
             for j in range(n):
                 value[j] = (current[b, j] + sigma[j] * draws[j]) * columns[0, j]
         else:
-            if has_read_noise:
-                for j in range(n):
-                    gain = columns[1, j] / step
-                    sigma[j] = np.sqrt(np.float64(variance[b, j]) * gain * gain + noise * noise)
-            elif noisy:
-                sigma[:] = noise
             for j in range(n):
                 level = (current[b, j] * columns[1, j] - lo) / step + columns[2, j]
                 code = np.rint(level + sigma[j] * draws[j])

@@ -87,22 +87,26 @@ def run(
     from rich.console import Console
 
     import cimsim
+    from cimsim.devices import build
     from cimsim.hw.load import load_hw
     from cimsim.loading import load_network, weights_hash
+    from cimsim.mapping.strategies import strategy
     from cimsim.report.folder import check_target
     from cimsim.report.tables import print_result
 
+    # what is quickly checked comes first, so that a typo does not cost a long wait
     _check(sigma, frames, seed, threads)
-    chip = load_hw(hw, overrides)
+    chip, how = load_hw(hw, overrides), strategy(mapping)
+    build(chip.device.kind, chip.device.parameters)
     target = check_target(out or _default_folder(model))
-    network = load_network(model, model_options(stride, stages), weights, seed)
     clean = _clean_frames(clip, frames, parse_size(size) if size else None)
+    network = load_network(model, model_options(stride, stages), weights, seed)
     console = Console()
     with _Bars(console, quiet) as report:
         report("tracing", 0, 1)
         graph = _trace(network, clean.shape[1:3], strict)
         report("tracing", 1, 1)
-        placed = cimsim.map_graph(graph, chip, mapping)
+        placed = cimsim.map_graph(graph, chip, how)
         identity = network.identity | {"hash": weights_hash(network.module)}
         result = cimsim.simulate(
             placed, clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,

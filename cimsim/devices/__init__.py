@@ -10,7 +10,7 @@ from cimsim.devices.eflash import EFlash
 from cimsim.devices.ideal import Ideal
 from cimsim.errors import ConfigError, suggest
 
-DEVICES: dict[str, Any] = {"eflash": EFlash, "ideal": Ideal}
+DEVICES: dict[str, type[AbstractDevice]] = {"eflash": EFlash, "ideal": Ideal}
 
 __all__ = ["DEVICES", "AbstractDevice", "build"]
 
@@ -34,5 +34,4 @@ def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
     if kind not in DEVICES:
         raise ConfigError(f"device.kind: '{kind}' is unknown{suggest(kind, DEVICES)}")
     model = DEVICES[kind]
-    device: AbstractDevice = model(parameters_of(model.Parameters, parameters))
-    return device
+    return model(parameters_of(model.Parameters, parameters))

@@ -35,6 +35,10 @@ class AbstractDevice(ABC):
     Parameters: ClassVar[type[BaseModel]]
     conduction: ClassVar[Conduction]
 
+    @abstractmethod
+    def __init__(self, parameters: Any) -> None:
+        """Take an instance of `Parameters`."""
+
     @property
     @abstractmethod
     def g_min_s(self) -> float:

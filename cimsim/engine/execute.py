@@ -92,6 +92,9 @@ def execute(
 
 
 def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """Check the inputs and name them."""
+    import torch
+
     expected: tuple[InputOp, ...] = graph.inputs
     if len(inputs) != len(expected):
         raise InputError(f"{graph.name}: expected {len(expected)} inputs, got {len(inputs)}")
@@ -100,6 +103,11 @@ def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
             raise InputError(
                 f"{graph.name}: input '{op.name}': expected shape {list(op.output.shape)} as it "
                 f"was traced, got {list(x.shape)}"
+            )
+        if x.dtype != torch.float32 or not bool(torch.isfinite(x).all()):
+            found = x.dtype if x.dtype != torch.float32 else "values that are NaN or infinite"
+            raise InputError(
+                f"{graph.name}: input '{op.name}': expected finite torch.float32, got {found}"
             )
     return {op.name: x for op, x in zip(expected, inputs, strict=True)}
 

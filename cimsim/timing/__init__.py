@@ -1,1 +1,1 @@
-"""Cycles: what the mapping takes, event by event; `cimsim.timing.simulate.simulate` is the way in."""
+"""Cycles of a mapping, event by event; `cimsim.timing.simulate.simulate` is the way in."""

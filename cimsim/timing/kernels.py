@@ -1,16 +1,18 @@
 """The event loop of `cimsim.timing.rules`, compiled.
 
-Events are requests: an activation enters STORE, or a stage whose resource others use too, or a pipeline
-that several units share takes its next activation. They are handled in the order (cycle, order of the
-unit, sequence number). Everything between two events follows at once, because a stage is left at
-``max(end of service, cycle in which the next stage is free)``: `_settle` moves each activation as far as
-those two are known, even if that lies in the future. Whatever is computed while the event of cycle t is
-handled lies at t or later, so no later event can change it. An activation that waits for pixels is moved
-on when the unit that it waits for stores them (`_extend`).
+Events are requests: an activation enters STORE, or a stage whose resource others use too, or a
+pipeline that several units share takes its next activation. They are handled in the order (cycle,
+order of the unit, sequence number). Everything between two events follows at once, because a stage
+is left at ``max(end of service, cycle in which the next stage is free)``: `_settle` moves each
+activation as far as those two are known, even if that lies in the future. Whatever is computed
+while the event of cycle t is handled lies at t or later, so no later event can change it. An
+activation that waits for pixels is moved on when the unit that it waits for stores them
+(`_extend`).
 
-Memory: all records lie in one int64 array ``m``. A record is known by the *address* of its first cell,
-its fields by the names below: ``m[u + U_LATENCY]``. That keeps the compiled functions small (one array to
-pass) and fast (no index arithmetic, no reference counts). `cimsim.timing.tables` lays it out.
+Memory: all records lie in one int64 array ``m``. A record is known by the *address* of its first
+cell, its fields by the names below: ``m[u + U_LATENCY]``. That keeps the compiled functions small
+(one array to pass) and fast (no index arithmetic, no reference counts). `cimsim.timing.tables` lays
+it out.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ HEADER = 9
 # unit; U_CYCLES: on the resource, U_OWN: without it, U_SPENT: 3 cells, each by stage
 (
     U_ORDER, U_WINDOWS, U_ACTIVATIONS, U_ROW, U_PER_ACTIVATION, U_REPLICAS, U_FEEDER, U_LOAD_NEXT,
-    U_PULSES, U_DOUBLE, U_LATENCY, U_NEEDS, U_NEED_COUNT, U_WATCHES, U_WATCH_COUNT, U_OUT, U_OUT_COUNT,
-    U_IN, U_IN_COUNT, U_BLOCK, U_FRAME, U_RING, U_TRACE,
-    # progress: stored prefix (activations, windows, windows of this frame, next window, frame), totals
+    U_PULSES, U_DOUBLE, U_LATENCY, U_NEEDS, U_NEED_COUNT, U_WATCHES, U_WATCH_COUNT, U_OUT,
+    U_OUT_COUNT, U_IN, U_IN_COUNT, U_BLOCK, U_FRAME, U_RING, U_TRACE,
+    # progress: stored prefix (activations, windows, those of this frame, window, frame), totals
     U_PREFIX, U_DONE, U_IN_FRAME, U_X, U_Y, U_FRAMES, U_FIRED, U_PULSED, U_STARVED,
     U_CYCLES,
 ) = range(33)  # fmt: skip
@@ -43,8 +45,8 @@ U_SPENT = U_OWN + 6
 UNIT = U_SPENT + 18
 BUSY, WAITED, OCCUPIED = range(3)
 
-# feeder: the head of one unit on one replica; its window (x, y), the map row of the one before, the first
-# need not known to be stored, the windows that it takes, and the first activation not stored
+# feeder: the head of one unit on one replica: its window (x, y), the map row of the one before,
+# the first need not known to be stored, the windows that it takes, the first activation not stored
 (
     F_UNIT, F_PIPE, F_REPLICA, F_FRAME, F_INDEX, F_X, F_Y, F_LAST_ROW, F_NEED, F_WANTED, F_READY,
     F_UNDONE_FRAME, F_UNDONE_INDEX,
@@ -53,7 +55,7 @@ FEEDER = 13
 
 # pipeline: list of feeders, pulse in CONVERT, key of the next ADMIT; then six stages
 P_FEEDERS, P_FEEDER_COUNT, P_PULSE, P_PENDING, P_STAGES = range(5)
-# stage: who is in it since when; T_END is UNKNOWN while a request waits (DRIVE: while CONVERT decides)
+# stage: who is in it since when; T_END is UNKNOWN while a request waits (DRIVE: for CONVERT)
 T_SEQUENCE, T_UNIT, T_ENTER, T_END, T_FREE, T_CYCLES, T_RESOURCE, T_SHARED, T_NEXT = range(9)
 STAGE = 9
 PIPE = P_STAGES + 6 * STAGE
@@ -186,7 +188,7 @@ def _serve(m: Ints, t: int, k: int, now: int) -> int:
     m[r + R_BUSY] += cycles
     m[u + U_SPENT + 3 * k + WAITED] += start - now
     m[u + U_SPENT + 3 * k + BUSY] += cycles + own
-    return start + cycles + own
+    return int(start + cycles + own)
 
 
 @jit
@@ -253,7 +255,7 @@ def _leave(m: Ints, t: int, k: int, at: int) -> None:
 
 @jit
 def _is_ready(m: Ints, q: int) -> bool:
-    """Whether all needs of a feeder's head are stored; F_READY is then the cycle of the last one."""
+    """Whether all needs of a feeder's head are stored; then F_READY is the cycle of the last."""
     u = m[q + F_UNIT]
     if m[q + F_FRAME] == m[H_FRAME] or m[q + F_INDEX] >= m[u + U_ACTIVATIONS]:
         return False
@@ -288,7 +290,7 @@ def _wanted(m: Ints, q: int, need: int) -> int:
     frame = m[q + F_FRAME] + m[need + N_FRAME]
     if found <= 0 or frame < 0:
         return 0
-    return frame * m[m[need + N_PRODUCER] + U_WINDOWS] + found
+    return int(frame * m[m[need + N_PRODUCER] + U_WINDOWS] + found)
 
 
 @jit
@@ -301,7 +303,7 @@ def _stored_at(m: Ints, u: int, windows: int) -> int:
         index = frame * m[u + U_ACTIVATIONS] + inside // per_activation
     if m[u + U_PREFIX] - index > m[H_RING]:
         return 0
-    return m[m[u + U_RING] + (index & (m[H_RING] - 1))]
+    return int(m[m[u + U_RING] + (index & (m[H_RING] - 1))])
 
 
 @jit
@@ -469,7 +471,7 @@ def _pop(m: Ints) -> None:
 
 @jit
 def _is_before(m: Ints, x: int, y: int) -> bool:
-    return m[x] < m[y] or (m[x] == m[y] and m[x + X_SEQUENCE] < m[y + X_SEQUENCE])
+    return bool(m[x] < m[y] or (m[x] == m[y] and m[x + X_SEQUENCE] < m[y + X_SEQUENCE]))
 
 
 @jit

@@ -185,7 +185,7 @@ class _Builder:
         return found
 
 
-# Dependencies as tables: the windows of the producer that window (y, x) needs are table_y[y] + table_x[x].
+# Dependencies as tables: window (y, x) needs table_y[y] + table_x[x] windows of the producer.
 
 _NOTHING = -(1 << 60)  # makes the sum negative: the window lies above or left of the map
 
@@ -222,7 +222,7 @@ def release_table(work: Work, producer: Work, need: Need) -> Ints:
 
 
 def _last_windows(window: Window, axis: int, count: int, producer: Unit) -> Ints:
-    """Producer's window (row or column) that wrote the last pixel that each window needs; < 0: none."""
+    """Return the producer's window row or column that each window needs last; < 0: none."""
     size = producer.grid[axis] * producer.block[axis]
     before = window.padding[2 * axis]
     last = np.arange(count, dtype=np.int64) * window.stride[axis] - before

@@ -3,85 +3,95 @@
 Time is an integer number of cycles from 0. What follows defines every cycle; the event loop in
 `cimsim.timing.kernels` is one way to compute it.
 
-**Units, activations, pipelines.** The network is the list of units of `cimsim.mapping.dataflow.units`;
-a unit's *order* is its place in that list. Input units do no work: all pixels of all frames are stored
-at cycle 0. A matrix unit does its windows in raster order, ``windows_per_activation`` (wpa) consecutive
-windows at a time; such a group is an *activation*, the last one of a frame may hold fewer windows and
-costs as much. A vector unit has wpa = 1. Activation ``g = 0 .. n-1`` of each frame belongs to replica
-``g % R``. Each replica of a `PlacedLayer` is one pipeline, shared by all units that use the layer; each
-vector unit has a pipeline of its own. A unit's *sequence number* is ``frame * n + g``. For each unit and
-replica the activations enter the pipeline in sequence; the first that has not entered is the *head*.
+**Units, activations, pipelines.** The network is the list of units of
+`cimsim.mapping.dataflow.units`; a unit's *order* is its place in that list. Input units do no work:
+all pixels of all frames are stored at cycle 0. A matrix unit does its windows in raster order,
+``windows_per_activation`` (wpa) consecutive windows at a time; such a group is an *activation*, the
+last one of a frame may hold fewer windows and costs as much. A vector unit has wpa = 1. Activation
+``g = 0 .. n-1`` of each frame belongs to replica ``g % R``. Each replica of a `PlacedLayer` is one
+pipeline, shared by all units that use the layer; each vector unit has a pipeline of its own. A
+unit's *sequence number* is ``frame * n + g``. For each unit and replica the activations enter the
+pipeline in sequence; the first that has not entered is the *head*.
 
-**Stages.** A matrix pipeline is LOAD, DRIVE, CONVERT, REDUCE, POST, STORE, a vector pipeline LOAD, POST,
-STORE. A stage holds at most one activation (DRIVE and CONVERT: one pulse). An activation leaves a stage
-in the first cycle in which its service there is over and the next stage is free; the next stage is
-entered, and the left one is free, in that same cycle. STORE is left when its service is over. A stage of
-zero cycles is passed in the cycle of entry if the next one is free. So activations keep their order.
+**Stages.** A matrix pipeline is LOAD, DRIVE, CONVERT, REDUCE, POST, STORE, a vector pipeline LOAD,
+POST, STORE. A stage holds at most one activation (DRIVE and CONVERT: one pulse). An activation
+leaves a stage in the first cycle in which its service there is over and the next stage is free; the
+next stage is entered, and the left one is free, in that same cycle. STORE is left when its service
+is over. A stage of zero cycles is passed in the cycle of entry if the next one is free. So
+activations keep their order.
 
-**Service.** A service takes ``bus`` cycles on a shared resource (if the stage has one) and then ``own``
-cycles more that keep only the stage busy. A service with ``bus = 0`` never asks for the resource. The
-others ask for it in the cycle in which they enter the stage (CONVERT: for each pulse). A resource serves
-one request at a time, without interruption, in the order of (cycle of the request, order of the unit,
-sequence number); it takes a waiting request in the cycle in which it becomes free, or a new one at once.
-Since a granted service lasts a cycle or more, the requests of a cycle never depend on its grants.
+**Service.** A service takes ``bus`` cycles on a shared resource (if the stage has one) and then
+``own`` cycles more that keep only the stage busy. A service with ``bus = 0`` never asks for the
+resource. The others ask for it in the cycle in which they enter the stage (CONVERT: for each
+pulse). A resource serves one request at a time, without interruption, in the order of (cycle of the
+request, order of the unit, sequence number); it takes a waiting request in the cycle in which it
+becomes free, or a new one at once. Since a granted service lasts a cycle or more, the requests of a
+cycle never depend on its grants.
 
-=========  ========================================================  ==================================
-stage      cycles                                                    resource
-=========  ========================================================  ==================================
-LOAD       bus: bytes / ``buffer.bytes_per_cycle``                   buffer port of the home tile
-DRIVE      own, per pulse: ``array.t_read``                          none
-CONVERT    bus, per pulse: ADC rounds x ``adc.t_conversion``         ADCs of the home tile, if shared
-REDUCE     bus: bytes / ``interconnect.bytes_per_cycle``;            interconnect
-           own: latency + additions / ``adder.lanes``
-POST       bus: vector operations / ``vector.lanes``                 vector unit of the home tile or chip
-STORE      bus: bytes / ``interconnect.bytes_per_cycle``             interconnect
-=========  ========================================================  ==================================
+========  =====================================================  ==================================
+stage     cycles                                                 resource
+========  =====================================================  ==================================
+LOAD      bus: bytes / ``buffer.bytes_per_cycle``                buffer port of the home tile
+DRIVE     own, per pulse: ``array.t_read``                       none
+CONVERT   bus, per pulse: ADC rounds x ``adc.t_conversion``      ADCs of the home tile, if shared
+REDUCE    bus: bytes / ``interconnect.bytes_per_cycle``          interconnect
+          own: latency + additions / ``adder.lanes``
+POST      bus: vector operations / ``vector.lanes``              vector unit of home tile, or chip
+STORE     bus: bytes / ``interconnect.bytes_per_cycle``          interconnect
+========  =====================================================  ==================================
 
 Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
 
-- *Home tile* of a replica: that of its array 0. A vector unit's: that of the last (in order) unit it
-  needs, tile of the first layer if it needs inputs only. Simplification: a layer on several tiles asks
-  for the shared resources of its home tile only.
+- *Home tile* of a replica: that of its array 0. A vector unit's: that of the last (in order) unit
+  it needs, tile of the first layer if it needs inputs only. Simplification: a layer on several
+  tiles asks for the shared resources of its home tile only.
 - LOAD, matrix: the arrays load at the same time, the slowest counts. An array's bytes are
-  ``inputs.bits / 8`` (rounded up) times its driven rows: all of them for the replica's first activation in
-  each map row and whenever ``tile.input_reuse`` is ``none``; otherwise ``ceil(rows * new / all)``, where
-  ``all`` are the pixel columns that the activation's windows read (relative to the first window) and
-  ``new`` those that no earlier activation of this replica in this map row has read, for an endless row.
-  For a dense kernel that is ``min(stride, kernel)`` of ``kernel`` columns. An activation is in the map row
-  of its first window. LOAD of a vector unit takes 0 cycles.
-- DRIVE, CONVERT: ``ceil(inputs.bits / dac.bits)`` pulses. ADC rounds: ``ceil(columns / adc.count)``;
-  columns are the physical ones (weight columns x slices) used in the array that has most, or, when
-  ``adc.shared`` is ``tile``, in all arrays of this replica on the tile that has most. A pulse enters CONVERT
-  when it is driven and CONVERT is free. ``sample_hold: double``: DRIVE is then free, for the next pulse or,
-  after the last pulse, the next activation. ``single``: the next pulse is driven when the conversion of
-  this one is over; the next activation enters DRIVE when this one has left CONVERT. A pulse other than the
-  last leaves CONVERT when its conversion is over; with the last one the activation moves on to REDUCE.
-- REDUCE: output values are added up in the tile that holds their first row tile. Each column of each
-  other row tile is one addition; those from other tiles are first moved, ``4`` bytes each. Latency is
-  charged if anything is moved. Shift-add over pulses and slices is hidden behind CONVERT.
-- POST: one operation for each output value of a matrix (scale and bias) plus the unit's ``vector_ops``.
-- STORE: the values that the unit's windows store, ``inputs.bits / 8`` bytes each, once for all consumers.
-  The activation counts as *stored* ``interconnect.latency_cycles`` after it has left STORE (at once if it
-  stores nothing). ``interconnect.kind: ideal`` moves everything in 0 cycles without latency.
+  ``inputs.bits / 8`` (rounded up) times its driven rows: all of them for the replica's first
+  activation in each map row and whenever ``tile.input_reuse`` is ``none``; otherwise ``ceil(rows *
+  new / all)``, where ``all`` are the pixel columns that the activation's windows read (relative to
+  the first window) and ``new`` those that no earlier activation of this replica in this map row has
+  read, for an endless row. For a dense kernel that is ``min(stride, kernel)`` of ``kernel``
+  columns. An activation is in the map row of its first window. LOAD of a vector unit takes 0
+  cycles.
+- DRIVE, CONVERT: ``ceil(inputs.bits / dac.bits)`` pulses. ADC rounds: ``ceil(columns /
+  adc.count)``; columns are the physical ones (weight columns x slices) used in the array that has
+  most, or, when ``adc.shared`` is ``tile``, in all arrays of this replica on the tile that has
+  most. A pulse enters CONVERT when it is driven and CONVERT is free. ``sample_hold: double``: DRIVE
+  is then free, for the next pulse or, after the last pulse, the next activation. ``single``: the
+  next pulse is driven when the conversion of this one is over; the next activation enters DRIVE
+  when this one has left CONVERT. A pulse other than the last leaves CONVERT when its conversion is
+  over; with the last one the activation moves on to REDUCE.
+- REDUCE: output values are added up in the tile that holds their first row tile. Each column of
+  each other row tile is one addition; those from other tiles are first moved, ``4`` bytes each.
+  Latency is charged if anything is moved. Shift-add over pulses and slices is hidden behind
+  CONVERT.
+- POST: one operation for each output value of a matrix (scale and bias) plus the unit's
+  ``vector_ops``.
+- STORE: the values that the unit's windows store, ``inputs.bits / 8`` bytes each, once for all
+  consumers. The activation counts as *stored* ``interconnect.latency_cycles`` after it has left
+  STORE (at once if it stores nothing). ``interconnect.kind: ideal`` moves everything in 0 cycles
+  without latency.
 
-**Admission.** Of each unit, only its stored prefix counts: windows 0 .. k-1 of a frame, all stored, and
-all earlier frames. The head of a unit and replica is *ready* in the first cycle in which (a) its
-predecessor has entered LOAD (the first one: cycle 0), and (b) all its needs are in the stored prefixes of
-this frame: for each `Need`, at load and at post alike, the producer's window that wrote the bottom right
-needed pixel (clipped to the map; nothing is needed if the window lies above or left of it), and for
-``window=None`` all windows. Of an activation the windows up to its last in raster order count. A ready
-head enters LOAD as soon as LOAD is free; if several units share the pipeline, the one that was ready
-first, ties by order. With ``schedule = sequential`` (b) reads instead: the unit before (in order, inputs
-left out) has stored this whole frame; for the first unit the last unit has stored the whole frame before.
+**Admission.** Of each unit, only its stored prefix counts: windows 0 .. k-1 of a frame, all stored,
+and all earlier frames. The head of a unit and replica is *ready* in the first cycle in which (a)
+its predecessor has entered LOAD (the first one: cycle 0), and (b) all its needs are in the stored
+prefixes of this frame: for each `Need`, at load and at post alike, the producer's window that wrote
+the bottom right needed pixel (clipped to the map; nothing is needed if the window lies above or
+left of it), and for ``window=None`` all windows. Of an activation the windows up to its last in
+raster order count. A ready head enters LOAD as soon as LOAD is free; if several units share the
+pipeline, the one that was ready first, ties by order. With ``schedule = sequential`` (b) reads
+instead: the unit before (in order, inputs left out) has stored this whole frame; for the first unit
+the last unit has stored the whole frame before.
 
 **Completion.** A frame is complete when all units have stored all its windows.
 
 Simplifications, each one named: buffers are unlimited (occupancy is reported); reading input frames
 from the global buffer costs LOAD only; weights are resident; a broadcast is one transfer.
 
-**Occupancy** of an edge producer -> consumer (inputs left out), in pixels of the producer's map: written
-pixels of the producer's stored prefix, less all rows (of producer windows) that no row of the consumer
-that is not yet wholly in the stored prefix reads. After the last row of a frame nothing of it is held.
+**Occupancy** of an edge producer -> consumer (inputs left out), in pixels of the producer's map:
+written pixels of the producer's stored prefix, less all rows (of producer windows) that no row of
+the consumer that is not yet wholly in the stored prefix reads. After the last row of a frame
+nothing of it is held.
 """
 
 from __future__ import annotations
@@ -195,8 +205,8 @@ def vector_cycles(unit: Unit, chip: Chip) -> StageCycles:
 def new_columns(op: MatrixOp, windows_per_activation: int, replicas: int) -> tuple[int, int]:
     """Return (new, all) pixel columns of an activation inside a map row; see the rules.
 
-    A column ``c`` of the activation at ``x`` was read by an earlier one, ``j`` steps to the left, if that
-    one's columns contain ``c + j * step``.
+    A column ``c`` of the activation at ``x`` was read by an earlier one, ``j`` steps to the left,
+    if that one's columns contain ``c + j * step``.
     """
     stride, kernel, dilation = op.window.stride[1], op.window.kernel[1], op.window.dilation[1]
     read = {w * stride + k * dilation for w in range(windows_per_activation) for k in range(kernel)}

@@ -8,6 +8,7 @@ import numpy as np
 
 from cimsim.errors import ConfigError, SimulationError, suggest
 from cimsim.mapping.mapping import Mapping
+from cimsim.timing.bounds import least_interval
 from cimsim.timing.plan import Plan, Resource, Schedule, make_plan
 from cimsim.timing.timeline import EdgePeak, ResourceTime, Timeline, Trace, UnitTime
 
@@ -53,6 +54,7 @@ def simulate(
     return Timeline(
         schedule=schedule,
         completions=tuple(int(cycle) for cycle in memory.frame[:, 1]),
+        least_interval=least_interval(plan),
         units=tuple(_unit_time(plan, memory, u) for u in range(len(plan.works))),
         resources=_resource_times(plan, memory),
         edges=_edge_peaks(plan, memory),

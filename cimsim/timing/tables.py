@@ -31,9 +31,13 @@ class Memory:
     ----------
     cells : int64 [...]
         What the event loop works on.
-    unit : [units, UNIT], resource : [resources + 1, RESOURCE], edge : [edges, EDGE], frame : [frames, 2], \
-    trace : [activations or 0, TRACE]
-        Where the answers stand afterwards. The last resource stands for none.
+    unit : int64 [units, UNIT]
+    resource : int64 [resources + 1, RESOURCE]
+        The last one stands for none.
+    edge : int64 [edges, EDGE]
+    frame : int64 [frames, 2]
+    trace : int64 [activations or 0, TRACE]
+        Where the answers stand afterwards.
     """
 
     cells: Ints
@@ -52,7 +56,7 @@ class _Layout:
         self.parts: list[tuple[int, Ints]] = []
 
     def add(self, table: Ints) -> int:
-        """Reserve room for ``table`` (its final values may be written later); returns its address."""
+        """Reserve room for ``table``, whose values may still change; returns its address."""
         address = self.size
         self.parts.append((address, table))
         self.size += table.size
@@ -91,8 +95,7 @@ def initial_memory(plan: Plan, frames: int, schedule: Schedule, trace: bool) -> 
     needs = _needs(works, schedule, layout, unit, units)
     feeders, pipes = _pipes(plan, layout, unit, units, resources)
     watches = _watches(feeders, needs, layout, unit, units)
-    # what was stored and may still lie ahead of the event at hand: one per cycle of latency, one per
-    # replica
+    # what was stored may lie ahead of the event at hand: one per cycle of latency and per replica
     ahead = int(unit[:, k.U_LATENCY].max()) + int(unit[:, k.U_REPLICAS].max())
     ring = 1 << (ahead + 4).bit_length()
     unit[:, k.U_RING] = layout.add(np.zeros((len(works), ring), np.int64))
@@ -230,8 +233,15 @@ def _pipes(
     users = plan.shared()
     number = {name: r for r, name in enumerate(plan.resources)}
     for p, one in enumerate(plan.pipes):
-        mine = [row for (u, row), f in zip(found, feeder, strict=True) if f[k.F_PIPE] == pipes + p * k.PIPE]
-        pipe[p, k.P_FEEDERS], pipe[p, k.P_FEEDER_COUNT] = layout.add(np.array(mine, np.int64)), len(mine)
+        mine = [
+            row
+            for (u, row), f in zip(found, feeder, strict=True)
+            if f[k.F_PIPE] == pipes + p * k.PIPE
+        ]
+        pipe[p, k.P_FEEDERS], pipe[p, k.P_FEEDER_COUNT] = (
+            layout.add(np.array(mine, np.int64)),
+            len(mine),
+        )
         pipe[p, k.P_PENDING] = k.FAR
         stage = pipe[p, k.P_STAGES :].reshape(6, k.STAGE)
         stage[:, k.T_SEQUENCE] = k.EMPTY

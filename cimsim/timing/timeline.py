@@ -29,11 +29,11 @@ class UnitTime:
     activations, pulses, conversions : int
         Array activations, array pulses and ADC conversions; 0 for a vector unit.
     busy, waiting, blocked : tuple of int
-        Cycles of each stage: in service, waiting for a shared resource, done but held up by the next
-        stage (for DRIVE also: holding a pulse for CONVERT).
+        Cycles of each stage: in service, waiting for a shared resource, done but held up by the
+        next stage (for DRIVE also: holding a pulse for CONVERT).
     starved : int
-        Cycles in which LOAD was free and the next activation's input was not stored yet, from cycle 0 to
-        the entry of the last activation.
+        Cycles in which LOAD was free and the input of the next activation not yet stored, from
+        cycle 0 to the entry of the last activation.
     """
 
     name: str
@@ -120,7 +120,9 @@ class Timeline:
     ----------
     schedule : {"pipelined", "sequential"}
     completions : tuple of int
-        Cycle in which each frame was complete.
+        Cycle in which each frame was complete, while the following ones stream in behind it.
+    least_interval : int
+        Work of one frame for the busiest stage or shared resource: no steady interval is shorter.
     units : tuple of UnitTime
         In execution order, inputs left out.
     resources : tuple of ResourceTime
@@ -130,6 +132,7 @@ class Timeline:
 
     schedule: Literal["pipelined", "sequential"]
     completions: tuple[int, ...]
+    least_interval: int
     units: tuple[UnitTime, ...]
     resources: tuple[ResourceTime, ...]
     edges: tuple[EdgePeak, ...]
@@ -152,13 +155,14 @@ class Timeline:
 
     @property
     def interval(self) -> int:
-        """Cycles between the last two completions: the steady cost of one more frame.
+        """Cycles per frame in the steady state: between the last two completions.
 
-        With a single frame it is that frame's latency.
+        The last frame has nobody behind it and may come a little early; then the work of the
+        busiest stage counts. With a single frame it is that frame's latency.
         """
         if self.frames == 1:
             return self.completions[0]
-        return self.completions[-1] - self.completions[-2]
+        return max(self.completions[-1] - self.completions[-2], self.least_interval)
 
     def latency_s(self, clock_hz: float) -> float:
         """Seconds until the first frame is complete."""

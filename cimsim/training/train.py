@@ -20,7 +20,6 @@ from cimsim import rng
 from cimsim.errors import ConfigError
 from cimsim.training import wiener
 from cimsim.training.data import Dataset, Sampler, load_dataset, validation_batch
-from cimsim.training.optimiser import RotatedAdam
 from cimsim.training.weight_noise import WeightNoise, conv_layers
 from cimsim.zoo import registry
 from cimsim.zoo.cimnet import CIMNet
@@ -257,9 +256,7 @@ class _Run:
         self.averaged = registry.build(config.model, **config.options)
         self.averaged.to(self.device, memory_format=memory)  # type: ignore[call-overload]
         self.averaged.load_state_dict(self.model.state_dict())
-        self.optimiser = RotatedAdam(
-            parameter_groups(self.model, config.lr_fan_in), self.model
-        )
+        self.optimiser = torch.optim.Adam(parameter_groups(self.model, config.lr_fan_in))
         self.noise = WeightNoise(self.model, config.weight_noise)
         n_frames = int(self.model.n_frames)  # type: ignore[arg-type]
         self.sampler = Sampler(

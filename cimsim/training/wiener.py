@@ -21,8 +21,8 @@ from cimsim.zoo.cimnet import CIMBlock, CIMNet
 
 N_PATCHES = 50_000
 RIDGE = 1e-4  # of the mean diagonal of X^T X
+HIDDEN = 0.5  # scale of what the up path adds to channels that carry no image
 QUIET = 0.02  # size of the random weights that meet the image, against He's
-THRESHOLDS = (0.5, 1.5, 3.0)  # of the shrinkage, in standard deviations of the noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +34,10 @@ class PatchFit:
     weight : ndarray [3 * block^2, 9 * kernel^2]
         Rows: colour, y, x of the block. Columns: channel, y, x of the patch.
     bias : ndarray [3 * block^2]
-    mean : ndarray [9 * kernel^2]
-        Mean patch.
-    basis : ndarray [3 * block^2, 3 * block^2]
-        Columns: principal components of clean blocks.
     """
 
     weight: npt.NDArray[np.float64]
     bias: npt.NDArray[np.float64]
-    mean: npt.NDArray[np.float64]
-    basis: npt.NDArray[np.float64]
-
-    def shrinkage(
-        self, noise: float
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return weights and biases of features that grow beyond the thresholds.
-
-        One pair per principal component c and threshold t: ``relu(c - t)``, ``relu(-c - t)`` with
-        ``c`` centred and ``t`` in units of what noise of standard deviation ``noise`` does to it.
-        """
-        rows = self.basis.T @ self.weight
-        centre = rows @ self.mean
-        spread = noise * np.linalg.norm(rows, axis=1)
-        weights, biases = [], []
-        for threshold in THRESHOLDS:
-            for sign in (1.0, -1.0):
-                weights.append(sign * rows)
-                biases.append(-sign * centre - threshold * spread)
-        return np.concatenate(weights), np.concatenate(biases)
 
 
 def fit_patches(
@@ -91,7 +67,6 @@ def fit_patches(
     n_inputs, n_outputs = 9 * kernel**2 + 1, 3 * block**2
     gram = np.zeros((n_inputs, n_inputs))
     cross = np.zeros((n_inputs, n_outputs))
-    second = np.zeros((n_outputs, n_outputs))
     inside = slice(1, 1 + block)
     for index in range(N_PATCHES // per_batch):
         noisy, _, clean = sampler.draw(index)
@@ -100,13 +75,9 @@ def fit_patches(
         y = clean[..., inside, inside].reshape(per_batch, -1).double().numpy()
         gram += x.T @ x
         cross += x.T @ y
-        second += y.T @ y
-    count = float(gram[-1, -1])
-    mean_x, mean_y = gram[-1, :-1] / count, cross[-1] / count
     gram[np.diag_indices(n_inputs - 1)] += RIDGE * np.trace(gram) / n_inputs
     solution = np.linalg.solve(gram, cross)
-    covariance = second / count - np.outer(mean_y, mean_y)
-    return PatchFit(solution[:-1].T, solution[-1], mean_x, np.linalg.eigh(covariance)[1])
+    return PatchFit(solution[:-1].T, solution[-1])
 
 
 def start(
@@ -116,14 +87,12 @@ def start(
     sigma: float,
     seed: int,
     copies: int = 4,
-    n_fit_crops: int = 3000,
 ) -> None:
     """Write the patch denoiser into a one-stage CIM-NET, in place.
 
     Every colour of the linear estimate is written into ``copies`` channels: independent
-    programming errors of the copies average out, and no single weight has to be large. The other
-    channels get the principal components of the estimate beyond thresholds of both signs, what
-    a soft shrinkage is made of. The last layer is then fitted to the map it reads.
+    programming errors of the copies average out, and no single weight has to be large. The last
+    layer averages them; everything else starts random, quiet where it meets the image.
 
     Parameters
     ----------
@@ -135,8 +104,6 @@ def start(
     seed : int
     copies : int
         1 to 10: channels per colour.
-    n_fit_crops : int
-        Crops for the fit of the last layer; 0 leaves it handing the linear estimate through.
 
     Raises
     ------
@@ -154,18 +121,15 @@ def start(
     fit = fit_patches(dataset, kernel=kernel, block=edge, sigma=sigma, seed=seed)
     with torch.no_grad():
         gain = block.up1.norm.weight
-        gain[:] = QUIET * 5  # type: ignore[index]
+        gain[:] = HIDDEN  # type: ignore[index]
         gain[: 3 * copies * edge**2] = QUIET / 2  # type: ignore[index]
         block.smooth_out.fc.weight *= QUIET
         _fill(first, 0, np.tile(fit.weight, (copies, 1)), np.tile(fit.bias, copies))
-        _fill(first, copies * len(fit.bias), *fit.shrinkage(sigma / 255))
         for colour in range(3):
             for y in range(edge):
                 for x in range(edge):
                     row = (colour * edge + y) * edge + x
                     last.weight[row, colour : 3 * copies : 3, y + 1, x + 1] = 1 / copies
-    if n_fit_crops:
-        refit_last(block, dataset, sigma=sigma, seed=seed, n_crops=n_fit_crops)
 
 
 def _fill(
@@ -177,65 +141,3 @@ def _fill(
     taps = torch.from_numpy(weight[:n_rows]).reshape(-1, 9, kernel, kernel).float()
     first.weight[row : row + n_rows] = torch.cat([taps, torch.zeros_like(taps[:, :1])], dim=1)
     first.bias[row : row + n_rows] = torch.from_numpy(bias[:n_rows]).float()  # type: ignore[index]
-
-
-@torch.no_grad()
-def refit_last(
-    block: CIMBlock,
-    dataset: Dataset,
-    *,
-    sigma: float,
-    seed: int,
-    n_crops: int,
-    ridge: float = 1e-5,
-) -> None:
-    """Fit the last CIM-CONV by least squares to the map that it reads, in place.
-
-    Ridge regression towards the present weights: a weight that the data say nothing about stays.
-
-    Parameters
-    ----------
-    block : CIMBlock
-        In training mode, batch norms see the crops' own statistics.
-    dataset : Dataset
-    sigma : float
-        Noise in 8-bit steps.
-    seed : int
-    n_crops : int
-        Number of crops of 8 x 8 blocks.
-    ridge : float
-        Relative to the mean diagonal of the Gram matrix.
-    """
-    last, edge = block.smooth_out.fc, block.smooth_out.block
-    per_batch, crop = 20, 8 * max(edge, 4)
-    sampler = Sampler(
-        dataset,
-        n_frames=3,
-        crop=crop,
-        batch=per_batch,
-        sigma=(sigma, sigma),
-        stills=0.2,
-        seed=seed + 1,
-    )
-    n_inputs = last.weight[0].numel() + 1
-    gram = torch.zeros((n_inputs, n_inputs), dtype=torch.float64)
-    cross = torch.zeros((n_inputs, last.out_channels), dtype=torch.float64)
-    captured: list[torch.Tensor] = []
-    hook = block.smooth_out.register_forward_pre_hook(lambda _, args: captured.append(args[0]))
-    try:
-        for index in range(-(-n_crops // per_batch)):
-            noisy, noise_map, clean = sampler.draw(index)
-            block(noisy, noise_map)
-            x = functional.unfold(captured.pop(), last.kernel_size, padding=1, stride=last.stride)
-            x = functional.pad(x.transpose(1, 2).reshape(-1, n_inputs - 1), (0, 1), value=1.0)
-            y = functional.unfold(clean, edge, stride=edge).transpose(1, 2).reshape(len(x), -1)
-            gram += (x.T @ x).double()
-            cross += (x.T @ y).double()
-    finally:
-        hook.remove()
-    old = torch.cat([last.weight.reshape(last.out_channels, -1), last.bias[:, None]], dim=1)  # type: ignore[index]
-    strength = ridge * gram.diagonal().mean()
-    gram.diagonal().add_(strength)
-    solution = torch.linalg.solve(gram, cross + strength * old.T.double()).T.float()
-    last.weight.copy_(solution[:, :-1].reshape(last.weight.shape))
-    last.bias.copy_(solution[:, -1])  # type: ignore[union-attr]

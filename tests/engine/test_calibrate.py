@@ -3,7 +3,12 @@ import pytest
 import torch
 
 from cimsim.engine.calibrate import (
-    MAX_WINDOWS, MIN_WINDOWS, calibrate, exact_product, fit_columns, sample_windows,
+    MAX_WINDOWS,
+    MIN_WINDOWS,
+    calibrate,
+    exact_product,
+    fit_columns,
+    sample_windows,
 )  # fmt: skip
 from cimsim.engine.execute import execute
 from cimsim.errors import SimulationError
@@ -36,23 +41,23 @@ def test_signed_inputs_get_a_zero_point(lab):
 @pytest.mark.parametrize("low", [0.0, -1.0])
 def test_input_percentile_clips_the_asked_share(lab, low):
     x = random_frame((1, 6, 60, 61), low=low)
-    hw = lab.chip(inputs__percentile=98)
+    hw = lab.chip(inputs__percentile=98, inputs__bits=12)
     code = lab.prepare(lab.graph(layer(lab, size=(60, 61))), hw, [x]).ops["layer"].code
     level = x.numpy() / code.scale + code.zero_point
-    outside = ((level < -0.5) | (level > 255.5)).mean()
-    # the outermost half step is not clipped
-    assert outside == pytest.approx(0.02, abs=0.004)
+    outside = ((level < -0.5) | (level > 4095.5)).mean()
+    # the outermost half steps are not clipped
+    assert outside == pytest.approx(0.02, abs=0.001)
 
 
 @pytest.mark.parametrize("scope", ["array", "layer"])
 def test_converter_percentile_clips_the_asked_share_of_conversions(lab, scope):
     x = random_frame((1, 6, 40, 41))
-    hw = lab.chip(adc__kind="sar", adc__bits=8, adc__percentile=98, adc__scope=scope)
+    hw = lab.chip(adc__kind="sar", adc__bits=12, adc__percentile=98, adc__scope=scope)
     ready = lab.prepare(lab.graph(layer(lab, size=(40, 41))), hw, [x])
     assert ready.ops["layer"].windows == 40 * 41
     total = execute(ready, (x,), 0, 0).statistics.total
     assert len(ready.ops["layer"].ranges) == 2
-    assert total.saturations / total.conversions == pytest.approx(0.02, abs=0.004)
+    assert total.saturations / total.conversions == pytest.approx(0.02, abs=0.001)
     assert (len(set(ready.ops["layer"].ranges)) == 1) == (scope == "layer")
 
 
@@ -181,7 +186,7 @@ def test_calibration_without_frames_or_with_nan_is_refused(lab):
         calibrate(ready.programmed, [], 0)
     broken = random_frame((1, 6, 30, 31))
     broken[0, 0, 0, 0] = torch.nan
-    with pytest.raises(SimulationError, match="layer 'layer': its input .* NaN or infinity"):
+    with pytest.raises(SimulationError, match=r"layer 'layer': its input .* NaN or infinity"):
         calibrate(ready.programmed, [(broken,)], 0)
 
 

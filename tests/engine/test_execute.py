@@ -1,3 +1,6 @@
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, MatrixOp, Ref, TensorSpec, Window
 from cimsim.graph.layout import from_vectors
 
-fixture_ok = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fixture_ok = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite
@@ -145,7 +148,8 @@ def noisy_chip(lab, **overrides):
     return lab.chip(
         device__sigma_program="1.75 %", device__sigma_read="0.79 %", adc__kind="sar", adc__bits=8,
         adc__noise_lsb=0.3, adc__gain_sigma="1 %", adc__offset_sigma_lsb=0.2, array__rows=256,
-        array__cols=256, calibration__column_gain=True, calibration__column_offset=True, **overrides,
+        array__cols=256, calibration__column_gain=True, calibration__column_offset=True,
+        **overrides,
     )  # fmt: skip
 
 
@@ -274,7 +278,7 @@ def test_programming_error_alone_has_its_closed_form_variance(lab):
 
 
 def quantised(lab, bits, **overrides):
-    """Errors of a layer of two row tiles whose converters have ``bits``, in LSB products, and steps."""
+    """Errors of a layer of two row tiles whose converters have ``bits``, and their steps."""
     rng = np.random.default_rng(0)
     weight = lab.whole_numbers((8, 60), -127, 127)
     x = lab.whole_numbers((1, 2000, 60), 0, 255, seed=1)
@@ -327,7 +331,7 @@ def test_gain_and_offset_mismatch_bend_each_column_its_own_way(lab):
 
 def test_error_falls_with_every_converter_bit(lab):
     rms = [np.sqrt(np.mean(quantised(lab, bits)[0] ** 2)) for bits in range(4, 11)]
-    assert all(b < 0.7 * a for a, b in zip(rms, rms[1:], strict=False))
+    assert all(b < 0.7 * a for a, b in pairwise(rms))
 
 
 @pytest.mark.parametrize("field", ["weights__bits", "inputs__bits"])
@@ -341,7 +345,7 @@ def test_error_falls_with_every_operand_bit(lab, field):
     for bits in range(4, 12):
         wide = {"weights__bits": 14, "inputs__bits": 14, "dac__bits": 4} | {field: bits}
         errors.append(float((lab.run(network, lab.chip(**wide), x).outputs[0] - exact).std()))
-    assert all(b < 0.75 * a for a, b in zip(errors, errors[1:], strict=False))
+    assert all(b < 0.75 * a for a, b in pairwise(errors))
 
 
 def test_to_map_places_blocks_like_the_reference_layout(lab):
@@ -373,6 +377,22 @@ def test_inputs_that_do_not_fit_are_refused(lab):
         InputError, match=r"input 'x': expected shape \[1, 3, 40, 33\] .*got \[1, 3, 8, 8\]"
     ):
         execute(ready, (torch.zeros(1, 3, 8, 8),), 0, 0)
+    with pytest.raises(InputError, match=r"expected finite torch.float32, got torch.float64"):
+        execute(ready, (frames[0].double(),), 0, 0)
+    with pytest.raises(InputError, match=r"input 'x': expected finite .* NaN or infinite"):
+        execute(ready, (frames[0] / 0,), 0, 0)
+
+
+def test_a_graph_traced_with_a_batch_is_refused(lab):
+    network, frames = small_network(lab)
+    ready = lab.prepare(network, lab.chip(), frames[:1])
+    op = lab.conv(np.ones((4, 3, 1, 1)), (5, 6), name="a")
+    two = replace(op, input=TensorSpec((2, 3, 5, 6)), output=TensorSpec((2, 4, 5, 6)))
+    pair = lab.graph(two)
+    mapping = replace(ready.programmed.mapping, graph=pair)
+    wrong = replace(ready, programmed=replace(ready.programmed, mapping=mapping))
+    with pytest.raises(SimulationError, match="layer 'a': traced with a batch of 2"):
+        execute(wrong, (torch.rand(2, 3, 5, 6),), 0, 0)
 
 
 def test_a_failing_digital_operation_is_named(lab):

@@ -1,0 +1,115 @@
+"""Wrong input: one clear message, exit code 2, no traceback, nothing written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cimsim(*arguments, cwd):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "cimsim", *map(str, arguments)], cwd=cwd, capture_output=True,
+        text=True, check=False, env=environment, timeout=300,
+    )  # fmt: skip
+
+
+WRONG = {
+    "unknown chip": (["run", "--hw", "eflsh40nm"], ["eflsh40nm", "did you mean eflash40nm?"]),
+    "missing file": (["run", "--hw", "./mine.yaml"], ["./mine.yaml"]),
+    "misspelt key": (["run", "--set", "adc.bit=6"], ["adc.bit", "did you mean bits?"]),
+    "wrong unit": (["run", "--set", "adc.energy=3 ns"], ["adc.energy", "in J", "3 ns"]),
+    "wrong device": (["run", "--set", "device.kind=rramm"], ["rramm", "known:"]),
+    "negative size": (["run", "--size", "-64x48"], ["-64x48", "positive"]),
+    "no size": (["run", "--size", "large"], ["large", "WIDTHxHEIGHT"]),
+    "negative sigma": (["run", "--sigma", "-1"], ["--sigma", "-1"]),
+    "no frames": (["run", "--frames", "0"], ["--frames", "0"]),
+    "unknown network": (["run", "--model", "cimnett"], ["cimnett", "did you mean", "cimnet"]),
+    "unknown stride": (["run", "--stride", "3"], ["stride", "2, 4, 8, 16", "3"]),
+    "no weights": (["run", "--model", "dncnn"], ["DnCNN", "--weights", "cimsim train"]),
+    "unknown mapping": (["run", "--mapping", "im3col", "--size", "32x32", "--frames", "1"],
+                        ["im3col", "known: im2col"]),
+    "no clip": (["run", "--input", "clip.mp4"], ["clip.mp4"]),
+    "no room": (["run", "--set", "tile.count=5", "--size", "32x32", "--frames", "1"],
+                ["needs 27 arrays", "has 5", "tile.count=27", "smaller network"]),
+    "no module": (["run", "--model", "nowhere:Net"], ["nowhere"]),
+    "count: unknown network": (["count", "--model", "cimnett"], ["cimnett", "did you mean"]),
+    "show: unknown chip": (["hw", "show", "wtm2102"], ["wtm2102", "did you mean wtm2101?"]),
+    "show: unknown network": (["models", "show", "cimnett"], ["cimnett", "cimnet"]),
+    "train: no data": (["train", "--data", "nowhere", "--out", "o", "--steps", "1"], ["nowhere"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_argument(case, tmp_path):
+    arguments, parts = WRONG[case]
+    done = cimsim(*arguments, cwd=tmp_path)
+    check(done, parts, tmp_path)
+
+
+def check(done, parts, folder):
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    message = done.stderr
+    for part in parts:
+        assert part in message, message
+    assert not (folder / "runs").exists()
+    assert not list(folder.rglob("*.partial*"))
+
+
+def test_unreadable_clip(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"this is no video")
+    check(cimsim("run", "--input", "clip.mp4", cwd=tmp_path), ["clip.mp4"], tmp_path)
+
+
+def test_weights_of_the_wrong_shape(tmp_path):
+    import torch
+
+    from cimsim.zoo.registry import build
+
+    torch.save(build("cimnet", stride=4).state_dict(), tmp_path / "s4.pt")
+    done = cimsim("run", "--weights", "s4.pt", cwd=tmp_path)
+    check(done, ["s4.pt", "fc.weight", "(512, 10, 6, 6)", "(2048, 10, 10, 10)"], tmp_path)
+
+
+def test_strict_names_the_operation_without_a_cost(tmp_path):
+    (tmp_path / "odd.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "class Odd(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv = nn.Conv2d(3, 3, 3, padding=1)\n"
+        "    def forward(self, x):\n"
+        "        return torch.special.bessel_j0(self.conv(x))\n"
+    )
+    arguments = ["run", "--model", "odd:Odd", "--weights", "random", "--size", "32x32",
+                 "--frames", "1", "--strict"]  # fmt: skip
+    check(cimsim(*arguments, cwd=tmp_path), ["--strict", "bessel_j0"], tmp_path)
+    relaxed = cimsim(*arguments[:-1], "--out", "o", cwd=tmp_path)
+    assert relaxed.returncode == 0, relaxed.stderr
+    assert "bessel_j0" in relaxed.stdout
+
+
+def test_a_folder_with_other_files_is_not_overwritten(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.tex").write_text("years of work")
+    done = cimsim("run", "--out", "precious", cwd=tmp_path)
+    check(done, ["precious", "other files"], tmp_path)
+    assert (tmp_path / "precious" / "thesis.tex").read_text() == "years of work"
+
+
+def test_help_needs_neither_torch_nor_numba(tmp_path):
+    heavy = ("torch", "numba", "scipy", "matplotlib", "skimage", "av", "networkx", "pydantic")
+    code = (
+        "import sys; from cimsim.cli.main import app\n"
+        f"print(sorted(set({heavy}) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,130 @@
+"""The main job on small frames: what it prints, what it writes, and that it repeats bit for bit."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cimsim.cli.main import app
+from cimsim.errors import InputError
+from cimsim.report.result import Result
+from cimsim.video.io import read_clip
+
+SMALL = ["run", "--size", "64x48", "--frames", "2", "--quiet"]
+
+
+def run(*arguments, columns=120):
+    done = CliRunner(env={"COLUMNS": str(columns)}).invoke(app, [*SMALL, *map(str, arguments)])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "demo"
+    return run("--out", folder), folder
+
+
+def test_screen_answers_quality_time_energy_and_hardware(demo):
+    screen, _ = demo
+    for part in (
+        "noisy input", "float32", "on the chip", "SSIM", "cycles", "latency", "frames per second",
+        "bottleneck", "ADCs", "DACs", "static", "TOPS/W", "arrays used", "27 of 76", "area",
+        "windows (MVMs)", "array activations", "ADC conversions", "before_after.png",
+    ):  # fmt: skip
+        assert part in screen, part
+
+
+def test_screen_fits_80_and_160_columns(tmp_path):
+    for columns in (80, 160):
+        screen = run("--out", tmp_path / "x", columns=columns)
+        tables = screen[: screen.index("report:")]
+        assert max(map(len, tables.splitlines())) <= columns
+        assert "…" not in tables
+
+
+def test_folder_holds_everything_and_no_partial(demo):
+    _, folder = demo
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert names == {
+        "result.json", "layers.csv", "before_after.png", "plots/energy_by_layer.png",
+        "plots/time_by_layer.png", "plots/psnr_per_frame.png",
+        *(f"frames/{kind}/{n:05d}.png" for kind in ("noisy", "chip") for n in range(2)),
+    }  # fmt: skip
+    assert [path.name for path in folder.parent.iterdir()] == ["demo"]
+
+
+def test_numbers_hang_together(demo):
+    _, folder = demo
+    numbers = {k: n.value for k, n in Result.load(folder).numbers().items()}
+    parts = [v for k, v in numbers.items() if k.startswith("energy.") and k.count(".") == 1]
+    assert numbers["energy.per_frame"] in parts
+    with (folder / "layers.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sum(float(row["energy_j"]) for row in rows) == pytest.approx(numbers["energy.per_frame"])
+    for count in ("windows", "activations", "conversions", "macs"):
+        matrices = [row for row in rows if row["macs"]]
+        assert sum(int(row[count]) for row in matrices) == numbers[f"work.{count}"]
+    # 64 x 48 at stride 8: 9.5 windows for each of 8 x 6 blocks
+    assert numbers["work.windows"] == 9.5 * 48
+    assert numbers["timing.latency_s"] == pytest.approx(numbers["timing.latency"] / 148e6)
+    assert numbers["timing.latency"] >= numbers["timing.cycles_per_frame"]
+    seconds = numbers["timing.seconds_per_frame"]
+    assert numbers["energy.average_power"] == pytest.approx(numbers["energy.per_frame"] / seconds)
+    assert numbers["quality.chip_psnr"] > numbers["quality.noisy_psnr"]
+
+
+def test_result_reloads_and_refuses_edited_inputs(demo, tmp_path):
+    _, folder = demo
+    result = Result.load(folder)
+    copy = tmp_path / "result.json"
+    copy.write_text(result.to_json())
+    assert Result.load(copy) == result
+    data = json.loads(copy.read_text())
+    data["inputs"]["seed"] = 1
+    copy.write_text(json.dumps(data))
+    with pytest.raises(InputError, match="edited"):
+        Result.load(copy)
+
+
+def test_same_seed_same_bits_whatever_the_threads(demo, tmp_path):
+    _, folder = demo
+    first = Result.load(folder)
+    run("--out", tmp_path / "again", "--threads", 1)
+    again = Result.load(tmp_path / "again")
+    assert again == first
+    frames = [read_clip(path / "frames" / "chip") for path in (folder, tmp_path / "again")]
+    np.testing.assert_array_equal(*frames)
+    run("--out", tmp_path / "other", "--seed", 1)
+    other = Result.load(tmp_path / "other")
+    assert other.hash != first.hash
+    assert other.quality.chip_psnr != first.quality.chip_psnr
+
+
+def test_an_earlier_run_in_the_same_place_is_replaced(tmp_path):
+    run("--out", tmp_path / "x", "--seed", 1)
+    run("--out", tmp_path / "x", "--seed", 2)
+    assert Result.load(tmp_path / "x").inputs["seed"] == 2
+
+
+def test_own_network_from_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "my_net.py").write_text(
+        "from torch import nn\n"
+        "class Blur(nn.Sequential):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(),"
+        " nn.Conv2d(8, 3, 3, padding=1))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    screen = run("--model", "my_net:Blur", "--weights", "random", "--out", tmp_path / "x")
+    assert "Blur" in screen
+    assert "PSNR means nothing" in screen
+    assert Result.load(tmp_path / "x").hardware.weights == 27 * 8 + 72 * 3
+
+
+def test_image_folder_as_input_is_cropped_to_the_size_asked_for(tmp_path, demo):
+    _, folder = demo
+    screen = run("--input", folder / "frames" / "noisy", "--size", "32x24", "--out", tmp_path / "x")
+    assert "2 frames of 32 x 24" in screen

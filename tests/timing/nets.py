@@ -1,0 +1,223 @@
+"""Networks and chips of a few layers, built by hand, and random ones."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import yaml
+from hypothesis import strategies as st
+
+from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
+from cimsim.hw.load import build, shipped
+from cimsim.mapping.layout import Block, Layout
+from cimsim.mapping.mapping import Mapping, Slot, map_graph
+from cimsim.mapping.strategies import Im2col
+
+_RAW = yaml.safe_load(shipped()["eflash40nm"])
+_RAW.pop("sources")
+
+
+def chip(**overrides):
+    """The eFlash chip at 1 GHz with small numbers; dots are written as two underscores."""
+    raw = copy.deepcopy(_RAW)
+    base = {
+        "process__clock": "1 GHz", "array__rows": 64, "array__cols": 64, "array__t_read": "10 ns",
+        "adc__count": 64, "adc__t_conversion": "7 ns", "buffer__bytes_per_cycle": 8,
+        "vector__lanes": 16, "interconnect__bytes_per_cycle": 16, "interconnect__latency_cycles": 0,
+        "tile__count": 500,
+    }  # fmt: skip
+    for path, value in (base | overrides).items():
+        *folder, key = path.split("__")
+        place = raw
+        for name in folder:
+            place = place.setdefault(name, {})
+        place[key] = value
+    return build(raw)
+
+
+class Net:
+    """Adds ops one by one; every method returns the name of the new one."""
+
+    def __init__(self, channels=4, height=6, width=6):
+        self.ops = [InputOp("x", TensorSpec((1, channels, height, width)))]
+
+    def shape(self, name):
+        return next(op for op in self.ops if op.name == name).output.shape
+
+    def conv(
+        self, source, channels, kernel=3, stride=1, padding=None, dilation=1, groups=1, block=1,
+        weights_id="",
+    ):  # fmt: skip
+        _, c_in, height, width = self.shape(source)
+        pad = (kernel - 1) * dilation // 2 if padding is None else padding
+        window = Window((kernel,) * 2, (stride,) * 2, (pad,) * 4, (dilation,) * 2)
+        rows, cols = window.positions(height, width)
+        cols_of_group = channels * block * block // groups
+        weight = np.zeros((groups, kernel * kernel * c_in // groups, cols_of_group), np.float32)
+        name = f"m{len(self.ops)}"
+        self.ops.append(
+            MatrixOp(
+                name, (source,), TensorSpec((1, c_in, height, width)),
+                TensorSpec((1, channels, rows * block, cols * block)), weight, None, window,
+                (channels, block, block), weights_id=weights_id,
+            )
+        )  # fmt: skip
+        return name
+
+    def digital(self, op, *sources, locality="pointwise", cost=1.0, window=None, shape=None):
+        shape = shape or self.shape(sources[0])
+        if window is not None:
+            shape = (*shape[:2], *window.positions(*shape[2:]))
+        name = f"{op}{len(self.ops)}"
+        self.ops.append(
+            DigitalOp(
+                name, tuple(dict.fromkeys(sources)), TensorSpec(shape), op, None,
+                tuple(Ref(s) for s in sources), {}, locality, cost, window,
+            )
+        )  # fmt: skip
+        return name
+
+    def add(self, first, second):
+        return self.digital("add", first, second)
+
+    def relu(self, source):
+        return self.digital("relu", source)
+
+    def pool(self, source):
+        return self.digital(
+            "pool", source, locality="window", cost=4.0, window=Window((2, 2), (2, 2))
+        )
+
+    def cat(self, *sources):
+        shapes = [self.shape(s) for s in sources]
+        joined = (1, sum(s[1] for s in shapes), *shapes[0][2:])
+        return self.digital("cat", *sources, locality="view", cost=0.0, shape=joined)
+
+    def graph(self, *outputs):
+        return LayerGraph("net", self.ops, outputs or [self.ops[-1].name])
+
+
+def linear(rows, cols, positions):
+    """One linear layer on ``positions`` vectors."""
+    op = MatrixOp(
+        "fc", ("x",), TensorSpec((1, positions, rows)), TensorSpec((1, positions, cols)),
+        np.zeros((1, rows, cols), np.float32), None, Window(), (cols, 1, 1), "last", "linear",
+    )  # fmt: skip
+    return LayerGraph("linear", [InputOp("x", TensorSpec((1, positions, rows))), op], ["fc"])
+
+
+class Duplicates:
+    """Several windows per activation: a copy of the matrix for each on arrays of its own."""
+
+    name = "duplicates"
+
+    def __init__(self, windows):
+        self.windows = windows
+
+    def place(self, op, chip):
+        one = Im2col().place(op, chip)
+        blocks = [
+            replace(block, array=block.array + w * one.n_arrays, window=w)
+            for w in range(self.windows)
+            for block in one.blocks
+        ]
+        return Layout.of(op, chip, blocks, self.windows)
+
+
+def replicated(mapping, replicas):
+    """The same mapping with ``replicas[layer index]`` copies of each layer."""
+    free = 1 + max(slot.tile for slot in mapping.slots_used)
+    layers = []
+    for layer, count in zip(mapping.layers, replicas, strict=True):
+        slots = list(layer.slots)
+        for _ in range(count - 1):
+            copies = [Slot(free + i, 0) for i in range(layer.layout.n_arrays)]
+            free += layer.layout.n_arrays
+            slots.append(tuple(copies))
+        layers.append(replace(layer, slots=tuple(slots)))
+    return Mapping(mapping.graph, mapping.chip, mapping.strategy, tuple(layers))
+
+
+def on_one_tile(mapping, arrays):
+    """The same mapping squeezed into tiles of ``arrays`` arrays, layer after layer."""
+    chip = mapping.chip.model_copy(
+        update={"tile": mapping.chip.tile.model_copy(update={"arrays": arrays})}
+    )
+    return map_graph(mapping.graph, chip)
+
+
+@st.composite
+def nets(draw, layers=5):
+    """Random networks: strides, dilation, blocks, branches, skips, pooling, shared weights."""
+    net = Net(draw(st.integers(1, 5)), draw(st.integers(3, 7)), draw(st.integers(3, 7)))
+    values = ["x"]
+    for _ in range(draw(st.integers(1, layers))):
+        source = draw(st.sampled_from(values[-3:]))
+        channels, height, width = net.shape(source)[1:]
+        same = [v for v in values if net.shape(v)[1:] == (channels, height, width)]
+        flat = [v for v in values if net.shape(v)[2:] == (height, width)]
+        what = draw(st.sampled_from(["conv", "conv", "conv", "again", "add", "pool", "cat", "all"]))
+        if what == "add" and len(same) > 1:
+            other = draw(st.sampled_from([v for v in same if v != source]))
+            values.append(net.add(source, other))
+        elif what == "cat" and len(flat) > 1:
+            values.append(net.cat(source, draw(st.sampled_from(flat))))
+        elif what == "pool" and min(height, width) > 1:
+            values.append(net.pool(source))
+        elif what == "all":
+            values.append(net.digital("norm", source, locality="barrier", cost=2.0))
+        elif what == "again" and channels < 9:
+            values.append(net.conv(source, channels, weights_id=f"shared{channels}"))
+        else:
+            kernel = draw(st.sampled_from([k for k in (1, 2, 3) if k <= min(height, width)]))
+            values.append(
+                net.conv(
+                    source, draw(st.integers(1, 9)), kernel, draw(st.sampled_from([1, 1, 2])),
+                    draw(st.integers(0, kernel - 1)), block=draw(st.sampled_from([1, 1, 2])),
+                )
+            )  # fmt: skip
+        if draw(st.booleans()):
+            values.append(net.relu(values[-1]))
+    if not any(isinstance(op, MatrixOp) for op in net.ops):
+        values.append(net.conv(values[-1], 3, 1))
+    read = {name for op in net.ops for name in op.inputs}
+    ends = [op.name for op in net.ops if op.name not in read and op.name != "x"]
+    return net.graph(*ends)
+
+
+@st.composite
+def chips(draw, **fixed):
+    """Random chips, slow and fast in every part."""
+    pick = {
+        "array__t_read": st.sampled_from(["1 ns", "5 ns", "20 ns"]),
+        "adc__count": st.sampled_from([1, 4, 64]),
+        "adc__t_conversion": st.sampled_from(["1 ns", "3 ns"]),
+        "adc__shared": st.sampled_from(["array", "tile"]),
+        "dac__bits": st.sampled_from([2, 4, 8]),
+        "tile__sample_hold": st.sampled_from(["double", "single"]),
+        "tile__input_reuse": st.sampled_from(["row", "none"]),
+        "tile__arrays": st.sampled_from([1, 2, 4]),
+        "buffer__bytes_per_cycle": st.sampled_from([1, 8, 64]),
+        "vector__lanes": st.sampled_from([1, 4, 64]),
+        "vector__scope": st.sampled_from(["tile", "chip"]),
+        "interconnect__kind": st.sampled_from(["bus", "bus", "ideal"]),
+        "interconnect__bytes_per_cycle": st.sampled_from([1, 8]),
+        "interconnect__latency_cycles": st.sampled_from([0, 3, 40]),
+        "array__rows": st.sampled_from([9, 24, 64]),
+        "weights__cell_bits": st.sampled_from([3, 7]),
+    }
+    return chip(**{key: fixed[key] if key in fixed else draw(value) for key, value in pick.items()})
+
+
+@st.composite
+def mappings(draw, layers=5, replicas=True, **fixed):
+    """Random networks on random chips, with replicas and several windows per activation."""
+    graph = draw(nets(layers))
+    windows = draw(st.sampled_from([1, 1, 2, 3])) if replicas else 1
+    mapping = map_graph(graph, draw(chips(**fixed)), Duplicates(windows))
+    if not replicas:
+        return mapping
+    return replicated(mapping, [draw(st.sampled_from([1, 1, 2, 3])) for _ in mapping.layers])
+
+
+__all__ = ["Block", "Duplicates", "Net", "chip", "chips", "linear", "mappings", "nets"]
