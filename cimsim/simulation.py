@@ -65,7 +65,7 @@ def simulate(
         If the clip does not fit the graph.
     """
     from cimsim.energy.model import energy
-    from cimsim.functional import FunctionalRun
+    from cimsim.functional import FunctionalRun, one_torch_thread
     from cimsim.report import collect
     from cimsim.report.result import Result
     from cimsim.timing.simulate import simulate as simulate_timing
@@ -74,8 +74,9 @@ def simulate(
     graph, run = mapping.graph, None
     if clip is not None:
         run = FunctionalRun(mapping, clip, noise_sigma, seed, threads)
-        run.prepare(calibration, report)
-        run.execute(report)
+        with one_torch_thread():
+            run.prepare(calibration, report)
+            run.execute(report)
     report("timing", 0, 1)
     timeline = simulate_timing(mapping, schedule=schedule)
     report("timing", 1, 1)

@@ -172,7 +172,16 @@ def _pairs(overrides: Mapping[str, Any] | Iterable[str] | None) -> list[tuple[st
 
 
 def _override(origin: str, raw: dict[str, Any], path: str, value: Any) -> None:
-    """Put ``value`` at a dotted path; the field itself is checked by the model afterwards."""
+    """Put ``value`` at a dotted path; the field itself is checked by the model afterwards.
+
+    Another ``device.kind`` is another cell: the parameters of the old one go with it.
+    """
+    if path == "device.kind" and isinstance(raw.get("device"), dict):
+        raw["device"] = {"kind": value}
+        sources = raw.get("sources")
+        if isinstance(sources, dict):
+            raw["sources"] = {k: v for k, v in sources.items() if not k.startswith("device.")}
+        return
     *parents, leaf = path.split(".")
     place = raw
     for depth, part in enumerate(parents):

@@ -99,7 +99,9 @@ def load_dataset(folder: Path, *, seed: int = 0, validation_scenes: int = 10) ->
         for path in sorted((folder / "stills").glob("*.mp4"))
         for index, frame in enumerate(read_clip(path))
     ]
-    logger.info("%d training clips, %d held out, %d stills", len(train), len(validation), len(stills))
+    logger.info(
+        "%d training clips, %d held out, %d stills", len(train), len(validation), len(stills)
+    )
     return Dataset(tuple(train), tuple(validation), tuple(stills))
 
 

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
 LOG = "log.jsonl"
+NORM_SHARE = 0.1  # of the learning rate, for scale and shift of batch norms
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +216,15 @@ def parameter_groups(model: nn.Module, lr_fan_in: int) -> list[dict[str, Any]]:
     """Return Adam's groups, each with the ``share`` of the learning rate that it gets.
 
     A convolution that no batch norm follows gets ``lr_fan_in / fan_in``, at most 1. Where a norm
-    follows, the scale of the weights does not matter and the full rate is right.
+    follows, the scale of the weights does not matter and the full rate is right; the norm's own
+    two parameters per channel move whole maps and get `NORM_SHARE`.
     """
-    shares: dict[int, float] = {}
+    shares = {
+        id(parameter): NORM_SHARE
+        for part in model.modules()
+        if isinstance(part, nn.BatchNorm2d)
+        for parameter in part.parameters()
+    }
     for conv, norm in conv_layers(model):
         fan_in = conv.weight[0].numel()
         share = 1.0 if norm is not None else min(1.0, lr_fan_in / fan_in)

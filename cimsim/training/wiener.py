@@ -40,9 +40,7 @@ class PatchFit:
     bias: npt.NDArray[np.float64]
 
 
-def fit_patches(
-    dataset: Dataset, *, kernel: int, block: int, sigma: float, seed: int
-) -> PatchFit:
+def fit_patches(dataset: Dataset, *, kernel: int, block: int, sigma: float, seed: int) -> PatchFit:
     """Fit the linear map from noisy patches of three frames to the clean block in their centre.
 
     Parameters

@@ -37,6 +37,13 @@ def test_override_takes_quantities():
     assert load_hw("eflash40nm", ["adc.energy=1 pJ"]).adc.energy_j == pytest.approx(1e-12)
 
 
+def test_another_kind_of_cell_leaves_the_old_parameters_behind():
+    chip = load_hw("eflash40nm", ["device.kind=ideal"])
+    assert build(chip.device.kind, chip.device.parameters).is_exact
+    more = load_hw("eflash40nm", ["device.kind=ideal", "device.g_max=2 nS"])
+    assert build(more.device.kind, more.device.parameters).g_max_s == pytest.approx(2e-9)
+
+
 def test_sources_do_not_change_the_hash(tmp_path):
     raw = yaml.safe_load(shipped()["wtm2101"])
     del raw["sources"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
 from cimsim.hw.load import build, shipped
-from cimsim.mapping.layout import Block, Layout
+from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot, map_graph
 from cimsim.mapping.strategies import Im2col
 
@@ -138,14 +138,6 @@ def replicated(mapping, replicas):
     return Mapping(mapping.graph, mapping.chip, mapping.strategy, tuple(layers))
 
 
-def on_one_tile(mapping, arrays):
-    """The same mapping squeezed into tiles of ``arrays`` arrays, layer after layer."""
-    chip = mapping.chip.model_copy(
-        update={"tile": mapping.chip.tile.model_copy(update={"arrays": arrays})}
-    )
-    return map_graph(mapping.graph, chip)
-
-
 @st.composite
 def nets(draw, layers=5):
     """Random networks: strides, dilation, blocks, branches, skips, pooling, shared weights."""
@@ -218,6 +210,3 @@ def mappings(draw, layers=5, replicas=True, **fixed):
     if not replicas:
         return mapping
     return replicated(mapping, [draw(st.sampled_from([1, 1, 2, 3])) for _ in mapping.layers])
-
-
-__all__ = ["Block", "Duplicates", "Net", "chip", "chips", "linear", "mappings", "nets"]

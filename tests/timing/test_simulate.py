@@ -135,8 +135,7 @@ def test_published_chips_keep_their_interval_while_frames_stream():
 def test_a_module_called_three_times_uses_one_pipeline_in_turn():
     net = Net(4, 6, 6)
     calls = [net.conv("x", 4, weights_id="same") for _ in range(3)]
-    net.add(net.add(calls[0], calls[1]), calls[2])
-    mapping = map_graph(net.graph(), chip(buffer__bytes_per_cycle=36, **IDEAL))
+    mapping = map_graph(net.graph(*calls), chip(buffer__bytes_per_cycle=36, **IDEAL))
     timeline = simulate(mapping, 2, trace=True)
     Replay(mapping, timeline).check()
     cycles = stage_cycles(mapping)[0]
@@ -251,7 +250,7 @@ def test_peak_occupancy_is_written_less_released_pixels(mapping, frames):
 
 
 def _held(work, written, reader, read, needs):
-    """Pixels written by ``written`` activations, less the rows no unfinished row of the reader needs."""
+    """Pixels that are written, less the rows that no unfinished row of the reader needs."""
     block = work.unit.block[0] * work.unit.block[1]
     frame, inside = divmod(written, work.activations)
     windows = frame * work.unit.windows + min(inside * work.per_activation, work.unit.windows)
