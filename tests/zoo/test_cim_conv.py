@@ -43,9 +43,7 @@ def literal(layer: CIMConv, x: torch.Tensor, c_out: int, *, relu: bool) -> torch
     relu=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_equals_unfold_linear_reshape(
-    stride, block, c_in, c_out, n_rows, n_columns, relu, seed
-):
+def test_equals_unfold_linear_reshape(stride, block, c_in, c_out, n_rows, n_columns, relu, seed):
     torch.manual_seed(seed)
     layer = CIMConv(c_in, c_out, stride=stride, block=block, activation=relu).double()
     x = torch.randn(2, c_in, n_rows * stride, n_columns * stride, dtype=torch.float64)

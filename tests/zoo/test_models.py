@@ -52,9 +52,7 @@ def n_windows(model, height, width):
         total += output.shape[2] * output.shape[3]
 
     hooks = [
-        part.register_forward_hook(count)
-        for part in model.modules()
-        if isinstance(part, nn.Conv2d)
+        part.register_forward_hook(count) for part in model.modules() if isinstance(part, nn.Conv2d)
     ]
     with torch.no_grad():
         model(*example(model, height, width))
@@ -76,7 +74,9 @@ def test_fastdvdnet_weights():
     assert n_matrix_weights(block) == 1_243_800
     assert n_matrix_weights(registry.build("fastdvdnet")) == 2 * 1_243_800
     # published: 2.48 M parameters, two per channel of the 13 batch norms included
-    assert sum(p.numel() for p in registry.build("fastdvdnet").parameters()) == 2 * (1_237_320 + 2 * 1114)
+    assert sum(p.numel() for p in registry.build("fastdvdnet").parameters()) == 2 * (
+        1_237_320 + 2 * 1114
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,7 @@ def test_streaming_equals_the_window_by_window_run(name, options):
         assert streamed[:4] == [None] * 4
         for centre in range(2, 5):
             window = torch.cat(list(clip[centre - 2 : centre + 3]), dim=1)
-            torch.testing.assert_close(
-                streamed[centre + stream.delay], model(window, noise_map)
-            )
+            torch.testing.assert_close(streamed[centre + stream.delay], model(window, noise_map))
 
 
 def test_streaming_runs_each_stage_once_per_frame():

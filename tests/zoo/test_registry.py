@@ -46,7 +46,9 @@ def test_unknown_name_is_named_with_a_suggestion():
 
 
 def test_unknown_option():
-    with pytest.raises(ZooError, match="cimnet: option 'strides' is unknown; known: stride, stages"):
+    with pytest.raises(
+        ZooError, match="cimnet: option 'strides' is unknown; known: stride, stages"
+    ):
         registry.build("cimnet", strides=8)
     with pytest.raises(ZooError, match="dncnn: option 'stride' is unknown; known: none"):
         registry.build("dncnn", stride=8)
