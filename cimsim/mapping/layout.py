@@ -156,9 +156,9 @@ class Layout:
             )
             if not inside:
                 raise MappingError(
-                    f"{self._where(b)}: takes rows {b.src_row0}..{b.src_row0 + b.rows - 1}, columns "
-                    f"{b.src_col0}..{b.src_col0 + b.cols - 1} of group {b.group}; the layer has "
-                    f"{self.groups} groups of {self.group_rows} x {self.group_cols}"
+                    f"{self._where(b)}: takes rows {b.src_row0}..{b.src_row0 + b.rows - 1}, "
+                    f"columns {b.src_col0}..{b.src_col0 + b.cols - 1} of group {b.group}; "
+                    f"the layer has {self.groups} groups of {self.group_rows} x {self.group_cols}"
                 )
         if any(not blocks for blocks in self.by_array):
             raise MappingError(f"layer '{self.layer}': local arrays are not numbered 0, 1, ...")

@@ -189,18 +189,7 @@ class Mapping:
                     "windows_per_activation": layer.layout.windows_per_activation,
                     "slots": [[[s.tile, s.array] for s in slots] for slots in layer.slots],
                     "blocks": [
-                        [
-                            b.array,
-                            b.row0,
-                            b.col0,
-                            b.rows,
-                            b.cols,
-                            b.group,
-                            b.src_row0,
-                            b.src_col0,
-                            b.window,
-                        ]
-                        for b in layer.layout.blocks
+                        [getattr(b, name) for name in Block.__slots__] for b in layer.layout.blocks
                     ],
                 }
                 for layer in self.layers
@@ -273,7 +262,8 @@ def _no_room(
     tiles = -(-needed // chip.tile.arrays)
     return (
         f"network '{graph.name}' needs {needed} arrays of {chip.array.rows} x {chip.weight_cols} "
-        f"weights, chip '{chip.name}' has {chip.n_arrays} ({chip.tile.count} tiles with {chip.tile.arrays}); "
+        f"weights, chip '{chip.name}' has {chip.n_arrays} ({chip.tile.count} tiles with "
+        f"{chip.tile.arrays}); "
         f"largest layers: {largest}. Three ways out: a larger chip (--set tile.count={tiles}); "
         "larger arrays (--set array.rows=..., array.cols=...); a smaller network "
         "(another --stride, fewer --stages, another --model)"

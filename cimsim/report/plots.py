@@ -100,7 +100,8 @@ def time_by_layer(result: Result) -> Figure:
     axes.annotate(
         f"interval {format_si(interval, 's')}", (interval * factor, 0), xytext=(-4, 3),
         textcoords="offset points", rotation=90, ha="right", va="bottom", fontsize=8,
-        xycoords=("data", "axes fraction"), bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        xycoords=("data", "axes fraction"),
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )  # fmt: skip
     axes.set_xlabel(f"busy time per frame / {unit}")
     _legend(axes)

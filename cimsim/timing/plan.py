@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import Window
-from cimsim.mapping.dataflow import Need, Unit, units
+from cimsim.mapping.dataflow import Need, Unit
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.rules import STAGES, StageCycles, matrix_cycles, vector_cycles
 
@@ -112,7 +112,7 @@ def make_plan(mapping: Mapping) -> Plan:
     SimulationError
         If a unit has no windows.
     """
-    active = [unit for unit in units(mapping.graph) if unit.kind != "input"]
+    active = [unit for unit in mapping.units if unit.kind != "input"]
     empty = [unit.name for unit in active if unit.windows < 1]
     if empty:
         raise SimulationError(

@@ -85,13 +85,15 @@ the last unit has stored the whole frame before.
 
 **Completion.** A frame is complete when all units have stored all its windows.
 
-Simplifications, each one named: buffers are unlimited (occupancy is reported); reading input frames
-from the global buffer costs LOAD only; weights are resident; a broadcast is one transfer.
+Simplifications, each one named: all replicas take the cycles of the slowest in each stage; buffers
+are unlimited (occupancy is reported); reading input frames from the global buffer costs LOAD only;
+weights are resident; a broadcast is one transfer.
 
 **Occupancy** of an edge producer -> consumer (inputs left out), in pixels of the producer's map:
 written pixels of the producer's stored prefix, less all rows (of producer windows) that no row of
-the consumer that is not yet wholly in the stored prefix reads. After the last row of a frame
-nothing of it is held.
+the consumer reads that is not yet wholly in its stored prefix. After the last row of a frame
+nothing of it is held. The peak is taken whenever the producer's prefix grows; activations that are
+stored in the same cycle count in the order in which they entered STORE.
 """
 
 from __future__ import annotations

@@ -13,21 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from cimsim.errors import ConfigError
 from cimsim.training.data import Dataset, Sampler
-from cimsim.zoo.cimnet import CIMBlock, CIMNet
+from cimsim.zoo.cimnet import GREY, CIMNet
 
 N_PATCHES = 50_000
 RIDGE = 1e-4  # of the mean diagonal of X^T X
-HIDDEN = 0.5  # scale of what the up path adds to channels that carry no image
-QUIET = 0.02  # size of the random weights that meet the image, against He's
+HIDDEN = 0.2  # scale of what the up path adds to channels that carry no image
+QUIET = 0.01  # size of the random weights that meet the image, against He's
 
 
 @dataclass(frozen=True, slots=True)
 class PatchFit:
-    """The linear least-squares map from noisy patches to clean blocks.
+    """The linear least-squares map from noisy patches to clean blocks, grey subtracted in both.
 
     Attributes
     ----------
@@ -69,8 +68,8 @@ def fit_patches(dataset: Dataset, *, kernel: int, block: int, sigma: float, seed
     for index in range(N_PATCHES // per_batch):
         noisy, _, clean = sampler.draw(index)
         x = np.ones((per_batch, n_inputs))
-        x[:, :-1] = noisy.reshape(per_batch, -1).numpy()
-        y = clean[..., inside, inside].reshape(per_batch, -1).double().numpy()
+        x[:, :-1] = noisy.reshape(per_batch, -1).numpy() - GREY
+        y = clean[..., inside, inside].reshape(per_batch, -1).double().numpy() - GREY
         gram += x.T @ x
         cross += x.T @ y
     gram[np.diag_indices(n_inputs - 1)] += RIDGE * np.trace(gram) / n_inputs
@@ -78,30 +77,25 @@ def fit_patches(dataset: Dataset, *, kernel: int, block: int, sigma: float, seed
     return PatchFit(solution[:-1].T, solution[-1])
 
 
-def start(
-    model: CIMNet,
-    dataset: Dataset,
-    *,
-    sigma: float,
-    seed: int,
-    copies: int = 4,
-) -> None:
-    """Write the patch denoiser into a one-stage CIM-NET, in place.
+def start(model: CIMNet, dataset: Dataset, *, sigma: float, seed: int, copies: int = 4) -> None:
+    """Write the linear denoiser into a one-stage CIM-NET, in place.
 
-    Every colour of the linear estimate is written into ``copies`` channels: independent
-    programming errors of the copies average out, and no single weight has to be large. The last
-    layer averages them; everything else starts random, quiet where it meets the image.
+    The estimate, grey subtracted, is handed through by pairs of channels that hold its positive
+    and its negative part, ``copies`` pairs per colour, which the last layer averages. Independent
+    programming errors of the copies average out, no single weight has to be large, and the
+    errors of the last layer act on small values. All else starts random, quiet where it meets
+    the image.
 
     Parameters
     ----------
     model : CIMNet
-        One stage; its other weights stay random, those that reach the full-size map get small.
+        One stage.
     dataset : Dataset
     sigma : float
         Noise in 8-bit steps.
     seed : int
     copies : int
-        1 to 10: channels per colour.
+        1 to 5: pairs of channels per colour.
 
     Raises
     ------
@@ -112,30 +106,24 @@ def start(
         raise ConfigError(f"wiener start: needs a cimnet with stages=1, got {model.stages}")
     block = model.block1
     first, last = block.smooth_in.fc, block.smooth_out.fc
-    width = last.in_channels
-    if not 1 <= copies <= width // 3:
-        raise ConfigError(f"wiener copies: expected 1 to {width // 3}, got {copies}")
+    most = last.in_channels // 6
+    if not 1 <= copies <= most:
+        raise ConfigError(f"wiener copies: expected 1 to {most}, got {copies}")
     edge, kernel = block.smooth_in.block, int(first.kernel_size[0])
     fit = fit_patches(dataset, kernel=kernel, block=edge, sigma=sigma, seed=seed)
+    taps = torch.from_numpy(fit.weight).reshape(-1, 9, kernel, kernel).float()
+    bias = torch.from_numpy(fit.bias).float()
+    n_image = 6 * copies
     with torch.no_grad():
-        gain = block.up1.norm.weight
-        gain[:] = HIDDEN  # type: ignore[index]
-        gain[: 3 * copies * edge**2] = QUIET / 2  # type: ignore[index]
-        block.smooth_out.fc.weight *= QUIET
-        _fill(first, 0, np.tile(fit.weight, (copies, 1)), np.tile(fit.bias, copies))
+        block.up1.norm.weight[:] = HIDDEN  # type: ignore[index]
+        block.up1.norm.weight[: n_image * edge**2] = QUIET  # type: ignore[index]
+        last.weight *= QUIET
+        first.weight[: n_image * edge**2, :9] = torch.cat([taps, -taps]).repeat(copies, 1, 1, 1)
+        first.weight[: n_image * edge**2, 9] = 0
+        first.bias[: n_image * edge**2] = torch.cat([bias, -bias]).repeat(copies)  # type: ignore[index]
         for colour in range(3):
             for y in range(edge):
                 for x in range(edge):
                     row = (colour * edge + y) * edge + x
-                    last.weight[row, colour : 3 * copies : 3, y + 1, x + 1] = 1 / copies
-
-
-def _fill(
-    first: torch.nn.Conv2d, row: int, weight: npt.NDArray[np.float64], bias: npt.NDArray[np.float64]
-) -> None:
-    """Write rows [n, 9 * K^2] and biases [n] into the first layer from ``row`` on, as fit."""
-    n_rows = min(len(bias), first.out_channels - row)
-    kernel = first.kernel_size[0]
-    taps = torch.from_numpy(weight[:n_rows]).reshape(-1, 9, kernel, kernel).float()
-    first.weight[row : row + n_rows] = torch.cat([taps, torch.zeros_like(taps[:, :1])], dim=1)
-    first.bias[row : row + n_rows] = torch.from_numpy(bias[:n_rows]).float()  # type: ignore[index]
+                    last.weight[row, colour:n_image:6, y + 1, x + 1] = 1 / copies
+                    last.weight[row, colour + 3 : n_image : 6, y + 1, x + 1] = -1 / copies

@@ -162,6 +162,44 @@ def test_a_long_skip_holds_its_pixels_and_does_not_deadlock():
     assert skip.pixels > 6 * 8 > next_layer.pixels
 
 
+def test_each_frame_loads_its_first_patch_whole():
+    net = Net(4, 3, 9)
+    net.conv("x", 4, padding=0)  # a single map row of seven windows
+    timeline = simulate(map_graph(net.graph(), chip(buffer__bytes_per_cycle=1)), 3)
+    assert timeline.units[0].busy[0] == 3 * (36 + 6 * 12)
+
+
+def test_an_activation_that_turns_into_the_next_row_waits_for_the_end_of_the_first():
+    # windows (2, 3), (3, 0), (3, 1) of a 4 x 4 map: the first needs all pixels, the last does not
+    net = Net(4, 4, 4)
+    first = net.conv("x", 4, 1)
+    second = net.conv(first, 4)
+    hardware = chip(**IDEAL)
+    mapping = map_graph(net.graph(), hardware, Duplicates(3))
+    timeline = simulate(mapping, 1, trace=True)
+    Replay(mapping, timeline).check()
+    trace = timeline.trace
+    everything = trace.stored[trace.unit == 0].max()
+    row = (trace.unit == 1) & (trace.activation == 11 // 3)
+    assert timeline.units[1].name == second
+    assert trace.enter[row, 0].item() >= everything
+
+
+@pytest.mark.parametrize("hold", ["double", "single"])
+def test_layers_of_one_tile_take_turns_at_its_converters(hold):
+    net, name = Net(4, 5, 5), "x"
+    for _ in range(3):
+        name = net.conv(name, 20)
+    hardware = chip(
+        tile__arrays=8, adc__shared="tile", adc__count=4, dac__bits=2, tile__sample_hold=hold
+    )
+    mapping = map_graph(net.graph(), hardware)
+    timeline = simulate(mapping, 2, trace=True)
+    Replay(mapping, timeline).check()
+    assert all(unit.waiting[2] > 0 for unit in timeline.units)
+    assert timeline.bottleneck.name == "adc 0"
+
+
 def test_bad_arguments_are_refused():
     mapping = one_conv(chip())
     with pytest.raises(
