@@ -10,10 +10,11 @@ from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from typing import Any
 
+from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
 from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.mapping import Mapping
-from cimsim.mapping.traffic import traffic
+from cimsim.mapping.traffic import loaded_per_frame, partial_sums
 
 COMPONENTS: dict[str, str] = {
     "array": "array: current through cells",
@@ -93,8 +94,8 @@ def energy(
     """
     rows: dict[str, dict[str, float]] = {}
     for unit in mapping.units:
-        if unit.kind == "matrix":
-            rows[unit.name] = _matrix_unit(mapping, unit, conductance_sums)
+        if isinstance(unit.op, MatrixOp):
+            rows[unit.name] = _matrix_unit(mapping, unit, unit.op, conductance_sums)
         elif unit.kind == "vector":
             rows[unit.name] = _vector_unit(mapping, unit)
     rows[CHIP_ROW] = {
@@ -108,33 +109,29 @@ def energy(
 
 
 def _matrix_unit(
-    mapping: Mapping, unit: Unit, sums: MappingABC[str, float] | None
+    mapping: Mapping, unit: Unit, op: MatrixOp, sums: MappingABC[str, float] | None
 ) -> dict[str, float]:
-    chip, count = mapping.chip, mapping.counts[unit.name]
-    op = unit.op
-    layout = mapping.layer_of[unit.name].layout
-    moved = traffic(op, layout, chip)  # type: ignore[arg-type]
+    chip, count, layer = mapping.chip, mapping.counts[unit.name], mapping.layer_of[unit.name]
+    layout, replicas = layer.layout, len(layer.slots)
     if sums is None:
-        full = sum(r * c for r, c in zip(layout.rows_used, layout.cols_used, strict=True))
-        per_layer = full * chip.weights.slices * count.pulses / layout.n_arrays
-        conductance = activity(chip) * g_full_scale(chip) * per_layer
+        per_activation = count.cells * chip.weights.slices * count.pulses / layout.n_arrays
+        conductance = activity(chip) * g_full_scale(chip) * per_activation
     else:
         conductance = sums[unit.name]
-    values = count.windows * op.n_cols  # type: ignore[union-attr]
-    reduced = moved.reduce * count.activations / layout.n_arrays
+    values = count.windows * op.n_cols
+    moved = partial_sums(layout, layer.slots[0])[0] * count.activations / layout.n_arrays
     stored = unit.windows * unit.stored * chip.input_bytes
-    consumers = _readers(mapping, unit)
-    loaded = moved.load_per_frame(op, layout.windows_per_activation)  # type: ignore[arg-type]
     return {
         "array": conductance * chip.array.v_read_v**2 * chip.array.t_read_s,
         "dac": count.dac_conversions * chip.dac.energy_j,
         "adc": count.conversions * chip.adc.energy_j,
+        # a value that is the sum of k conversions takes k - 1 additions
         "adder": max(0, count.conversions - values) * chip.adder.energy_j,
         "vector": unit.windows * unit.vector_ops * chip.vector.energy_j
         + values * chip.vector.scale_energy_j,
-        "buffer": loaded * chip.buffer.read_energy_j_b
-        + stored * consumers * chip.buffer.write_energy_j_b,
-        "interconnect": _moved(chip, reduced + stored),
+        "buffer": loaded_per_frame(op, layout, replicas, chip) * chip.buffer.read_energy_j_b
+        + stored * _readers(mapping, unit) * chip.buffer.write_energy_j_b,
+        "interconnect": _moved(chip, moved * chip.partial_sum_bytes + stored),
     }
 
 

@@ -1,50 +1,83 @@
-"""Bytes that a layer moves, window by window; time and energy use the same numbers."""
+"""What a layer moves from window to window: time and energy take it from here, both of them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
-from cimsim.mapping.layout import Layout
+from cimsim.mapping.layout import Block, Layout
+from cimsim.mapping.mapping import Slot
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Bytes of one layer.
+def new_columns(op: MatrixOp, windows_per_activation: int, replicas: int) -> tuple[int, int]:
+    """Return (new, all) pixel columns of an activation inside a map row.
 
-    Attributes
-    ----------
-    load_first, load_next : tuple of int
-        Bytes that each array takes from its tile buffer for the first window of a map row and for a
-        following one. With ``input_reuse: row`` a following window loads only the columns that its
-        left neighbour lacks: the share ``min(stride, extent) / extent`` of each array's rows,
-        rounded up (every array is charged the same share, wherever its rows lie in the patch).
-    reduce : int
-        Partial sums that one window sends to the home tile.
+    A column ``c`` of the activation at ``x`` was read by an earlier one of the same replica, ``j``
+    steps to the left, if that one's columns contain ``c + j * step``. For a dense kernel ``new`` is
+    ``min(stride, kernel)``.
     """
-
-    load_first: tuple[int, ...]
-    load_next: tuple[int, ...]
-    reduce: int
-
-    def load_per_frame(self, op: MatrixOp, windows_per_activation: int = 1) -> int:
-        """Bytes that all arrays of one replica load for one frame."""
-        rows, cols = op.window_grid
-        groups = math.ceil(cols / windows_per_activation)
-        return rows * (sum(self.load_first) + (groups - 1) * sum(self.load_next))
+    stride, kernel, dilation = op.window.stride[1], op.window.kernel[1], op.window.dilation[1]
+    read = {w * stride + k * dilation for w in range(windows_per_activation) for k in range(kernel)}
+    step = windows_per_activation * replicas * stride
+    last = max(read)
+    new = [c for c in read if not any(d in read for d in range(c + step, last + 1, step))]
+    return len(new), len(read)
 
 
-def traffic(op: MatrixOp, layout: Layout, chip: Chip) -> Traffic:
-    """Bytes that ``op`` moves on ``layout``.
+def load_bytes(
+    op: MatrixOp, layout: Layout, replicas: int, chip: Chip
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the bytes that each array loads for an activation.
 
-    Partial sums are ``chip.partial_sum_bytes`` each; those of the home array stay where they are.
+    Returns
+    -------
+    first, later : tuple of int
+        By local array: for a replica's first activation in a map row, and for a later one, which
+        with ``tile.input_reuse: row`` loads only the share ``new / all`` of its rows, rounded up
+        (the same share for every array, wherever its rows lie in the patch).
     """
-    first = tuple(rows * chip.input_bytes for rows in layout.rows_used)
-    extent, stride = op.window.extent[1], op.window.stride[1]
-    reused = chip.tile.input_reuse == "row" and op.layout == "nchw" and stride < extent
-    following = tuple(math.ceil(n * stride / extent) for n in first) if reused else first
-    values = op.n_cols * layout.windows_per_activation
-    extra = sum(layout.cols_used) - values
-    return Traffic(first, following, max(0, extra) * chip.partial_sum_bytes)
+    new, total = new_columns(op, layout.windows_per_activation, replicas)
+    if chip.tile.input_reuse == "none":
+        new = total
+    first, later = (
+        tuple(math.ceil(rows * part / total) * chip.input_bytes for rows in layout.rows_used)
+        for part in (total, new)
+    )
+    return first, later
+
+
+def loaded_per_frame(op: MatrixOp, layout: Layout, replicas: int, chip: Chip) -> int:
+    """Bytes that all replicas together load for one frame."""
+    first, later = load_bytes(op, layout, replicas, chip)
+    wpa = layout.windows_per_activation
+    rows, cols = op.window_grid
+    activations = math.ceil(rows * cols / wpa)
+    # an activation belongs to the map row of its first window
+    starts = min(rows * min(replicas, math.ceil(cols / wpa)), activations)
+    return starts * sum(first) + (activations - starts) * sum(later)
+
+
+def partial_sums(layout: Layout, slots: tuple[Slot, ...]) -> tuple[int, int]:
+    """Return the partial sums of one activation that change tiles, and those that are added.
+
+    Output values are added up in the tile that holds their first row tile.
+    """
+    first = [block for block in layout.blocks if block.src_row0 == 0]
+    others = [block for block in layout.blocks if block.src_row0 > 0]
+    moved = sum(
+        block.cols
+        for block in others
+        if slots[block.array].tile != slots[_owner(block, first).array].tile
+    )
+    return moved, sum(block.cols for block in others)
+
+
+def _owner(block: Block, first: list[Block]) -> Block:
+    """Block of the first row tile that holds the first column of ``block``."""
+    return next(
+        home
+        for home in first
+        if (home.group, home.window) == (block.group, block.window)
+        and home.src_col0 <= block.src_col0 < home.src_col0 + home.cols
+    )

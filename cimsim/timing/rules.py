@@ -105,8 +105,9 @@ from dataclasses import dataclass
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
 from cimsim.mapping.dataflow import Unit
-from cimsim.mapping.layout import Block, Layout
+from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot
+from cimsim.mapping.traffic import load_bytes, partial_sums
 from cimsim.units import to_cycles
 
 STAGES = ("LOAD", "DRIVE", "CONVERT", "REDUCE", "POST", "STORE")
@@ -177,7 +178,7 @@ def matrix_cycles(
         raise TypeError(f"unit '{unit.name}' is no matrix")
     wpa = layout.windows_per_activation
     load_first, load_next = _load(op, layout, replicas, chip)
-    moved, added = _partial_sums(layout, slots)
+    moved, added = partial_sums(layout, slots)
     transfer, latency = _transfer(moved * chip.partial_sum_bytes, chip)
     store, stored_after = _transfer(wpa * unit.stored * chip.input_bytes, chip)
     return StageCycles(
@@ -204,33 +205,11 @@ def vector_cycles(unit: Unit, chip: Chip) -> StageCycles:
     )  # fmt: skip
 
 
-def new_columns(op: MatrixOp, windows_per_activation: int, replicas: int) -> tuple[int, int]:
-    """Return (new, all) pixel columns of an activation inside a map row; see the rules.
-
-    A column ``c`` of the activation at ``x`` was read by an earlier one, ``j`` steps to the left,
-    if that one's columns contain ``c + j * step``.
-    """
-    stride, kernel, dilation = op.window.stride[1], op.window.kernel[1], op.window.dilation[1]
-    read = {w * stride + k * dilation for w in range(windows_per_activation) for k in range(kernel)}
-    step = windows_per_activation * replicas * stride
-    last = max(read)
-    new = [c for c in read if not any(d in read for d in range(c + step, last + 1, step))]
-    return len(new), len(read)
-
-
 def _load(op: MatrixOp, layout: Layout, replicas: int, chip: Chip) -> tuple[int, int]:
     """LOAD cycles of the first and of a later activation in a map row."""
-    new, total = new_columns(op, layout.windows_per_activation, replicas)
-    if chip.tile.input_reuse == "none":
-        new = total
     first, later = (
-        max(
-            math.ceil(
-                math.ceil(rows * part / total) * chip.input_bytes / chip.buffer.bytes_per_cycle
-            )
-            for rows in layout.rows_used
-        )
-        for part in (total, new)
+        math.ceil(max(n_bytes) / chip.buffer.bytes_per_cycle)
+        for n_bytes in load_bytes(op, layout, replicas, chip)
     )
     return first, later
 
@@ -241,28 +220,6 @@ def _adc_rounds(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> int:
     for slot, used in zip(slots, layout.cols_used, strict=True):
         columns[slot.tile if chip.adc.shared == "tile" else slot] += used * chip.weights.slices
     return math.ceil(max(columns.values()) / chip.adc.count)
-
-
-def _partial_sums(layout: Layout, slots: tuple[Slot, ...]) -> tuple[int, int]:
-    """Partial sums of one activation that change tiles, and those that are added."""
-    first = [block for block in layout.blocks if block.src_row0 == 0]
-    others = [block for block in layout.blocks if block.src_row0 > 0]
-    moved = sum(
-        block.cols
-        for block in others
-        if slots[block.array].tile != slots[_owner(block, first).array].tile
-    )
-    return moved, sum(block.cols for block in others)
-
-
-def _owner(block: Block, first: list[Block]) -> Block:
-    """Block of the first row tile that holds the first column of ``block``."""
-    return next(
-        home
-        for home in first
-        if (home.group, home.window) == (block.group, block.window)
-        and home.src_col0 <= block.src_col0 < home.src_col0 + home.cols
-    )
 
 
 def _transfer(n_bytes: int, chip: Chip) -> tuple[int, int]:

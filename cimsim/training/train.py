@@ -20,6 +20,7 @@ from cimsim import rng
 from cimsim.errors import ConfigError
 from cimsim.training import wiener
 from cimsim.training.data import Dataset, Sampler, load_dataset, validation_batch
+from cimsim.training.tied import TiedAdam
 from cimsim.training.weight_noise import WeightNoise, conv_layers
 from cimsim.zoo import registry
 from cimsim.zoo.cimnet import CIMNet
@@ -57,6 +58,9 @@ class TrainConfig:
     lr_fan_in : int
         Convolutions without a batch norm and with more inputs than this learn more slowly, by
         the ratio: Adam moves their outputs in proportion to their fan-in.
+    tied : float
+        How much faster than single weights the kernels learn that all positions of a CIM-CONV's
+        block share, see `cimsim.training.tied`; 0: they do not.
     grad_clip : float
         Gradients longer than this many times their running mean are shortened; 0: never.
     ema : float
@@ -94,6 +98,7 @@ class TrainConfig:
     lr: float = 1e-3
     warmup_steps: int = 100
     lr_fan_in: int = 288
+    tied: float = 3.0
     grad_clip: float = 3.0
     ema: float = 0.998
     weight_noise: float = 0.0
@@ -263,7 +268,9 @@ class _Run:
         self.averaged = registry.build(config.model, **config.options)
         self.averaged.to(self.device, memory_format=memory)  # type: ignore[call-overload]
         self.averaged.load_state_dict(self.model.state_dict())
-        self.optimiser = torch.optim.Adam(parameter_groups(self.model, config.lr_fan_in))
+        self.optimiser = TiedAdam(
+            parameter_groups(self.model, config.lr_fan_in), self.model, config.tied
+        )
         self.noise = WeightNoise(self.model, config.weight_noise)
         n_frames = int(self.model.n_frames)  # type: ignore[arg-type]
         self.sampler = Sampler(

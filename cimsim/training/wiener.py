@@ -16,11 +16,13 @@ import torch
 
 from cimsim.errors import ConfigError
 from cimsim.training.data import Dataset, Sampler
+from cimsim.training.tied import random_kernels
 from cimsim.zoo.cimnet import GREY, CIMNet
 
 N_PATCHES = 50_000
 RIDGE = 1e-4  # of the mean diagonal of X^T X
 HIDDEN = 0.2  # scale of what the up path adds to channels that carry no image
+FILTER = 0.5  # root of the summed squares of a random filter's taps
 QUIET = 0.01  # size of the random weights that meet the image, against He's
 
 
@@ -121,6 +123,9 @@ def start(model: CIMNet, dataset: Dataset, *, sigma: float, seed: int, copies: i
         first.weight[: n_image * edge**2, :9] = torch.cat([taps, -taps]).repeat(copies, 1, 1, 1)
         first.weight[: n_image * edge**2, 9] = 0
         first.bias[: n_image * edge**2] = torch.cat([bias, -bias]).repeat(copies)  # type: ignore[index]
+        if edge > 1:
+            free = first.out_channels // edge**2 - n_image
+            first.weight[n_image * edge**2 :] = random_kernels(block.smooth_in, free, FILTER)
         for colour in range(3):
             for y in range(edge):
                 for x in range(edge):

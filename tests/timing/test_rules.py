@@ -1,13 +1,8 @@
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from cimsim.graph.ir import MatrixOp, TensorSpec, Window
 from cimsim.hw.load import load_hw
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.plan import make_plan
-from cimsim.timing.rules import new_columns
 from tests.timing.nets import Duplicates, Net, chip, linear
 
 
@@ -19,24 +14,6 @@ def one_conv(channels=4, c_out=8, **options):
     net = Net(channels, 8, 8)
     net.conv("x", c_out, **options)
     return net.graph()
-
-
-@given(
-    kernel=st.integers(1, 6), stride=st.integers(1, 5), dilation=st.integers(1, 4),
-    windows=st.integers(1, 3), replicas=st.integers(1, 3),
-)  # fmt: skip
-def test_new_columns_are_those_that_a_long_row_brings(kernel, stride, dilation, windows, replicas):
-    op = MatrixOp(
-        "m", ("x",), TensorSpec((1, 1, 1, 1)), TensorSpec((1, 1, 1, 1)), np.zeros((1, 1, 1)), None,
-        Window((1, kernel), (1, stride), (0, 0, 0, 0), (1, dilation)), (1, 1, 1),
-    )  # fmt: skip
-    held, brought, total = set(), 0, 0
-    for activation in range(60):  # one replica walks along a row
-        first = activation * replicas * windows * stride
-        read = {first + w * stride + k * dilation for w in range(windows) for k in range(kernel)}
-        brought, total = len(read - held), len(read)
-        held |= read
-    assert new_columns(op, windows, replicas) == (brought, total)
 
 
 def test_load_takes_the_new_columns_of_the_fullest_array():

@@ -231,7 +231,10 @@ def test_schedules_are_ordered_and_inside_their_bounds(mapping, frames):
         limits = bounds(mapping, frames, name)
         assert limits.lower <= timeline.cycles <= limits.upper
         assert list(timeline.completions) == sorted(timeline.completions)
-        assert timeline.interval <= timeline.cycles_first_frame
+        assert timeline.least_interval <= timeline.cycles_first_frame
+        # a later frame that loses at arbitration may come some cycles later than the first
+        if not any(sum(unit.waiting) for unit in timeline.units):
+            assert timeline.interval <= timeline.cycles_first_frame
     pipelined, sequential = found["pipelined"], found["sequential"]
     assert pipelined.cycles <= sequential.cycles
     alone = simulate(mapping, 1).cycles  # later frames compete for resources, so look at one
