@@ -139,6 +139,8 @@ def _own(name: str, options: Mapping[str, int]) -> nn.Module:
     from torch import nn
 
     place, _, attribute = name.partition(":")
+    if not place or not attribute or place.startswith("."):
+        raise InputError(f"--model {name}: expected package.module:Class such as mypkg.nets:MyNet")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -148,6 +150,10 @@ def _own(name: str, options: Mapping[str, int]) -> nn.Module:
         raise InputError(f"--model {name}: cannot import '{place}': {error}") from None
     except AttributeError:
         raise InputError(f"--model {name}: module '{place}' has no '{attribute}'") from None
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        raise InputError(
+            f"--model {name}: importing '{place}' failed with {type(error).__name__}: {error}"
+        ) from error
     try:
         module = made if isinstance(made, nn.Module) else made(**options)
     except TypeError as error:
@@ -155,6 +161,10 @@ def _own(name: str, options: Mapping[str, int]) -> nn.Module:
             f"--model {name}: '{attribute}' cannot be built with "
             f"{options or 'no arguments'}: {error}"
         ) from None
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        raise InputError(
+            f"--model {name}: building '{attribute}' failed with {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(module, nn.Module):
         raise InputError(f"--model {name}: expected a torch.nn.Module, got {type(module).__name__}")
     return module

@@ -93,7 +93,9 @@ def _split(text: str, unit: str, example: str) -> tuple[float, str]:
     return float(quantity), got or "1"
 
 
-def quantity(unit: str, *, minimum: float | None = 0.0, exclusive: bool = False) -> Any:
+def quantity(
+    unit: str, *, minimum: float | None = 0.0, exclusive: bool = False, maximum: float | None = None
+) -> Any:
     """Return a pydantic field type: a quantity string in YAML, an SI float inside.
 
     Parameters
@@ -104,13 +106,18 @@ def quantity(unit: str, *, minimum: float | None = 0.0, exclusive: bool = False)
         Smallest value allowed, in SI units; ``None`` allows any.
     exclusive : bool
         True if the minimum itself is refused.
+    maximum : float or None
+        Largest value allowed, in SI units.
     """
+    shown = "" if unit == "1" else f" {unit}"
 
     def read(value: Any) -> float:
         number = parse_quantity(value, unit)
         if minimum is not None and (number < minimum or (exclusive and number == minimum)):
             sign = ">" if exclusive else ">="
-            raise ValueError(f"expected a quantity {sign} {minimum:g} {unit}, got '{value}'")
+            raise ValueError(f"expected a quantity {sign} {minimum:g}{shown}, got '{value}'")
+        if maximum is not None and number > maximum:
+            raise ValueError(f"expected a quantity <= {maximum:g}{shown}, got '{value}'")
         return number
 
     return Annotated[float, BeforeValidator(read)]

@@ -12,7 +12,7 @@ from cimsim.errors import SimulationError
 
 
 def encode_weights(
-    weight: NDArray[np.float32], q_max: int, scale: Literal["layer", "column"] = "layer"
+    weight: NDArray[np.float32], q_max: int, scale: Literal["layer", "column", "balanced"] = "layer"
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Round a matrix to symmetric integers.
 
@@ -21,8 +21,11 @@ def encode_weights(
     weight : float32 [groups, rows, cols]
     q_max : int
         Largest magnitude, ``2**(bits - 1) - 1``.
-    scale : {"layer", "column"}
-        One scale ``max|w| / q_max`` for the matrix, or one for each column.
+    scale : {"layer", "column", "balanced"}
+        One scale ``max|w| / q_max`` for the matrix, or one for each column. ``balanced`` stretches
+        columns too, yet none so far that its largest possible current, the sum of its positive or
+        of its negative weights, exceeds that of the largest column under one scale for all:
+        converters that serve all columns keep their range.
 
     Returns
     -------
@@ -37,6 +40,13 @@ def encode_weights(
         largest = np.full((weight.shape[0], 1, weight.shape[2]), np.abs(exact).max(initial=0.0))
     else:
         largest = np.abs(exact).max(axis=1, keepdims=True, initial=0.0)
+    if scale == "balanced":
+        swing = np.maximum(
+            np.maximum(exact, 0).sum(axis=1, keepdims=True),
+            np.maximum(-exact, 0).sum(axis=1, keepdims=True),
+        )
+        share = np.divide(swing, swing.max(initial=0.0), out=np.ones_like(swing), where=swing > 0)
+        largest = np.maximum(largest, share * largest.max(initial=0.0))
     scales = np.where(largest > 0, largest / q_max, 1.0)
     # a subnormal matrix has no scale of its own; it is zero on any chip
     scales[scales == 0] = 1.0

@@ -63,6 +63,8 @@ def show(hw: ChipArgument) -> None:
     total.add_column("component")
     total.add_column("area", justify="right")
     for name, value in areas.items():
+        if value == 0:
+            continue  # nothing of the kind, or no figure: `hw check` tells
         total.add_row(name, format_si(value, "m2"))
     total.add_section()
     total.add_row("chip", format_si(sum(areas.values()), "m2"), style="bold")

@@ -57,8 +57,16 @@ def main() -> None:
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; nothing was written", err=True)
+    except MemoryError as error:
+        typer.echo(
+            f"error: not enough memory ({error}); take fewer --frames or a smaller --size", err=True
+        )
+        sys.exit(2)
+    except (KeyboardInterrupt, SystemExit) as error:
+        # typer turns Ctrl-C into an exit with code 130
+        if isinstance(error, SystemExit) and error.code != 130:
+            raise
+        typer.echo("interrupted; no result was written", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # the reader of a pipe (head, less) went away; close quietly

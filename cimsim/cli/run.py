@@ -76,8 +76,8 @@ def run(
 ) -> None:
     """Denoise a clip on a chip: PSNR on the chip, cycles and energy per frame.
 
-    The same mapping is executed (quality), timed (cycles) and charged (energy). Tables go to the
-    screen, everything else to runs/<time>-<model>/.
+    The same mapping is executed (quality), timed (cycles) and charged (energy).
+    Tables go to the screen, everything else to runs/<time>-<model>/.
 
     \b
     cimsim run
@@ -113,10 +113,9 @@ def run(
             title=network.title, identity=identity, threads=threads, progress=report,
             notes=("random weights: PSNR means nothing",) if network.random_weights else (),
         )  # fmt: skip
-        report("writing", 0, 1)
-        folder = result.to_dir(target)
-        report("writing", 1, 1)
+    # first the screen: a full disk must not take the numbers along
     print_result(result, console)
+    folder = result.to_dir(target)
     console.print(
         f"report: [bold]{folder}/[/]  (before_after.png, plots/, layers.csv, result.json)"
     )
@@ -127,8 +126,8 @@ def _check(sigma: float, frames: int, seed: int, threads: int | None) -> None:
         raise ConfigError(f"--sigma: expected 0..255 (8-bit steps), got {sigma:g}")
     if frames < 1:
         raise ConfigError(f"--frames: expected at least 1, got {frames}")
-    if seed < 0:
-        raise ConfigError(f"--seed: expected a number >= 0, got {seed}")
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"--seed: expected 0 .. 2**63 - 1, got {seed}")
     if threads is not None and threads < 1:
         raise ConfigError(f"--threads: expected at least 1, got {threads}")
 

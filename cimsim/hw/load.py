@@ -45,8 +45,16 @@ def load_hw(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] | Non
     """
     origin, text = _read(name)
     raw = _parse(origin, text)
-    for path, value in _pairs(overrides):
-        _override(origin, raw, path, value)
+    pairs = _pairs(overrides)
+    if pairs:
+        before = {path for path in _sources(raw) if _exists(raw, path)}
+        # another kind of cell first: it must not sweep away parameters that stand before it
+        for path, value in sorted(pairs, key=lambda pair: pair[0] != "device.kind"):
+            _override(origin, raw, path, value)
+        gone = {path for path in before if not _exists(raw, path)}
+        raw |= (
+            {"sources": {k: v for k, v in raw["sources"].items() if k not in gone}} if gone else {}
+        )
     return build(raw, origin)
 
 
@@ -144,10 +152,16 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_
 def _parse(origin: str, text: str) -> dict[str, Any]:
     try:
         raw = yaml.load(text, Loader=_Loader)  # _Loader is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise ConfigError(f"{origin}: not readable as YAML: {line}{error.problem}") from None
     except yaml.YAMLError as error:
         raise ConfigError(
             f"{origin}: not readable as YAML: {' '.join(str(error).split())}"
         ) from None
+    if raw is None:
+        raise ConfigError(f"{origin}: the file is empty; expected a mapping of chip fields")
     if not isinstance(raw, dict):
         raise ConfigError(f"{origin}: expected a mapping of chip fields, got {type(raw).__name__}")
     return raw
@@ -177,10 +191,8 @@ def _override(origin: str, raw: dict[str, Any], path: str, value: Any) -> None:
     Another ``device.kind`` is another cell: the parameters of the old one go with it.
     """
     if path == "device.kind" and isinstance(raw.get("device"), dict):
-        raw["device"] = {"kind": value}
-        sources = raw.get("sources")
-        if isinstance(sources, dict):
-            raw["sources"] = {k: v for k, v in sources.items() if not k.startswith("device.")}
+        if raw["device"].get("kind") != value:
+            raw["device"] = {"kind": value}
         return
     *parents, leaf = path.split(".")
     place = raw
@@ -191,6 +203,11 @@ def _override(origin: str, raw: dict[str, Any], path: str, value: Any) -> None:
             raise ConfigError(f"{origin}: --set {path}: '{at}' is a value, it has no fields")
         place = below
     place[leaf] = value
+
+
+def _sources(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    sources = raw.get("sources")
+    return sources if isinstance(sources, Mapping) else {}
 
 
 def _exists(raw: Mapping[str, Any], path: str) -> bool:

@@ -10,11 +10,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cimsim.units import quantity
 
-_Config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
+_LARGEST = 2**31 - 1
+_Config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False, allow_inf_nan=False)
 if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field holds
     Energy = float
     EnergyPerByte = float
@@ -29,17 +37,34 @@ if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field
     Frequency = float
 else:
     Energy, EnergyPerByte = quantity("J"), quantity("J/B")
-    Time, PositiveTime = quantity("s"), quantity("s", exclusive=True)
+    # a read of a second and a clock of a terahertz are far beyond any chip; cycles stay in 64 bits
+    Time, PositiveTime = quantity("s"), quantity("s", exclusive=True, maximum=1.0)
     Area, Power, Fraction = quantity("m2"), quantity("W"), quantity("1")
     Size = quantity("B", exclusive=True)
     Length, Voltage = quantity("m", exclusive=True), quantity("V", exclusive=True)
-    Frequency = quantity("Hz", exclusive=True)
+    Frequency = quantity("Hz", exclusive=True, maximum=1e12)
 
 
-class Process(BaseModel):
-    """Technology and clock of the chip."""
+class Part(BaseModel):
+    """What all components share: frozen, no unknown keys, numbers that are numbers."""
 
     model_config = _Config
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML's ``yes`` is no 1, and counts must leave room for products in 64 bits."""
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and wanted is not bool:
+            raise ValueError(f"expected a value, got {str(value).lower()}")
+        if isinstance(value, int) and abs(value) > _LARGEST and wanted is int:
+            raise ValueError(f"expected at most {_LARGEST}, got {value}")
+        return value
+
+
+class Process(Part):
+    """Technology and clock of the chip."""
+
     node_m: Length = Field(alias="node", description="feature size")
     vdd_v: Voltage = Field(alias="vdd", description="core supply")
     clock_hz: Frequency = Field(
@@ -47,10 +72,9 @@ class Process(BaseModel):
     )
 
 
-class Array(BaseModel):
+class Array(Part):
     """One crossbar: cells for ``rows x cols`` weights slices, its drivers and its read-out."""
 
-    model_config = _Config
     rows: int = Field(gt=0, le=65536, description="word lines")
     cols: int = Field(gt=0, le=65536, description="columns; one differential pair is one column")
     t_read_s: PositiveTime = Field(alias="t_read", description="drive and integrate one pulse")
@@ -79,10 +103,9 @@ class Device(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Weights(BaseModel):
+class Weights(Part):
     """How weights become cells."""
 
-    model_config = _Config
     bits: int = Field(default=8, ge=2, le=16, description="signed integer weights")
     cell_bits: int | None = Field(
         default=None, ge=1, le=16,
@@ -91,8 +114,10 @@ class Weights(BaseModel):
     encoding: Literal["differential"] = Field(
         default="differential", description="a weight is the difference of two cells"
     )
-    scale: Literal["layer", "column"] = Field(
-        default="layer", description="one weight scale per layer or per output column"
+    scale: Literal["layer", "column", "balanced"] = Field(
+        default="layer",
+        description="one weight scale per layer, per output column, or per column as far as the "
+        "converters' range allows",
     )
 
     @property
@@ -111,10 +136,9 @@ class Weights(BaseModel):
         return math.ceil((self.bits - 1) / self.slice_bits)
 
 
-class Inputs(BaseModel):
+class Inputs(Part):
     """How activations become voltages."""
 
-    model_config = _Config
     bits: int = Field(default=8, ge=1, le=16, description="unsigned integer inputs")
     signed: Literal["offset"] = Field(
         default="offset",
@@ -125,20 +149,18 @@ class Inputs(BaseModel):
     )
 
 
-class Dac(BaseModel):
+class Dac(Part):
     """Word-line drivers."""
 
-    model_config = _Config
     bits: int = Field(default=8, ge=1, le=16, description="input bits applied in one pulse")
     encoding: Literal["amplitude", "pulse_width"] = "amplitude"
     energy_j: Energy = Field(default=0.0, alias="energy", description="per conversion (row, pulse)")
     area_m2: Area = Field(default=0.0, alias="area", description="per row")
 
 
-class Adc(BaseModel):
+class Adc(Part):
     """Read-out converters."""
 
-    model_config = _Config
     kind: Literal["sar", "ramp", "flash", "cco", "ideal"] = Field(
         default="sar", description="'ideal' passes the exact value on (for tests)"
     )
@@ -165,19 +187,17 @@ class Adc(BaseModel):
     offset_sigma_lsb: float = Field(default=0.0, ge=0, description="static offset per column, rms")
 
 
-class Calibration(BaseModel):
+class Calibration(Part):
     """What the chip measures about itself after programming and corrects digitally."""
 
-    model_config = _Config
     frames: int = Field(default=2, ge=1, description="frames used for ranges and corrections")
     column_gain: bool = Field(default=False, description="least-squares gain per output column")
     column_offset: bool = Field(default=False, description="mean error per output column")
 
 
-class Buffer(BaseModel):
+class Buffer(Part):
     """An SRAM: tile buffer or global buffer."""
 
-    model_config = _Config
     size_b: Size = Field(alias="size")
     bytes_per_cycle: int = Field(gt=0, description="port width")
     read_energy_j_b: EnergyPerByte = Field(default=0.0, alias="read_energy")
@@ -186,10 +206,9 @@ class Buffer(BaseModel):
     area_m2: Area = Field(default=0.0, alias="area")
 
 
-class Vector(BaseModel):
+class Vector(Part):
     """Digital vector units: scale, bias, activation, residual add, pooling."""
 
-    model_config = _Config
     lanes: int = Field(gt=0, description="elements per cycle of one unit")
     scope: Literal["tile", "chip"] = Field(default="tile", description="one unit per tile or chip")
     energy_j: Energy = Field(default=0.0, alias="energy", description="one operation on a value")
@@ -200,19 +219,17 @@ class Vector(BaseModel):
     area_m2: Area = Field(default=0.0, alias="area", description="one unit")
 
 
-class Adder(BaseModel):
+class Adder(Part):
     """Shift-add over pulses and slices, and the sum over row tiles."""
 
-    model_config = _Config
     lanes: int = Field(default=64, gt=0, description="values added per cycle at the home tile")
     energy_j: Energy = Field(default=0.0, alias="energy", description="one addition")
     area_m2: Area = Field(default=0.0, alias="area", description="one tile's adders")
 
 
-class Interconnect(BaseModel):
+class Interconnect(Part):
     """What connects the tiles: a shared bus with bandwidth and latency, or nothing at all."""
 
-    model_config = _Config
     kind: Literal["bus", "ideal"] = "bus"
     bytes_per_cycle: int = Field(default=64, gt=0)
     latency_cycles: int = Field(default=0, ge=0, description="added to each transfer")
@@ -220,10 +237,9 @@ class Interconnect(BaseModel):
     area_m2: Area = Field(default=0.0, alias="area", description="whole interconnect")
 
 
-class Tile(BaseModel):
+class Tile(Part):
     """Tiles of the chip and the arrays in each."""
 
-    model_config = _Config
     count: int = Field(gt=0)
     arrays: int = Field(default=1, gt=0, description="arrays per tile")
     static_power_w: Power = Field(
@@ -239,10 +255,9 @@ class Tile(BaseModel):
     gated: bool = Field(default=True, description="unused tiles are switched off")
 
 
-class Programming(BaseModel):
+class Programming(Part):
     """Writing the weights."""
 
-    model_config = _Config
     t_pulse_s: Time = Field(default=0.0, alias="t_pulse")
     pulses_per_cell: float = Field(default=1.0, gt=0)
     pulse_energy_j: Energy = Field(default=0.0, alias="pulse_energy")
@@ -252,15 +267,14 @@ class Programming(BaseModel):
     endurance_cycles: float | None = Field(default=None, gt=0)
 
 
-class Source(BaseModel):
+class Source(Part):
     """Where a number comes from."""
 
-    model_config = _Config
     kind: Literal["measured", "vendor", "model", "estimate"]
     text: str = Field(min_length=3)
 
 
-class Chip(BaseModel):
+class Chip(Part):
     """A complete hardware description.
 
     Notes
@@ -268,7 +282,6 @@ class Chip(BaseModel):
     ``sources`` maps a dotted path (``adc.energy``) to the origin of the number that stands there.
     """
 
-    model_config = _Config
     schema_version: Literal[1] = 1
     name: str = Field(min_length=1)
     summary: str = ""

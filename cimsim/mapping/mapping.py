@@ -229,6 +229,11 @@ def map_graph(graph: LayerGraph, chip: Chip, strategy: str | Strategy = "im2col"
     MappingError
         If the chip has too few arrays; the message says how many it takes and three ways out.
     """
+    if not graph.matrix_ops:
+        raise MappingError(
+            f"network '{graph.name}' has no convolution and no linear layer: there is no matrix "
+            "to put on a chip"
+        )
     found = layouts(graph, chip, strategy)
     users: dict[str, list[MatrixOp]] = defaultdict(list)
     for op in graph.matrix_ops:
@@ -256,7 +261,7 @@ def _no_room(
     needed: int,
 ) -> str:
     sizes = sorted(
-        ((found[ops[0].name].n_arrays, name) for name, ops in users.items()), reverse=True
+        ((found[ops[0].name].n_arrays, ops[0].name) for ops in users.values()), reverse=True
     )
     largest = ", ".join(f"{name} {n}" for n, name in sizes[:3])
     tiles = -(-needed // chip.tile.arrays)

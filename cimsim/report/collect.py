@@ -21,11 +21,13 @@ from cimsim.timing.timeline import Timeline
 def timing(mapping: Mapping, timeline: Timeline) -> Timing:
     """Headline numbers of a timeline."""
     slowest = timeline.bottleneck
+    # of the steady interval: the share of all cycles counts filling and draining the pipeline too
+    per_frame = slowest.share * timeline.cycles / timeline.frames
     names = {layer.name: layer.ops[0] for layer in mapping.layers}
     where = names.get(slowest.name, slowest.name)
     return Timing(
         timeline.cycles_first_frame, timeline.interval, mapping.chip.process.clock_hz,
-        f"{where} {slowest.stage}", slowest.share, timeline.schedule,
+        f"{where} {slowest.stage}", min(1.0, per_frame / timeline.interval), timeline.schedule,
     )  # fmt: skip
 
 

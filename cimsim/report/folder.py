@@ -18,9 +18,12 @@ def check_target(folder: str | Path) -> Path:
     Raises
     ------
     InputError
-        The path is a file, or a folder with other content.
+        The path is a file or a folder with other content, or nothing can be written there.
     """
     folder = Path(folder)
+    above = next(place for place in folder.absolute().parents if place.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"--out: cannot write '{folder}': no write access to '{above}'")
     if folder.is_file():
         raise InputError(f"--out: '{folder}' is a file; give a folder that does not exist yet")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "result.json").is_file():
@@ -45,11 +48,10 @@ def write(result: Result, folder: str | Path) -> Path:
         The folder.
     """
     folder = check_target(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f".{folder.name}.partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
     try:
+        partial.mkdir(parents=True)
         (partial / "result.json").write_text(result.to_json(), encoding="utf-8")
         _write_layers(result, partial / "layers.csv")
         draw_all(result, partial)
@@ -61,6 +63,8 @@ def write(result: Result, folder: str | Path) -> Path:
         if folder.exists():
             shutil.rmtree(folder)
         partial.replace(folder)
+    except OSError as error:
+        raise InputError(f"--out: cannot write '{folder}': {error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder

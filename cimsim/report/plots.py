@@ -106,7 +106,7 @@ def time_by_layer(result: Result) -> Figure:
     axes.set_xlabel(f"busy time per frame / {unit}")
     _legend(axes)
     _title(
-        axes, f"Time by layer: {result.timing.frames_per_second:.3g} frames/s", _subtitle(result)
+        axes, f"Time by layer: {_rate(result.timing.frames_per_second)} frames/s", _subtitle(result)
     )
     return figure
 
@@ -117,7 +117,7 @@ def psnr_per_frame(result: Result) -> Figure:
     if quality is None:
         raise SimulationError("psnr_per_frame: the result has no frames")
     figure, axes = _figure(7.0, 3.8)
-    series = (("clean network, float32", quality.float_psnr, "#0072B2", "o"),
+    series = (("network in float32", quality.float_psnr, "#0072B2", "o"),
               ("on the chip", quality.chip_psnr, "#D55E00", "s"),
               ("noisy input", quality.noisy_psnr, "#999999", "^"))  # fmt: skip
     for label, values, colour, marker in series:
@@ -125,6 +125,8 @@ def psnr_per_frame(result: Result) -> Figure:
     axes.set_xlabel("frame")
     axes.set_ylabel("PSNR / dB")
     axes.xaxis.get_major_locator().set_params(integer=True)
+    if len(quality.chip_psnr) == 1:
+        axes.set_xticks([1])
     axes.grid(axis="y", alpha=0.3)
     _legend(axes)
     _title(axes, "PSNR per frame", _subtitle(result))
@@ -227,6 +229,10 @@ def _scale(largest: float, unit: str) -> tuple[str, float]:
     prefix = text.removesuffix(unit)
     factor = {"": 1, "m": 1e3, "µ": 1e6, "n": 1e9, "p": 1e12, "f": 1e15, "k": 1e-3}[prefix]
     return text, factor
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _save(figure: Figure, path: Path) -> None:

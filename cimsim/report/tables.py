@@ -17,7 +17,7 @@ def print_result(result: Result, console: Console) -> None:
     frames, height, width = result.frame
     console.print(
         f"[bold]{result.model}[/] on [bold]{result.hardware.chip}[/], "
-        f"{frames} frames of {width} x {height}"
+        f"{frames} frame{'' if frames == 1 else 's'} of {width} x {height}"
     )
     tables = [table for table in _tables(result) if table is not None]
     columns = 2 if console.width >= 118 else 1

@@ -117,7 +117,7 @@ def choose_scenes(scenes: set[str], seed: int, count: int) -> set[str]:
 
 
 def clip_window(clip: Clip, start: int, top: int, left: int, n_frames: int, crop: int) -> Frames:
-    """Return ``n_frames`` frames from ``start`` cut to ``crop x crop``: [n_frames, crop, crop, 3]."""
+    """Return frames from ``start`` on, cut out: [n_frames, crop, crop, 3]."""
     return clip.frames[start : start + n_frames, top : top + crop, left : left + crop]
 
 

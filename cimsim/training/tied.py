@@ -44,7 +44,7 @@ class TiedKernel:
         self.window = window[:, None] * window[None, :]
 
     def gather(self, weight: torch.Tensor) -> torch.Tensor:
-        """Add up weights [c_out * edge^2, c_in, K, K] by offset: [c_out, c_in, offsets, offsets]."""
+        """Add up weights [c_out * edge^2, c_in, K, K] by offset: [c_out, c_in, n, n]."""
         e, k = self.edge, self.kernel
         c_in = weight.shape[1]
         parts = weight.reshape(-1, e, e, c_in, k, k).permute(0, 3, 1, 4, 2, 5)
@@ -52,7 +52,7 @@ class TiedKernel:
         return self.place.T @ parts
 
     def spread(self, kernel: torch.Tensor) -> torch.Tensor:
-        """Lay a kernel [c_out, c_in, offsets, offsets] out for all positions, as weights."""
+        """Lay a kernel [c_out, c_in, n, n] out for all positions, as weights."""
         e, k = self.edge, self.kernel
         c_out, c_in = kernel.shape[:2]
         parts = self.place @ kernel @ self.place.T
@@ -121,5 +121,3 @@ def random_kernels(layer: CIMConv, n_channels: int, std: float) -> torch.Tensor:
     kernel -= kernel.mean(dim=(1, 2, 3), keepdim=True) * tied.window / tied.window.mean()
     norm = kernel.square().sum(dim=(1, 2, 3), keepdim=True)
     return tied.spread(kernel * std / torch.sqrt(norm))
-
-

@@ -244,7 +244,7 @@ def parameter_groups(model: nn.Module, lr_fan_in: int) -> list[dict[str, Any]]:
 def mean_psnr(
     model: nn.Module, noisy: torch.Tensor, noise_map: torch.Tensor, clean: torch.Tensor
 ) -> float:
-    """Return the PSNR in dB, mean over crops, of estimates clipped to [0, 1]; one crop at a time."""
+    """Return the PSNR in dB of estimates clipped to [0, 1], mean over crops."""
     values = []
     for index in range(len(noisy)):
         part = slice(index, index + 1)

@@ -21,7 +21,7 @@ from cimsim.zoo.cimnet import GREY, CIMNet
 
 N_PATCHES = 50_000
 RIDGE = 1e-4  # of the mean diagonal of X^T X
-HIDDEN = 0.2  # scale of what the up path adds to channels that carry no image
+HIDDEN = 0.1  # scale of what the up path adds to channels that carry no image
 FILTER = 0.5  # root of the summed squares of a random filter's taps
 QUIET = 0.01  # size of the random weights that meet the image, against He's
 
@@ -118,7 +118,7 @@ def start(model: CIMNet, dataset: Dataset, *, sigma: float, seed: int, copies: i
     n_image = 6 * copies
     with torch.no_grad():
         block.up1.norm.weight[:] = HIDDEN  # type: ignore[index]
-        block.up1.norm.weight[: n_image * edge**2] = QUIET  # type: ignore[index]
+        block.up1.norm.weight[: n_image * edge**2] = HIDDEN / 10  # type: ignore[index]
         last.weight *= QUIET
         first.weight[: n_image * edge**2, :9] = torch.cat([taps, -taps]).repeat(copies, 1, 1, 1)
         first.weight[: n_image * edge**2, 9] = 0

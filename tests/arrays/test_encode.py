@@ -101,3 +101,27 @@ def test_an_unbounded_input_is_refused():
 def test_codes_take_the_smallest_unsigned_type():
     assert InputCode(1.0, 0, 8).encode(np.array([3.0])).dtype == np.uint8
     assert InputCode(1.0, 0, 9).encode(np.array([300.0])).dtype == np.uint16
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.integers(2, 8))
+def test_balanced_scale_stretches_columns_but_no_current_beyond_the_largest(seed, rows, cols, bits):
+    rng = np.random.default_rng(seed)
+    weight = rng.standard_normal((1, rows, cols)) * np.exp(rng.normal(0, 2, (1, 1, cols)))
+    weight = weight.astype(np.float32)
+    q_max = 2 ** (bits - 1) - 1
+    layer, column, balanced = (encode_weights(weight, q_max, how) for how in
+                               ("layer", "column", "balanced"))  # fmt: skip
+    assert np.all(balanced[1] <= layer[1] * (1 + 1e-12))
+    assert np.all(balanced[1] >= column[1] * (1 - 1e-12))
+    assert np.abs(balanced[0]).max() <= q_max
+
+    def swing(scales):
+        positive, negative = np.maximum(weight, 0).sum(1), np.maximum(-weight, 0).sum(1)
+        return np.maximum(positive, negative)[0] / scales
+
+    assert swing(balanced[1]).max() <= swing(layer[1]).max() * (1 + 1e-6)
+    # a column is stretched until one of the two limits stops it
+    stopped = np.isclose(balanced[1], column[1]) | np.isclose(
+        swing(balanced[1]), swing(layer[1]).max(), rtol=1e-5
+    )
+    assert stopped.all()

@@ -22,7 +22,7 @@ PLAIN = {"calibration.column_gain": False, "calibration.column_offset": False}
 def chip(**overrides):
     """A small eFlash chip without any error: dots are written as two underscores."""
     base = EXACT | PLAIN | {"tile.count": 4000, "adc.kind": "ideal", "array.rows": 32}
-    base |= {"array.cols": 32}
+    base |= {"array.cols": 32, "weights.scale": "layer", "inputs.percentile": 100}
     return load_hw("eflash40nm", base | {k.replace("__", "."): v for k, v in overrides.items()})
 
 

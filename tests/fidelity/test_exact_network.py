@@ -138,7 +138,9 @@ def interpret(graph, inputs, matrix):
         elif isinstance(op, MatrixOp):
             values[op.name] = matrix(op, values[op.inputs[0]])
         else:
-            values[op.name] = op.target(*fill(op.args), **{k: fill(v) for k, v in op.kwargs.items()})
+            values[op.name] = op.target(
+                *fill(op.args), **{k: fill(v) for k, v in op.kwargs.items()}
+            )
     return tuple(values[name] for name in graph.outputs)
 
 

@@ -92,11 +92,11 @@ def test_scale():
 
 @pytest.mark.parametrize("scale", [Fraction(1, 3), 0, -1])
 def test_scale_that_gives_no_whole_block_is_refused(scale):
-    with pytest.raises(ZooError, match="scale.*stride 8"):
+    with pytest.raises(ZooError, match=r"scale.*stride 8"):
         CIMConv.scaled(1, 1, stride=8, scale=scale)
 
 
 @pytest.mark.parametrize("block", [0, -2, 1.5])
 def test_block_must_be_a_positive_integer(block):
-    with pytest.raises(ZooError, match="block.*positive integer"):
+    with pytest.raises(ZooError, match=r"block.*positive integer"):
         CIMConv(1, 1, stride=2, block=block)
