@@ -150,7 +150,7 @@ def _own(name: str, options: Mapping[str, int]) -> nn.Module:
         raise InputError(f"--model {name}: cannot import '{place}': {error}") from None
     except AttributeError:
         raise InputError(f"--model {name}: module '{place}' has no '{attribute}'") from None
-    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+    except Exception as error:  # the user's own code may raise anything
         raise InputError(
             f"--model {name}: importing '{place}' failed with {type(error).__name__}: {error}"
         ) from error
@@ -161,7 +161,7 @@ def _own(name: str, options: Mapping[str, int]) -> nn.Module:
             f"--model {name}: '{attribute}' cannot be built with "
             f"{options or 'no arguments'}: {error}"
         ) from None
-    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+    except Exception as error:  # the user's own code may raise anything
         raise InputError(
             f"--model {name}: building '{attribute}' failed with {type(error).__name__}: {error}"
         ) from error

@@ -54,7 +54,7 @@ def main() -> None:
     except CimsimError as error:
         from rich.console import Console
 
-        console = Console(stderr=True, soft_wrap=True)
+        console = Console(stderr=True, soft_wrap=True, emoji=False)
         console.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False)
         sys.exit(2)
     except MemoryError as error:

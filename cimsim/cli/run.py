@@ -21,7 +21,7 @@ from cimsim.cli.options import (
     model_options,
     parse_size,
 )
-from cimsim.errors import ConfigError
+from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from cimsim.loading import Network
@@ -101,7 +101,7 @@ def run(
     target = check_target(out or _default_folder(model))
     clean = _clean_frames(clip, frames, parse_size(size) if size else None)
     network = load_network(model, model_options(stride, stages), weights, seed)
-    console = Console()
+    console = Console(emoji=False)  # package.module:Class is no emoji
     with _Bars(console, quiet) as report:
         report("tracing", 0, 1)
         graph = _trace(network, clean.shape[1:3], strict)
@@ -113,9 +113,14 @@ def run(
             title=network.title, identity=identity, threads=threads, progress=report,
             notes=("random weights: PSNR means nothing",) if network.random_weights else (),
         )  # fmt: skip
-    # first the screen: a full disk must not take the numbers along
+        report("writing", 0, 1)
+        try:
+            folder = result.to_dir(target)
+        except InputError:
+            print_result(result, console)  # a full disk must not take the numbers along
+            raise
+        report("writing", 1, 1)
     print_result(result, console)
-    folder = result.to_dir(target)
     console.print(
         f"report: [bold]{folder}/[/]  (before_after.png, plots/, layers.csv, result.json)"
     )

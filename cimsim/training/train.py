@@ -55,9 +55,10 @@ class TrainConfig:
         Range of the noise in 8-bit steps. Validation uses the middle.
     lr, warmup_steps : float, int
         Peak learning rate after a linear start; then a half cosine down to 1 % of it.
-    lr_fan_in : int
+    lr_fan_in : int, optional
         Convolutions without a batch norm and with more inputs than this learn more slowly, by
-        the ratio: Adam moves their outputs in proportion to their fan-in.
+        the ratio: Adam moves their outputs in proportion to their fan-in. 288 when not given; 10
+        from the Wiener start, which a faster rate would undo.
     tied : float
         How much faster than single weights the kernels learn that all positions of a CIM-CONV's
         block share, see `cimsim.training.tied`; 0: they do not.
@@ -97,7 +98,7 @@ class TrainConfig:
     sigma: tuple[float, float] = (15.0, 15.0)
     lr: float = 1e-3
     warmup_steps: int = 100
-    lr_fan_in: int = 288
+    lr_fan_in: int | None = None
     tied: float = 3.0
     grad_clip: float = 3.0
     ema: float = 0.998
@@ -122,12 +123,21 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"train: {name}: expected a positive number, got {value}")
+        if self.lr_fan_in is not None and self.lr_fan_in < 1:
+            raise ConfigError(f"train: lr_fan_in: expected an integer >= 1, got {self.lr_fan_in}")
         low, high = self.sigma
         if not 0 <= low <= high:
             raise ConfigError(f"train: sigma: expected 0 <= low <= high, got {low}, {high}")
         for name in ("ema", "freeze_bn_at", "stills", "weight_noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"train: {name}: expected 0..1, got {getattr(self, name)}")
+
+    @property
+    def fan_in(self) -> int:
+        """``lr_fan_in`` with its default filled in."""
+        if self.lr_fan_in is not None:
+            return self.lr_fan_in
+        return 10 if self.start == "wiener" else 288
 
     @property
     def validation_sigma(self) -> float:
@@ -242,7 +252,7 @@ def parameter_groups(model: nn.Module, lr_fan_in: int) -> list[dict[str, Any]]:
 
 @torch.no_grad()
 def mean_psnr(
-    model: nn.Module, noisy: torch.Tensor, noise_map: torch.Tensor, clean: torch.Tensor
+    model: Callable[..., Any], noisy: torch.Tensor, noise_map: torch.Tensor, clean: torch.Tensor
 ) -> float:
     """Return the PSNR in dB of estimates clipped to [0, 1], mean over crops."""
     values = []
@@ -269,7 +279,7 @@ class _Run:
         self.averaged.to(self.device, memory_format=memory)  # type: ignore[call-overload]
         self.averaged.load_state_dict(self.model.state_dict())
         self.optimiser = TiedAdam(
-            parameter_groups(self.model, config.lr_fan_in), self.model, config.tied
+            parameter_groups(self.model, config.fan_in), self.model, config.tied
         )
         self.noise = WeightNoise(self.model, config.weight_noise)
         n_frames = int(self.model.n_frames)  # type: ignore[arg-type]
@@ -295,7 +305,7 @@ class _Run:
         self.psnr_db, self.best_db, self.validated_at = -math.inf, -math.inf, -1
         centre = 3 * (n_frames // 2)
         noisy = self.held_out[0][:, centre : centre + 3]
-        self.noisy_db = mean_psnr(lambda x, _: x, noisy, noisy, self.held_out[2])  # type: ignore[arg-type]
+        self.noisy_db = mean_psnr(lambda x, _: x, noisy, noisy, self.held_out[2])
         config.out.mkdir(parents=True, exist_ok=True)
         if config.resume and (config.out / CHECKPOINT).is_file():
             self.load()

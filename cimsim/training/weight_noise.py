@@ -26,10 +26,11 @@ def error_sigma(weight: torch.Tensor, fraction: float) -> torch.Tensor:
     fraction : float
         Error of a large weight in units of the largest.
     """
-    top = float(weight.abs().max())
+    size = weight.detach().abs()
+    top = float(size.max())
     if top == 0:
-        return torch.zeros_like(weight)
-    return fraction * top * -torch.expm1(-weight.abs() / (KNEE * top))
+        return torch.zeros_like(size)
+    return fraction * top * -torch.expm1(-size / (KNEE * top))
 
 
 class WeightNoise:

@@ -76,7 +76,7 @@ def fit_patches(dataset: Dataset, *, kernel: int, block: int, sigma: float, seed
         cross += x.T @ y
     gram[np.diag_indices(n_inputs - 1)] += RIDGE * np.trace(gram) / n_inputs
     solution = np.linalg.solve(gram, cross)
-    return PatchFit(solution[:-1].T, solution[-1])
+    return PatchFit(solution[:-1].T.astype(np.float64), solution[-1].astype(np.float64))
 
 
 def start(model: CIMNet, dataset: Dataset, *, sigma: float, seed: int, copies: int = 4) -> None:
@@ -117,8 +117,9 @@ def start(model: CIMNet, dataset: Dataset, *, sigma: float, seed: int, copies: i
     bias = torch.from_numpy(fit.bias).float()
     n_image = 6 * copies
     with torch.no_grad():
-        block.up1.norm.weight[:] = HIDDEN  # type: ignore[index]
-        block.up1.norm.weight[: n_image * edge**2] = HIDDEN / 10  # type: ignore[index]
+        gain = block.up1.norm.get_parameter("weight")
+        gain[:] = HIDDEN
+        gain[: n_image * edge**2] = HIDDEN / 10
         last.weight *= QUIET
         first.weight[: n_image * edge**2, :9] = torch.cat([taps, -taps]).repeat(copies, 1, 1, 1)
         first.weight[: n_image * edge**2, 9] = 0

@@ -29,17 +29,20 @@ class AbstractDenoiser(nn.Module):
     def forward(self, frames: torch.Tensor, noise_map: torch.Tensor) -> torch.Tensor:
         """Return the estimate of the clean centre frame, [B, 3, H, W]."""
         height, width = frames.shape[-2:]
-        below, right = -height % self.multiple, -width % self.multiple
-        if not below and not right:
+        if height % self.multiple == 0 and width % self.multiple == 0:
             return self.estimate(frames, noise_map)
-        edges = (0, right, 0, below)
-        frames = functional.pad(frames, edges, mode="replicate")
-        noise_map = functional.pad(noise_map, edges, mode="replicate")
-        return self.estimate(frames, noise_map)[..., :height, :width]
+        padded = self.estimate(pad(frames, self.multiple), pad(noise_map, self.multiple))
+        return padded[..., :height, :width]
 
     def estimate(self, frames: torch.Tensor, noise_map: torch.Tensor) -> torch.Tensor:
         """Do the work for frames whose size fits; arguments and result as for ``forward``."""
         raise NotImplementedError
+
+
+def pad(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Repeat the last row and column of [B, C, H, W] until both edges are multiples."""
+    below, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+    return functional.pad(x, (0, right, 0, below), mode="replicate")
 
 
 def frame(frames: torch.Tensor, index: int) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from cimsim.zoo._frames import pad
 from cimsim.zoo.errors import ZooError
 
 
@@ -14,6 +15,7 @@ class Cascade(Protocol):
     """What streaming needs of a network: two stages over three frames each."""
 
     n_frames: int
+    multiple: int
 
     def first_stage(self, triplet: torch.Tensor, noise_map: torch.Tensor) -> torch.Tensor:
         """Denoise one noisy triplet [B, 9, H, W] to [B, 3, H, W]."""
@@ -66,10 +68,13 @@ class StreamingDenoiser:
         Tensor [B, 3, H, W] or None
             None for the first four frames.
         """
-        self.frames.append(frame)
+        height, width = frame.shape[-2:]
+        noise_map = pad(noise_map, self.model.multiple)
+        self.frames.append(pad(frame, self.model.multiple))
         if len(self.frames) < 3:
             return None
         self.results.append(self.model.first_stage(torch.cat(list(self.frames), dim=1), noise_map))
         if len(self.results) < 3:
             return None
-        return self.model.second_stage(torch.cat(list(self.results), dim=1), noise_map)
+        estimate = self.model.second_stage(torch.cat(list(self.results), dim=1), noise_map)
+        return estimate[..., :height, :width]

@@ -36,6 +36,12 @@ WRONG = {
     "no clip": (["run", "--input", "clip.mp4"], ["clip.mp4"]),
     "no room": (["run", "--set", "tile.count=5", "--size", "32x32", "--frames", "1"],
                 ["needs 27 arrays", "has 5", "tile.count=27", "smaller network"]),
+    "no class": (["run", "--model", ":x"], ["--model :x:", "package.module:Class"]),
+    "no matrix": (["run", "--model", "torch.nn:ReLU", "--size", "32x32", "--frames", "1"],
+                  ["'ReLU'", "no convolution"]),
+    "endless seed": (["run", "--seed", "9" * 30], ["--seed", "2**63"]),
+    "folder below a file": (["run", "--out", "/dev/null/x"], ["--out", "/dev/null"]),
+    "a boolean": (["run", "--set", "adc.bits=true"], ["adc.bits", "true"]),
     "no module": (["run", "--model", "nowhere:Net"], ["nowhere"]),
     "count: unknown network": (["count", "--model", "cimnett"], ["cimnett", "did you mean"]),
     "show: unknown chip": (["hw", "show", "wtm2102"], ["wtm2102", "did you mean wtm2101?"]),
@@ -93,6 +99,32 @@ def test_strict_names_the_operation_without_a_cost(tmp_path):
     relaxed = cimsim(*arguments[:-1], "--out", "o", cwd=tmp_path)
     assert relaxed.returncode == 0, relaxed.stderr
     assert "bessel_j0" in relaxed.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "part"), [("1 / 0", "ZeroDivisionError"), ("class Net(", "SyntaxError")]
+)
+def test_a_module_that_cannot_be_imported(tmp_path, text, part):
+    (tmp_path / "mine.py").write_text(text)
+    done = cimsim("run", "--model", "mine:Net", "--size", "32x32", "--frames", "1", cwd=tmp_path)
+    check(done, ["mine:Net", part], tmp_path)
+
+
+def test_interrupting_early_says_so_and_leaves_nothing(tmp_path):
+    code = (
+        "import signal\n"
+        "from cimsim import loading\n"
+        "loading.load_network = lambda *a, **k: signal.raise_signal(signal.SIGINT)\n"
+        "import sys; sys.argv = ['cimsim', 'run', '--size', '32x32', '--frames', '1']\n"
+        "from cimsim.cli.main import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 130
+    assert done.stderr.strip() == "interrupted; no result was written"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_with_other_files_is_not_overwritten(tmp_path):

@@ -22,7 +22,7 @@ from cimsim.zoo.cim_conv import CIMConv
 
 SMALL = {
     "array.rows": 20, "array.cols": 12, "adc.count": 3, "tile.count": 900,
-    "adc.range": "full", "adc.bits": 32,
+    "weights.scale": "layer", "inputs.percentile": 100, "adc.range": "full", "adc.bits": 32,
 }  # fmt: skip
 EXACT_CELL = {"device.sigma_program": 0, "device.sigma_read": 0}
 IDEAL_CELL = {"device.kind": "ideal", "device.g_max": "2 uS", "device.g_min": "0.1 uS"}
@@ -102,6 +102,7 @@ SETTINGS = {
     "bit serial": {"dac.bits": 2, "weights.cell_bits": 3},
     "odd bits": {"inputs.bits": 5, "dac.bits": 3, "weights.bits": 6, "weights.cell_bits": 2},
     "per column": {"weights.scale": "column", "inputs.percentile": 99},
+    "balanced": {"weights.scale": "balanced"},
     "no correction": {"calibration.column_gain": False, "calibration.column_offset": False},
 }
 
@@ -186,16 +187,26 @@ def integer(chip, codes):
         q = torch.round(x.double() / scale) + zero
         q = q.clamp(0, 2**chip.inputs.bits - 1) - zero  # a padded pixel is an activation of 0
         weight = torch.from_numpy(op.weight.astype(np.float64))
-        if chip.weights.scale == "layer":
-            step = (weight.abs().max() / q_max).expand(op.n_cols)
-        else:
-            step = weight.abs().amax(dim=1).flatten() / q_max
+        step = largest_weights(weight, chip.weights.scale) / q_max
         w = torch.round(weight / step.reshape(op.groups, 1, op.group_cols))
         sums = product(op, q, w)
         assert torch.equal(sums, sums.round())
         return unfold(op, sums, scale * step, bias_of(op).double()).float()
 
     return run
+
+
+def largest_weights(weight, scale):
+    """Weight of full scale for each column of [groups, rows, cols]."""
+    by_column = weight.abs().amax(dim=1).flatten()
+    whole = by_column.max().expand(by_column.shape)
+    if scale == "layer":
+        return whole
+    if scale == "column":
+        return by_column
+    # balanced: a column may draw as much as the one that draws most under one scale for all
+    current = torch.maximum(weight.clamp(min=0).sum(1), (-weight).clamp(min=0).sum(1)).flatten()
+    return torch.maximum(by_column, current / current.max() * whole)
 
 
 @pytest.mark.parametrize("name", NETS)

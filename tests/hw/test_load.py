@@ -117,3 +117,54 @@ def test_source_of_a_field_that_is_not_there(tmp_path):
     path.write_text(yaml.safe_dump(raw))
     with pytest.raises(ConfigError, match=r"did you mean adc\.bits\?"):
         load_hw(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("adc.bits=true", ["adc.bits", "got true"]),
+        ("adc.noise_lsb=.inf", ["adc.noise_lsb", "finite"]),
+        ("interconnect.latency_cycles=1000000000000000000000000000000", ["latency_cycles", "most"]),
+        ("array.t_read=1e30 s", ["array.t_read", "<= 1 s"]),
+        ("process.clock=1e30 Hz", ["process.clock", "<= 1e+12 Hz"]),
+        ("array=12", ["array: expected a mapping"]),
+    ],
+)
+def test_what_is_no_number_or_beyond_any_chip_is_refused(override, parts):
+    with pytest.raises(ConfigError) as caught:
+        load_hw("eflash40nm", [override])
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_order_of_overrides_does_not_matter_for_another_kind_of_cell():
+    ahead = load_hw("eflash40nm", ["device.g_max=2 nS", "device.kind=ideal"])
+    assert ahead == load_hw("eflash40nm", ["device.kind=ideal", "device.g_max=2 nS"])
+
+
+def test_the_same_kind_of_cell_again_keeps_its_parameters():
+    assert load_hw("eflash40nm", ["device.kind=eflash"]) == load_hw("eflash40nm")
+
+
+def test_a_whole_section_can_be_replaced_and_takes_its_sources_along():
+    chip = load_hw("eflash40nm", {"device": {"kind": "ideal", "g_max": "1 uS"}})
+    assert chip.device.parameters == {"g_max": "1 uS"}
+    assert not any(path.startswith("device.sigma") for path in chip.sources)
+
+
+def test_a_source_of_a_missing_field_is_still_refused(tmp_path):
+    path = tmp_path / "chip.yaml"
+    path.write_text(shipped()["eflash40nm"].replace("adc.count: {", "adc.cuont: {"))
+    with pytest.raises(ConfigError, match=r"adc\.cuont.*did you mean adc\.count"):
+        load_hw(path, ["adc.bits=6"])
+
+
+@pytest.mark.parametrize(
+    ("text", "part"), [("", "is empty"), ("a: [1", "line "), ("a: 1\na: 2", "stands twice")]
+)
+def test_a_file_that_is_no_yaml_mapping_names_the_place(tmp_path, text, part):
+    path = tmp_path / "chip.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=part) as caught:
+        load_hw(path)
+    assert "unicode string" not in str(caught.value)

@@ -32,7 +32,7 @@ def literal(layer: CIMConv, x: torch.Tensor, c_out: int, *, relu: bool) -> torch
     return out
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     stride=st.sampled_from([1, 2, 3, 4, 8]),
     block=st.integers(1, 8),

@@ -128,7 +128,16 @@ def test_padding_repeats_the_border_and_is_cropped(name, options):
         torch.testing.assert_close(model(frames[..., :31, :], noise_map[..., :31, :]), whole)
 
 
-@pytest.mark.parametrize(("name", "options"), ALL)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        # cascades trace four blocks
+        pytest.param(*entry, marks=pytest.mark.slow)
+        if entry[0] == "fastdvdnet" or "stages" in entry[1]
+        else entry
+        for entry in ALL
+    ],
+)
 def test_exports(name, options):
     model = built(name, options)
     arguments = example(model, 32, 32)
