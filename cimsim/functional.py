@@ -74,22 +74,27 @@ class FunctionalRun:
         from cimsim.devices import build
         from cimsim.engine.calibrate import calibrate
         from cimsim.engine.program import program
+        from cimsim.engine.rounding import round_to_inputs
+        from cimsim.engine.samples import collect
         from cimsim.rng import key
         from cimsim.video.noise import add_awgn
 
         chip = self.mapping.chip
         report("programming", 0, 1)
-        device = build(chip.device.kind, chip.device.parameters)
-        programmed = program(self.mapping, device, self.seed)
-        report("programming", 1, 1)
-        report("calibrating", 0, 1)
         height, width = self.clean.shape[1:3]
         frames = chip.calibration.frames
         clean = _scene(frames, height, width) if calibration is None else _as_float(calibration)
         # a noise stream of its own: the chip must not see the noise that it is judged on
         noisy = add_awgn(clean, self.sigma, key("calibration", self.seed) % 2**32)
         inputs = [self._inputs(noisy, t) for t in range(min(frames, len(noisy)))]
-        self.calibrated = calibrate(programmed, inputs, self.seed)
+        samples = collect(self.mapping.graph, chip, inputs)
+        by_inputs = chip.weights.rounding == "inputs"
+        integers = round_to_inputs(self.mapping, samples) if by_inputs else None
+        device = build(chip.device.kind, chip.device.parameters)
+        programmed = program(self.mapping, device, self.seed, integers)
+        report("programming", 1, 1)
+        report("calibrating", 0, 1)
+        self.calibrated = calibrate(programmed, inputs, self.seed, self.threads, samples)
         report("calibrating", 1, 1)
 
     def execute(self, report: Progress) -> None:

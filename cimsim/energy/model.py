@@ -98,8 +98,7 @@ def energy(
             rows[unit.name] = _matrix_unit(mapping, unit, unit.op, conductance_sums)
         elif unit.kind == "vector":
             rows[unit.name] = _vector_unit(mapping, unit)
-    rows[CHIP_ROW] = {
-        "global_buffer": _frame_traffic(mapping),
+    rows[CHIP_ROW] = _frame_traffic(mapping) | {
         "static": static_power_w(mapping) * time_per_frame_s,
     }
     return EnergyReport(
@@ -155,16 +154,17 @@ def _readers(mapping: Mapping, unit: Unit) -> int:
     return sum(any(need.producer == unit.name for need in other.needs) for other in mapping.units)
 
 
-def _frame_traffic(mapping: Mapping) -> float:
+def _frame_traffic(mapping: Mapping) -> dict[str, float]:
     """Input frames read from the global buffer into tile buffers, outputs written back."""
     chip, graph = mapping.chip, mapping.graph
     into = sum(op.output.per_frame for op in graph.inputs) * chip.input_bytes
     out = sum(graph[name].output.per_frame for name in graph.outputs) * chip.input_bytes
-    return (
-        into * (chip.global_buffer.read_energy_j_b + chip.buffer.write_energy_j_b)
-        + out * chip.global_buffer.write_energy_j_b
-        + _moved(chip, into + out)
-    )
+    return {
+        "buffer": into * chip.buffer.write_energy_j_b,
+        "interconnect": _moved(chip, into + out),
+        "global_buffer": into * chip.global_buffer.read_energy_j_b
+        + out * chip.global_buffer.write_energy_j_b,
+    }
 
 
 def activity(chip: Chip) -> float:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.adc import AdcRange, two_sided
+from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode, pulses_of
-from cimsim.engine.blocks import Firing, WindowCodes, fire, padded_shape, window_places
+from cimsim.engine.blocks import Firing, WindowCodes, fire
 from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
+from cimsim.engine.samples import Samples, collect
 from cimsim.engine.workers import workers
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
-from cimsim.graph.layout import to_nhwc
-from cimsim.graph.reference import run
 from cimsim.hw.spec import Chip
 from cimsim.rng import key
 
@@ -29,11 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_WINDOWS = 2048  # sampled per operation over all frames
 MIN_WINDOWS = 32  # fewer cannot tell a column's gain and offset from noise
 MAX_SUMS = 2_000_000  # partial sums looked at for one converter range
-MAX_VALUES = 1_000_000  # activations of one frame looked at for a percentile
-_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +76,7 @@ def calibrate(
     frames: Sequence[tuple[Tensor, ...]],
     seed: int,
     threads: int | None = None,
+    samples: Mapping[str, Samples] | None = None,
 ) -> CalibratedMapping:
     """Calibrate every operation.
 
@@ -99,23 +96,16 @@ def calibrate(
         Of the noise during calibration.
     threads : int, optional
         All cores by default; does not change a bit of the result.
+    samples : mapping of str to Samples, optional
+        What `cimsim.engine.samples.collect` took from the same frames, if it ran already.
 
     Raises
     ------
     SimulationError
         No frames, or activations that are not finite.
     """
-    if not frames:
-        raise SimulationError("calibration: no frames given; calibration.frames must be at least 1")
     graph, chip = programmed.mapping.graph, programmed.mapping.chip
-    samples = {op.name: _Samples() for op in graph.matrix_ops}
-
-    for number, inputs in enumerate(frames):
-
-        def capture(op: MatrixOp, x: Tensor, number: int = number) -> None:
-            samples[op.name].add(op, x.numpy(), chip.inputs.percentile, number, len(frames))
-
-        run(graph, *inputs, capture=capture)
+    samples = collect(graph, chip, frames) if samples is None else dict(samples)
     found = {}
     with workers(threads) as (pool, n_threads):
         for op in graph.matrix_ops:
@@ -129,64 +119,10 @@ def calibrate(
     return CalibratedMapping(programmed, found)
 
 
-@dataclass
-class _Samples:
-    """Inputs of one operation, collected frame by frame."""
-
-    vectors: list[NDArray[np.float32]] = field(default_factory=list)
-    values: list[NDArray[np.float32]] = field(default_factory=list)
-    signed: bool = False
-
-    def add(
-        self, op: MatrixOp, x: NDArray[np.float32], percentile: float, frame: int, frames: int
-    ) -> None:
-        """Keep sampled windows of one frame and what the input range needs."""
-        nhwc = to_nhwc(op, x)[0]
-        low, high = nhwc.min(), nhwc.max()
-        self.signed |= bool(low < 0)
-        if percentile >= 100:
-            self.values.append(np.array([low, high]))
-        else:
-            # an odd stride does not fall in step with the channels
-            stride = math.ceil(nhwc.size / MAX_VALUES) | 1
-            self.values.append(nhwc.reshape(-1)[::stride].copy())
-        padded = np.zeros(padded_shape(op), np.float32)
-        top, _, left, _ = op.window.padding
-        padded[top : top + nhwc.shape[0], left : left + nhwc.shape[1]] = nhwc
-        bases, offsets = window_places(op)
-        chosen = bases[sample_windows(op.windows, math.ceil(MAX_WINDOWS / frames), frame)]
-        self.vectors.append(padded.reshape(-1)[chosen[:, None] + offsets])
-
-    def code(self, chip: Chip) -> InputCode:
-        """Return the input code that the values ask for."""
-        values = np.concatenate(self.values)
-        if not np.isfinite(values).all():
-            raise SimulationError("its input on the calibration frames holds NaN or infinity")
-        if self.signed:
-            low, high = two_sided(values, chip.inputs.percentile)
-        elif chip.inputs.percentile >= 100:
-            low, high = 0.0, float(values.max())
-        else:
-            low = 0.0
-            high = float(np.quantile(values, chip.inputs.percentile / 100, method="nearest"))
-        return InputCode.of_range(low, high, chip.inputs.bits)
-
-
-def sample_windows(windows: int, wanted: int, frame: int) -> NDArray[np.int64]:
-    """Return up to ``wanted`` window numbers, evenly spread and out of step with image rows.
-
-    A golden-ratio sequence: no stride could be a multiple of the row length.
-    """
-    if wanted >= windows:
-        return np.arange(windows)
-    steps = np.arange(1, wanted + 1) + frame * wanted
-    return np.unique((steps * _GOLDEN % 1 * windows).astype(np.int64))
-
-
 def _calibrate_op(
     op: MatrixOp,
     programmed: ProgrammedMapping,
-    samples: _Samples,
+    samples: Samples,
     noise_key: int,
     pool: Executor,
     threads: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +95,12 @@ class ProgrammedMapping:
         return self.layers[self.mapping.layer_of[op_name].name]
 
 
-def program(mapping: Mapping, device: AbstractDevice, seed: int) -> ProgrammedMapping:
+def program(
+    mapping: Mapping,
+    device: AbstractDevice,
+    seed: int,
+    integers: MappingABC[str, NDArray[np.int32]] | None = None,
+) -> ProgrammedMapping:
     """Write every matrix of a mapping once.
 
     Each slice of each array has its own random stream, so a layer's cells do not depend on which
@@ -108,6 +114,8 @@ def program(mapping: Mapping, device: AbstractDevice, seed: int) -> ProgrammedMa
         `cimsim.devices.build` of the chip's device entry.
     seed : int
         >= 0.
+    integers : mapping of str to int32 [groups, rows, cols], optional
+        Integer weights by layer, see `cimsim.engine.rounding`; others are rounded to nearest.
 
     Raises
     ------
@@ -119,12 +127,18 @@ def program(mapping: Mapping, device: AbstractDevice, seed: int) -> ProgrammedMa
         op = mapping.graph[placed.ops[0]]
         if not isinstance(op, MatrixOp):
             raise SimulationError(f"layer '{placed.name}': '{op.name}' has no matrix")
-        layers[placed.name] = _program_layer(placed, op, mapping.chip, device, seed)
+        chosen = (integers or {}).get(placed.name)
+        layers[placed.name] = _program_layer(placed, op, mapping.chip, device, seed, chosen)
     return ProgrammedMapping(mapping, device, layers)
 
 
 def _program_layer(
-    placed: PlacedLayer, op: MatrixOp, chip: Chip, device: AbstractDevice, seed: int
+    placed: PlacedLayer,
+    op: MatrixOp,
+    chip: Chip,
+    device: AbstractDevice,
+    seed: int,
+    chosen: NDArray[np.int32] | None,
 ) -> ProgrammedLayer:
     layout, spec = placed.layout, chip.weights
     if layout.windows_per_activation != 1:
@@ -136,6 +150,7 @@ def _program_layer(
         q, scales = encode_weights(op.weight, spec.q_max, spec.scale)
     except SimulationError as error:
         raise SimulationError(f"layer '{placed.name}': {error}") from None
+    q = q if chosen is None else chosen
     arrays = []
     for index, blocks in enumerate(layout.by_array):
         rows, cols, matrix = _cut(placed.name, index, blocks, layout, q)

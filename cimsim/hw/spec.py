@@ -114,6 +114,10 @@ class Weights(Part):
     encoding: Literal["differential"] = Field(
         default="differential", description="a weight is the difference of two cells"
     )
+    rounding: Literal["nearest", "inputs"] = Field(
+        default="nearest",
+        description="inputs: round so that the layer's output errs least on calibration frames",
+    )
     scale: Literal["layer", "column", "balanced"] = Field(
         default="layer",
         description="one weight scale per layer, per output column, or per column as far as the "

@@ -96,13 +96,8 @@ def time_by_layer(result: Result) -> Figure:
         axes.barh(places + offset, widths, height, label=stage, color=_COLOURS[index])
     axes.set_yticks(places, [row["layer"] for row in rows])
     axes.invert_yaxis()
-    axes.axvline(interval * factor, color="black", linewidth=1, linestyle="--")
-    axes.annotate(
-        f"interval {format_si(interval, 's')}", (interval * factor, 0), xytext=(-4, 3),
-        textcoords="offset points", rotation=90, ha="right", va="bottom", fontsize=8,
-        xycoords=("data", "axes fraction"),
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-    )  # fmt: skip
+    label = f"interval {format_si(interval, 's')}"
+    axes.axvline(interval * factor, color="black", linewidth=1, linestyle="--", label=label)
     axes.set_xlabel(f"busy time per frame / {unit}")
     _legend(axes)
     _title(

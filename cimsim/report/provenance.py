@@ -13,8 +13,8 @@ from cimsim.hw.spec import Chip
 _ENERGIES = ("dac.energy", "adc.energy", "buffer.read_energy", "buffer.write_energy",
              "adder.energy", "vector.energy", "vector.scale_energy", "interconnect.energy",
              "global_buffer.read_energy", "global_buffer.write_energy")  # fmt: skip
-_AREAS = ("array.cell_area", "dac.area", "adc.area", "buffer.area", "vector.area",
-          "global_buffer.area")  # fmt: skip
+_AREAS = ("array.cell_area", "array.periphery_area", "dac.area", "adc.area", "adder.area",
+          "vector.area", "buffer.area", "global_buffer.area", "interconnect.area")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

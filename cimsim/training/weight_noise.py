@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+BITS = 8  # of a weight, sign included
+TINY = 1e-6  # a batch norm's factor below this is taken as this
 KNEE = 0.11  # share of the largest weight at which the error reaches 63 % of its full size
 
 
@@ -34,11 +36,11 @@ def error_sigma(weight: torch.Tensor, fraction: float) -> torch.Tensor:
 
 
 class WeightNoise:
-    """Adds programming error to every convolution of a network while a ``with`` block runs.
+    """Makes every convolution of a network hold chip weights while a ``with`` block runs.
 
-    The error is that of the layer as it sits on the chip: where a batch norm follows, its scale
-    (by running variance) is folded into the weights before the error is sized. The gradient passes
-    straight through.
+    Weights are rounded to 8 bits and get a programming error, as they sit on the chip: where a
+    batch norm follows, its scale (by running variance) is folded into them first. The gradient
+    passes straight through.
 
     Parameters
     ----------
@@ -64,10 +66,11 @@ class WeightNoise:
                 weight = conv.weight
                 originals.append(weight.detach().clone())
                 gain = folded_gain(conv, norm)
-                sigma = error_sigma(weight * gain, self.fraction) / gain.abs().clamp_min(1e-6)
-                noise = torch.empty(weight.shape, device=weight.device)
-                noise.normal_(generator=generator)
-                weight.add_(noise * sigma)
+                gain = torch.where(gain.abs() < TINY, TINY, gain)
+                weight.copy_(
+                    programmed(weight * gain, bits=BITS, fraction=self.fraction, rng=generator)
+                    / gain
+                )
         try:
             yield
         finally:
@@ -105,11 +108,18 @@ def chip_weights(weight: torch.Tensor, *, bits: int, fraction: float, seed: int)
     Symmetric grid with one scale per layer, set by the largest weight; then one draw of
     `error_sigma`.
     """
+    generator = torch.Generator(device=weight.device).manual_seed(seed)
+    return programmed(weight, bits=bits, fraction=fraction, rng=generator)
+
+
+def programmed(
+    weight: torch.Tensor, *, bits: int, fraction: float, rng: torch.Generator
+) -> torch.Tensor:
+    """Return what `chip_weights` describes, with the given source of the error."""
     top = float(weight.abs().max())
     if top == 0 or not math.isfinite(top):
         return weight.clone()
     step = top / (2 ** (bits - 1) - 1)
     grid = torch.round(weight / step) * step
-    generator = torch.Generator(device=weight.device).manual_seed(seed)
-    noise = torch.empty(weight.shape, device=weight.device).normal_(generator=generator)
+    noise = torch.empty(weight.shape, device=weight.device).normal_(generator=rng)
     return grid + noise * error_sigma(grid, fraction)

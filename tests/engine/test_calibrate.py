@@ -2,15 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from cimsim.engine.calibrate import (
-    MAX_WINDOWS,
-    MIN_WINDOWS,
-    calibrate,
-    exact_product,
-    fit_columns,
-    sample_windows,
-)  # fmt: skip
+from cimsim.engine.calibrate import MIN_WINDOWS, calibrate, exact_product, fit_columns
 from cimsim.engine.execute import execute
+from cimsim.engine.samples import MAX_WINDOWS, sample_windows
 from cimsim.errors import SimulationError
 
 

@@ -1,0 +1,33 @@
+"""Weights that are shipped must fit the networks that are shipped, and must denoise."""
+
+import pytest
+
+import cimsim
+from cimsim.video.embedded import embedded_clip
+from cimsim.zoo.weights import Card, folder
+
+CARDS = sorted(folder().glob("*.json"))
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
+def test_shipped_weights_denoise_in_float_and_on_the_chip(path):
+    card = Card.read(path)
+    network = cimsim.load_network(card.model, card.options)
+    graph = cimsim.trace(network.module, network.example(96, 96))
+    mapping = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm"))
+    clip = embedded_clip(frames=2, height=96, width=96)
+    quality = cimsim.simulate(mapping, clip, noise_sigma=sum(card.sigma) / 2).quality
+    noisy, clean = quality.mean("noisy_psnr"), quality.mean("float_psnr")
+    assert clean > noisy + 1.5
+    assert quality.psnr_db > clean - 1.0
+
+
+def test_there_are_weights_for_the_default_network():
+    assert "cimnet_s8" in {path.stem for path in CARDS}
+
+
+def test_cards_name_a_command_that_exists():
+    for path in CARDS:
+        command = Card.read(path).command
+        assert command.startswith("cimsim train --model ")
+        assert "--start" not in command
