@@ -89,7 +89,7 @@ class FunctionalRun:
         inputs = [self._inputs(noisy, t) for t in range(min(frames, len(noisy)))]
         samples = collect(self.mapping.graph, chip, inputs)
         by_inputs = chip.weights.rounding == "inputs"
-        integers = round_to_inputs(self.mapping, samples) if by_inputs else None
+        integers = round_to_inputs(self.mapping, samples, self.threads) if by_inputs else None
         device = build(chip.device.kind, chip.device.parameters)
         programmed = program(self.mapping, device, self.seed, integers)
         report("programming", 1, 1)

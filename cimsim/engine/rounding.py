@@ -16,9 +16,10 @@ from scipy.linalg import cholesky, lapack
 
 from cimsim.arrays.encode import encode_weights
 from cimsim.engine.samples import Samples
+from cimsim.engine.workers import workers
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
-from cimsim.mapping.mapping import Mapping
+from cimsim.mapping.mapping import Mapping, PlacedLayer
 
 DAMPING = 0.01  # of the mean input power: keeps rows apart that the samples cannot tell apart
 MAX_ROWS = 2048  # rows rounded together; beyond, independent chunks
@@ -28,8 +29,18 @@ _BLOCK = 64
 Integers = dict[str, NDArray[np.int32]]
 
 
-def round_to_inputs(mapping: Mapping, samples: MappingABC[str, Samples]) -> Integers:
+def round_to_inputs(
+    mapping: Mapping, samples: MappingABC[str, Samples], threads: int | None = None
+) -> Integers:
     """Choose the integers of every programmed matrix by its inputs on the calibration frames.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    samples : mapping of str to Samples
+        By operation, from `cimsim.engine.samples.collect`.
+    threads : int, optional
+        All cores by default; does not change a bit of the result.
 
     Returns
     -------
@@ -37,24 +48,29 @@ def round_to_inputs(mapping: Mapping, samples: MappingABC[str, Samples]) -> Inte
         By layer name; layers with fewer than `MIN_WINDOWS` sampled windows are left out and are
         rounded to nearest.
     """
-    chip, found = mapping.chip, {}
-    for layer in mapping.layers:
-        op = mapping.graph[layer.ops[0]]
-        if not isinstance(op, MatrixOp):
-            raise SimulationError(f"layer '{layer.name}': '{op.name}' has no matrix")
-        x = np.concatenate([part for name in layer.ops for part in samples[name].vectors])
-        if len(x) < MIN_WINDOWS:
-            continue
-        _, scales = encode_weights(op.weight, chip.weights.q_max, chip.weights.scale)
-        steps = scales.reshape(op.groups, op.group_cols)
-        inputs = x.reshape(len(x), op.groups, op.group_rows)
-        found[layer.name] = np.stack(
-            [
-                _round_matrix(op.weight[g] / steps[g], inputs[:, g], chip.weights.q_max)
-                for g in range(op.groups)
-            ]
-        )
-    return found
+    # one BLAS thread each: many small solves only wait for each other on more
+    with workers(threads) as (pool, _):
+        found = pool.map(lambda layer: _round_layer(mapping, layer, samples), mapping.layers)
+        pairs = zip(mapping.layers, found, strict=True)
+        return {layer.name: q for layer, q in pairs if q is not None}
+
+
+def _round_layer(
+    mapping: Mapping, layer: PlacedLayer, samples: MappingABC[str, Samples]
+) -> NDArray[np.int32] | None:
+    spec, op = mapping.chip.weights, mapping.graph[layer.ops[0]]
+    if not isinstance(op, MatrixOp):
+        raise SimulationError(f"layer '{layer.name}': '{op.name}' has no matrix")
+    x = np.concatenate([part for name in layer.ops for part in samples[name].vectors])
+    if len(x) < MIN_WINDOWS:
+        return None
+    _, scales = encode_weights(op.weight, spec.q_max, spec.scale)
+    steps = scales.reshape(op.groups, op.group_cols)
+    inputs = x.reshape(len(x), op.groups, op.group_rows)
+    groups = range(op.groups)
+    return np.stack(
+        [_round_matrix(op.weight[g] / steps[g], inputs[:, g], spec.q_max) for g in groups]
+    )
 
 
 def _round_matrix(

@@ -26,8 +26,10 @@ def workers(threads: int | None = None) -> Iterator[tuple[Executor, int]]:
 
 @functools.cache
 def _controller() -> Any:
-    """Return the handle on numpy's BLAS; finding the libraries takes milliseconds, so once."""
-    import numpy  # noqa: F401  # its BLAS must be loaded before it is looked for
+    """Return the handle on the BLAS libraries; finding them takes milliseconds, so once."""
+    # each brings a BLAS of its own, which must be loaded before it is looked for
+    import numpy  # noqa: F401
+    import scipy.linalg  # noqa: F401
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

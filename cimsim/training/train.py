@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -21,7 +22,7 @@ from cimsim.errors import ConfigError
 from cimsim.training import wiener
 from cimsim.training.data import Dataset, Sampler, load_dataset, validation_batch
 from cimsim.training.tied import TiedAdam
-from cimsim.training.weight_noise import WeightNoise, conv_layers
+from cimsim.training.weight_noise import WeightNoise, conv_layers, round_weights
 from cimsim.zoo import registry
 from cimsim.zoo.cimnet import CIMNet
 from cimsim.zoo.weights import load_weights
@@ -68,7 +69,8 @@ class TrainConfig:
         Decay of the averaged copy of weights and batch-norm statistics, which is what is
         validated and saved; 0: none.
     weight_noise : float
-        Programming error to train against, see `cimsim.training.weight_noise`; 0: none.
+        Programming error to train against, see `cimsim.training.weight_noise`; 0: none. With it,
+        weights are rounded to 8 bits in training and in the result.
     freeze_bn_at : float
         Share of the budget after which batch norms use their running statistics, as on the chip.
     stills : float
@@ -211,7 +213,7 @@ def train(
         run.validate()
     run.save()
     return TrainResult(
-        model=run.averaged.eval(),
+        model=run.finished_model(),
         step=run.step,
         minutes=run.minutes,
         psnr_db=run.psnr_db,
@@ -357,12 +359,20 @@ class _Run:
 
     def validate(self) -> float:
         """Measure the averaged network on the held-out crops; keep it when it is the best."""
-        self.psnr_db = mean_psnr(self.averaged.eval(), *self.held_out)
+        model = self.finished_model()
+        self.psnr_db = mean_psnr(model, *self.held_out)
         self.validated_at = self.step
         if self.psnr_db > self.best_db:
             self.best_db = self.psnr_db
-            _write(self.config.out / BEST, self.averaged.state_dict())
+            _write(self.config.out / BEST, model.state_dict())
         return self.psnr_db
+
+    def finished_model(self) -> nn.Module:
+        """Return the averaged network, in eval mode; rounded when trained with rounded weights."""
+        model = copy.deepcopy(self.averaged).eval()
+        if self.config.weight_noise > 0:
+            round_weights(model)
+        return model
 
     def save(self) -> None:
         """Write the checkpoint: under another name first, so that a kill leaves the old one."""

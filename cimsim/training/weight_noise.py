@@ -102,6 +102,20 @@ def conv_layers(model: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d | 
         yield waiting, None
 
 
+@torch.no_grad()
+def round_weights(model: nn.Module, *, bits: int = BITS) -> None:
+    """Round every convolution's weights, as folded, to the chip's grid, in place.
+
+    A network trained with `WeightNoise` has learned what its rounded weights do; what lies between
+    two steps of the grid was never trained.
+    """
+    for conv, norm in conv_layers(model):
+        gain = folded_gain(conv, norm)
+        gain = torch.where(gain.abs() < TINY, TINY, gain)
+        grid = chip_weights(conv.weight * gain, bits=bits, fraction=0.0, seed=0)
+        conv.weight.copy_(grid / gain)
+
+
 def chip_weights(weight: torch.Tensor, *, bits: int, fraction: float, seed: int) -> torch.Tensor:
     """Return a layer's weights as a chip would hold them: rounded to a grid, then programmed.
 

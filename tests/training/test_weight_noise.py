@@ -12,6 +12,7 @@ from cimsim.training.weight_noise import (
     conv_layers,
     error_sigma,
     folded_gain,
+    round_weights,
 )
 
 
@@ -34,24 +35,42 @@ def test_layers_are_paired_with_their_norms():
     assert list(conv_layers(model)) == [(model[0], model[1]), (model[3], None)]
 
 
-def test_drawn_errors_have_that_sigma_on_the_folded_weights():
+def test_weights_are_rounded_and_disturbed_as_folded():
     model = network()
     model[1].running_var.uniform_(0.1, 10)
     nn.init.uniform_(model[1].weight, 0.2, 3)
     for conv, norm in conv_layers(model):
         gain = folded_gain(conv, norm)
-        sigma = error_sigma(conv.weight * gain, 0.02).detach()
+        grid = chip_weights((conv.weight * gain).detach(), bits=8, fraction=0.0, seed=0)
+        sigma = error_sigma(grid, 0.02)
         draws = []
         noise = WeightNoise(model, 0.02)
-        original = conv.weight.detach().clone()
         for seed in range(40):
             with noise.applied(seed):
-                draws.append(((conv.weight - original) * gain / sigma).detach())
+                draws.append(((conv.weight * gain - grid) / sigma).detach())
         z = torch.stack(draws)
         # weights near zero have sigma near the rounding of the addition
         z = z[:, sigma > 1e-4]
         assert float(z.mean()) == pytest.approx(0, abs=5 / np.sqrt(z.numel()))
         assert float(z.std()) == pytest.approx(1, abs=5 / np.sqrt(2 * z.numel()))
+
+
+def test_rounded_weights_are_what_a_chip_without_errors_holds():
+    model = network()
+    model[1].running_var.uniform_(0.1, 10)
+    plain = network()
+    plain.load_state_dict(model.state_dict())
+    round_weights(model)
+    expected = chip_weights(
+        plain[0].weight.detach() * folded_gain(plain[0], plain[1]), bits=8, fraction=0.0, seed=0
+    )
+    torch.testing.assert_close(
+        model[0].weight.detach() * folded_gain(model[0], model[1]), expected, rtol=1e-5, atol=1e-7
+    )
+    once = [p.detach().clone() for p in model.parameters()]
+    round_weights(model)  # a second time changes nothing
+    for a, b in zip(once, model.parameters(), strict=True):
+        torch.testing.assert_close(a, b.detach(), rtol=1e-5, atol=1e-7)
 
 
 def test_weights_come_back_exactly_even_after_an_error():
