@@ -80,8 +80,8 @@ def comparisons(rows: Sequence[CountRow]) -> list[Ratio]:
     """Compare CIM-NET with the block and with o2 at each stride that both have.
 
     The CIM-NET paper's "1/77" multiplies S^2 by its window ratio to o2; counted exactly against the
-    FastDVDnet block the ratio is another one, and array activations and ADC conversions, which
-    time and energy follow, differ again.
+    FastDVDnet block the ratio is another one, and array activations and ADC conversions differ
+    again.
     """
     by_name = {row.name: row for row in rows}
     block, found = by_name.get("fastdvdnet-block"), []
@@ -105,6 +105,6 @@ def comparisons(rows: Sequence[CountRow]) -> list[Ratio]:
 
 _EXACT = {
     "windows": "FastDVDnet block / CIM-NET",
-    "activations": "the same: what time follows",
-    "conversions": "the same: what energy follows",
+    "activations": "the same: arrays fired",
+    "conversions": "the same: columns digitised",
 }

@@ -13,6 +13,7 @@ from cimsim.training.data import (
     choose_scenes,
     load_dataset,
     moving_window,
+    recolour,
     validation_batch,
 )
 from cimsim.video.io import write_clip
@@ -86,7 +87,9 @@ def test_a_batch_depends_on_seed_and_step_alone():
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_noise_free_windows_are_consecutive_crops(share):
-    noisy, noise_map, clean = sampler(share=share, sigma=(0.0, 0.0), batch=20).draw(0)
+    noisy, noise_map, clean = sampler(share=share, sigma=(0.0, 0.0), batch=20, recoloured=0.0).draw(
+        0
+    )
     assert noisy.shape == (20, 9, 8, 8)
     assert clean.equal(noisy[:, 3:6])
     assert not noise_map.any()
@@ -96,6 +99,29 @@ def test_noise_free_windows_are_consecutive_crops(share):
     assert (steps[:, 0] == steps[:, 1]).all()
     rows = np.rint(255 * noisy[:, 0].numpy() / 10)
     assert {len(np.unique(row)) for row in rows} == {8}  # never a repeated or skipped row
+
+
+def test_recolouring_is_one_colour_map_for_the_whole_window():
+    window = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    orders = set()
+    for seed in range(20):
+        changed = recolour(window, np.random.default_rng(seed))
+        order = []
+        for colour in range(3):
+            found = [
+                source
+                for source in range(3)
+                if np.corrcoef(changed[..., colour].ravel(), window[..., source].ravel())[0, 1]
+                > 0.99
+            ]
+            order += found
+            ratio = changed[..., colour].astype(float) / window[..., found[0]].clip(1)
+            bright = window[..., found[0]] > 100
+            assert np.ptp(ratio[bright]) < 0.02
+            assert 0.59 < ratio[bright].mean() < 1.01
+        assert sorted(order) == [0, 1, 2]
+        orders.add(tuple(order))
+    assert len(orders) > 3
 
 
 def test_noise_has_the_level_asked_for_and_is_not_clipped():
