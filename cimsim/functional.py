@@ -64,6 +64,7 @@ class FunctionalRun:
                 f"was traced for {size[1]} x {size[0]}; trace it again for this size"
             )
         self.noisy = add_awgn(self.clean, sigma, seed)
+        self.scene = self.clean[:0]
         self.float: list[Frames] = []
         self.chip: list[Frames] = []
         self.statistics: Any = None
@@ -84,6 +85,7 @@ class FunctionalRun:
         height, width = self.clean.shape[1:3]
         frames = chip.calibration.frames
         clean = _scene(frames, height, width) if calibration is None else _as_float(calibration)
+        self.scene = clean
         # a noise stream of its own: the chip must not see the noise that it is judged on
         noisy = add_awgn(clean, self.sigma, key("calibration", self.seed) % 2**32)
         inputs = [self._inputs(noisy, t) for t in range(min(frames, len(noisy)))]
@@ -140,8 +142,10 @@ class FunctionalRun:
     @property
     def identity(self) -> dict[str, Any]:
         """What the frames depend on, for the result's hash."""
-        clip = hashlib.sha256(np.ascontiguousarray(self.clean).tobytes()).hexdigest()
-        return {"clip": clip, "frames": len(self.chip), "sigma": self.sigma, "seed": self.seed}
+        return {
+            "clip": _digest(self.clean), "calibration": _digest(self.scene),
+            "frames": len(self.chip), "sigma": self.sigma, "seed": self.seed,
+        }  # fmt: skip
 
     def quality(self) -> Quality:
         """PSNR and SSIM of input, float network and chip."""
@@ -155,6 +159,10 @@ class FunctionalRun:
         psnr = [tuple(map(float, s.psnr_db)) for s in scores.values()]
         ssim = [tuple(map(float, s.ssim)) for s in scores.values()]
         return Quality(*psnr, *ssim)
+
+
+def _digest(frames: Frames) -> str:
+    return hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()
 
 
 def window_of_frames(

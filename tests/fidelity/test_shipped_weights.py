@@ -31,3 +31,12 @@ def test_cards_name_a_command_that_exists():
         command = Card.read(path).command
         assert command.startswith("cimsim train --model ")
         assert "--start" not in command
+
+
+def test_other_calibration_frames_give_another_hash():
+    network = cimsim.load_network("cimnet", {"stride": 8})
+    graph = cimsim.trace(network.module, network.example(32, 32))
+    mapping = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm"))
+    clip = embedded_clip(frames=1, height=32, width=32)
+    first, second = (cimsim.simulate(mapping, clip, calibration=c) for c in (None, clip))
+    assert first.hash != second.hash
