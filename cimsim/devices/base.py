@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cimsim.errors import ConfigError, suggest
+from cimsim.errors import ConfigError
+from cimsim.hw.load import describe
 
 Conduction = Literal["ohmic", "gate"]
 PARAMETERS = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
@@ -99,19 +100,9 @@ def _explain(model: type[BaseModel], error: ValidationError) -> list[str]:
     known = [field.alias or name for name, field in model.model_fields.items()]
     lines = []
     for item in error.errors(include_url=False):
-        path = ".".join(["device", *(str(part) for part in item["loc"])])
-        match item["type"]:
-            case "extra_forbidden":
-                name = str(item["loc"][-1])
-                lines.append(f"{path}: unknown key '{name}'{suggest(name, known)}")
-            case "missing":
-                lines.append(f"{path}: missing; it has no default")
-            case "value_error" if item["loc"]:
-                lines.append(f"{path}: {item['ctx']['error']}")
-            case "value_error":
-                # a check over several fields names its field itself
-                lines.append(f"device.{item['ctx']['error']}")
-            case _:
-                message = item["msg"].removeprefix("Input should be ")
-                lines.append(f"{path}: expected {message}, got {item['input']!r}")
+        text = describe(item, lambda: known)
+        if item["type"] == "value_error" and not item["loc"]:
+            lines.append(f"device.{text}")  # a check over several fields names its field itself
+        else:
+            lines.append(f"{'.'.join(['device', *map(str, item['loc'])])}: {text}")
     return lines

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from cimsim.errors import ConfigError, suggest
 from cimsim.hw.spec import Chip
@@ -226,20 +228,24 @@ def _explain(origin: str, error: ValidationError) -> list[str]:
         location = [str(part) for part in item["loc"]]
         path = ".".join(location)
         head = f"{origin}: {path}: " if path else f"{origin}: "
-        match item["type"]:
-            case "extra_forbidden":
-                known = _fields(location[:-1])
-                lines.append(f"{head}unknown key '{location[-1]}'{suggest(location[-1], known)}")
-            case "missing":
-                lines.append(f"{head}missing; it has no default")
-            case "value_error":
-                lines.append(f"{head}{item['ctx']['error']}")
-            case "model_type":
-                lines.append(f"{head}expected a mapping of fields, got {item['input']!r}")
-            case _:
-                message = item["msg"].removeprefix("Input should be ")
-                lines.append(f"{head}expected {message}, got {item['input']!r}")
+        lines.append(head + describe(item, partial(_fields, location[:-1])))
     return lines
+
+
+def describe(item: ErrorDetails, known: Callable[[], list[str]]) -> str:
+    """Say in our words what pydantic found; ``known`` gives the keys that are allowed there."""
+    match item["type"]:
+        case "extra_forbidden":
+            wrong = str(item["loc"][-1])
+            return f"unknown key '{wrong}'{suggest(wrong, known())}"
+        case "missing":
+            return "missing; it has no default"
+        case "value_error":
+            return str(item["ctx"]["error"])
+        case "model_type":
+            return f"expected a mapping of fields, got {item['input']!r}"
+        case _:
+            return f"expected {item['msg'].removeprefix('Input should be ')}, got {item['input']!r}"
 
 
 def _fields(location: list[str]) -> list[str]:

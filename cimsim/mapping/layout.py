@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from cimsim.errors import MappingError
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -165,16 +169,9 @@ class Layout:
 
     def _check_overlap(self) -> None:
         for blocks in self.by_array:
-            ordered = sorted(blocks, key=lambda b: b.row0)
-            for index, first in enumerate(ordered):
-                for second in ordered[index + 1 :]:
-                    if second.row0 >= first.row0 + first.rows:
-                        break
-                    if (
-                        first.col0 < second.col0 + second.cols
-                        and second.col0 < first.col0 + first.cols
-                    ):
-                        raise MappingError(f"{self._where(second)}: overlaps {self._where(first)}")
+            met = first_overlap(blocks, lambda b: (b.row0, b.col0, b.rows, b.cols))
+            if met is not None:
+                raise MappingError(f"{self._where(met[1])}: overlaps {self._where(met[0])}")
 
     def _check_cover(self) -> None:
         """Each element of each group once per window: areas add up and no two sources overlap."""
@@ -183,20 +180,13 @@ class Layout:
             found[block.group, block.window].append(block)
         for group in range(self.groups):
             for window in range(self.windows_per_activation):
-                blocks = sorted(found[group, window], key=lambda b: b.src_row0)
-                for index, first in enumerate(blocks):
-                    for second in blocks[index + 1 :]:
-                        if second.src_row0 >= first.src_row0 + first.rows:
-                            break
-                        apart = (
-                            second.src_col0 >= first.src_col0 + first.cols
-                            or first.src_col0 >= second.src_col0 + second.cols
-                        )
-                        if not apart:
-                            raise MappingError(
-                                f"{self._where(second)}: maps elements of group {group} that "
-                                f"{self._where(first)} maps already"
-                            )
+                blocks = found[group, window]
+                met = first_overlap(blocks, lambda b: (b.src_row0, b.src_col0, b.rows, b.cols))
+                if met is not None:
+                    raise MappingError(
+                        f"{self._where(met[1])}: maps elements of group {group} that "
+                        f"{self._where(met[0])} maps already"
+                    )
                 area = sum(b.rows * b.cols for b in blocks)
                 if area != self.group_rows * self.group_cols:
                     raise MappingError(
@@ -204,6 +194,27 @@ class Layout:
                         f"{self.group_rows * self.group_cols - area} of "
                         f"{self.group_rows} x {self.group_cols} elements are placed nowhere"
                     )
+
+
+def first_overlap(
+    items: Iterable[T], rectangle: Callable[[T], tuple[int, int, int, int]]
+) -> tuple[T, T] | None:
+    """Return the first two items, from the top, whose rectangles share a cell.
+
+    Parameters
+    ----------
+    items : iterable
+    rectangle : callable
+        Item -> (row0, col0, rows, cols).
+    """
+    ordered = sorted(((rectangle(item), item) for item in items), key=lambda pair: pair[0][0])
+    for index, ((row, col, rows, cols), first) in enumerate(ordered):
+        for (other_row, other_col, _, other_cols), second in ordered[index + 1 :]:
+            if other_row >= row + rows:
+                break
+            if col < other_col + other_cols and other_col < col + cols:
+                return first, second
+    return None
 
 
 def _covered(intervals: object) -> int:

@@ -11,7 +11,7 @@ from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.hw.spec import Chip
 from cimsim.mapping.dataflow import Unit, units
-from cimsim.mapping.layout import Block, Counts, Layout, count
+from cimsim.mapping.layout import Block, Counts, Layout, count, first_overlap
 from cimsim.mapping.strategies import Strategy, strategy
 
 
@@ -111,17 +111,14 @@ class Mapping:
 
     @staticmethod
     def _check_overlap(slot: Slot, places: list[Placement]) -> None:
-        ordered = sorted(places, key=lambda p: p.row0)
-        for index, first in enumerate(ordered):
-            for second in ordered[index + 1 :]:
-                if second.row0 >= first.row0 + first.rows:
-                    break
-                if first.col0 < second.col0 + second.cols and second.col0 < first.col0 + first.cols:
-                    raise MappingError(
-                        f"tile {slot.tile}, array {slot.array}: layers '{first.layer}' and "
-                        f"'{second.layer}' overlap at row {second.row0}, column "
-                        f"{max(first.col0, second.col0)}"
-                    )
+        met = first_overlap(places, lambda p: (p.row0, p.col0, p.rows, p.cols))
+        if met is not None:
+            first, second = met
+            raise MappingError(
+                f"tile {slot.tile}, array {slot.array}: layers '{first.layer}' and "
+                f"'{second.layer}' overlap at row {second.row0}, column "
+                f"{max(first.col0, second.col0)}"
+            )
 
     @cached_property
     def layer_of(self) -> dict[str, PlacedLayer]:
