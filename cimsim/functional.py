@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Frames = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
+Tensors = tuple["torch.Tensor", ...]
 
 
 @contextmanager
@@ -36,8 +38,76 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a network asks of a clip, read off its graph.
+
+    Inputs are [1, 3 * n_frames, H, W] noisy frames, then, optionally, a noise map [1, 1, H, W]; the
+    output is the estimate [1, 3, H, W] of the centre frame. A network that streams reads three
+    frames, the map, and two kept results [1, 6, Hp, Wp] of its first stage, and returns the
+    estimate of the frame before the centre and the newest result [1, 3, Hp, Wp], see
+    `cimsim.zoo.streaming.StreamingStep`.
+
+    Attributes
+    ----------
+    n_frames : int
+    size : (int, int)
+        Height and width that the graph was traced for.
+    kept : tuple of int
+        Shape of the kept results; empty when the network keeps none.
+    """
+
+    n_frames: int
+    size: tuple[int, int]
+    kept: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, graph: LayerGraph) -> Contract:
+        """Read the contract off a graph.
+
+        Raises
+        ------
+        InputError
+            When the graph's inputs and outputs are others.
+        """
+        into = [op.output.shape for op in graph.inputs]
+        out = [graph[name].output.shape for name in graph.outputs]
+        frames = into[0]
+        if len(frames) == 4 and frames[1] % 3 == 0 and out[:1] == [(1, 3, *frames[2:])]:
+            found = frames[1] // 3, (frames[2], frames[3])
+            if len(into) <= 2:
+                return cls(*found)
+            if len(into) == 3 and found[0] == 3 and _keeps(into[2], out[1:]):
+                return cls(*found, into[2])
+        raise InputError(
+            f"network '{graph.name}': a clip needs an input [1, 3 * n, H, W] and an output "
+            f"[1, 3, H, W], this network maps {into} to {out}; "
+            "simulate it with clip=None for time and energy"
+        )
+
+    @property
+    def steps_ahead(self) -> int:
+        """Steps before the first frame, which fill the kept results."""
+        return 2 if self.kept else 0
+
+    def blank(self) -> Tensors:
+        """Kept results before the first step, as further inputs."""
+        import torch
+
+        return (torch.zeros(self.kept),) if self.kept else ()
+
+
+def _keeps(kept: tuple[int, ...], results: list[tuple[int, ...]]) -> bool:
+    return len(kept) == 4 and kept[:2] == (1, 6) and results == [(1, 3, *kept[2:])]
+
+
 class FunctionalRun:
     """One programmed chip and one clip.
+
+    A network that streams (see `Contract`) hands results of its first stage on from frame to frame:
+    the chip its own ones, the float network its own ones. Two steps before the first frame fill
+    them, with the clip mirrored at its ends as for the network as written, so every frame of the
+    clip gets its estimate.
 
     Parameters
     ----------
@@ -56,12 +126,13 @@ class FunctionalRun:
         from cimsim.video.noise import add_awgn
 
         self.mapping, self.sigma, self.seed, self.threads = mapping, sigma, seed, threads
-        self.n_frames, size = _expected(mapping.graph)
+        self.contract = Contract.of(mapping.graph)
         self.clean = _as_float(clip)
-        if self.clean.shape[1:3] != size:
+        if self.clean.shape[1:3] != self.contract.size:
+            height, width = self.contract.size
             raise InputError(
                 f"clip: frames of {self.clean.shape[2]} x {self.clean.shape[1]}, but the network "
-                f"was traced for {size[1]} x {size[0]}; trace it again for this size"
+                f"was traced for {width} x {height}; trace it again for this size"
             )
         self.noisy = add_awgn(self.clean, sigma, seed)
         self.scene = self.clean[:0]
@@ -88,7 +159,7 @@ class FunctionalRun:
         self.scene = clean
         # a noise stream of its own: the chip must not see the noise that it is judged on
         noisy = add_awgn(clean, self.sigma, key("calibration", self.seed) % 2**32)
-        inputs = [self._inputs(noisy, t) for t in range(min(frames, len(noisy)))]
+        inputs = self._calibration_inputs(noisy, min(frames, len(noisy)))
         samples = collect(self.mapping.graph, chip, inputs)
         by_inputs = chip.weights.rounding == "inputs"
         integers = round_to_inputs(self.mapping, samples, self.threads) if by_inputs else None
@@ -103,26 +174,47 @@ class FunctionalRun:
         """Denoise every frame, in float32 and on the chip; Ctrl-C keeps the frames done so far."""
         from cimsim.engine.execute import execute
 
-        total = len(self.noisy)
+        total, ahead = len(self.noisy), self.contract.steps_ahead
+        float_kept, chip_kept = self.contract.blank(), self.contract.blank()
         report("denoising", 0, total)
         try:
-            for t in range(total):
-                inputs = self._inputs(self.noisy, t)
-                expected = self.mapping.graph.reference(*inputs)[0]
-                done = execute(self.calibrated, inputs, t, self.seed, threads=self.threads)
-                self.float.append(_picture(expected))
+            for step in range(ahead + total):
+                window = self._window(self.noisy, step)
+                expected = self.mapping.graph.reference(*window, *float_kept)
+                inputs = (*window, *chip_kept)
+                done = execute(self.calibrated, inputs, step, self.seed, threads=self.threads)
+                float_kept = _shifted(float_kept, expected)
+                chip_kept = _shifted(chip_kept, done.outputs)
+                if step < ahead:
+                    continue
+                self.float.append(_picture(expected[0]))
                 self.chip.append(_picture(done.outputs[0]))
                 last = self.statistics
                 self.statistics = done.statistics if last is None else last + done.statistics
-                report("denoising", t + 1, total)
+                report("denoising", step - ahead + 1, total)
         except KeyboardInterrupt:
             if not self.chip:
                 raise
             self.notes.append(f"interrupted after {len(self.chip)} of {total} frames")
         self.float = self.float[: len(self.chip)]
 
-    def _inputs(self, noisy: Frames, t: int) -> tuple[torch.Tensor, ...]:
-        return window_of_frames(noisy, t, self.n_frames, self.sigma, len(self.mapping.graph.inputs))
+    def _calibration_inputs(self, noisy: Frames, count: int) -> list[Tensors]:
+        """Return the inputs for the first frames; kept results are those of the float network."""
+        kept, found = self.contract.blank(), list[Tensors]()
+        ahead = self.contract.steps_ahead
+        for step in range(ahead + count):
+            inputs = (*self._window(noisy, step), *kept)
+            if step >= ahead:
+                found.append(inputs)
+            if kept and len(found) < count:
+                kept = _shifted(kept, self.mapping.graph.reference(*inputs))
+        return found
+
+    def _window(self, noisy: Frames, step: int) -> Tensors:
+        """Noisy frames and noise map of one step; a streaming one reads one frame further on."""
+        centre = step - self.contract.steps_ahead // 2
+        n_inputs = min(2, len(self.mapping.graph.inputs))
+        return window_of_frames(noisy, centre, self.contract.n_frames, self.sigma, n_inputs)
 
     @property
     def conductance_sums(self) -> dict[str, float]:
@@ -192,18 +284,11 @@ def _mirror(index: int, length: int) -> int:
     return index if index < length else 2 * length - 2 - index
 
 
-def _expected(graph: LayerGraph) -> tuple[int, tuple[int, int]]:
-    """Frames per window and frame size that a graph was traced for."""
-    shape = graph.inputs[0].output.shape
-    out = graph[graph.outputs[0]].output.shape if graph.outputs else ()
-    fits = len(shape) == 4 and shape[1] % 3 == 0 and out == (1, 3, *shape[2:])
-    if not fits or len(graph.inputs) > 2:
-        raise InputError(
-            f"network '{graph.name}': a clip needs an input [1, 3 * n, H, W] and an output "
-            f"[1, 3, H, W], this network maps {[i.output.shape for i in graph.inputs]} to {out}; "
-            "simulate it with clip=None for time and energy"
-        )
-    return shape[1] // 3, (shape[2], shape[3])
+def _shifted(kept: Tensors, outputs: Tensors) -> Tensors:
+    """Kept results after a step: the oldest goes, the newest comes last."""
+    from cimsim.zoo.streaming import shifted
+
+    return tuple(shifted(results, outputs[1]) for results in kept)
 
 
 def _as_float(clip: Any) -> Frames:

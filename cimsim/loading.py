@@ -7,7 +7,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,8 @@ class Network:
     title : str
         For tables: ``CIM-NET (stride 8, 1 stage)``.
     n_frames : int
-        Frames of one input window; the network estimates the centre one.
+        Frames of one input window; the network estimates the centre one (when it streams: the one
+        before).
     noise_map : bool
         Whether ``forward`` takes a second argument [B, 1, H, W] with sigma / 255.
     identity : dict
@@ -52,7 +53,45 @@ class Network:
         import torch
 
         frames = torch.zeros(1, 3 * self.n_frames, height, width)
-        return (frames, torch.zeros(1, 1, height, width)) if self.noise_map else (frames,)
+        if not self.noise_map:
+            return (frames,)
+        noise_map = torch.zeros(1, 1, height, width)
+        kept_shape = getattr(self.module, "kept_shape", None)
+        if kept_shape is None:
+            return frames, noise_map
+        return frames, noise_map, torch.zeros(kept_shape(height, width))
+
+    @property
+    def is_cascade(self) -> bool:
+        """Whether the network has two stages, so that `streaming` can reuse the first one's."""
+        from cimsim.zoo.streaming import is_cascade
+
+        return is_cascade(self.module)
+
+    def streaming(self) -> Network:
+        """Return the network that computes one new frame, given two results that it kept.
+
+        Each stage of a cascade then runs once per frame, see `cimsim.zoo.streaming.StreamingStep`.
+
+        Raises
+        ------
+        InputError
+            When the network has one stage: there is nothing to reuse.
+        """
+        from cimsim.zoo.streaming import StreamingStep, is_cascade
+
+        module: Any = self.module
+        if not is_cascade(module):
+            raise InputError(
+                f"--streaming: {self.title} is no cascade of two stages over 5 frames: it has no "
+                "results to reuse. Leave out --streaming, or take --model fastdvdnet, or "
+                "--model cimnet --stages 2"
+            )
+        step = StreamingStep(module)
+        return replace(
+            self, module=step.eval(), title=f"{self.title}, streaming", n_frames=step.n_frames,
+            identity=self.identity | {"streaming": True},
+        )  # fmt: skip
 
 
 def load_network(
@@ -70,7 +109,8 @@ def load_network(
     options : mapping, optional
         Keywords of the network: ``{"stride": 8}``.
     weights : str or Path, optional
-        A file; ``"random"`` for random weights; by default what the zoo ships.
+        A file; the name of shipped weights (``"cimnet_s8_eflash40nm"``, see ``cimsim models
+        show``); ``"random"`` for random weights; by default the float weights that the zoo ships.
     seed : int
         For random weights.
 
@@ -119,10 +159,9 @@ def _from_zoo(
     from cimsim.zoo.weights import find_card
 
     entry = registry.info(name)
-    resolved = entry.resolve(options)
-    shown = ", ".join(f"{key} {value}" for key, value in resolved.items())
+    title = entry.titled(options)
     card = find_card(name, options) if weights is None else None
-    return registry.build(name, **options), entry.title + (f" ({shown})" if shown else ""), card
+    return registry.build(name, **options), title, card
 
 
 def _no_weights(title: str) -> str:
@@ -172,8 +211,10 @@ def _own(name: str, options: Mapping[str, int]) -> nn.Module:
 
 def _fill(module: nn.Module, source: Any) -> str:
     """Load weights; return where they came from."""
-    from cimsim.zoo.weights import Card, load_weights
+    from cimsim.zoo.weights import Card, load_weights, named_card
 
+    if isinstance(source, str) and not Path(source).exists():
+        source = named_card(source) or source
     if source is None or source == RANDOM:
         return RANDOM
     load_weights(module, source)

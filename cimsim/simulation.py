@@ -34,6 +34,7 @@ def simulate(
     notes: Sequence[str] = (),
     threads: int | None = None,
     progress: Progress | None = None,
+    as_written: Mapping | None = None,
 ) -> Result:
     """Run a mapped network on a noisy clip and report quality, cycles and energy.
 
@@ -42,6 +43,7 @@ def simulate(
     mapping : Mapping
         From `cimsim.map_graph`. The graph's first input is [1, n_frames * 3, H, W] noisy frames, an
         optional second one [1, 1, H, W] holds sigma / 255; its output is the clean centre frame.
+        A cascade that streams reads results that it kept, too: see `cimsim.functional.Contract`.
     clip : uint8 or float32 [T, H, W, 3], or None
         Clean frames; ``None`` leaves quality out and charges arrays by the activity factor.
     noise_sigma : float
@@ -58,11 +60,14 @@ def simulate(
         Worker threads; they never change a bit of the result.
     progress : callable, optional
         Called as ``progress(stage, done, total)``.
+    as_written : Mapping, optional
+        With a streaming ``mapping``: that of the same network as it is written. Its cycles and
+        energy are reported beside, so that one sees what reuse saves.
 
     Raises
     ------
     InputError
-        If the clip does not fit the graph.
+        If the clip does not fit the graph, or ``as_written`` is the mapping of another network.
     """
     from cimsim.energy.model import energy
     from cimsim.functional import FunctionalRun, one_torch_thread
@@ -72,6 +77,8 @@ def simulate(
 
     report = progress or (lambda stage, done, total: None)
     graph, run = mapping.graph, None
+    if as_written is not None:
+        collect.check_same_network(as_written, mapping)
     if clip is not None:
         run = FunctionalRun(mapping, clip, noise_sigma, seed, threads)
         with one_torch_thread():
@@ -81,8 +88,14 @@ def simulate(
     timeline = simulate_timing(mapping, schedule=schedule)
     report("timing", 1, 1)
     interval_s = timeline.interval_s(mapping.chip.process.clock_hz)
-    spent = energy(mapping, interval_s, run.conductance_sums if run else None)
+    sums = run.conductance_sums if run else None
+    spent = energy(mapping, interval_s, sums)
+    written = None
+    if as_written is not None:
+        longer = simulate_timing(as_written, schedule=schedule)
+        written = collect.as_written(as_written, longer, mapping, sums)
     inputs = collect.resolved_inputs(mapping, schedule, identity or {"model": graph.name})
+    inputs |= {"as_written": collect.mapping_hash(as_written)} if as_written else {}
     height, width = graph.inputs[0].output.grid
     return Result(
         model=title or graph.name,
@@ -93,6 +106,7 @@ def simulate(
         hardware=collect.hardware(mapping),
         layers=collect.rows(mapping, timeline, spent),
         inputs=inputs | (run.identity if run else {}),
-        notes=(*notes, *(run.notes if run else ()), *collect.remarks(graph, spent)),
+        notes=(*notes, *(run.notes if run else ()), *collect.remarks(mapping, spent)),
         frames=run.frames if run else {},
+        as_written=written,
     )

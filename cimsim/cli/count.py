@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli.options import HwOption, MappingOption, SetOption, parse_size
+from cimsim.cli.options import (
+    HwOption,
+    MappingOption,
+    PerFrameOption,
+    SetOption,
+    WidthOption,
+    model_options,
+    parse_size,
+)
 
 if TYPE_CHECKING:
     from cimsim.report.counts import CountRow, Ratio
@@ -29,6 +37,8 @@ def count(
         list[int] | None,
         typer.Option("--stride", metavar="S", help="Strides of strided networks; default: all."),
     ] = None,
+    width: WidthOption = None,
+    per_frame: PerFrameOption = None,
     size: Annotated[
         str, typer.Option("--size", metavar="WxH", help="Frame size; a multiple of 32 is exact.")
     ] = "256x256",
@@ -56,7 +66,8 @@ def count(
     chip, frame = load_hw(hw, overrides), parse_size(size)
     rows = []
     with Console(stderr=True).status("tracing networks") as status:
-        for name, title, network in _networks(model or list(_DEFAULT), stride):
+        given = model_options(width=width, per_frame=per_frame)
+        for name, title, network in _networks(model or list(_DEFAULT), stride, given):
             status.update(f"tracing {title}")
             rows.append(count_row(name, title, _trace(network(), frame), chip, mapping))
     ratios = comparisons(rows)
@@ -81,30 +92,49 @@ def count(
     _print(rows, ratios, f"{chip.array.rows} x {chip.weight_cols}", size)
 
 
-def _networks(names: Sequence[str], strides: list[int] | None) -> Any:
-    """Yield (key, title, builder) of each network at each stride asked for."""
+def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, int]) -> Any:
+    """Yield (key, title, builder) of each network at each stride asked for.
+
+    The other options go to the networks that have them.
+    """
     from functools import partial
 
     from cimsim.errors import InputError
     from cimsim.loading import RANDOM, load_network
     from cimsim.zoo.errors import ZooError
-    from cimsim.zoo.registry import info
+    from cimsim.zoo.registry import flag, info
 
+    own = [name for name in names if ":" in name]
+    try:
+        entries = {name: info(name) for name in names if name not in own}
+        options = {
+            name: {key: value for key, value in given.items() if key in entry.options}
+            for name, entry in entries.items()
+        }
+        for name, entry in entries.items():
+            entry.resolve(options[name])
+    except ZooError as error:
+        raise InputError(str(error)) from None
+    for key in given:
+        if not any(key in taken for taken in options.values()):
+            raise InputError(f"{flag(key)}: none of {', '.join(names)} has this option")
     for name in names:
-        if ":" in name:
+        if name in own:
             yield name, name, partial(load_network, name, weights=RANDOM)
             continue
-        try:
-            entry = info(name)
-        except ZooError as error:
-            raise InputError(str(error)) from None
+        entry = entries[name]
         if "stride" not in entry.options:
-            yield name, entry.title, partial(load_network, name, weights=RANDOM)
+            key = entry.weights_stem(options[name]).replace("_", "-")
+            yield (
+                key,
+                entry.titled(options[name]),
+                partial(load_network, name, options[name], RANDOM),
+            )
             continue
         # the paper's figures stop at 8 for all but CIM-NET
         usual = [s for s in entry.options["stride"].allowed if s <= 8 or name == "cimnet"]
         for stride in strides or usual:
-            build = partial(load_network, name, {"stride": stride}, RANDOM)
+            build = partial(load_network, name, options[name] | {"stride": stride}, RANDOM)
             yield f"{name}-s{stride}", f"{entry.title} S={stride}", build
 
 

@@ -18,14 +18,14 @@ def list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cimsim.zoo.registry import MODELS
+    from cimsim.zoo.registry import MODELS, flag
 
     table = Table(title="Networks", title_justify="left", title_style="bold cyan")
     for name in ("name", "frames", "options", "what it is"):
         table.add_column(name, no_wrap=name == "name")
     for entry in MODELS.values():
         options = "; ".join(
-            f"--{key} {'|'.join(map(str, spec.allowed))} (default {spec.default})"
+            f"{flag(key)} {spec.listed('|')} (default {spec.default})"
             for key, spec in entry.options.items()
         )
         table.add_row(entry.name, str(entry.n_frames), options, entry.description)
@@ -43,7 +43,7 @@ def show_model(
 
     from cimsim.errors import InputError
     from cimsim.zoo.errors import ZooError
-    from cimsim.zoo.registry import info
+    from cimsim.zoo.registry import flag, info
 
     try:
         entry = info(name)
@@ -53,13 +53,12 @@ def show_model(
     console.print(f"[bold]{entry.title}[/] ({entry.name}): {entry.description}")
     console.print(f"reference: {entry.reference}")
     for key, spec in entry.options.items():
-        allowed = ", ".join(map(str, spec.allowed))
-        console.print(f"--{key}: {allowed} (default {spec.default}): {spec.meaning}")
-    cards = [card for stem, card in _shipped().items() if card["model"] == name]
+        console.print(f"{flag(key)}: {spec.listed()} (default {spec.default}): {spec.meaning}")
+    cards = {stem: card for stem, card in _shipped().items() if card["model"] == name}
     if not cards:
         console.print("weights: none shipped; see `cimsim train --help`")
-    for card in cards:
-        _print_card(console, card)
+    for stem, card in cards.items():
+        _print_card(console, stem, card)
 
 
 def _shipped() -> dict[str, dict[str, Any]]:
@@ -75,10 +74,12 @@ def _shipped() -> dict[str, dict[str, Any]]:
     return found
 
 
-def _print_card(console: Console, card: dict[str, Any]) -> None:
+def _print_card(console: Console, stem: str, card: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table(title="weights", title_justify="left", title_style="bold cyan", show_header=False)
+    table = Table(
+        title=f"--weights {stem}", title_justify="left", title_style="bold cyan", show_header=False
+    )
     for key, value in card.items():
         if isinstance(value, dict):
             value = "\n".join(f"{name}: {number}" for name, number in value.items())

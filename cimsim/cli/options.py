@@ -22,6 +22,15 @@ StrideOption = Annotated[
 StagesOption = Annotated[
     int | None, typer.Option("--stages", metavar="N", help="1 or 2 stages (CIM-NET).")
 ]
+WidthOption = Annotated[
+    int | None, typer.Option("--width", metavar="N", help="Channels at full size (FastDVDnet: 32).")
+]
+PerFrameOption = Annotated[
+    int | None,
+    typer.Option(
+        "--per-frame", metavar="N", help="Channels per frame in the input block (FastDVDnet: 30)."
+    ),
+]
 HwOption = Annotated[
     str,
     typer.Option(
@@ -57,7 +66,12 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def model_options(stride: int | None, stages: int | None) -> dict[str, int]:
+def model_options(
+    stride: int | None = None,
+    stages: int | None = None,
+    width: int | None = None,
+    per_frame: int | None = None,
+) -> dict[str, int]:
     """Options of the network that were given."""
-    given = {"stride": stride, "stages": stages}
+    given = {"stride": stride, "stages": stages, "width": width, "per_frame": per_frame}
     return {name: value for name, value in given.items() if value is not None}

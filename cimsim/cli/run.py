@@ -14,10 +14,12 @@ from cimsim.cli.options import (
     MappingOption,
     ModelOption,
     OutOption,
+    PerFrameOption,
     SetOption,
     SizeOption,
     StagesOption,
     StrideOption,
+    WidthOption,
     model_options,
     parse_size,
 )
@@ -38,10 +40,20 @@ def run(
     model: ModelOption = "cimnet",
     stride: StrideOption = None,
     stages: StagesOption = None,
+    width: WidthOption = None,
+    per_frame: PerFrameOption = None,
+    streaming: Annotated[
+        bool,
+        typer.Option(
+            "--streaming", help="Two-stage networks: reuse the first stage's results of before."
+        ),
+    ] = False,
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Weights: .safetensors or .pth; 'random' for time and energy only."
+            metavar="FILE|NAME",
+            help="Weights: .safetensors or .pth, or shipped ones by name (cimsim models show); "
+            "'random' for time and energy only.",
         ),
     ] = None,
     hw: HwOption = "eflash40nm",
@@ -82,6 +94,7 @@ def run(
     \b
     cimsim run
     cimsim run --model fastdvdnet-block --input clip.mp4 --sigma 25 --frames 10
+    cimsim run --model fastdvdnet --weights model.pth --streaming
     cimsim run --model cimnet --hw my_chip.yaml --set adc.bits=6 --set tile.count=40
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
@@ -100,18 +113,23 @@ def run(
     build(chip.device.kind, chip.device.parameters)
     target = check_target(out or _default_folder(model))
     clean = _clean_frames(clip, frames, parse_size(size) if size else None)
-    network = load_network(model, model_options(stride, stages), weights, seed)
+    options = model_options(stride, stages, width, per_frame)
+    network = load_network(model, options, weights, seed)
+    networks = [network.streaming(), network] if streaming else [network]
+    network = networks[0]
     console = Console(emoji=False)  # package.module:Class is no emoji
     with _Bars(console, quiet) as report:
-        report("tracing", 0, 1)
-        graph = _trace(network, clean.shape[1:3], strict)
+        placed = []
+        for done, traced in enumerate(networks):
+            report("tracing", done, len(networks))
+            graph = _trace(traced, clean.shape[1:3], strict)
+            placed.append(cimsim.map_graph(graph, chip, how))
         report("tracing", 1, 1)
-        placed = cimsim.map_graph(graph, chip, how)
         identity = network.identity | {"hash": weights_hash(network.module)}
         result = cimsim.simulate(
-            placed, clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
+            placed[0], clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
             title=network.title, identity=identity, threads=threads, progress=report,
-            notes=("random weights: PSNR means nothing",) if network.random_weights else (),
+            notes=_notes(network), as_written=placed[1] if streaming else None,
         )  # fmt: skip
         report("writing", 0, 1)
         try:
@@ -135,6 +153,17 @@ def _check(sigma: float, frames: int, seed: int, threads: int | None) -> None:
         raise ConfigError(f"--seed: expected 0 .. 2**63 - 1, got {seed}")
     if threads is not None and threads < 1:
         raise ConfigError(f"--threads: expected at least 1, got {threads}")
+
+
+def _notes(network: Network) -> tuple[str, ...]:
+    found = []
+    if network.random_weights:
+        found.append("random weights: PSNR means nothing")
+    if network.is_cascade:
+        found.append(
+            "the network runs as written; with --streaming it reuses results of its first stage"
+        )
+    return tuple(found)
 
 
 def _default_folder(model: str) -> Path:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from cimsim import __version__
 from cimsim.energy.area import area
-from cimsim.energy.model import CHIP_ROW, EnergyReport, programming
+from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
+from cimsim.errors import InputError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.hw.load import dump
 from cimsim.mapping.mapping import Mapping
-from cimsim.report.result import Energy, Hardware, Timing
+from cimsim.report.result import AsWritten, Energy, Hardware, Timing
 from cimsim.timing.rules import STAGES
 from cimsim.timing.timeline import Timeline
 
@@ -50,9 +53,84 @@ def hardware(mapping: Mapping) -> Hardware:
     )  # fmt: skip
 
 
-def remarks(graph: LayerGraph, spent: EnergyReport) -> list[str]:
+def as_written(
+    written: Mapping, timeline: Timeline, mapping: Mapping, sums: dict[str, float] | None
+) -> AsWritten:
+    """Put together what a streaming network would cost without reuse.
+
+    Parameters
+    ----------
+    written, timeline
+        Mapping and times of the network as written.
+    mapping : Mapping
+        Of the streaming network, with the same matrices.
+    sums : dict or None
+        Operand sums of the streaming network's run. Both read the same kind of data, so an
+        activation of a matrix draws the same mean current; only how many there are differs.
+    """
+    if sums is not None:
+        sums = _transferred(written, mapping, sums)
+    spent = energy(written, timeline.interval_s(written.chip.process.clock_hz), sums)
+    total, uses = written.total, [len(layer.ops) for layer in written.layers]
+    return AsWritten(
+        timeline.interval, timeline.cycles_first_frame, spent.total_j, written.arrays_used,
+        total.windows, total.activations, total.conversions,
+        sum(n > 1 for n in uses), max(uses),
+    )  # fmt: skip
+
+
+def check_same_network(written: Mapping, mapping: Mapping) -> None:
+    """Refuse to compare mappings that are not of one network, one frame size and one chip.
+
+    Raises
+    ------
+    InputError
+        Naming what differs.
+    """
+    same: dict[str, Callable[[Mapping], Any]] = {
+        "set of matrices": lambda m: {layer.name for layer in m.layers},
+        "frame size": lambda m: m.graph.inputs[0].output.grid,
+        "chip": lambda m: m.chip,
+    }
+    for what, of in same.items():
+        if of(written) != of(mapping):
+            raise InputError(
+                f"as_written: another {what} in the mapping of '{written.graph.name}' than in that "
+                f"of '{mapping.graph.name}'; map the same network, as it is written, for the same "
+                "frames and chip"
+            )
+
+
+def _transferred(written: Mapping, mapping: Mapping, sums: dict[str, float]) -> dict[str, float]:
+    """Operand sums of ``written`` from those of ``mapping``: the mean activation of each matrix."""
+    mean = {
+        layer.name: sum(sums[op] for op in layer.ops)
+        / sum(mapping.counts[op].activations for op in layer.ops)
+        for layer in mapping.layers
+    }
+    return {
+        op: mean[layer.name] * written.counts[op].activations
+        for layer in written.layers
+        for op in layer.ops
+    }
+
+
+def mapping_hash(mapping: Mapping) -> str:
+    """SHA-256 of a mapping and the shapes of its network."""
+    what = mapping.to_dict() | {"counts": {n: c.windows for n, c in mapping.counts.items()}}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def remarks(mapping: Mapping, spent: EnergyReport) -> list[str]:
     """Return what a reader must know to trust the numbers."""
-    found = []
+    graph, found = mapping.graph, []
+    uses = [len(layer.ops) for layer in mapping.layers if len(layer.ops) > 1]
+    if uses:
+        times = " or ".join(map(str, sorted(set(uses))))
+        found.append(
+            f"{len(uses)} of {len(mapping.layers)} matrices are used {times} times per frame; the "
+            "chip holds one copy of each, its uses take turns"
+        )
     if graph.uncosted:
         listed = ", ".join(f"{op.op} ({op.source or op.name})" for op in graph.uncosted[:5])
         found.append(f"{len(graph.uncosted)} operations run without time and energy: {listed}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,35 @@ class Hardware:
     macs: int
 
 
+@dataclass(frozen=True, slots=True)
+class AsWritten:
+    """A streaming cascade without reuse, on the same chip: the first stage for every window anew.
+
+    Attributes
+    ----------
+    cycles_per_frame, latency_cycles : int
+        As in `Timing`.
+    energy_j : float
+        One frame; the arrays' share from the operands of the streaming run where there was one.
+    arrays_used, windows, activations, conversions : int
+        As in `Hardware`.
+    reused : int
+        Matrices that a frame uses more than once, from one copy each.
+    uses : int
+        How often it uses them.
+    """
+
+    cycles_per_frame: int
+    latency_cycles: int
+    energy_j: float
+    arrays_used: int
+    windows: int
+    activations: int
+    conversions: int
+    reused: int
+    uses: int
+
+
 @dataclass(frozen=True)
 class Result:
     """Everything that one run found out.
@@ -152,6 +181,8 @@ class Result:
         What a reader must know: uncosted operations, assumptions, an interrupted run.
     frames : dict
         ``clean``, ``noisy``, ``float``, ``chip``: float32 [T, H, W, 3]; not part of the JSON.
+    as_written : AsWritten or None
+        What the same network costs without reuse; None when it does not stream.
     """
 
     model: str
@@ -164,6 +195,7 @@ class Result:
     inputs: dict[str, Any]
     notes: tuple[str, ...] = ()
     frames: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    as_written: AsWritten | None = None
 
     @property
     def hash(self) -> str:
@@ -210,6 +242,8 @@ class Result:
             "work.conversions": Number(h.conversions, "1/frame", "ADC conversions"),
             "work.macs": Number(h.macs, "1/frame", "multiply-accumulates"),
         }
+        if self.as_written is not None:
+            found |= _written_numbers(self.as_written, self)
         return found
 
     def to_json(self) -> str:
@@ -230,6 +264,7 @@ class Result:
             "timing": {name: getattr(self.timing, name) for name in Timing.__slots__},
             "energy": {name: getattr(self.energy, name) for name in Energy.__slots__},
             "hardware": {name: getattr(self.hardware, name) for name in Hardware.__slots__},
+            "as_written": asdict(self.as_written) if self.as_written else None,
             "layers": list(self.layers),
             "notes": list(self.notes),
             "inputs": self.inputs,
@@ -254,12 +289,14 @@ class Result:
             raise InputError(f"{path}: no result of a run: {error}") from None
         if version != SCHEMA_VERSION:
             raise InputError(f"{path}: schema_version {version}, expected {SCHEMA_VERSION}")
-        quality = data["quality"]
+        # results of before there was streaming have no such entry
+        quality, written = data["quality"], data.get("as_written")
         result = cls(
             data["model"], tuple(data["frame"]),
             Quality(**{k: tuple(v) for k, v in quality.items()}) if quality else None,
             Timing(**data["timing"]), Energy(**data["energy"]), Hardware(**data["hardware"]),
             tuple(data["layers"]), data["inputs"], tuple(data["notes"]),
+            as_written=AsWritten(**written) if written else None,
         )  # fmt: skip
         if result.hash != data["hash"]:
             raise InputError(f"{path}: the inputs were edited: their hash is not the stored one")
@@ -274,6 +311,24 @@ class Result:
 
 def _mean(values: tuple[float, ...]) -> float:
     return sum(values) / len(values)
+
+
+def _written_numbers(written: AsWritten, result: Result) -> dict[str, Number]:
+    time, energy = result.timing, result.energy
+    return {
+        "as_written.cycles_per_frame": Number(
+            written.cycles_per_frame, "cycles", "without reuse, between two frames"
+        ),
+        "as_written.latency": Number(written.latency_cycles, "cycles", "without reuse"),
+        "as_written.energy": Number(written.energy_j, "J", "one frame without reuse"),
+        "as_written.windows": Number(written.windows, "1/frame", "sliding windows without reuse"),
+        "streaming.speedup": Number(
+            written.cycles_per_frame / time.cycles_per_frame, "1", "cycles as written / streaming"
+        ),
+        "streaming.energy_ratio": Number(
+            written.energy_j / energy.total_j, "1", "energy as written / streaming"
+        ),
+    }
 
 
 def _quality_numbers(quality: Quality) -> dict[str, Number]:

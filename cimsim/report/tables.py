@@ -34,6 +34,7 @@ def _tables(result: Result) -> Iterator[ConsoleRenderable | None]:
     yield _time(result)
     yield _energy(result)
     yield _hardware(result)
+    yield _streaming(result)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -104,3 +105,26 @@ def _hardware(result: Result) -> Table:
     table.add_row("programming, once", format_si(result.energy.programming_s, "s"))
     table.add_row("", format_si(result.energy.programming_j, "J"))
     return table
+
+
+def _streaming(result: Result) -> Table | None:
+    written = result.as_written
+    if written is None:
+        return None
+    time, work = result.timing, result.hardware
+    table = _table("Streaming saves", "per frame", "as written", "streaming", "ratio")
+    before, after = written.energy_j, result.energy.total_j
+    energies = format_si(before, "J"), format_si(after, "J")
+    _compare(table, "cycles", written.cycles_per_frame, time.cycles_per_frame)
+    table.add_row("energy", *energies, f"{before / after:.2f}")
+    _compare(table, "latency, cycles", written.latency_cycles, time.latency_cycles)
+    _compare(table, "windows (MVMs)", written.windows, work.windows)
+    _compare(table, "ADC conversions", written.conversions, work.conversions)
+    _compare(table, "arrays used", written.arrays_used, work.arrays_used)
+    table.caption_justify = "left"
+    table.caption = f"as written: {written.reused} matrices are used {written.uses} times per frame"
+    return table
+
+
+def _compare(table: Table, label: str, before: int, after: int) -> None:
+    table.add_row(label, f"{before:,}", f"{after:,}", f"{before / after:.2f}")

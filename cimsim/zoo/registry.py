@@ -22,15 +22,38 @@ class Option:
     ----------
     default : int
         Value when not given.
-    allowed : tuple of int
+    allowed : tuple of int or range
         All legal values.
     meaning : str
         What it is, in a few words.
+    suffix : str
+        What another value than the default adds to the stem of a weight file, ``{}`` standing for
+        the value; titles name such an option only then. Empty: see `ModelInfo.weights`.
+    sized_by : (str, int), optional
+        End of a tensor's name, and a divisor: the tensor's first axis over the divisor is the
+        value with which a weight file was made.
     """
 
     default: int
-    allowed: tuple[int, ...]
+    allowed: tuple[int, ...] | range
     meaning: str
+    suffix: str = ""
+    sized_by: tuple[str, int] | None = None
+
+    def listed(self, separator: str = ", ") -> str:
+        """Legal values as text: ``2, 4, 8, 16`` or ``1..256``."""
+        if isinstance(self.allowed, range):
+            return f"{self.allowed[0]}..{self.allowed[-1]}"
+        return separator.join(map(str, self.allowed))
+
+    def is_named(self, value: int) -> bool:
+        """Tell whether titles name this value of the option."""
+        return not self.suffix or value != self.default
+
+
+def flag(option: str) -> str:
+    """Return an option's name on the command line: ``per_frame`` is ``--per-frame``."""
+    return f"--{option.replace('_', '-')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +98,33 @@ class ModelInfo:
             if key not in self.options:
                 known = ", ".join(self.options) or "none"
                 raise ZooError(f"{self.name}: option {key!r} is unknown; known: {known}")
-            allowed = self.options[key].allowed
-            if isinstance(value, bool) or value not in allowed:
+            spec = self.options[key]
+            if isinstance(value, bool) or value not in spec.allowed:
+                one_of = "" if isinstance(spec.allowed, range) else "one of "
                 raise ZooError(
-                    f"{self.name}: {key}: expected one of "
-                    f"{', '.join(map(str, allowed))}, got {value!r}"
+                    f"{self.name}: {key}: expected {one_of}{spec.listed()}, got {value!r}"
                 )
         return {key: int(options.get(key, spec.default)) for key, spec in self.options.items()}
+
+    def titled(self, options: Mapping[str, Any]) -> str:
+        """Return the title with the options: ``CIM-NET (stride 8, stages 1)``."""
+        shown = ", ".join(
+            f"{key.replace('_', ' ')} {value}"
+            for key, value in self.resolve(options).items()
+            if self.options[key].is_named(value)
+        )
+        return f"{self.title} ({shown})" if shown else self.title
 
     def weights_stem(self, options: Mapping[str, Any]) -> str:
         """Return the name, without suffix, of the weight file for these options."""
         resolved = self.resolve(options)
         cascade = "_2stage" if resolved.get("stages", 1) == 2 else ""
-        return (self.weights or self.name).format(**resolved, cascade=cascade)
+        stem = (self.weights or self.name).format(**resolved, cascade=cascade)
+        return stem + "".join(
+            spec.suffix.format(resolved[key])
+            for key, spec in self.options.items()
+            if resolved[key] != spec.default
+        )
 
 
 def _cimnet(**options: int) -> nn.Module:
@@ -96,16 +133,16 @@ def _cimnet(**options: int) -> nn.Module:
     return CIMNet(**options)
 
 
-def _fastdvdnet() -> nn.Module:
+def _fastdvdnet(**options: int) -> nn.Module:
     from cimsim.zoo.fastdvdnet import FastDVDnet
 
-    return FastDVDnet()
+    return FastDVDnet(**options)
 
 
-def _block() -> nn.Module:
+def _block(**options: int) -> nn.Module:
     from cimsim.zoo.fastdvdnet import DenBlock
 
-    return DenBlock()
+    return DenBlock(**options)
 
 
 def _baseline_o1(**options: int) -> nn.Module:
@@ -140,6 +177,18 @@ def _ffdnet() -> nn.Module:
 
 _STRIDE = Option(8, (2, 4, 8, 16), "stride S of the strided layers")
 _STAGES = Option(1, (1, 2), "1: three frames, one block; 2: five frames, cascade of blocks")
+_WIDTHS = MappingProxyType(
+    {
+        "width": Option(
+            32, range(1, 257), "channels at full size; twice and four times as many below it",
+            "_w{}", ("outc.convblock.0.weight", 1),
+        ),
+        "per_frame": Option(
+            30, range(1, 257), "channels for each frame inside the input block",
+            "_f{}", ("inc.convblock.0.weight", 3),
+        ),
+    }
+)  # fmt: skip
 _FASTDVDNET = (
     "Tassano, Delon, Veit: FastDVDnet: Towards Real-Time Deep Video Denoising Without Flow "
     "Estimation, CVPR 2020"
@@ -170,6 +219,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 factory=_fastdvdnet,
                 n_frames=5,
                 reference=_FASTDVDNET,
+                options=_WIDTHS,
             ),
             ModelInfo(
                 name="fastdvdnet-block",
@@ -178,6 +228,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 factory=_block,
                 n_frames=3,
                 reference=_FASTDVDNET,
+                options=_WIDTHS,
             ),
             ModelInfo(
                 name="baseline-o1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.zoo import registry
 from cimsim.zoo.errors import WeightsError
+from cimsim.zoo.recognise import SKIPPED, recognise
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-SKIPPED = "num_batches_tracked"  # counts training batches; inference never reads it
+# where training scripts put the network's tensors, beside an optimiser's and more
+_NESTED = ("state_dict", "model_state_dict", "model", "net", "params", "weights")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Card:
         Data set name to PSNR in dB of the float network, and what the noisy input has.
     code_version : str
         Version of cimsim that wrote the file.
+    hw : str, optional
+        The chip that the network was fine-tuned for; None for a plain float network.
     sha256 : str
         Of the weight file; filled in when it is saved.
     file : Path, optional
@@ -57,6 +62,7 @@ class Card:
     psnr_db: Mapping[str, float]
     command: str
     code_version: str
+    hw: str | None = None
     sha256: str = ""
     file: Path | None = None
 
@@ -93,7 +99,7 @@ def folder() -> Path:
 
 
 def find_card(name: str, options: Mapping[str, Any] | None = None) -> Card | None:
-    """Return the card of the shipped weights for a network, None when there are none.
+    """Return the card of the shipped float weights for a network, None when there are none.
 
     Raises
     ------
@@ -103,6 +109,12 @@ def find_card(name: str, options: Mapping[str, Any] | None = None) -> Card | Non
     stem = registry.info(name).weights_stem(options or {})
     path = folder() / f"{stem}.json"
     return Card.read(path) if path.is_file() else None
+
+
+def named_card(stem: str) -> Card | None:
+    """Return the card of the shipped weights of that name, such as ``cimnet_s8_eflash40nm``."""
+    path = folder() / f"{stem}.json"
+    return Card.read(path) if "/" not in stem and path.is_file() else None
 
 
 def load_weights(model: nn.Module, source: Card | str | Path) -> None:
@@ -140,6 +152,9 @@ def load_weights(model: nn.Module, source: Card | str | Path) -> None:
 def read_state(path: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a ``.safetensors``, ``.pt`` or ``.pth`` file, ``module.`` stripped.
 
+    Of a training checkpoint that keeps the network's tensors apart (``state_dict``, ``model`` ...)
+    only those are returned.
+
     Raises
     ------
     WeightsError
@@ -159,14 +174,42 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     except WeightsError:
         raise
     except Exception as error:  # torch and safetensors raise many kinds for a damaged file
-        raise WeightsError(f"{path}: cannot read the weights: {error}") from error
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(
-        isinstance(value, torch.Tensor) for value in state.values()
-    ):
-        raise WeightsError(f"{path}: expected a state dict (names to tensors)")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+        raise WeightsError(f"{path}: cannot read the weights: {_cause(error)}") from error
+    return {key.removeprefix("module."): value for key, value in _tensors(state, path).items()}
+
+
+def _cause(error: Exception) -> str:
+    """Say in one line why a file cannot be read; torch's own text is an essay."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    found = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
+    if found:
+        return (
+            f"it holds a Python object ({found[1]}), which could run code; write a file of "
+            "tensors alone: torch.save(model.state_dict(), ...)"
+        )
+    return "the file is damaged, cut short or of another kind"
+
+
+def _tensors(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """Return the network's tensors out of what a file holds."""
+    import torch
+
+    if isinstance(content, Mapping):
+        for name in _NESTED:
+            if isinstance(content.get(name), Mapping):
+                content = content[name]
+                break
+        odd = {k: v for k, v in content.items() if not isinstance(v, torch.Tensor)}
+        if content and not odd and all(isinstance(key, str) for key in content):
+            return dict(content)
+        found = ", ".join(f"{k!r} ({type(v).__name__})" for k, v in list(odd.items())[:4])
+    else:
+        found = type(content).__name__
+    raise WeightsError(
+        f"{path}: expected a state dict (names to tensors) of a network, found "
+        f"{found or 'no tensor'}; write torch.save(model.state_dict(), ...)"
+    )
 
 
 def fill(model: nn.Module, state: Mapping[str, torch.Tensor], *, where: str) -> None:
@@ -182,6 +225,11 @@ def fill(model: nn.Module, state: Mapping[str, torch.Tensor], *, where: str) -> 
     own = {key: value for key, value in model.state_dict().items() if SKIPPED not in key}
     given = {key: value for key, value in state.items() if SKIPPED not in key}
     network = type(model).__name__
+
+    def belongs() -> str:
+        fits = recognise({key: tuple(value.shape) for key, value in given.items()})
+        return f"it fits {fits}" if fits else "it belongs to another network or other options"
+
     missing = [key for key in own if key not in given]
     surplus = [key for key in given if key not in own]
     if missing or surplus:
@@ -189,13 +237,13 @@ def fill(model: nn.Module, state: Mapping[str, torch.Tensor], *, where: str) -> 
         what = "misses tensor" if missing else "has a tensor too much,"
         raise WeightsError(
             f"{where}: {what} {first[0]!r} for {network} ({len(missing)} missing, {len(surplus)} "
-            f"too much of {len(own)}); it belongs to another network or other options"
+            f"too much of {len(own)}); {belongs()}"
         )
     for key, value in given.items():
         if value.shape != own[key].shape:
             raise WeightsError(
                 f"{where}: tensor {key!r} has shape {tuple(value.shape)}, {network} needs "
-                f"{tuple(own[key].shape)}; it belongs to another network or other options"
+                f"{tuple(own[key].shape)}; {belongs()}"
             )
         if not torch.isfinite(value).all():
             raise WeightsError(f"{where}: tensor {key!r} holds values that are not finite")

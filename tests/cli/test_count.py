@@ -78,6 +78,22 @@ def test_full_fastdvdnet_is_four_runs_of_two_blocks():
     assert full["per_frame"]["arrays"] == 2 * block["per_frame"]["arrays"]
 
 
+def test_half_the_width():
+    rows = counted("--size=64x64", "--model=fastdvdnet-block", "--model=dncnn", "--width=16")
+    block, other = rows["networks"]
+    assert (block["name"], block["title"]) == (
+        "fastdvdnet-block-w16",
+        "FastDVDnet block (width 16)",
+    )
+    assert other["name"] == "dncnn"  # has no width
+    assert block["per_pixel"]["windows"] == 5.875
+    # 3 x 3 kernels between c, 2 c and 4 c channels; the first layer in three groups
+    c, first = 16, 3 * 4 * 30 * 9
+    square = 9 * (c * c + c * 2 * c + 4 * (2 * c) ** 2 + 2 * c * 4 * c * (1 + 1) + 4 * (4 * c) ** 2)
+    rest = 9 * (90 * c + 4 * c * 8 * c + c * 3)
+    assert block["per_frame"]["weights"] == first + square + rest
+
+
 def test_tables_fit_an_80_column_terminal():
     arguments = [
         "count",

@@ -30,6 +30,12 @@ WRONG = {
     "no frames": (["run", "--frames", "0"], ["--frames", "0"]),
     "unknown network": (["run", "--model", "cimnett"], ["cimnett", "did you mean", "cimnet"]),
     "unknown stride": (["run", "--stride", "3"], ["stride", "2, 4, 8, 16", "3"]),
+    "unknown width": (["run", "--model", "fastdvdnet", "--width", "0"], ["width", "1..256", "0"]),
+    "width of another": (["run", "--width", "16"], ["cimnet", "width", "known: stride, stages"]),
+    "nothing to reuse": (["run", "--streaming"], ["--streaming", "CIM-NET (stride 8, stages 1)",
+                                                  "--model fastdvdnet", "--stages 2"]),
+    "count: no such option": (["count", "--model", "cimnet", "--per-frame", "3"],
+                              ["--per-frame", "none of cimnet"]),
     "no weights": (["run", "--model", "dncnn"], ["DnCNN", "--weights", "cimsim train"]),
     "unknown mapping": (["run", "--mapping", "im3col", "--size", "32x32", "--frames", "1"],
                         ["im3col", "known: im2col"]),
@@ -79,7 +85,8 @@ def test_weights_of_the_wrong_shape(tmp_path):
 
     torch.save(build("cimnet", stride=4).state_dict(), tmp_path / "s4.pt")
     done = cimsim("run", "--weights", "s4.pt", cwd=tmp_path)
-    check(done, ["s4.pt", "fc.weight", "(512, 10, 6, 6)", "(2048, 10, 10, 10)"], tmp_path)
+    check(done, ["s4.pt", "fc.weight", "(512, 10, 6, 6)", "(2048, 10, 10, 10)",
+                 "it fits --model cimnet --stride 4"], tmp_path)  # fmt: skip
 
 
 def test_strict_names_the_operation_without_a_cost(tmp_path):

@@ -128,3 +128,46 @@ def test_image_folder_as_input_is_cropped_to_the_size_asked_for(tmp_path, demo):
     _, folder = demo
     screen = run("--input", folder / "frames" / "noisy", "--size", "32x24", "--out", tmp_path / "x")
     assert "2 frames of 32 x 24" in screen
+
+
+CASCADE = """
+import torch
+from torch import nn
+
+class Cascade(nn.Module):
+    n_frames, multiple = 5, 1
+
+    def __init__(self):
+        super().__init__()
+        self.early, self.late = (nn.Conv2d(10, 3, 3, padding=1) for _ in range(2))
+
+    def first_stage(self, frames, noise_map):
+        return self.early(torch.cat([frames, noise_map], dim=1))
+
+    def second_stage(self, frames, noise_map):
+        return self.late(torch.cat([frames, noise_map], dim=1))
+
+    def forward(self, frames, noise_map):
+        steps = [self.first_stage(frames[:, 3 * i : 3 * i + 9], noise_map) for i in range(3)]
+        return self.second_stage(torch.cat(steps, dim=1), noise_map)
+"""
+
+
+def test_streaming_prints_and_stores_what_it_saves(tmp_path, monkeypatch):
+    (tmp_path / "cascade.py").write_text(CASCADE)
+    monkeypatch.chdir(tmp_path)
+    own = ("--model", "cascade:Cascade", "--weights", "random")
+    screen = run(*own, "--streaming", "--out", tmp_path / "s", columns=80)
+    written = run(*own, "--out", tmp_path / "w", columns=80)
+    tables = screen[: screen.index("report:")]
+    assert "Streaming saves" in tables
+    assert max(map(len, tables.splitlines())) <= 80
+    assert "…" not in tables
+    assert "with --streaming" in " ".join(written.split())
+    assert "Streaming saves" not in written
+    short, long = Result.load(tmp_path / "s"), Result.load(tmp_path / "w")
+    assert "streaming" in short.model
+    assert short.as_written.cycles_per_frame == long.timing.cycles_per_frame
+    assert short.as_written.windows == long.hardware.windows == 4 * 64 * 48
+    assert short.hardware.windows == 2 * 64 * 48
+    assert short.quality.float_psnr == pytest.approx(long.quality.float_psnr, abs=1e-4)

@@ -12,9 +12,9 @@ CARDS = sorted(folder().glob("*.json"))
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
 def test_shipped_weights_denoise_in_float_and_on_the_chip(path):
     card = Card.read(path)
-    network = cimsim.load_network(card.model, card.options)
+    network = cimsim.load_network(card.model, card.options, weights=path.stem)
     graph = cimsim.trace(network.module, network.example(96, 96))
-    mapping = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm"))
+    mapping = cimsim.map_graph(graph, cimsim.load_hw(card.hw or "eflash40nm"))
     clip = embedded_clip(frames=2, height=96, width=96)
     quality = cimsim.simulate(mapping, clip, noise_sigma=sum(card.sigma) / 2).quality
     noisy, clean = quality.mean("noisy_psnr"), quality.mean("float_psnr")

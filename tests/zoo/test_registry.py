@@ -65,4 +65,29 @@ def test_weights_stems_tell_options_apart():
     assert stem({}) == "cimnet_s8"
     assert stem({"stride": 4}) == "cimnet_s4"
     assert stem({"stages": 2}) == "cimnet_s8_2stage"
-    assert registry.info("fastdvdnet-block").weights_stem({}) == "fastdvdnet-block"
+    block = registry.info("fastdvdnet-block").weights_stem
+    assert block({}) == block({"width": 32, "per_frame": 30}) == "fastdvdnet-block"
+    assert block({"width": 16}) == "fastdvdnet-block_w16"
+    assert block({"width": 16, "per_frame": 10}) == "fastdvdnet-block_w16_f10"
+
+
+def test_titles_name_widths_only_where_they_differ():
+    block = registry.info("fastdvdnet-block").titled
+    assert block({}) == block({"width": 32}) == "FastDVDnet block"
+    assert block({"width": 16}) == "FastDVDnet block (width 16)"
+    assert block({"per_frame": 10}) == "FastDVDnet block (per frame 10)"
+    assert registry.info("cimnet").titled({}) == "CIM-NET (stride 8, stages 1)"
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("fastdvdnet", "temp2."), ("fastdvdnet-block", "")])
+def test_width_and_channels_per_frame_reach_the_layers(name, prefix):
+    shapes = registry.build(name, width=5, per_frame=7).state_dict()
+    assert shapes[f"{prefix}inc.convblock.0.weight"].shape == (3 * 7, 4, 3, 3)
+    assert shapes[f"{prefix}inc.convblock.3.weight"].shape == (5, 3 * 7, 3, 3)
+    assert shapes[f"{prefix}downc1.convblock.0.weight"].shape == (20, 10, 3, 3)
+
+
+@pytest.mark.parametrize("value", [0, 257, "16", True])
+def test_width_that_is_not_allowed(value):
+    with pytest.raises(ZooError, match=r"fastdvdnet: width: expected 1\.\.256, got"):
+        registry.build("fastdvdnet", width=value)

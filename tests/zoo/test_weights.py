@@ -3,17 +3,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from cimsim.zoo import registry
 from cimsim.zoo.errors import WeightsError
-from cimsim.zoo.fastdvdnet import FastDVDnet
-from cimsim.zoo.weights import Card, find_card, folder, load_weights, read_state, save_weights
-
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+from cimsim.zoo.recognise import SKIPPED, recognise
+from cimsim.zoo.weights import (
+    Card,
+    find_card,
+    folder,
+    load_weights,
+    named_card,
+    read_state,
+    save_weights,
+)
 
 
 def card(**changes):
@@ -130,6 +135,79 @@ def test_damaged_files_give_one_message(tmp_path, name, content):
         load_weights(Small(), path)
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
+def test_a_damaged_file_gives_one_short_line(tmp_path, suffix):
+    model = Small()
+    if suffix == ".safetensors":
+        save_weights(model, tmp_path / "x.safetensors", card())
+        (tmp_path / "x.json").unlink()
+    else:
+        torch.save(model.state_dict(), tmp_path / f"x{suffix}")
+    path = tmp_path / f"x{suffix}"
+    whole = path.read_bytes()
+    for content in (b"", b"no", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(WeightsError) as caught:
+            read_state(path)
+        message = str(caught.value)
+        assert message.startswith(f"{path}: cannot read the weights: ")
+        assert "\n" not in message
+        assert len(message) - len(str(path)) < 120
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "net"])
+def test_the_network_of_a_training_checkpoint_is_found(tmp_path, key):
+    source = Small()
+    optimiser = torch.optim.Adam(source.parameters())
+    junk = {"optimizer": optimiser.state_dict(), "epoch": 3, "args": {"lr": 1e-3}}
+    torch.save({key: source.state_dict()} | junk, tmp_path / "a.pth")
+    model = Small()
+    load_weights(model, tmp_path / "a.pth")
+    assert torch.equal(model.conv.weight, source.conv.weight)
+
+
+def test_a_file_without_a_network_says_what_it_holds(tmp_path):
+    source = Small()
+    torch.save(torch.optim.Adam(source.parameters()).state_dict(), tmp_path / "a.pth")
+    torch.save(source.state_dict() | {"epoch": 3}, tmp_path / "b.pth")
+    torch.save([torch.zeros(1)], tmp_path / "c.pth")
+    torch.save({}, tmp_path / "d.pth")
+    for name, part in (
+        ("a", r"found 'state' \(dict\), 'param_groups' \(list\)"),
+        ("b", r"found 'epoch' \(int\)"),
+        ("c", "found list"),
+        ("d", "found no tensor"),
+    ):
+        with pytest.raises(WeightsError, match=part):
+            read_state(tmp_path / f"{name}.pth")
+
+
+def test_weights_of_other_options_name_the_options_that_fit(tmp_path):
+    torch.save(registry.build("fastdvdnet-block", width=8).state_dict(), tmp_path / "a.pth")
+    fits = "it fits --model fastdvdnet-block --width 8"
+    for name in ("fastdvdnet-block", "fastdvdnet"):  # another width, another network
+        with pytest.raises(WeightsError, match=fits):
+            load_weights(registry.build(name), tmp_path / "a.pth")
+    assert recognise({"conv.weight": (4, 3, 3, 3)}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("cimnet", {"stride": 4, "stages": 2}, "--model cimnet --stride 4 --stages 2"),
+        ("cimnet", {}, "--model cimnet --stride 8 --stages 1"),
+        ("fastdvdnet", {"width": 4, "per_frame": 7}, "--model fastdvdnet --width 4 --per-frame 7"),
+        ("fastdvdnet-block", {}, "--model fastdvdnet-block"),
+        ("abla-net", {"stride": 2}, "--model abla-net --stride 2"),
+        ("dncnn", {}, "--model dncnn"),
+    ],
+)
+def test_every_network_is_recognised(name, options, expected):
+    with torch.device("meta"):
+        state = registry.build(name, **options).state_dict()
+    assert recognise({k: tuple(v.shape) for k, v in state.items() if SKIPPED not in k}) == expected
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(WeightsError, match="no such weight file"):
         load_weights(Small(), tmp_path / "none.pt")
@@ -137,8 +215,9 @@ def test_missing_file(tmp_path):
 
 def test_a_pickle_is_not_executed(tmp_path):
     torch.save({"x": Path("/")}, tmp_path / "a.pt")
-    with pytest.raises(WeightsError, match="cannot read the weights"):
+    with pytest.raises(WeightsError, match=r"it holds a Python object \(pathlib") as caught:
         read_state(tmp_path / "a.pt")
+    assert "\n" not in str(caught.value)
 
 
 def test_values_beyond_half_precision_are_refused(tmp_path):
@@ -159,6 +238,12 @@ def test_card_with_a_missing_field(tmp_path):
         Card.read(path)
 
 
+def test_shipped_weights_have_names_and_nothing_else_does():
+    assert named_card("cimnet_s8") == find_card("cimnet", {"stride": 8})
+    assert named_card("cimnet_s7") is None
+    assert named_card("../weights/cimnet_s8") is None
+
+
 def test_no_card_for_networks_without_weights():
     assert find_card("cimnet", {"stride": 16}) is None
 
@@ -166,8 +251,11 @@ def test_no_card_for_networks_without_weights():
 @pytest.mark.parametrize("path", sorted(folder().glob("*.json")), ids=lambda path: path.stem)
 def test_shipped_weights_fit_their_networks(path):
     shipped = Card.read(path)
-    assert registry.info(shipped.model).weights_stem(shipped.options) == path.stem
-    assert find_card(shipped.model, shipped.options) == shipped
+    plain = registry.info(shipped.model).weights_stem(shipped.options)
+    assert path.stem == (plain if shipped.hw is None else f"{plain}_{shipped.hw}")
+    assert named_card(path.stem) == shipped
+    found = find_card(shipped.model, shipped.options)
+    assert found is None or found.hw is None  # nobody gets a chip's weights without asking
     load_weights(registry.build(shipped.model, **shipped.options), shipped)
 
 
@@ -179,24 +267,3 @@ def test_weights_of_the_default_networks_are_shipped(name):
     for clip in ("motorbike", "hypersmooth"):
         # six dB below a Wiener filter would mean a broken file; the noisy clips have 25 dB
         assert found.psnr_db[f"set8 {clip}"] > found.psnr_db[f"set8 {clip} noisy"] + 5
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no shared weights and clips here")
-def test_independent_weights_give_their_published_quality():
-    """FastDVDnet of half width, trained by others (LiteDVDNet, MIT): 32.2 dB on motorbike."""
-    from cimsim.video.io import read_clip, to_float
-
-    model = FastDVDnet(width=16).eval()
-    state = read_state(SHARED / "weights" / "fastdvdnet_half_litedvdnet.pth")
-    model.load_state_dict(state, strict=True)
-    assert len(state) == 162
-    clean = to_float(read_clip(SHARED / "data" / "test" / "motorbike", frames=5))[:, :536]
-    generator = np.random.default_rng(0)
-    noise = generator.standard_normal(clean.shape, dtype=np.float32)
-    noisy = clean + np.float32(15 / 255) * noise
-    frames = torch.from_numpy(noisy).permute(0, 3, 1, 2).reshape(1, 15, *clean.shape[1:3])
-    with torch.no_grad():
-        out = model(frames, torch.full((1, 1, *clean.shape[1:3]), 15 / 255))
-    error = out.clamp(0, 1)[0].permute(1, 2, 0).numpy() - clean[2]
-    assert -10 * np.log10(np.square(error).mean()) == pytest.approx(32.2, abs=0.3)
