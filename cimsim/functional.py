@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from cimsim.report.result import Quality
 
+CALIBRATION_SCENES = ("cat", "portrait")
+TILE = 224  # pixels: the embedded scenes stay sharp up to here
+
 Frames = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 Tensors = tuple["torch.Tensor", ...]
@@ -301,14 +304,21 @@ def _as_float(clip: Any) -> Frames:
 
 
 def _scene(frames: int, height: int, width: int) -> Frames:
-    """Calibration frames of any size: an embedded scene, mirrored outward where it is too small."""
+    """Calibration frames of any size: a chequerboard of two embedded scenes.
+
+    With one scene alone, clips that differ much from it saturate converters. The clip of the demo
+    is none of the two.
+    """
     from cimsim.video.embedded import embedded_clip
 
-    side = 224
-    clip = embedded_clip("cat", frames, min(side, max(16, height)), min(side, max(16, width)))
-    down, right = max(0, height - clip.shape[1]), max(0, width - clip.shape[2])
-    padded = np.pad(clip, ((0, 0), (0, down), (0, right), (0, 0)), mode="symmetric")
-    return _as_float(padded[:, :height, :width])
+    tall = min(TILE, max(16, height))
+    wide = min(TILE, max(16, -(-width // 2)))
+    scenes = [embedded_clip(name, frames, tall, wide) for name in CALIBRATION_SCENES]
+    rows = []
+    for row in range(-(-height // tall)):
+        tiles = [scenes[(row + column) % 2] for column in range(-(-width // wide))]
+        rows.append(np.concatenate(tiles, axis=2))
+    return _as_float(np.concatenate(rows, axis=1)[:, :height, :width])
 
 
 def _picture(output: torch.Tensor) -> Frames:

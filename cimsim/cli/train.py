@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli.options import ModelOption, StagesOption, StrideOption, model_options
+from cimsim.cli.options import (
+    ModelOption,
+    PerFrameOption,
+    StagesOption,
+    StrideOption,
+    WidthOption,
+    model_options,
+)
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cimsim.training.train import Progress, TrainConfig, TrainResult
+    from cimsim.training.train import Progress
 
 
 def train(
@@ -26,6 +33,8 @@ def train(
     model: ModelOption = "cimnet",
     stride: StrideOption = None,
     stages: StagesOption = None,
+    width: WidthOption = None,
+    per_frame: PerFrameOption = None,
     sigma: Annotated[
         str, typer.Option(metavar="N|A..B", help="Noise in 8-bit steps: 15, or a range 5..55.")
     ] = "15",
@@ -34,27 +43,60 @@ def train(
     batch: Annotated[int, typer.Option(help="Crops per step.")] = 8,
     crop: Annotated[int, typer.Option(help="Edge of a crop in pixels.")] = 64,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    schedule: Annotated[
+        str, typer.Option(metavar="cosine|steps", help="How it falls; steps: as in the paper.")
+    ] = "cosine",
     init: Annotated[
-        str, typer.Option(metavar="wiener|random|FILE", help="Start; wiener for CIM-NET only.")
-    ] = "random",
-    weight_noise: Annotated[
-        float, typer.Option(help="Programming error to train against, such as 0.0236.")
-    ] = 0.0,
+        str,
+        typer.Option(
+            metavar="auto|shrinkage|wiener|random|FILE",
+            help="Start; shrinkage and wiener: in closed form, for CIM-NET and Abla-NET.",
+        ),
+    ] = "auto",
+    hw: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHIP", help="Train for this chip: its errors are in the loop (fine-tuning)."
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change one field of that chip (often)."),
+    ] = None,
+    lr_fan_in: Annotated[
+        int | None, typer.Option(help="Layers with more inputs learn more slowly (10 or 288).")
+    ] = None,
+    tied: Annotated[
+        float | None,
+        typer.Option(help="Rate of kernels that a CIM-CONV's positions share; 0: none."),
+    ] = None,
+    ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = 0.998,
+    stills: Annotated[float, typer.Option(help="Share of crops from photographs.")] = 0.3,
     freeze_bn_at: Annotated[
         float, typer.Option(help="Share of the budget after which batch norms are frozen.")
-    ] = 1.0,
+    ] = 0.9,
+    validation_scenes: Annotated[int, typer.Option(help="Scenes held out.")] = 10,
+    validation_crop: Annotated[int, typer.Option(help="Edge of what is looked at of each.")] = 192,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="Time between two checkpoints, each with a validation.")
+    ] = 3.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16 autocast.")] = False,
-    seed: Annotated[int, typer.Option(help="Of start, crops, noise and split.")] = 0,
+    bf16: Annotated[
+        bool | None,
+        typer.Option("--bf16/--no-bf16", help="bfloat16 autocast; default: where it is faster."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of start, crops and noise.")] = 0,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Ignore a checkpoint in --out instead of resuming.")
     ] = False,
 ) -> None:
-    """Train a denoiser; Ctrl-C saves a checkpoint and the same command goes on from it.
+    """Train a denoiser; after Ctrl-C or a kill the same command goes on from its checkpoint.
 
     \b
     cimsim train --model fastdvdnet-block --data clips --out out/block --minutes 45
-    cimsim train --model cimnet --stride 8 --init wiener --data clips --out out/cimnet --steps 9000
+    cimsim train --model cimnet --stride 8 --data clips --out out/cimnet --steps 9000
+    cimsim train --model cimnet --stride 8 --data clips --out out/chip --minutes 10 \\
+        --init out/cimnet/cimnet_s8.safetensors --lr 2e-4 --hw eflash40nm
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
 
@@ -62,10 +104,15 @@ def train(
     from cimsim.zoo.errors import ZooError
 
     config = {
-        "model": model, "options": model_options(stride, stages), "data": data, "out": out,
+        "model": model, "options": model_options(stride, stages, width, per_frame),
+        "data": data, "out": out,
         "minutes": minutes, "steps": steps, "batch": batch, "crop": crop, "lr": lr,
-        "sigma": _sigma(sigma), "weight_noise": weight_noise, "freeze_bn_at": freeze_bn_at,
-        "start": init, "device": device, "amp": bf16, "seed": seed, "resume": not fresh,
+        "schedule": schedule, "sigma": _sigma(sigma), "start": init, "hw": hw,
+        "overrides": tuple(overrides or ()), "lr_fan_in": lr_fan_in, "tied": tied, "ema": ema,
+        "stills": stills, "freeze_bn_at": freeze_bn_at, "device": device, "amp": bf16,
+        "validation_scenes": validation_scenes, "validation_crop": validation_crop,
+        "checkpoint_minutes": checkpoint_minutes,
+        "seed": seed, "resume": not fresh,
     }  # fmt: skip
     console = Console()
     try:
@@ -83,16 +130,19 @@ def _sigma(text: str) -> tuple[float, float]:
 
 
 def _train(config: dict[str, Any], console: Console) -> None:
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    from cimsim.training.train import TrainConfig, train
+    from cimsim.training.card import save_trained
+    from cimsim.training.config import TrainConfig
+    from cimsim.training.train import train
 
-    bar = Bar(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-        console=console, disable=not console.is_terminal,
-    )  # fmt: skip
     settings = TrainConfig(**config)
+    bar = Bar(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=True), console=console,
+        disable=not console.is_terminal,
+    )  # fmt: skip
     with bar:
         task = bar.add_task("reading clips", total=1.0)
 
@@ -103,42 +153,12 @@ def _train(config: dict[str, Any], console: Console) -> None:
                 console.print(f"step {report.step}: validation PSNR {report.psnr_db:.2f} dB")
 
         result = train(settings, progress=show)
+    chip = "" if result.chip_db is None else f", {result.chip_db:.2f} dB with {settings.hw} in it"
     console.print(
         f"{'finished' if result.finished else 'interrupted'} at step {result.step} after "
-        f"{result.minutes:.1f} minutes: validation PSNR {result.psnr_db:.2f} dB "
+        f"{result.minutes:.1f} minutes: validation PSNR {result.psnr_db:.2f} dB{chip} "
         f"(noisy {result.noisy_db:.2f} dB)"
     )
-    console.print(f"weights: [bold]{save(result, settings)}[/]")
-
-
-def save(result: TrainResult, settings: TrainConfig) -> Path:
-    """Write the weights and their card into ``--out``."""
-    from cimsim import __version__
-    from cimsim.zoo import registry
-    from cimsim.zoo.weights import Card, save_weights
-
-    entry = registry.info(settings.model)
-    command = ["cimsim train", f"--model {settings.model}"]
-    command += [f"--{key} {value}" for key, value in settings.options.items()]
-    low, high = settings.sigma
-    command += [
-        f"--sigma {low:g}" + (f"..{high:g}" if high != low else ""), f"--init {settings.start}",
-        f"--batch {settings.batch}", f"--crop {settings.crop}", f"--lr {settings.lr:g}",
-        f"--weight-noise {settings.weight_noise:g}", f"--seed {settings.seed}",
-    ]  # fmt: skip
-    command += [
-        f"--{name} {value}"
-        for name, value in (("steps", settings.steps), ("minutes", settings.minutes))
-        if value is not None
-    ]
-    card = Card(
-        model=settings.model, options=entry.resolve(settings.options), data=str(settings.data.name),
-        licence="weights: as cimsim; training clips: see their own licences", steps=result.step,
-        minutes=round(result.minutes, 1), device=settings.device, seed=settings.seed,
-        sigma=settings.sigma,
-        psnr_db={"validation": round(result.psnr_db, 2), "noisy": round(result.noisy_db, 2)},
-        command=" ".join(command), code_version=__version__,
-    )  # fmt: skip
-    path = settings.out / f"{entry.weights_stem(settings.options)}.safetensors"
-    save_weights(result.model, path, card)
-    return path
+    if not result.finished:
+        console.print("the same command goes on from here")
+    console.print(f"weights: [bold]{save_trained(result, settings)}[/]")

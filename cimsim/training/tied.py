@@ -74,7 +74,7 @@ class TiedAdam(torch.optim.Adam):
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], model: nn.Module, share: float) -> None:
-        super().__init__(groups, betas=(0.9, 0.99))
+        super().__init__(groups, betas=(0.9, 0.99), fused=True)
         self.share = share
         self.kernels = {
             id(part.fc.weight): TiedKernel(part)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import math
-import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,138 +18,29 @@ from torch import nn
 from torch.nn import functional
 
 from cimsim import rng
-from cimsim.errors import ConfigError
-from cimsim.training import wiener
+from cimsim.errors import ConfigError, InputError
+from cimsim.hw.load import load_hw
+from cimsim.training import shrinkage, wiener
+from cimsim.training.batches import Batches
+from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG, Log, read, write
+from cimsim.training.config import TrainConfig
 from cimsim.training.data import Dataset, Sampler, load_dataset, validation_batch
+from cimsim.training.hardware import ChipInTheLoop
+from cimsim.training.schedule import learning_rate, parameter_groups
 from cimsim.training.tied import TiedAdam
-from cimsim.training.weight_noise import WeightNoise, conv_layers, round_weights
 from cimsim.zoo import registry
-from cimsim.zoo.cimnet import CIMNet
 from cimsim.zoo.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pt"
-BEST = "best.pt"
-LOG = "log.jsonl"
-NORM_SHARE = 0.1  # of the learning rate, for scale and shift of batch norms
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """Everything a training run depends on.
-
-    Attributes
-    ----------
-    model : str
-        Name in the zoo.
-    data, out : Path
-        Folder of clips with its manifest; folder for checkpoints and the log.
-    options : mapping
-        Options of the network, such as ``{"stride": 8}``.
-    minutes, steps : float, int
-        Budget; the schedule follows the one that ends first. At least one must be given; only a
-        run bounded by steps alone gives the same weights on every machine.
-    batch, crop : int
-        Crops per step and their edge in pixels.
-    sigma : (float, float)
-        Range of the noise in 8-bit steps. Validation uses the middle.
-    lr, warmup_steps : float, int
-        Peak learning rate after a linear start; then a half cosine down to 1 % of it.
-    lr_fan_in : int, optional
-        Convolutions without a batch norm and with more inputs than this learn more slowly, by
-        the ratio: Adam moves their outputs in proportion to their fan-in. 288 when not given; 10
-        from the Wiener start, which a faster rate would undo.
-    tied : float
-        How much faster than single weights the kernels learn that all positions of a CIM-CONV's
-        block share, see `cimsim.training.tied`; 0: they do not.
-    grad_clip : float
-        Gradients longer than this many times their running mean are shortened; 0: never.
-    ema : float
-        Decay of the averaged copy of weights and batch-norm statistics, which is what is
-        validated and saved; 0: none.
-    weight_noise : float
-        Programming error to train against, see `cimsim.training.weight_noise`; 0: none. With it,
-        weights are rounded to 8 bits in training and in the result.
-    freeze_bn_at : float
-        Share of the budget after which batch norms use their running statistics, as on the chip.
-    stills : float
-        Share of crops taken from photographs.
-    start : str
-        ``random``, ``wiener`` (cimnet only) or the path of a weight file.
-    resume : bool
-        Go on from the checkpoint in ``out`` when there is one.
-    checkpoint_minutes : float
-        Time between checkpoints, each with a validation.
-    device : str
-        Where to train, as torch spells it.
-    amp : bool
-        Compute in bfloat16 where torch thinks it safe.
-    seed : int
-        Of everything: start, crops, noise, split.
-    """
-
-    model: str
-    data: Path
-    out: Path
-    options: Mapping[str, Any] = field(default_factory=dict)
-    minutes: float | None = None
-    steps: int | None = None
-    batch: int = 8
-    crop: int = 64
-    sigma: tuple[float, float] = (15.0, 15.0)
-    lr: float = 1e-3
-    warmup_steps: int = 100
-    lr_fan_in: int | None = None
-    tied: float = 3.0
-    grad_clip: float = 3.0
-    ema: float = 0.998
-    weight_noise: float = 0.0
-    freeze_bn_at: float = 1.0
-    stills: float = 0.3
-    start: str = "random"
-    resume: bool = True
-    checkpoint_minutes: float = 3.0
-    validation_scenes: int = 10
-    validation_crop: int = 192
-    device: str = "cpu"
-    amp: bool = False
-    channels_last: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check what the parts below would only trip over later."""
-        if self.minutes is None and self.steps is None:
-            raise ConfigError("train: give a budget: minutes, steps or both")
-        for name in ("minutes", "steps", "batch", "crop", "lr", "checkpoint_minutes"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"train: {name}: expected a positive number, got {value}")
-        if self.lr_fan_in is not None and self.lr_fan_in < 1:
-            raise ConfigError(f"train: lr_fan_in: expected an integer >= 1, got {self.lr_fan_in}")
-        low, high = self.sigma
-        if not 0 <= low <= high:
-            raise ConfigError(f"train: sigma: expected 0 <= low <= high, got {low}, {high}")
-        for name in ("ema", "freeze_bn_at", "stills", "weight_noise"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"train: {name}: expected 0..1, got {getattr(self, name)}")
-
-    @property
-    def fan_in(self) -> int:
-        """``lr_fan_in`` with its default filled in."""
-        if self.lr_fan_in is not None:
-            return self.lr_fan_in
-        return 10 if self.start == "wiener" else 288
-
-    @property
-    def validation_sigma(self) -> float:
-        """Noise of the validation crops, in 8-bit steps."""
-        return (self.sigma[0] + self.sigma[1]) / 2
+LOG_EVERY = 20  # steps
+RECALIBRATE_EVERY = 25  # steps, with a chip in the loop; averaged or older ranges train worse
+DRAWS = 4  # of programming errors in a validation with a chip in the loop
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the loop tells its caller now and then.
+    """What the loop tells its caller after a step.
 
     ``psnr_db`` is there after a validation, else None; ``fraction`` is the used share of the
     budget.
@@ -165,13 +56,18 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """The trained network (in eval mode) and how it came about."""
+    """The trained network (in eval mode, on the CPU) and how it came about.
+
+    ``psnr_db`` is that of the float network on the held-out crops, ``chip_db`` the one with the
+    chip in the loop, None without; ``noisy_db`` is that of the noisy crops.
+    """
 
     model: nn.Module
     step: int
     minutes: float
     psnr_db: float
     noisy_db: float
+    chip_db: float | None
     finished: bool
 
 
@@ -181,7 +77,7 @@ def train(
     dataset: Dataset | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> TrainResult:
-    """Train a network of the zoo; a KeyboardInterrupt saves a checkpoint and returns.
+    """Train a network of the zoo; Ctrl-C ends the step, saves a checkpoint and returns.
 
     Parameters
     ----------
@@ -194,62 +90,36 @@ def train(
     Raises
     ------
     ConfigError, InputError
-        For options that do not fit the network, or data that cannot be used.
+        For options that do not fit the network, data that cannot be used, or a full disk.
     """
     if dataset is None:
-        dataset = load_dataset(
-            config.data, seed=config.seed, validation_scenes=config.validation_scenes
-        )
+        dataset = load_dataset(config.data, validation_scenes=config.validation_scenes)
     run = _Run(config, dataset)
-    finished = True
     try:
-        while run.fraction < 1:
-            report = run.advance()
-            if progress is not None:
-                progress(report)
-    except KeyboardInterrupt:
-        finished = False
-    if run.validated_at != run.step:
-        run.validate()
-    run.save()
+        with _Interrupt() as interrupt:
+            if run.step == 0:
+                run.log_start()
+            while run.fraction < 1 and not interrupt.asked:
+                report = run.advance()
+                try:
+                    if progress is not None:
+                        progress(report)
+                except KeyboardInterrupt:
+                    break
+            if run.validated_at != run.step:
+                run.validate()
+            run.save()
+    finally:
+        run.batches.close()
     return TrainResult(
-        model=run.finished_model(),
+        model=copy.deepcopy(run.averaged).cpu().eval(),
         step=run.step,
         minutes=run.minutes,
         psnr_db=run.psnr_db,
         noisy_db=run.noisy_db,
-        finished=finished,
+        chip_db=run.chip_db,
+        finished=run.fraction >= 1,
     )
-
-
-def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
-    """Return the rate for a step: linear warm-up, then half a cosine to 1 % of the peak."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
-    return config.lr * warm * fall
-
-
-def parameter_groups(model: nn.Module, lr_fan_in: int) -> list[dict[str, Any]]:
-    """Return Adam's groups, each with the ``share`` of the learning rate that it gets.
-
-    A convolution that no batch norm follows gets ``lr_fan_in / fan_in``, at most 1. Where a norm
-    follows, the scale of the weights does not matter and the full rate is right; the norm's own
-    two parameters per channel move whole maps and get `NORM_SHARE`.
-    """
-    shares = {
-        id(parameter): NORM_SHARE
-        for part in model.modules()
-        if isinstance(part, nn.BatchNorm2d)
-        for parameter in part.parameters()
-    }
-    for conv, norm in conv_layers(model):
-        fan_in = conv.weight[0].numel()
-        share = 1.0 if norm is not None else min(1.0, lr_fan_in / fan_in)
-        shares |= {id(parameter): share for parameter in conv.parameters()}
-    groups: dict[float, list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        groups.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)
-    return [{"params": part, "share": share} for share, part in groups.items()]
 
 
 @torch.no_grad()
@@ -265,27 +135,50 @@ def mean_psnr(
     return sum(values) / len(values)
 
 
+class _Interrupt:
+    """Turns the first Ctrl-C into a wish: a step that was cut in half could not be resumed."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.before: Any = None
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
 class _Run:
     """State of one training run: network, averaged copy, optimiser, step, time used."""
 
     def __init__(self, config: TrainConfig, dataset: Dataset) -> None:
         self.config = config
-        self.device = torch.device(config.device)
+        self.device = _device(config.device)
+        self.amp = _is_fast_in_bf16(self.device) if config.amp is None else config.amp
         torch.manual_seed(rng.key(config.seed, "training", "start") % 2**63)
-        self.model = registry.build(config.model, **config.options)
-        _initialise(self.model, config, dataset)
-        memory = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.memory = memory
-        self.model.to(self.device, memory_format=memory)  # type: ignore[call-overload]
-        self.averaged = registry.build(config.model, **config.options)
-        self.averaged.to(self.device, memory_format=memory)  # type: ignore[call-overload]
-        self.averaged.load_state_dict(self.model.state_dict())
+        model, averaged = (registry.build(config.model, **config.options) for _ in range(2))
+        _initialise(model, config, dataset)
+        averaged.load_state_dict(model.state_dict())
+        self.memory = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.model = self._moved(model)
+        self.averaged = self._moved(averaged).eval()
         self.optimiser = TiedAdam(
-            parameter_groups(self.model, config.fan_in), self.model, config.tied
+            parameter_groups(self.model, config.fan_in), self.model, config.tied_share
         )
-        self.noise = WeightNoise(self.model, config.weight_noise)
+        chip = None if config.hw is None else load_hw(config.hw, config.overrides)
+        self.chip = None if chip is None else ChipInTheLoop(self.model, chip)
+        self.averaged_chip = None if chip is None else ChipInTheLoop(self.averaged, chip)
         n_frames = int(self.model.n_frames)  # type: ignore[arg-type]
-        self.sampler = Sampler(
+        sampler = Sampler(
             dataset,
             n_frames=n_frames,
             crop=config.crop,
@@ -294,25 +187,37 @@ class _Run:
             stills=config.stills,
             seed=config.seed,
         )
+        ahead = 8 if self.device.type == "cuda" else 0
+        self.batches = Batches(sampler, ahead if config.workers is None else config.workers)
         self.held_out = self._place(
             validation_batch(
                 dataset,
                 n_frames=n_frames,
                 sigma=config.validation_sigma,
                 crop=config.validation_crop,
-                seed=config.seed,
             )
         )
         self.step, self.used_s, self.mean_norm = 0, 0.0, 0.0
         self.psnr_db, self.best_db, self.validated_at = -math.inf, -math.inf, -1
+        self.chip_db: float | None = None
         centre = 3 * (n_frames // 2)
         noisy = self.held_out[0][:, centre : centre + 3]
         self.noisy_db = mean_psnr(lambda x, _: x, noisy, noisy, self.held_out[2])
-        config.out.mkdir(parents=True, exist_ok=True)
-        if config.resume and (config.out / CHECKPOINT).is_file():
-            self.load()
+        self._open_folder()
         self.started = time.monotonic() - self.used_s
         self.saved = time.monotonic()
+
+    def _open_folder(self) -> None:
+        """Make the folder, or go on from the checkpoint in it."""
+        out = self.config.out
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{out}: cannot make this folder: {error}") from error
+        self.log = Log(out / LOG)
+        if self.config.resume and (out / CHECKPOINT).is_file():
+            self.load()
+        self.log.cut(self.step)
 
     @property
     def minutes(self) -> float:
@@ -335,12 +240,12 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
         self.model.train()
-        if fraction >= config.freeze_bn_at:
+        if fraction >= config.frozen_from:
             _freeze_batch_norms(self.model)
-        noisy, noise_map, clean = self._place(self.sampler.draw(self.step))
+        noisy, noise_map, clean = self._place(self.batches.get(self.step))
         self.optimiser.zero_grad(set_to_none=True)
-        with self.noise.applied(rng.key(config.seed, "training", "weights", self.step) % 2**63):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.amp):
+        with self._on_chip(noisy, noise_map):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
                 estimate = self.model(noisy, noise_map)
             loss = functional.mse_loss(estimate.float(), clean)
             loss.backward()
@@ -350,61 +255,78 @@ class _Run:
         self._average()
         self.used_s = time.monotonic() - self.started
         psnr_db = None
-        if time.monotonic() - self.saved > 60 * config.checkpoint_minutes:
+        if self._is_checkpoint_due():
             psnr_db = self.validate()
             self.save()
         value = float(loss.detach())
         self._log(value, rate, psnr_db)
         return Progress(self.step, self.minutes, self.fraction, value, rate, psnr_db)
 
-    def validate(self) -> float:
-        """Measure the averaged network on the held-out crops; keep it when it is the best."""
-        model = self.finished_model()
-        self.psnr_db = mean_psnr(model, *self.held_out)
-        self.validated_at = self.step
-        if self.psnr_db > self.best_db:
-            self.best_db = self.psnr_db
-            _write(self.config.out / BEST, model.state_dict())
-        return self.psnr_db
+    def _on_chip(
+        self, noisy: torch.Tensor, noise_map: torch.Tensor
+    ) -> AbstractContextManager[None]:
+        """Put the chip of this step, with errors of its own, into the network."""
+        if self.chip is None:
+            return nullcontext()
+        if self.step % RECALIBRATE_EVERY == 0:
+            self.chip.calibrate(noisy, noise_map)
+        return self.chip.applied(rng.key(self.config.seed, "training", "chip", self.step) % 2**63)
 
-    def finished_model(self) -> nn.Module:
-        """Return the averaged network, in eval mode; rounded when trained with rounded weights."""
-        model = copy.deepcopy(self.averaged).eval()
-        if self.config.weight_noise > 0:
-            round_weights(model)
-        return model
+    def _is_checkpoint_due(self) -> bool:
+        if self.config.checkpoint_steps is not None:
+            return self.step % self.config.checkpoint_steps == 0
+        return time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes
+
+    def validate(self) -> float:
+        """Measure the averaged network on the held-out crops; keep it when it is the best.
+
+        Returns the PSNR in dB that counts: with a chip in the loop the one on the chip.
+        """
+        self.psnr_db = judged = mean_psnr(self.averaged, *self.held_out)
+        if self.averaged_chip is not None:
+            self.averaged_chip.calibrate(*self.held_out[:2])
+            draws = []
+            for draw in range(DRAWS):
+                with self.averaged_chip.applied(rng.key(draw, "training", "validation") % 2**63):
+                    draws.append(mean_psnr(self.averaged, *self.held_out))
+            self.chip_db = judged = sum(draws) / DRAWS
+        self.validated_at = self.step
+        if judged > self.best_db:
+            self.best_db = judged
+            write(self.config.out / BEST, {"config": {}, "model": self.averaged.state_dict()})
+        return judged
 
     def save(self) -> None:
-        """Write the checkpoint: under another name first, so that a kill leaves the old one."""
+        """Write the checkpoint."""
         state = {
-            "config": _plain(self.config),
+            "config": self.config.plain(),
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "chip": None if self.chip is None else self.chip.state_dict(),
             "step": self.step,
             "used_s": self.used_s,
             "mean_norm": self.mean_norm,
             "best_db": self.best_db,
         }
-        _write(self.config.out / CHECKPOINT, state)
+        write(self.config.out / CHECKPOINT, state)
         self.saved = time.monotonic()
 
     def load(self) -> None:
         """Go on from the checkpoint; batches depend on the step alone, so nothing else is kept."""
         path = self.config.out / CHECKPOINT
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        wanted = _plain(self.config)
-        for name in ("model", "options"):
-            if state["config"][name] != wanted[name]:
-                raise ConfigError(
-                    f"{path}: {name}: this checkpoint is of {state['config'][name]}, not of "
-                    f"{wanted[name]}; train into another folder"
-                )
+        state = read(path, self.device)
+        self.config.check_resumable(state["config"], path)
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.chip is not None:
+            self.chip.load_state_dict(state["chip"])
         self.step, self.used_s = int(state["step"]), float(state["used_s"])
         self.mean_norm, self.best_db = float(state["mean_norm"]), float(state["best_db"])
+
+    def _moved(self, model: nn.Module) -> nn.Module:
+        return model.to(self.device, memory_format=self.memory)  # type: ignore[call-overload,no-any-return]
 
     def _place(self, batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return tuple(part.to(self.device).contiguous(memory_format=self.memory) for part in batch)
@@ -430,31 +352,56 @@ class _Run:
             else:
                 value.copy_(source[name])
 
+    def log_start(self) -> None:
+        """Measure and log what the start is worth."""
+        self._log(math.nan, 0.0, self.validate())
+
     def _log(self, loss: float, rate: float, psnr_db: float | None) -> None:
-        if psnr_db is None and self.step % 20:
+        if psnr_db is None and self.step % LOG_EVERY:
             return
         line = {
             "step": self.step,
             "minutes": round(self.minutes, 3),
-            "loss": loss,
+            "loss": None if math.isnan(loss) else loss,
             "lr": rate,
             "grad_norm": self.mean_norm,
             "psnr_db": psnr_db,
         }
-        with (self.config.out / LOG).open("a") as handle:
-            handle.write(json.dumps(line) + "\n")
+        if self.chip is not None and psnr_db is not None:
+            line |= {"psnr_db": self.psnr_db, "chip_db": psnr_db}
+        self.log.append(line)
+
+
+def _device(name: str) -> torch.device:
+    """Return the device; `ConfigError` when this machine has none of that name."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"train: device: '{name}' cannot be used here: {reason}; take --device cpu"
+        ) from error
+    return device
+
+
+def _is_fast_in_bf16(device: torch.device) -> bool:
+    """Tell whether a device multiplies bfloat16 faster than float32."""
+    if device.type != "cpu":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _initialise(model: nn.Module, config: TrainConfig, dataset: Dataset) -> None:
-    """Give the network its start: random, the Wiener filter, or weights from a file."""
-    if config.start == "random":
+    """Give the network its start: random, in closed form, or weights from a file."""
+    start = config.resolved_start
+    if start == "random":
         _calm_last_layer(model)
-    elif config.start == "wiener":
-        if not isinstance(model, CIMNet):
-            raise ConfigError(f"train: start wiener: only for cimnet, not for {config.model}")
-        wiener.start(model, dataset, sigma=config.validation_sigma, seed=config.seed)
+    elif start in ("wiener", "shrinkage"):
+        fill = wiener.start if start == "wiener" else shrinkage.start
+        fill(model, dataset, sigma=config.validation_sigma, seed=config.seed)
     else:
-        load_weights(model, Path(config.start))
+        load_weights(model, start)
 
 
 def _calm_last_layer(model: nn.Module) -> None:
@@ -468,17 +415,3 @@ def _freeze_batch_norms(model: nn.Module) -> None:
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.eval()
-
-
-def _plain(config: TrainConfig) -> dict[str, Any]:
-    """Return the configuration with paths as text, for checkpoints and cards."""
-    values = asdict(config)
-    return {
-        name: str(value) if isinstance(value, Path) else value for name, value in values.items()
-    }
-
-
-def _write(path: Path, state: Any) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(state, scratch)
-    scratch.replace(path)

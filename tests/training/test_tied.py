@@ -43,7 +43,7 @@ def optimise(share, n_steps=3):
     conv = layer()
     group = {"params": list(conv.parameters()), "lr": 1e-2}
     optimiser = (
-        torch.optim.Adam([group], betas=(0.9, 0.99))
+        torch.optim.Adam([group], betas=(0.9, 0.99), fused=True)
         if share is None
         else TiedAdam([group], conv, share)
     )

@@ -10,6 +10,7 @@ from cimsim.errors import ConfigError
 from cimsim.training import wiener
 from cimsim.training.data import Clip, Dataset, Sampler, validation_batch
 from cimsim.training.train import mean_psnr
+from cimsim.zoo.baselines import AblaNet, BaselineO2
 from cimsim.zoo.cimnet import GREY, CIMNet
 
 
@@ -52,7 +53,7 @@ def test_the_started_network_is_that_linear_map(data, monkeypatch, copies):
     torch.manual_seed(0)
     model = CIMNet(stride=4).eval()
     wiener.start(model, data, sigma=25, seed=1, copies=copies)
-    noisy, noise_map, _ = validation_batch(data, n_frames=3, sigma=25, crop=48, seed=0)
+    noisy, noise_map, _ = validation_batch(data, n_frames=3, sigma=25, crop=48)
     fit = wiener.fit_patches(data, kernel=6, block=4, sigma=25, seed=1)
     patches = functional.unfold(noisy - GREY, 6, padding=1, stride=4)
     linear = torch.from_numpy(fit.weight).float() @ patches
@@ -62,18 +63,41 @@ def test_the_started_network_is_that_linear_map(data, monkeypatch, copies):
         torch.testing.assert_close(model(noisy, noise_map), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("stride", [2, 4])
-def test_the_start_denoises(data, stride):
+def test_abla_net_starts_as_the_linear_map_of_the_noise(data, monkeypatch):
+    monkeypatch.setattr(wiener, "N_PATCHES", 5000)
+    monkeypatch.setattr(wiener, "QUIET", 0.0)
+    monkeypatch.setattr(wiener, "HIDDEN", 0.0)
     torch.manual_seed(0)
-    model = CIMNet(stride=stride).eval()
+    model = AblaNet(stride=4).eval()
+    wiener.start(model, data, sigma=25, seed=1)
+    noisy, noise_map, _ = validation_batch(data, n_frames=3, sigma=25, crop=48)
+    fit = wiener.fit_patches(data, kernel=6, block=4, sigma=25, seed=1, residual=True)
+    # zero padding: the patches of the picture itself are padded, not those with grey subtracted
+    patches = functional.unfold(functional.pad(noisy, (1, 1, 1, 1)) - GREY, 6, stride=4)
+    linear = torch.from_numpy(fit.weight).float() @ patches
+    linear += torch.from_numpy(fit.bias).float()[:, None]
+    expected = noisy[:, 3:6] - functional.fold(linear, (48, 48), 4, stride=4)
+    with torch.no_grad():
+        torch.testing.assert_close(model(noisy, noise_map), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+@pytest.mark.parametrize("network", [CIMNet, AblaNet])
+def test_the_start_denoises(data, network, stride):
+    torch.manual_seed(0)
+    model = network(stride=stride).eval()
     wiener.start(model, data, sigma=25, seed=1, copies=2)
-    noisy, noise_map, clean = validation_batch(data, n_frames=3, sigma=25, crop=48, seed=0)
+    noisy, noise_map, clean = validation_batch(data, n_frames=3, sigma=25, crop=48)
     before = -10 * np.log10(float((noisy[:, 3:6].clamp(0, 1) - clean).square().mean()))
     assert mean_psnr(model, noisy, noise_map, clean) > before + 4
 
 
 def test_what_cannot_be_started(data):
-    with pytest.raises(ConfigError, match="stages=1, got 2"):
+    with pytest.raises(ConfigError, match="not for CIMNet with stages=2"):
         wiener.start(CIMNet(stride=4, stages=2), data, sigma=15, seed=0)
+    with pytest.raises(
+        ConfigError, match="only for cimnet with stages=1 and abla-net, not for Bas"
+    ):
+        wiener.start(BaselineO2(stride=4), data, sigma=15, seed=0)
     with pytest.raises(ConfigError, match="copies: expected 1 to 5, got 6"):
         wiener.start(CIMNet(stride=4), data, sigma=15, seed=0, copies=6)

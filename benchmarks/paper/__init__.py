@@ -1,0 +1,1 @@
+"""The figures of the CIM-NET paper, redone: train, evaluate, draw, record."""

@@ -1,0 +1,51 @@
+"""What the three commands share: messages for errors, tables, a polite end on SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cimsim.errors import CimsimError
+from cimsim.zoo.errors import ZooError
+
+
+def run_command(function: Callable[..., Any]) -> None:
+    """Run a typer command; an error of cimsim becomes one message and exit code 2."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(function)
+    try:
+        app()
+    except (CimsimError, ZooError) as error:
+        Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, style="red")
+        sys.exit(2)
+
+
+def make_console() -> Console:
+    """Return a console that is wide enough for the tables where no terminal says how wide it is."""
+    console = Console(soft_wrap=True)
+    return console if console.is_terminal else Console(soft_wrap=True, width=140)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Treat SIGTERM as Ctrl-C, so that a checkpoint is written."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def print_table(
+    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    """Print a table; all columns but the first are aligned to the right."""
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

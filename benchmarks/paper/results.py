@@ -1,0 +1,127 @@
+"""The points of the figures: measured now, or from the record, and which of the two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.paper.evaluate import Evaluator
+from benchmarks.paper.networks import find_weights
+from benchmarks.paper.recipe import Entry
+from benchmarks.paper.record import Row
+
+SIGMA = 15.0  # of all figures but the one over sigma
+SIGMAS = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0)
+OVER_SIGMA = ("cimnet_s8", "baseline-o2_s8")
+
+Origin = Literal["measured", "recorded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One row and where it comes from.
+
+    Attributes
+    ----------
+    row : Row
+    origin : {"measured", "recorded"}
+        Measured in this run (or an earlier one of the same output folder), or read from the
+        committed record.
+    shipped : bool
+        The weights are the shipped ones and not those of the equal budget: drawn apart from the
+        lines, which only join networks of one budget.
+    """
+
+    row: Row
+    origin: Origin
+    shipped: bool = False
+
+
+@dataclass(frozen=True)
+class Results:
+    """All points of one test set.
+
+    Attributes
+    ----------
+    clips : str
+        Title of the test set.
+    points : tuple of Point
+    """
+
+    clips: str
+    points: tuple[Point, ...]
+
+    def series(self, model: str, sigma: float = SIGMA) -> list[Point]:
+        """Return a model's points of the equal budget by stride; the block counts as stride 1."""
+        return sorted(
+            (p for p in self._of(model, sigma) if not p.shipped), key=lambda p: p.row.stride or 1
+        )
+
+    def shipped(self, model: str, sigma: float = SIGMA) -> list[Point]:
+        """Return the points of a model's shipped weights."""
+        return [p for p in self._of(model, sigma) if p.shipped]
+
+    def over_sigma(self, network: str, *, shipped: bool = False) -> list[Point]:
+        """Return one network's points by sigma."""
+        found = [p for p in self.points if p.row.network == network and p.shipped == shipped]
+        return sorted(found, key=lambda p: p.row.sigma)
+
+    def point(
+        self, model: str, stride: int | None, sigma: float = SIGMA, *, shipped: bool = False
+    ) -> Point | None:
+        """Return one point, None when there is none."""
+        found = self.shipped(model, sigma) if shipped else self.series(model, sigma)
+        return next((p for p in found if p.row.stride == stride), None)
+
+    def _of(self, model: str, sigma: float) -> list[Point]:
+        return [p for p in self.points if p.row.model == model and p.row.sigma == sigma]
+
+
+def gather(
+    evaluator: Evaluator,
+    entries: Sequence[Entry],
+    weights: Path | None,
+    record: Iterable[Row],
+    sigmas: Sequence[float] = SIGMAS,
+) -> Results:
+    """Measure what weights are at hand for, take the rest from the record.
+
+    A network's weights from ``weights`` (the equal budget) win over its recorded row. Shipped
+    weights give a point of their own, unless they are the very ones of the record.
+    """
+    name = evaluator.clips.name
+    known = [row for row in record if row.clips == name]
+    points = []
+    for entry in entries:
+        for sigma in sigmas if entry.stem in OVER_SIGMA else (SIGMA,):
+            points += _points(evaluator, entry, weights, known, sigma)
+    points += [Point(evaluator.noisy(sigma), "measured") for sigma in sigmas]
+    return Results(evaluator.clips.title, tuple(points))
+
+
+def _points(
+    evaluator: Evaluator, entry: Entry, weights: Path | None, known: Sequence[Row], sigma: float
+) -> list[Point]:
+    rows = [row for row in known if row.network == entry.stem]
+    equal = [Point(row, "recorded") for row in rows if row.sigma == sigma]
+    shipped = []
+    for found in reversed(find_weights(entry, weights)):  # those given, if any, come last and win
+        row = evaluator.network(found, sigma)
+        same = [old for old in rows if old.sha256 == found.card.sha256]
+        if found.shipped and not same:
+            shipped.append(Point(row, "measured", shipped=True))
+            continue
+        if found.shipped:  # the record knows more about the training than the card
+            old = same[0]
+            row = replace(row, minutes=old.minutes, crops=old.crops, device=old.device)
+        equal = [Point(row, "measured")]
+    return equal + shipped
+
+
+def recordable(results: Results) -> list[Row]:
+    """Return the rows that belong into the record: measured with the equal budget, and noisy."""
+    return [
+        point.row for point in results.points if point.origin == "measured" and not point.shipped
+    ]

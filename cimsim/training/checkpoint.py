@@ -1,0 +1,110 @@
+"""Files of a training run: written whole or not at all, with a clear word when a disk is full."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cimsim.errors import InputError
+
+CHECKPOINT = "checkpoint.pt"
+BEST = "best.pt"
+LOG = "log.jsonl"
+
+
+def write(path: Path, state: Any) -> None:
+    """Save with torch under another name, then rename: a kill leaves the old file.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written; what was there before is kept.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with scratch.open("wb") as handle:
+            torch.save(state, handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        scratch.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        scratch.unlink(missing_ok=True)
+        kept = "; the last checkpoint is kept" if path.is_file() else ""
+        raise InputError(
+            f"{path}: cannot be written: {_first_line(error)}{kept}; free some space and give the "
+            "same command again"
+        ) from error
+
+
+def read(path: Path, device: torch.device) -> dict[str, Any]:
+    """Load what `write` saved.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise InputError(
+            f"{path}: cannot read the checkpoint: {_first_line(error)}; delete it, or start again "
+            "with --fresh"
+        ) from error
+    if not isinstance(state, dict) or "config" not in state:
+        raise InputError(f"{path}: no checkpoint of cimsim train; train into another folder")
+    return state
+
+
+class Log:
+    """One JSON object per line: step, minutes, loss and so on.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Write one line.
+
+        Raises
+        ------
+        InputError
+            When the file cannot be written.
+        """
+        try:
+            with self.path.open("a") as handle:
+                handle.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written: {error}") from error
+
+    def cut(self, step: int) -> None:
+        """Forget what was logged after ``step``: a resumed run takes those steps again."""
+        if not self.path.is_file():
+            return
+        kept = []
+        for text in self.path.read_text().splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue  # a kill can leave half a line
+            if line["step"] <= step:
+                kept.append(text + "\n")
+        scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        scratch.write_text("".join(kept))
+        scratch.replace(self.path)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all lines."""
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,61 @@
+"""How fast to learn: over the run, and layer by layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import nn
+
+from cimsim.training.config import TrainConfig
+from cimsim.training.folding import conv_layers
+
+NORM_SHARE = 0.1  # of the learning rate, for scale and shift of batch norms
+# Shares of the budget at which the paper's rate falls (epochs 50 and 60 of 100), and to what; the
+# factors are FastDVDnet's, which CIM-NET follows.
+PAPER_STEPS = ((0.5, 0.1), (0.6, 1e-3))
+
+
+def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
+    """Return the rate for a step.
+
+    A linear warm-up, times half a cosine down to 1 % of the peak, or the paper's three steps
+    (`PAPER_STEPS`).
+
+    Parameters
+    ----------
+    config : TrainConfig
+    step : int
+        From 0 on.
+    fraction : float
+        Used share of the budget.
+    """
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    if config.schedule == "steps":
+        fall = min([factor for at, factor in PAPER_STEPS if fraction >= at], default=1.0)
+    else:
+        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
+    return config.lr * warm * fall
+
+
+def parameter_groups(model: nn.Module, lr_fan_in: int) -> list[dict[str, Any]]:
+    """Return Adam's groups, each with the ``share`` of the learning rate that it gets.
+
+    A convolution that no batch norm follows gets ``lr_fan_in / fan_in``, at most 1. Where a norm
+    follows, the scale of the weights does not matter and the full rate is right; the norm's own
+    two parameters per channel move whole maps and get `NORM_SHARE`.
+    """
+    shares = {
+        id(parameter): NORM_SHARE
+        for part in model.modules()
+        if isinstance(part, nn.BatchNorm2d)
+        for parameter in part.parameters()
+    }
+    for conv, norm in conv_layers(model):
+        fan_in = conv.weight[0].numel()
+        share = 1.0 if norm is not None else min(1.0, lr_fan_in / fan_in)
+        shares |= {id(parameter): share for parameter in conv.parameters()}
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        groups.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)
+    return [{"params": part, "share": share} for share, part in groups.items()]

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cimsim.errors import ConfigError
+from cimsim.training.config import TrainConfig
+
+
+def config(**changes):
+    values = {"model": "cimnet", "data": Path("data"), "out": Path("out"), "steps": 4}
+    return TrainConfig(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": None}, "give a budget"),
+        ({"steps": 0}, "steps: expected a positive number, got 0"),
+        ({"lr": -1.0}, "lr: expected a positive number"),
+        ({"sigma": (20.0, 10.0)}, "sigma: expected 0 <= low <= high"),
+        ({"ema": 1.5}, r"ema: expected 0\.\.1, got 1\.5"),
+        ({"schedule": "linear"}, "schedule: expected cosine or steps, got 'linear'"),
+        ({"lr_fan_in": 0}, "lr_fan_in: expected an integer >= 1"),
+        ({"tied": -1.0}, r"tied: expected 0 or more, got -1\.0"),
+        ({"overrides": ("adc.bits=6",)}, "give --hw too"),
+    ],
+)
+def test_wrong_settings_are_named(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        config(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "start"),
+    [
+        ({}, "shrinkage"),  # stride 8 is the default
+        ({"options": {"stride": 4}}, "shrinkage"),
+        ({"options": {"stride": 2}}, "wiener"),
+        ({"model": "abla-net", "options": {"stride": 2}}, "random"),
+        ({"options": {"stages": 2}}, "random"),
+        ({"model": "abla-net", "options": {"stride": 8}}, "shrinkage"),
+        ({"model": "baseline-o2", "options": {"stride": 8}}, "random"),
+        ({"start": "random"}, "random"),
+        ({"start": "w.safetensors"}, "w.safetensors"),
+    ],
+)
+def test_the_automatic_start(changes, start):
+    assert config(**changes).resolved_start == start
+
+
+def test_a_checkpoint_fits_the_same_network_and_chip_only(tmp_path):
+    plan = config(options={"stride": 4}, hw="eflash40nm")
+    plan.check_resumable(plan.plain(), tmp_path)
+    longer = config(options={"stride": 4}, hw="eflash40nm", steps=900, lr=0.5)
+    plan.check_resumable(longer.plain(), tmp_path)  # a budget may grow
+    with pytest.raises(ConfigError, match="hw: this checkpoint is of None, not of 'eflash40nm'"):
+        plan.check_resumable(config(options={"stride": 4}).plain(), tmp_path)
+    with pytest.raises(ConfigError, match="options: "):
+        plan.check_resumable(config(hw="eflash40nm").plain(), tmp_path)
