@@ -52,8 +52,8 @@ def simulate(
         Of noise, programming and reads; the same seed gives the same bits.
     schedule : {"pipelined", "sequential"}
     calibration : frames like ``clip``, optional
-        What ranges and column corrections are calibrated on; by default an embedded scene of
-        another subject, so that a chip is never tuned to the clip that it is judged on.
+        What ranges and column corrections are calibrated on; by default two embedded scenes
+        of other subjects, so that a chip is never tuned to the clip that it is judged on.
     title, identity, notes : optional
         Name of the network for tables; where it came from; remarks to pass on.
     threads : int, optional

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -13,8 +12,8 @@ import numpy as np
 
 from benchmarks.paper.clips import ClipSet, Frames
 from benchmarks.paper.networks import Weights
-from benchmarks.paper.record import write_csv
-from cimsim.errors import ConfigError, InputError
+from benchmarks.paper.record import read_csv, write_csv
+from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
     from cimsim.loading import Network
@@ -71,13 +70,7 @@ _FLOATS = ("sigma", "noisy_db", "float_db", "chip_db", "seconds")
 
 def read_frames(path: Path) -> list[FrameRow]:
     """Read the frames that are done; none when there is no file yet."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}")
-        return [_frame_row(values) for values in reader]
+    return read_csv(path, COLUMNS, _frame_row)
 
 
 def _frame_row(values: dict[str, str]) -> FrameRow:
@@ -193,7 +186,7 @@ class ChipRuns:
     def _programmed(self, weights: Weights, seed: int, size: Size) -> Callable[..., FrameRow]:
         """Program and calibrate a chip, and return the function that runs a frame on it.
 
-        Calibration uses the embedded scene of `cimsim.functional`, never the judged clips; of the
+        Calibration uses the embedded scenes of `cimsim.functional`, never the judged clips; of the
         clip handed over here only the size counts.
         """
         from cimsim.engine.execute import execute

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.paper.chip import FrameRow
-from benchmarks.paper.record import write_csv
-from cimsim.errors import InputError
+from benchmarks.paper.record import read_csv, write_csv
 
 ALL = "mean"  # the row over all clips
 
@@ -121,20 +119,15 @@ def _means(group: Sequence[FrameRow], clip: str, seed: int) -> tuple[float, floa
 
 def read(path: Path) -> list[ChipRow]:
     """Read a summary; empty when there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}")
-        rows = []
-        for line in reader:
-            values: dict[str, Any] = {
-                name: text if name in _TEXT else float(text) for name, text in line.items()
-            }
-            values |= {name: int(line[name]) for name in ("seeds", "frames_per_seed", "frames")}
-            rows.append(ChipRow(**values))
-    return rows
+    return read_csv(path, COLUMNS, _parsed)
+
+
+def _parsed(line: dict[str, str]) -> ChipRow:
+    values: dict[str, Any] = {
+        name: text if name in _TEXT else float(text) for name, text in line.items()
+    }
+    values |= {name: int(line[name]) for name in ("seeds", "frames_per_seed", "frames")}
+    return ChipRow(**values)
 
 
 def write(path: Path, rows: Iterable[ChipRow]) -> None:

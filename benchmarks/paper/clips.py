@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cimsim.errors import InputError
+from cimsim.functional import CALIBRATION_SCENES
+from cimsim.video.embedded import SCENES as EMBEDDED
 from cimsim.video.embedded import embedded_clip
 from cimsim.video.io import read_clip, to_float
 
 Frames = npt.NDArray[np.float32]
 VIDEOS = (".mp4", ".mkv", ".avi", ".mov")
-# "cat" is left out: ranges of the chip are calibrated on it
-SCENES = ("default", "portrait")
+# a chip is never judged on what it was calibrated on
+SCENES = tuple(name for name in EMBEDDED if name not in CALIBRATION_SCENES)
 QUICK_FRAMES = 4
 FULL_FRAMES = 20
 

@@ -1,4 +1,4 @@
-"""What the three commands share: messages for errors, tables, a polite end on SIGTERM."""
+"""What the commands share: messages for errors, tables, a polite end on SIGTERM."""
 
 from __future__ import annotations
 

@@ -63,18 +63,13 @@ def find_weights(entry: Entry, place: Path | None) -> list[Weights]:
     return found
 
 
-def all_weights(place: Path | None, recipe: Recipe, *, shipped: bool = True) -> list[Weights]:
+def all_weights(place: Path | None, recipe: Recipe) -> list[Weights]:
     """Return every shipped weight file (variants too), then those of the recipe in ``place``."""
-    found = []
-    if shipped:
-        cards = sorted(folder().glob("*.json"))
-        found = [Weights(path.stem, Card.read(path), None, shipped=True) for path in cards]
+    cards = sorted(folder().glob("*.json"))
+    found = [Weights(path.stem, Card.read(path), None, shipped=True) for path in cards]
     known = {weights.card.sha256 for weights in found}
-    for entry in recipe.networks:
-        for weights in find_weights(entry, place):
-            if not weights.shipped and weights.card.sha256 not in known:
-                found.append(weights)
-    return found
+    given = [weights for entry in recipe.networks for weights in find_weights(entry, place)]
+    return found + [w for w in given if not w.shipped and w.card.sha256 not in known]
 
 
 @cache

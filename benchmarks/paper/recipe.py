@@ -31,7 +31,7 @@ class _Part(BaseModel):
 class Settings(_Part):
     """Settings of the trainer that a recipe may give; what is left out keeps the trainer's default.
 
-    The meaning of each is described by `cimsim.training.train.TrainConfig`.
+    The meaning of each is described by `cimsim.training.config.TrainConfig`.
     """
 
     batch: int | None = Field(default=None, gt=0)

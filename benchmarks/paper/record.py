@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cimsim.errors import InputError
 
@@ -15,6 +15,8 @@ RESULTS = Path(__file__).with_name("results")
 FLOAT = RESULTS / "float.csv"
 ON_CHIP = RESULTS / "on_chip.csv"
 NOISY = "noisy"  # the row of the noisy input itself
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +82,27 @@ def read(path: Path) -> list[Row]:
     InputError
         For other columns or values than `write` writes.
     """
+    return read_csv(path, COLUMNS, _row)
+
+
+def read_csv(
+    path: Path, columns: tuple[str, ...], parse: Callable[[dict[str, str]], Parsed]
+) -> list[Parsed]:
+    """Read what `write_csv` wrote, each line by ``parse``; nothing when there is no file.
+
+    Raises
+    ------
+    InputError
+        For other columns, or naming the line that cannot be parsed.
+    """
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as handle:
         reader = csv.DictReader(handle)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}")
+        if tuple(reader.fieldnames or ()) != columns:
+            raise InputError(f"{path}: expected the columns {', '.join(columns)}")
         try:
-            return [_row(values) for values in reader]
+            return [parse(values) for values in reader]
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: line {reader.line_num}: {error}") from None
 

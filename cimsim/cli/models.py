@@ -81,6 +81,8 @@ def _print_card(console: Console, stem: str, card: dict[str, Any]) -> None:
         title=f"--weights {stem}", title_justify="left", title_style="bold cyan", show_header=False
     )
     for key, value in card.items():
+        if value is None:  # no chip was trained for
+            continue
         if isinstance(value, dict):
             value = "\n".join(f"{name}: {number}" for name, number in value.items())
         elif isinstance(value, list):

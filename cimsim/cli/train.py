@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.cli.options import (
-    ModelOption,
     PerFrameOption,
     StagesOption,
     StrideOption,
@@ -25,12 +24,18 @@ if TYPE_CHECKING:
 
 def train(
     data: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of clips with manifest.csv, see docs.")
+        Path,
+        typer.Option(
+            metavar="DIR", help="Folder of clips with manifest.csv, see docs/training.md."
+        ),
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Checkpoints, log.jsonl and the final weights.")
     ],
-    model: ModelOption = "cimnet",
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", metavar="NAME", help="A network of cimsim models list."),
+    ] = "cimnet",
     stride: StrideOption = None,
     stages: StagesOption = None,
     width: WidthOption = None,
@@ -49,8 +54,9 @@ def train(
     init: Annotated[
         str,
         typer.Option(
-            metavar="auto|shrinkage|wiener|random|FILE",
-            help="Start; shrinkage and wiener: in closed form, for CIM-NET and Abla-NET.",
+            metavar="START",
+            help="shrinkage or wiener (in closed form, for CIM-NET and Abla-NET), random, auto "
+            "(the best of these), a weight file, or shipped weights by name (cimsim models show).",
         ),
     ] = "auto",
     hw: Annotated[
@@ -64,11 +70,18 @@ def train(
         typer.Option("--set", metavar="PATH=VALUE", help="Change one field of that chip (often)."),
     ] = None,
     lr_fan_in: Annotated[
-        int | None, typer.Option(help="Layers with more inputs learn more slowly (10 or 288).")
+        int | None,
+        typer.Option(
+            help="Convolutions without a batch norm and with more inputs learn more slowly; "
+            "default: 10 from a closed form, else 288."
+        ),
     ] = None,
     tied: Annotated[
         float | None,
-        typer.Option(help="Rate of kernels that a CIM-CONV's positions share; 0: none."),
+        typer.Option(
+            help="Rate of kernels that a CIM-CONV's positions share; 0: none; default: 0 from "
+            "shrinkage, else 3."
+        ),
     ] = None,
     ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = 0.998,
     stills: Annotated[float, typer.Option(help="Share of crops from photographs.")] = 0.3,
@@ -76,7 +89,7 @@ def train(
         float, typer.Option(help="Share of the budget after which batch norms are frozen.")
     ] = 0.9,
     validation_scenes: Annotated[int, typer.Option(help="Scenes held out.")] = 10,
-    validation_crop: Annotated[int, typer.Option(help="Edge of what is looked at of each.")] = 192,
+    validation_crop: Annotated[int, typer.Option(help="Edge of their crops in pixels.")] = 192,
     checkpoint_minutes: Annotated[
         float, typer.Option(help="Time between two checkpoints, each with a validation.")
     ] = 3.0,
@@ -146,7 +159,12 @@ def _train(config: dict[str, Any], console: Console) -> None:
     with bar:
         task = bar.add_task("reading clips", total=1.0)
 
+        steps: list[int] = []
+
         def show(report: Progress) -> None:
+            if not steps and report.step > 1:
+                console.print(f"goes on from step {report.step - 1}")
+            steps.append(report.step)
             text = f"step {report.step}  loss {report.loss:.5f}  lr {report.lr:.1e}"
             bar.update(task, description=text, completed=min(1.0, report.fraction))
             if report.psnr_db is not None:

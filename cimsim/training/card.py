@@ -35,6 +35,8 @@ def command(config: TrainConfig) -> str:
         value = getattr(config, name)
         if value is not None and value != fields[name].default:
             parts += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    if config.amp is not None:
+        parts.append("--bf16" if config.amp else "--no-bf16")
     parts += [text for change in config.overrides for text in ("--set", change)]
     return shlex.join(parts)
 
@@ -51,7 +53,7 @@ def save_trained(result: TrainResult, config: TrainConfig) -> Path:
     Raises
     ------
     WeightsError
-        When a value does not fit into half precision.
+        When a value does not fit into half precision or the file cannot be written.
     """
     psnr = {"validation": result.psnr_db, "validation noisy": result.noisy_db}
     if result.chip_db is not None:

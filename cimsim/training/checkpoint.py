@@ -83,10 +83,18 @@ class Log:
             with self.path.open("a") as handle:
                 handle.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error}") from error
+            raise InputError(f"{self.path}: cannot be written: {error}; free some space") from error
 
     def cut(self, step: int) -> None:
-        """Forget what was logged after ``step``: a resumed run takes those steps again."""
+        """Forget what was logged after ``step``: a resumed run takes those steps again.
+
+        At 0 everything is forgotten: the run logs its start anew.
+
+        Raises
+        ------
+        InputError
+            When the file cannot be written.
+        """
         if not self.path.is_file():
             return
         kept = []
@@ -95,11 +103,15 @@ class Log:
                 line = json.loads(text)
             except ValueError:
                 continue  # a kill can leave half a line
-            if line["step"] <= step:
+            if 0 < step >= line["step"]:
                 kept.append(text + "\n")
         scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        scratch.write_text("".join(kept))
-        scratch.replace(self.path)
+        try:
+            scratch.write_text("".join(kept))
+            scratch.replace(self.path)
+        except OSError as error:
+            scratch.unlink(missing_ok=True)
+            raise InputError(f"{self.path}: cannot be written: {error}; free some space") from error
 
     def read(self) -> list[dict[str, Any]]:
         """Return all lines."""

@@ -10,9 +10,13 @@ from typing import Any
 from cimsim.errors import ConfigError
 
 SCHEDULES = ("cosine", "steps")
-AUTO = "auto"
+AUTO, RANDOM = "auto", "random"
 CLOSED_FORM = ("wiener", "shrinkage")
 IDENTITY = ("model", "options", "hw", "overrides")  # a checkpoint of another one is refused
+FREE = (  # may differ from a checkpoint's without a word
+    "data", "out", "minutes", "steps", "resume", "checkpoint_minutes", "checkpoint_steps", "device",
+    "workers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,8 @@ class TrainConfig:
             "batch",
             "crop",
             "lr",
+            "validation_scenes",
+            "validation_crop",
             "checkpoint_minutes",
             "checkpoint_steps",
         ):
@@ -138,12 +144,14 @@ class TrainConfig:
         if self.lr_fan_in is not None and self.lr_fan_in < 1:
             raise ConfigError(f"train: lr_fan_in: expected an integer >= 1, got {self.lr_fan_in}")
         low, high = self.sigma
-        if not 0 <= low <= high <= 255:
-            raise ConfigError(f"train: sigma: expected 0 <= low <= high <= 255, got {low}, {high}")
+        if not (0 <= low <= high <= 255 and high > 0):
+            raise ConfigError(
+                f"train: sigma: expected 0 <= low <= high <= 255 and high > 0, got {low}, {high}"
+            )
         for name in ("ema", "freeze_bn_at", "stills"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"train: {name}: expected 0..1, got {getattr(self, name)}")
-        for name in ("tied", "grad_clip", "warmup_steps", "workers"):
+        for name in ("tied", "grad_clip", "warmup_steps", "workers", "seed"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ConfigError(f"train: {name}: expected 0 or more, got {value}")
@@ -156,10 +164,10 @@ class TrainConfig:
         if self.start != AUTO:
             return self.start
         if self.model not in ("cimnet", "abla-net") or self.options.get("stages", 1) != 1:
-            return "random"
+            return RANDOM
         if int(self.options.get("stride", 8)) >= 4:
             return "shrinkage"
-        return "wiener" if self.model == "cimnet" else "random"
+        return "wiener" if self.model == "cimnet" else RANDOM
 
     @property
     def fan_in(self) -> int:
@@ -191,6 +199,15 @@ class TrainConfig:
             name: str(value) if isinstance(value, Path) else value
             for name, value in asdict(self).items()
         }
+
+    def changed_since(self, saved: Mapping[str, Any]) -> list[str]:
+        """Return how this configuration differs from a checkpoint's, but for budget and place."""
+        wanted = self.plain()
+        return [
+            f"{name} was {saved[name]}, is {wanted[name]}"
+            for name in wanted
+            if name not in FREE and name in saved and saved[name] != wanted[name]
+        ]
 
     def check_resumable(self, saved: Mapping[str, Any], where: Path) -> None:
         """Raise `ConfigError` when a checkpoint's configuration is of another network or chip."""

@@ -83,8 +83,9 @@ def load_dataset(folder: Path, *, validation_scenes: int = 10) -> Dataset:
             "file and scene beside its clips"
         )
     with manifest.open(newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if not row["file"].startswith("stills/")]
-    if not rows or not {"file", "scene"} <= rows[0].keys():
+        found = csv.DictReader(handle)
+        rows = [row for row in found if not (row.get("file") or "").startswith("stills/")]
+    if not rows or not all(row.get("file") and row.get("scene") for row in rows):
         raise InputError(f"{manifest}: expected the columns file and scene and at least one clip")
     held_out = choose_scenes({row["scene"] for row in rows}, validation_scenes)
     train: list[Clip] = []
@@ -108,7 +109,7 @@ def choose_scenes(scenes: set[str], count: int) -> set[str]:
     if count >= len(scenes):
         raise InputError(
             f"validation scenes: {count} asked, but the data has {len(scenes)} scenes and at least "
-            "one must be left to train on"
+            "one must be left to train on; take fewer (--validation-scenes)"
         )
     generator = rng.stream(0, "training", "split")
     return set(generator.choice(sorted(scenes), size=count, replace=False).tolist())
@@ -270,7 +271,10 @@ def validation_batch(
     """
     clips = [clip for clip in dataset.validation if _fits(clip, n_frames, crop)]
     if not clips:
-        raise InputError(f"crop {crop} fits into none of the held-out clips; use a smaller one")
+        raise InputError(
+            f"validation: crop {crop} fits into none of the held-out clips with {n_frames} frames; "
+            "take a smaller --validation-crop"
+        )
     windows = []
     for clip in clips:
         total, height, width = clip.frames.shape[:3]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,9 +19,9 @@ from torch import nn
 from torch.nn import functional
 
 from cimsim import rng
-from cimsim.errors import ConfigError, InputError
+from cimsim.errors import ConfigError, InputError, SimulationError
 from cimsim.hw.load import load_hw
-from cimsim.training import shrinkage, wiener
+from cimsim.training import start
 from cimsim.training.batches import Batches
 from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG, Log, read, write
 from cimsim.training.config import TrainConfig
@@ -29,7 +30,6 @@ from cimsim.training.hardware import ChipInTheLoop
 from cimsim.training.schedule import learning_rate, parameter_groups
 from cimsim.training.tied import TiedAdam
 from cimsim.zoo import registry
-from cimsim.zoo.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ DRAWS = 4  # of programming errors in a validation with a chip in the loop
 class Progress:
     """What the loop tells its caller after a step.
 
-    ``psnr_db`` is there after a validation, else None; ``fraction`` is the used share of the
-    budget.
+    ``psnr_db`` is there after a validation, else None; with a chip in the loop it is the one on the
+    chip. ``fraction`` is the used share of the budget.
     """
 
     step: int
@@ -91,7 +91,12 @@ def train(
     ------
     ConfigError, InputError
         For options that do not fit the network, data that cannot be used, or a full disk.
+    SimulationError
+        When the loss is no longer finite, or the device runs out of memory.
+    ZooError
+        For a network, an option or a weight file that the zoo cannot use.
     """
+    _check(config)
     if dataset is None:
         dataset = load_dataset(config.data, validation_scenes=config.validation_scenes)
     run = _Run(config, dataset)
@@ -107,8 +112,15 @@ def train(
                 except KeyboardInterrupt:
                     break
             if run.validated_at != run.step:
+                if run.fraction < 1:
+                    logger.warning("interrupted; validating and saving before the end")
                 run.validate()
-            run.save()
+            if run.saved_at != run.step:
+                run.save()
+    except torch.OutOfMemoryError as error:
+        raise SimulationError(
+            f"train: {config.device} is out of memory; take a smaller --batch or --crop"
+        ) from error
     finally:
         run.batches.close()
     return TrainResult(
@@ -166,7 +178,8 @@ class _Run:
         self.amp = _is_fast_in_bf16(self.device) if config.amp is None else config.amp
         torch.manual_seed(rng.key(config.seed, "training", "start") % 2**63)
         model, averaged = (registry.build(config.model, **config.options) for _ in range(2))
-        _initialise(model, config, dataset)
+        if not _resumes(config):
+            start.initialise(model, config, dataset)
         averaged.load_state_dict(model.state_dict())
         self.memory = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = self._moved(model)
@@ -198,26 +211,18 @@ class _Run:
             )
         )
         self.step, self.used_s, self.mean_norm = 0, 0.0, 0.0
-        self.psnr_db, self.best_db, self.validated_at = -math.inf, -math.inf, -1
+        self.psnr_db, self.best_db = -math.inf, -math.inf
+        self.validated_at = self.saved_at = -1  # steps
         self.chip_db: float | None = None
         centre = 3 * (n_frames // 2)
         noisy = self.held_out[0][:, centre : centre + 3]
         self.noisy_db = mean_psnr(lambda x, _: x, noisy, noisy, self.held_out[2])
-        self._open_folder()
+        if _resumes(config):
+            self.load()
+        self.log = Log(config.out / LOG)
+        self.log.cut(self.step)
         self.started = time.monotonic() - self.used_s
         self.saved = time.monotonic()
-
-    def _open_folder(self) -> None:
-        """Make the folder, or go on from the checkpoint in it."""
-        out = self.config.out
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{out}: cannot make this folder: {error}") from error
-        self.log = Log(out / LOG)
-        if self.config.resume and (out / CHECKPOINT).is_file():
-            self.load()
-        self.log.cut(self.step)
 
     @property
     def minutes(self) -> float:
@@ -249,17 +254,22 @@ class _Run:
                 estimate = self.model(noisy, noise_map)
             loss = functional.mse_loss(estimate.float(), clean)
             loss.backward()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise SimulationError(
+                f"train: the loss of step {self.step + 1} is not finite; go on from the last "
+                "checkpoint with a lower --lr, or start again with one and --fresh"
+            )
         self._clip()
         self.optimiser.step()
         self.step += 1
         self._average()
         self.used_s = time.monotonic() - self.started
-        psnr_db = None
-        if self._is_checkpoint_due():
-            psnr_db = self.validate()
-            self.save()
-        value = float(loss.detach())
+        due = self._is_checkpoint_due()
+        psnr_db = self.validate() if due else None
         self._log(value, rate, psnr_db)
+        if due:
+            self.save()
         return Progress(self.step, self.minutes, self.fraction, value, rate, psnr_db)
 
     def _on_chip(
@@ -273,6 +283,8 @@ class _Run:
         return self.chip.applied(rng.key(self.config.seed, "training", "chip", self.step) % 2**63)
 
     def _is_checkpoint_due(self) -> bool:
+        if self.fraction >= 1:
+            return True
         if self.config.checkpoint_steps is not None:
             return self.step % self.config.checkpoint_steps == 0
         return time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes
@@ -310,13 +322,17 @@ class _Run:
             "best_db": self.best_db,
         }
         write(self.config.out / CHECKPOINT, state)
-        self.saved = time.monotonic()
+        self.saved, self.saved_at = time.monotonic(), self.step
 
     def load(self) -> None:
         """Go on from the checkpoint; batches depend on the step alone, so nothing else is kept."""
         path = self.config.out / CHECKPOINT
         state = read(path, self.device)
         self.config.check_resumable(state["config"], path)
+        self._check_rates(state, path)
+        changed = self.config.changed_since(state["config"])
+        if changed:
+            logger.warning("%s: goes on with other settings: %s", path, "; ".join(changed))
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -324,6 +340,16 @@ class _Run:
             self.chip.load_state_dict(state["chip"])
         self.step, self.used_s = int(state["step"]), float(state["used_s"])
         self.mean_norm, self.best_db = float(state["mean_norm"]), float(state["best_db"])
+
+    def _check_rates(self, state: dict[str, Any], path: Path) -> None:
+        """Refuse other shares of the learning rate: Adam's state would bring back its own."""
+        saved = [group["share"] for group in state["optimiser"]["param_groups"]]
+        if saved != [group["share"] for group in self.optimiser.param_groups]:
+            before = {name: state["config"].get(name) for name in ("lr_fan_in", "start")}
+            raise ConfigError(
+                f"{path}: lr_fan_in: layers learn at other rates in this checkpoint ({before}); "
+                "give the same --lr-fan-in and --init, or start again with --fresh"
+            )
 
     def _moved(self, model: nn.Module) -> nn.Module:
         return model.to(self.device, memory_format=self.memory)  # type: ignore[call-overload,no-any-return]
@@ -372,6 +398,24 @@ class _Run:
         self.log.append(line)
 
 
+def _check(config: TrainConfig) -> None:
+    """Check what is quickly checked before clips are read, so that a typo costs no long wait."""
+    _device(config.device)
+    registry.info(config.model).resolve(config.options)
+    if config.hw is not None:
+        load_hw(config.hw, config.overrides)
+    if not _resumes(config):
+        start.check(config)
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{config.out}: cannot make this folder: {error}") from error
+
+
+def _resumes(config: TrainConfig) -> bool:
+    return config.resume and (config.out / CHECKPOINT).is_file()
+
+
 def _device(name: str) -> torch.device:
     """Return the device; `ConfigError` when this machine has none of that name."""
     try:
@@ -388,27 +432,8 @@ def _device(name: str) -> torch.device:
 def _is_fast_in_bf16(device: torch.device) -> bool:
     """Tell whether a device multiplies bfloat16 faster than float32."""
     if device.type != "cpu":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _initialise(model: nn.Module, config: TrainConfig, dataset: Dataset) -> None:
-    """Give the network its start: random, in closed form, or weights from a file."""
-    start = config.resolved_start
-    if start == "random":
-        _calm_last_layer(model)
-    elif start in ("wiener", "shrinkage"):
-        fill = wiener.start if start == "wiener" else shrinkage.start
-        fill(model, dataset, sigma=config.validation_sigma, seed=config.seed)
-    else:
-        load_weights(model, start)
-
-
-def _calm_last_layer(model: nn.Module) -> None:
-    """Shrink the last convolution: a residual network then starts near the noisy frame."""
-    last = [part for part in model.modules() if isinstance(part, nn.Conv2d)][-1]
-    with torch.no_grad():
-        last.weight *= 0.1
 
 
 def _freeze_batch_norms(model: nn.Module) -> None:

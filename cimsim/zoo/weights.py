@@ -260,7 +260,8 @@ def save_weights(model: nn.Module, path: Path, card: Card) -> Card:
     Raises
     ------
     WeightsError
-        When a value does not fit into half precision or the suffix is another.
+        When a value does not fit into half precision, the suffix is another or a file cannot be
+        written.
     """
     import torch
     from safetensors.torch import save
@@ -292,5 +293,9 @@ def _sha256(path: Path) -> str:
 
 def _write(path: Path, payload: bytes) -> None:
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    scratch.write_bytes(payload)
-    scratch.replace(path)
+    try:
+        scratch.write_bytes(payload)
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise WeightsError(f"{path}: cannot be written: {error}; free some space") from error

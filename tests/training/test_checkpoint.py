@@ -47,3 +47,10 @@ def test_a_cut_log_ends_at_the_step(tmp_path):
     log.cut(45)
     assert [line["step"] for line in log.read()] == [20, 40]
     assert log.read()[1]["loss"] == 40 / 7
+
+
+def test_a_run_that_starts_anew_has_an_empty_log(tmp_path):
+    log = Log(tmp_path / "log.jsonl")
+    log.append({"step": 0, "loss": None})
+    log.cut(0)
+    assert log.read() == []

@@ -20,6 +20,9 @@ def config(**changes):
         ({"steps": 0}, "steps: expected a positive number, got 0"),
         ({"lr": -1.0}, "lr: expected a positive number"),
         ({"sigma": (20.0, 10.0)}, "sigma: expected 0 <= low <= high"),
+        ({"sigma": (0.0, 0.0)}, "high > 0, got 0.0, 0.0"),
+        ({"seed": -1}, "seed: expected 0 or more, got -1"),
+        ({"validation_scenes": 0}, "validation_scenes: expected a positive number"),
         ({"ema": 1.5}, r"ema: expected 0\.\.1, got 1\.5"),
         ({"schedule": "linear"}, "schedule: expected cosine or steps, got 'linear'"),
         ({"lr_fan_in": 0}, "lr_fan_in: expected an integer >= 1"),
@@ -59,3 +62,10 @@ def test_a_checkpoint_fits_the_same_network_and_chip_only(tmp_path):
         plan.check_resumable(config(options={"stride": 4}).plain(), tmp_path)
     with pytest.raises(ConfigError, match="options: "):
         plan.check_resumable(config(hw="eflash40nm").plain(), tmp_path)
+
+
+def test_changes_since_a_checkpoint_are_told_but_for_budget_and_place():
+    before = config(lr=1e-3)
+    assert config(lr=2e-3).changed_since(before.plain()) == ["lr was 0.001, is 0.002"]
+    moved = config(steps=9, minutes=1.0, out=Path("elsewhere"), device="cuda", workers=3)
+    assert moved.changed_since(before.plain()) == []

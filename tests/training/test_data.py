@@ -76,6 +76,15 @@ def test_missing_manifest_and_too_few_scenes(tmp_path):
         load_dataset(tmp_path, validation_scenes=2)
 
 
+@pytest.mark.parametrize(
+    "text", ["name,scene\na.mp4,a\n", "file\na.mp4\n", "file,scene\na.mp4\n", ""]
+)
+def test_a_manifest_without_its_columns_is_named(tmp_path, text):
+    (tmp_path / "manifest.csv").write_text(text)
+    with pytest.raises(InputError, match=r"manifest\.csv: expected the columns file and scene"):
+        load_dataset(tmp_path)
+
+
 def test_a_batch_depends_on_seed_and_step_alone():
     first, second = sampler(share=0.5), sampler(share=0.5)
     second.draw(0)

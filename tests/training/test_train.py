@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from cimsim.errors import ConfigError
+from cimsim.errors import ConfigError, SimulationError
 from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG
 from cimsim.training.config import TrainConfig
 from cimsim.training.data import Clip, Dataset
@@ -65,6 +65,7 @@ def test_training_denoises(tmp_path, data):
     assert [line["step"] for line in lines] == [0, 20, 40, 60]
     assert lines[0]["psnr_db"] < result.psnr_db
     assert lines[0]["loss"] is None
+    assert lines[-1]["psnr_db"] == result.psnr_db  # the end is validated and logged
     assert not list(tmp_path.glob(".*"))  # no temporary file is left
 
 
@@ -81,6 +82,26 @@ def test_an_interrupted_run_goes_on_exactly(tmp_path, data):
     assert (tmp_path / "b" / CHECKPOINT).is_file()
     rest = train(config(tmp_path / "b"), dataset=data)
     assert rest.step == 4
+    for a, b in zip(
+        whole.model.state_dict().values(), rest.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+def test_with_a_chip_in_the_loop_it_goes_on_exactly_too(tmp_path, data):
+    start = tmp_path / "start.pt"
+    torch.save(registry.build("baseline-o1", stride=8).state_dict(), start)
+    same = {"model": "baseline-o1", "options": {"stride": 8}, "crop": 32, "hw": "eflash40nm"}
+    same |= {"start": str(start), "steps": 3}
+
+    def stop(report):
+        if report.step == 2:
+            raise KeyboardInterrupt
+
+    whole = train(config(tmp_path / "a", **same), dataset=data)
+    train(config(tmp_path / "b", **same), dataset=data, progress=stop)
+    rest = train(config(tmp_path / "b", **same), dataset=data)
+    assert whole.chip_db == rest.chip_db
     for a, b in zip(
         whole.model.state_dict().values(), rest.model.state_dict().values(), strict=True
     ):
@@ -122,6 +143,39 @@ def test_wiener_start_is_for_cimnet(tmp_path, data):
         ConfigError, match="start wiener: only for cimnet with stages=1 and abla-net, not for D"
     ):
         train(config(tmp_path, model="dncnn", start="wiener"), dataset=data)
+
+
+def test_a_start_that_is_nothing_is_named_before_clips_are_read(tmp_path):
+    with pytest.raises(ConfigError, match=r"'shrinkag' is no weight file.*did you mean shrinkage"):
+        train(config(tmp_path, data=tmp_path / "nowhere", start="shrinkag"))
+
+
+def test_a_resumed_run_needs_its_start_no_more(tmp_path, data):
+    start = tmp_path / "start.pt"
+    torch.save(registry.build("fastdvdnet-block").state_dict(), start)
+    train(config(tmp_path / "a", steps=1, start=str(start)), dataset=data)
+    start.unlink()
+    assert train(config(tmp_path / "a", steps=2, start=str(start)), dataset=data).step == 2
+
+
+def test_a_resumed_run_tells_what_changed(tmp_path, data, caplog):
+    train(config(tmp_path, steps=1), dataset=data)
+    train(config(tmp_path, steps=2, ema=0.5), dataset=data)
+    assert "goes on with other settings: ema was 0.998, is 0.5" in caplog.text
+
+
+def test_other_layer_rates_than_the_checkpoint_s_are_refused(tmp_path, data):
+    train(config(tmp_path, steps=1), dataset=data)
+    with pytest.raises(ConfigError, match=r"lr_fan_in: layers learn at other rates.*--fresh"):
+        train(config(tmp_path, steps=2, lr_fan_in=3), dataset=data)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(tmp_path, data):
+    train(config(tmp_path, steps=1), dataset=data)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(SimulationError, match=r"loss of step \d+ is not finite.*--lr"):
+        train(config(tmp_path, steps=9, lr=1e30, warmup_steps=0), dataset=data)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
 def test_minutes_end_a_run(tmp_path, data):

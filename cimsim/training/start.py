@@ -1,0 +1,69 @@
+"""The weights that a training run starts from: random, in closed form, a file or shipped ones."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cimsim.errors import ConfigError, suggest
+from cimsim.training import shrinkage, wiener
+from cimsim.training.config import AUTO, CLOSED_FORM, RANDOM, TrainConfig
+from cimsim.training.data import Dataset
+from cimsim.zoo.weights import Card, load_weights, named_card
+
+logger = logging.getLogger(__name__)
+
+
+def check(config: TrainConfig) -> None:
+    """Raise `ConfigError` for a start that is no name of one, no file and no shipped weights."""
+    if config.resolved_start not in (RANDOM, *CLOSED_FORM):
+        _weights(config.resolved_start)
+
+
+def initialise(model: nn.Module, config: TrainConfig, dataset: Dataset) -> None:
+    """Give the network, on the CPU, its start.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown start, or one in closed form that is not for this network.
+    WeightsError
+        For a file that cannot be read or does not fit.
+    """
+    start = config.resolved_start
+    if config.hw is not None and start in (RANDOM, *CLOSED_FORM):
+        logger.warning(
+            "train: with a chip in the loop batch norms keep the statistics that they start with; "
+            "--init a trained float network"
+        )
+    if start == RANDOM:
+        _calm_last_layer(model)
+    elif start in CLOSED_FORM:
+        logger.info("fitting the %s start", start)
+        fill = wiener.start if start == "wiener" else shrinkage.start
+        fill(model, dataset, sigma=config.validation_sigma, seed=config.seed)
+    else:
+        load_weights(model, _weights(start))
+
+
+def _weights(start: str) -> Path | Card:
+    """Return the weight file of that path, or the shipped weights of that name."""
+    if Path(start).is_file():
+        return Path(start)
+    card = named_card(start)
+    if card is None:
+        raise ConfigError(
+            f"train: start: '{start}' is no weight file and no shipped weights"
+            f"{suggest(start, (AUTO, *CLOSED_FORM, RANDOM))}"
+        )
+    return card
+
+
+def _calm_last_layer(model: nn.Module) -> None:
+    """Shrink the last convolution: a residual network then starts near the noisy frame."""
+    last = [part for part in model.modules() if isinstance(part, nn.Conv2d)][-1]
+    with torch.no_grad():
+        last.weight *= 0.1
