@@ -9,6 +9,7 @@ import typer
 
 from cimsim import __version__
 from cimsim.cli import count, hw, models, run, train
+from cimsim.cli.options import Interrupted
 from cimsim.errors import CimsimError
 
 app = typer.Typer(
@@ -62,6 +63,8 @@ def main() -> None:
             f"error: not enough memory ({error}); take fewer --frames or a smaller --size", err=True
         )
         sys.exit(2)
+    except Interrupted:
+        raise
     except (KeyboardInterrupt, SystemExit) as error:
         # typer turns Ctrl-C into an exit with code 130
         if isinstance(error, SystemExit) and error.code != 130:

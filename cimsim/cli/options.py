@@ -9,6 +9,14 @@ import typer
 
 from cimsim.errors import ConfigError
 
+
+class Interrupted(SystemExit):
+    """End of a command that was interrupted and has itself said what it kept."""
+
+    def __init__(self) -> None:
+        super().__init__(130)
+
+
 ModelOption = Annotated[
     str,
     typer.Option(

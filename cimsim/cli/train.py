@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.cli.options import (
+    Interrupted,
     PerFrameOption,
     StagesOption,
     StrideOption,
@@ -177,6 +178,7 @@ def _train(config: dict[str, Any], console: Console) -> None:
         f"{result.minutes:.1f} minutes: validation PSNR {result.psnr_db:.2f} dB{chip} "
         f"(noisy {result.noisy_db:.2f} dB)"
     )
+    console.print(f"weights: [bold]{save_trained(result, settings)}[/]")
     if not result.finished:
         console.print("the same command goes on from here")
-    console.print(f"weights: [bold]{save_trained(result, settings)}[/]")
+        raise Interrupted

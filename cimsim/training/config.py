@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cimsim.errors import ConfigError
+from cimsim.zoo import registry
 
 SCHEDULES = ("cosine", "steps")
 AUTO, RANDOM = "auto", "random"
@@ -212,8 +213,12 @@ class TrainConfig:
     def check_resumable(self, saved: Mapping[str, Any], where: Path) -> None:
         """Raise `ConfigError` when a checkpoint's configuration is of another network or chip."""
         wanted = self.plain()
+        resolve = registry.info(self.model).resolve
         for name in IDENTITY:
-            if saved.get(name) != wanted[name]:
+            same = saved.get(name) == wanted[name]
+            if name == "options" and not same:  # a default may have been left out
+                same = resolve(saved["options"]) == resolve(wanted["options"])
+            if not same:
                 raise ConfigError(
                     f"{where}: {name}: this checkpoint is of {saved.get(name)!r}, not of "
                     f"{wanted[name]!r}; train into another folder, or start again with --fresh"

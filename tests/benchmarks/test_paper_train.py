@@ -142,7 +142,7 @@ def test_one_failure_does_not_stop_the_others(runner):
     (run.out / "fastdvdnet-block").write_text("in the way")  # no folder can be made here
     found = outcomes(run)
     assert [o.state for o in found] == ["failed", "failed", "trained"]
-    assert "nowhere.pt: no such weight file" in found[0].error
+    assert "'nowhere.pt' is no weight file" in found[0].error
     assert "FileExistsError" in found[1].error
     assert not (run.out / "baseline-o1_s8" / DONE).exists()
 
@@ -203,7 +203,7 @@ def test_the_command_reads_a_folder_and_tells_of_failures(tmp_path, recipe_file,
     assert end.value.exit_code == 1
     text = capsys.readouterr().out
     assert "baseline-o1_s8: trained" in text
-    assert "fastdvdnet-block: failed: nowhere.pt: no such weight file" in text
+    assert "fastdvdnet-block: failed: train: start: 'nowhere.pt' is no weight file" in text
     assert json.loads((out / "baseline-o1_s8" / DONE).read_text())["steps"] == 1
     main(data, out, budget_steps=1, recipe=recipe, only=["baseline-o1_s8"])
     assert "done before" in capsys.readouterr().out

@@ -104,6 +104,8 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_so(clips, tmp_path):
         out, err = process.communicate(timeout=120)
     assert "interrupted at step" in out
     assert "goes on from here" in out
+    assert process.returncode == 130
+    assert "no result" not in err
     assert "Traceback" not in err
     assert (tmp_path / "checkpoint.pt").is_file()
 

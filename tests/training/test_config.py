@@ -60,6 +60,8 @@ def test_a_checkpoint_fits_the_same_network_and_chip_only(tmp_path):
     plan.check_resumable(longer.plain(), tmp_path)  # a budget may grow
     with pytest.raises(ConfigError, match="hw: this checkpoint is of None, not of 'eflash40nm'"):
         plan.check_resumable(config(options={"stride": 4}).plain(), tmp_path)
+    spelt = config(options={"stride": 8, "stages": 1}, hw="eflash40nm")
+    config(hw="eflash40nm").check_resumable(spelt.plain(), tmp_path)  # the defaults, spelt out
     with pytest.raises(ConfigError, match="options: "):
         plan.check_resumable(config(hw="eflash40nm").plain(), tmp_path)
 
