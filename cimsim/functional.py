@@ -190,8 +190,8 @@ class FunctionalRun:
                 chip_kept = _shifted(chip_kept, done.outputs)
                 if step < ahead:
                     continue
-                self.float.append(_picture(expected[0]))
-                self.chip.append(_picture(done.outputs[0]))
+                self.float.append(picture(expected[0]))
+                self.chip.append(picture(done.outputs[0]))
                 last = self.statistics
                 self.statistics = done.statistics if last is None else last + done.statistics
                 report("denoising", step - ahead + 1, total)
@@ -321,6 +321,6 @@ def _scene(frames: int, height: int, width: int) -> Frames:
     return _as_float(np.concatenate(rows, axis=1)[:, :height, :width])
 
 
-def _picture(output: torch.Tensor) -> Frames:
-    """[1, 3, H, W] -> [H, W, 3]."""
-    return np.ascontiguousarray(output[0].detach().numpy().transpose(1, 2, 0), dtype=np.float32)
+def picture(output: torch.Tensor) -> Frames:
+    """Return a network's output [1, 3, H, W] as a frame [H, W, 3]."""
+    return np.ascontiguousarray(output[0].detach().float().cpu().numpy().transpose(1, 2, 0))

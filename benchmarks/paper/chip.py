@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.paper.clips import ClipSet, Frames
+from benchmarks.paper.clips import ClipSet
 from benchmarks.paper.networks import Weights
 from benchmarks.paper.record import read_csv, write_csv
 from cimsim.errors import ConfigError
@@ -190,7 +190,7 @@ class ChipRuns:
         clip handed over here only the size counts.
         """
         from cimsim.engine.execute import execute
-        from cimsim.functional import FunctionalRun, window_of_frames
+        from cimsim.functional import FunctionalRun, picture, window_of_frames
         from cimsim.video.metrics import psnr
         from cimsim.video.noise import add_awgn
 
@@ -214,8 +214,8 @@ class ChipRuns:
             done = execute(run.calibrated, inputs, frame, seed, threads=self.threads)
             values = {
                 "noisy_db": psnr(clean, noisy[name][frame]),
-                "float_db": psnr(clean, _picture(expected)),
-                "chip_db": psnr(clean, _picture(done.outputs[0])),
+                "float_db": psnr(clean, picture(expected)),
+                "chip_db": psnr(clean, picture(done.outputs[0])),
             }
             return FrameRow(
                 network=weights.stem, sha256=weights.card.sha256, hw=self.hw, chip=self.chip_id,
@@ -225,8 +225,3 @@ class ChipRuns:
             )  # fmt: skip
 
         return one
-
-
-def _picture(output: Any) -> Frames:
-    """[1, 3, H, W] -> [H, W, 3]."""
-    return np.ascontiguousarray(output[0].detach().numpy().transpose(1, 2, 0), dtype=np.float32)

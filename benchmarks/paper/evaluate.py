@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.paper.clips import ClipSet, Frames
 from benchmarks.paper.networks import Weights, windows_per_pixel
 from benchmarks.paper.record import NOISY, Row, merged, read, write
-from cimsim.functional import window_of_frames
+from cimsim.functional import picture, window_of_frames
 from cimsim.loading import Network, load_network
 from cimsim.video.metrics import psnr
 from cimsim.video.noise import add_awgn
@@ -39,7 +39,7 @@ def denoise(network: Network, noisy: Frames, sigma: float, device: str = "cpu") 
         inputs = window_of_frames(noisy, t, network.n_frames, sigma, n_inputs)
         with torch.inference_mode():
             estimate = network.module(*(part.to(device) for part in inputs))
-        yield np.ascontiguousarray(estimate[0].float().cpu().numpy().transpose(1, 2, 0))
+        yield picture(estimate)
 
 
 @dataclass(frozen=True)

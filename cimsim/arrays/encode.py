@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.arrays.adc import two_sided
 from cimsim.errors import SimulationError
 
 
@@ -71,6 +72,25 @@ def magnitude_slices(q: NDArray[np.int32], slice_bits: int, slices: int) -> NDAr
     mask = 2**slice_bits - 1
     parts = [sign * (magnitude >> (s * slice_bits) & mask) for s in range(slices)]
     return np.stack(parts).astype(np.int32)
+
+
+def input_ends(values: NDArray[Any], signed: bool, percentile: float) -> tuple[float, float]:
+    """Return the ends of the activations that an input code must cover.
+
+    Parameters
+    ----------
+    values : ndarray
+        Sampled activations; their true ends at a percentile of 100.
+    signed : bool
+        Whether any activation is negative, sampled or not.
+    percentile : float
+        Share of the activations between the ends, in %; unsigned ones start at 0.
+    """
+    if signed:
+        return two_sided(values, percentile)
+    if percentile >= 100:
+        return 0.0, float(values.max())
+    return 0.0, float(np.quantile(values, percentile / 100, method="nearest"))
 
 
 @dataclass(frozen=True, slots=True)

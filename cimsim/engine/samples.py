@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.adc import two_sided
-from cimsim.arrays.encode import InputCode
+from cimsim.arrays.encode import InputCode, input_ends
 from cimsim.engine.blocks import padded_shape, window_places
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import LayerGraph, MatrixOp
@@ -60,13 +59,7 @@ class Samples:
         values = np.concatenate(self.values)
         if not np.isfinite(values).all():
             raise SimulationError("its input on the calibration frames holds NaN or infinity")
-        if self.signed:
-            low, high = two_sided(values, chip.inputs.percentile)
-        elif chip.inputs.percentile >= 100:
-            low, high = 0.0, float(values.max())
-        else:
-            low = 0.0
-            high = float(np.quantile(values, chip.inputs.percentile / 100, method="nearest"))
+        low, high = input_ends(values, self.signed, chip.inputs.percentile)
         return InputCode.of_range(low, high, chip.inputs.bits)
 
 

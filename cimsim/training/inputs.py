@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cimsim.arrays.adc import two_sided
+from cimsim.arrays.encode import input_ends
 from cimsim.errors import SimulationError
 from cimsim.training.patches import MatrixShape
 
@@ -59,11 +59,8 @@ class InputSamples:
             raise SimulationError(
                 f"layer '{name}': its input on the calibration batch holds NaN or infinity"
             )
-        if percentile >= 100:
-            return min(0.0, float(ends.min())), float(ends.max())
-        if ends.min() < 0:
-            return two_sided(values, percentile)
-        return 0.0, float(np.quantile(values, percentile / 100, method="nearest"))
+        sampled = ends if percentile >= 100 else values
+        return input_ends(sampled, bool(ends.min() < 0), percentile)
 
 
 @dataclass(frozen=True, eq=False)

@@ -305,7 +305,7 @@ class _Run:
         self.validated_at = self.step
         if judged > self.best_db:
             self.best_db = judged
-            write(self.config.out / BEST, {"config": {}, "model": self.averaged.state_dict()})
+            write(self.config.out / BEST, {"model": self.averaged.state_dict()})
         return judged
 
     def save(self) -> None:
