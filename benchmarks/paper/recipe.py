@@ -41,6 +41,7 @@ class Settings(_Part):
     start: str | None = None
     lr: float | None = Field(default=None, gt=0)
     schedule: Literal["cosine", "steps"] | None = None
+    optimiser: Literal["muon", "adam"] | None = None
     warmup_steps: int | None = Field(default=None, ge=0)
     lr_fan_in: int | None = Field(default=None, gt=0)
     tied: float | None = Field(default=None, ge=0)

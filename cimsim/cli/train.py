@@ -52,6 +52,9 @@ def train(
     schedule: Annotated[
         str, typer.Option(metavar="cosine|steps", help="How it falls; steps: as in the paper.")
     ] = "cosine",
+    optimiser: Annotated[
+        str, typer.Option(metavar="muon|adam", help="What moves the kernels; adam: as the papers.")
+    ] = "muon",
     init: Annotated[
         str,
         typer.Option(
@@ -121,7 +124,7 @@ def train(
         "model": model, "options": model_options(stride, stages, width, per_frame),
         "data": data, "out": out,
         "minutes": minutes, "steps": steps, "batch": batch, "crop": crop, "lr": lr,
-        "schedule": schedule, "sigma": _sigma(sigma), "start": init, "hw": hw,
+        "schedule": schedule, "optimiser": optimiser, "sigma": _sigma(sigma), "start": init, "hw": hw,
         "overrides": tuple(overrides or ()), "lr_fan_in": lr_fan_in, "tied": tied, "ema": ema,
         "stills": stills, "freeze_bn_at": freeze_bn_at, "device": device, "amp": bf16,
         "validation_scenes": validation_scenes, "validation_crop": validation_crop,

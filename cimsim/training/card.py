@@ -15,6 +15,7 @@ LICENCE = "weights: same as cimsim; training clips: see their own licences"
 # field of TrainConfig -> flag; written when it is not the default
 FLAGS = {
     "batch": "--batch", "crop": "--crop", "lr": "--lr", "schedule": "--schedule",
+    "optimiser": "--optimiser",
     "lr_fan_in": "--lr-fan-in", "tied": "--tied", "ema": "--ema", "stills": "--stills",
     "freeze_bn_at": "--freeze-bn-at", "validation_scenes": "--validation-scenes", "hw": "--hw",
     "seed": "--seed", "steps": "--steps", "minutes": "--minutes",

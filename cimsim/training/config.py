@@ -11,6 +11,7 @@ from cimsim.errors import ConfigError
 from cimsim.zoo import registry
 
 SCHEDULES = ("cosine", "steps")
+OPTIMISERS = ("muon", "adam")
 AUTO, RANDOM = "auto", "random"
 CLOSED_FORM = ("wiener", "shrinkage")
 IDENTITY = ("model", "options", "hw", "overrides")  # a checkpoint of another one is refused
@@ -43,6 +44,8 @@ class TrainConfig:
         Peak learning rate after a linear start.
     schedule : {"cosine", "steps"}
         How it falls, see `cimsim.training.schedule.learning_rate`.
+    optimiser : {"muon", "adam"}
+        What a gradient does to a kernel, see `cimsim.training.muon`. The papers use Adam.
     lr_fan_in : int, optional
         Convolutions without a batch norm and with more inputs than this learn more slowly, by
         the ratio: Adam moves their outputs in proportion to their fan-in. 288 when not given; 10
@@ -100,6 +103,7 @@ class TrainConfig:
     lr: float = 1e-3
     warmup_steps: int = 100
     schedule: str = "cosine"
+    optimiser: str = "muon"
     lr_fan_in: int | None = None
     tied: float | None = None
     grad_clip: float = 3.0
@@ -141,6 +145,10 @@ class TrainConfig:
         if self.schedule not in SCHEDULES:
             raise ConfigError(
                 f"train: schedule: expected {' or '.join(SCHEDULES)}, got '{self.schedule}'"
+            )
+        if self.optimiser not in OPTIMISERS:
+            raise ConfigError(
+                f"train: optimiser: expected {' or '.join(OPTIMISERS)}, got '{self.optimiser}'"
             )
         if self.lr_fan_in is not None and self.lr_fan_in < 1:
             raise ConfigError(f"train: lr_fan_in: expected an integer >= 1, got {self.lr_fan_in}")

@@ -27,6 +27,7 @@ from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG, Log, read, write
 from cimsim.training.config import TrainConfig
 from cimsim.training.data import Dataset, Sampler, load_dataset, validation_batch
 from cimsim.training.hardware import ChipInTheLoop
+from cimsim.training.muon import Muon
 from cimsim.training.schedule import learning_rate, parameter_groups
 from cimsim.training.tied import TiedAdam
 from cimsim.zoo import registry
@@ -184,9 +185,7 @@ class _Run:
         self.memory = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = self._moved(model)
         self.averaged = self._moved(averaged).eval()
-        self.optimiser = TiedAdam(
-            parameter_groups(self.model, config.fan_in), self.model, config.tied_share
-        )
+        self.optimiser = self._optimiser()
         chip = None if config.hw is None else load_hw(config.hw, config.overrides)
         self.chip = None if chip is None else ChipInTheLoop(self.model, chip)
         self.averaged_chip = None if chip is None else ChipInTheLoop(self.averaged, chip)
@@ -223,6 +222,13 @@ class _Run:
         self.log.cut(self.step)
         self.started = time.monotonic() - self.used_s
         self.saved = time.monotonic()
+
+    def _optimiser(self) -> torch.optim.Adam:
+        groups = parameter_groups(self.model, self.config.fan_in)
+        if self.config.optimiser == "adam":
+            return TiedAdam(groups, self.model, self.config.tied_share)
+        fast = _is_fast_in_bf16(self.device)
+        return Muon(groups, self.model, torch.bfloat16 if fast else torch.float32)
 
     @property
     def minutes(self) -> float:
