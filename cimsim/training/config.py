@@ -14,7 +14,7 @@ SCHEDULES = ("cosine", "steps")
 OPTIMISERS = ("muon", "adam")
 AUTO, RANDOM = "auto", "random"
 CLOSED_FORM = ("wiener", "shrinkage")
-IDENTITY = ("model", "options", "hw", "overrides")  # a checkpoint of another one is refused
+IDENTITY = ("model", "options", "hw", "overrides", "optimiser")  # a checkpoint of another one is refused
 FREE = (  # may differ from a checkpoint's without a word
     "data", "out", "minutes", "steps", "resume", "checkpoint_minutes", "checkpoint_steps", "device",
     "workers",

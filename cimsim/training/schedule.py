@@ -39,23 +39,24 @@ def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
 
 
 def parameter_groups(model: nn.Module, lr_fan_in: int) -> list[dict[str, Any]]:
-    """Return Adam's groups, each with the ``share`` of the learning rate that it gets.
+    """Return Adam's groups, one for each parameter, with the ``share`` of the rate that it gets.
 
     A convolution that no batch norm follows gets ``lr_fan_in / fan_in``, at most 1. Where a norm
     follows, the scale of the weights does not matter and the full rate is right; the norm's own
-    two parameters per channel move whole maps and get `NORM_SHARE`.
+    two parameters per channel move whole maps and get `NORM_SHARE`. A norm that starts quiet, as
+    behind the coarse path of a start in closed form, learns as slowly as it is quiet: at the full
+    rate its shift falls below its scale within a few steps, and the ReLU behind it is dead.
     """
-    shares = {
-        id(parameter): NORM_SHARE
-        for part in model.modules()
-        if isinstance(part, nn.BatchNorm2d)
-        for parameter in part.parameters()
-    }
+    shares = {}
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d) and part.affine:
+            quiet = min(1.0, float(part.weight.detach().abs().mean()))
+            shares |= {id(parameter): NORM_SHARE * quiet for parameter in part.parameters()}
     for conv, norm in conv_layers(model):
         fan_in = conv.weight[0].numel()
         share = 1.0 if norm is not None else min(1.0, lr_fan_in / fan_in)
         shares |= {id(parameter): share for parameter in conv.parameters()}
-    groups: dict[float, list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        groups.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)
-    return [{"params": part, "share": share} for share, part in groups.items()]
+    return [
+        {"params": [parameter], "share": shares.get(id(parameter), 1.0)}
+        for parameter in model.parameters()
+    ]

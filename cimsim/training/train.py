@@ -318,6 +318,7 @@ class _Run:
         """Write the checkpoint."""
         state = {
             "config": self.config.plain(),
+            "fan_in": self.config.fan_in,
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -335,7 +336,12 @@ class _Run:
         path = self.config.out / CHECKPOINT
         state = read(path, self.device)
         self.config.check_resumable(state["config"], path)
-        self._check_rates(state, path)
+        if state["fan_in"] != self.config.fan_in:  # the optimiser's state brings back its own rates
+            raise ConfigError(
+                f"{path}: lr_fan_in: layers learn at other rates in this checkpoint "
+                f"({state['fan_in']}, not {self.config.fan_in}); give the same --lr-fan-in and "
+                "--init, or start again with --fresh"
+            )
         changed = self.config.changed_since(state["config"])
         if changed:
             logger.warning("%s: goes on with other settings: %s", path, "; ".join(changed))
@@ -346,16 +352,6 @@ class _Run:
             self.chip.load_state_dict(state["chip"])
         self.step, self.used_s = int(state["step"]), float(state["used_s"])
         self.mean_norm, self.best_db = float(state["mean_norm"]), float(state["best_db"])
-
-    def _check_rates(self, state: dict[str, Any], path: Path) -> None:
-        """Refuse other shares of the learning rate: Adam's state would bring back its own."""
-        saved = [group["share"] for group in state["optimiser"]["param_groups"]]
-        if saved != [group["share"] for group in self.optimiser.param_groups]:
-            before = {name: state["config"].get(name) for name in ("lr_fan_in", "start")}
-            raise ConfigError(
-                f"{path}: lr_fan_in: layers learn at other rates in this checkpoint ({before}); "
-                "give the same --lr-fan-in and --init, or start again with --fresh"
-            )
 
     def _moved(self, model: nn.Module) -> nn.Module:
         return model.to(self.device, memory_format=self.memory)  # type: ignore[call-overload,no-any-return]
