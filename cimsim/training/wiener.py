@@ -26,8 +26,8 @@ from cimsim.zoo.cimnet import GREY, CIMNet
 
 N_PATCHES = 50_000
 RIDGE = 1e-4  # of the mean diagonal of X^T X
-HIDDEN = 0.1  # scale of what the up path adds to channels that carry no image ...
-IMAGE = 0.02  # ... and to those that do
+HIDDEN = 0.1  # scale of what the up path adds ...
+IMAGE = 0.2  # ... and of that, to channels that carry the image
 FILTER = 0.5  # root of the summed squares of a random filter's taps
 QUIET = 0.01  # size of the random weights that meet the image, against He's
 
@@ -176,4 +176,4 @@ def quieten(model: nn.Module, n_image: int) -> None:
         up = cast(CIMNet, model).block1.up1
         weight, edge = up.norm.get_parameter("weight"), up.block
     weight *= HIDDEN
-    weight[: n_image * edge**2] *= IMAGE / HIDDEN
+    weight[: n_image * edge**2] *= IMAGE
