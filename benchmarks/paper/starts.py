@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 
     from cimsim.training.data import Dataset
 
-BATCH = 8
+BATCH, CROP = 4, 128
+ADAM = {"optimiser": "adam", "lr": 1.5e-3}
 # label -> settings of the trainer
 STARTS: dict[str, dict[str, Any]] = {
-    "shrinkage": {"start": "shrinkage", "lr": 1e-3, "lr_fan_in": 50},
-    "linear (Wiener), fast layers slowed": {"start": "wiener", "lr": 1.5e-3, "lr_fan_in": 10},
-    "linear (Wiener)": {"start": "wiener", "lr": 1.5e-3, "lr_fan_in": 100},
-    "random, shared kernels": {"start": "random", "lr": 1.5e-3, "tied": 3.0},
-    "random": {"start": "random", "lr": 1.5e-3, "tied": 0.0},
+    "shrinkage, Muon": {"start": "shrinkage", "lr": 8e-3, "lr_fan_in": 200},
+    "shrinkage, Adam": {"start": "shrinkage", **ADAM, "lr_fan_in": 50},
+    "linear (Wiener), Muon": {"start": "wiener", "lr": 8e-3, "lr_fan_in": 200},
+    "linear (Wiener), Adam": {"start": "wiener", **ADAM, "lr_fan_in": 10},
+    "random, Muon": {"start": "random", "lr": 8e-3},
+    "random, Adam": {"start": "random", **ADAM, "tied": 0.0},
+    "random, Adam, shared kernels": {"start": "random", **ADAM, "tied": 3.0},
 }
-COLOURS = ("#D55E00", "#0072B2", "#56B4E9", "#009E73", "#777777")
+COLOURS = ("#D55E00", "#E8A27C", "#0072B2", "#8EC3E6", "#009E73", "#8FD4BF", "#777777")
 COLUMNS = ("start", "crops", "psnr_db")
 
 
@@ -83,6 +86,7 @@ def _curve(
 
     config = TrainConfig(
         model="cimnet", options={"stride": stride}, data=data, out=out, steps=steps, batch=BATCH,
+        crop=CROP,
         checkpoint_steps=max(1, steps // 8), device=device, **settings,
     )  # fmt: skip
     train(config, dataset=dataset)
@@ -101,7 +105,7 @@ def draw(rows: list[dict[str, Any]], stride: int) -> Figure:
         points = [row for row in rows if row["start"] == label]
         xs, ys = [p["crops"] for p in points], [p["psnr_db"] for p in points]
         axes.plot(xs, ys, color=colour, marker="o", markersize=2.5, label=label)
-    axes.set_xlabel("crops seen (64 x 64)")
+    axes.set_xlabel(f"crops seen ({CROP} x {CROP})")
     axes.set_ylabel("validation PSNR / dB")
     axes.set_title(f"CIM-NET, S = {stride}", loc="left")
     figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=6.5)

@@ -199,12 +199,9 @@ def caption(text: str, results: Results, points: Sequence[Point], sigma: str = "
     parts = [text, f"Clips: {results.clips}; {sigma}."]
     networks = [point for point in points if point.row.model != NOISY]
     lines = [point for point in networks if not point.shipped]
-    minutes = sorted({round(p.row.minutes, 1) for p in lines if p.row.minutes is not None})
-    if minutes:
-        spent = f"{minutes[0]:g}"
-        spent += f" to {minutes[-1]:g}" if minutes[-1] != minutes[0] else ""
-        devices = ", ".join(sorted({p.row.device for p in lines if p.row.device}))
-        parts.append(f"Lines: trained for {spent} minutes each ({devices}).")
+    budget = _budget(lines)
+    if budget:
+        parts.append(f"Lines: trained {budget}.")
     recorded = sorted({title(p.row.model, p.row.stride) for p in lines if p.origin == "recorded"})
     if recorded:
         parts.append(f"Open marks are recorded, not measured in this run: {', '.join(recorded)}.")
@@ -219,3 +216,18 @@ def caption(text: str, results: Results, points: Sequence[Point], sigma: str = "
     if not networks:
         parts.append("No weights at hand and nothing recorded for these clips.")
     return " ".join(parts)
+
+
+def _budget(lines: Sequence[Point]) -> str:
+    """Say what the points of the lines had in common: minutes, or else crops."""
+    minutes = sorted({round(p.row.minutes, 1) for p in lines if p.row.minutes is not None})
+    if not minutes:
+        return ""
+    crops = {p.row.crops for p in lines if p.row.minutes is not None}
+    devices = ", ".join(sorted({p.row.device for p in lines if p.row.device}))
+    if len(minutes) == 1:
+        return f"for {minutes[0]:g} minutes each ({devices})"
+    spent = f"{minutes[0]:g} to {minutes[-1]:g} minutes"
+    if len(crops) == 1:
+        return f"on {crops.pop():,} crops each, {spent} ({devices})"
+    return f"for {spent} each ({devices})"

@@ -9,6 +9,7 @@ import typer
 
 from cimsim.cli.options import (
     HwOption,
+    InnerOption,
     MappingOption,
     PerFrameOption,
     SetOption,
@@ -39,6 +40,7 @@ def count(
     ] = None,
     width: WidthOption = None,
     per_frame: PerFrameOption = None,
+    inner: InnerOption = None,
     size: Annotated[
         str, typer.Option("--size", metavar="WxH", help="Frame size; a multiple of 32 is exact.")
     ] = "256x256",
@@ -66,7 +68,7 @@ def count(
     chip, frame = load_hw(hw, overrides), parse_size(size)
     rows = []
     with Console(stderr=True).status("tracing networks") as status:
-        given = model_options(width=width, per_frame=per_frame)
+        given = model_options(width=width, per_frame=per_frame, inner=inner)
         for name, title, network in _networks(model or list(_DEFAULT), stride, given):
             status.update(f"tracing {title}")
             rows.append(count_row(name, title, _trace(network(), frame), chip, mapping))

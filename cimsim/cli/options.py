@@ -39,6 +39,12 @@ PerFrameOption = Annotated[
         "--per-frame", metavar="N", help="Channels per frame in the input block (FastDVDnet: 30)."
     ),
 ]
+InnerOption = Annotated[
+    int | None,
+    typer.Option(
+        "--inner", metavar="N", help="Channels inside the last smoothing module (baseline o2: 32)."
+    ),
+]
 HwOption = Annotated[
     str,
     typer.Option(
@@ -74,12 +80,6 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def model_options(
-    stride: int | None = None,
-    stages: int | None = None,
-    width: int | None = None,
-    per_frame: int | None = None,
-) -> dict[str, int]:
+def model_options(**given: int | None) -> dict[str, int]:
     """Options of the network that were given."""
-    given = {"stride": stride, "stages": stages, "width": width, "per_frame": per_frame}
     return {name: value for name, value in given.items() if value is not None}

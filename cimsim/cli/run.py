@@ -11,6 +11,7 @@ import typer
 
 from cimsim.cli.options import (
     HwOption,
+    InnerOption,
     MappingOption,
     ModelOption,
     OutOption,
@@ -42,6 +43,7 @@ def run(
     stages: StagesOption = None,
     width: WidthOption = None,
     per_frame: PerFrameOption = None,
+    inner: InnerOption = None,
     streaming: Annotated[
         bool,
         typer.Option(
@@ -113,7 +115,9 @@ def run(
     build(chip.device.kind, chip.device.parameters)
     target = check_target(out or _default_folder(model))
     clean = _clean_frames(clip, frames, parse_size(size) if size else None)
-    options = model_options(stride, stages, width, per_frame)
+    options = model_options(
+        stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
+    )
     network = load_network(model, options, weights, seed)
     networks = [network.streaming(), network] if streaming else [network]
     network = networks[0]

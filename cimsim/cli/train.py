@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.cli.options import (
+    InnerOption,
     Interrupted,
     PerFrameOption,
     StagesOption,
@@ -41,6 +42,7 @@ def train(
     stages: StagesOption = None,
     width: WidthOption = None,
     per_frame: PerFrameOption = None,
+    inner: InnerOption = None,
     sigma: Annotated[
         str, typer.Option(metavar="N|A..B", help="Noise in 8-bit steps: 15, or a range 5..55.")
     ] = "15",
@@ -83,8 +85,8 @@ def train(
     tied: Annotated[
         float | None,
         typer.Option(
-            help="Rate of kernels that a CIM-CONV's positions share; 0: none; default: 0 from "
-            "shrinkage, else 3."
+            help="With adam: rate of kernels that a CIM-CONV's positions share; 0: none; "
+            "default: 0 from shrinkage, else 3."
         ),
     ] = None,
     ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = 0.998,
@@ -121,10 +123,14 @@ def train(
     from cimsim.zoo.errors import ZooError
 
     config = {
-        "model": model, "options": model_options(stride, stages, width, per_frame),
+        "model": model,
+        "options": model_options(
+            stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
+        ),
         "data": data, "out": out,
         "minutes": minutes, "steps": steps, "batch": batch, "crop": crop, "lr": lr,
-        "schedule": schedule, "optimiser": optimiser, "sigma": _sigma(sigma), "start": init, "hw": hw,
+        "schedule": schedule, "optimiser": optimiser, "sigma": _sigma(sigma), "start": init,
+        "hw": hw,
         "overrides": tuple(overrides or ()), "lr_fan_in": lr_fan_in, "tied": tied, "ema": ema,
         "stills": stills, "freeze_bn_at": freeze_bn_at, "device": device, "amp": bf16,
         "validation_scenes": validation_scenes, "validation_crop": validation_crop,

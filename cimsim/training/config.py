@@ -14,7 +14,13 @@ SCHEDULES = ("cosine", "steps")
 OPTIMISERS = ("muon", "adam")
 AUTO, RANDOM = "auto", "random"
 CLOSED_FORM = ("wiener", "shrinkage")
-IDENTITY = ("model", "options", "hw", "overrides", "optimiser")  # a checkpoint of another one is refused
+IDENTITY = (
+    "model",
+    "options",
+    "hw",
+    "overrides",
+    "optimiser",
+)  # a checkpoint of another one is refused
 FREE = (  # may differ from a checkpoint's without a word
     "data", "out", "minutes", "steps", "resume", "checkpoint_minutes", "checkpoint_steps", "device",
     "workers",
@@ -51,9 +57,9 @@ class TrainConfig:
         the ratio: Adam moves their outputs in proportion to their fan-in. 288 when not given; 10
         from a start in closed form, which a faster rate would undo.
     tied : float, optional
-        How much faster than single weights the kernels learn that all positions of a CIM-CONV's
-        block share, see `cimsim.training.tied`; 0: they do not. 3 when not given; 0 from the
-        shrinkage start, whose units are no pixels.
+        With adam: how much faster than single weights the kernels learn that all positions of a
+        CIM-CONV's block share, see `cimsim.training.tied`; 0: they do not. 3 when not given; 0
+        from the shrinkage start, whose units are no pixels.
     grad_clip : float
         Gradients longer than this many times their running mean are shortened; 0: never.
     ema : float
@@ -142,21 +148,12 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"train: {name}: expected a positive number, got {value}")
-        if self.schedule not in SCHEDULES:
-            raise ConfigError(
-                f"train: schedule: expected {' or '.join(SCHEDULES)}, got '{self.schedule}'"
-            )
-        if self.optimiser not in OPTIMISERS:
-            raise ConfigError(
-                f"train: optimiser: expected {' or '.join(OPTIMISERS)}, got '{self.optimiser}'"
-            )
+        for name, known in (("schedule", SCHEDULES), ("optimiser", OPTIMISERS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise ConfigError(f"train: {name}: expected {' or '.join(known)}, got '{value}'")
         if self.lr_fan_in is not None and self.lr_fan_in < 1:
             raise ConfigError(f"train: lr_fan_in: expected an integer >= 1, got {self.lr_fan_in}")
-        low, high = self.sigma
-        if not (0 <= low <= high <= 255 and high > 0):
-            raise ConfigError(
-                f"train: sigma: expected 0 <= low <= high <= 255 and high > 0, got {low}, {high}"
-            )
         for name in ("ema", "freeze_bn_at", "stills"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"train: {name}: expected 0..1, got {getattr(self, name)}")
@@ -164,8 +161,22 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ConfigError(f"train: {name}: expected 0 or more, got {value}")
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        """Check what only makes sense together."""
+        low, high = self.sigma
+        if not (0 <= low <= high <= 255 and high > 0):
+            raise ConfigError(
+                f"train: sigma: expected 0 <= low <= high <= 255 and high > 0, got {low}, {high}"
+            )
         if self.overrides and self.hw is None:
             raise ConfigError("train: changes of a chip (--set) need a chip: give --hw too")
+        if self.tied and self.optimiser != "adam":
+            raise ConfigError(
+                f"train: tied: shared kernels are moved by adam alone, not by {self.optimiser}; "
+                "give --optimiser adam or leave out --tied"
+            )
 
     @property
     def resolved_start(self) -> str:

@@ -47,7 +47,7 @@ def parameter_groups(model: nn.Module, lr_fan_in: int) -> list[dict[str, Any]]:
     behind the coarse path of a start in closed form, learns as slowly as it is quiet: at the full
     rate its shift falls below its scale within a few steps, and the ReLU behind it is dead.
     """
-    shares = {}
+    shares: dict[int, float] = {}
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d) and part.affine:
             quiet = min(1.0, float(part.weight.detach().abs().mean()))

@@ -124,11 +124,18 @@ class BaselineO2(AbstractDenoiser):
     ----------
     stride : int
         S: 2, 4, 8 or 16.
+    inner : int
+        Channels between the two convolutions of the last smoothing module. They bound what the
+        network can do: the predicted noise of a block of ``3 S^2`` values lies in a space of that
+        many dimensions, so white noise keeps a share of ``1 - inner / (3 S^2)``. The paper does
+        not state the number; 32 is that of the block.
     """
 
     n_frames = 3
 
-    def __init__(self, stride: int = 8, width: int = 32, per_frame: int = 30) -> None:
+    def __init__(
+        self, stride: int = 8, width: int = 32, per_frame: int = 30, inner: int = 32
+    ) -> None:
         super().__init__()
         check_stride("baseline-o2", stride)
         self.stride = stride
@@ -142,8 +149,8 @@ class BaselineO2(AbstractDenoiser):
         )
         self.trunk = Trunk(stride, width)
         self.smooth_out = nn.Sequential(
-            *conv_bn_relu(strided(width, width, smooth)),
-            conv3x3(width, 3 * smooth**2),
+            *conv_bn_relu(strided(width, inner, smooth)),
+            conv3x3(inner, 3 * smooth**2),
             to_pixels(smooth),
         )
         init_kaiming(self)

@@ -189,6 +189,10 @@ _WIDTHS = MappingProxyType(
         ),
     }
 )  # fmt: skip
+_INNER = Option(
+    32, range(1, 1025), "channels between the two convolutions of the last smoothing module",
+    "_i{}", ("smooth_out.0.weight", 1),
+)  # fmt: skip
 _FASTDVDNET = (
     "Tassano, Delon, Veit: FastDVDnet: Towards Real-Time Deep Video Denoising Without Flow "
     "Estimation, CVPR 2020"
@@ -247,7 +251,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 factory=_baseline_o2,
                 n_frames=3,
                 reference=_CIMNET,
-                options=MappingProxyType({"stride": _STRIDE}),
+                options=MappingProxyType({"stride": _STRIDE, "inner": _INNER}),
                 weights="baseline-o2_s{stride}",
             ),
             ModelInfo(

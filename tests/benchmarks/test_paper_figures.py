@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.paper import comparison, document
+from benchmarks.paper import comparison, document, style
 from benchmarks.paper.__main__ import FIGURES, draw, main
 from benchmarks.paper.chip_table import ChipRow
 from benchmarks.paper.clips import clips_in, embedded_scenes
@@ -133,6 +133,22 @@ def test_recorded_points_are_open_and_shipped_ones_are_stars(drawn):
     assert "CIM-NET S = 4" in caption
     assert "Stars: shipped weights, trained otherwise than the lines: CIM-NET S = 8" in caption
     assert "trained for 30 minutes each" in caption
+
+
+@pytest.mark.parametrize(
+    ("minutes", "crops", "said"),
+    [
+        ((30.0, 30.0), (10, 20), "trained for 30 minutes each (cpu)"),
+        ((1.2, 4.9), (4000, 4000), "trained on 4,000 crops each, 1.2 to 4.9 minutes (cpu)"),
+        ((1.2, 4.9), (10, 20), "trained for 1.2 to 4.9 minutes each (cpu)"),
+    ],
+)
+def test_a_caption_says_what_the_budget_was(minutes, crops, said):
+    points = [
+        Point(row("cimnet", 2 * n, 32.0, minutes=m, crops=c), "measured")
+        for n, (m, c) in enumerate(zip(minutes, crops, strict=True), 1)
+    ]
+    assert said in style.caption("", Results("clips", tuple(points)), points)
 
 
 def test_the_noise_figure_says_what_was_trained(drawn):

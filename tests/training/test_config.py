@@ -25,6 +25,8 @@ def config(**changes):
         ({"validation_scenes": 0}, "validation_scenes: expected a positive number"),
         ({"ema": 1.5}, r"ema: expected 0\.\.1, got 1\.5"),
         ({"schedule": "linear"}, "schedule: expected cosine or steps, got 'linear'"),
+        ({"optimiser": "sgd"}, "optimiser: expected muon or adam, got 'sgd'"),
+        ({"tied": 3.0}, "tied: .* give --optimiser adam"),
         ({"lr_fan_in": 0}, "lr_fan_in: expected an integer >= 1"),
         ({"tied": -1.0}, r"tied: expected 0 or more, got -1\.0"),
         ({"overrides": ("adc.bits=6",)}, "give --hw too"),

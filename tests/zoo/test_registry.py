@@ -87,6 +87,14 @@ def test_width_and_channels_per_frame_reach_the_layers(name, prefix):
     assert shapes[f"{prefix}downc1.convblock.0.weight"].shape == (20, 10, 3, 3)
 
 
+def test_inner_channels_reach_the_last_smoothing_module():
+    entry = registry.info("baseline-o2")
+    assert entry.weights_stem({"inner": 192}) == "baseline-o2_s8_i192"
+    shapes = registry.build("baseline-o2", stride=4, inner=7).state_dict()
+    assert shapes["smooth_out.0.weight"].shape == (7, 32, 6, 6)
+    assert shapes["smooth_out.3.weight"].shape == (48, 7, 3, 3)
+
+
 @pytest.mark.parametrize("value", [0, 257, "16", True])
 def test_width_that_is_not_allowed(value):
     with pytest.raises(ZooError, match=r"fastdvdnet: width: expected 1\.\.256, got"):
