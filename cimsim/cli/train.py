@@ -50,7 +50,12 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes.")] = None,
     batch: Annotated[int, typer.Option(help="Crops per step.")] = 8,
     crop: Annotated[int, typer.Option(help="Edge of a crop in pixels.")] = 64,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak learning rate; default: 8e-3, from trained weights 2e-3 (adam: 1e-3, 3e-4)."
+        ),
+    ] = None,
     schedule: Annotated[
         str, typer.Option(metavar="cosine|steps", help="How it falls; steps: as in the paper.")
     ] = "cosine",
@@ -79,7 +84,7 @@ def train(
         int | None,
         typer.Option(
             help="Convolutions without a batch norm and with more inputs learn more slowly; "
-            "default: 10 from a closed form, else 288."
+            "default: 288, from a closed form 200 or 10."
         ),
     ] = None,
     tied: Annotated[
@@ -115,7 +120,7 @@ def train(
     cimsim train --model fastdvdnet-block --data clips --out out/block --minutes 45
     cimsim train --model cimnet --stride 8 --data clips --out out/cimnet --steps 9000
     cimsim train --model cimnet --stride 8 --data clips --out out/chip --minutes 10 \\
-        --init out/cimnet/cimnet_s8.safetensors --lr 2e-4 --hw eflash40nm
+        --init out/cimnet/cimnet_s8.safetensors --hw eflash40nm
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
 

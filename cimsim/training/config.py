@@ -47,15 +47,16 @@ class TrainConfig:
     sigma : (float, float)
         Range of the noise in 8-bit steps. Validation uses the middle.
     lr, warmup_steps : float, int
-        Peak learning rate after a linear start.
+        Peak learning rate after a linear start; see `peak_lr` when it is not given.
     schedule : {"cosine", "steps"}
         How it falls, see `cimsim.training.schedule.learning_rate`.
     optimiser : {"muon", "adam"}
         What a gradient does to a kernel, see `cimsim.training.muon`. The papers use Adam.
     lr_fan_in : int, optional
         Convolutions without a batch norm and with more inputs than this learn more slowly, by
-        the ratio: Adam moves their outputs in proportion to their fan-in. 288 when not given; 10
-        from a start in closed form, which a faster rate would undo.
+        the ratio: an update moves their outputs in proportion to their fan-in. 288 when not given;
+        less from a start in closed form, which a faster rate would undo: 10, or 200 from shrinkage
+        with muon.
     tied : float, optional
         With adam: how much faster than single weights the kernels learn that all positions of a
         CIM-CONV's block share, see `cimsim.training.tied`; 0: they do not. 3 when not given; 0
@@ -106,7 +107,7 @@ class TrainConfig:
     batch: int = 8
     crop: int = 64
     sigma: tuple[float, float] = (15.0, 15.0)
-    lr: float = 1e-3
+    lr: float | None = None
     warmup_steps: int = 100
     schedule: str = "cosine"
     optimiser: str = "muon"
@@ -190,11 +191,22 @@ class TrainConfig:
         return "wiener" if self.model == "cimnet" else RANDOM
 
     @property
+    def peak_lr(self) -> float:
+        """``lr`` with its default filled in: less where trained weights are to be kept."""
+        if self.lr is not None:
+            return self.lr
+        trained = self.resolved_start not in (RANDOM, *CLOSED_FORM)
+        fresh, kept = (8e-3, 2e-3) if self.optimiser == "muon" else (1e-3, 3e-4)
+        return kept if trained else fresh
+
+    @property
     def fan_in(self) -> int:
         """``lr_fan_in`` with its default filled in."""
         if self.lr_fan_in is not None:
             return self.lr_fan_in
-        return 10 if self.resolved_start in CLOSED_FORM else 288
+        if self.resolved_start not in CLOSED_FORM:
+            return 288
+        return 200 if (self.resolved_start, self.optimiser) == ("shrinkage", "muon") else 10
 
     @property
     def tied_share(self) -> float:

@@ -35,7 +35,7 @@ def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
         fall = min([factor for at, factor in PAPER_STEPS if fraction >= at], default=1.0)
     else:
         fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
-    return config.lr * warm * fall
+    return config.peak_lr * warm * fall
 
 
 def parameter_groups(model: nn.Module, lr_fan_in: int) -> list[dict[str, Any]]:

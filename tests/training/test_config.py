@@ -71,5 +71,23 @@ def test_a_checkpoint_fits_the_same_network_and_chip_only(tmp_path):
 def test_changes_since_a_checkpoint_are_told_but_for_budget_and_place():
     before = config(lr=1e-3)
     assert config(lr=2e-3).changed_since(before.plain()) == ["lr was 0.001, is 0.002"]
-    moved = config(steps=9, minutes=1.0, out=Path("elsewhere"), device="cuda", workers=3)
+    elsewhere = {"out": Path("elsewhere"), "device": "cuda", "workers": 3}
+    moved = config(lr=1e-3, steps=9, minutes=1.0, **elsewhere)
     assert moved.changed_since(before.plain()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "rate", "fan_in"),
+    [
+        ({"start": "random"}, 8e-3, 288),
+        ({"start": "random", "optimiser": "adam"}, 1e-3, 288),
+        ({"start": "shrinkage"}, 8e-3, 200),
+        ({"start": "shrinkage", "optimiser": "adam"}, 1e-3, 10),
+        ({"start": "wiener"}, 8e-3, 10),
+        ({"start": "trained.safetensors"}, 2e-3, 288),
+        ({"start": "trained.safetensors", "lr": 0.5, "lr_fan_in": 7}, 0.5, 7),
+    ],
+)
+def test_rates_follow_from_start_and_optimiser(changes, rate, fan_in):
+    wanted = config(**changes)
+    assert (wanted.peak_lr, wanted.fan_in) == (rate, fan_in)
