@@ -30,6 +30,7 @@ setup(
     },
     install_requires=[
         "av>=12",
+        "filelock>=3.13",
         "matplotlib>=3.8",
         "networkx>=3.2",
         "numba>=0.60",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cimsim.errors import InputError
+from cimsim.files import replacing
 
 if TYPE_CHECKING:
     from benchmarks.paper.style import Drawn
@@ -42,9 +43,8 @@ def rewrite(path: Path, parts: Mapping[str, str]) -> None:
                 f"{path}: expected one pair of markers <!-- begin {name} --> and "
                 f"<!-- end {name} -->, found {count}"
             )
-    scratch = path.with_name(f".{path.name}.tmp")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
 def figure_parts(drawn: Sequence[Drawn], source: Path, path: Path = PATH) -> dict[str, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cimsim.errors import InputError
+from cimsim.files import replacing
 
 RESULTS = Path(__file__).with_name("results")
 FLOAT = RESULTS / "float.csv"
@@ -138,12 +138,13 @@ def write(path: Path, rows: Iterable[Row]) -> None:
 
 def write_csv(path: Path, columns: Iterable[str], lines: Iterable[Mapping[str, object]]) -> None:
     """Write a CSV under another name, then rename it."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with scratch.open("w", newline="", encoding="utf-8") as handle:
+    with (
+        replacing(path) as scratch,
+        scratch.open("w", newline="", encoding="utf-8") as handle,
+    ):
         writer = csv.DictWriter(handle, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-    scratch.replace(path)
 
 
 def merged(old: Iterable[Row], new: Iterable[Row], *, by_weights: bool = False) -> list[Row]:

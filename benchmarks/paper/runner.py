@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.paper.recipe import Entry, Recipe
 from cimsim.errors import CimsimError, ConfigError
+from cimsim.files import replacing
 from cimsim.zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -249,6 +249,5 @@ def _device_name(device: str) -> str:
 
 
 def _write(path: Path, values: Any) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    scratch.write_text(json.dumps(values, indent=1) + "\n")
-    scratch.replace(path)
+    with replacing(path) as scratch:
+        scratch.write_text(json.dumps(values, indent=1) + "\n")

@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from cimsim.errors import InputError
+from cimsim.errors import ConfigError, InputError
+from cimsim.files import replacing
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
 LOG = "log.jsonl"
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a folder for one run; a killed run leaves no lock.
+
+    Raises
+    ------
+    ConfigError
+        When another run writes into it.
+    """
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise ConfigError(
+            f"{folder}: another run trains into this folder; wait for it, or give another --out"
+        ) from None
 
 
 def write(path: Path, state: Any) -> None:
@@ -24,15 +47,12 @@ def write(path: Path, state: Any) -> None:
     InputError
         When the file cannot be written; what was there before is kept.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with scratch.open("wb") as handle:
+        with replacing(path) as scratch, scratch.open("wb") as handle:
             torch.save(state, handle)
             handle.flush()
             os.fsync(handle.fileno())
-        scratch.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        scratch.unlink(missing_ok=True)
         kept = "; the last checkpoint is kept" if path.is_file() else ""
         raise InputError(
             f"{path}: cannot be written: {_first_line(error)}{kept}; free some space and give the "
@@ -105,12 +125,10 @@ class Log:
                 continue  # a kill can leave half a line
             if 0 < step >= line["step"]:
                 kept.append(text + "\n")
-        scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
-            scratch.write_text("".join(kept))
-            scratch.replace(self.path)
+            with replacing(self.path) as scratch:
+                scratch.write_text("".join(kept))
         except OSError as error:
-            scratch.unlink(missing_ok=True)
             raise InputError(f"{self.path}: cannot be written: {error}; free some space") from error
 
     def read(self) -> list[dict[str, Any]]:

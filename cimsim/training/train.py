@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -22,10 +20,11 @@ from cimsim.errors import ConfigError, InputError, SimulationError
 from cimsim.hw.load import load_hw
 from cimsim.training import start
 from cimsim.training.batches import Batches
-from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG, Log, read, write
+from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG, Log, locked, read, write
 from cimsim.training.config import TrainConfig
 from cimsim.training.data import Dataset, Sampler, load_dataset, validation_batch
 from cimsim.training.hardware import ChipInTheLoop
+from cimsim.training.interrupt import Interrupt
 from cimsim.training.muon import Muon
 from cimsim.training.schedule import learning_rate, parameter_groups
 from cimsim.training.tied import TiedAdam
@@ -97,32 +96,18 @@ def train(
         For a network, an option or a weight file that the zoo cannot use.
     """
     _check(config)
-    if dataset is None:
-        dataset = load_dataset(config.data, validation_scenes=config.validation_scenes)
-    run = _Run(config, dataset)
-    try:
-        with _Interrupt() as interrupt:
-            if run.step == 0:
-                run.log_start()
-            while run.fraction < 1 and not interrupt.asked:
-                report = run.advance()
-                try:
-                    if progress is not None:
-                        progress(report)
-                except KeyboardInterrupt:
-                    break
-            if run.validated_at != run.step:
-                if run.fraction < 1:
-                    logger.warning("interrupted; validating and saving before the end")
-                run.validate()
-            if run.saved_at != run.step:
-                run.save()
-    except torch.OutOfMemoryError as error:
-        raise SimulationError(
-            f"train: {config.device} is out of memory; take a smaller --batch or --crop"
-        ) from error
-    finally:
-        run.batches.close()
+    with locked(config.out):
+        if dataset is None:
+            dataset = load_dataset(config.data, validation_scenes=config.validation_scenes)
+        run = _Run(config, dataset)
+        try:
+            _work(run, progress)
+        except torch.OutOfMemoryError as error:
+            raise SimulationError(
+                f"train: {config.device} is out of memory; take a smaller --batch or --crop"
+            ) from error
+        finally:
+            run.batches.close()
     return TrainResult(
         model=copy.deepcopy(run.averaged).cpu().eval(),
         step=run.step,
@@ -147,26 +132,24 @@ def mean_psnr(
     return sum(values) / len(values)
 
 
-class _Interrupt:
-    """Turns the first Ctrl-C into a wish: a step that was cut in half could not be resumed."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.before: Any = None
-
-    def __enter__(self) -> _Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
-
-    def _ask(self, *_: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+def _work(run: _Run, progress: Callable[[Progress], None] | None) -> None:
+    """Step until the budget is used up or Ctrl-C, then validate and save what is new."""
+    with Interrupt() as interrupt:
+        if run.step == 0:
+            run.log_start()
+        while run.fraction < 1 and not interrupt.asked:
+            report = run.advance()
+            try:
+                if progress is not None:
+                    progress(report)
+            except KeyboardInterrupt:
+                break
+        if run.validated_at != run.step:
+            if run.fraction < 1:
+                logger.warning("interrupted; validating and saving before the end")
+            run.validate()
+        if run.saved_at != run.step:
+            run.save()
 
 
 class _Run:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from cimsim.errors import InputError
-from cimsim.training.checkpoint import Log, read, write
+from cimsim.training.checkpoint import Log, locked, read, write
 
 
 @pytest.fixture
@@ -54,3 +56,18 @@ def test_a_run_that_starts_anew_has_an_empty_log(tmp_path):
     log.append({"step": 0, "loss": None})
     log.cut(0)
     assert log.read() == []
+
+
+def test_a_folder_is_one_runs_at_a_time(tmp_path):
+    with locked(tmp_path):
+        code = (
+            "import sys, pathlib\n"
+            "from cimsim.training.checkpoint import locked\n"
+            "with locked(pathlib.Path(sys.argv[1])): pass\n"
+        )
+        other = subprocess.run(
+            [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False
+        )
+        assert "another run trains into this folder" in other.stderr
+    with locked(tmp_path):  # free again
+        pass

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from cimsim.errors import ConfigError, SimulationError
-from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG
+from cimsim.training.checkpoint import BEST, CHECKPOINT, LOCK, LOG
 from cimsim.training.config import TrainConfig
 from cimsim.training.data import Clip, Dataset
 from cimsim.training.train import train
@@ -66,7 +66,8 @@ def test_training_denoises(tmp_path, data):
     assert lines[0]["psnr_db"] < result.psnr_db
     assert lines[0]["loss"] is None
     assert lines[-1]["psnr_db"] == result.psnr_db  # the end is validated and logged
-    assert not list(tmp_path.glob(".*"))  # no temporary file is left
+    hidden = [path.name for path in tmp_path.glob(".*")]
+    assert hidden == [LOCK]  # no temporary file is left
 
 
 def test_an_interrupted_run_goes_on_exactly(tmp_path, data):
