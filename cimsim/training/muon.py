@@ -4,8 +4,13 @@ The inputs of a denoiser's layers are far from white: patches of an image are al
 directions, and a gradient is large along those alone. Adam scales every weight by itself and
 cannot undo that, so what is left to learn, the weak directions, it learns last. Muon replaces the
 singular values of the momentum by ones: all directions move alike. On two CPU cores the FastDVDnet
-block is where Adam brings it in less than half of the time, and CIM-NET's patch matrices move on
-from their start in closed form.
+block is where Adam brings it in a third of the time, and CIM-NET's patch matrices move on from
+their start in closed form.
+
+Directions that carry nothing but noise move like all others, step by step. In front of a batch norm,
+where the size of a kernel does not matter, nothing stops them: within a thousand steps most of the
+kernel is noise, invisible on held-out crops, yet 1 dB lost on other clips and 15 dB on a chip. So
+kernels in front of a norm decay.
 
 References
 ----------
@@ -23,10 +28,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cimsim.training.folding import conv_layers
+
 MOMENTUM = 0.95
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 RMS = 0.2  # of an update at rate 1: that of Adam's, so both go by the same learning rate
+DECAY = 1.0  # of kernels in front of a norm, per step at rate 1
 LARGEST = 1100  # shorter edge of a matrix; beyond, orthogonalising costs more than the step
 
 
@@ -61,8 +69,8 @@ def orthogonalised(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
 class Muon(torch.optim.Adam):
     """Adam in which matrices and kernels of convolutions follow their orthogonalised momentum.
 
-    A kernel is the matrix [out, in * k_y * k_x] of each group. Vectors, and matrices beyond
-    `LARGEST`, are Adam's.
+    A kernel is the matrix [out, in * k_y * k_x] of each group. Those that a batch norm follows decay
+    by `DECAY`. Vectors, and matrices beyond `LARGEST`, are Adam's.
 
     Parameters
     ----------
@@ -86,6 +94,7 @@ class Muon(torch.optim.Adam):
             for shape in [_matrices(part)]
             if min(shape[1:]) <= LARGEST
         }
+        self.normed = {id(conv.weight) for conv, norm in conv_layers(model) if norm is not None}
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -112,6 +121,8 @@ class Muon(torch.optim.Adam):
         momentum = state["momentum"].mul_(MOMENTUM).add_(gradient)
         shape = self.shapes[id(parameter)]
         ahead = gradient.add(momentum, alpha=MOMENTUM).reshape(shape)  # Nesterov
+        if id(parameter) in self.normed:
+            parameter.mul_(1 - rate * DECAY)
         step = orthogonalised(ahead, self.dtype).reshape(parameter.shape)
         parameter.add_(step, alpha=-rate * RMS * math.sqrt(max(shape[1:])))
 

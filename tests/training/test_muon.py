@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from cimsim.training.muon import LARGEST, MOMENTUM, RMS, Muon, orthogonalised
+from cimsim.training.muon import DECAY, LARGEST, MOMENTUM, RMS, Muon, orthogonalised
 
 
 def with_singular_values(m, n, values):
@@ -72,6 +72,7 @@ def test_each_group_of_a_kernel_follows_its_own_momentum():
     step_with(model, [first, second], rate)
     expected, momentum = before.clone(), torch.zeros(6, 18)
     for gradient in (first, second):
+        expected *= 1 - rate * DECAY  # a norm follows
         flat = gradient[0].reshape(6, 18)
         momentum = MOMENTUM * momentum + flat
         ahead = flat + MOMENTUM * momentum
@@ -79,6 +80,14 @@ def test_each_group_of_a_kernel_follows_its_own_momentum():
             change = orthogonalised(ahead[rows]) * (-rate * RMS * 18**0.5)
             expected[rows] += change.reshape(3, 2, 3, 3)
     torch.testing.assert_close(model.conv.weight.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_kernels_without_a_norm_do_not_decay():
+    model = Layers()
+    before = model.linear.weight.detach().clone()
+    step_with(model, [[torch.zeros_like(p) for p in model.parameters()]], rate=0.5)
+    assert torch.equal(model.linear.weight, before)
+    assert float(model.conv.weight.detach().norm()) > 0
 
 
 def test_an_update_is_as_large_as_adams():
