@@ -7,10 +7,10 @@ singular values of the momentum by ones: all directions move alike. On two CPU c
 block is where Adam brings it in a third of the time, and CIM-NET's patch matrices move on from
 their start in closed form.
 
-Directions that carry nothing but noise move like all others, step by step. In front of a batch norm,
-where the size of a kernel does not matter, nothing stops them: within a thousand steps most of the
-kernel is noise, invisible on held-out crops, yet 1 dB lost on other clips and 15 dB on a chip. So
-kernels in front of a norm decay.
+Directions that carry nothing but noise move like all others, step by step. In front of a batch
+norm, where the size of a kernel does not matter, nothing stops them: within a thousand steps most
+of the kernel is noise, invisible on held-out crops, yet 1 dB lost on other clips and 15 dB on a
+chip. So kernels in front of a norm decay.
 
 References
 ----------
@@ -69,8 +69,8 @@ def orthogonalised(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
 class Muon(torch.optim.Adam):
     """Adam in which matrices and kernels of convolutions follow their orthogonalised momentum.
 
-    A kernel is the matrix [out, in * k_y * k_x] of each group. Those that a batch norm follows decay
-    by `DECAY`. Vectors, and matrices beyond `LARGEST`, are Adam's.
+    A kernel is the matrix [out, in * k_y * k_x] of each group. Those that a batch norm follows
+    decay by `DECAY`. Vectors, and matrices beyond `LARGEST`, are Adam's.
 
     Parameters
     ----------
