@@ -36,7 +36,9 @@ WidthOption = Annotated[
 PerFrameOption = Annotated[
     int | None,
     typer.Option(
-        "--per-frame", metavar="N", help="Channels per frame in the input block (FastDVDnet: 30)."
+        "--per-frame",
+        metavar="N",
+        help="Channels per frame in the input block (FastDVDnet, baseline o2: 30).",
     ),
 ]
 InnerOption = Annotated[

@@ -189,9 +189,18 @@ _WIDTHS = MappingProxyType(
         ),
     }
 )  # fmt: skip
-_INNER = Option(
-    32, range(1, 1025), "channels between the two convolutions of the last smoothing module",
-    "_i{}", ("smooth_out.0.weight", 1),
+# of baseline o2 alone: what its two smoothing modules let through
+_SMOOTHING = MappingProxyType(
+    {
+        "per_frame": Option(
+            30, range(1, 1025), "channels for each frame inside the first smoothing module",
+            "_f{}", ("smooth_in.0.weight", 3),
+        ),
+        "inner": Option(
+            32, range(1, 1025), "channels between the convolutions of the last smoothing module",
+            "_i{}", ("smooth_out.0.weight", 1),
+        ),
+    }
 )  # fmt: skip
 _FASTDVDNET = (
     "Tassano, Delon, Veit: FastDVDnet: Towards Real-Time Deep Video Denoising Without Flow "
@@ -251,7 +260,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 factory=_baseline_o2,
                 n_frames=3,
                 reference=_CIMNET,
-                options=MappingProxyType({"stride": _STRIDE, "inner": _INNER}),
+                options=MappingProxyType({"stride": _STRIDE, **_SMOOTHING}),
                 weights="baseline-o2_s{stride}",
             ),
             ModelInfo(

@@ -90,7 +90,9 @@ def test_width_and_channels_per_frame_reach_the_layers(name, prefix):
 def test_inner_channels_reach_the_last_smoothing_module():
     entry = registry.info("baseline-o2")
     assert entry.weights_stem({"inner": 192}) == "baseline-o2_s8_i192"
-    shapes = registry.build("baseline-o2", stride=4, inner=7).state_dict()
+    assert entry.weights_stem({"per_frame": 192, "inner": 192}) == "baseline-o2_s8_f192_i192"
+    shapes = registry.build("baseline-o2", stride=4, per_frame=5, inner=7).state_dict()
+    assert shapes["smooth_in.0.weight"].shape == (15, 4, 6, 6)
     assert shapes["smooth_out.0.weight"].shape == (7, 32, 6, 6)
     assert shapes["smooth_out.3.weight"].shape == (48, 7, 3, 3)
 
