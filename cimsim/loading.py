@@ -96,7 +96,7 @@ class Network:
 
 def load_network(
     name: str, options: Mapping[str, int] | None = None, weights: str | Path | None = None,
-    seed: int = 0,
+    seed: int = 0, hw: str | None = None,
 ) -> Network:  # fmt: skip
     """Build a network and fill in its weights.
 
@@ -110,9 +110,11 @@ def load_network(
         Keywords of the network: ``{"stride": 8}``.
     weights : str or Path, optional
         A file; the name of shipped weights (``"cimnet_s8_eflash40nm"``, see ``cimsim models
-        show``); ``"random"`` for random weights; by default the float weights that the zoo ships.
+        show``); ``"random"`` for random weights; by default those that the zoo ships.
     seed : int
         For random weights.
+    hw : str, optional
+        Name of a chip: shipped weights that were trained for it win over the float ones.
 
     Raises
     ------
@@ -129,7 +131,7 @@ def load_network(
         if ":" in name:
             module, title, source = _own(name, options), name.partition(":")[2], None
         else:
-            module, title, source = _from_zoo(name, options, weights)
+            module, title, source = _from_zoo(name, options, weights, hw)
         chosen = weights if weights is not None else source
         if chosen is None and ":" not in name:
             raise InputError(_no_weights(title))
@@ -153,14 +155,14 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def _from_zoo(
-    name: str, options: Mapping[str, int], weights: str | Path | None
+    name: str, options: Mapping[str, int], weights: str | Path | None, hw: str | None
 ) -> tuple[nn.Module, str, Any]:
     from cimsim.zoo import registry
     from cimsim.zoo.weights import find_card
 
     entry = registry.info(name)
     title = entry.titled(options)
-    card = find_card(name, options) if weights is None else None
+    card = find_card(name, options, hw) if weights is None else None
     return registry.build(name, **options), title, card
 
 

@@ -55,7 +55,7 @@ def run(
         typer.Option(
             metavar="FILE|NAME",
             help="Weights: .safetensors or .pth, or shipped ones by name (cimsim models show); "
-            "'random' for time and energy only.",
+            "'random' for time and energy only. Default: shipped ones, best those for the chip.",
         ),
     ] = None,
     hw: HwOption = "eflash40nm",
@@ -118,7 +118,7 @@ def run(
     options = model_options(
         stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
-    network = load_network(model, options, weights, seed)
+    network = load_network(model, options, weights, seed, chip.name)
     networks = [network.streaming(), network] if streaming else [network]
     network = networks[0]
     console = Console(emoji=False)  # package.module:Class is no emoji
@@ -133,7 +133,7 @@ def run(
         result = cimsim.simulate(
             placed[0], clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
             title=network.title, identity=identity, threads=threads, progress=report,
-            notes=_notes(network), as_written=placed[1] if streaming else None,
+            notes=_notes(network, chip.name), as_written=placed[1] if streaming else None,
         )  # fmt: skip
         report("writing", 0, 1)
         try:
@@ -159,10 +159,13 @@ def _check(sigma: float, frames: int, seed: int, threads: int | None) -> None:
         raise ConfigError(f"--threads: expected at least 1, got {threads}")
 
 
-def _notes(network: Network) -> tuple[str, ...]:
+def _notes(network: Network, hw: str) -> tuple[str, ...]:
     found = []
     if network.random_weights:
         found.append("random weights: PSNR means nothing")
+    stem = Path(network.identity["weights"]).stem
+    if stem.endswith(f"_{hw}"):
+        found.append(f"weights {stem}: trained for this chip (--weights takes others)")
     if network.is_cascade:
         found.append(
             "the network runs as written; with --streaming it reuses results of its first stage"

@@ -98,8 +98,12 @@ def folder() -> Path:
     return Path(str(resources.files("cimsim.zoo") / "weights"))
 
 
-def find_card(name: str, options: Mapping[str, Any] | None = None) -> Card | None:
-    """Return the card of the shipped float weights for a network, None when there are none.
+def find_card(
+    name: str, options: Mapping[str, Any] | None = None, hw: str | None = None
+) -> Card | None:
+    """Return the card of the shipped weights for a network, None when there are none.
+
+    Weights trained for the chip ``hw`` win over the float ones.
 
     Raises
     ------
@@ -107,8 +111,7 @@ def find_card(name: str, options: Mapping[str, Any] | None = None) -> Card | Non
         For an unknown network or option.
     """
     stem = registry.info(name).weights_stem(options or {})
-    path = folder() / f"{stem}.json"
-    return Card.read(path) if path.is_file() else None
+    return (named_card(f"{stem}_{hw}") if hw else None) or named_card(stem)
 
 
 def named_card(stem: str) -> Card | None:

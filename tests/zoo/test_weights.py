@@ -267,3 +267,9 @@ def test_weights_of_the_default_networks_are_shipped(name):
     for clip in ("motorbike", "hypersmooth"):
         # six dB below a Wiener filter would mean a broken file; the noisy clips have 25 dB
         assert found.psnr_db[f"set8 {clip}"] > found.psnr_db[f"set8 {clip} noisy"] + 5
+
+
+def test_weights_trained_for_the_chip_win_over_the_float_ones():
+    assert find_card("cimnet", {"stride": 8}, "eflash40nm").hw == "eflash40nm"
+    assert find_card("cimnet", {"stride": 8}, "wtm2101").hw is None
+    assert find_card("cimnet", {"stride": 8}).hw is None
