@@ -19,7 +19,8 @@ def test_shipped_weights_denoise_in_float_and_on_the_chip(path):
     quality = cimsim.simulate(mapping, clip, noise_sigma=sum(card.sigma) / 2).quality
     noisy, clean = quality.mean("noisy_psnr"), quality.mean("float_psnr")
     assert clean > noisy + 1.5
-    assert quality.psnr_db > clean - 1.0
+    allowed = 1.0 if card.hw is None else 0.3  # trained for the chip
+    assert quality.psnr_db > clean - allowed
 
 
 def test_there_are_weights_for_the_default_network():
