@@ -3,7 +3,7 @@
 The inputs of a denoiser's layers are far from white: patches of an image are alike but for a few
 directions, and a gradient is large along those alone. Adam scales every weight by itself and
 cannot undo that, so what is left to learn, the weak directions, it learns last. Muon replaces the
-singular values of the momentum by ones: all directions move alike. On two CPU cores the FastDVDnet
+singular values of the momentum by ones: all directions move alike. On a CPU core the FastDVDnet
 block is where Adam brings it in a third of the time, and CIM-NET's patch matrices move on from
 their start in closed form.
 
