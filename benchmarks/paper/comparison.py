@@ -147,8 +147,12 @@ def _on_chip(item: Quantity, results: Results, chip: Sequence[ChipRow]) -> str:
 def _pair(item: Quantity, results: Results, sigma: float) -> tuple[Point, ...] | None:
     """Return the points of the equal budget, else the shipped ones; never one of each."""
     networks = [network for network in (item.of, item.minus) if network is not None]
-    for shipped in (False, True):
-        points = [results.point(n.model, n.stride, sigma, shipped=shipped) for n in networks]
+    # over sigma: networks that saw all levels in training, before those that saw one
+    kinds = [(False, False), (True, False)]  # shipped, blind
+    for shipped, blind in [(False, True), *kinds] if item.over else kinds:
+        points = [
+            results.point(n.model, n.stride, sigma, shipped=shipped, blind=blind) for n in networks
+        ]
         found = tuple(point for point in points if point is not None)
         if len(found) == len(networks):
             return found

@@ -52,10 +52,13 @@ def find_weights(entry: Entry, place: Path | None) -> list[Weights]:
         weight files with cards.
     """
     found = []
-    for base in () if place is None else (place / entry.stem, place):
-        card = base / f"{entry.stem}.json"
+    folders = ((entry.stem, entry.weights_stem), (".", entry.stem))
+    for base, stem in () if place is None else folders:
+        card = place / base / f"{stem}.json"
         if card.is_file():
-            found.append(Weights(entry.stem, Card.read(card), Done.read(base), shipped=False))
+            found.append(
+                Weights(entry.stem, Card.read(card), Done.read(card.parent), shipped=False)
+            )
             break
     card = folder() / f"{entry.stem}.json"
     if card.is_file():

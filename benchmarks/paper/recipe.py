@@ -77,10 +77,23 @@ class Common(Settings):
 
 
 class Entry(_Part):
-    """One network of the recipe."""
+    """One network of the recipe.
+
+    Attributes
+    ----------
+    model, stride
+        Name in the zoo and its stride.
+    variant : str, optional
+        Tells two trainings of one network apart: ``cimnet_s8_blind``.
+    optional : bool
+        Trained only on request.
+    overrides : Settings
+        What differs from the common settings.
+    """
 
     model: str
     stride: int | None = None
+    variant: str | None = Field(default=None, pattern=r"^[a-z0-9]+$")
     optional: bool = False
     overrides: Settings = Settings()
 
@@ -91,7 +104,12 @@ class Entry(_Part):
 
     @property
     def stem(self) -> str:
-        """Name of the network's folder and weight file, such as ``cimnet_s8``."""
+        """Name of the network and its folder, such as ``cimnet_s8``."""
+        return self.weights_stem + ("" if self.variant is None else f"_{self.variant}")
+
+    @property
+    def weights_stem(self) -> str:
+        """Name that the trainer gives the weight file in that folder."""
         return registry.info(self.model).weights_stem(self.options)
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from benchmarks.paper.record import Row
 
 SIGMA = 15.0  # of all figures but the one over sigma
 SIGMAS = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0)
+BLIND = "_blind"  # variants trained over all noise levels, for the figure over them
 OVER_SIGMA = ("cimnet_s8", "baseline-o2_s8")
 
 Origin = Literal["measured", "recorded"]
@@ -69,14 +70,28 @@ class Results:
         return sorted(found, key=lambda p: p.row.sigma)
 
     def point(
-        self, model: str, stride: int | None, sigma: float = SIGMA, *, shipped: bool = False
+        self,
+        model: str,
+        stride: int | None,
+        sigma: float = SIGMA,
+        *,
+        shipped: bool = False,
+        blind: bool = False,
     ) -> Point | None:
-        """Return one point, None when there is none."""
-        found = self.shipped(model, sigma) if shipped else self.series(model, sigma)
-        return next((p for p in found if p.row.stride == stride), None)
+        """Return one point, None when there is none; ``blind``: of the training over all sigma."""
+        for point in self._of(model, sigma, blind):
+            if point.shipped == shipped and point.row.stride == stride:
+                return point
+        return None
 
-    def _of(self, model: str, sigma: float) -> list[Point]:
-        return [p for p in self.points if p.row.model == model and p.row.sigma == sigma]
+    def _of(self, model: str, sigma: float, blind: bool = False) -> list[Point]:
+        return [
+            p
+            for p in self.points
+            if p.row.model == model
+            and p.row.sigma == sigma
+            and p.row.network.endswith(BLIND) == blind
+        ]
 
 
 def gather(
@@ -95,7 +110,8 @@ def gather(
     known = [row for row in record if row.clips == name]
     points = []
     for entry in entries:
-        for sigma in sigmas if entry.stem in OVER_SIGMA else (SIGMA,):
+        everywhere = entry.stem.removesuffix(BLIND) in OVER_SIGMA
+        for sigma in sigmas if everywhere else (SIGMA,):
             points += _points(evaluator, entry, weights, known, sigma)
     points += [Point(evaluator.noisy(sigma), "measured") for sigma in sigmas]
     return Results(evaluator.clips.title, tuple(points))
