@@ -105,42 +105,52 @@ def _box_muller(a: Any, b: Any) -> Any:
 
 
 @jit
-def _pairs(x: Any, y: Any, a: Any, b: Any) -> None:
-    """Fill ``x`` and ``y`` with normals of the words ``a`` and ``b``."""
-    for q in range(x.shape[0]):
-        x[q], y[q] = _box_muller(a[q], b[q])
-
-
-@jit
-def normals(out: Any, words: Any, window: Any, stage: Any, key: Any) -> None:
-    """Fill ``out`` with the standard normals of one window.
+def counters(first: Any, second: Any) -> None:
+    """Fill in what numbers the counters of some windows: ``[B * n]`` each.
 
     Parameters
     ----------
-    out : float32 [4 * n]
-        Column ``j`` takes word ``j // n`` of the counter ``j % n``.
-    words : uint32 [4 * n]
+    first : uint64 [B, n]
+        Counter within the window.
+    second : uint64 [B, n]
+        Window within the block.
+    """
+    for b in range(first.shape[0]):
+        for q in range(first.shape[1]):
+            first[b, q] = q
+            second[b, q] = b
+
+
+@jit
+def normals(out: Any, words: Any, numbers: Any, window: Any, stage: Any, key: Any) -> None:
+    """Fill ``out`` with the standard normals of consecutive windows.
+
+    Parameters
+    ----------
+    out : float32 [4 * n * B]
+        Column ``j`` of a window takes word ``j % 4`` of the counter ``j // 4``; there are ``4 n``.
+    words : uint32 [4 * n * B]
         Scratch.
+    numbers : (uint64 [n * B], uint64 [n * B])
+        From `counters`.
     window : uint64
-        Number of the window over all frames.
+        Number of the first window over all frames.
     stage : uint64
         Which array and pulse, below 2**32.
     key : uint64
     """
-    n = out.shape[0] // 4
+    counter, block = numbers
     k0, k1 = key & _LOW, key >> _32
-    low, high = window & _LOW, window >> _32
-    # slices with plain 0..n loops are what LLVM turns into vector code
-    w0, w1, w2, w3 = words[:n], words[n : 2 * n], words[2 * n : 3 * n], words[3 * n : 4 * n]
-    for q in range(n):
-        a, b, c, d = _philox(np.uint64(q), low, high, stage, k0, k1)
-        w0[q] = np.uint32(a)
-        w1[q] = np.uint32(b)
-        w2[q] = np.uint32(c)
-        w3[q] = np.uint32(d)
-    x0, x1, x2, x3 = out[:n], out[n : 2 * n], out[2 * n : 3 * n], out[3 * n : 4 * n]
-    _pairs(x0, x1, w0, w1)
-    _pairs(x2, x3, w2, w3)
+    # flat loops over plain indices are what LLVM turns into vector code, however narrow the array
+    for e in range(out.shape[0] // 4):
+        number = window + block[e]
+        w0, w1, w2, w3 = _philox(counter[e], number & _LOW, number >> _32, stage, k0, k1)
+        words[4 * e] = np.uint32(w0)
+        words[4 * e + 1] = np.uint32(w1)
+        words[4 * e + 2] = np.uint32(w2)
+        words[4 * e + 3] = np.uint32(w3)
+    for i in range(out.shape[0] // 2):
+        out[2 * i], out[2 * i + 1] = _box_muller(words[2 * i], words[2 * i + 1])
 
 
 @jit
@@ -256,6 +266,8 @@ def convert(
     noisy = has_read_noise or noise > 0.0
     draws = np.zeros(4 * ((n + 3) // 4), np.float32)
     words = np.zeros(draws.shape[0], np.uint32)
+    counter = np.arange(draws.shape[0] // 4).astype(np.uint64)
+    numbers = counter, np.zeros_like(counter)
     sigma = np.zeros(n, np.float64)
     value = np.empty(n, np.float64)
     power = np.ones(n, np.float64)
@@ -264,7 +276,7 @@ def convert(
     clipped = np.int64(0)
     for b in range(acc.shape[0]):
         if noisy:
-            normals(draws, words, window[0] + np.uint64(b), window[1], key)
+            normals(draws, words, numbers, window[0] + np.uint64(b), window[1], key)
         if has_read_noise:
             for j in range(n):
                 sigma[j] = np.sqrt(np.float64(variance[b, j]) * power[j] + noise * noise)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.arrays.encode import magnitude_slices
+from cimsim.arrays.planes import Planes, signal_planes, variance_planes
 from cimsim.devices.base import AbstractDevice
 
 
@@ -59,6 +61,16 @@ class ProgrammedArray:
     def largest_sum(self) -> float:
         """Largest magnitude of a partial sum per unit of input, over the physical columns."""
         return float(np.abs(self.difference).sum(axis=0, dtype=np.float64).max(initial=0.0))
+
+    @cached_property
+    def signal(self) -> Planes | None:
+        """`difference` for integer products; None where it has too many digits."""
+        return signal_planes(self.difference)
+
+    @cached_property
+    def noise(self) -> Planes | None:
+        """`read_variance` for integer products."""
+        return None if self.read_variance is None else variance_planes(self.read_variance)
 
     def partial_sums(self, pulse: NDArray[Any]) -> NDArray[np.float64]:
         """Return the noise-free currents of one pulse, in weight LSB times pulse LSB.

@@ -1,7 +1,9 @@
 """Fire the arrays of one layer, block of windows by block of windows.
 
-A block is a fixed number of windows of one frame, whatever the number of threads; its tail is
-padded, so that the matrix product always sees the same shape and gives the same bits.
+Pulses of up to 8 bits on conductances that fit 16 take the fast path: integer products, everything
+else fused (`cimsim.arrays.fused`). The rest takes a float product. There a block is a fixed number
+of windows of one frame, whatever the number of threads; its tail is padded, so that the product
+always sees the same shape and gives the same bits.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays import kernels
+from cimsim.arrays import fused, kernels
 from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import pulses_of
+from cimsim.arrays.programmed import ProgrammedArray
 from cimsim.devices.base import AbstractDevice
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
 from cimsim.engine.statistics import OpStatistics
@@ -28,8 +31,10 @@ from cimsim.hw.spec import Chip
 
 BLOCK = 512  # windows; two operands and the sums of a 1024-row array stay within some MB
 _EXACT_FLOAT32 = 2**24
+_FINE_CODES = 2**20  # with as many a float32 level is exact to a sixteenth of a step
+_LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block stays in the cache
 
-Sink = Callable[[int, NDArray[np.float64]], None]
+Sink = Callable[[int, NDArray[Any]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +127,27 @@ class Firing:
         )  # fmt: skip
 
     @property
+    def is_fast(self) -> bool:
+        """Whether integer products are exact for all arrays and pulses."""
+        return self.pulses[0][1] <= 255 and all(
+            array.written.signal is not None for array in self.layer.arrays
+        )
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether every conversion carries noise and none so many codes that float32 were coarse.
+
+        Without noise the arithmetic is that of float64: codes are those of the dense formula.
+        """
+        tops = [found.top for found in self.ranges]
+        if any(top is not None and top >= _FINE_CODES for top in tops):
+            return False
+        by_converter = self.noise_lsb > 0 and None not in tops
+        return by_converter or all(
+            array.written.read_variance is not None for array in self.layer.arrays
+        )
+
+    @property
     def dtype(self) -> type[np.floating[Any]]:
         """float32; float64 where whole numbers would not fit exactly."""
         largest = max(array.written.largest_sum for array in self.layer.arrays)
@@ -146,7 +172,7 @@ def fire(
     first_window : int
         Number of the first window over all frames; the noise is keyed by it.
     sink : callable
-        ``sink(start, acc)`` takes the summed codes float64 [windows of the block, n_cols] of
+        ``sink(start, acc)`` takes the summed codes float [windows of the block, n_cols] of
         windows ``start`` and following, in weight LSB times input LSB; called from several threads
         for different blocks.
     pool : Executor, optional
@@ -161,8 +187,11 @@ def fire(
         threads.
     """
     windows = len(source.bases)
+    largest = BLOCK
+    if firing.is_fast:
+        largest = max(BLOCK // 2, min(_LARGEST_BLOCK, _BLOCK_VALUES // len(firing.layer.scales)))
     # a layer of few windows is cut into four blocks, so that it fills two or four cores
-    rows = min(BLOCK, max(64, math.ceil(windows / 64) * 16))
+    rows = min(largest, max(64, math.ceil(windows / 64) * 16))
     starts = range(0, windows, rows)
     shared = _Shared(firing, source, first_window, rows)
     shares = [starts[i::threads] for i in range(min(threads, len(starts)))]
@@ -183,7 +212,10 @@ class _Shared:
     ) -> None:
         self.firing, self.source = firing, source
         self.first_window, self.block_rows = first_window, block_rows
+        self.is_fast = firing.is_fast
         self.dtype = firing.dtype
+        self.sum_dtype = np.float32 if self.is_fast and firing.is_noisy else np.float64
+        self.pulses = _bits(firing.pulses)
         self.n_cols = len(firing.layer.scales)
         self.groups = self._by_rows(firing.layer.arrays)
         self.runs = [_runs(source.offsets[arrays[0].row_source]) for arrays in self.groups]
@@ -192,7 +224,7 @@ class _Shared:
         """Put arrays together that are driven by the same vector, to collect it once."""
         found: dict[bytes, list[_Array]] = {}
         for index, array in enumerate(arrays):
-            item = _Array(self.firing, index, array, self.dtype)
+            item = _Array(self, index, array)
             found.setdefault(array.row_source.tobytes(), []).append(item)
         return list(found.values())
 
@@ -210,15 +242,11 @@ class _Shared:
 class _Array:
     """One array as the loop reads it."""
 
-    def __init__(
-        self, firing: Firing, index: int, placed: PlacedArray, dtype: type[np.floating[Any]]
-    ) -> None:
-        written = placed.written
+    def __init__(self, shared: _Shared, index: int, placed: PlacedArray) -> None:
+        written, firing = placed.written, shared.firing
         self.index = index
         self.row_source = placed.row_source
         self.row_conductance_s = written.row_conductance_s
-        self.matrix = written.difference.astype(dtype, copy=False)
-        self.variance = written.read_variance
         self.n_rows, self.n_cols = written.n_rows, written.n_physical_cols
         slices = np.repeat(np.arange(written.slices), written.n_cols)
         self.columns = np.stack(
@@ -226,12 +254,47 @@ class _Array:
         )
         self.target = np.tile(placed.col_target, written.slices)
         self.adc = firing.ranges[index].packed(firing.noise_lsb)
+        if shared.is_fast:
+            self._prepare(written, shared.sum_dtype)
+        else:
+            self.matrix = written.difference.astype(shared.dtype, copy=False)
+            self.variance = written.read_variance
+
+    def _prepare(self, written: ProgrammedArray, dtype: type[np.floating[Any]]) -> None:
+        """Bring everything into the shape that `cimsim.arrays.fused.read_out` takes."""
+        signal, noise = written.signal, written.noise
+        if signal is None:
+            raise AssertionError("no planes")  # `Firing.is_fast` has looked
+        none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
+        self.planes = signal.high, signal.low, none if noise is None else noise.low
+        lo, step, top, own = self.adc
+        weight, gain, offset = self.columns
+        per_step = gain / step if top >= 0 else np.ones_like(gain)
+        padded = np.zeros((5, -(-self.n_cols // 16) * 16))
+        padded[0, : self.n_cols] = signal.unit * (gain if top >= 0 else 1.0)
+        padded[1, : self.n_cols] = offset
+        padded[2, : self.n_cols] = 0.0 if noise is None else noise.unit * per_step**2
+        padded[3, : self.n_cols] = own**2 if top >= 0 else 0.0
+        padded[4, : self.n_cols] = weight
+        padded[1, self.n_cols :] = lo / step + top / 2  # amid the codes: never out of range
+        self.columns, self.scales = padded.astype(dtype), np.array([lo, step, top], dtype)
+        side_by_side = bool((np.diff(self.target) == 1).all())
+        self.place = self.target, int(self.target[0]) if side_by_side else -1
 
     def scaled(self, shift: int) -> NDArray[np.float64]:
         """Return the columns' weights for a pulse that counts ``2**shift``."""
         columns = self.columns.copy()
         columns[0] *= 2.0**shift
         return columns
+
+
+def _bits(pulses: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
+    """Return (right shift, mask, exponent) of each pulse: low bytes are masked where they stand."""
+    found = []
+    for shift, mask in pulses:
+        kept = shift if mask << shift <= 255 else 0
+        found.append((shift - kept, mask << kept, kept))
+    return np.array(found, np.int64)
 
 
 def _runs(offsets: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -269,37 +332,78 @@ def _fire_blocks(
         For each group of arrays, the sum of pulse values (to the power) that each row was driven
         with.
     """
-    firing, source = shared.firing, shared.source
-    scratch = _Scratch()
+    fire_one = _fire_fast if shared.is_fast else _fire_float
+    source, scratch = shared.source, _Scratch()
     applied = [np.zeros(arrays[0].n_rows, np.int64) for arrays in shared.groups]
     counts: Counter[str] = Counter(windows=0, saturations=0)
     for start in starts:
         bases = source.bases[start : start + shared.block_rows]
-        acc = scratch.take("acc", (len(bases), shared.n_cols), np.float64)
+        acc = scratch.take("acc", (len(bases), shared.n_cols), shared.sum_dtype)
         acc[:] = 0.0
         for arrays, runs, sums in zip(shared.groups, shared.runs, applied, strict=True):
-            shape = (shared.block_rows, arrays[0].n_rows)
-            x = scratch.take("x", shape, shared.dtype)
-            x[len(bases) :] = 0.0
-            counts["activations"] += len(bases) * len(arrays)
-            for number, (shift, mask) in enumerate(firing.pulses):
-                bits = (shift, mask, firing.power)
-                kernels.gather(source.codes, bases, runs, bits, x, sums)
-                square = None
-                if any(array.variance is not None for array in arrays):
-                    square = np.square(x, out=scratch.take("square", shape, shared.dtype))
-                for array in arrays:
-                    stage = array.index * len(firing.pulses) + number
-                    window = (np.uint64(shared.first_window + start), np.uint64(stage))
-                    counts["saturations"] += _read_out(
-                        shared, array, (x, square), shift, window, acc, scratch
-                    )
-                    counts["pulses"] += len(bases)
-                    counts["conversions"] += len(bases) * array.n_cols
-                    counts["dac_conversions"] += len(bases) * array.n_rows
+            clipped = fire_one(shared, arrays, (start, bases, runs), sums, acc, scratch)
+            counts["saturations"] += clipped
+            for array in arrays:
+                fired = len(bases) * len(shared.firing.pulses)
+                counts["activations"] += len(bases)
+                counts["pulses"] += fired
+                counts["conversions"] += fired * array.n_cols
+                counts["dac_conversions"] += fired * array.n_rows
         counts["windows"] += len(bases)
         sink(start, acc)
     return counts, applied
+
+
+def _fire_fast(
+    shared: _Shared,
+    arrays: list[_Array],
+    places: tuple[int, NDArray[np.int64], NDArray[np.int64]],
+    sums: NDArray[np.int64],
+    acc: NDArray[Any],
+    scratch: _Scratch,
+) -> int:
+    """Integer products, everything fused; returns saturations."""
+    firing, (start, bases, runs) = shared.firing, places
+    clipped = 0
+    for number, array in enumerate(arrays):
+        counter = (
+            np.uint64(shared.first_window + start),
+            np.uint64(array.index * len(firing.pulses)),
+            np.uint64(firing.key),
+        )
+        clipped += fused.read_out(
+            shared.source.codes, (bases, runs), shared.pulses, firing.power, array.planes,
+            array.columns, array.place, array.scales, counter, acc,
+            sums if number == 0 else sums[:0],
+        )  # fmt: skip
+    return int(clipped)
+
+
+def _fire_float(
+    shared: _Shared,
+    arrays: list[_Array],
+    places: tuple[int, NDArray[np.int64], NDArray[np.int64]],
+    sums: NDArray[np.int64],
+    acc: NDArray[Any],
+    scratch: _Scratch,
+) -> int:
+    """Float products of whole blocks; returns saturations."""
+    firing, (start, bases, runs) = shared.firing, places
+    shape = (shared.block_rows, arrays[0].n_rows)
+    x = scratch.take("x", shape, shared.dtype)
+    x[len(bases) :] = 0.0
+    clipped = 0
+    for number, (shift, mask) in enumerate(firing.pulses):
+        bits = (shift, mask, firing.power)
+        kernels.gather(shared.source.codes, bases, runs, bits, x, sums)
+        square = None
+        if any(array.variance is not None for array in arrays):
+            square = np.square(x, out=scratch.take("square", shape, shared.dtype))
+        for array in arrays:
+            stage = array.index * len(firing.pulses) + number
+            window = (np.uint64(shared.first_window + start), np.uint64(stage))
+            clipped += _read_out(shared, array, (x, square), shift, window, acc, scratch)
+    return clipped
 
 
 def _read_out(

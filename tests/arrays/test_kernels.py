@@ -11,14 +11,6 @@ from cimsim.arrays.encode import InputCode
 NO_VARIANCE = np.empty((0, 0), np.float32)
 
 
-def draw(windows, n, key=7, first=0, stage=0):
-    out = np.empty((windows, n), np.float32)
-    words = np.empty(n, np.uint32)
-    for w in range(windows):
-        kernels.normals(out[w], words, np.uint64(first + w), np.uint64(stage), np.uint64(key))
-    return out
-
-
 @pytest.mark.parametrize(
     ("counter", "key", "words"),
     [  # known-answer tests of Random123, philox4x32 with 10 rounds
@@ -36,7 +28,7 @@ def test_philox_known_answers(counter, key, words):
     assert got.tolist() == words
 
 
-def test_normals_are_box_muller_of_philox_words():
+def test_normals_are_box_muller_of_philox_words(draw):
     n, window, stage, key = 6, 2**33 + 5, 3, 0x123456789ABCDEF0
     got = draw(1, 4 * n, key, window, stage)[0]
     key_words = np.array([key & 0xFFFFFFFF, key >> 32], np.uint32)
@@ -48,11 +40,17 @@ def test_normals_are_box_muller_of_philox_words():
             part = (words[pair + 1] & 0x3FFFFFFF) - 2**29 + 0.5
             angle = (words[pair + 1] >> 30) * math.pi / 2 + part * math.pi / 2**31
             expected = radius * math.cos(angle), radius * math.sin(angle)
-            assert got[pair * n + q] == pytest.approx(expected[0], abs=3e-6)
-            assert got[(pair + 1) * n + q] == pytest.approx(expected[1], abs=3e-6)
+            assert got[4 * q + pair] == pytest.approx(expected[0], abs=3e-6)
+            assert got[4 * q + pair + 1] == pytest.approx(expected[1], abs=3e-6)
 
 
-def test_normals_are_normal():
+def test_normals_of_a_window_do_not_depend_on_its_block(draw):
+    many = draw(7, 12, first=2**32 - 3)
+    for w in range(7):
+        np.testing.assert_array_equal(draw(1, 12, first=2**32 - 3 + w)[0], many[w])
+
+
+def test_normals_are_normal(draw):
     x = draw(2000, 256).reshape(-1).astype(np.float64)
     n = len(x)
     assert abs(x.mean()) < 5 / math.sqrt(n)
@@ -66,7 +64,7 @@ def test_normals_are_normal():
         assert abs(found - share) < 5 * math.sqrt(share / n)
 
 
-def test_normals_are_independent_over_columns_windows_stages_and_keys():
+def test_normals_are_independent_over_columns_windows_stages_and_keys(draw):
     x = draw(3000, 64)
     n = x.shape[0]
     correlation = np.corrcoef(x.T) - np.eye(64)
@@ -111,7 +109,7 @@ def test_gather_collects_a_pulse_and_its_sums(power, dtype):
     np.testing.assert_array_equal(sums, 100 + (expected**power).sum(axis=0))
 
 
-def naive_convert(acc, current, variance, columns, target, adc, window, key):
+def naive_convert(draw, acc, current, variance, columns, target, adc, window, key):
     """Read out with plain loops; the noise of a column is `normals` of its window."""
     clipped = 0
     current, variance = current.astype(float), variance.astype(float)
@@ -135,7 +133,7 @@ def naive_convert(acc, current, variance, columns, target, adc, window, key):
 @pytest.mark.parametrize("with_read_noise", [False, True])
 @pytest.mark.parametrize("noise_lsb", [0.0, 0.7])
 @pytest.mark.parametrize("adc", [AdcRange(-150.0, 2.3, 127), AdcRange.ideal()])
-def test_convert_equals_its_naive_twin(adc, noise_lsb, with_read_noise):
+def test_convert_equals_its_naive_twin(draw, adc, noise_lsb, with_read_noise):
     rng = np.random.default_rng(0)
     rows, n = 9, 11
     current = rng.normal(0, 120, (rows + 3, n)).astype(np.float32)
@@ -148,7 +146,7 @@ def test_convert_equals_its_naive_twin(adc, noise_lsb, with_read_noise):
     )  # fmt: skip
     got, expected = np.full((rows, 4), 3.0), np.full((rows, 4), 3.0)
     clipped = kernels.convert(got, *arguments)
-    assert clipped == naive_convert(expected, *arguments)
+    assert clipped == naive_convert(draw, expected, *arguments)
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-9)
     if adc.top is not None:
         assert clipped > 0

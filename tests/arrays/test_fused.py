@@ -1,0 +1,181 @@
+"""The fused pass against plain loops, and against the float path of another file."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cimsim.arrays import fused
+from cimsim.arrays.adc import AdcRange
+from cimsim.arrays.planes import signal_planes, variance_planes
+
+
+class Case:
+    """One array, a map with vectors at any places in it, and how the array is read."""
+
+    def __init__(self, seed, rows=37, cols=21, vectors=101, codes=np.uint8, whole=False):
+        rng = np.random.default_rng(seed)
+        self.rows, self.cols, self.vectors = rows, cols, vectors
+        self.codes = rng.integers(0, np.iinfo(codes).max + 1, 5 * rows + 20, codes)
+        self.bases = rng.integers(0, 3 * rows, vectors)
+        cut = rows // 3
+        self.runs = np.array([[0, 4, cut], [cut, cut + 9, rows - cut]])
+        self.matrix = rng.normal(0, 40, (rows, cols))
+        if whole:
+            self.matrix = np.clip(np.rint(self.matrix), -127, 127)
+        self.variance = rng.uniform(0, 2, (rows, cols))
+        self.gain, self.offset = rng.normal(1, 0.05, cols), rng.normal(0, 1, cols)
+        self.weight = 2.0 ** rng.integers(0, 4, cols)
+        self.target = rng.permutation(cols)
+
+    def vector(self, b):
+        parts = [self.codes[self.bases[b] + at : self.bases[b] + at + n] for _, at, n in self.runs]
+        return np.concatenate(parts).astype(np.int64)
+
+    def fast(self, pulses, adc, noise_lsb, dtype, read_noise=True, power=1, first=0):
+        signal, noise = signal_planes(self.matrix), variance_planes(self.variance)
+        none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
+        lo, step, top, own = adc.packed(noise_lsb)
+        has_converter = top >= 0
+        columns = np.zeros((5, -(-self.cols // 16) * 16))
+        columns[0, : self.cols] = signal.unit * (self.gain if has_converter else 1)
+        columns[1, : self.cols] = self.offset
+        columns[2, : self.cols] = noise.unit * ((self.gain / step) ** 2 if has_converter else 1)
+        columns[3, : self.cols] = own**2 if has_converter else 0
+        columns[4, : self.cols] = self.weight
+        columns[1, self.cols :] = lo / step + top / 2
+        acc, sums = np.zeros((self.vectors, self.cols), dtype), np.zeros(self.rows, np.int64)
+        in_order = (self.target == np.arange(self.cols)).all()
+        bits = []
+        for shift, mask in pulses:
+            kept = shift if mask << shift <= 255 else 0
+            bits.append((shift - kept, mask << kept, kept))
+        clipped = fused.read_out(
+            self.codes, (self.bases, self.runs), np.array(bits), power,
+            (signal.high, signal.low, noise.low if read_noise else none), columns.astype(dtype),
+            (self.target, 0 if in_order else -1), np.array([lo, step, top], dtype),
+            (np.uint64(2**33 + first), np.uint64(8), np.uint64(2**40 + 9)), acc, sums,
+        )  # fmt: skip
+        return acc, sums, clipped
+
+    def naive(self, draw, pulses, adc, noise_lsb, read_noise=True, power=1):
+        acc, sums = np.zeros((self.vectors, self.cols)), np.zeros(self.rows, np.int64)
+        lo, step, top, own = adc.packed(noise_lsb)
+        clipped, padded = 0, -(-self.cols // 16) * 16
+        for b in range(self.vectors):
+            for p, (shift, mask) in enumerate(pulses):
+                x = self.vector(b) >> shift & mask
+                sums += x**power
+                normal = draw(1, padded, 2**40 + 9, 2**33 + b, 8 + p)[0]
+                for j in range(self.cols):
+                    current = float(x @ self.matrix[:, j])
+                    read = math.sqrt(float(x**2 @ self.variance[:, j])) if read_noise else 0.0
+                    scale = self.weight[j] * 2**shift
+                    if top < 0:
+                        acc[b, self.target[j]] += (current + read * normal[j]) * scale
+                        continue
+                    sigma = math.hypot(read * self.gain[j] / step, own)
+                    level = (current * self.gain[j] - lo) / step + self.offset[j]
+                    code = round(level + sigma * normal[j])
+                    clipped += not 0 <= code <= top
+                    acc[b, self.target[j]] += (lo + step * min(max(code, 0), top)) * scale
+        return acc, sums, clipped
+
+
+PULSES = {
+    "one pulse": ((0, 255),),
+    "two pulses": ((0, 15), (4, 15)),
+    "bit-serial": tuple((s, 1) for s in range(8)),
+    "uneven": ((0, 7), (3, 7), (6, 7)),
+}
+
+
+@pytest.mark.parametrize("read_noise", [True, False])
+@pytest.mark.parametrize("name", PULSES)
+def test_whole_cells_without_noise_of_the_converter_are_exact(draw, name, read_noise):
+    case = Case(0, whole=True)
+    adc = AdcRange(-9000.0, 3.0, 4095) if read_noise else AdcRange(-9000.0, 8.0, 2047)
+    acc, sums, clipped = case.fast(PULSES[name], adc, 0.0, np.float64, read_noise=False)
+    expected = case.naive(draw, PULSES[name], adc, 0.0, read_noise=False)
+    np.testing.assert_array_equal(acc, expected[0])
+    np.testing.assert_array_equal(sums, expected[1])
+    assert clipped == expected[2]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", PULSES)
+def test_an_ideal_converter_passes_currents_and_their_noise_on(draw, name, dtype):
+    case = Case(1)
+    acc, sums, clipped = case.fast(PULSES[name], AdcRange.ideal(), 3.0, dtype, power=2)
+    expected, tally, _ = case.naive(draw, PULSES[name], AdcRange.ideal(), 3.0, power=2)
+    np.testing.assert_array_equal(sums, tally)
+    # 2**-15 of the largest cell, 1/254 of the largest variance and of each square
+    assert np.abs(acc - expected).max() < 3e-3 * np.abs(expected).max()
+    assert clipped == 0
+
+
+@pytest.mark.parametrize("codes", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("rows", "cols", "vectors"), [(1, 1, 1), (6, 16, 48), (70, 33, 97)])
+def test_codes_differ_from_the_naive_twin_by_one_step_at_most(draw, rows, cols, vectors, codes):
+    case = Case(2, rows, cols, vectors, codes)
+    pulses = PULSES["one pulse"] if codes == np.uint8 else ((0, 255), (8, 255))
+    worst = float(np.abs(case.matrix).sum(axis=0).max()) * 255
+    adc = AdcRange.covering(-0.4 * worst, 0.4 * worst, 8)
+    acc, _, clipped = case.fast(pulses, adc, 0.5, np.float32)
+    expected, _, many = case.naive(draw, pulses, adc, 0.5)
+    largest_step = adc.lsb * case.weight.max() * 2 ** pulses[-1][0]
+    difference = np.abs(acc - expected)
+    assert difference.max() <= 1.01 * largest_step
+    assert (difference > 0.5 * adc.lsb).mean() < 0.02
+    assert abs(clipped - many) <= 0.02 * acc.size + 1
+
+
+def test_columns_that_lie_side_by_side_take_the_short_way():
+    case = Case(3, cols=32)
+    adc = AdcRange(-30000.0, 400.0, 127)
+    shuffled = case.fast(PULSES["one pulse"], adc, 0.3, np.float32)[0]
+    order = case.target
+    case.target = np.arange(case.cols)
+    np.testing.assert_array_equal(
+        case.fast(PULSES["one pulse"], adc, 0.3, np.float32)[0], shuffled[:, order]
+    )
+
+
+def test_a_vector_has_the_same_bits_in_any_block():
+    case = Case(4, vectors=130)
+    adc = AdcRange(-30000.0, 400.0, 127)
+    whole = case.fast(PULSES["two pulses"], adc, 0.3, np.float32)[0]
+    bases = case.bases
+    for first, last in ((0, 1), (1, 60), (60, 130)):
+        case.bases, case.vectors = bases[first:last], last - first
+        part = case.fast(PULSES["two pulses"], adc, 0.3, np.float32, first=first)[0]
+        np.testing.assert_array_equal(part, whole[first:last])
+
+
+@pytest.mark.parametrize("largest", [1, 15, 16, 40, 100, 255])
+def test_squares_fill_their_byte_however_dark_the_vector(largest):
+    x = np.random.default_rng(0).integers(0, largest + 1, 64).astype(np.uint8)
+    x[0] = largest
+    squares = np.empty_like(x)
+    exponent = fused._square(x, squares)
+    exact = x.astype(float) ** 2
+    assert np.abs(squares * 2.0**exponent - exact).max() <= 2.0**exponent / 2
+    assert 2.0**exponent <= max(1, exact.max() / 32)
+
+
+@pytest.mark.parametrize("level", [3, 40, 255])
+def test_read_noise_is_that_of_independent_cells(level):
+    """Against the brute-force experiment: every cell of every vector is drawn."""
+    case = Case(5, rows=60, cols=16, vectors=4000)
+    case.codes = np.random.default_rng(1).integers(0, level + 1, case.codes.size, np.uint8)
+    case.bases = np.zeros(case.vectors, np.int64)  # one vector, many reads
+    case.weight[:] = 1
+    acc = case.fast(PULSES["one pulse"], AdcRange.ideal(), 0.0, np.float32)[0][:, case.target]
+    x, rng = case.vector(0), np.random.default_rng(2)
+    cells = case.matrix + np.sqrt(case.variance) * rng.standard_normal((4000, 60, 16))
+    brute = np.einsum("k,nkj->nj", x, cells)
+    n, sigma = case.vectors, brute.std(axis=0)
+    assert (np.abs(acc.mean(axis=0) - brute.mean(axis=0)) < 4 * sigma * math.sqrt(2 / n)).all()
+    assert (np.abs(acc.var(axis=0) / brute.var(axis=0) - 1) < 4 * math.sqrt(4 / n)).all()
+    correlation = np.corrcoef(acc.T) - np.eye(16)
+    assert np.abs(correlation).max() < 5 / math.sqrt(n)
