@@ -35,8 +35,14 @@ def make_console() -> Console:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Treat SIGTERM as Ctrl-C, so that a checkpoint is written."""
-    signal.raise_signal(signal.SIGINT)
+    """Treat SIGTERM as Ctrl-C, so that a checkpoint is written.
+
+    The handler is called, not the signal raised: a shell lets its background jobs ignore SIGINT.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)
 
 
 def print_table(

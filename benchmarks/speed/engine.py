@@ -1,23 +1,42 @@
-"""Time one frame on the chip against plain torch float32 of the same graph, in the same run."""
+"""Time analog layers and a network against plain torch float32 of the same work, in the same run.
+
+python benchmarks/speed/engine.py --threads 2
+
+W1, W2: 4096 vectors through 1152 x 128 weights on 1024-row arrays; 2 % programming error, 1 % read
+noise and 8-bit converters are on. W1 drives 8 bits in one pulse; W2 drives 8 pulses of one bit on
+two slices of 4 bits and is compared with the *unsliced* product, too. W3: a network, one frame,
+against the torch module in float32, channels last. Memory: the largest resident size of a process
+that runs one frame of that network at another size.
+"""
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from rich.console import Console
+from rich.table import Table
 
 import cimsim
 from cimsim.cli.options import parse_size
-from cimsim.devices import build
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
-from cimsim.functional import window_of_frames
-from cimsim.video.embedded import embedded_clip
-from cimsim.video.io import to_float
+
+ROWS, COLS, VECTORS = 1152, 128, 4096
+ALL_ON = {"device.sigma_program": "2 %", "device.sigma_read": "1 %", "adc.bits": 8}
+LAYERS = {
+    "W1": {"dac.bits": 8},
+    "W2": {"dac.bits": 1, "weights.cell_bits": 4},
+}
 
 
 def median_seconds(work: Callable[[], object], runs: int) -> float:
@@ -31,32 +50,98 @@ def median_seconds(work: Callable[[], object], runs: int) -> float:
     return statistics.median(times)
 
 
+def prepared(graph: Any, inputs: Any, overrides: dict[str, Any]) -> Any:
+    """Map, program and calibrate a graph on eflash40nm with changes."""
+    from cimsim.devices import build
+
+    chip = cimsim.load_hw("eflash40nm", overrides=overrides)
+    device = build(chip.device.kind, chip.device.parameters)
+    return calibrate(program(cimsim.map_graph(graph, chip), device, 0), [inputs], 0)
+
+
+def time_layer(name: str, runs: int, threads: int) -> tuple[str, float, float, float]:
+    """Return (name, torch seconds, chip seconds, MACs) of one analog layer."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(ROWS, COLS, bias=False)
+    torch.nn.init.normal_(layer.weight, std=0.05)
+    x = torch.rand(VECTORS, ROWS)
+    # a frame of windows, so that one call of the engine takes them all
+    frame = x.reshape(1, VECTORS, ROWS)
+    graph = cimsim.trace(layer, (frame,), name=name)
+    ready = prepared(graph, (frame,), ALL_ON | LAYERS[name])
+    weight = layer.weight.detach().T.contiguous()
+    plain = median_seconds(lambda: torch.mm(x, weight), runs)
+    chip = median_seconds(lambda: execute(ready, (frame,), 0, 0, threads), runs)
+    return name, plain, chip, float(ROWS * COLS * VECTORS)
+
+
+def time_network(model: str, size: str, runs: int, threads: int) -> tuple[str, float, float, float]:
+    """Return (name, torch seconds, chip seconds, MACs) of one frame of a network."""
+    network, graph, inputs = one_frame(model, size)
+    ready = prepared(graph, inputs, ALL_ON)
+    module = network.module.to(memory_format=torch.channels_last)
+    last = [part.contiguous(memory_format=torch.channels_last) for part in inputs]
+    with torch.inference_mode():
+        plain = median_seconds(lambda: module(*last), runs)
+    chip = median_seconds(lambda: execute(ready, inputs, 0, 0, threads), runs)
+    return f"W3 {model} {size}", plain, chip, float(ready.programmed.mapping.total.macs)
+
+
+def one_frame(model: str, size: str) -> tuple[Any, Any, Any]:
+    """Return a network with random weights, its graph and the inputs of one frame."""
+    height, width = parse_size(size)
+    network = cimsim.load_network(model, {}, "random")
+    graph = cimsim.trace(network.module, network.example(height, width))
+    torch.manual_seed(0)
+    return network, graph, tuple(torch.rand(op.output.shape) for op in graph.inputs)
+
+
+def peak_memory(model: str, size: str) -> float:
+    """Return the largest resident size so far, after one frame, in bytes."""
+    _, graph, inputs = one_frame(model, size)
+    execute(prepared(graph, inputs, ALL_ON), inputs, 0, 0)
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
 def main() -> None:
-    """Print seconds, the ratio and GMAC/s."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print seconds, ratios, GMAC/s and memory."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="fastdvdnet-block")
     parser.add_argument("--size", default="256x256")
-    parser.add_argument("--hw", default="eflash40nm")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--memory-size", default="960x540", help="frame of the memory measurement")
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only-memory", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.only_memory:
+        print(peak_memory(given.model, given.memory_size))
+        return
     torch.set_num_threads(given.threads)
-    height, width = parse_size(given.size)
-    network = cimsim.load_network(given.model, {}, "random")
-    graph = cimsim.trace(network.module, network.example(height, width))
-    chip = cimsim.load_hw(given.hw)
-    mapping = cimsim.map_graph(graph, chip)
-    clip = to_float(embedded_clip(frames=1, height=height, width=width))
-    inputs = window_of_frames(clip, 0, network.n_frames, 15.0, len(graph.inputs))
-    device = build(chip.device.kind, chip.device.parameters)
-    ready = calibrate(program(mapping, device, 0), [inputs], 0)
-    torch_s = median_seconds(lambda: graph.reference(*inputs), given.runs)
-    chip_s = median_seconds(lambda: execute(ready, inputs, 0, 0, given.threads), given.runs)
-    macs = mapping.total.macs
-    print(f"{network.title}, {given.size}, {given.threads} thread(s), all noise on")
-    print(f"torch float32  {torch_s:7.3f} s  {macs / torch_s / 1e9:6.1f} GMAC/s")
-    print(f"on the chip    {chip_s:7.3f} s  {macs / chip_s / 1e9:6.1f} GMAC/s")
-    print(f"ratio          {chip_s / torch_s:7.2f}")
+    lines = [time_layer(name, given.runs, given.threads) for name in LAYERS]
+    lines.append(time_network(given.model, given.size, given.runs, given.threads))
+    show(lines, given.threads)
+    command = [sys.executable, __file__, "--only-memory", "--model", given.model]
+    done = subprocess.run(
+        [*command, "--memory-size", given.memory_size], check=True, capture_output=True, text=True
+    )
+    gigabytes = float(np.float64(done.stdout.split()[-1])) / 1e9
+    print(f"peak memory of one frame {given.memory_size}: {gigabytes:.2f} GB")
+
+
+def show(lines: list[tuple[str, float, float, float]], threads: int) -> None:
+    """Print one line for each workload."""
+    table = Table(title=f"all noise on, {threads} thread(s), medians")
+    columns = ("workload", "torch / ms", "chip / ms", "ratio", "torch / GMAC/s", "chip / GMAC/s")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "workload" else "right")
+    for name, plain, chip, macs in lines:
+        values = (1e3 * plain, 1e3 * chip, chip / plain, macs / plain / 1e9, macs / chip / 1e9)
+        table.add_row(
+            name, *(f"{value:.2f}" for value in values[:3]), *(f"{v:.0f}" for v in values[3:])
+        )
+    Console().print(table)
 
 
 if __name__ == "__main__":

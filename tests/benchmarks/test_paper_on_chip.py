@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -178,3 +181,18 @@ def test_the_command_stops_politely(tmp_path, capsys, monkeypatch):
         main(data=tmp_path / "test", frames=1, seeds=1, out=tmp_path / "out")
     assert end.value.exit_code == 130
     assert "the same command goes on" in capsys.readouterr().out
+
+
+def test_sigterm_stops_a_background_job_whose_shell_ignores_ctrl_c():
+    code = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from benchmarks.paper.console import run_command\n"
+        "def main() -> None:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+        "run_command(main)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, timeout=50, check=False, capture_output=True)
+    assert done.returncode == 130, done.stderr
