@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class ChipRow:
 
     @property
     def place(self) -> tuple[Any, ...]:
-        """What the row is about: a record holds one row for each."""
+        """What the row is about, whatever the weights."""
         return self.network, self.hw, self.clips, self.clip, self.sigma
 
 
@@ -136,25 +136,45 @@ def write(path: Path, rows: Iterable[ChipRow]) -> None:
     write_csv(path, COLUMNS, map(asdict, sorted(rows, key=lambda row: row.place)))
 
 
-def merged(old: Iterable[ChipRow], new: Iterable[ChipRow]) -> list[ChipRow]:
-    """Return all rows, the new one where both know a place."""
-    return list(({row.place: row for row in old} | {row.place: row for row in new}).values())
+def merged(old: Iterable[ChipRow], new: Sequence[ChipRow]) -> list[ChipRow]:
+    """Return all rows: where new ones know a place, they alone.
+
+    One place may have several rows in ``new``: shipped weights and those of the equal budget.
+    """
+    known = {row.place for row in new}
+    kept = [row for row in old if row.place not in known]
+    return [*kept, *{(row.place, row.sha256): row for row in new}.values()]
 
 
-def markdown(rows: Sequence[ChipRow]) -> str:
-    """Return the table in Markdown, with a line that says how it was measured."""
+def markdown(rows: Sequence[ChipRow], shipped: Collection[str] = ()) -> str:
+    """Return the table in Markdown, with a line that says how it was measured.
+
+    Parameters
+    ----------
+    rows : sequence of ChipRow
+    shipped : collection of str
+        Hashes of shipped weights. Others have only their mean over the clips in the table, if there
+        is one.
+    """
     if not rows:
         return "Nothing recorded yet."
     lines = [
-        "| network | clip | noisy / dB | float / dB | on chip / dB | loss / dB | largest |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| network | weights | clip | noisy / dB | float / dB | chip / dB | loss / dB | largest |",
+        "|---|---|---|---:|---:|---:|---:|---:|",
     ]
-    lines += [
-        f"| {row.network} | {row.clip} | {row.noisy_db:.2f} | {row.float_db:.2f} | "
-        f"{row.chip_db:.2f} ± {row.chip_sd_db:.2f} | "
-        f"{row.loss_db:.3f} ± {row.loss_sd_db:.3f} | {row.loss_max_db:.3f} |"
-        for row in sorted(rows, key=lambda r: (r.clips, r.network, r.clip == ALL, r.clip))
-    ]
+    over_all = {(row.network, row.sha256, row.clips) for row in rows if row.clip == ALL}
+    for row in sorted(
+        rows, key=lambda r: (r.clips, r.sha256 not in shipped, r.network, r.clip == ALL, r.clip)
+    ):
+        ours = row.sha256 in shipped
+        if not ours and row.clip != ALL and (row.network, row.sha256, row.clips) in over_all:
+            continue
+        lines.append(
+            f"| {row.network} | {'shipped' if ours else 'equal budget'} | {row.clip} | "
+            f"{row.noisy_db:.2f} | {row.float_db:.2f} | "
+            f"{row.chip_db:.2f} ± {row.chip_sd_db:.2f} | "
+            f"{row.loss_db:.3f} ± {row.loss_sd_db:.3f} | {row.loss_max_db:.3f} |"
+        )
     for how in sorted({_protocol(row) for row in rows if row.clip != ALL}):
         lines += ["", how]
     return "\n".join(lines)

@@ -75,6 +75,11 @@ def all_weights(place: Path | None, recipe: Recipe) -> list[Weights]:
     return found + [w for w in given if not w.shipped and w.card.sha256 not in known]
 
 
+def shipped_hashes() -> set[str]:
+    """Return the SHA-256 of every weight file that comes with cimsim."""
+    return {Card.read(path).sha256 for path in folder().glob("*.json")}
+
+
 @cache
 def windows_per_pixel(model: str, stride: int | None) -> float:
     """Count a network's windows (matrix-vector products) per pixel; weights do not matter."""

@@ -17,7 +17,7 @@ from benchmarks.paper import chip_table, document
 from benchmarks.paper.chip import ChipRuns, FrameRow, read_frames
 from benchmarks.paper.clips import FULL_FRAMES, ClipSet, clips_in, embedded_scenes
 from benchmarks.paper.console import make_console, print_table, run_command
-from benchmarks.paper.networks import Weights, all_weights
+from benchmarks.paper.networks import Weights, all_weights, shipped_hashes
 from benchmarks.paper.recipe import load_recipe
 from benchmarks.paper.record import ON_CHIP
 from cimsim.errors import ConfigError, suggest
@@ -138,7 +138,9 @@ def measure(
             ]
     rows = chip_table.summarise(frames)
     chip_table.write(out / "on_chip.csv", rows)
-    (out / "on_chip.md").write_text(chip_table.markdown(rows) + "\n", encoding="utf-8")
+    (out / "on_chip.md").write_text(
+        chip_table.markdown(rows, shipped_hashes()) + "\n", encoding="utf-8"
+    )
     return rows, finished
 
 
@@ -160,7 +162,8 @@ def record_rows(rows: Sequence[chip_table.ChipRow]) -> None:
     """Merge the table into the committed record and rewrite it in the document."""
     kept = chip_table.merged(chip_table.read(ON_CHIP), rows)
     chip_table.write(ON_CHIP, kept)
-    document.rewrite(document.PATH, {"on_chip": chip_table.markdown(kept)})
+    table = chip_table.markdown(kept, shipped_hashes())
+    document.rewrite(document.PATH, {"on_chip": table})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.paper import comparison, document, style
+from benchmarks.paper import comparison, document, fig10, style
 from benchmarks.paper.__main__ import FIGURES, draw, main
 from benchmarks.paper.chip_table import ChipRow
 from benchmarks.paper.clips import clips_in, embedded_scenes
@@ -151,11 +151,22 @@ def test_a_caption_says_what_the_budget_was(minutes, crops, said):
     assert said in style.caption("", Results("clips", tuple(points)), points)
 
 
-def test_the_noise_figure_says_what_was_trained(drawn):
+def test_the_noise_figure_says_what_was_trained(drawn, results):
     figures, _ = drawn
-    texts = [text.get_text() for text in figures["fig10"].figure.axes[0].texts]
-    assert "trained at σ = 15 only" in texts
-    assert "σ = 15" in figures["fig10"].caption
+    assert "Trained at σ = 15." in figures["fig10"].caption
+    blind = [
+        replace(p, row=replace(p.row, network=p.row.network + "_blind", trained_sigma="5..55"))
+        for network in ("cimnet_s8", "baseline-o2_s8")
+        for p in results.over_sigma(network)
+    ]
+    both = fig10.draw(replace(results, points=(*results.points, *blind)))
+    (note,) = [text.get_text() for text in both.figure.axes[0].texts]
+    assert note == "thin, stars: trained at σ = 15 only"
+    assert "Trained at σ = 5..55; thin lines: at σ = 15 only." in both.caption
+    assert {p.row.trained_sigma for p in both.points} >= {"5..55", "15"}
+    # the other figures and the strides' series know the plain training alone
+    more = replace(results, points=(*results.points, *blind))
+    assert more.series("cimnet") == results.series("cimnet")
 
 
 def test_the_comparison_computes_ours_from_the_points(results):
@@ -322,8 +333,10 @@ def test_the_quick_command_measures_and_draws(place, tmp_path, capsys):
     assert {path.stem for path in out.glob("*.png")} == set(figures)
     with (out / "fig09.csv").open() as handle:
         lines = {line["network"]: line for line in csv.DictReader(handle)}
-    assert lines["baseline-o2_s8"]["weights"] == "equal budget"
     assert lines["cimnet_s8"]["weights"] == "shipped"
+    with (out / "fig09.csv").open() as handle:
+        o2 = [line for line in csv.DictReader(handle) if line["network"] == "baseline-o2_s8"]
+    assert {line["weights"] for line in o2} == {"equal budget", "shipped"}
     assert "**fig09.** PSNR of CIM-NET" in (out / "captions.md").read_text()
     assert "1/77" in (out / "comparison.md").read_text()
     assert "baseline-o2_s8" in capsys.readouterr().out

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,8 +105,22 @@ def test_the_table_is_written_and_comes_back(clips, network, tmp_path):
     back = chip_table.read(tmp_path / "on_chip.csv")
     assert sorted(back, key=repr) == sorted(rows, key=repr)
     text = (tmp_path / "on_chip.md").read_text()
-    assert f"| {rows[0].float_db:.2f} | {rows[0].chip_db:.2f} ± 0.00 |" in text
+    assert f"| {rows[2].float_db:.2f} | {rows[2].chip_db:.2f} ± 0.00 |" in text
+    assert text.count("| equal budget |") == 1  # the mean over the clips
     assert "programmings: 1, each on 1 frames of a clip" in text
+    told = chip_table.markdown(rows, {rows[0].sha256})
+    assert told.count("| shipped |") == 3
+
+
+def test_new_rows_replace_old_ones_of_the_same_network_together(rows):
+    _, full, _ = rows
+    first = chip_table.summarise(full)
+    other = [replace(row, sha256="0" * 64) for row in first]
+    both = chip_table.merged([], [*first, *other])
+    assert len(both) == 2 * len(first)
+    assert chip_table.merged(both, first) == first
+    elsewhere = [replace(row, network="else") for row in first]
+    assert len(chip_table.merged(elsewhere, first)) == 2 * len(first)
 
 
 def test_shared_frames_are_said_to_be_shared(rows):

@@ -69,7 +69,11 @@ def test_the_shipped_recipe_lists_every_network_of_the_figures():
     recipe = load_recipe()
     usual = {entry.stem for entry in recipe.select()}
     families = ("baseline-o1", "baseline-o2", "cimnet", "abla-net")
-    assert usual == {"fastdvdnet-block"} | {f"{m}_s{s}" for m in families for s in (2, 4, 8)}
+    blind = {"baseline-o2_s8_blind", "cimnet_s8_blind"}  # trained over all noise levels
+    plain = {"fastdvdnet-block"} | {f"{m}_s{s}" for m in families for s in (2, 4, 8)}
+    assert usual == plain | blind
+    seen = {e.stem: recipe.settings(e)["sigma"] for e in recipe.networks}
+    assert {stem for stem, sigma in seen.items() if sigma == (5, 55)} == blind
     extra = {entry.stem for entry in recipe.select(everything=True)} - usual
     assert extra == {f"{m}_s16" for m in ("baseline-o1", "baseline-o2", "cimnet")}
     assert [e.stem for e in recipe.select(["cimnet_s16", "abla-net"])] == [
