@@ -104,7 +104,7 @@ def simulate(
         timing=collect.timing(mapping, timeline),
         energy=collect.energies(mapping, spent),
         hardware=collect.hardware(mapping),
-        layers=collect.rows(mapping, timeline, spent),
+        layers=collect.rows(mapping, timeline, spent, run.statistics.by_op if run else None),
         inputs=inputs | (run.identity if run else {}),
         notes=(*notes, *(run.notes if run else ()), *collect.remarks(mapping, spent)),
         frames=run.frames if run else {},

@@ -1,4 +1,4 @@
-"""Rewrites of a layer graph, each verified: fold padding and BatchNorm, fuse shuffles, unroll."""
+"""Rewrites of a layer graph, each verified: padding, BatchNorm, shuffles, frames, signs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from cimsim.frontends.aten import TABLE, bind, packet
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Ref, TensorSpec, rewire
 from cimsim.graph.layout import output_shape
+from cimsim.graph.signs import mark_signs
 from cimsim.graph.verify import verify
 
 Pass = Callable[[LayerGraph], LayerGraph]
@@ -131,6 +132,7 @@ PASSES: tuple[Pass, ...] = (
     fuse_pixel_shuffle,
     fold_batch_norm,
     unroll_frames,
+    mark_signs,
 )
 
 

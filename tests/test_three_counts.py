@@ -19,11 +19,20 @@ NETWORKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "options"), NETWORKS, ids=lambda v: str(v))
-def test_counts_agree(name, options):
+CHOICES = [
+    {"inputs.signed": "phases"}, {"inputs.signed": "rows"},
+    {"weights.encoding": "offset", "weights.cell_bits": 4},
+    {"weights.encoding": "twos_complement", "weights.cell_bits": 2, "inputs.signed": "phases"},
+]  # fmt: skip
+CASES = [(*network, {}) for network in NETWORKS]
+CASES += [("fastdvdnet-block", {}, choice) for choice in CHOICES]
+
+
+@pytest.mark.parametrize(("name", "options", "choice"), CASES, ids=lambda v: str(v))
+def test_counts_agree(name, options, choice):
     network = cimsim.load_network(name, options, "random")
     graph = cimsim.trace(network.module, network.example(32, 32), name=name)
-    chip = cimsim.load_hw("eflash40nm", {"tile.count": 100})
+    chip = cimsim.load_hw("eflash40nm", {"tile.count": 100} | choice)
     mapping = cimsim.map_graph(graph, chip)
     clean = to_float(embedded_clip(frames=2, height=32, width=32))
     inputs = window_of_frames(clean, 0, network.n_frames, 15.0, len(graph.inputs))
@@ -38,3 +47,24 @@ def test_counts_agree(name, options):
             assert getattr(done[op], what) == expected, (op, what)
             assert getattr(fired[op], what) == 2 * expected, (op, what)
         assert done[op].dac_conversions == counted.dac_conversions
+
+
+def test_signed_inputs_cost_what_they_say_and_only_where_inputs_can_be_negative():
+    network = cimsim.load_network("fastdvdnet-block", {}, "random")
+    graph = cimsim.trace(network.module, network.example(32, 32), name="block")
+    signed = [op.name for op in graph.matrix_ops if op.signed]
+    assert 0 < len(signed) < len(graph.matrix_ops)
+
+    def counts(choice):
+        chip = cimsim.load_hw("eflash40nm", {"tile.count": 100, "inputs.signed": choice})
+        mapping = cimsim.map_graph(graph, chip)
+        return mapping.counts, simulate(mapping).interval
+
+    (offset, interval), (phases, longer), (rows, _) = map(counts, ("offset", "phases", "rows"))
+    assert longer > 1.9 * interval  # the first layer is the bottleneck, and it is signed
+    for name in offset:
+        factor = 2 if name in signed else 1
+        for what in ("pulses", "conversions", "dac_conversions"):
+            assert getattr(phases[name], what) == factor * getattr(offset[name], what)
+        assert rows[name].dac_conversions == factor * offset[name].dac_conversions
+        assert rows[name].pulses == rows[name].activations

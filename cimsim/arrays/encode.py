@@ -1,7 +1,8 @@
-"""Numbers to cells and voltages: integer weights, magnitude slices, integer inputs, pulses."""
+"""Numbers to cells and voltages: integer weights, slices of cells, integer inputs, pulses."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,6 +75,100 @@ def magnitude_slices(q: NDArray[np.int32], slice_bits: int, slices: int) -> NDAr
     return np.stack(parts).astype(np.int32)
 
 
+@dataclass(frozen=True, slots=True)
+class WeightCode:
+    """How an integer weight becomes cells: slices, their cells, and what a reference takes off.
+
+    ``q == sum_s factors[s] * (sum of lines * levels of its cells - references[s])``.
+
+    Attributes
+    ----------
+    encoding : {"differential", "offset", "twos_complement"}
+        ``differential``: two cells for each slice of the magnitude, one for each sign. ``offset``:
+        one cell for each slice of ``q + 2**(bits - 1)``; a column of reference cells at that
+        offset, one in each row, is subtracted from all columns of a slice before they are
+        converted. ``twos_complement``: one cell for each slice of the lower ``bits - 1`` bits, and
+        one for the sign bit, which counts ``-2**(bits - 1)``; it is stored as the highest bit of
+        its cell, so that its column draws currents like the others. The reference cells are erased
+        and take off ``g_min``.
+    bits : int
+        Of the weight with its sign.
+    slice_bits : int
+        Of one cell.
+    """
+
+    encoding: Literal["differential", "offset", "twos_complement"]
+    bits: int
+    slice_bits: int
+
+    @property
+    def has_sign_slice(self) -> bool:
+        """Whether the last slice holds nothing but the sign bit."""
+        return self.encoding == "twos_complement"
+
+    @property
+    def slices(self) -> int:
+        """Columns of one weight."""
+        unsigned = self.bits if self.encoding == "offset" else self.bits - 1
+        return math.ceil(unsigned / self.slice_bits) + self.has_sign_slice
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """What a unit of each slice counts in the output."""
+        found = [2.0 ** (s * self.slice_bits) for s in range(self.slices)]
+        if self.has_sign_slice:
+            found[-1] = -(2.0 ** (self.bits - self.slice_bits))
+        return tuple(found)
+
+    @property
+    def lines(self) -> tuple[float, ...]:
+        """Sign with which the current of each cell of a slice counts."""
+        return (1.0, -1.0) if self.encoding == "differential" else (1.0,)
+
+    @property
+    def top(self) -> int:
+        """Largest level of a cell; it lies at ``g_max``."""
+        return int(2**self.slice_bits - 1)
+
+    @property
+    def references(self) -> tuple[int, ...] | None:
+        """Level of the reference cells of each slice; None without reference columns."""
+        if self.encoding == "differential":
+            return None
+        found = [0] * self.slices
+        if self.encoding == "offset":
+            found[-1] = 2 ** (self.bits - 1 - (self.slices - 1) * self.slice_bits)
+        return tuple(found)
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Smallest and largest value of a slice, over the slices, in units of a cell level."""
+        if self.references is None:
+            return -self.top, self.top
+        return -max(self.references), self.top - min(self.references)
+
+    def levels(self, q: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the level of every cell, int32 [slices, lines, rows, cols], 0 .. ``top``.
+
+        Parameters
+        ----------
+        q : int32 [rows, cols]
+            Within ``+-(2**(bits - 1) - 1)``.
+        """
+        if self.encoding == "differential":
+            parts = magnitude_slices(q, self.slice_bits, self.slices)
+            return np.stack([np.maximum(parts, 0), np.maximum(-parts, 0)], axis=1)
+        unsigned = q + 2 ** (self.bits - 1) if self.encoding == "offset" else q & self._low_bits
+        parts = magnitude_slices(unsigned, self.slice_bits, self.slices - self.has_sign_slice)
+        if self.has_sign_slice:
+            parts = np.concatenate([parts, (q < 0)[None] * 2 ** (self.slice_bits - 1)])
+        return parts[:, None].astype(np.int32)
+
+    @property
+    def _low_bits(self) -> int:
+        return int(2 ** (self.bits - 1) - 1)
+
+
 def input_ends(values: NDArray[Any], signed: bool, percentile: float) -> tuple[float, float]:
     """Return the ends of the activations that an input code must cover.
 
@@ -97,6 +192,10 @@ def input_ends(values: NDArray[Any], signed: bool, percentile: float) -> tuple[f
 class InputCode:
     """How activations become unsigned integers: ``clip(rint(x / scale) + zero_point, 0, top)``.
 
+    With ``phases`` and ``rows`` a code is a sign and a magnitude, ``clip(rint(x / scale), -top,
+    top)``, and is applied as two unsigned numbers of which one is 0: its positive and its negative
+    part.
+
     Attributes
     ----------
     scale : float
@@ -105,29 +204,58 @@ class InputCode:
         Code of activation 0; 0 where activations are never negative. ``zero_point`` times the
         column sum of the integer weights is subtracted digitally.
     bits : int
+        With the sign, where there is one.
+    signed : {"offset", "phases", "rows"}
+        ``phases``: the negative part lies ``bits - 1`` bits above the positive one in the same word
+        and is applied after it, subtracted. ``rows``: the two parts lie side by side and drive two
+        rows of opposite weights.
     """
 
     scale: float
     zero_point: int
     bits: int
+    signed: Literal["offset", "phases", "rows"] = "offset"
+
+    @property
+    def magnitude_bits(self) -> int:
+        """Bits that a driver applies."""
+        return self.bits if self.signed == "offset" else self.bits - 1
 
     @property
     def top(self) -> int:
         """Largest code."""
-        return int(2**self.bits - 1)
+        return int(2**self.magnitude_bits - 1)
+
+    @property
+    def lines(self) -> int:
+        """Word lines of one activation."""
+        return 2 if self.signed == "rows" else 1
 
     @property
     def dtype(self) -> type[np.unsignedinteger[Any]]:
         """Smallest unsigned integer that holds a code."""
-        return np.uint8 if self.bits <= 8 else np.uint16
+        held = self.magnitude_bits * (2 if self.signed == "phases" else 1)
+        return np.uint8 if held <= 8 else np.uint16 if held <= 16 else np.uint32
 
     @classmethod
-    def of_range(cls, low: float, high: float, bits: int) -> InputCode:
-        """Cover ``low`` .. ``high`` and 0; negative values get a whole-numbered zero point."""
+    def of_range(
+        cls,
+        low: float,
+        high: float,
+        bits: int,
+        signed: Literal["offset", "phases", "rows"] = "offset",
+    ) -> InputCode:
+        """Cover ``low`` .. ``high`` and 0; negative values get a whole-numbered zero point.
+
+        With ``phases`` and ``rows`` both signs get the same scale.
+        """
         if not (np.isfinite(low) and np.isfinite(high)):
             raise SimulationError(f"activations range from {low} to {high}; no code can cover that")
-        top = 2**bits - 1
         low, high = min(low, 0.0), max(high, 0.0)
+        if signed != "offset":
+            scale = max(-low, high) / (2 ** (bits - 1) - 1)
+            return cls(scale if scale > 0 else 1.0, 0, bits, signed)
+        top = 2**bits - 1
         scale = (high - low) / top
         if scale == 0:
             return cls(1.0, 0, bits)
@@ -139,10 +267,43 @@ class InputCode:
         return cls(scale, int(min(zero, top)), bits)
 
     def encode(self, x: NDArray[np.floating[Any]]) -> NDArray[np.unsignedinteger[Any]]:
-        """Return the codes of activations; `kernels.encode_map` is the compiled twin."""
+        """Return the codes of activations, [..., lines * n] of [..., n].
+
+        `kernels.encode_map` and `kernels.encode_signed` are the compiled twins.
+        """
         code = np.rint(x.astype(np.float64) / self.scale) + self.zero_point
-        codes: NDArray[np.unsignedinteger[Any]] = np.clip(code, 0, self.top).astype(self.dtype)
-        return codes
+        if self.signed == "offset":
+            return np.clip(code, 0, self.top).astype(self.dtype)  # type: ignore[no-any-return]
+        parts = [np.clip(part, 0, self.top).astype(self.dtype) for part in (code, -code)]
+        if self.signed == "phases":
+            return parts[0] | (parts[1] << self.magnitude_bits).astype(self.dtype)  # type: ignore[no-any-return]
+        return np.stack(parts, axis=-1).reshape(*x.shape[:-1], -1)
+
+    def integers(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the signed integer activations that codes stand for, whole float64 [..., n]."""
+        if self.signed == "offset":
+            return codes.astype(np.float64) - self.zero_point
+        if self.signed == "phases":
+            positive, negative = codes & self.top, codes >> self.magnitude_bits
+        else:
+            positive, negative = codes[..., ::2], codes[..., 1::2]
+        return positive.astype(np.float64) - negative.astype(np.float64)
+
+    def pulses(self, bits_per_pulse: int) -> tuple[tuple[int, int], ...]:
+        """Return (shift, mask) of each pulse, the positive phase first, see `pulses_of`."""
+        bits = self.magnitude_bits
+        positive = pulses_of(bits, min(bits_per_pulse, bits))
+        if self.signed != "phases":
+            return positive
+        # the last pulse must not reach into the other phase's bits
+        positive = tuple((shift, min(mask, 2 ** (bits - shift) - 1)) for shift, mask in positive)
+        return positive + tuple((shift + bits, mask) for shift, mask in positive)
+
+    def pulse_factors(self, bits_per_pulse: int) -> tuple[float, ...]:
+        """Return what a unit of each pulse counts in the output."""
+        bits = self.magnitude_bits
+        positive = [2.0**shift for shift, _ in pulses_of(bits, min(bits_per_pulse, bits))]
+        return tuple(positive + ([-p for p in positive] if self.signed == "phases" else []))
 
 
 def pulses_of(bits: int, bits_per_pulse: int) -> tuple[tuple[int, int], ...]:

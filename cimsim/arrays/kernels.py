@@ -185,12 +185,49 @@ def encode_map(x: Any, scale: float, zero: int, top: int, out: Any, corner: Any)
 
 
 @jit
+def encode_signed(x: Any, scale: float, top: int, shift: int, out: Any, corner: Any) -> int:
+    """Quantise a map to sign and magnitude, ``clip(rint(x / scale), -top, top)``.
+
+    Parameters
+    ----------
+    x : float32 [H, W * C], C-contiguous
+    scale, top : float, int
+    shift : int
+        The magnitude of a negative value is shifted up by so many bits (phases); 0: positive and
+        negative magnitude side by side (rows).
+    out : uint8, uint16 or uint32 [H', W' * C], or [H', W' * C * 2] for rows
+    corner : (int, int)
+        Where the map's first value goes.
+
+    Returns
+    -------
+    int
+        Sum of the magnitudes written.
+    """
+    total = np.int64(0)
+    y0, x0 = corner
+    last = np.float64(top)
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            code = np.rint(np.float64(x[i, j]) / scale)
+            positive = np.int64(min(max(code, 0.0), last))
+            negative = np.int64(min(max(-code, 0.0), last))
+            total += positive + negative
+            if shift > 0:
+                out[y0 + i, x0 + j] = positive | (negative << np.int64(shift))
+            else:
+                out[y0 + i, x0 + 2 * j] = positive
+                out[y0 + i, x0 + 2 * j + 1] = negative
+    return int(total)
+
+
+@jit
 def gather(codes: Any, bases: Any, runs: Any, bits: Any, out: Any, sums: Any) -> None:
     """Collect one pulse of the input vectors of some windows.
 
     Parameters
     ----------
-    codes : uint8 or uint16 [n]
+    codes : uint8, uint16 or uint32 [n]
         The padded map, flat.
     bases : int64 [B]
         Where the windows begin in it.
@@ -220,6 +257,81 @@ def gather(codes: Any, bases: Any, runs: Any, bits: Any, out: Any, sums: Any) ->
             else:
                 for k in range(length):
                     sum_[k] += np.int64((np.int32(source[k]) >> shift) & mask)
+
+
+@jit_inline
+def _between(curve: Any, t: Any) -> Any:
+    """Value of a curve over 0 .. 1, straight between its points; flat outside."""
+    place = min(max(t, 0.0), 1.0) * (curve.shape[0] - 1)
+    k = min(int(place), curve.shape[0] - 2)
+    return curve[k] + (place - k) * (curve[k + 1] - curve[k])
+
+
+@jit
+def bend_inputs(pulse: Any, curves: Any) -> None:
+    """Put the drivers' static non-linearity on the values of one pulse, in place.
+
+    Parameters
+    ----------
+    pulse : float32 or float64 [B, rows]
+        Whole numbers.
+    curves : float32 [rows, levels]
+        What each driver applies for each number.
+    """
+    for b in range(pulse.shape[0]):
+        for r in range(pulse.shape[1]):
+            pulse[b, r] = curves[r, np.int32(pulse[b, r])]
+
+
+@jit
+def bend_sums(current: Any, columns: Any, adc: Any, curves: Any) -> None:
+    """Move partial sums by what the converters' static non-linearity adds to them, in place.
+
+    Parameters
+    ----------
+    current : float32 or float64 [B, P]
+    columns : float64 [3, P]
+    adc : float64 [4]
+        As in `convert`; an ideal converter has no non-linearity.
+    curves : float32 [N, K]
+        In steps, of ``N`` converters that take turns over the columns, at ``K`` points from the
+        first to the last code.
+    """
+    lo, step, top = adc[0], adc[1], adc[2]
+    if top <= 0.0:
+        return
+    for b in range(current.shape[0]):
+        for j in range(current.shape[1]):
+            level = (current[b, j] * columns[1, j] - lo) / step + columns[2, j]
+            error = _between(curves[j % curves.shape[0]], level / top)
+            current[b, j] += error * step / columns[1, j]
+
+
+@jit
+def add_common(current: Any, variance: Any, first_window: Any, stage: Any, key: Any) -> None:
+    """Add the read noise of reference columns to all columns that they are subtracted from.
+
+    Parameters
+    ----------
+    current : float32 or float64 [>= B, S * n]
+        Partial sums, changed in place.
+    variance : float32 [B, S]
+        Of ``S`` reference columns, each of which serves ``n`` columns beside each other.
+    first_window, stage, key : uint64
+        As in `normals`; the key is another one than that of the columns' own noise.
+    """
+    references = variance.shape[1]
+    n = current.shape[1] // references
+    draws = np.zeros(4 * ((references + 3) // 4), np.float32)
+    words = np.zeros(draws.shape[0], np.uint32)
+    counter = np.arange(draws.shape[0] // 4).astype(np.uint64)
+    numbers = counter, np.zeros_like(counter)
+    for b in range(variance.shape[0]):
+        normals(draws, words, numbers, first_window + np.uint64(b), stage, key)
+        for r in range(references):
+            noise = np.sqrt(variance[b, r]) * draws[r]
+            for j in range(r * n, (r + 1) * n):
+                current[b, j] += noise
 
 
 @jit

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.encode import magnitude_slices
+from cimsim.arrays.encode import WeightCode
 from cimsim.arrays.planes import Planes, signal_planes, variance_planes
 from cimsim.devices.base import AbstractDevice
 
@@ -24,15 +24,20 @@ class ProgrammedArray:
     Attributes
     ----------
     difference : float32 [n_rows, slices * n_cols]
-        Conductance difference of each pair in weight LSB, ``(g_max - g_min) / (2**slice_bits -
+        Conductance difference of each pair, or of each cell and its row's reference cell, in weight
+        LSB, ``(g_max - g_min) / (2**slice_bits -
         1)``. Whole numbers without programming error.
     read_variance : float32 [n_rows, slices * n_cols] or None
-        Read-noise variance of both cells of each pair, weight LSB squared, at full pulse LSB.
+        Read-noise variance of the cells of each column, weight LSB squared, at full pulse LSB.
     row_conductance_s : float64 [n_rows]
         Sum of all conductances on each row, S; what a driven row takes its current through.
     slices, slice_bits : int
     is_exact : bool
         True if cells hold the very integers and never fluctuate.
+    factors : tuple of float
+        What a unit of each slice counts in the output.
+    reference_variance : float32 [n_rows, slices] or None
+        Read-noise variance of the reference cells; the same draw reaches all columns of a slice.
     """
 
     difference: NDArray[np.float32]
@@ -41,6 +46,8 @@ class ProgrammedArray:
     slices: int
     slice_bits: int
     is_exact: bool
+    factors: tuple[float, ...]
+    reference_variance: NDArray[np.float32] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -94,7 +101,12 @@ class ProgrammedArray:
         """
         if self.read_variance is None:
             return np.zeros((len(pulse), self.n_physical_cols))
-        return pulse.astype(np.float64) ** 2 @ self.read_variance.astype(np.float64)
+        square = pulse.astype(np.float64) ** 2
+        own: NDArray[np.float64] = square @ self.read_variance.astype(np.float64)
+        if self.reference_variance is None:
+            return own
+        common = square @ self.reference_variance.astype(np.float64)
+        return own + np.repeat(common, self.n_cols, axis=1)
 
 
 def program_array(
@@ -102,43 +114,77 @@ def program_array(
     device: AbstractDevice,
     slice_bits: int,
     rngs: Sequence[np.random.Generator],
+    code: WeightCode | None = None,
 ) -> ProgrammedArray:
-    """Write integer weights into differential pairs.
+    """Write integer weights into cells.
 
     Parameters
     ----------
     q : int32 [n_rows, n_cols]
         Signed integer weights of the driven rows and read columns; 0 where nothing is placed: such
-        cells are erased, yet they conduct ``g_min``.
+        cells hold the level of 0, and all cells conduct ``g_min`` at least.
     device : AbstractDevice
     slice_bits : int
-        Magnitude bits of one cell.
+        Bits of one cell.
     rngs : sequence of numpy.random.Generator
         One for each slice; their number is the number of slices.
+    code : WeightCode, optional
+        How a weight becomes cells; differential pairs by default.
     """
     slices = len(rngs)
+    code = code or WeightCode("differential", slices * slice_bits + 1, slice_bits)
     n_rows, n_cols = q.shape
-    lsb_s = (device.g_max_s - device.g_min_s) / (2**slice_bits - 1)
     difference = np.empty((n_rows, slices * n_cols), np.float32)
     variance = np.empty_like(difference)
+    common = np.zeros((n_rows, slices), np.float32)
     conductance = np.zeros(n_rows)
-    for s, (part, rng) in enumerate(
-        zip(magnitude_slices(q, slice_bits, slices), rngs, strict=True)
-    ):
+    lsb_s = (device.g_max_s - device.g_min_s) / code.top
+    for s, (levels, rng) in enumerate(zip(code.levels(q), rngs, strict=True)):
         where = slice(s * n_cols, (s + 1) * n_cols)
-        target = device.g_min_s + lsb_s * np.stack([np.maximum(part, 0), np.maximum(-part, 0)])
+        target = device.g_min_s + lsb_s * levels
         written = device.program(target, rng)
-        error = (written - target) / lsb_s
-        # the integer part is kept apart, so that cells without error give whole numbers
-        difference[:, where] = part + (error[0] - error[1])
+        lines, nominal, error = code.lines, levels, (written - target) / lsb_s
         sigma = device.read_sigma(written) / lsb_s
-        variance[:, where] = sigma[0] ** 2 + sigma[1] ** 2
+        if code.references is not None:
+            # one more cell in each row, which all columns of the slice share
+            level = np.full((1, n_rows, 1), code.references[s])
+            aim = device.g_min_s + lsb_s * level
+            held = device.program(aim, rng)
+            lines = (*lines, -1.0)
+            nominal = np.concatenate([levels, np.broadcast_to(level, q[None].shape)])
+            error = np.concatenate([error, np.broadcast_to((held - aim) / lsb_s, q[None].shape)])
+            common[:, s] = (device.read_sigma(held)[0, :, 0] / lsb_s) ** 2
+            conductance += held[0, :, 0]
+        # the integer part is kept apart, so that cells without error give whole numbers
+        difference[:, where] = combine(lines, nominal) + combine(lines, error)
+        variance[:, where] = np.square(sigma).sum(axis=0)
         conductance += written.sum(axis=(0, 2))
+    noisy = bool(variance.any() or common.any())
     return ProgrammedArray(
         difference,
-        variance if variance.any() else None,
+        variance if noisy else None,
         conductance,
         slices,
         slice_bits,
         device.is_exact,
+        code.factors,
+        common if noisy and common.any() else None,
     )
+
+
+def combine(lines: tuple[float, ...], cells: NDArray[Any]) -> NDArray[np.float64]:
+    """Return what a column reads: its cells by the fixed sign of their line, [rows, cols].
+
+    The only place where cells on several lines become one signed number.
+
+    Parameters
+    ----------
+    lines : tuple of float
+        1 or -1: how the current of each line counts.
+    cells : [lines, rows, cols]
+        Conductances, or errors of them, in any one unit.
+    """
+    total: NDArray[np.float64] = lines[0] * cells[0].astype(np.float64)
+    for sign, part in zip(lines[1:], cells[1:], strict=True):
+        total += sign * part
+    return total

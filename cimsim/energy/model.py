@@ -113,8 +113,12 @@ def _matrix_unit(
     chip, count, layer = mapping.chip, mapping.counts[unit.name], mapping.layer_of[unit.name]
     layout, replicas = layer.layout, len(layer.slots)
     if sums is None:
-        per_activation = count.cells * chip.weights.slices * count.pulses / layout.n_arrays
-        conductance = activity(chip) * g_full_scale(chip) * per_activation
+        # of two phases, and of two rows, an input drives only one
+        pulses = count.pulses / layout.n_arrays / chip.phases(op.signed)
+        cells = (
+            count.cells * chip.weights.slices + sum(layout.rows_used) * chip.weights.reference_cols
+        )
+        conductance = activity(chip) * g_full_scale(chip) * cells * pulses
     else:
         conductance = sums[unit.name]
     values = count.windows * op.n_cols
@@ -195,10 +199,17 @@ def static_power_w(mapping: Mapping) -> float:
 def programming(mapping: Mapping) -> dict[str, Any]:
     """Time and energy of writing all weights once: ``{"time_s": ..., "energy_j": ...}``.
 
-    Arrays are erased and written one after another, two cells per weight slice.
+    Arrays are erased and written one after another: two cells per weight slice, or one and, in each
+    array and slice, one reference cell per driven row.
     """
     chip, plan = mapping.chip, mapping.chip.programming
-    cells = 2 * mapping.cells_used * chip.weights.slices
+    cells = chip.weights.cells_per_slice * chip.weights.slices * sum(
+        layer.layout.cells_used * layer.layout.lines_per_row * len(layer.slots)
+        for layer in mapping.layers
+    ) + chip.weights.reference_cols * sum(
+        sum(layer.layout.rows_used) * layer.layout.lines_per_row * len(layer.slots)
+        for layer in mapping.layers
+    )
     steps = cells / plan.parallel_cells * plan.pulses_per_cell
     return {
         "time_s": mapping.arrays_used * plan.t_erase_s + steps * plan.t_pulse_s,

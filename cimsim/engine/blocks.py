@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cimsim.arrays import fused, kernels
 from cimsim.arrays.adc import AdcRange
-from cimsim.arrays.encode import pulses_of
+from cimsim.arrays.encode import InputCode
 from cimsim.arrays.programmed import ProgrammedArray
 from cimsim.devices.base import AbstractDevice
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
@@ -31,6 +31,7 @@ from cimsim.hw.spec import Chip
 
 BLOCK = 512  # windows; two operands and the sums of a 1024-row array stay within some MB
 _EXACT_FLOAT32 = 2**24
+_REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart from the others'
 _FINE_CODES = 2**20  # with as many a float32 level is exact to a sixteenth of a step
 _LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block stays in the cache
 
@@ -60,6 +61,13 @@ class WindowCodes:
         windows, n_rows = vectors.shape
         bases = np.arange(windows, dtype=np.int64) * n_rows
         return cls(np.ascontiguousarray(vectors).reshape(-1), bases, np.arange(n_rows))
+
+    @classmethod
+    def of_map(cls, op: MatrixOp, codes: NDArray[Any], lines: int = 1) -> WindowCodes:
+        """Take the flat, padded map of ``op`` with ``lines`` codes for each value."""
+        bases, offsets = window_places(op)
+        places = offsets[:, None] * lines + np.arange(lines)
+        return cls(codes, bases * lines, places.reshape(-1))
 
 
 def padded_shape(op: MatrixOp) -> tuple[int, int, int]:
@@ -95,6 +103,8 @@ class Firing:
     ranges : tuple of AdcRange
         One for each array.
     pulses : tuple of (shift, mask)
+    factors : tuple of float
+        What a unit of each pulse counts in the output; negative in a negative phase.
     power : int
         Exponent of the pulse value in the read energy, 1 or 2.
     noise_lsb : float
@@ -106,6 +116,7 @@ class Firing:
     layer: ProgrammedLayer
     ranges: tuple[AdcRange, ...]
     pulses: tuple[tuple[int, int], ...]
+    factors: tuple[float, ...]
     power: int
     noise_lsb: float
     key: int
@@ -118,20 +129,36 @@ class Firing:
         chip: Chip,
         device: AbstractDevice,
         key: int,
+        code: InputCode,
     ) -> Firing:
-        """Take what the chip says."""
+        """Take what the chip and the input code say."""
         quadratic = device.conduction == "ohmic" and chip.dac.encoding == "amplitude"
         return cls(
-            layer, ranges, pulses_of(chip.inputs.bits, chip.dac.bits), 2 if quadratic else 1,
-            chip.adc.noise_lsb, key,
+            layer, ranges, code.pulses(chip.dac.bits), code.pulse_factors(chip.dac.bits),
+            2 if quadratic else 1, chip.adc.noise_lsb, key,
         )  # fmt: skip
 
     @property
     def is_fast(self) -> bool:
-        """Whether integer products are exact for all arrays and pulses."""
+        """Whether integer products are exact for all arrays and pulses.
+
+        Non-linear drivers and converters and the common noise of reference columns take the other
+        path.
+        """
         return self.pulses[0][1] <= 255 and all(
-            array.written.signal is not None for array in self.layer.arrays
+            array.is_linear
+            and array.written.reference_variance is None
+            and array.written.signal is not None
+            for array in self.layer.arrays
         )
+
+    @property
+    def phases(self) -> list[tuple[int, int, float]]:
+        """Return (first pulse, next phase's first, factor beyond ``2**shift``) of each phase."""
+        ratios = [f / 2.0**s for f, (s, _) in zip(self.factors, self.pulses, strict=True)]
+        starts = [i for i, ratio in enumerate(ratios) if i == 0 or ratio != ratios[i - 1]]
+        ends = [*starts[1:], len(ratios)]
+        return [(i, end, ratios[i]) for i, end in zip(starts, ends, strict=True)]
 
     @property
     def is_noisy(self) -> bool:
@@ -247,20 +274,27 @@ class _Array:
         self.index = index
         self.row_source = placed.row_source
         self.row_conductance_s = written.row_conductance_s
+        self.common_variance = written.reference_variance
+        self.dac_curves, self.adc_curves = placed.dac_curves, placed.adc_curves
         self.n_rows, self.n_cols = written.n_rows, written.n_physical_cols
         slices = np.repeat(np.arange(written.slices), written.n_cols)
         self.columns = np.stack(
-            [2.0 ** (slices * written.slice_bits), placed.adc_gain, placed.adc_offset]
+            [np.array(written.factors)[slices], placed.adc_gain, placed.adc_offset]
         )
         self.target = np.tile(placed.col_target, written.slices)
         self.adc = firing.ranges[index].packed(firing.noise_lsb)
         if shared.is_fast:
-            self._prepare(written, shared.sum_dtype)
+            self._prepare(written, shared.sum_dtype, firing.phases)
         else:
             self.matrix = written.difference.astype(shared.dtype, copy=False)
             self.variance = written.read_variance
 
-    def _prepare(self, written: ProgrammedArray, dtype: type[np.floating[Any]]) -> None:
+    def _prepare(
+        self,
+        written: ProgrammedArray,
+        dtype: type[np.floating[Any]],
+        phases: list[tuple[int, int, float]],
+    ) -> None:
         """Bring everything into the shape that `cimsim.arrays.fused.read_out` takes."""
         signal, noise = written.signal, written.noise
         if signal is None:
@@ -275,16 +309,19 @@ class _Array:
         padded[1, : self.n_cols] = offset
         padded[2, : self.n_cols] = 0.0 if noise is None else noise.unit * per_step**2
         padded[3, : self.n_cols] = own**2 if top >= 0 else 0.0
-        padded[4, : self.n_cols] = weight
         padded[1, self.n_cols :] = lo / step + top / 2  # amid the codes: never out of range
-        self.columns, self.scales = padded.astype(dtype), np.array([lo, step, top], dtype)
+        self.scales = np.array([lo, step, top], dtype)
+        self.phases = []
+        for _, _, factor in phases:
+            padded[4, : self.n_cols] = weight * factor
+            self.phases.append(padded.astype(dtype))
         side_by_side = bool((np.diff(self.target) == 1).all())
         self.place = self.target, int(self.target[0]) if side_by_side else -1
 
-    def scaled(self, shift: int) -> NDArray[np.float64]:
-        """Return the columns' weights for a pulse that counts ``2**shift``."""
+    def scaled(self, factor: float) -> NDArray[np.float64]:
+        """Return the columns' weights for a pulse of which a unit counts ``factor``."""
         columns = self.columns.copy()
-        columns[0] *= 2.0**shift
+        columns[0] *= factor
         return columns
 
 
@@ -366,16 +403,17 @@ def _fire_fast(
     firing, (start, bases, runs) = shared.firing, places
     clipped = 0
     for number, array in enumerate(arrays):
-        counter = (
-            np.uint64(shared.first_window + start),
-            np.uint64(array.index * len(firing.pulses)),
-            np.uint64(firing.key),
-        )
-        clipped += fused.read_out(
-            shared.source.codes, (bases, runs), shared.pulses, firing.power, array.planes,
-            array.columns, array.place, array.scales, counter, acc,
-            sums if number == 0 else sums[:0],
-        )  # fmt: skip
+        for (first, end, _), columns in zip(firing.phases, array.phases, strict=True):
+            counter = (
+                np.uint64(shared.first_window + start),
+                np.uint64(array.index * len(firing.pulses) + first),
+                np.uint64(firing.key),
+            )
+            clipped += fused.read_out(
+                shared.source.codes, (bases, runs), shared.pulses[first:end], firing.power,
+                array.planes, columns, array.place, array.scales, counter, acc,
+                sums if number == 0 else sums[:0],
+            )  # fmt: skip
     return int(clipped)
 
 
@@ -402,7 +440,8 @@ def _fire_float(
         for array in arrays:
             stage = array.index * len(firing.pulses) + number
             window = (np.uint64(shared.first_window + start), np.uint64(stage))
-            clipped += _read_out(shared, array, (x, square), shift, window, acc, scratch)
+            factor = firing.factors[number]
+            clipped += _read_out(shared, array, (x, square), factor, window, acc, scratch)
     return clipped
 
 
@@ -410,13 +449,17 @@ def _read_out(
     shared: _Shared,
     array: _Array,
     pulse: tuple[NDArray[Any], NDArray[Any] | None],
-    shift: int,
+    factor: float,
     window: tuple[np.uint64, np.uint64],
     acc: NDArray[np.float64],
     scratch: _Scratch,
 ) -> int:
     """One pulse on one array: currents, their noise, conversion, shift-add; returns saturations."""
     x, square = pulse
+    if array.dac_curves.size:  # drivers are static: the bent pulse of this array alone
+        x = x.copy()
+        kernels.bend_inputs(x, array.dac_curves)
+        square = None if square is None else np.square(x)
     shape = (shared.block_rows, array.n_cols)
     current = np.matmul(x, array.matrix, out=scratch.take("current", shape, shared.dtype))
     variance = np.empty((0, 0), np.float32)
@@ -424,8 +467,13 @@ def _read_out(
         variance = np.matmul(
             square, array.variance, out=scratch.take("variance", shape, np.float32)
         )
+    if array.common_variance is not None and square is not None:
+        common = (square @ array.common_variance)[: len(acc)].astype(np.float32, copy=False)
+        kernels.add_common(current, common, *window, np.uint64(shared.firing.key ^ _REFERENCES))
+    if array.adc_curves.size:
+        kernels.bend_sums(current, array.columns, array.adc, array.adc_curves)
     clipped = kernels.convert(
-        acc, current, variance, array.scaled(shift), array.target, array.adc, window,
+        acc, current, variance, array.scaled(factor), array.target, array.adc, window,
         np.uint64(shared.firing.key),
     )  # fmt: skip
     return int(clipped)

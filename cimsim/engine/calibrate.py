@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.arrays.adc import AdcRange
-from cimsim.arrays.encode import InputCode, pulses_of
+from cimsim.arrays.encode import InputCode, WeightCode
 from cimsim.engine.blocks import Firing, WindowCodes, fire
 from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
 from cimsim.engine.samples import Samples, collect
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 MIN_WINDOWS = 32  # fewer cannot tell a column's gain and offset from noise
 MAX_SUMS = 2_000_000  # partial sums looked at for one converter range
+MAX_ERRORS = 200_000  # partial sums that are converted to see how large the error is
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,8 @@ class CalibratedOp:
         offset``.
     windows : int
         Sampled windows behind these numbers.
+    effective_bits : float or None
+        Mean over the arrays of `AdcRange.effective_bits`; None for ideal converters.
     """
 
     code: InputCode
@@ -54,6 +57,7 @@ class CalibratedOp:
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
     windows: int
+    effective_bits: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +132,9 @@ def _calibrate_op(
     threads: int,
 ) -> CalibratedOp:
     chip, layer = programmed.mapping.chip, programmed.layer_of(op.name)
-    code = samples.code(chip)
+    code = samples.code(chip, op.signed)
     codes = code.encode(np.concatenate(samples.vectors))
-    ranges = _adc_ranges(layer, codes, chip)
+    ranges, effective_bits = _adc_ranges(layer, codes, code, chip)
     gain, offset = np.ones(op.n_cols), np.zeros(op.n_cols)
     wanted = chip.calibration.column_gain or chip.calibration.column_offset
     if wanted and len(codes) < MIN_WINDOWS:
@@ -141,40 +145,64 @@ def _calibrate_op(
         def keep(start: int, part: NDArray[np.float64]) -> None:
             acc[start : start + len(part)] = part
 
-        firing = Firing.of(layer, ranges, chip, programmed.device, noise_key)
+        firing = Firing.of(layer, ranges, chip, programmed.device, noise_key, code)
         fire(firing, WindowCodes.of_vectors(codes), 0, keep, pool, threads)
         acc -= code.zero_point * layer.column_sums
         gain, offset = fit_columns(
-            acc, exact_product(codes, code.zero_point, layer.weight),
+            acc, exact_product(code.integers(codes), 0, layer.weight),
             chip.calibration.column_gain, chip.calibration.column_offset,
         )  # fmt: skip
-    return CalibratedOp(code, ranges, gain, offset, len(codes))
+    return CalibratedOp(code, ranges, gain, offset, len(codes), effective_bits)
 
 
-def _adc_ranges(layer: ProgrammedLayer, codes: NDArray[Any], chip: Chip) -> tuple[AdcRange, ...]:
-    """Return the converter range of each array of a layer."""
+def _adc_ranges(
+    layer: ProgrammedLayer, codes: NDArray[Any], code: InputCode, chip: Chip
+) -> tuple[tuple[AdcRange, ...], float | None]:
+    """Return the converter range of each array of a layer, and their mean effective bits."""
     adc, arrays = chip.adc, layer.arrays
     if adc.kind == "ideal":
-        return (AdcRange.ideal(),) * len(arrays)
-    if adc.range == "full":
-        rows = [array.written.n_rows for array in arrays]
-        if adc.scope == "layer":
-            rows = [max(rows)] * len(rows)
-        x_max, q_max = 2**chip.dac.bits - 1, 2**chip.weights.slice_bits - 1
-        return tuple(AdcRange.full(n, x_max, q_max, adc.bits) for n in rows)
-    sums = [_partial_sums(array.written.difference, array.row_source, codes, chip)
+        return (AdcRange.ideal(),) * len(arrays), None
+    pulses = code.pulses(chip.dac.bits)
+    sums = [_partial_sums(array.written.difference, array.row_source, codes, pulses)
             for array in arrays]  # fmt: skip
-    if adc.scope == "layer":
-        pooled = np.concatenate([part.reshape(-1) for part in sums])
-        return (AdcRange.calibrated(pooled, adc.percentile, adc.bits),) * len(arrays)
-    return tuple(AdcRange.calibrated(part, adc.percentile, adc.bits) for part in sums)
+    # converters of one scope share the samples
+    pooled = [np.concatenate([part.reshape(-1) for part in sums])] if adc.scope == "layer" else sums
+    if adc.method == "least_error":
+        pooled = [_thinned(part) for part in pooled]
+    if adc.range == "calibrated":
+        if adc.method == "least_error":
+            found = [AdcRange.least_error(part, adc.bits) for part in pooled]
+        else:
+            found = [AdcRange.calibrated(part, adc.percentile, adc.bits) for part in pooled]
+    else:
+        rows = [array.written.n_rows for array in arrays]
+        rows = [max(rows)] if adc.scope == "layer" else rows
+        weights = WeightCode(chip.weights.encoding, chip.weights.bits, chip.weights.slice_bits)
+        low, high = weights.ends
+        found = [AdcRange.full(n, pulses[0][1], high, adc.bits, low) for n in rows]
+        if adc.range == "power2":
+            share = adc.percentile if adc.method == "percentile" else None
+            pairs = zip(found, pooled, strict=True)
+            found = [full.divided(full.shift_for(part, share)) for full, part in pairs]
+    ranges = tuple(found * len(arrays) if adc.scope == "layer" else found)
+    pairs = zip(ranges, sums, strict=True)
+    bits = [found.effective_bits(_thinned(part), adc.noise_lsb) for found, part in pairs]
+    return ranges, float(np.mean(bits))
+
+
+def _thinned(sums: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return at most `MAX_ERRORS` of some partial sums, flat; an odd stride meets all columns."""
+    flat = sums.reshape(-1)
+    return flat[:: math.ceil(flat.size / MAX_ERRORS) | 1]
 
 
 def _partial_sums(
-    difference: NDArray[np.float32], row_source: NDArray[np.int64], codes: NDArray[Any], chip: Chip
+    difference: NDArray[np.float32],
+    row_source: NDArray[np.int64],
+    codes: NDArray[Any],
+    pulses: tuple[tuple[int, int], ...],
 ) -> NDArray[np.float32]:
     """Return noise-free partial sums of some windows, all pulses, float32 [pulses, n, columns]."""
-    pulses = pulses_of(chip.inputs.bits, chip.dac.bits)
     limit = max(MIN_WINDOWS, MAX_SUMS // (difference.shape[1] * len(pulses)))
     used = codes[:: math.ceil(len(codes) / limit)][:, row_source]
     parts = [(used >> shift & mask).astype(np.float32) @ difference for shift, mask in pulses]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cimsim.arrays import kernels
 from cimsim.arrays.encode import InputCode
-from cimsim.engine.blocks import Firing, WindowCodes, fire, padded_shape, window_places
+from cimsim.engine.blocks import Firing, WindowCodes, fire, padded_shape
 from cimsim.engine.calibrate import CalibratedMapping
 from cimsim.engine.statistics import OpStatistics, Statistics
 from cimsim.engine.workers import workers
@@ -155,11 +155,14 @@ def _run_matrix(
         kernels.rescale(acc, digital, y[start : start + len(acc)])
 
     noise = key(seed, "read", op.name)
-    firing = Firing.of(layer, found.ranges, programmed.mapping.chip, programmed.device, noise)
-    source = WindowCodes(codes, *window_places(op))
+    chip = programmed.mapping.chip
+    firing = Firing.of(layer, found.ranges, chip, programmed.device, noise, code)
+    source = WindowCodes.of_map(op, codes, code.lines)
     counts = fire(firing, source, frame * op.windows, store, pool, threads)
     values = op.input.per_frame * code.top
     counts = replace(counts, frames=1, input_codes=total, input_values=values)
+    if found.effective_bits is not None:
+        counts = replace(counts, effective_sum=found.effective_bits * counts.conversions)
     return to_map(op, y), counts
 
 
@@ -168,11 +171,13 @@ def encode_input(op: MatrixOp, x: NDArray[np.float32], code: InputCode) -> tuple
     height, width, channels = padded_shape(op)
     nhwc = to_nhwc(op, x)[0]
     top, _, left, _ = op.window.padding
-    padded = np.full((height, width * channels), code.zero_point, code.dtype)
-    total = kernels.encode_map(
-        nhwc.reshape(nhwc.shape[0], -1), code.scale, code.zero_point, code.top, padded,
-        (top, left * channels),
-    )  # fmt: skip
+    flat, corner = nhwc.reshape(nhwc.shape[0], -1), (top, left * channels * code.lines)
+    padded = np.full((height, width * channels * code.lines), code.zero_point, code.dtype)
+    if code.signed == "offset":
+        total = kernels.encode_map(flat, code.scale, code.zero_point, code.top, padded, corner)
+    else:
+        shift = code.magnitude_bits if code.signed == "phases" else 0
+        total = kernels.encode_signed(flat, code.scale, code.top, shift, padded, corner)
     return padded.reshape(-1), int(total)
 
 

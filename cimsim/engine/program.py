@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingABC
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.encode import encode_weights
+from cimsim.arrays.adc import inl_curves
+from cimsim.arrays.encode import WeightCode, encode_weights
 from cimsim.arrays.programmed import ProgrammedArray, program_array
 from cimsim.devices.base import AbstractDevice
 from cimsim.errors import SimulationError
@@ -27,11 +28,16 @@ class PlacedArray:
     ----------
     written : ProgrammedArray
     row_source : int64 [n_rows]
-        Which element of the input vector drives a row: ``group * group_rows + row``.
+        Which element of the input vector drives a row: ``group * group_rows + row``; where signed
+        inputs drive two rows, twice that for the positive part and one more for the negative one.
     col_target : int64 [n_cols]
         Which output value a weight column adds to: ``group * group_cols + col``.
     adc_gain, adc_offset : float64 [slices * n_cols]
         Static mismatch of each column's converter: factor, and offset in steps.
+    adc_curves : float32 [converters, points]
+        Static non-linearity of the converters, see `cimsim.arrays.adc.inl_curves`; [0, 0] without.
+    dac_curves : float32 [n_rows, levels]
+        What each row's driver applies for each number; [0, 0] if it is that number.
     """
 
     written: ProgrammedArray
@@ -39,6 +45,13 @@ class PlacedArray:
     col_target: NDArray[np.int64]
     adc_gain: NDArray[np.float64]
     adc_offset: NDArray[np.float64]
+    adc_curves: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    dac_curves: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether neither drivers nor converters are bent."""
+        return self.adc_curves.size == 0 and self.dac_curves.size == 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,17 +164,58 @@ def _program_layer(
     except SimulationError as error:
         raise SimulationError(f"layer '{placed.name}': {error}") from None
     q = q if chosen is None else chosen
+    code = WeightCode(spec.encoding, spec.bits, spec.slice_bits)
     arrays = []
     for index, blocks in enumerate(layout.by_array):
         rows, cols, matrix = _cut(placed.name, index, blocks, layout, q)
         rngs = [stream(seed, "program", placed.name, index, s) for s in range(spec.slices)]
-        written = program_array(matrix, device, spec.slice_bits, rngs)
+        if layout.lines_per_row == 2:
+            # positive and negative part of an input side by side, on opposite weights
+            rows = np.stack([2 * rows, 2 * rows + 1], axis=1).reshape(-1)
+            matrix = np.stack([matrix, -matrix], axis=1).reshape(-1, matrix.shape[1])
+        written = program_array(matrix, device, spec.slice_bits, rngs, code)
+        written, dac_curves = _drivers(written, chip, stream(seed, "dac", placed.name, index))
         mismatch = stream(seed, "adc", placed.name, index)
         n = written.n_physical_cols
         gain = 1 + chip.adc.gain_sigma * mismatch.standard_normal(n)
         offset = chip.adc.offset_sigma_lsb * mismatch.standard_normal(n)
-        arrays.append(PlacedArray(written, rows, cols, gain, offset))
+        adc_curves = inl_curves(
+            min(n, chip.adc.count), chip.adc.inl_bow_lsb, chip.adc.inl_steps_lsb,
+            stream(seed, "adc curve", placed.name, index),
+        )  # fmt: skip
+        arrays.append(PlacedArray(written, rows, cols, gain, offset, adc_curves, dac_curves))
     return ProgrammedLayer(placed.name, q, scales, tuple(arrays))
+
+
+def _drivers(
+    written: ProgrammedArray, chip: Chip, rng: np.random.Generator
+) -> tuple[ProgrammedArray, NDArray[np.float32]]:
+    """Give every row a driver of its own.
+
+    A gain is a factor on the row's cells, exactly: it is folded into them. A non-linearity is a
+    pinned random walk over the driver's levels, like that of a converter.
+    """
+    dac, n_rows = chip.dac, written.n_rows
+    if dac.gain_sigma > 0:
+        gain = (1 + dac.gain_sigma * rng.standard_normal(n_rows))[:, None]
+        squares = [
+            None if part is None else (part * gain**2).astype(np.float32)
+            for part in (written.read_variance, written.reference_variance)
+        ]
+        written = replace(
+            written, difference=(written.difference * gain).astype(np.float32),
+            read_variance=squares[0], reference_variance=squares[1], is_exact=False,
+        )  # fmt: skip
+    curves = np.empty((0, 0), np.float32)
+    if dac.inl_lsb > 0:
+        levels = np.arange(2**dac.bits)
+        bent = inl_curves(n_rows, 0.0, dac.inl_lsb, rng)
+        place = levels / levels[-1] * (bent.shape[1] - 1)
+        left = np.minimum(place.astype(int), bent.shape[1] - 2)
+        share = (place - left).astype(np.float32)
+        curves = levels + (1 - share) * bent[:, left] + share * bent[:, left + 1]
+        written = replace(written, is_exact=False)
+    return written, curves.astype(np.float32)
 
 
 def _cut(

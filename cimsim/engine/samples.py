@@ -54,13 +54,18 @@ class Samples:
         chosen = bases[sample_windows(op.windows, math.ceil(MAX_WINDOWS / frames), frame)]
         self.vectors.append(padded.reshape(-1)[chosen[:, None] + offsets])
 
-    def code(self, chip: Chip) -> InputCode:
-        """Return the input code that the values ask for."""
+    def code(self, chip: Chip, may_be_negative: bool = True) -> InputCode:
+        """Return the input code that the values ask for.
+
+        ``may_be_negative`` is `MatrixOp.signed`: a layer that is applied in two phases or on two
+        rows is so whether or not a sample happens to be negative.
+        """
         values = np.concatenate(self.values)
         if not np.isfinite(values).all():
             raise SimulationError("its input on the calibration frames holds NaN or infinity")
         low, high = input_ends(values, self.signed, chip.inputs.percentile)
-        return InputCode.of_range(low, high, chip.inputs.bits)
+        how = chip.inputs.signed if may_be_negative else "offset"
+        return InputCode.of_range(low, high, chip.inputs.bits, how)
 
 
 def sample_windows(windows: int, wanted: int, frame: int) -> NDArray[np.int64]:

@@ -33,6 +33,8 @@ class OpStatistics:
         Sum of the input codes of the map, each pixel once.
     input_values : int
         Number of these codes times the largest code.
+    effective_sum : float
+        Effective bits of the converters, summed over conversions.
     """
 
     frames: int = 0
@@ -45,11 +47,26 @@ class OpStatistics:
     conductance_s: float = 0.0
     input_codes: int = 0
     input_values: int = 0
+    effective_sum: float = 0.0
 
     @property
     def input_mean(self) -> float:
         """Mean input code over the largest code, 0 .. 1."""
         return self.input_codes / self.input_values if self.input_values else 0.0
+
+    @property
+    def saturated(self) -> float:
+        """Share of the conversions whose input lay outside of the converter's range, 0 .. 1."""
+        return self.saturations / self.conversions if self.conversions else 0.0
+
+    @property
+    def effective_bits(self) -> float | None:
+        """Bits of information in a code, see `cimsim.arrays.adc.AdcRange.effective_bits`.
+
+        Measured on the calibration windows: the mean over the arrays of an operation, and over the
+        conversions of several; None for ideal converters.
+        """
+        return self.effective_sum / self.conversions if self.effective_sum else None
 
     def __add__(self, other: OpStatistics) -> OpStatistics:
         return OpStatistics(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

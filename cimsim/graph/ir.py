@@ -112,6 +112,8 @@ class MatrixOp:
         Operations with the same id hold the same numbers and share one programmed copy.
     source : str
         Module path and source line, for messages.
+    signed : bool
+        Whether the input may be negative; False only where the graph proves that it is not.
     """
 
     name: str
@@ -126,6 +128,7 @@ class MatrixOp:
     kind: str = "conv2d"
     weights_id: str = ""
     source: str = ""
+    signed: bool = True
 
     @property
     def groups(self) -> int:

@@ -76,7 +76,10 @@ class Array(Part):
     """One crossbar: cells for ``rows x cols`` weights slices, its drivers and its read-out."""
 
     rows: int = Field(gt=0, le=65536, description="word lines")
-    cols: int = Field(gt=0, le=65536, description="columns; one differential pair is one column")
+    cols: int = Field(
+        gt=0, le=65536,
+        description="columns; a differential pair is one column, else each column of cells is one",
+    )  # fmt: skip
     t_read_s: PositiveTime = Field(alias="t_read", description="drive and integrate one pulse")
     v_read_v: Voltage = Field(alias="v_read", description="cell voltage at full-scale input")
     activity: float | None = Field(
@@ -109,10 +112,12 @@ class Weights(Part):
     bits: int = Field(default=8, ge=2, le=16, description="signed integer weights")
     cell_bits: int | None = Field(
         default=None, ge=1, le=16,
-        description="magnitude bits that one cell holds; fewer than bits-1 means several slices",
+        description="bits that one cell holds; fewer than a weight needs means several slices",
     )  # fmt: skip
-    encoding: Literal["differential"] = Field(
-        default="differential", description="a weight is the difference of two cells"
+    encoding: Literal["differential", "offset", "twos_complement"] = Field(
+        default="differential",
+        description="differential: difference of two cells; offset: one cell of q + 2**(bits-1) "
+        "less a reference column; twos_complement: one cell per slice, the sign bit in its own",
     )
     rounding: Literal["nearest", "inputs"] = Field(
         default="nearest",
@@ -130,23 +135,42 @@ class Weights(Part):
         return int(2 ** (self.bits - 1) - 1)
 
     @property
+    def unsigned_bits(self) -> int:
+        """Bits that are cut into slices: all with an offset, else those without the sign."""
+        return self.bits if self.encoding == "offset" else self.bits - 1
+
+    @property
     def slice_bits(self) -> int:
-        """Magnitude bits per cell."""
-        return min(self.cell_bits or self.bits - 1, self.bits - 1)
+        """Bits per cell (the sign of a two's complement has a cell of its own)."""
+        return min(self.cell_bits or self.unsigned_bits, self.unsigned_bits)
 
     @property
     def slices(self) -> int:
-        """Cells (differential pairs) that one weight takes."""
-        return math.ceil((self.bits - 1) / self.slice_bits)
+        """Columns (differential pairs or single cells) that one weight takes."""
+        sign = self.encoding == "twos_complement"
+        return math.ceil(self.unsigned_bits / self.slice_bits) + sign
+
+    @property
+    def cells_per_slice(self) -> int:
+        """Cells that one slice of a weight takes."""
+        return 2 if self.encoding == "differential" else 1
+
+    @property
+    def reference_cols(self) -> int:
+        """Reference columns of each array: one for each slice of single cells."""
+        return 0 if self.encoding == "differential" else self.slices
 
 
 class Inputs(Part):
     """How activations become voltages."""
 
-    bits: int = Field(default=8, ge=1, le=16, description="unsigned integer inputs")
-    signed: Literal["offset"] = Field(
+    bits: int = Field(
+        default=8, ge=1, le=16, description="integer inputs, the sign of phases and rows included"
+    )
+    signed: Literal["offset", "phases", "rows"] = Field(
         default="offset",
-        description="negative inputs are shifted by a whole offset that is subtracted digitally",
+        description="offset: a whole shift that is subtracted digitally; phases: positive part, "
+        "then negative part; rows: both at once on two rows of opposite weights",
     )
     percentile: float = Field(
         default=100.0, gt=50, le=100, description="share of calibration inputs inside the range, %"
@@ -158,6 +182,8 @@ class Dac(Part):
 
     bits: int = Field(default=8, ge=1, le=16, description="input bits applied in one pulse")
     encoding: Literal["amplitude", "pulse_width"] = "amplitude"
+    gain_sigma: Fraction = Field(default=0.0, description="static gain error per row, rms")
+    inl_lsb: float = Field(default=0.0, ge=0, description="static non-linearity per row, rms")
     energy_j: Energy = Field(default=0.0, alias="energy", description="per conversion (row, pulse)")
     area_m2: Area = Field(default=0.0, alias="area", description="per row")
 
@@ -176,9 +202,19 @@ class Adc(Part):
     t_conversion_s: PositiveTime = Field(alias="t_conversion", description="one conversion")
     energy_j: Energy = Field(default=0.0, alias="energy", description="one conversion")
     area_m2: Area = Field(default=0.0, alias="area", description="one converter")
-    range: Literal["full", "calibrated"] = Field(
+    t_step_s: PositiveTime | None = Field(
+        default=None, alias="t_step",
+        description="ramp: one step; a conversion takes 2**bits of them on top of t_conversion",
+    )  # fmt: skip
+    range: Literal["full", "calibrated", "power2"] = Field(
         default="calibrated",
-        description="full: the worst case fits; calibrated: percentiles of calibration frames",
+        description="full: the worst case fits; calibrated: from calibration frames; power2: full "
+        "over a power of two that calibration chooses",
+    )
+    method: Literal["percentile", "least_error"] = Field(
+        default="percentile",
+        description="percentile: that share of calibration currents fits; least_error: least "
+        "squared error of clipping and steps together",
     )
     scope: Literal["layer", "array"] = Field(
         default="array", description="what shares one calibrated range"
@@ -189,6 +225,24 @@ class Adc(Part):
     noise_lsb: float = Field(default=0.0, ge=0, description="input-referred noise, rms, in steps")
     gain_sigma: Fraction = Field(default=0.0, description="static gain mismatch per column, rms")
     offset_sigma_lsb: float = Field(default=0.0, ge=0, description="static offset per column, rms")
+    inl_bow_lsb: float = Field(
+        default=0.0, ge=0, description="static bow of the transfer curve at mid-range, rms"
+    )
+    inl_steps_lsb: float = Field(
+        default=0.0, ge=0, description="static random non-linearity, rms over converters and codes"
+    )
+
+    @property
+    def conversion_s(self) -> float:
+        """Duration of one conversion, s."""
+        steps = 0.0 if self.t_step_s is None else 2**self.bits * self.t_step_s
+        return self.t_conversion_s + steps
+
+    @model_validator(mode="after")
+    def _ramp_only(self) -> Self:
+        if self.t_step_s is not None and self.kind != "ramp":
+            raise ValueError(f"t_step: expected kind = ramp, got {self.kind}; leave t_step out")
+        return self
 
 
 class Calibration(Part):
@@ -316,12 +370,20 @@ class Chip(Part):
             raise ValueError(
                 f"dac.bits: expected at most inputs.bits = {self.inputs.bits}, got {self.dac.bits}"
             )
-        if self.array.cols < self.weights.slices:
+        taken = self.weights.slices + self.weights.reference_cols
+        if self.array.cols < taken:
             raise ValueError(
-                f"array.cols: one weight takes {self.weights.slices} columns (weights.bits = "
-                f"{self.weights.bits}, weights.cell_bits = {self.weights.cell_bits}), "
-                f"got {self.array.cols}"
+                f"array.cols: one weight takes {taken} columns (weights.bits = "
+                f"{self.weights.bits}, weights.cell_bits = {self.weights.cell_bits}, "
+                f"weights.encoding = {self.weights.encoding}), got {self.array.cols}"
             )
+        if self.inputs.signed != "offset" and self.inputs.bits < 2:
+            raise ValueError(
+                f"inputs.bits: expected at least 2 with inputs.signed = {self.inputs.signed} (one "
+                f"is the sign), got {self.inputs.bits}"
+            )
+        if self.inputs.signed == "rows" and self.array.rows < 2:
+            raise ValueError("array.rows: expected at least 2 with inputs.signed = rows, got 1")
         return self
 
     @property
@@ -332,12 +394,25 @@ class Chip(Part):
     @property
     def weight_cols(self) -> int:
         """Weights that fit beside each other in one array."""
-        return self.array.cols // self.weights.slices
+        return (self.array.cols - self.weights.reference_cols) // self.weights.slices
 
     @property
     def pulses(self) -> int:
-        """Pulses of one activation."""
-        return math.ceil(self.inputs.bits / self.dac.bits)
+        """Pulses of one activation whose inputs are never negative."""
+        return self.pulses_for(signed=False)
+
+    def phases(self, signed: bool) -> int:
+        """Return how often inputs that may (not) be negative are applied: 2 for two phases."""
+        return 2 if signed and self.inputs.signed == "phases" else 1
+
+    def lines_per_input(self, signed: bool) -> int:
+        """Word lines of one input that may (not) be negative."""
+        return 2 if signed and self.inputs.signed == "rows" else 1
+
+    def pulses_for(self, signed: bool) -> int:
+        """Pulses of one activation whose inputs may (not) be negative, all phases."""
+        sign = 1 if signed and self.inputs.signed != "offset" else 0
+        return self.phases(signed) * math.ceil((self.inputs.bits - sign) / self.dac.bits)
 
     @property
     def input_bytes(self) -> int:

@@ -53,6 +53,9 @@ class Block:
 class Layout:
     """One replica of a layer: its blocks and how many windows one activation answers.
 
+    Rows and columns count weights: a weight takes ``lines_per_row`` word lines (2 where positive
+    and negative part of an input have rows of their own) and one column for each slice.
+
     Raises
     ------
     MappingError
@@ -68,6 +71,7 @@ class Layout:
     group_cols: int
     array_rows: int
     array_cols: int
+    lines_per_row: int = 1
 
     def __post_init__(self) -> None:
         self._check_inside()
@@ -79,9 +83,10 @@ class Layout:
         cls, op: MatrixOp, chip: Chip, blocks: list[Block], windows_per_activation: int = 1
     ) -> Layout:
         """Build the layout of ``op`` on the arrays of ``chip``."""
+        lines = chip.lines_per_input(op.signed)
         return cls(
             op.name, tuple(sorted(blocks)), windows_per_activation, op.groups, op.group_rows,
-            op.group_cols, chip.array.rows, chip.weight_cols,
+            op.group_cols, chip.array.rows // lines, chip.weight_cols, lines,
         )  # fmt: skip
 
     @cached_property
@@ -99,7 +104,7 @@ class Layout:
 
     @cached_property
     def rows_used(self) -> tuple[int, ...]:
-        """Driven word lines of each array."""
+        """Weight rows driven in each array (times ``lines_per_row`` = word lines)."""
         return tuple(
             _covered((b.row0, b.row0 + b.rows) for b in blocks) for blocks in self.by_array
         )
@@ -270,13 +275,13 @@ class Counts:
 def count(op: MatrixOp, layout: Layout, chip: Chip) -> Counts:
     """Count what ``op`` does for one frame on ``layout``."""
     groups = math.ceil(op.windows / layout.windows_per_activation)
-    activations = groups * layout.n_arrays
+    activations, pulses = groups * layout.n_arrays, chip.pulses_for(op.signed)
     return Counts(
         windows=op.windows,
         activations=activations,
-        pulses=activations * chip.pulses,
-        conversions=groups * sum(layout.cols_used) * chip.weights.slices * chip.pulses,
-        dac_conversions=groups * sum(layout.rows_used) * chip.pulses,
+        pulses=activations * pulses,
+        conversions=groups * sum(layout.cols_used) * chip.weights.slices * pulses,
+        dac_conversions=groups * sum(layout.rows_used) * layout.lines_per_row * pulses,
         macs=op.windows * op.n_weights,
         weights=op.n_weights,
         cells=sum(r * c for r, c in zip(layout.rows_used, layout.cols_used, strict=True)),

@@ -173,7 +173,11 @@ class Mapping:
     @property
     def utilisation(self) -> float:
         """Share of the cells of the used arrays that hold a weight."""
-        return self.cells_used / (self.arrays_used * self.chip.array.rows * self.chip.weight_cols)
+        held = sum(
+            layer.layout.cells_used * layer.layout.lines_per_row * len(layer.slots)
+            for layer in self.layers
+        )
+        return held / (self.arrays_used * self.chip.array.rows * self.chip.weight_cols)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the placements as plain data, for results and hashes."""

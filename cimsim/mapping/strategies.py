@@ -20,7 +20,7 @@ class Strategy(Protocol):
     name: str
 
     def place(self, op: MatrixOp, chip: Chip) -> Layout:
-        """Cut the matrix of ``op`` into blocks of ``chip.array.rows x chip.weight_cols`` arrays."""
+        """Cut the matrix of ``op`` into blocks of arrays of ``array_size(op, chip)`` weights."""
         ...
 
 
@@ -34,7 +34,7 @@ class Im2col:
 
     def place(self, op: MatrixOp, chip: Chip) -> Layout:
         """Place groups on diagonals where they fit whole, else cut each group into a grid."""
-        rows, cols = chip.array.rows, chip.weight_cols
+        rows, cols = array_size(op, chip)
         per_array = min(rows // op.group_rows, cols // op.group_cols)
         if per_array >= 1:
             blocks = [
@@ -53,6 +53,11 @@ class Im2col:
                     blocks.append(Block(array, 0, 0, height, width, group, row, col))
                     array += 1
         return Layout.of(op, chip, blocks)
+
+
+def array_size(op: MatrixOp, chip: Chip) -> tuple[int, int]:
+    """Return the rows and columns of weights of ``op`` that one array holds."""
+    return chip.array.rows // chip.lines_per_input(op.signed), chip.weight_cols
 
 
 STRATEGIES: dict[str, Strategy] = {"im2col": Im2col()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from collections.abc import Mapping as MappingABC
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from cimsim import __version__
 from cimsim.energy.area import area
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
+from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.hw.load import dump
@@ -151,8 +153,18 @@ def resolved_inputs(mapping: Mapping, schedule: str, identity: dict[str, Any]) -
     }
 
 
-def rows(mapping: Mapping, timeline: Timeline, spent: EnergyReport) -> tuple[dict[str, Any], ...]:
-    """One row per unit of work, per frame, and one for what belongs to the chip."""
+def rows(
+    mapping: Mapping,
+    timeline: Timeline,
+    spent: EnergyReport,
+    statistics: MappingABC[str, OpStatistics] | None = None,
+) -> tuple[dict[str, Any], ...]:
+    """One row per unit of work, per frame, and one for what belongs to the chip.
+
+    With the ``statistics`` of a functional run, matrices also say which share of their conversions
+    was ``saturated`` and how many ``effective_bits`` their converters delivered.
+    """
+    done_by = statistics or {}
     found, fired = [], timeline.by_name
     for unit in mapping.units:
         if unit.kind == "input":
@@ -165,6 +177,10 @@ def rows(mapping: Mapping, timeline: Timeline, spent: EnergyReport) -> tuple[dic
                 "arrays": done.arrays, "utilisation": layout.utilisation,
                 "activations": done.activations, "conversions": done.conversions, "macs": done.macs,
             }  # fmt: skip
+            if unit.name in done_by:
+                row["saturated"] = done_by[unit.name].saturated
+            if unit.name in done_by and done_by[unit.name].effective_bits is not None:
+                row["effective_bits"] = done_by[unit.name].effective_bits
         busy = fired[unit.name].busy
         row |= {
             f"{stage.lower()}_cycles": cycles / timeline.frames

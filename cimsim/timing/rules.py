@@ -33,7 +33,7 @@ stage     cycles                                                 resource
 ========  =====================================================  ==================================
 LOAD      bus: bytes / ``buffer.bytes_per_cycle``                buffer port of the home tile
 DRIVE     own, per pulse: ``array.t_read``                       none
-CONVERT   bus, per pulse: ADC rounds x ``adc.t_conversion``      ADCs of the home tile, if shared
+CONVERT   bus, per pulse: ADC rounds x one ADC conversion        ADCs of the home tile, if shared
 REDUCE    bus: bytes / ``interconnect.bytes_per_cycle``          interconnect
           own: latency + additions / ``adder.lanes``
 POST      bus: vector operations / ``vector.lanes``              vector unit of home tile, or chip
@@ -53,14 +53,16 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   read, for an endless row. For a dense kernel that is ``min(stride, kernel)`` of ``kernel``
   columns. An activation is in the map row of its first window. LOAD of a vector unit takes 0
   cycles.
-- DRIVE, CONVERT: ``ceil(inputs.bits / dac.bits)`` pulses. ADC rounds: ``ceil(columns /
-  adc.count)``; columns are the physical ones (weight columns x slices) used in the array that has
-  most, or, when ``adc.shared`` is ``tile``, in all arrays of this replica on the tile that has
-  most. A pulse enters CONVERT when it is driven and CONVERT is free. ``sample_hold: double``: DRIVE
-  is then free, for the next pulse or, after the last pulse, the next activation. ``single``: the
-  next pulse is driven when the conversion of this one is over; the next activation enters DRIVE
-  when this one has left CONVERT. A pulse other than the last leaves CONVERT when its conversion is
-  over; with the last one the activation moves on to REDUCE.
+- DRIVE, CONVERT: ``ceil(inputs.bits / dac.bits)`` pulses; for inputs that may be negative, with
+  ``inputs.signed: phases``, twice those of ``inputs.bits - 1``, with ``rows`` once those. One
+  conversion takes ``adc.t_conversion``, with ``adc.t_step`` 2**bits steps more. ADC rounds:
+  ``ceil(columns / adc.count)``; columns are the physical ones (weight columns x slices) used in the
+  array that has most, or, when ``adc.shared`` is ``tile``, in all arrays of this replica on the
+  tile that has most. A pulse enters CONVERT when it is driven and CONVERT is free. ``sample_hold:
+  double``: DRIVE is then free, for the next pulse or, after the last pulse, the next activation.
+  ``single``: the next pulse is driven when the conversion of this one is over; the next activation
+  enters DRIVE when this one has left CONVERT. A pulse other than the last leaves CONVERT when its
+  conversion is over; with the last one the activation moves on to REDUCE.
 - REDUCE: output values are added up in the tile that holds their first row tile. Each column of
   each other row tile is one addition; those from other tiles are first moved, ``4`` bytes each.
   Latency is charged if anything is moved. Shift-add over pulses and slices is hidden behind
@@ -184,10 +186,10 @@ def matrix_cycles(
     return StageCycles(
         load_first=load_first,
         load_next=load_next,
-        pulses=chip.pulses,
+        pulses=chip.pulses_for(op.signed),
         drive=to_cycles(chip.array.t_read_s, chip.process.clock_hz),
         convert=_adc_rounds(layout, slots, chip)
-        * to_cycles(chip.adc.t_conversion_s, chip.process.clock_hz),
+        * to_cycles(chip.adc.conversion_s, chip.process.clock_hz),
         double=chip.tile.sample_hold == "double",
         reduce_bus=transfer,
         reduce_own=latency + math.ceil(added / chip.adder.lanes),

@@ -243,8 +243,33 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+# what training models of each choice; the chip itself knows more
+_MODELLED: dict[str, str | float] = {
+    "weights.encoding": "differential", "inputs.signed": "offset", "adc.method": "percentile",
+    "adc.inl_bow_lsb": 0.0, "adc.inl_steps_lsb": 0.0, "dac.gain_sigma": 0.0, "dac.inl_lsb": 0.0,
+}  # fmt: skip
+
+
+def _check_choices(chip: Chip) -> None:
+    """Refuse encodings and converters that training has no model of."""
+    for path, known in _MODELLED.items():
+        part, field = path.split(".")
+        got = getattr(getattr(chip, part), field)
+        if got != known:
+            raise ConfigError(
+                f"{path}: hardware-aware training knows {known} only, got {got}. Train with --set "
+                f"{path}={known} and simulate on the chip as it is"
+            )
+    if chip.adc.range == "power2":
+        raise ConfigError(
+            "adc.range: hardware-aware training knows full and calibrated, got power2. Train with "
+            "--set adc.range=calibrated and simulate on the chip as it is"
+        )
+
+
 def _check(model: nn.Module, chip: Chip) -> None:
     """Refuse what cannot be modelled."""
+    _check_choices(chip)
     if chip.pulses > 1:
         raise ConfigError(
             f"dac.bits: hardware-aware training applies inputs in one pulse; with {chip.dac.bits} "

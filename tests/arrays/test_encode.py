@@ -125,3 +125,37 @@ def test_balanced_scale_stretches_columns_but_no_current_beyond_the_largest(seed
         swing(balanced[1]), swing(layer[1]).max(), rtol=1e-5
     )
     assert stopped.all()
+
+
+@pytest.mark.parametrize("signed", ["phases", "rows"])
+@given(st.integers(2, 16), st.integers(1, 16), st.integers(0, 999))
+def test_signed_codes_carry_sign_and_magnitude_in_their_pulses(signed, bits, per_pulse, seed):
+    x = np.random.default_rng(seed).uniform(-2, 1, 40)
+    x[:2] = -2, 1
+    code = InputCode.of_range(-2.0, 1.0, bits, signed)
+    codes = code.encode(x)
+    top = 2 ** (bits - 1) - 1
+    expected = np.rint(x / (2 / top))
+    np.testing.assert_array_equal(code.integers(codes), expected)
+    assert np.abs(expected).max() == top == code.top
+    pulses, factors = code.pulses(per_pulse), code.pulse_factors(per_pulse)
+    phases = 2 if signed == "phases" else 1
+    assert len(pulses) == len(factors) == phases * -(-(bits - 1) // min(per_pulse, bits - 1))
+    applied = sum(
+        f * (codes.astype(np.int64) >> s & m) for (s, m), f in zip(pulses, factors, strict=True)
+    )
+    if signed == "rows":  # two rows of opposite weights
+        applied = applied[::2] - applied[1::2]
+    np.testing.assert_array_equal(applied, expected)
+
+
+def test_an_unsigned_code_has_one_phase_whose_factors_are_its_shifts():
+    code = InputCode.of_range(0.0, 1.0, 8)
+    assert code.pulses(3) == pulses_of(8, 3)
+    assert code.pulse_factors(3) == (1.0, 8.0, 64.0)
+    assert code.lines == 1
+
+
+def test_a_signed_input_that_is_always_zero_is_safe():
+    code = InputCode.of_range(0.0, 0.0, 8, "phases")
+    assert (code.scale, code.zero_point, code.top) == (1.0, 0, 127)

@@ -176,3 +176,68 @@ def test_rescale_is_the_digital_formula():
     kernels.rescale(acc, digital, out)
     expected = (((acc - zero) * gain + offset) * scale + bias).astype(np.float32)
     np.testing.assert_array_equal(out, expected)
+
+
+def naive_curve(curve, t):
+    return np.interp(min(max(t, 0), 1), np.linspace(0, 1, len(curve)), curve)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bend_sums_equals_its_naive_twin(dtype):
+    rng = np.random.default_rng(0)
+    adc = AdcRange(-150.0, 2.3, 127)
+    current = rng.normal(0, 120, (9, 11)).astype(dtype)
+    columns = np.stack([np.ones(11), rng.normal(1, 0.05, 11), rng.normal(0, 1, 11)])
+    curves = rng.normal(0, 1, (3, 17)).astype(np.float32)
+    expected = current.astype(float)
+    for b, j in np.ndindex(9, 11):
+        level = (expected[b, j] * columns[1, j] - adc.lo) / adc.lsb + columns[2, j]
+        expected[b, j] += naive_curve(curves[j % 3], level / adc.top) * adc.lsb / columns[1, j]
+    kernels.bend_sums(current, columns, adc.packed(0.0), curves)
+    np.testing.assert_allclose(current, expected, rtol=1e-5 if dtype == np.float32 else 1e-6)
+
+
+def test_bend_sums_leaves_an_ideal_converter_alone():
+    current = np.arange(6.0).reshape(2, 3)
+    columns = np.stack([np.ones(3), np.ones(3), np.zeros(3)])
+    kernels.bend_sums(current, columns, AdcRange.ideal().packed(0.0), np.ones((1, 5), np.float32))
+    np.testing.assert_array_equal(current, np.arange(6.0).reshape(2, 3))
+
+
+def test_bend_inputs_looks_every_value_up():
+    rng = np.random.default_rng(0)
+    pulse = rng.integers(0, 8, (20, 5)).astype(np.float32)
+    curves = rng.normal(0, 1, (5, 8)).astype(np.float32)
+    expected = np.array([[curves[r, int(v)] for r, v in enumerate(row)] for row in pulse])
+    kernels.bend_inputs(pulse, curves)
+    np.testing.assert_array_equal(pulse, expected)
+
+
+def test_add_common_equals_its_naive_twin(draw):
+    rng = np.random.default_rng(0)
+    current = rng.normal(0, 1, (7, 6))
+    variance = rng.uniform(0, 9, (5, 2)).astype(np.float32)
+    expected = current.copy()
+    for b in range(5):
+        normal = draw(1, 4, key=11, first=70 + b, stage=3)[0]
+        for j in range(6):
+            expected[b, j] += math.sqrt(variance[b, j // 3]) * normal[j // 3]
+    kernels.add_common(current, variance, np.uint64(70), np.uint64(3), np.uint64(11))
+    np.testing.assert_allclose(current, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("signed", ["phases", "rows"])
+@pytest.mark.parametrize("bits", [3, 8, 16])
+def test_encode_signed_is_the_twin_of_input_code(signed, bits):
+    x = np.random.default_rng(0).uniform(-3, 3, (5, 7, 4)).astype(np.float32)
+    code = InputCode.of_range(-1.3, 2.5, bits, signed)
+    lines = code.lines
+    out = np.zeros((8, 10 * 4 * lines), code.dtype)
+    shift = code.magnitude_bits if signed == "phases" else 0
+    total = kernels.encode_signed(
+        x.reshape(5, -1), code.scale, code.top, shift, out, (2, 4 * lines)
+    )
+    expected = code.encode(x)
+    padded = np.pad(expected, ((2, 1), (1, 2), (0, 0)))
+    np.testing.assert_array_equal(out.reshape(8, 10, 4 * lines), padded)
+    assert total == np.abs(code.integers(expected)).sum()

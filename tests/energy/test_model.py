@@ -103,6 +103,33 @@ def test_without_operands_the_activity_factor_is_charged_and_said():
     assert report.by_layer["a"]["array"] == pytest.approx(expected)
 
 
+def test_two_phases_cost_twice_the_conversions_and_the_same_mean_current():
+    mapping = map_graph(network(), chip(**{"inputs.signed": "phases"}))
+    plain = energy(map_graph(network(), chip()), 1e-3).by_layer["a"]
+    report = energy(mapping, 1e-3).by_layer["a"]
+    assert report["adc"] == pytest.approx(2 * plain["adc"])
+    assert report["dac"] == pytest.approx(2 * plain["dac"])
+    assert report["array"] == pytest.approx(plain["array"])
+    # 2 conversions for each of 64 x 40 values: one subtraction more
+    assert report["adder"] - plain["adder"] == pytest.approx(64 * 40 * 0.21 * PJ)
+
+
+def test_reference_cells_are_driven_and_written():
+    one_cell = chip(**{"weights.encoding": "offset"})
+    mapping = map_graph(network(), one_cell)
+    report = energy(mapping, 1e-3)
+    expected = 0.1 * 11.5e-9 * 6.2e-6 * 27 * (40 + 1) * 64
+    assert report.by_layer["a"]["array"] == pytest.approx(expected)
+    # each row of each array (27; 128, 128 and 104 of 360) has a reference cell
+    cells = 27 * 40 + 360 * 3 + 27 + 360
+    assert programming(mapping)["energy_j"] == pytest.approx(cells * 20 * 1e-9 + 4 * 10e-6)
+    rows = map_graph(network(), chip(**{"inputs.signed": "rows"}))
+    cells = 2 * 2 * (27 * 40 + 360 * 3)
+    arrays = 1 + 6  # 64 weight rows an array: 360 rows take six
+    assert programming(rows)["energy_j"] == pytest.approx(cells * 20 * 1e-9 + arrays * 10e-6)
+    assert rows.utilisation == pytest.approx(2 * (27 * 40 + 360 * 3) / (arrays * 128 * 64))
+
+
 def test_static_energy_is_power_times_time_and_gating_saves_unused_tiles():
     gated = map_graph(network(), chip())
     open_ = map_graph(network(), chip(**{"tile.gated": False}))

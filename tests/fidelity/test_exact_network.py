@@ -103,6 +103,19 @@ SETTINGS = {
     "odd bits": {"inputs.bits": 5, "dac.bits": 3, "weights.bits": 6, "weights.cell_bits": 2},
     "per column": {"weights.scale": "column", "inputs.percentile": 99},
     "balanced": {"weights.scale": "balanced"},
+    "offset cells": {"weights.encoding": "offset", "weights.cell_bits": 3},
+    "two's complement": {"weights.encoding": "twos_complement", "weights.cell_bits": 4},
+    "phases": {"inputs.signed": "phases", "dac.bits": 3},
+    "rows": {"inputs.signed": "rows"},
+    "power of two": {"adc.range": "power2", "adc.percentile": 100},
+    "everything else": {
+        "weights.encoding": "offset",
+        "weights.cell_bits": 4,
+        "inputs.signed": "rows",
+        "adc.range": "power2",
+        "adc.method": "least_error",
+        "adc.kind": "ramp",
+    },
     "no correction": {"calibration.column_gain": False, "calibration.column_offset": False},
 }
 
@@ -185,7 +198,11 @@ def integer(chip, codes):
     def run(op, x):
         scale, zero = codes[op.name].code.scale, codes[op.name].code.zero_point
         q = torch.round(x.double() / scale) + zero
-        q = q.clamp(0, 2**chip.inputs.bits - 1) - zero  # a padded pixel is an activation of 0
+        if chip.inputs.signed != "offset" and op.signed:  # sign and magnitude
+            top = 2 ** (chip.inputs.bits - 1) - 1
+            q = q.clamp(-top, top)
+        else:
+            q = q.clamp(0, 2**chip.inputs.bits - 1) - zero  # a padded pixel is activation 0
         weight = torch.from_numpy(op.weight.astype(np.float64))
         step = largest_weights(weight, chip.weights.scale) / q_max
         w = torch.round(weight / step.reshape(op.groups, 1, op.group_cols))

@@ -68,6 +68,14 @@ def test_sources_do_not_change_the_hash(tmp_path):
         ("device=3", ["device", "mapping", "got 3"]),
         ("adc.bits.deep=1", ["adc.bits", "has no fields"]),
         ("dac.bits=16", ["dac.bits", "inputs.bits"]),
+        ("weights.encoding=ternary", ["weights.encoding", "'twos_complement'", "got 'ternary'"]),
+        ("inputs.signed=both", ["inputs.signed", "'phases'", "got 'both'"]),
+        ("adc.range=power3", ["adc.range", "'power2'", "got 'power3'"]),
+        ("adc.method=best", ["adc.method", "'least_error'", "got 'best'"]),
+        ("adc.t_step=1 ns", ["t_step: expected kind = ramp, got sar"]),
+        ("adc.inl_steps_lsb=-1", ["adc.inl_steps_lsb", "got -1"]),
+        ("adc.inl_bow_lsb=.nan", ["adc.inl_bow_lsb", "finite"]),
+        ("dac.gain_sigma=-1 %", ["dac.gain_sigma", ">= 0"]),
         ("adc", ["path=value"]),
     ],
 )
@@ -76,6 +84,55 @@ def test_wrong_override_names_path_value_and_what_is_right(override, parts):
         load_hw("eflash40nm", [override])
     for part in parts:
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (
+            {"weights.encoding": "offset", "weights.cell_bits": 1, "array.cols": 15},
+            ["array.cols", "16 columns", "weights.encoding = offset", "got 15"],
+        ),
+        (
+            {"inputs.signed": "phases", "inputs.bits": 1, "dac.bits": 1},
+            ["inputs.bits", "at least 2", "inputs.signed = phases", "got 1"],
+        ),
+        ({"inputs.signed": "rows", "array.rows": 1}, ["array.rows", "at least 2"]),
+    ],
+)
+def test_choices_that_do_not_go_together_are_refused(overrides, parts):
+    with pytest.raises(ConfigError) as error:
+        load_hw("eflash40nm", overrides)
+    for part in parts:
+        assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "cell_bits", "slices", "reference_cols", "weight_cols"),
+    [
+        ("differential", None, 1, 0, 1024), ("differential", 3, 3, 0, 341),
+        ("offset", None, 1, 1, 1023), ("offset", 4, 2, 2, 511), ("offset", 3, 3, 3, 340),
+        ("twos_complement", None, 2, 2, 511), ("twos_complement", 1, 8, 8, 127),
+    ],
+)  # fmt: skip
+def test_columns_of_a_weight_and_references_of_an_array(
+    encoding, cell_bits, slices, reference_cols, weight_cols
+):
+    chip = load_hw(
+        "eflash40nm", {"weights.encoding": encoding, "weights.cell_bits": cell_bits or 16}
+    )
+    assert chip.weights.slices == slices
+    assert chip.weights.reference_cols == reference_cols
+    assert chip.weight_cols == weight_cols
+
+
+def test_pulses_of_signed_inputs():
+    chip = load_hw("eflash40nm", {"dac.bits": 2, "inputs.signed": "phases"})
+    assert (chip.pulses, chip.pulses_for(signed=False), chip.pulses_for(signed=True)) == (4, 4, 8)
+    rows = load_hw("eflash40nm", {"dac.bits": 7, "inputs.signed": "rows"})
+    assert (rows.pulses, rows.pulses_for(signed=True)) == (2, 1)
+    assert (rows.lines_per_input(signed=False), rows.lines_per_input(signed=True)) == (1, 2)
 
 
 def test_unknown_chip_lists_the_known_ones():

@@ -20,3 +20,31 @@ def test_the_bottleneck_of_a_chain_is_busy_all_the_time_however_long_the_pipelin
     assert found.bottleneck_busy == pytest.approx(1, abs=0.05)
     assert found.bottleneck_busy <= 1
     assert found.bottleneck.endswith("DRIVE")
+
+
+def test_layers_say_how_their_converters_did(tmp_path):
+    import csv
+
+    from cimsim.report.result import Result
+    from cimsim.video.embedded import embedded_clip
+
+    network = cimsim.load_network("cimnet", {"stride": 8}, "random")
+    graph = cimsim.trace(network.module, network.example(32, 32), name="cimnet")
+    mapping = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm"))
+    clip = embedded_clip(frames=1, height=32, width=32)
+    result = cimsim.simulate(mapping, clip, noise_sigma=15)
+    matrices = [row for row in result.layers if "activations" in row]
+    assert len(matrices) == len(graph.matrix_ops)
+    for row in matrices:
+        assert 0 <= row["saturated"] < 0.05
+        assert 3 < row["effective_bits"] <= 8
+    folder = result.to_dir(tmp_path / "run")
+    assert Result.load(folder).layers == result.layers
+    with (folder / "layers.csv").open() as file:
+        rows = {row["layer"]: row for row in csv.DictReader(file)}
+    name = matrices[0]["layer"]
+    assert float(rows[name]["effective_bits"]) == matrices[0]["effective_bits"]
+    ideal = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm", {"adc.kind": "ideal"}))
+    layers = cimsim.simulate(ideal, clip, noise_sigma=15).layers
+    assert all(row.get("effective_bits") is None for row in layers)
+    assert all("saturated" not in row for row in cimsim.simulate(mapping, None).layers)

@@ -46,6 +46,25 @@ def test_convert_counts_physical_columns_per_converter():
     assert cycles(tall, alone).convert == 3 * 7
 
 
+def test_a_ramp_takes_its_steps_on_top():
+    ramp = {"adc__kind": "ramp", "adc__bits": 6, "adc__t_conversion": "7 ns"}
+    assert cycles(one_conv(), chip(**ramp)).convert == 7
+    assert cycles(one_conv(), chip(**ramp, adc__t_step="0.5 ns")).convert == 7 + 32
+
+
+def test_single_cells_and_signed_inputs_take_their_columns_and_pulses():
+    wide = one_conv(4, 40, kernel=1)
+    offset = chip(adc__count=16, weights__encoding="offset", weights__cell_bits=4)
+    # two slices and two references: 31 weights per array, 62 columns converted
+    assert cycles(wide, offset).convert == 4 * 7
+    complement = chip(adc__count=16, weights__encoding="twos_complement")
+    assert cycles(wide, complement).convert == 4 * 7
+    phases = chip(inputs__signed="phases", dac__bits=2)
+    assert cycles(wide, phases).pulses == 8
+    assert cycles(wide, chip(inputs__signed="rows", dac__bits=2)).pulses == 4
+    assert cycles(wide, chip(inputs__signed="rows", dac__bits=7)).pulses == 1
+
+
 def test_durations_round_up_to_cycles():
     found = cycles(one_conv(), chip(array__t_read="10.1 ns", adc__t_conversion="6.3 ns"))
     assert (found.drive, found.convert) == (11, 7)

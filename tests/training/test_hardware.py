@@ -311,6 +311,15 @@ def test_a_chip_without_ranges_is_refused():
             r"dac.bits: .* one pulse; with 2 of 8 bits they take 4.*--set dac.bits=8",
         ),
         ({"weights.cell_bits": 3}, r"weights.cell_bits: .* with 3 of 7 bits a cell it takes 3"),
+        (
+            {"weights.encoding": "offset"},
+            r"weights.encoding: .* differential only, got offset.*--set weights.encoding=differ",
+        ),
+        ({"inputs.signed": "phases"}, r"inputs.signed: .* knows offset only, got phases"),
+        ({"adc.range": "power2"}, r"adc.range: .* got power2.*--set adc.range=calibrated"),
+        ({"adc.method": "least_error"}, r"adc.method: .* percentile only, got least_error"),
+        ({"adc.inl_bow_lsb": 0.5}, r"adc.inl_bow_lsb: .* knows 0.0 only, got 0.5"),
+        ({"dac.gain_sigma": "1 %"}, r"dac.gain_sigma: .* knows 0.0 only, got 0.01"),
     ],
 )
 def test_chips_that_cannot_be_modelled_are_refused(overrides, message):
