@@ -155,7 +155,7 @@ class FunctionalRun:
         from cimsim.video.noise import add_awgn
 
         chip = self.mapping.chip
-        report("programming", 0, 1)
+        report("programming", 0, sum(layer.layout.n_arrays for layer in self.mapping.layers))
         height, width = self.clean.shape[1:3]
         frames = chip.calibration.frames
         clean = _scene(frames, height, width) if calibration is None else _as_float(calibration)
@@ -167,8 +167,7 @@ class FunctionalRun:
         by_inputs = chip.weights.rounding == "inputs"
         integers = round_to_inputs(self.mapping, samples, self.threads) if by_inputs else None
         device = build(chip.device.kind, chip.device.parameters)
-        programmed = program(self.mapping, device, self.seed, integers)
-        report("programming", 1, 1)
+        programmed = program(self.mapping, device, self.seed, integers, report)
         report("calibrating", 0, 1)
         self.calibrated = calibrate(programmed, inputs, self.seed, self.threads, samples)
         report("calibrating", 1, 1)

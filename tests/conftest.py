@@ -7,6 +7,7 @@ from hypothesis import settings
 settings.register_profile("cimsim", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("cimsim")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["CIMSIM_CACHE"] = "off"  # no test reads or writes what the user has kept
 
 
 @pytest.fixture(autouse=True)

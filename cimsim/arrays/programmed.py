@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from cimsim.arrays.encode import WeightCode
 from cimsim.arrays.planes import Planes, signal_planes, variance_planes
+from cimsim.arrays.wires import wired
 from cimsim.devices.base import AbstractDevice
+from cimsim.hw.spec import Wires
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +27,15 @@ class ProgrammedArray:
     ----------
     difference : float32 [n_rows, slices * n_cols]
         Conductance difference of each pair, or of each cell and its row's reference cell, in weight
-        LSB, ``(g_max - g_min) / (2**slice_bits -
-        1)``. Whole numbers without programming error.
+        LSB, ``(g_max - g_min) / (2**slice_bits - 1)``. Whole numbers without programming error.
+        With resistive wires that of the columns of the array's operator, see
+        `cimsim.arrays.wires`.
     read_variance : float32 [n_rows, slices * n_cols] or None
         Read-noise variance of the cells of each column, weight LSB squared, at full pulse LSB.
     row_conductance_s : float64 [n_rows]
-        Sum of all conductances on each row, S; what a driven row takes its current through.
+        Sum of all conductances on each row, S; what a driven row takes its current through. With
+        resistive wires the row sums of the operator: what the drivers give when all rows are
+        driven alike, and the sum of their currents always.
     slices, slice_bits : int
     is_exact : bool
         True if cells hold the very integers and never fluctuate.
@@ -115,6 +120,8 @@ def program_array(
     slice_bits: int,
     rngs: Sequence[np.random.Generator],
     code: WeightCode | None = None,
+    *,
+    wires: Wires | None = None,
 ) -> ProgrammedArray:
     """Write integer weights into cells.
 
@@ -130,35 +137,42 @@ def program_array(
         One for each slice; their number is the number of slices.
     code : WeightCode, optional
         How a weight becomes cells; differential pairs by default.
+    wires : Wires, optional
+        Ideal ones by default. The used rows and columns are taken as an array of their own, next to
+        drivers and sense amplifiers; from the drivers on, the bit lines follow each other weight
+        column by weight column, slice by slice, the positive line of a pair before the negative;
+        reference columns come last.
     """
     slices = len(rngs)
     code = code or WeightCode("differential", slices * slice_bits + 1, slice_bits)
     n_rows, n_cols = q.shape
+    lsb_s = (device.g_max_s - device.g_min_s) / code.top
+    lines = code.lines if code.references is None else (*code.lines, -1.0)
+    levels = [_levels(code, s, part) for s, part in enumerate(code.levels(q))]
+    targets = [[device.g_min_s + lsb_s * part.astype(float) for part in p] for p in levels]
+    cells = [
+        [device.program(part, rng) for part in parts]
+        for parts, rng in zip(targets, rngs, strict=True)
+    ]
+    ideal = wires is None or wires.are_ideal
+    seen, shares = (cells, None) if wires is None or ideal else _through(wires, cells)
     difference = np.empty((n_rows, slices * n_cols), np.float32)
     variance = np.empty_like(difference)
     common = np.zeros((n_rows, slices), np.float32)
     conductance = np.zeros(n_rows)
-    lsb_s = (device.g_max_s - device.g_min_s) / code.top
-    for s, (levels, rng) in enumerate(zip(code.levels(q), rngs, strict=True)):
+    for s in range(slices):
         where = slice(s * n_cols, (s + 1) * n_cols)
-        target = device.g_min_s + lsb_s * levels
-        written = device.program(target, rng)
-        lines, nominal, error = code.lines, levels, (written - target) / lsb_s
-        sigma = device.read_sigma(written) / lsb_s
-        if code.references is not None:
-            # one more cell in each row, which all columns of the slice share
-            level = np.full((1, n_rows, 1), code.references[s])
-            aim = device.g_min_s + lsb_s * level
-            held = device.program(aim, rng)
-            lines = (*lines, -1.0)
-            nominal = np.concatenate([levels, np.broadcast_to(level, q[None].shape)])
-            error = np.concatenate([error, np.broadcast_to((held - aim) / lsb_s, q[None].shape)])
-            common[:, s] = (device.read_sigma(held)[0, :, 0] / lsb_s) ** 2
-            conductance += held[0, :, 0]
+        error = [(a - b) / lsb_s for a, b in zip(seen[s], targets[s], strict=True)]
         # the integer part is kept apart, so that cells without error give whole numbers
-        difference[:, where] = combine(lines, nominal) + combine(lines, error)
-        variance[:, where] = np.square(sigma).sum(axis=0)
-        conductance += written.sum(axis=(0, 2))
+        difference[:, where] = combine(lines, _each(levels[s])) + combine(lines, _each(error))
+        sigma = [device.read_sigma(part) / lsb_s for part in cells[s]]
+        if shares is not None:
+            # less voltage across the cell, less of its current arrives
+            sigma = [part * share**2 for part, share in zip(sigma, shares[s], strict=True)]
+        variance[:, where] = np.square(sigma[0]).sum(axis=0)
+        if code.references is not None:
+            common[:, s] = np.square(sigma[1][0, :, 0])
+        conductance += sum(part.sum(axis=(0, 2)) for part in seen[s])
     noisy = bool(variance.any() or common.any())
     return ProgrammedArray(
         difference,
@@ -166,13 +180,30 @@ def program_array(
         conductance,
         slices,
         slice_bits,
-        device.is_exact,
+        device.is_exact and ideal,
         code.factors,
         common if noisy and common.any() else None,
     )
 
 
-def combine(lines: tuple[float, ...], cells: NDArray[Any]) -> NDArray[np.float64]:
+def _levels(code: WeightCode, s: int, cells: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+    """Return the levels of a slice's cells [lines, rows, cols] and of its reference column.
+
+    The reference is one more cell in each row [1, rows, 1], which all columns of the slice share.
+    """
+    if code.references is None:
+        return [cells]
+    return [cells, np.full((1, cells.shape[1], 1), code.references[s], np.int32)]
+
+
+def _each(parts: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return all lines of a slice one after the other."""
+    return [line for part in parts for line in part]
+
+
+def combine(
+    lines: tuple[float, ...], cells: NDArray[Any] | Sequence[NDArray[Any]]
+) -> NDArray[np.float64]:
     """Return what a column reads: its cells by the fixed sign of their line, [rows, cols].
 
     The only place where cells on several lines become one signed number.
@@ -181,10 +212,34 @@ def combine(lines: tuple[float, ...], cells: NDArray[Any]) -> NDArray[np.float64
     ----------
     lines : tuple of float
         1 or -1: how the current of each line counts.
-    cells : [lines, rows, cols]
-        Conductances, or errors of them, in any one unit.
+    cells : [lines, rows, cols], or a sequence of [rows, cols]
+        Conductances, or errors of them, in any one unit. A reference column is [rows, 1].
     """
     total: NDArray[np.float64] = lines[0] * cells[0].astype(np.float64)
-    for sign, part in zip(lines[1:], cells[1:], strict=True):
-        total += sign * part
+    for sign, line in zip(lines[1:], cells[1:], strict=True):
+        total = total + sign * line
     return total
+
+
+def _through(
+    wires: Wires, cells: Sequence[Sequence[NDArray[np.float64]]]
+) -> tuple[list[list[NDArray[np.float64]]], list[list[NDArray[np.float64]]]]:
+    """Return operator and shares of the cells of all slices, laid out the same way."""
+    pairs = np.stack([parts[0] for parts in cells]).transpose(2, 3, 0, 1)
+    n_rows = len(pairs)
+    # weight column, slice, sign side by side; then the reference columns, slice by slice
+    flat = [pairs.reshape(n_rows, -1), *(part[0] for parts in cells for part in parts[1:])]
+    found = wired(np.ascontiguousarray(np.concatenate(flat, axis=1)), wires)
+    return tuple(_laid_out(matrix, pairs.shape, cells) for matrix in found)  # type: ignore[return-value]
+
+
+def _laid_out(
+    matrix: NDArray[np.float64],
+    shape: tuple[int, ...],
+    cells: Sequence[Sequence[NDArray[np.float64]]],
+) -> list[list[NDArray[np.float64]]]:
+    """Undo what `_through` did to the cells."""
+    count = int(np.prod(shape[1:]))
+    mains = matrix[:, :count].reshape(shape).transpose(2, 3, 0, 1)
+    references = matrix[:, count:].T[:, None, :, None]
+    return [[mains[s], *references[s : s + len(parts) - 1]] for s, parts in enumerate(cells)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field, replace
 
@@ -113,6 +114,7 @@ def program(
     device: AbstractDevice,
     seed: int,
     integers: MappingABC[str, NDArray[np.int32]] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> ProgrammedMapping:
     """Write every matrix of a mapping once.
 
@@ -129,19 +131,24 @@ def program(
         >= 0.
     integers : mapping of str to int32 [groups, rows, cols], optional
         Integer weights by layer, see `cimsim.engine.rounding`; others are rounded to nearest.
+    progress : callable, optional
+        Called as ``progress("programming", arrays done, all arrays)``; exact wires take a while.
 
     Raises
     ------
     SimulationError
         Weights that are not finite, or a layout that one activation cannot answer.
     """
-    layers = {}
+    layers: dict[str, ProgrammedLayer] = {}
+    total = sum(placed.layout.n_arrays for placed in mapping.layers)
     for placed in mapping.layers:
         op = mapping.graph[placed.ops[0]]
         if not isinstance(op, MatrixOp):
             raise SimulationError(f"layer '{placed.name}': '{op.name}' has no matrix")
         chosen = (integers or {}).get(placed.name)
         layers[placed.name] = _program_layer(placed, op, mapping.chip, device, seed, chosen)
+        if progress is not None:
+            progress("programming", sum(len(layer.arrays) for layer in layers.values()), total)
     return ProgrammedMapping(mapping, device, layers)
 
 
@@ -173,7 +180,10 @@ def _program_layer(
             # positive and negative part of an input side by side, on opposite weights
             rows = np.stack([2 * rows, 2 * rows + 1], axis=1).reshape(-1)
             matrix = np.stack([matrix, -matrix], axis=1).reshape(-1, matrix.shape[1])
-        written = program_array(matrix, device, spec.slice_bits, rngs, code)
+        try:
+            written = program_array(matrix, device, spec.slice_bits, rngs, code, wires=chip.wires)
+        except SimulationError as error:
+            raise SimulationError(f"layer '{placed.name}', array {index}: {error}") from None
         written, dac_curves = _drivers(written, chip, stream(seed, "dac", placed.name, index))
         mismatch = stream(seed, "adc", placed.name, index)
         n = written.n_physical_cols

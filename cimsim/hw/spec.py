@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field
     Length = float
     Voltage = float
     Frequency = float
+    Resistance = float
 else:
     Energy, EnergyPerByte = quantity("J"), quantity("J/B")
     # a read of a second and a clock of a terahertz are far beyond any chip; cycles stay in 64 bits
@@ -43,6 +44,7 @@ else:
     Size = quantity("B", exclusive=True)
     Length, Voltage = quantity("m", exclusive=True), quantity("V", exclusive=True)
     Frequency = quantity("Hz", exclusive=True, maximum=1e12)
+    Resistance = quantity("ohm")
 
 
 class Part(BaseModel):
@@ -92,6 +94,33 @@ class Array(Part):
         alias="periphery_area",
         description="drivers, high voltage and sense, per array",
     )
+
+
+class Wires(Part):
+    """Resistance of an array's lines; see `cimsim.arrays.wires` for the circuit."""
+
+    model: Literal["ideal", "exact", "fast"] = Field(
+        default="ideal",
+        description="exact: nodal equations, solved once per array; fast: one ladder per line",
+    )
+    r_word_ohm: Resistance = Field(
+        default=0.0, alias="r_word", description="word line, from one cell to the next"
+    )
+    r_bit_ohm: Resistance = Field(
+        default=0.0, alias="r_bit", description="bit line, from one cell to the next"
+    )
+    r_driver_ohm: Resistance = Field(
+        default=0.0, alias="r_driver", description="word-line driver to the first cell"
+    )
+    r_sense_ohm: Resistance = Field(
+        default=0.0, alias="r_sense", description="last cell to the bit line's virtual ground"
+    )
+
+    @property
+    def are_ideal(self) -> bool:
+        """True if no resistance takes any effect."""
+        whole = self.r_word_ohm + self.r_bit_ohm + self.r_driver_ohm + self.r_sense_ohm
+        return self.model == "ideal" or whole == 0
 
 
 class Device(BaseModel):
@@ -345,6 +374,7 @@ class Chip(Part):
     summary: str = ""
     process: Process
     array: Array
+    wires: Wires = Wires()
     device: Device
     weights: Weights = Weights()
     inputs: Inputs = Inputs()

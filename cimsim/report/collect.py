@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from cimsim import __version__
+from cimsim.devices import DEVICES
 from cimsim.energy.area import area
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.hw.load import dump
+from cimsim.hw.spec import Chip
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.result import AsWritten, Energy, Hardware, Timing
 from cimsim.timing.rules import STAGES
@@ -138,6 +140,21 @@ def remarks(mapping: Mapping, spent: EnergyReport) -> list[str]:
         found.append(f"{len(graph.uncosted)} operations run without time and energy: {listed}")
     if spent.array_energy_from == "activity":
         found.append("array energy from the activity factor: no frames were executed")
+    return found + _wires(mapping.chip)
+
+
+def _wires(chip: Chip) -> list[str]:
+    wires = chip.wires
+    if wires.are_ideal:
+        return []
+    found = [f"resistive wires, {wires.model}: see docs/model.md for what they leave out"]
+    gated = DEVICES[chip.device.kind].conduction == "gate"
+    if gated and wires.r_word_ohm + wires.r_driver_ohm > 0:
+        found.append(
+            f"word lines of {chip.device.kind} cells drive gates and carry no direct current, yet "
+            "wires.r_word and wires.r_driver take current from them as from ohmic cells: an upper "
+            "bound of the loss; 0 ohm leaves it out"
+        )
     return found
 
 

@@ -283,6 +283,12 @@ def _check(model: nn.Module, chip: Chip) -> None:
             f"{chip.weights.slices}. Train with --set weights.cell_bits={chip.weights.bits - 1} "
             "and simulate on the chip as it is"
         )
+    if not chip.wires.are_ideal:
+        raise ConfigError(
+            f"wires.model: hardware-aware training knows ideal wires only, got "
+            f"{chip.wires.model}. Train with --set wires.model=ideal and simulate on the chip as "
+            "it is"
+        )
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
             if module.padding_mode != "zeros":

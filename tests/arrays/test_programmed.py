@@ -5,7 +5,11 @@ import pytest
 
 from cimsim.arrays.encode import magnitude_slices
 from cimsim.arrays.programmed import program_array
+from cimsim.arrays.wires import Resistances, crossbar_operator
 from cimsim.devices import build
+from cimsim.errors import SimulationError
+from cimsim.hw.spec import Wires
+from tests.arrays.nodal import Nodal
 
 EXACT = {"g_max": "11.5 nS", "g_min": "0.01 nS"}
 G_MAX, G_MIN = 11.5e-9, 0.01e-9
@@ -94,3 +98,87 @@ def test_slices_draw_from_their_own_streams():
     first = program_array(q, device, 4, [rngs(2)[0], np.random.default_rng(99)]).difference
     np.testing.assert_array_equal(both[:, :3], first[:, :3])
     assert (both[:, 3:] != first[:, 3:]).all()
+
+
+def wires(model="exact", **ohms):
+    return Wires.model_validate({"model": model} | {k: f"{v!r} ohm" for k, v in ohms.items()})
+
+
+OHMS = {"r_word": 2e4, "r_bit": 3e4, "r_driver": 1e5, "r_sense": 2e5}
+
+
+@pytest.mark.parametrize("idle", [None, wires("ideal", **OHMS), wires("exact"), wires("fast")])
+def test_wires_without_effect_leave_every_bit(idle):
+    q = random_weights(21, 4)
+    device = build("eflash", EXACT | {"sigma_program": "1.75 %", "sigma_read": "0.79 %"})
+    with_them = program_array(q, device, 3, rngs(3), wires=idle)
+    without = program_array(q, device, 3, rngs(3))
+    for name in ("difference", "read_variance", "row_conductance_s"):
+        np.testing.assert_array_equal(getattr(with_them, name), getattr(without, name))
+    assert with_them.is_exact == without.is_exact
+    assert program_array(q, build("eflash", EXACT), 3, rngs(3), wires=idle).is_exact
+
+
+@pytest.mark.parametrize("slice_bits", [3, 7])
+def test_exact_wires_give_the_currents_of_the_whole_physical_array(slice_bits):
+    slices = -(-7 // slice_bits)
+    q, device = random_weights(9, 4, seed=5), build("eflash", EXACT)
+    got = program_array(q, device, slice_bits, rngs(slices), wires=wires(**OHMS))
+    # the array cell by cell: weight column, slice, positive line before negative line
+    step = (G_MAX - G_MIN) / (2**slice_bits - 1)
+    lines = []
+    for c in range(4):
+        for s in range(slices):
+            for sign in (1, -1):
+                digit = np.maximum(sign * q[:, c], 0) >> (s * slice_bits) & (2**slice_bits - 1)
+                lines.append(G_MIN + step * digit)
+    system = Nodal(np.stack(lines, axis=1), OHMS["r_word"], OHMS["r_bit"], OHMS["r_driver"],
+                   OHMS["r_sense"])  # fmt: skip
+    for v in (np.ones(9), np.eye(9)[2], np.random.default_rng(0).uniform(0, 1, 9)):
+        _, currents, drawn = system.solve(v)
+        pairs = (currents[0::2] - currents[1::2]).reshape(4, slices) / step
+        expected = pairs.T.reshape(-1)  # slice-major, as the engine numbers them
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(v @ got.difference / scale, expected / scale, atol=1e-6)
+        assert v @ got.row_conductance_s == pytest.approx(drawn.sum(), rel=1e-9)
+    assert not got.is_exact
+    ideal = program_array(q, device, slice_bits, rngs(slices))
+    assert np.abs(got.difference - ideal.difference).max() > 0.01  # there was something to see
+
+
+def test_fast_wires_are_close_to_exact_ones():
+    q, device = random_weights(40, 12), build("eflash", EXACT)
+    exact, fast = (
+        program_array(q, device, 7, rngs(1), wires=wires(m, **OHMS)) for m in ("exact", "fast")
+    )
+    ideal = program_array(q, device, 7, rngs(1))
+    x = np.random.default_rng(1).uniform(0, 1, (50, 40))
+    lost = np.std(x @ (exact.difference - ideal.difference))
+    assert np.std(x @ (fast.difference - exact.difference)) < 0.05 * lost
+
+
+def test_fast_wires_are_refused_where_they_say_nothing():
+    q, device = random_weights(40, 12), build("eflash", EXACT)
+    with pytest.raises(SimulationError, match=r"wires\.model: fast is good for .* exact"):
+        program_array(q, device, 7, rngs(1), wires=wires("fast", r_sense=1e9))
+
+
+def test_read_noise_behind_wires_is_that_of_small_changes_of_the_cells():
+    """All rows driven: variance of the currents by derivatives of the operator, cell by cell."""
+    q = random_weights(12, 2, seed=9)
+    device = build("eflash", EXACT | {"sigma_read": "0.79 %"})
+    got = program_array(q, device, 7, rngs(1), wires=wires(**OHMS))
+    step = (G_MAX - G_MIN) / 127
+    g = np.stack([np.maximum(q, 0), np.maximum(-q, 0)], axis=-1).reshape(12, 4) * step + G_MIN
+    lines = Resistances(OHMS["r_word"], OHMS["r_bit"], OHMS["r_driver"], OHMS["r_sense"])
+    base = crossbar_operator(g, lines).sum(axis=0)
+    variance = np.zeros(2)
+    for i, j in np.ndindex(g.shape):
+        moved = g.copy()
+        moved[i, j] += 1e-4 * G_MAX
+        slope = (crossbar_operator(moved, lines).sum(axis=0) - base) / (1e-4 * G_MAX)
+        pairs = slope[0::2] - slope[1::2]
+        variance += (pairs * device.read_sigma(g)[i, j] / step) ** 2
+    ideal = program_array(q, device, 7, rngs(1)).noise_variance(np.ones((1, 12)))[0]
+    assert (variance < 0.97 * ideal).all()
+    np.testing.assert_allclose(got.noise_variance(np.ones((1, 12)))[0], variance, rtol=0.01)

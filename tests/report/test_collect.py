@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 import cimsim
+from cimsim.energy.model import energy
 from cimsim.report import collect
 from cimsim.timing.simulate import simulate
 
@@ -48,3 +49,25 @@ def test_layers_say_how_their_converters_did(tmp_path):
     layers = cimsim.simulate(ideal, clip, noise_sigma=15).layers
     assert all(row.get("effective_bits") is None for row in layers)
     assert all("saturated" not in row for row in cimsim.simulate(mapping, None).layers)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, []),
+        ({"wires.r_bit": "5 ohm"}, []),
+        ({"wires.model": "fast"}, []),
+        ({"wires.model": "fast", "wires.r_bit": "5 ohm"}, ["resistive wires, fast"]),
+        ({"wires.model": "exact", "wires.r_driver": "5 ohm"}, ["wires, exact", "drive gates"]),
+        (
+            {"device.kind": "ideal", "wires.model": "exact", "wires.r_word": "5 ohm"},
+            ["resistive wires, exact"],
+        ),
+    ],
+)
+def test_the_result_says_which_wires_it_took(changes, told):
+    graph = cimsim.trace(nn.Linear(4, 3), (torch.zeros(1, 4),))
+    mapping = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm", changes))
+    found = collect.remarks(mapping, energy(mapping, 1e-3, {mapping.layers[0].ops[0]: 0.0}))
+    assert len(found) == len(told)
+    assert all(part in line for part, line in zip(told, found, strict=True))
