@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from cimsim.errors import InputError
 from cimsim.graph.ir import LayerGraph
 from cimsim.mapping.mapping import Mapping
+from cimsim.units import format_celsius, format_duration
 
 if TYPE_CHECKING:
     import torch
 
+    from cimsim.hw.spec import Chip
     from cimsim.report.result import Quality
 
 CALIBRATION_SCENES = ("cat", "portrait")
@@ -142,13 +145,13 @@ class FunctionalRun:
         self.float: list[Frames] = []
         self.chip: list[Frames] = []
         self.statistics: Any = None
+        self.learned: dict[str, Any] = {}
         self.notes: list[str] = []
 
     def prepare(self, calibration: Any, report: Progress) -> None:
         """Program the arrays and calibrate ranges and corrections."""
-        from cimsim.devices import build
-        from cimsim.engine.calibrate import calibrate
-        from cimsim.engine.program import program
+        from cimsim.devices import device_of
+        from cimsim.engine.prepare import prepare
         from cimsim.engine.rounding import round_to_inputs
         from cimsim.engine.samples import collect
         from cimsim.rng import key
@@ -166,10 +169,14 @@ class FunctionalRun:
         samples = collect(self.mapping.graph, chip, inputs)
         by_inputs = chip.weights.rounding == "inputs"
         integers = round_to_inputs(self.mapping, samples, self.threads) if by_inputs else None
-        device = build(chip.device.kind, chip.device.parameters)
-        programmed = program(self.mapping, device, self.seed, integers, report)
-        report("calibrating", 0, 1)
-        self.calibrated = calibrate(programmed, inputs, self.seed, self.threads, samples)
+        device = device_of(chip)
+        # the same for any cells: who compares many need not learn it again for each
+        self.learned = {"frames": inputs, "samples": samples, "integers": integers}
+        self.calibrated = prepare(
+            self.mapping, device, inputs, self.seed,
+            integers=integers, samples=samples, threads=self.threads, progress=report,
+        )  # fmt: skip
+        self.notes += _condition_notes(chip)
         report("calibrating", 1, 1)
 
     def execute(self, report: Progress) -> None:
@@ -219,6 +226,11 @@ class FunctionalRun:
         return window_of_frames(noisy, centre, self.contract.n_frames, self.sigma, n_inputs)
 
     @property
+    def pulses_per_cell(self) -> float | None:
+        """Mean programming pulses of a cell, where write-verify was run as a loop."""
+        return self.calibrated.programmed.pulses_per_cell
+
+    @property
     def conductance_sums(self) -> dict[str, float]:
         """Operation -> applied operand sum per frame, see `cimsim.energy.model.energy`."""
         done = len(self.chip)
@@ -253,6 +265,26 @@ class FunctionalRun:
         psnr = [tuple(map(float, s.psnr_db)) for s in scores.values()]
         ssim = [tuple(map(float, s.ssim)) for s in scores.values()]
         return Quality(*psnr, *ssim)
+
+
+def _condition_notes(chip: Chip) -> list[str]:
+    """Say what the cells went through before the first frame."""
+    found, conditions, faults = [], chip.conditions, chip.faults
+    if not conditions.fresh:
+        when = "at this time" if conditions.recalibrate else "right after programming, at 25 °C"
+        found.append(
+            f"cells {format_duration(conditions.time_s)} after programming at "
+            f"{format_celsius(conditions.temperature_k)}; the chip was calibrated {when}"
+        )
+    if not faults.none:
+        shares = [
+            f"{100 * getattr(faults, kind):g} % {kind.replace('_', ' ')}"
+            for kind in ("stuck_off", "stuck_on", "open")
+            if getattr(faults, kind) > 0
+        ]
+        shares += [f"those of {Path(faults.map).name}"] if faults.map is not None else []
+        found.append(f"faulty cells: {', '.join(shares)}")
+    return found
 
 
 def _digest(frames: Frames) -> str:

@@ -102,7 +102,7 @@ def simulate(
         frame=(len(run.chip) if run else 0, height, width),
         quality=run.quality() if run else None,
         timing=collect.timing(mapping, timeline),
-        energy=collect.energies(mapping, spent),
+        energy=collect.energies(mapping, spent, run.pulses_per_cell if run else None),
         hardware=collect.hardware(mapping),
         layers=collect.rows(mapping, timeline, spent, run.statistics.by_op if run else None),
         inputs=inputs | (run.identity if run else {}),

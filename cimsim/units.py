@@ -24,13 +24,23 @@ _BYTES = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
+# Longer than a second: no SI prefixes, and none of "m", which would be a metre or a thousandth.
+_TIMES = {
+    "min": 60.0,
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+    **dict.fromkeys(("y", "yr", "year", "years"), 365.25 * 86400.0),
+}
+ZERO_CELSIUS_K = 273.15
+# Kelvin stands here too: to a parser of SI prefixes "300 K" is 300,000 without a unit.
+_TEMPERATURES = {"K": 0.0, **dict.fromkeys(("C", "degC", "°C"), ZERO_CELSIUS_K)}
 _PREFIXES = dict(
     zip(range(-6, 5), ("a", "f", "p", "n", "µ", "m", "", "k", "M", "G", "T"), strict=True)
 )
 _EXAMPLES = {
     "J": "2.61 pJ", "J/B": "0.51 pJ/B", "s": "6.2 us", "A": "1.95 nA", "V": "1.1 V", "S": "1.95 nS",
     "Hz": "148 MHz", "m": "40 nm", "m2": "438 um2", "W": "17 uW", "ohm": "5.3 ohm", "B": "8 KiB",
-    "1": "1.75 %", "K": "298.15 K", "F": "2 fF",
+    "1": "1.75 %", "K": "25 C", "F": "2 fF",
 }  # fmt: skip
 
 
@@ -40,7 +50,9 @@ def parse_quantity(value: Any, unit: str) -> float:
     Parameters
     ----------
     value : str, int or float
-        ``"2.61 pJ"``; a bare number is accepted only for ``unit == "1"`` and for zero.
+        ``"2.61 pJ"``; a bare number is accepted only for ``unit == "1"`` and for zero (which is no
+        temperature). Times also in ``min``, ``h``, ``d`` and ``y`` (of 365.25 days), temperatures
+        also in ``C`` or ``degC``: ``"30 d"``, ``"85 C"``.
     unit : str
         The SI unit that is expected: ``J``, ``s``, ``A``, ``V``, ``S``, ``Hz``, ``m``, ``m2``,
         ``W``, ``ohm``, ``B``, ``J/B``, ``K`` or ``1`` (a plain number or a percentage).
@@ -61,8 +73,9 @@ def parse_quantity(value: Any, unit: str) -> float:
     if isinstance(value, str):
         number, got = _split(value, unit, example)
     else:
-        number, got = float(value), "1" if unit == "1" or value == 0 else ""
-        got = unit if value == 0 else got
+        # 0 is 0 in any unit, but for a temperature: 0 K or 0 C
+        number, zero = float(value), value == 0 and unit != "K"
+        got = unit if zero else "1" if unit == "1" else ""
     if got != unit:
         what = f"'{value}' has no unit" if got == "" else f"'{value}' is in {got}"
         raise ValueError(f"expected a quantity in {unit} such as '{example}', {what}")
@@ -77,6 +90,10 @@ def _split(text: str, unit: str, example: str) -> tuple[float, str]:
     match = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([A-Za-zµ]+2?)\s*", text)
     if table is not None and match and match[2] in table:
         return float(match[1]) * table[match[2]], unit
+    if unit in ("s", "K"):
+        found = _time_or_temperature(text, unit)
+        if found is not None:
+            return found, unit
     percent = re.fullmatch(r"\s*([-+0-9.eE]+)\s*%\s*", text)
     if percent:
         return float(percent[1]) / 100, "1"
@@ -91,6 +108,20 @@ def _split(text: str, unit: str, example: str) -> tuple[float, str]:
         # '40n' alone is a number with a prefix, yet without a unit
         return float(quantity), ""
     return float(quantity), got or "1"
+
+
+def _time_or_temperature(text: str, unit: str) -> float | None:
+    """Return seconds of ``"30 d"`` or kelvins of ``"85 C"``; None for any other unit."""
+    match = re.fullmatch(r"\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z°]+)\s*", text)
+    try:
+        number = float(match[1]) if match else math.nan
+    except ValueError:  # "1.2.3 d"
+        return None
+    if match and unit == "s" and match[2] in _TIMES:
+        return number * _TIMES[match[2]]
+    if match and unit == "K" and match[2] in _TEMPERATURES:
+        return number + _TEMPERATURES[match[2]]
+    return None
 
 
 def quantity(
@@ -137,6 +168,19 @@ def format_si(value: float, unit: str, digits: int = 3) -> str:
         return f"{value:g} {unit}"
     exponent = min(max(_exponent(value, digits) // 3, -6), 4)
     return f"{_significant(value / 1000.0**exponent, digits)} {_PREFIXES[exponent]}{unit}"
+
+
+def format_duration(seconds: float) -> str:
+    """Write a long time for people: ``format_duration(2.592e6) == "30 d"``."""
+    for unit in ("y", "d", "h", "min"):
+        if seconds >= _TIMES[unit]:
+            return f"{seconds / _TIMES[unit]:.3g} {unit}"
+    return format_si(seconds, "s") if seconds else "0 s"
+
+
+def format_celsius(kelvin: float) -> str:
+    """Write a temperature for people: ``format_celsius(358.15) == "85 °C"``."""
+    return f"{kelvin - ZERO_CELSIUS_K:.4g} °C"
 
 
 def _exponent(value: float, digits: int) -> int:

@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.units import format_si, parse_quantity, to_cycles
+from cimsim.units import (
+    format_celsius,
+    format_duration,
+    format_si,
+    parse_quantity,
+    to_cycles,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +26,17 @@ from cimsim.units import format_si, parse_quantity, to_cycles
         (0.25, "1", 0.25),
         (0, "J", 0.0),
         ("1e-9 J", "J", 1e-9),
+        ("5 min", "s", 300),
+        ("36h", "s", 129600),
+        ("30d", "s", 2592000),
+        ("1 day", "s", 86400),
+        ("1e3 days", "s", 8.64e7),
+        ("10 y", "s", 315576000),
+        ("1.5 years", "s", 47336400),
+        ("85 C", "K", 358.15),
+        ("-20degC", "K", 253.15),
+        ("0 °C", "K", 273.15),
+        ("300 K", "K", 300),
     ],
 )
 def test_reads_quantities(text, unit, value):
@@ -40,6 +57,15 @@ def test_reads_quantities(text, unit, value):
         (True, "1", "True"),
         (None, "s", "None"),
         ([1], "s", "[1]"),
+        ("3 d", "J", "in d"),
+        ("3 fortnights", "s", "fortnights"),
+        ("30 days ago", "s", "30 days ago"),
+        ("1.2.3 d", "s", "1.2.3 d"),
+        ("1e400 d", "s", "finite"),
+        ("5 C", "s", "in C"),
+        ("5 F", "K", "in F"),
+        ("85", "K", "no unit"),
+        (0, "K", "no unit"),
     ],
 )
 def test_refuses_other_dimensions_and_says_what_is_right(text, unit, named):
@@ -65,6 +91,25 @@ def test_cycles_round_up(seconds, clock):
     cycles = to_cycles(seconds, clock)
     assert cycles >= seconds * clock - 1e-3
     assert cycles - 1 < seconds * clock * (1 + 1e-9) or cycles == 0
+
+
+@given(st.floats(1e-9, 1e10))
+def test_formatted_durations_read_back(seconds):
+    assert parse_quantity(format_duration(seconds), "s") == pytest.approx(seconds, rel=6e-3)
+
+
+@given(st.floats(-273, 2000))
+def test_formatted_temperatures_read_back(celsius):
+    kelvin = celsius + 273.15
+    assert parse_quantity(format_celsius(kelvin), "K") == pytest.approx(
+        kelvin, abs=6e-4 * abs(celsius) + 1e-9
+    )
+
+
+def test_people_read_the_largest_unit_that_fits():
+    shown = [format_duration(s) for s in (0, 20, 60, 5400, 2592000, 3.15576e8)]
+    assert shown == ["0 s", "20.0 s", "1 min", "1.5 h", "30 d", "10 y"]
+    assert format_celsius(358.15) == "85 °C"
 
 
 def test_carry_into_the_next_prefix():

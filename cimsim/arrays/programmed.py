@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.arrays.encode import WeightCode
+from cimsim.arrays.faults import FaultCodes, apply_faults
 from cimsim.arrays.planes import Planes, signal_planes, variance_planes
 from cimsim.arrays.wires import wired
 from cimsim.devices.base import AbstractDevice
-from cimsim.hw.spec import Wires
+from cimsim.hw.spec import REFERENCE_K, Wires
+
+
+@dataclass(frozen=True, eq=False)
+class CellHistory:
+    """What happens to the cells of one slice between writing and reading.
+
+    Attributes
+    ----------
+    time_s, temperature_k : float
+        As `AbstractDevice.age` takes them.
+    rng : numpy.random.Generator
+        Where the ageing of cells comes from.
+    faults : uint8 [lines, n_rows, n_cols] or None
+        See `cimsim.arrays.faults`; positive and negative cells, or single ones.
+    """
+
+    time_s: float
+    temperature_k: float
+    rng: np.random.Generator
+    faults: FaultCodes | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether cells may differ from what was written."""
+        aged = self.time_s != 0 or self.temperature_k != REFERENCE_K
+        return aged or (self.faults is not None and bool(self.faults.any()))
+
+    def apply(self, g_s: NDArray[np.float64], device: AbstractDevice) -> NDArray[np.float64]:
+        """Age cells [lines, n_rows, n_cols], then let faulty ones be what they are."""
+        aged = device.age(g_s, self.time_s, self.temperature_k, self.rng)
+        return aged if self.faults is None else apply_faults(aged, self.faults, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +75,8 @@ class ProgrammedArray:
         What a unit of each slice counts in the output.
     reference_variance : float32 [n_rows, slices] or None
         Read-noise variance of the reference cells; the same draw reaches all columns of a slice.
+    pulses : int or None
+        Programming pulses of all cells; None where write-verify was not run as a loop.
     """
 
     difference: NDArray[np.float32]
@@ -53,6 +87,7 @@ class ProgrammedArray:
     is_exact: bool
     factors: tuple[float, ...]
     reference_variance: NDArray[np.float32] | None = None
+    pulses: int | None = None
 
     @property
     def n_rows(self) -> int:
@@ -122,6 +157,7 @@ def program_array(
     code: WeightCode | None = None,
     *,
     wires: Wires | None = None,
+    histories: Sequence[CellHistory] | None = None,
 ) -> ProgrammedArray:
     """Write integer weights into cells.
 
@@ -142,6 +178,15 @@ def program_array(
         drivers and sense amplifiers; from the drivers on, the bit lines follow each other weight
         column by weight column, slice by slice, the positive line of a pair before the negative;
         reference columns come last.
+    histories : sequence of CellHistory, optional
+        One for each slice; without them cells are read right after writing and none is faulty.
+
+    Raises
+    ------
+    ConfigError
+        A time or temperature that the device has no model for.
+    SimulationError
+        Wires for which ``fast`` says nothing.
     """
     slices = len(rngs)
     code = code or WeightCode("differential", slices * slice_bits + 1, slice_bits)
@@ -150,10 +195,12 @@ def program_array(
     lines = code.lines if code.references is None else (*code.lines, -1.0)
     levels = [_levels(code, s, part) for s, part in enumerate(code.levels(q))]
     targets = [[device.g_min_s + lsb_s * part.astype(float) for part in p] for p in levels]
-    cells = [
-        [device.program(part, rng) for part in parts]
-        for parts, rng in zip(targets, rngs, strict=True)
+    after: Sequence[CellHistory | None] = [None] * slices if histories is None else histories
+    written = [
+        _write(device, parts, rng, history)
+        for parts, rng, history in zip(targets, rngs, after, strict=True)
     ]
+    cells, pulses = [held for held, _ in written], [n for _, n in written if n is not None]
     ideal = wires is None or wires.are_ideal
     seen, shares = (cells, None) if wires is None or ideal else _through(wires, cells)
     difference = np.empty((n_rows, slices * n_cols), np.float32)
@@ -165,7 +212,9 @@ def program_array(
         error = [(a - b) / lsb_s for a, b in zip(seen[s], targets[s], strict=True)]
         # the integer part is kept apart, so that cells without error give whole numbers
         difference[:, where] = combine(lines, _each(levels[s])) + combine(lines, _each(error))
-        sigma = [device.read_sigma(part) / lsb_s for part in cells[s]]
+        history = after[s]
+        age_s = 0.0 if history is None else history.time_s
+        sigma = [device.read_sigma(part, age_s) / lsb_s for part in cells[s]]
         if shares is not None:
             # less voltage across the cell, less of its current arrives
             sigma = [part * share**2 for part, share in zip(sigma, shares[s], strict=True)]
@@ -180,10 +229,32 @@ def program_array(
         conductance,
         slices,
         slice_bits,
-        device.is_exact and ideal,
+        device.is_exact and ideal and not any(h is not None and h.changes for h in after),
         code.factors,
         common if noisy and common.any() else None,
+        sum(pulses) if pulses else None,
     )
+
+
+def _write(
+    device: AbstractDevice,
+    targets_s: Sequence[NDArray[np.float64]],
+    rng: np.random.Generator,
+    history: CellHistory | None,
+) -> tuple[list[NDArray[np.float64]], int | None]:
+    """Return what the cells of a slice are when they are read, and the pulses writing took.
+
+    A reference column, the second of the targets, ages like the others; faults are of weight cells.
+    """
+    found, spent = [], []
+    for number, target in enumerate(targets_s):
+        written, pulses = device.write(target, rng)
+        if history is not None:
+            sound = history if number == 0 else replace(history, faults=None)
+            written = sound.apply(written, device)
+        found.append(written)
+        spent += [] if pulses is None else [int(pulses.sum())]
+    return found, sum(spent) if spent else None
 
 
 def _levels(code: WeightCode, s: int, cells: NDArray[np.int32]) -> list[NDArray[np.int32]]:

@@ -62,6 +62,22 @@ SetOption = Annotated[
         help="Change one field of the chip: --set adc.bits=6 (often).",
     ),
 ]
+TimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="TIME",
+        help="Time since programming, such as 30d: --set conditions.time=30d.",
+    ),
+]
+TemperatureOption = Annotated[
+    str | None,
+    typer.Option(
+        "--temperature",
+        metavar="TEMP",
+        help="Of the cells when they are read, such as 85C: --set conditions.temperature=85C.",
+    ),
+]
 MappingOption = Annotated[
     str, typer.Option("--mapping", metavar="NAME", help="Mapping strategy: im2col.")
 ]
@@ -80,6 +96,14 @@ def parse_size(text: str) -> tuple[int, int]:
     if width < 1 or height < 1:
         raise ConfigError(f"--size: expected a positive width and height, got '{text}'")
     return height, width
+
+
+def with_conditions(
+    overrides: list[str] | None, time: str | None, temperature: str | None
+) -> list[str]:
+    """Return the overrides with those that ``--time`` and ``--temperature`` stand for."""
+    given = {"conditions.time": time, "conditions.temperature": temperature}
+    return [*(overrides or []), *(f"{path}={text}" for path, text in given.items() if text)]
 
 
 def model_options(**given: int | None) -> dict[str, int]:

@@ -20,9 +20,12 @@ from cimsim.cli.options import (
     SizeOption,
     StagesOption,
     StrideOption,
+    TemperatureOption,
+    TimeOption,
     WidthOption,
     model_options,
     parse_size,
+    with_conditions,
 )
 from cimsim.errors import ConfigError, InputError
 
@@ -60,6 +63,8 @@ def run(
     ] = None,
     hw: HwOption = "eflash40nm",
     overrides: SetOption = None,
+    time: TimeOption = None,
+    temperature: TemperatureOption = None,
     mapping: MappingOption = "im2col",
     schedule: Annotated[
         Schedule, typer.Option(help="Layers overlap, or run one after another.")
@@ -98,11 +103,13 @@ def run(
     cimsim run --model fastdvdnet-block --input clip.mp4 --sigma 25 --frames 10
     cimsim run --model fastdvdnet --weights model.pth --streaming
     cimsim run --model cimnet --hw my_chip.yaml --set adc.bits=6 --set tile.count=40
+    cimsim run --set device.kind=pcm --time 30d
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
 
     import cimsim
-    from cimsim.devices import build
+    from cimsim.arrays.faults import fault_map
+    from cimsim.devices import device_of
     from cimsim.hw.load import load_hw
     from cimsim.loading import load_network, weights_hash
     from cimsim.mapping.strategies import strategy
@@ -111,8 +118,9 @@ def run(
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     _check(sigma, frames, seed, threads)
-    chip, how = load_hw(hw, overrides), strategy(mapping)
-    build(chip.device.kind, chip.device.parameters)
+    chip, how = load_hw(hw, with_conditions(overrides, time, temperature)), strategy(mapping)
+    device_of(chip)
+    fault_map(chip)
     target = check_target(out or _default_folder(model))
     clean = _clean_frames(clip, frames, parse_size(size) if size else None)
     options = model_options(

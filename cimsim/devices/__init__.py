@@ -8,11 +8,26 @@ from typing import Any
 from cimsim.devices.base import AbstractDevice, parameters_of
 from cimsim.devices.eflash import EFlash
 from cimsim.devices.ideal import Ideal
+from cimsim.devices.pcm import Pcm
+from cimsim.devices.rram import Rram
+from cimsim.devices.sonos40 import Sonos40
+from cimsim.devices.sram import Sram
+from cimsim.devices.table import Table
+from cimsim.devices.verify import VerifyParameters, WriteVerified
 from cimsim.errors import ConfigError, suggest
+from cimsim.hw.spec import Chip
 
-DEVICES: dict[str, type[AbstractDevice]] = {"eflash": EFlash, "ideal": Ideal}
+DEVICES: dict[str, type[AbstractDevice]] = {
+    "eflash": EFlash,
+    "ideal": Ideal,
+    "pcm": Pcm,
+    "rram": Rram,
+    "sonos40": Sonos40,
+    "sram": Sram,
+    "table": Table,
+}
 
-__all__ = ["DEVICES", "AbstractDevice", "build"]
+__all__ = ["DEVICES", "AbstractDevice", "build", "device_of"]
 
 
 def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
@@ -23,7 +38,8 @@ def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
     kind : str
         A key of `DEVICES`.
     parameters : mapping
-        Everything beside ``kind``, quantities as strings: ``{"g_max": "11.5 nS"}``.
+        Everything beside ``kind``, quantities as strings: ``{"g_max": "11.5 nS"}``. With
+        ``verify`` among them, cells are written by `cimsim.devices.verify.WriteVerified`.
 
     Raises
     ------
@@ -34,4 +50,32 @@ def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
     if kind not in DEVICES:
         raise ConfigError(f"device.kind: '{kind}' is unknown{suggest(kind, DEVICES)}")
     model = DEVICES[kind]
-    return model(parameters_of(model.Parameters, parameters))
+    own = dict(parameters)
+    verify = own.pop("verify", None)
+    device = model(parameters_of(model.Parameters, own))  # type: ignore[call-arg]
+    if verify is None:
+        return device
+    if not isinstance(verify, Mapping):
+        raise ConfigError(
+            f"device.verify: expected fields such as {{tolerance: 1 %, max_pulses: 30}}, got "
+            f"{verify!r}"
+        )
+    return WriteVerified(device, parameters_of(VerifyParameters, verify, "device.verify"))
+
+
+def device_of(chip: Chip) -> AbstractDevice:
+    """Make a chip's device and check that it can do what the chip asks of it.
+
+    Raises
+    ------
+    ConfigError
+        As `build`; conditions that the model has no data for; more bits per cell than it holds.
+    """
+    device = build(chip.device.kind, chip.device.parameters)
+    device.check_conditions(chip.conditions.time_s, chip.conditions.temperature_k)
+    if device.max_bits is not None and chip.weights.slice_bits > device.max_bits:
+        raise ConfigError(
+            f"weights.cell_bits: expected at most {device.max_bits} for device '{device.name}', "
+            f"got {chip.weights.slice_bits}; set weights.cell_bits to {device.max_bits}"
+        )
+    return device

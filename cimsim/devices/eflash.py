@@ -4,7 +4,11 @@ Sources: size of the programming error, T. Bai et al., IEEE TCAD 2024, Table I (
 of the weights of five layers, mean 1.75 % of full scale). Shape of programming error and read noise
 over the cell current, ``A (1 - exp(-I/B))``: 40 nm SONOS cells, V. Agrawal et al., IEDM 2022, 21.7
 (B = 176 nA for the error and 215 nA for the noise, of 1600 nA full scale); another flash cell, the
-only one measured so. Valid at room temperature right after programming.
+only one measured so. Temperature: the cell is gate-coupled and works below threshold, ``w =
+exp(q dVth / (n k T))`` (Bai 2024, eq. 1), hence ``w(T) = w**(T0 / T)``: an estimate from that
+formula, for the chip's range of -20 .. 85 C (Bai 2024, Fig. 3). Drift: no open measurement of a
+floating-gate cell used as an analog weight was found, so time is refused unless the user gives a
+figure.
 """
 
 from __future__ import annotations
@@ -17,11 +21,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from cimsim.devices.base import PARAMETERS, AbstractDevice, Conduction
-from cimsim.units import quantity
+from cimsim.errors import ConfigError
+from cimsim.hw.spec import REFERENCE_K
+from cimsim.units import ZERO_CELSIUS_K, format_celsius, format_duration, quantity
 
 PROGRAM_KNEE = 0.11  # of g_max: the error reaches 63 % of its full size
 READ_KNEE = 0.135  # of g_max: the same for read noise
 REFERENCE_SPREAD = 1 / 3.75  # weights of a trained layer, standard deviation over the largest
+COLDEST_K, WARMEST_K = ZERO_CELSIUS_K - 20, ZERO_CELSIUS_K + 85
 SIGMA_LIMIT = 0.25  # beyond a quarter of full scale the Gaussian form means nothing
 
 
@@ -44,6 +51,12 @@ class EFlashParameters(BaseModel):
     program_shape: Literal["saturating", "uniform"] = Field(
         default="saturating", description="how the programming error depends on the state"
     )
+    drift_per_decade: quantity("1") | None = Field(  # type: ignore[valid-type]
+        default=None, description="share of the conductance lost per decade of time; user's own"
+    )
+    drift_start_s: quantity("s", exclusive=True) | None = Field(  # type: ignore[valid-type]
+        default=None, alias="drift_start", description="where the decades are counted from"
+    )
 
     @field_validator("sigma_program", "sigma_read")
     @classmethod
@@ -59,6 +72,11 @@ class EFlashParameters(BaseModel):
         if self.g_max_s <= self.g_min_s:
             raise ValueError(
                 f"g_max: expected more than g_min = {self.g_min_s:g} S, got {self.g_max_s:g} S"
+            )
+        if (self.drift_per_decade is None) != (self.drift_start_s is None):
+            raise ValueError(
+                "drift_per_decade: expected drift_start beside it, such as 'drift_per_decade: "
+                "0.5 %, drift_start: 1 h'; one of the two alone says nothing"
             )
         return self
 
@@ -80,11 +98,15 @@ class EFlash(AbstractDevice):
     pair err alike, by ``sigma_program (g_max - g_min) / sqrt(2)``. Either way a cell never goes
     below 0 S, which cuts the error of an erased cell in half for ``uniform``.
 
+    *Ageing.* ``g_max (g / g_max)**(T0 / T)`` with T0 = 25 C, for every cell alike and not
+    compensated. With the user's ``drift_per_decade`` d and ``drift_start`` t1, ``g max(0, 1 - d
+    log10(1 + t / t1))`` before it; no spread between cells.
+
     *Reading.* ``sigma_read g_max (1 - exp(-g / (0.135 g_max)))`` per cell and pulse.
     """
 
     Parameters: ClassVar[type[BaseModel]] = EFlashParameters
-    conduction: ClassVar[Conduction] = "gate"
+    conduction: Conduction = "gate"
 
     def __init__(self, parameters: Any) -> None:
         self.parameters: EFlashParameters = parameters
@@ -125,7 +147,38 @@ class EFlash(AbstractDevice):
         noisy += target_s
         return np.maximum(noisy, 0.0, out=noisy)
 
-    def read_sigma(self, g_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    def check_conditions(self, time_s: float, temperature_k: float) -> None:
+        """Refuse time without a user's drift, and temperatures outside of the chip's range."""
+        if not COLDEST_K <= temperature_k <= WARMEST_K:
+            raise ConfigError(
+                f"conditions.temperature: expected {format_celsius(COLDEST_K)} .. "
+                f"{format_celsius(WARMEST_K)}, the range of the chip that device 'eflash' is "
+                f"measured on, got {format_celsius(temperature_k)}"
+            )
+        if time_s != 0 and self.parameters.drift_per_decade is None:
+            raise ConfigError(
+                f"conditions.time: expected 0 s, got {format_duration(time_s)}: device 'eflash' "
+                "has no drift model, for want of an open measurement; give a figure of your own "
+                "(device.drift_per_decade, device.drift_start), or take device.kind sonos40 or pcm"
+            )
+
+    def age(
+        self,
+        g_s: NDArray[np.float64],
+        time_s: float,
+        temperature_k: float,
+        rng: np.random.Generator,
+    ) -> NDArray[np.float64]:
+        """Return conductances later and warmer; see the base class and the notes."""
+        self.check_conditions(time_s, temperature_k)
+        loss, start_s = self.parameters.drift_per_decade, self.parameters.drift_start_s
+        if time_s != 0 and loss is not None and start_s is not None:
+            g_s = g_s * max(0.0, 1 - loss * math.log10(1 + time_s / start_s))
+        if temperature_k != REFERENCE_K:
+            g_s = self.g_max_s * (g_s / self.g_max_s) ** (REFERENCE_K / temperature_k)
+        return g_s
+
+    def read_sigma(self, g_s: NDArray[np.float64], time_s: float = 0.0) -> NDArray[np.float64]:
         """Return the read noise of cells at ``g_s``, S per pulse."""
         size = self.parameters.sigma_read * self.g_max_s
         return float(size) * _saturating(g_s / (READ_KNEE * self.g_max_s))

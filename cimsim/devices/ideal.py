@@ -1,4 +1,4 @@
-"""A perfect linear conductance: takes any target exactly, never fluctuates."""
+"""A perfect linear conductance: takes any target exactly, never fluctuates, never ages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Ideal(AbstractDevice):
     """See the module."""
 
     Parameters: ClassVar[type[BaseModel]] = IdealParameters
-    conduction: ClassVar[Conduction] = "ohmic"
+    conduction: Conduction = "ohmic"
 
     def __init__(self, parameters: Any) -> None:
         self.parameters: IdealParameters = parameters
@@ -62,6 +62,9 @@ class Ideal(AbstractDevice):
         """Return the targets."""
         return target_s.copy()
 
-    def read_sigma(self, g_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    def check_conditions(self, time_s: float, temperature_k: float) -> None:
+        """Take any: a perfect cell keeps its conductance."""
+
+    def read_sigma(self, g_s: NDArray[np.float64], time_s: float = 0.0) -> NDArray[np.float64]:
         """Return zeros."""
         return np.zeros_like(g_s)

@@ -196,23 +196,25 @@ def static_power_w(mapping: Mapping) -> float:
     )
 
 
-def programming(mapping: Mapping) -> dict[str, Any]:
+def programming(mapping: Mapping, pulses_per_cell: float | None = None) -> dict[str, Any]:
     """Time and energy of writing all weights once: ``{"time_s": ..., "energy_j": ...}``.
 
     Arrays are erased and written one after another: two cells per weight slice, or one and, in each
     array and slice, one reference cell per driven row.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    pulses_per_cell : float, optional
+        Mean number of pulses where write-verify was run as a loop; else that of the chip's
+        ``programming``.
     """
-    chip, plan = mapping.chip, mapping.chip.programming
-    cells = chip.weights.cells_per_slice * chip.weights.slices * sum(
-        layer.layout.cells_used * layer.layout.lines_per_row * len(layer.slots)
-        for layer in mapping.layers
-    ) + chip.weights.reference_cols * sum(
-        sum(layer.layout.rows_used) * layer.layout.lines_per_row * len(layer.slots)
-        for layer in mapping.layers
-    )
-    steps = cells / plan.parallel_cells * plan.pulses_per_cell
+    plan = mapping.chip.programming
+    pulses = plan.pulses_per_cell if pulses_per_cell is None else pulses_per_cell
+    cells = mapping.cells_written
+    steps = cells / plan.parallel_cells * pulses
     return {
         "time_s": mapping.arrays_used * plan.t_erase_s + steps * plan.t_pulse_s,
         "energy_j": mapping.arrays_used * plan.erase_energy_j
-        + cells * plan.pulses_per_cell * plan.pulse_energy_j,
+        + cells * pulses * plan.pulse_energy_j,
     }

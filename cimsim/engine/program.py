@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from cimsim.arrays.adc import inl_curves
 from cimsim.arrays.encode import WeightCode, encode_weights
-from cimsim.arrays.programmed import ProgrammedArray, program_array
+from cimsim.arrays.faults import FaultCodes, FaultMap, draw_faults, fault_map
+from cimsim.arrays.programmed import CellHistory, ProgrammedArray, program_array
 from cimsim.devices.base import AbstractDevice
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import Chip
+from cimsim.hw.spec import REFERENCE_K, Chip
 from cimsim.mapping.layout import Block, Layout
-from cimsim.mapping.mapping import Mapping, PlacedLayer
+from cimsim.mapping.mapping import Mapping, PlacedLayer, Slot
 from cimsim.rng import stream
 
 
@@ -104,6 +105,14 @@ class ProgrammedMapping:
     device: AbstractDevice
     layers: dict[str, ProgrammedLayer]
 
+    @property
+    def pulses_per_cell(self) -> float | None:
+        """Mean number of programming pulses; None where write-verify was not run as a loop."""
+        pulses = [a.written.pulses for layer in self.layers.values() for a in layer.arrays]
+        counted = [n for n in pulses if n is not None]
+        cells = sum(self.mapping.cells_of(placed) for placed in self.mapping.layers)
+        return sum(counted) / cells if counted else None
+
     def layer_of(self, op_name: str) -> ProgrammedLayer:
         """Return the matrix that an operation uses."""
         return self.layers[self.mapping.layer_of[op_name].name]
@@ -114,6 +123,8 @@ def program(
     device: AbstractDevice,
     seed: int,
     integers: MappingABC[str, NDArray[np.int32]] | None = None,
+    *,
+    aged: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ProgrammedMapping:
     """Write every matrix of a mapping once.
@@ -131,36 +142,78 @@ def program(
         >= 0.
     integers : mapping of str to int32 [groups, rows, cols], optional
         Integer weights by layer, see `cimsim.engine.rounding`; others are rounded to nearest.
+    aged : bool
+        Whether cells are those at the time and temperature of the chip's ``conditions``, or the
+        same cells right after programming.
     progress : callable, optional
         Called as ``progress("programming", arrays done, all arrays)``; exact wires take a while.
 
     Raises
     ------
+    ConfigError
+        Conditions that the device has no model for, or a map of faults that cannot be used.
     SimulationError
         Weights that are not finite, or a layout that one activation cannot answer.
     """
     layers: dict[str, ProgrammedLayer] = {}
     total = sum(placed.layout.n_arrays for placed in mapping.layers)
+    context = _Context(mapping.chip, device, seed, fault_map(mapping.chip), aged)
     for placed in mapping.layers:
         op = mapping.graph[placed.ops[0]]
         if not isinstance(op, MatrixOp):
             raise SimulationError(f"layer '{placed.name}': '{op.name}' has no matrix")
         chosen = (integers or {}).get(placed.name)
-        layers[placed.name] = _program_layer(placed, op, mapping.chip, device, seed, chosen)
+        layers[placed.name] = _program_layer(placed, op, context, chosen)
         if progress is not None:
             progress("programming", sum(len(layer.arrays) for layer in layers.values()), total)
     return ProgrammedMapping(mapping, device, layers)
 
 
+@dataclass(frozen=True, eq=False)
+class _Context:
+    """What is the same for all layers."""
+
+    chip: Chip
+    device: AbstractDevice
+    seed: int
+    faults: FaultMap
+    aged: bool
+
+    def histories(
+        self, name: str, index: int, slot: Slot, lines: tuple[NDArray[np.int64], NDArray[np.int64]]
+    ) -> list[CellHistory] | None:
+        """Return what happens to the cells on some rows and weight columns, for each slice."""
+        chip, conditions = self.chip, self.chip.conditions
+        ageing = self.aged and not conditions.fresh
+        if not ageing and chip.faults.none:
+            return None
+        found, cells = [], chip.weights.cells_per_slice
+        for s in range(chip.weights.slices):
+            codes: FaultCodes | None = None
+            if not chip.faults.none:
+                rng = stream(self.seed, "faults", name, index, s)
+                codes = draw_faults((cells, len(lines[0]), len(lines[1])), chip.faults, rng)
+                known = self.faults.get((slot.tile, slot.array))
+                if known is not None:
+                    # slice-major: weight column c of slice s is physical column s * weight_cols + c
+                    at = known[:cells, lines[0][:, None], s * chip.weight_cols + lines[1]]
+                    codes = np.where(at > 0, at, codes)
+            found.append(
+                CellHistory(
+                    conditions.time_s if ageing else 0.0,
+                    conditions.temperature_k if ageing else REFERENCE_K,
+                    stream(self.seed, "age", name, index, s),
+                    codes,
+                )
+            )
+        return found
+
+
 def _program_layer(
-    placed: PlacedLayer,
-    op: MatrixOp,
-    chip: Chip,
-    device: AbstractDevice,
-    seed: int,
-    chosen: NDArray[np.int32] | None,
+    placed: PlacedLayer, op: MatrixOp, context: _Context, chosen: NDArray[np.int32] | None
 ) -> ProgrammedLayer:
-    layout, spec = placed.layout, chip.weights
+    layout, chip, seed = placed.layout, context.chip, context.seed
+    spec = chip.weights
     if layout.windows_per_activation != 1:
         raise SimulationError(
             f"layer '{placed.name}': one activation answers {layout.windows_per_activation} "
@@ -174,14 +227,17 @@ def _program_layer(
     code = WeightCode(spec.encoding, spec.bits, spec.slice_bits)
     arrays = []
     for index, blocks in enumerate(layout.by_array):
-        rows, cols, matrix = _cut(placed.name, index, blocks, layout, q)
+        sources, targets, lines, matrix = _cut(placed.name, index, blocks, layout, q)
         rngs = [stream(seed, "program", placed.name, index, s) for s in range(spec.slices)]
         if layout.lines_per_row == 2:
             # positive and negative part of an input side by side, on opposite weights
-            rows = np.stack([2 * rows, 2 * rows + 1], axis=1).reshape(-1)
+            sources, lines = _twice(sources), (_twice(lines[0]), lines[1])
             matrix = np.stack([matrix, -matrix], axis=1).reshape(-1, matrix.shape[1])
         try:
-            written = program_array(matrix, device, spec.slice_bits, rngs, code, wires=chip.wires)
+            written = program_array(
+                matrix, context.device, spec.slice_bits, rngs, code, wires=chip.wires,
+                histories=context.histories(placed.name, index, placed.slots[0][index], lines),
+            )  # fmt: skip
         except SimulationError as error:
             raise SimulationError(f"layer '{placed.name}', array {index}: {error}") from None
         written, dac_curves = _drivers(written, chip, stream(seed, "dac", placed.name, index))
@@ -193,8 +249,13 @@ def _program_layer(
             min(n, chip.adc.count), chip.adc.inl_bow_lsb, chip.adc.inl_steps_lsb,
             stream(seed, "adc curve", placed.name, index),
         )  # fmt: skip
-        arrays.append(PlacedArray(written, rows, cols, gain, offset, adc_curves, dac_curves))
+        arrays.append(PlacedArray(written, sources, targets, gain, offset, adc_curves, dac_curves))
     return ProgrammedLayer(placed.name, q, scales, tuple(arrays))
+
+
+def _twice(lines: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the pair of numbers ``2 i, 2 i + 1`` for each ``i``."""
+    return np.stack([2 * lines, 2 * lines + 1], axis=1).reshape(-1)
 
 
 def _drivers(
@@ -230,8 +291,13 @@ def _drivers(
 
 def _cut(
     name: str, index: int, blocks: tuple[Block, ...], layout: Layout, q: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Return row sources, column targets and the integer matrix of the used part of one array.
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.int64],
+    tuple[NDArray[np.int64], NDArray[np.int64]],
+    NDArray[np.int32],
+]:
+    """Return row sources, column targets, places and integers of the used part of one array.
 
     Cells on a used row and column that no block covers stay 0.
     """
@@ -257,4 +323,4 @@ def _cut(
     for b in blocks:
         part = q[b.group, b.src_row0 : b.src_row0 + b.rows, b.src_col0 : b.src_col0 + b.cols]
         matrix[b.row0 : b.row0 + b.rows, b.col0 : b.col0 + b.cols] = part
-    return row_source[rows], col_target[cols], matrix[np.ix_(rows, cols)]
+    return row_source[rows], col_target[cols], (rows, cols), matrix[np.ix_(rows, cols)]

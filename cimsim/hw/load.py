@@ -15,7 +15,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cimsim.errors import ConfigError, suggest
-from cimsim.hw.spec import Chip, Wires
+from cimsim.hw.spec import Chip
+
+FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
+# what chips did not have at first: counts in their hash only where it says something
+_LATER_SECTIONS = ("conditions", "faults", "wires")
+_LATER_FIELDS = {
+    "dac": ("gain_sigma", "inl_lsb"),
+    "adc": ("t_step_s", "method", "inl_bow_lsb", "inl_steps_lsb"),
+}
 
 
 def shipped() -> dict[str, str]:
@@ -44,9 +52,15 @@ def load_hw(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] | Non
     ConfigError
         Unknown name, broken YAML, unknown key, wrong type, range or unit. The message reads
         ``<file>: <path>: <what was expected, what came>``.
+
+    Notes
+    -----
+    Files that a description names (`FILES`) are sought beside it when their path is relative; in
+    an override, in the working directory.
     """
     origin, text = _read(name)
     raw = _parse(origin, text)
+    _beside(raw, Path(name))
     pairs = _pairs(overrides)
     if pairs:
         before = {path for path in _sources(raw) if _exists(raw, path)}
@@ -76,16 +90,35 @@ def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
 
 
 def dump(chip: Chip) -> dict[str, Any]:
-    """Return the resolved chip as plain data in SI units (for results and hashes)."""
-    return chip.model_dump(mode="json", exclude={"sources"})
+    """Return the resolved chip as plain data in SI units (for results and hashes).
+
+    A file stands there by its name and content, not by its place.
+    """
+    data = chip.model_dump(mode="json", exclude={"sources"})
+    for section, field in FILES:
+        given = data[section].get(field)
+        if isinstance(given, str) and Path(given).is_file():
+            content = hashlib.sha256(Path(given).read_bytes()).hexdigest()
+            data[section][field] = f"{Path(given).name} sha256:{content}"
+    return data
 
 
 def chip_hash(chip: Chip) -> str:
-    """SHA-256 over everything that can change a result (sources and summary cannot)."""
+    """SHA-256 over everything that can change a result (sources and summary cannot).
+
+    Sections and fields that came later count only when they say something, so that a chip keeps the
+    hash that results were recorded under.
+    """
     data = dump(chip)
     data.pop("summary")
-    if chip.wires == Wires():
-        data.pop("wires")  # chips without wires keep the hash that they had before there were any
+    for section in _LATER_SECTIONS:
+        if getattr(chip, section) == Chip.model_fields[section].default:
+            data.pop(section)
+    for section, names in _LATER_FIELDS.items():
+        part = getattr(chip, section)
+        for name in names:
+            if getattr(part, name) == type(part).model_fields[name].default:
+                data[section].pop(name)
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
@@ -132,6 +165,17 @@ def _read(name: str | Path) -> tuple[str, str]:
         f"hw: {what} and no shipped description of that name{suggest(stem, known)}; "
         "give one of these or the path of a YAML file"
     )
+
+
+def _beside(raw: dict[str, Any], file: Path) -> None:
+    """Make relative file names of a description those beside it."""
+    if not file.is_file():
+        return
+    for section, field in FILES:
+        place = raw.get(section)
+        given = place.get(field) if isinstance(place, dict) else None
+        if isinstance(given, str) and not Path(given).is_absolute():
+            raw[section] = {**raw[section], field: str(file.resolve().parent / given)}
 
 
 class _Loader(yaml.SafeLoader):

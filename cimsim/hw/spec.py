@@ -22,6 +22,7 @@ from pydantic import (
 from cimsim.units import quantity
 
 _LARGEST = 2**31 - 1
+REFERENCE_K = 298.15  # 25 C: what cells were programmed and measured at
 _Config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False, allow_inf_nan=False)
 if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field holds
     Energy = float
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field
     Fraction = float
     Size = float
     Length = float
+    Temperature = float
     Voltage = float
     Frequency = float
     Resistance = float
@@ -45,6 +47,7 @@ else:
     Length, Voltage = quantity("m", exclusive=True), quantity("V", exclusive=True)
     Frequency = quantity("Hz", exclusive=True, maximum=1e12)
     Resistance = quantity("ohm")
+    Temperature = quantity("K", exclusive=True)
 
 
 class Part(BaseModel):
@@ -354,6 +357,53 @@ class Programming(Part):
     endurance_cycles: float | None = Field(default=None, gt=0)
 
 
+class Conditions(Part):
+    """When and how warm the cells are read: time since programming, temperature."""
+
+    time_s: Time = Field(default=0.0, alias="time", description="since the cells were verified")
+    temperature_k: Temperature = Field(
+        default=REFERENCE_K, alias="temperature", description="of the cells when they are read"
+    )
+    recalibrate: bool = Field(
+        default=False,
+        description="ranges and column corrections anew at this time; else those of time 0, 25 C",
+    )
+
+    @property
+    def fresh(self) -> bool:
+        """True right after programming at 25 C: nothing has changed yet."""
+        return self.time_s == 0 and self.temperature_k == REFERENCE_K
+
+
+class Faults(Part):
+    """Cells that hold one conductance whatever is written."""
+
+    stuck_off: Fraction = Field(default=0.0, description="share of cells that stay at g_min")
+    stuck_on: Fraction = Field(default=0.0, description="share of cells that stay at g_max")
+    open: Fraction = Field(default=0.0, description="share of cells that conduct nothing, 0 S")
+    map: str | None = Field(default=None, description=".csv or .npz of faults by array")
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        total = self.stuck_off + self.stuck_on + self.open
+        if total > 1:
+            raise ValueError(
+                f"stuck_off: expected stuck_off + stuck_on + open of at most 100 %, got "
+                f"{100 * total:g} %"
+            )
+        return self
+
+    @property
+    def drawn(self) -> bool:
+        """Whether some cells are drawn at random."""
+        return self.stuck_off + self.stuck_on + self.open > 0
+
+    @property
+    def none(self) -> bool:
+        """Whether no cell is faulty."""
+        return not self.drawn and self.map is None
+
+
 class Source(Part):
     """Where a number comes from."""
 
@@ -392,6 +442,8 @@ class Chip(Part):
     )
     other_area_m2: Area = Field(default=0.0, alias="other_area", description="chip level")
     programming: Programming = Programming()
+    conditions: Conditions = Conditions()
+    faults: Faults = Faults()
     sources: dict[str, Source] = {}
 
     @model_validator(mode="after")

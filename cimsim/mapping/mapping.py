@@ -171,6 +171,22 @@ class Mapping:
         return sum(layer.layout.cells_used * len(layer.slots) for layer in self.layers)
 
     @property
+    def cells_written(self) -> int:
+        """Cells that programming writes, all replicas counted."""
+        return sum(self.cells_of(layer) * len(layer.slots) for layer in self.layers)
+
+    def cells_of(self, layer: PlacedLayer) -> int:
+        """Return the cells of one replica: those of weights, and one reference per row and slice.
+
+        Two cells per weight slice, or one and, in each array and slice, a reference cell on each
+        driven row (`cimsim.arrays.encode.WeightCode`).
+        """
+        weights, layout = self.chip.weights, layer.layout
+        cells = weights.cells_per_slice * weights.slices * layout.cells_used
+        references = weights.reference_cols * sum(layout.rows_used)
+        return (cells + references) * layout.lines_per_row
+
+    @property
     def utilisation(self) -> float:
         """Share of the cells of the used arrays that hold a weight."""
         held = sum(

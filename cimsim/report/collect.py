@@ -38,9 +38,9 @@ def timing(mapping: Mapping, timeline: Timeline) -> Timing:
     )  # fmt: skip
 
 
-def energies(mapping: Mapping, spent: EnergyReport) -> Energy:
-    """Headline numbers of an energy report."""
-    writing = programming(mapping)
+def energies(mapping: Mapping, spent: EnergyReport, pulses_per_cell: float | None = None) -> Energy:
+    """Headline numbers of an energy report; pulses as they were counted, else the chip's figure."""
+    writing = programming(mapping, pulses_per_cell)
     return Energy(
         spent.by_component, spent.total_j, spent.average_power_w, spent.tops_per_w,
         spent.array_energy_from, writing["energy_j"], writing["time_s"],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cimsim.devices import build
+from cimsim.devices import device_of
 from cimsim.hw.load import is_number, numbers
 from cimsim.hw.spec import Chip
 
@@ -43,11 +43,16 @@ def findings(chip: Chip, raw: Mapping[str, Any]) -> list[str]:
     Raises
     ------
     ConfigError
-        If the device section is wrong.
+        If the device section is wrong, or the cells cannot do what the chip asks of them.
     """
-    device = build(chip.device.kind, chip.device.parameters)
+    device = device_of(chip)
     given = numbers(raw)
-    found = [f"{path}: no source given" for path in given if path not in chip.sources]
+    asked = ("conditions.", "faults.")  # what a user asks about, no property of the chip
+    found = [
+        f"{path}: no source given"
+        for path in given
+        if path not in chip.sources and not path.startswith(asked)
+    ]
     found += [f"{path}: not given, counted as 0 J" for path in _ENERGIES if path not in given]
     found += [f"{path}: not given, counted as 0 m2" for path in _AREAS if path not in given]
     if device.g_min_s >= device.g_max_s:

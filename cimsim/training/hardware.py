@@ -289,6 +289,12 @@ def _check(model: nn.Module, chip: Chip) -> None:
             f"{chip.wires.model}. Train with --set wires.model=ideal and simulate on the chip as "
             "it is"
         )
+    if not (chip.conditions.fresh and chip.faults.none):
+        section = "faults" if chip.conditions.fresh else "conditions"
+        raise ConfigError(
+            f"{section}: hardware-aware training draws sound cells right after programming; train "
+            f"without this section and simulate with it"
+        )
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
             if module.padding_mode != "zeros":

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from cimsim.arrays.encode import magnitude_slices
-from cimsim.arrays.programmed import program_array
+from cimsim.arrays.faults import OPEN, STUCK_OFF, STUCK_ON
+from cimsim.arrays.programmed import CellHistory, program_array
 from cimsim.arrays.wires import Resistances, crossbar_operator
 from cimsim.devices import build
-from cimsim.errors import SimulationError
-from cimsim.hw.spec import Wires
+from cimsim.errors import ConfigError, SimulationError
+from cimsim.hw.spec import REFERENCE_K, Wires
 from tests.arrays.nodal import Nodal
 
 EXACT = {"g_max": "11.5 nS", "g_min": "0.01 nS"}
@@ -182,3 +183,77 @@ def test_read_noise_behind_wires_is_that_of_small_changes_of_the_cells():
     ideal = program_array(q, device, 7, rngs(1)).noise_variance(np.ones((1, 12)))[0]
     assert (variance < 0.97 * ideal).all()
     np.testing.assert_allclose(got.noise_variance(np.ones((1, 12)))[0], variance, rtol=0.01)
+
+
+def history(time_s=0.0, temperature_k=REFERENCE_K, faults=None, seed=5):
+    return CellHistory(time_s, temperature_k, np.random.default_rng(seed), faults)
+
+
+def test_sound_cells_at_time_zero_keep_every_bit():
+    q = random_weights(20, 6)
+    noisy = build("eflash", EXACT | {"sigma_program": "1.75 %", "sigma_read": "0.79 %"})
+    none = np.zeros((2, 20, 6), np.uint8)
+    for device in (noisy, build("eflash", EXACT)):
+        plain = program_array(q, device, 7, rngs(1))
+        same = program_array(q, device, 7, rngs(1), histories=[history(faults=none)])
+        np.testing.assert_array_equal(plain.difference, same.difference)
+        np.testing.assert_array_equal(plain.row_conductance_s, same.row_conductance_s)
+        assert plain.is_exact == same.is_exact
+
+
+def test_faulty_cells_give_the_difference_of_what_they_hold():
+    q = np.array([[50, -50, 50, -50, 50, 0]], np.int32)
+    faults = np.zeros((2, 1, 6), np.uint8)
+    faults[0, 0, 0] = STUCK_OFF  # the cell that held 50
+    faults[0, 0, 1] = STUCK_ON  # the erased partner of -50
+    faults[1, 0, 2] = STUCK_ON
+    faults[1, 0, 3] = OPEN
+    faults[:, 0, 4] = STUCK_ON
+    faults[1, 0, 5] = OPEN
+    array = program_array(q, build("eflash", EXACT), 7, rngs(1), histories=[history(faults=faults)])
+    erased = G_MIN / (G_MAX - G_MIN) * 127  # a cell at 0 S lacks what erased ones conduct
+    np.testing.assert_allclose(
+        array.difference[0], [0, 127 - 50, 50 - 127, erased, 0, erased], atol=1e-4
+    )
+    assert not array.is_exact
+    step = (G_MAX - G_MIN) / 127
+    full, half = G_MAX, G_MIN + 50 * step
+    held = [2 * G_MIN, full + half, half + full, G_MIN, 2 * full, G_MIN]
+    np.testing.assert_allclose(array.row_conductance_s, [sum(held)], rtol=1e-12)
+
+
+def test_ageing_comes_after_programming_and_before_faults():
+    q = random_weights(40, 5)
+    device = build("pcm", {})
+    faults = (np.random.default_rng(3).random((2, 40, 5)) < 0.2).astype(np.uint8) * STUCK_ON
+    hour = 3600.0
+    array = program_array(q, device, 7, rngs(1), histories=[history(hour, faults=faults)])
+    lsb = 25e-6 / 127
+    target = lsb * np.stack([np.maximum(q, 0), np.maximum(-q, 0)])
+    cells = device.program(target, rngs(1)[0])
+    cells = device.age(cells, hour, REFERENCE_K, np.random.default_rng(5))
+    cells[faults > 0] = 25e-6
+    np.testing.assert_allclose(array.difference, (cells[0] - cells[1]) / lsb, atol=2e-5)
+    np.testing.assert_allclose(array.row_conductance_s, cells.sum(axis=(0, 2)), rtol=1e-12)
+    # read noise is that of the aged cells at this time
+    variance = (device.read_sigma(cells, hour) / lsb) ** 2
+    np.testing.assert_allclose(array.read_variance, variance.sum(axis=0), rtol=1e-6)
+    assert not array.is_exact
+
+
+def test_a_device_without_drift_refuses_to_age_in_an_array():
+    with pytest.raises(ConfigError, match=r"conditions\.time: .*no drift model"):
+        program_array(
+            random_weights(3, 3), build("eflash", EXACT), 7, rngs(1), histories=[history(60.0)]
+        )
+
+
+def test_pulses_of_all_cells_and_slices_are_counted():
+    q = random_weights(30, 4)
+    device = build("eflash", EXACT | {"verify": {"tolerance": 0, "gain": 1}})
+    array = program_array(q, device, 3, rngs(3))
+    assert array.pulses == np.count_nonzero(magnitude_slices(q, 3, 3))
+    np.testing.assert_array_equal(
+        array.difference, program_array(q, build("eflash", EXACT), 3, rngs(3)).difference
+    )
+    assert program_array(q, build("eflash", EXACT), 3, rngs(3)).pulses is None

@@ -130,6 +130,36 @@ def test_image_folder_as_input_is_cropped_to_the_size_asked_for(tmp_path, demo):
     assert "2 frames of 32 x 24" in screen
 
 
+def test_time_and_temperature_are_shortcuts_for_the_chips_conditions(tmp_path):
+    run("--time", "30d", "--set", "device.kind=pcm", "--out", tmp_path / "short")
+    long = run(
+        "--set", "conditions.time=30 d", "--set", "device.kind=pcm", "--out", tmp_path / "long"
+    )  # fmt: skip
+    assert "30 d after programming at 25 °C" in " ".join(long.split())
+    short = Result.load(tmp_path / "short")
+    assert short == Result.load(tmp_path / "long")
+    assert short.inputs["chip"]["conditions"]["time_s"] == 30 * 86400
+    run("--temperature", "85C", "--out", tmp_path / "warm")
+    warm = Result.load(tmp_path / "warm")
+    assert warm.inputs["chip"]["conditions"]["temperature_k"] == pytest.approx(358.15)
+    assert any("at 85 °C" in note for note in warm.notes)
+
+
+def test_pulses_of_a_loop_that_was_run_are_what_programming_costs(demo, tmp_path):
+    _, folder = demo
+    loop = ("device.sigma_program=0", "device.sigma_read=0", "device.verify.tolerance=0",
+            "device.verify.gain=1")  # fmt: skip
+    run(*(part for item in loop for part in ("--set", item)), "--out", tmp_path / "x")
+    measured, assumed = Result.load(tmp_path / "x"), Result.load(folder)
+    erase = measured.hardware.arrays_used * 10e-6
+    pulses = (measured.energy.programming_j - erase) / (2 * measured.hardware.weights * 1e-9)
+    # one exact pulse for the written cell of each pair whose weight is not 0
+    assert 0.4 < pulses < 0.5
+    assert assumed.energy.programming_j == pytest.approx(
+        erase + 2 * assumed.hardware.weights * 20e-9, rel=1e-9
+    )
+
+
 CASCADE = """
 import torch
 from torch import nn

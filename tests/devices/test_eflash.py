@@ -5,6 +5,7 @@ import pytest
 from scipy import integrate, stats
 
 from cimsim.devices import build
+from cimsim.errors import ConfigError
 
 G_MAX, G_MIN = 11.5e-9, 0.01e-9
 N = 40_000
@@ -84,3 +85,41 @@ def test_read_noise_follows_the_measured_curve():
 def test_one_error_is_enough_to_be_inexact(setting):
     assert eflash().is_exact
     assert not eflash(**{setting: "0.1 %"}).is_exact
+
+
+def age(device, g, time_s=0.0, celsius=25.0):
+    return device.age(np.asarray(g), time_s, celsius + 273.15, np.random.default_rng(0))
+
+
+def test_a_warm_cell_follows_the_gate_coupled_law():
+    device = build("eflash", {"g_max": "1 S"})
+    # 0.5 -> 0.56 and 0.1 -> 0.147 from 25 to 85 C (Bai 2024, eq. 1); full scale and 0 stay
+    np.testing.assert_allclose(age(device, [0.5, 0.1], celsius=85), [0.56, 0.147], rtol=5e-3)
+    np.testing.assert_array_equal(age(device, [0.0, 1.0], celsius=85), [0, 1])
+    there_and_back = age(device, age(device, [0.3], celsius=85))  # 25 C changes nothing
+    np.testing.assert_array_equal(there_and_back, age(device, [0.3], celsius=85))
+    # w = exp(-u / T): twice the way in 1/T is the square of the change
+    for celsius in (-20, 60):
+        expected = np.exp(np.log(0.3) * 298.15 / (celsius + 273.15))
+        np.testing.assert_allclose(age(device, [0.3], celsius=celsius), expected, rtol=1e-12)
+
+
+def test_without_a_figure_of_the_user_time_is_refused():
+    with pytest.raises(ConfigError, match=r"conditions\.time: .*got 30 d.*no drift model.*figure"):
+        age(eflash(), [1e-9], time_s=30 * 86400)
+
+
+def test_a_users_drift_loses_its_share_per_decade():
+    device = eflash(drift_per_decade="0.5 %", drift_start="1 h")
+    g = np.linspace(0, G_MAX, 5)
+    for decades in (1, 2, 5):
+        later = age(device, g, time_s=3600 * (10**decades - 1))
+        np.testing.assert_allclose(later, g * (1 - 0.005 * decades), rtol=1e-12)
+    far = eflash(drift_per_decade="60 %", drift_start="1 s")
+    np.testing.assert_array_equal(age(far, g, time_s=1e4), 0)  # never negative
+
+
+@pytest.mark.parametrize("celsius", [-21, 86])
+def test_temperatures_outside_of_the_chips_range_are_refused(celsius):
+    with pytest.raises(ConfigError, match=r"conditions\.temperature: expected -20 °C \.\. 85 °C"):
+        age(eflash(), [1e-9], celsius=celsius)

@@ -147,6 +147,14 @@ def test_programming_writes_two_cells_for_each_weight():
     assert writing["time_s"] == pytest.approx(cells / 1024 * 20 * 14e-6 + 4 * 18e-3)
 
 
+def test_counted_pulses_take_the_place_of_the_chips_figure():
+    mapping = map_graph(network(), chip())
+    cells = 2 * (27 * 40 + 360 * 3)
+    writing = programming(mapping, 7.25)
+    assert writing["energy_j"] == pytest.approx(cells * 7.25 * 1e-9 + 4 * 10e-6)
+    assert writing["time_s"] == pytest.approx(cells / 1024 * 7.25 * 14e-6 + 4 * 18e-3)
+
+
 def test_area_adds_up_by_hand():
     parts = area(load_hw("eflash40nm"))
     um2 = 1e-12

@@ -225,3 +225,43 @@ def test_a_file_that_is_no_yaml_mapping_names_the_place(tmp_path, text, part):
     with pytest.raises(ConfigError, match=part) as caught:
         load_hw(path)
     assert "unicode string" not in str(caught.value)
+
+
+def test_conditions_and_faults_default_to_nothing_and_keep_the_hash():
+    plain = load_hw("eflash40nm")
+    assert plain.conditions.fresh
+    assert plain.faults.none
+    same = load_hw("eflash40nm", ["conditions.time=0 s", "conditions.temperature=25 C"])
+    assert chip_hash(same) == chip_hash(plain)
+    # a hash that results were recorded under
+    assert chip_hash(plain).startswith("d70902535bc6")
+    for other in (
+        "conditions.time=1 d", "conditions.temperature=26 C", "faults.open=1 %",
+        "adc.method=least_error", "adc.inl_bow_lsb=1", "adc.inl_steps_lsb=1",
+        "dac.gain_sigma=1 %", "dac.inl_lsb=1",
+    ):  # fmt: skip
+        assert chip_hash(load_hw("eflash40nm", [other])) != chip_hash(plain)
+
+
+def test_conditions_are_read_in_seconds_and_kelvin():
+    chip = load_hw("eflash40nm", ["conditions.time=10 y", "conditions.temperature=-20 C"])
+    assert chip.conditions.time_s == pytest.approx(10 * 365.25 * 86400)
+    assert chip.conditions.temperature_k == pytest.approx(253.15)
+    assert not chip.conditions.fresh
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("conditions.time=-1 d", ["conditions.time", ">= 0 s", "-1 d"]),
+        ("conditions.temperature=-300 C", ["conditions.temperature", "> 0 K", "-300 C"]),
+        ("conditions.temperature=85", ["conditions.temperature", "'25 C'", "no unit"]),
+        ("conditions.temprature=85 C", ["unknown key", "did you mean temperature"]),
+        ("conditions.recalibrate=maybe", ["conditions.recalibrate", "boolean", "maybe"]),
+    ],
+)
+def test_wrong_conditions_are_refused(override, parts):
+    with pytest.raises(ConfigError) as caught:
+        load_hw("eflash40nm", [override])
+    for part in parts:
+        assert part in str(caught.value)

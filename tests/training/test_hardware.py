@@ -310,6 +310,8 @@ def test_a_chip_without_ranges_is_refused():
             {"dac.bits": 2},
             r"dac.bits: .* one pulse; with 2 of 8 bits they take 4.*--set dac.bits=8",
         ),
+        ({"conditions.temperature": "85 C"}, r"conditions: hardware-aware training draws sound"),
+        ({"faults.stuck_on": "1 %"}, r"faults: hardware-aware training draws sound cells"),
         ({"weights.cell_bits": 3}, r"weights.cell_bits: .* with 3 of 7 bits a cell it takes 3"),
         (
             {"weights.encoding": "offset"},

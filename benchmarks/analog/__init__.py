@@ -1,0 +1,1 @@
+"""What analog effects of arrays and cells cost in picture quality."""
