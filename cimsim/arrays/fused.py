@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from cimsim.arrays.kernels import counters, normals
-from cimsim.arrays.vnni import product
+from cimsim.arrays.vnni import ROWS, product
 from cimsim.jit import jit
 
-BLOCK = 48  # vectors; what `product` takes
+BLOCK = ROWS
 GROUP = 1024  # values converted together
+SHORT = 16  # elements; runs of fewer are not worth a copy each
 
 
 @jit
@@ -79,8 +80,10 @@ def read_out(
     to, first = target
     n_rows, width = runs[-1, 0] + runs[-1, 2], columns.shape[1]
     depth = -(-n_rows // 4) * 4
+    offsets = _offsets(runs)
     noisy = planes[2].size > 0 or columns[3].max() > 0
-    vectors = np.zeros((BLOCK, depth), codes.dtype)
+    whole = pulses.shape[0] == 1 and pulses[0, 0] == 0 and pulses[0, 1] == 255
+    vectors = np.zeros((1 if whole else BLOCK, depth), codes.dtype)
     x, squares = np.zeros((BLOCK, depth), np.uint8), np.zeros((BLOCK, depth), np.uint8)
     high, low = np.zeros((BLOCK, width), np.int32), np.zeros((BLOCK, width), np.int32)
     spread = np.zeros((BLOCK, width), np.int32)
@@ -97,21 +100,23 @@ def read_out(
     clipped = 0
     for start in range(0, bases.shape[0], BLOCK):
         used = min(BLOCK, bases.shape[0] - start)
-        for b in range(used):
-            _collect(codes, bases[start + b], runs, vectors[b])
+        if whole:
+            _collect_block(codes, bases[start : start + used], runs, offsets, x)
+        else:
+            _collect_block(codes, bases[start : start + used], runs, offsets, vectors)
         for p in range(pulses.shape[0]):
             drop, mask, exponent = pulses[p, 0], pulses[p, 1], pulses[p, 2]
-            for b in range(used):
-                _pulse(vectors[b], drop, mask, x[b])
+            if not whole:
+                _pulse(vectors, used, drop, mask, x)
             _tally(x[:used], power, short, tally[p])
             _multiply(x, squares, planes, (high, low, spread), exponents, (mask, exponent))
-            scale = columns.dtype.type(1.0 / (1 << exponent))
+            scale = 1.0 / (1 << exponent)
             for b in range(0, used, rows):
                 count = min(rows, used - b)
                 n = count * width
                 v, w = value[:n], other[:n]
-                _join(high[b : b + count].reshape(-1), low[b : b + count].reshape(-1), v, w, scale)
-                _level(v, tiled, adc)
+                _level(high[b : b + count].reshape(-1), low[b : b + count].reshape(-1), scale,
+                       tiled, adc, v)  # fmt: skip
                 if noisy:
                     normals(
                         draws[:n], words, flat_numbers, counter[0] + np.uint64(start + b),
@@ -139,25 +144,56 @@ def _tiled(columns: Any, rows: int) -> Any:
 
 
 @jit
-def _collect(codes: Any, base: int, runs: Any, vector: Any) -> None:
-    """Collect one vector."""
-    for r in range(runs.shape[0]):
-        row, start, length = runs[r, 0], base + runs[r, 1], runs[r, 2]
-        source, sink = codes[start : start + length], vector[row : row + length]
-        for k in range(length):
-            sink[k] = source[k]
+def _collect_block(codes: Any, bases: Any, runs: Any, offsets: Any, vectors: Any) -> None:
+    """Collect a block of vectors."""
+    if offsets.shape[0] < SHORT * runs.shape[0]:
+        for b in range(bases.shape[0]):
+            _collect_singly(codes, bases[b], offsets, vectors, b)
+    else:
+        for b in range(bases.shape[0]):
+            _collect(codes, bases[b], runs, vectors, b)
 
 
 @jit
-def _pulse(vector: Any, drop: int, mask: int, x: Any) -> None:
-    """Take the bits of one pulse."""
+def _collect(codes: Any, base: int, runs: Any, vectors: Any, number: int) -> None:
+    """Collect one vector."""
+    v = np.uint64(number)  # unsigned: no test for negative indices in the loops
+    for r in range(runs.shape[0]):
+        row, start = np.uint64(runs[r, 0]), np.uint64(base + runs[r, 1])
+        for k in range(np.uint64(runs[r, 2])):
+            vectors[v, row + k] = codes[start + k]
+
+
+@jit
+def _collect_singly(codes: Any, base: int, offsets: Any, vectors: Any, number: int) -> None:
+    """Collect one vector whose runs are too short for copies."""
+    v, first = np.uint64(number), np.uint64(base)
+    for k in range(np.uint64(offsets.shape[0])):
+        vectors[v, k] = codes[first + offsets[k]]
+
+
+@jit
+def _offsets(runs: Any) -> Any:
+    """Return where each element of a vector lies from its beginning."""
+    offsets = np.empty(runs[-1, 0] + runs[-1, 2], np.uint64)
+    for r in range(runs.shape[0]):
+        for k in range(runs[r, 2]):
+            offsets[runs[r, 0] + k] = np.uint64(runs[r, 1] + k)
+    return offsets
+
+
+@jit
+def _pulse(vectors: Any, used: int, drop: int, mask: int, x: Any) -> None:
+    """Take the bits of one pulse of a block of vectors."""
     if drop > 0:
-        for k in range(x.shape[0]):
-            x[k] = np.uint8((np.int32(vector[k]) >> drop) & mask)
+        for b in range(np.uint64(used)):
+            for k in range(np.uint64(x.shape[1])):
+                x[b, k] = np.uint8((np.int32(vectors[b, k]) >> drop) & mask)
     else:
         narrow = np.uint8(mask)
-        for k in range(x.shape[0]):
-            x[k] = vector[k] & narrow
+        for b in range(np.uint64(used)):
+            for k in range(np.uint64(x.shape[1])):
+                x[b, k] = vectors[b, k] & narrow
 
 
 @jit
@@ -173,7 +209,17 @@ def _tally(block: Any, power: int, short: Any, tally: Any) -> None:
                 tally[k] += wide * wide
         return
     short[:] = 0
-    for b in range(block.shape[0]):  # 48 bytes add up to less than 16 bits
+    # 48 bytes add up to less than 16 bits; four vectors at a time save loads and stores
+    whole = block.shape[0] // 4 * 4
+    for b in range(0, whole, 4):
+        v0, v1 = np.uint64(b), np.uint64(b + 1)
+        v2, v3 = np.uint64(b + 2), np.uint64(b + 3)
+        for k in range(np.uint64(n)):
+            short[k] += (
+                np.uint16(block[v0, k]) + np.uint16(block[v1, k])
+                + np.uint16(block[v2, k]) + np.uint16(block[v3, k])
+            )  # fmt: skip
+    for b in range(whole, block.shape[0]):
         for k in range(n):
             short[k] += block[b, k]
     for k in range(n):
@@ -181,38 +227,39 @@ def _tally(block: Any, power: int, short: Any, tally: Any) -> None:
 
 
 @jit
-def _square(x: Any, squares: Any) -> int:
+def _square(x: Any, number: int, squares: Any) -> int:
     """Square a vector into bytes; return the binary exponent that they are to be scaled by.
 
     The exponent is the smallest for which the largest square fits, so small inputs keep their
     noise.
     """
+    b, n = np.uint64(number), np.uint64(x.shape[1])  # unsigned: no test for negative indices
     seen = np.uint8(0)
-    for k in range(x.shape[0]):
-        seen |= x[k]
+    for k in range(n):
+        seen |= x[b, k]
     # a constant shift lets the compiler multiply in 16 bits
     if seen > 127:
-        for k in range(x.shape[0]):
-            wide = np.int32(x[k])
-            squares[k] = np.uint8((wide * wide + 128) >> 8)
+        for k in range(n):
+            wide = np.int32(x[b, k])
+            squares[b, k] = np.uint8((wide * wide + 128) >> 8)
         return 8
     if seen > 63:
-        for k in range(x.shape[0]):
-            wide = np.int32(x[k])
-            squares[k] = np.uint8((wide * wide + 32) >> 6)
+        for k in range(n):
+            wide = np.int32(x[b, k])
+            squares[b, k] = np.uint8((wide * wide + 32) >> 6)
         return 6
     if seen > 31:
-        for k in range(x.shape[0]):
-            wide = np.int32(x[k])
-            squares[k] = np.uint8((wide * wide + 8) >> 4)
+        for k in range(n):
+            wide = np.int32(x[b, k])
+            squares[b, k] = np.uint8((wide * wide + 8) >> 4)
         return 4
     if seen > 15:
-        for k in range(x.shape[0]):
-            wide = np.int32(x[k])
-            squares[k] = np.uint8((wide * wide + 2) >> 2)
+        for k in range(n):
+            wide = np.int32(x[b, k])
+            squares[b, k] = np.uint8((wide * wide + 2) >> 2)
         return 2
-    for k in range(x.shape[0]):
-        squares[k] = x[k] * x[k]
+    for k in range(n):
+        squares[b, k] = x[b, k] * x[b, k]
     return 0
 
 
@@ -233,68 +280,57 @@ def _multiply(
         product(x, noise, sums[2])
         return
     for b in range(x.shape[0]):
-        exponents[b] = _square(x[b], squares[b])
+        exponents[b] = _square(x, b, squares)
     product(squares, noise, sums[2])
 
 
 @jit
-def _join(high: Any, low: Any, value: Any, scratch: Any, scale: Any) -> None:
-    """Join the planes of sums: ``scale * (256 * high + low)``."""
-    for j in range(value.shape[0]):
-        value[j] = high[j]
-    for j in range(value.shape[0]):
-        scratch[j] = low[j]
-    upper = value.dtype.type(256) * scale
-    for j in range(value.shape[0]):
-        value[j] = value[j] * upper + scratch[j] * scale
-
-
-@jit
-def _level(value: Any, tiled: Any, adc: Any) -> None:
-    """Turn sums into levels of the converter, in steps; without converter only to their unit."""
-    gain, offset = tiled[0], tiled[1]
+def _level(high: Any, low: Any, scale: float, columns: Any, adc: Any, value: Any) -> None:
+    """Join the planes of sums and turn them into levels of the converter, in steps."""
+    gain, offset = columns[0], columns[1]
+    kind = value.dtype.type
+    upper, lower = kind(256.0 * scale), kind(scale)
     lo, step = adc[0], adc[1]
-    if adc[2] >= 0:
-        for j in range(value.shape[0]):
-            value[j] = (value[j] * gain[j] - lo) / step + offset[j]
-    else:
-        for j in range(value.shape[0]):
-            value[j] *= gain[j]
+    for j in range(value.shape[0]):
+        total = kind(high[j]) * upper + kind(low[j]) * lower
+        value[j] = (total * gain[j] - lo) / step + offset[j]
 
 
 @jit
-def _scale(spread: Any, exponents: Any, unit: Any, variance: Any) -> None:
+def _scale(spread: Any, exponents: Any, unit: float, variance: Any) -> None:
     """Undo the exponents of the vectors' squares and of the pulse."""
     width = np.uint64(spread.shape[1])
+    kind = variance.dtype.type
     for b in range(spread.shape[0]):
-        factor, first = unit * (1 << exponents[b]), np.uint64(b) * width
+        factor, first = kind(unit * (1 << exponents[b])), np.uint64(b) * width
         for j in range(width):  # unsigned: no test for negative indices in the loop
-            variance[first + j] = variance.dtype.type(spread[b, j]) * variance.dtype.type(factor)
+            variance[first + j] = kind(spread[b, j]) * factor
 
 
 @jit
-def _disturb(value: Any, variance: Any, tiled: Any, draws: Any) -> None:
+def _disturb(value: Any, variance: Any, columns: Any, draws: Any) -> None:
     """Add noise of the given variance per unit and of the converters."""
-    slope, own = tiled[2], tiled[3]
+    slope, own = columns[2], columns[3]
     for j in range(value.shape[0]):
         value[j] += np.sqrt(variance[j] * slope[j] + own[j]) * draws[j]
 
 
 @jit
-def _code(value: Any, tiled: Any, adc: Any, shift: int) -> int:
+def _code(value: Any, columns: Any, adc: Any, shift: int) -> int:
     """Round to codes, cut at the ends, and turn codes into output values; return what was cut."""
-    weight = tiled[4]
+    weight = columns[4]
     lo, step, top = adc[0], adc[1], adc[2]
     zero = top - top
+    scale = value.dtype.type(1 << shift)
     outside = np.int64(0)
     if top >= 0:
         for j in range(value.shape[0]):
             code = np.rint(value[j])
             outside += np.int64(code < zero) + np.int64(code > top)
-            value[j] = lo + step * min(max(code, zero), top)
-    scale = value.dtype.type(1 << shift)
-    for j in range(value.shape[0]):
-        value[j] *= weight[j] * scale
+            value[j] = (lo + step * min(max(code, zero), top)) * (weight[j] * scale)
+    else:
+        for j in range(value.shape[0]):
+            value[j] *= weight[j] * scale
     return int(outside)
 
 

