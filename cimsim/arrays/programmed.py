@@ -104,7 +104,7 @@ class ProgrammedArray:
         """Weight columns."""
         return self.n_physical_cols // self.slices
 
-    @property
+    @cached_property
     def largest_sum(self) -> float:
         """Largest magnitude of a partial sum per unit of input, over the physical columns."""
         return float(np.abs(self.difference).sum(axis=0, dtype=np.float64).max(initial=0.0))
