@@ -3,7 +3,8 @@
 python benchmarks/speed/engine.py --threads 2
 
 W1, W2: 4096 vectors through 1152 x 128 weights on 1024-row arrays; 2 % programming error, 1 % read
-noise and 8-bit converters are on. W1 drives 8 bits in one pulse; W2 drives 8 pulses of one bit on
+noise and 8-bit converters are on; from input bytes to summed codes, and with encoding and scaling
+of floats. W1 drives 8 bits in one pulse; W2 drives 8 pulses of one bit on
 two slices of 4 bits and is compared with the *unsliced* product, too. W3: a network, one frame,
 against the torch module in float32, channels last. Memory: the largest resident size of a process
 that runs one frame of that network at another size.
@@ -27,12 +28,15 @@ from rich.table import Table
 
 import cimsim
 from cimsim.cli.options import parse_size
+from cimsim.engine.blocks import Firing, WindowCodes, fire
 from cimsim.engine.calibrate import calibrate
-from cimsim.engine.execute import execute
+from cimsim.engine.execute import encode_input, execute
 from cimsim.engine.program import program
+from cimsim.engine.workers import workers
 
 ROWS, COLS, VECTORS = 1152, 128, 4096
 ALL_ON = {"device.sigma_program": "2 %", "device.sigma_read": "1 %", "adc.bits": 8}
+Line = tuple[str, float, float, float]  # workload, torch seconds, chip seconds, MACs
 LAYERS = {
     "W1": {"dac.bits": 8},
     "W2": {"dac.bits": 1, "weights.cell_bits": 4},
@@ -59,8 +63,8 @@ def prepared(graph: Any, inputs: Any, overrides: dict[str, Any]) -> Any:
     return calibrate(program(cimsim.map_graph(graph, chip), device, 0), [inputs], 0)
 
 
-def time_layer(name: str, runs: int, threads: int) -> tuple[str, float, float, float]:
-    """Return (name, torch seconds, chip seconds, MACs) of one analog layer."""
+def time_layer(name: str, runs: int, threads: int) -> list[Line]:
+    """Return the lines of one analog layer: from bytes to sums, and from floats to floats."""
     torch.manual_seed(0)
     layer = torch.nn.Linear(ROWS, COLS, bias=False)
     torch.nn.init.normal_(layer.weight, std=0.05)
@@ -71,11 +75,26 @@ def time_layer(name: str, runs: int, threads: int) -> tuple[str, float, float, f
     ready = prepared(graph, (frame,), ALL_ON | LAYERS[name])
     weight = layer.weight.detach().T.contiguous()
     plain = median_seconds(lambda: torch.mm(x, weight), runs)
-    chip = median_seconds(lambda: execute(ready, (frame,), 0, 0, threads), runs)
-    return name, plain, chip, float(ROWS * COLS * VECTORS)
+    whole = median_seconds(lambda: execute(ready, (frame,), 0, 0, threads), runs)
+    macs = float(ROWS * COLS * VECTORS)
+    (op,) = graph.matrix_ops
+    found, programmed = ready.ops[op.name], ready.programmed
+    firing = Firing.of(
+        programmed.layer_of(op.name), found.ranges, programmed.mapping.chip, programmed.device, 1,
+        found.code,
+    )  # fmt: skip
+    codes, _ = encode_input(op, frame.numpy(), found.code)
+    source = WindowCodes.of_map(op, codes, found.code.lines)
+    with workers(threads) as (pool, n):
+        fired = median_seconds(lambda: fire(firing, source, 0, _forget, pool, n), runs)
+    return [(name, plain, fired, macs), (f"{name}, floats in and out", plain, whole, macs)]
 
 
-def time_network(model: str, size: str, runs: int, threads: int) -> tuple[str, float, float, float]:
+def _forget(start: int, acc: Any) -> None:
+    """Take the sums of a block and do nothing with them."""
+
+
+def time_network(model: str, size: str, runs: int, threads: int) -> Line:
     """Return (name, torch seconds, chip seconds, MACs) of one frame of a network."""
     network, graph, inputs = one_frame(model, size)
     ready = prepared(graph, inputs, ALL_ON)
@@ -119,7 +138,7 @@ def main() -> None:
         print(peak_memory(given.model, given.memory_size))
         return
     torch.set_num_threads(given.threads)
-    lines = [time_layer(name, given.runs, given.threads) for name in LAYERS]
+    lines = [line for name in LAYERS for line in time_layer(name, given.runs, given.threads)]
     lines.append(time_network(given.model, given.size, given.runs, given.threads))
     show(lines, given.threads)
     command = [sys.executable, __file__, "--only-memory", "--model", given.model]
@@ -130,10 +149,10 @@ def main() -> None:
     print(f"peak memory of one frame {given.memory_size}: {gigabytes:.2f} GB")
 
 
-def show(lines: list[tuple[str, float, float, float]], threads: int) -> None:
+def show(lines: list[Line], threads: int) -> None:
     """Print one line for each workload."""
-    table = Table(title=f"all noise on, {threads} thread(s), medians")
-    columns = ("workload", "torch / ms", "chip / ms", "ratio", "torch / GMAC/s", "chip / GMAC/s")
+    table = Table(title=f"all noise on, {threads} thread(s), medians", title_justify="left")
+    columns = ("workload", "torch / ms", "chip / ms", "ratio", "GMAC/s, torch", "chip")
     for column in columns:
         table.add_column(column, justify="left" if column == "workload" else "right")
     for name, plain, chip, macs in lines:
