@@ -28,10 +28,11 @@ from rich.table import Table
 
 import cimsim
 from cimsim.cli.options import parse_size
-from cimsim.engine.blocks import Firing, WindowCodes, fire
+from cimsim.engine.blocks import Firing, fire
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import encode_input, execute
 from cimsim.engine.program import program
+from cimsim.engine.windows import WindowCodes
 from cimsim.engine.workers import workers
 
 ROWS, COLS, VECTORS = 1152, 128, 4096

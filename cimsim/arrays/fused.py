@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cimsim.arrays.kernels import counters, normals
+from cimsim.arrays.normals import counters, normals
 from cimsim.arrays.vnni import ROWS, product
 from cimsim.jit import jit
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode, WeightCode
-from cimsim.engine.blocks import Firing, WindowCodes, fire
+from cimsim.engine.blocks import Firing, fire
 from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
 from cimsim.engine.samples import Samples, collect
+from cimsim.engine.windows import WindowCodes
 from cimsim.engine.workers import workers
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp

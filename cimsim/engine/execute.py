@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from cimsim.arrays import kernels
 from cimsim.arrays.encode import InputCode
-from cimsim.engine.blocks import Firing, WindowCodes, fire, padded_shape
+from cimsim.engine.blocks import Firing, fire
 from cimsim.engine.calibrate import CalibratedMapping
 from cimsim.engine.statistics import OpStatistics, Statistics
+from cimsim.engine.windows import WindowCodes, padded_shape
 from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.arrays.encode import InputCode, input_ends
-from cimsim.engine.blocks import padded_shape, window_places
+from cimsim.engine.windows import padded_shape, window_places
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.graph.layout import to_nhwc

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from cimsim.arrays import kernels
+from cimsim.arrays.normals import counters
+from cimsim.arrays.normals import normals as draw_normals
 
 
 def normals(windows, n, key=7, first=0, stage=0):
@@ -9,8 +10,8 @@ def normals(windows, n, key=7, first=0, stage=0):
     out = np.empty((windows, n), np.float32)
     words = np.empty(out.size, np.uint32)
     numbers = np.empty((2, windows, n // 4), np.uint64)
-    kernels.counters(*numbers)
-    kernels.normals(
+    counters(*numbers)
+    draw_normals(
         out.reshape(-1), words, tuple(numbers.reshape(2, -1)), np.uint64(first), np.uint64(stage),
         np.uint64(key),
     )  # fmt: skip

@@ -6,8 +6,8 @@ import torch
 
 from cimsim.arrays.encode import pulses_of
 from cimsim.devices import build
-from cimsim.engine.blocks import window_places
 from cimsim.engine.execute import encode_input, execute
+from cimsim.engine.windows import window_places
 from cimsim.graph.layout import im2col, to_nhwc
 
 

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from cimsim.arrays.adc import AdcRange
 from cimsim.devices import build
-from cimsim.engine.blocks import WindowCodes
 from cimsim.engine.execute import encode_input, execute
 from cimsim.engine.program import program
+from cimsim.engine.windows import WindowCodes
 from cimsim.graph.layout import im2col, to_nhwc
 from cimsim.mapping.mapping import map_graph
 
