@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from cimsim.loading import load_network as load_network
     from cimsim.mapping.mapping import Mapping as Mapping
     from cimsim.mapping.mapping import map_graph as map_graph
+    from cimsim.programmed import ProgrammedChip as ProgrammedChip
+    from cimsim.programmed import program as program
     from cimsim.report.result import Result as Result
     from cimsim.simulation import simulate as simulate
 
@@ -33,10 +35,12 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Chip": "cimsim.hw.spec",
     "Mapping": "cimsim.mapping.mapping",
+    "ProgrammedChip": "cimsim.programmed",
     "Result": "cimsim.report.result",
     "load_hw": "cimsim.hw.load",
     "load_network": "cimsim.loading",
     "map_graph": "cimsim.mapping.mapping",
+    "program": "cimsim.programmed",
     "simulate": "cimsim.simulation",
     "trace": "cimsim.frontends.torch_export",
 }

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.contract import Contract, Tensors
 from cimsim.errors import InputError
-from cimsim.graph.ir import LayerGraph
 from cimsim.mapping.mapping import Mapping
 from cimsim.units import format_celsius, format_duration
 
 if TYPE_CHECKING:
     import torch
 
+    from cimsim.engine.calibrate import CalibratedMapping
     from cimsim.hw.spec import Chip
+    from cimsim.programmed import ProgrammedChip
     from cimsim.report.result import Quality
 
 CALIBRATION_SCENES = ("cat", "portrait")
@@ -28,7 +30,6 @@ TILE = 224  # pixels: the embedded scenes stay sharp up to here
 
 Frames = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
-Tensors = tuple["torch.Tensor", ...]
 
 
 @contextmanager
@@ -42,69 +43,6 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@dataclass(frozen=True, slots=True)
-class Contract:
-    """What a network asks of a clip, read off its graph.
-
-    Inputs are [1, 3 * n_frames, H, W] noisy frames, then, optionally, a noise map [1, 1, H, W]; the
-    output is the estimate [1, 3, H, W] of the centre frame. A network that streams reads three
-    frames, the map, and two kept results [1, 6, Hp, Wp] of its first stage, and returns the
-    estimate of the frame before the centre and the newest result [1, 3, Hp, Wp], see
-    `cimsim.zoo.streaming.StreamingStep`.
-
-    Attributes
-    ----------
-    n_frames : int
-    size : (int, int)
-        Height and width that the graph was traced for.
-    kept : tuple of int
-        Shape of the kept results; empty when the network keeps none.
-    """
-
-    n_frames: int
-    size: tuple[int, int]
-    kept: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, graph: LayerGraph) -> Contract:
-        """Read the contract off a graph.
-
-        Raises
-        ------
-        InputError
-            When the graph's inputs and outputs are others.
-        """
-        into = [op.output.shape for op in graph.inputs]
-        out = [graph[name].output.shape for name in graph.outputs]
-        frames = into[0]
-        if len(frames) == 4 and frames[1] % 3 == 0 and out[:1] == [(1, 3, *frames[2:])]:
-            found = frames[1] // 3, (frames[2], frames[3])
-            if len(into) <= 2:
-                return cls(*found)
-            if len(into) == 3 and found[0] == 3 and _keeps(into[2], out[1:]):
-                return cls(*found, into[2])
-        raise InputError(
-            f"network '{graph.name}': a clip needs an input [1, 3 * n, H, W] and an output "
-            f"[1, 3, H, W], this network maps {into} to {out}; "
-            "simulate it with clip=None for time and energy"
-        )
-
-    @property
-    def steps_ahead(self) -> int:
-        """Steps before the first frame, which fill the kept results."""
-        return 2 if self.kept else 0
-
-    def blank(self) -> Tensors:
-        """Kept results before the first step, as further inputs."""
-        import torch
-
-        return (torch.zeros(self.kept),) if self.kept else ()
-
-
-def _keeps(kept: tuple[int, ...], results: list[tuple[int, ...]]) -> bool:
-    return len(kept) == 4 and kept[:2] == (1, 6) and results == [(1, 3, *kept[2:])]
 
 
 class FunctionalRun:
@@ -141,7 +79,8 @@ class FunctionalRun:
                 f"was traced for {width} x {height}; trace it again for this size"
             )
         self.noisy = add_awgn(self.clean, sigma, seed)
-        self.scene = self.clean[:0]
+        self.scene = ""
+        self.written: dict[str, Any] = {}
         self.float: list[Frames] = []
         self.chip: list[Frames] = []
         self.statistics: Any = None
@@ -150,34 +89,30 @@ class FunctionalRun:
 
     def prepare(self, calibration: Any, report: Progress) -> None:
         """Program the arrays and calibrate ranges and corrections."""
-        from cimsim.devices import device_of
-        from cimsim.engine.prepare import prepare
-        from cimsim.engine.rounding import round_to_inputs
-        from cimsim.engine.samples import collect
-        from cimsim.rng import key
-        from cimsim.video.noise import add_awgn
-
-        chip = self.mapping.chip
-        report("programming", 0, sum(layer.layout.n_arrays for layer in self.mapping.layers))
-        height, width = self.clean.shape[1:3]
-        frames = chip.calibration.frames
-        clean = _scene(frames, height, width) if calibration is None else _as_float(calibration)
-        self.scene = clean
-        # a noise stream of its own: the chip must not see the noise that it is judged on
-        noisy = add_awgn(clean, self.sigma, key("calibration", self.seed) % 2**32)
-        inputs = self._calibration_inputs(noisy, min(frames, len(noisy)))
-        samples = collect(self.mapping.graph, chip, inputs)
-        by_inputs = chip.weights.rounding == "inputs"
-        integers = round_to_inputs(self.mapping, samples, self.threads) if by_inputs else None
-        device = device_of(chip)
-        # the same for any cells: who compares many need not learn it again for each
-        self.learned = {"frames": inputs, "samples": samples, "integers": integers}
-        self.calibrated = prepare(
-            self.mapping, device, inputs, self.seed,
-            integers=integers, samples=samples, threads=self.threads, progress=report,
+        made = programmed(
+            self.mapping, self.sigma, self.seed, calibration, self.threads, report
         )  # fmt: skip
-        self.notes += _condition_notes(chip)
-        report("calibrating", 1, 1)
+        self.calibrated, self.scene, self.learned = made.calibrated, made.scene, made.learned
+        self.notes += _condition_notes(self.mapping.chip)
+
+    def take(self, chip: ProgrammedChip) -> None:
+        """Run on a chip that was programmed and calibrated before.
+
+        Raises
+        ------
+        InputError
+            When it is not one of this mapping.
+        """
+        self.calibrated, self.scene = chip.on(self.mapping), str(chip.header["calibration"])
+        if (chip.seed, chip.sigma) != (self.seed, self.sigma):
+            # no run that programs its own chip has these bits, so the hash must be another
+            self.written = {"seed": chip.seed, "sigma": chip.sigma}
+        name = "" if chip.file is None else f" {chip.file.name}"
+        self.notes.append(
+            f"programmed chip{name} ({chip.hash[:12]}): cells written with seed {chip.seed}, "
+            f"calibrated at sigma {chip.sigma:g}"
+        )
+        self.notes += _condition_notes(self.mapping.chip)
 
     def execute(self, report: Progress) -> None:
         """Denoise every frame, in float32 and on the chip; Ctrl-C keeps the frames done so far."""
@@ -188,7 +123,7 @@ class FunctionalRun:
         report("denoising", 0, total)
         try:
             for step in range(ahead + total):
-                window = self._window(self.noisy, step)
+                window = _window(self.mapping, self.noisy, step, self.sigma)
                 expected = self.mapping.graph.reference(*window, *float_kept)
                 inputs = (*window, *chip_kept)
                 done = execute(self.calibrated, inputs, step, self.seed, threads=self.threads)
@@ -206,24 +141,6 @@ class FunctionalRun:
                 raise
             self.notes.append(f"interrupted after {len(self.chip)} of {total} frames")
         self.float = self.float[: len(self.chip)]
-
-    def _calibration_inputs(self, noisy: Frames, count: int) -> list[Tensors]:
-        """Return the inputs for the first frames; kept results are those of the float network."""
-        kept, found = self.contract.blank(), list[Tensors]()
-        ahead = self.contract.steps_ahead
-        for step in range(ahead + count):
-            inputs = (*self._window(noisy, step), *kept)
-            if step >= ahead:
-                found.append(inputs)
-            if kept and len(found) < count:
-                kept = _shifted(kept, self.mapping.graph.reference(*inputs))
-        return found
-
-    def _window(self, noisy: Frames, step: int) -> Tensors:
-        """Noisy frames and noise map of one step; a streaming one reads one frame further on."""
-        centre = step - self.contract.steps_ahead // 2
-        n_inputs = min(2, len(self.mapping.graph.inputs))
-        return window_of_frames(noisy, centre, self.contract.n_frames, self.sigma, n_inputs)
 
     @property
     def pulses_per_cell(self) -> float | None:
@@ -249,8 +166,9 @@ class FunctionalRun:
     def identity(self) -> dict[str, Any]:
         """What the frames depend on, for the result's hash."""
         return {
-            "clip": _digest(self.clean), "calibration": _digest(self.scene),
+            "clip": _digest(self.clean), "calibration": self.scene,
             "frames": len(self.chip), "sigma": self.sigma, "seed": self.seed,
+            **({"programmed": self.written} if self.written else {}),
         }  # fmt: skip
 
     def quality(self) -> Quality:
@@ -265,6 +183,91 @@ class FunctionalRun:
         psnr = [tuple(map(float, s.psnr_db)) for s in scores.values()]
         ssim = [tuple(map(float, s.ssim)) for s in scores.values()]
         return Quality(*psnr, *ssim)
+
+
+@dataclass(frozen=True, eq=False)
+class Programmed:
+    """A chip that is ready to run, and what it was calibrated on.
+
+    Attributes
+    ----------
+    calibrated : CalibratedMapping
+    scene : str
+        SHA-256 of the clean calibration frames.
+    learned : dict
+        ``frames``, ``samples`` and ``integers``: the same for any cells, so who compares many
+        need not learn them again for each.
+    """
+
+    calibrated: CalibratedMapping
+    scene: str
+    learned: dict[str, Any]
+
+
+def programmed(
+    mapping: Mapping, sigma: float, seed: int, calibration: Any, threads: int | None,
+    report: Progress,
+) -> Programmed:  # fmt: skip
+    """Write the arrays of a mapping and calibrate ranges and corrections.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    sigma : float
+        Noise on the calibration frames, in 8-bit steps.
+    seed : int
+    calibration : uint8 or float32 [T, H, W, 3], or None
+        Clean frames; None: a chequerboard of two embedded scenes.
+    threads : int or None
+    report : callable
+        ``report(stage, done, total)``.
+    """
+    from cimsim.devices import device_of
+    from cimsim.engine.prepare import prepare
+    from cimsim.engine.rounding import round_to_inputs
+    from cimsim.engine.samples import collect
+    from cimsim.rng import key
+    from cimsim.video.noise import add_awgn
+
+    chip = mapping.chip
+    report("programming", 0, sum(layer.layout.n_arrays for layer in mapping.layers))
+    frames = chip.calibration.frames
+    height, width = Contract.of(mapping.graph).size
+    clean = _scene(frames, height, width) if calibration is None else _as_float(calibration)
+    # a noise stream of its own: the chip must not see the noise that it is judged on
+    noisy = add_awgn(clean, sigma, key("calibration", seed) % 2**32)
+    inputs = _calibration_inputs(mapping, noisy, min(frames, len(noisy)), sigma)
+    samples = collect(mapping.graph, chip, inputs)
+    by_inputs = chip.weights.rounding == "inputs"
+    integers = round_to_inputs(mapping, samples, threads) if by_inputs else None
+    found = prepare(
+        mapping, device_of(chip), inputs, seed,
+        integers=integers, samples=samples, threads=threads, progress=report,
+    )  # fmt: skip
+    report("calibrating", 1, 1)
+    learned = {"frames": inputs, "samples": samples, "integers": integers}
+    return Programmed(found, _digest(clean), learned)
+
+
+def _calibration_inputs(mapping: Mapping, noisy: Frames, count: int, sigma: float) -> list[Tensors]:
+    """Return the inputs for the first frames; kept results are those of the float network."""
+    contract = Contract.of(mapping.graph)
+    kept, found, ahead = contract.blank(), list[Tensors](), contract.steps_ahead
+    for step in range(ahead + count):
+        inputs = (*_window(mapping, noisy, step, sigma), *kept)
+        if step >= ahead:
+            found.append(inputs)
+        if kept and len(found) < count:
+            kept = _shifted(kept, mapping.graph.reference(*inputs))
+    return found
+
+
+def _window(mapping: Mapping, noisy: Frames, step: int, sigma: float) -> Tensors:
+    """Noisy frames and noise map of one step; a streaming one reads one frame further on."""
+    contract = Contract.of(mapping.graph)
+    centre = step - contract.steps_ahead // 2
+    n_inputs = min(2, len(mapping.graph.inputs))
+    return window_of_frames(noisy, centre, contract.n_frames, sigma, n_inputs)
 
 
 def _condition_notes(chip: Chip) -> list[str]:

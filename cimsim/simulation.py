@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
     from cimsim.functional import Progress
+    from cimsim.programmed import ProgrammedChip
     from cimsim.report.result import Result
 
 Clip = NDArray[np.uint8] | NDArray[np.float32]
@@ -35,6 +37,7 @@ def simulate(
     threads: int | None = None,
     progress: Progress | None = None,
     as_written: Mapping | None = None,
+    programmed: ProgrammedChip | None = None,
 ) -> Result:
     """Run a mapped network on a noisy clip and report quality, cycles and energy.
 
@@ -43,7 +46,7 @@ def simulate(
     mapping : Mapping
         From `cimsim.map_graph`. The graph's first input is [1, n_frames * 3, H, W] noisy frames, an
         optional second one [1, 1, H, W] holds sigma / 255; its output is the clean centre frame.
-        A cascade that streams reads results that it kept, too: see `cimsim.functional.Contract`.
+        A cascade that streams reads results that it kept, too: see `cimsim.contract.Contract`.
     clip : uint8 or float32 [T, H, W, 3], or None
         Clean frames; ``None`` leaves quality out and charges arrays by the activity factor.
     noise_sigma : float
@@ -63,11 +66,16 @@ def simulate(
     as_written : Mapping, optional
         With a streaming ``mapping``: that of the same network as it is written. Its cycles and
         energy are reported beside, so that one sees what reuse saves.
+    programmed : ProgrammedChip, optional
+        From `cimsim.program` or a file: nothing is written or calibrated. With its seed and sigma
+        the result has the bits and the hash of a run without it; with others its cells stay, reads
+        and frames differ, and the hash names the two.
 
     Raises
     ------
     InputError
-        If the clip does not fit the graph, or ``as_written`` is the mapping of another network.
+        If the clip does not fit the graph, ``as_written`` is the mapping of another network, or
+        ``programmed`` does not fit or is given without a clip or with calibration frames.
     """
     from cimsim.energy.model import energy
     from cimsim.functional import FunctionalRun, one_torch_thread
@@ -79,10 +87,16 @@ def simulate(
     graph, run = mapping.graph, None
     if as_written is not None:
         collect.check_same_network(as_written, mapping)
+    if programmed is not None and (clip is None or calibration is not None):
+        what = "needs a clip to run" if clip is None else "is calibrated: leave out calibration"
+        raise InputError(f"programmed: a programmed chip {what}")
     if clip is not None:
         run = FunctionalRun(mapping, clip, noise_sigma, seed, threads)
         with one_torch_thread():
-            run.prepare(calibration, report)
+            if programmed is None:
+                run.prepare(calibration, report)
+            else:
+                run.take(programmed)
             run.execute(report)
     report("timing", 0, 1)
     timeline = simulate_timing(mapping, schedule=schedule)
@@ -109,4 +123,5 @@ def simulate(
         notes=(*notes, *(run.notes if run else ()), *collect.remarks(mapping, spent)),
         frames=run.frames if run else {},
         as_written=written,
+        programmed=None if programmed is None else programmed.told,
     )

@@ -160,7 +160,7 @@ def _learned(stem: str, seed: int, frames: int, size: int, threads: int | None) 
     from cimsim.functional import FunctionalRun, one_torch_thread
     from cimsim.video.embedded import embedded_clip
 
-    card = _card(stem)
+    card = shipped_card(stem)
     network = cimsim.load_network(card.model, dict(card.options), stem)
     graph = cimsim.trace(network.module, network.example(size, size), name=stem)
     mapping = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm"))
@@ -170,7 +170,7 @@ def _learned(stem: str, seed: int, frames: int, size: int, threads: int | None) 
     return run
 
 
-def _card(stem: str) -> Card:
+def shipped_card(stem: str) -> Card:
     """Return the card of shipped weights."""
     from cimsim.zoo.weights import folder, named_card
 
@@ -306,7 +306,7 @@ def main(
     stems = weights or ["cimnet_s8_eflash40nm", "fastdvdnet-block"]
     devices = device or ["pcm", "sonos40"]
     for stem in stems:
-        _card(stem)
+        shipped_card(stem)
     for kind in devices:
         if kind not in TIMES:
             raise ConfigError(f"--device: '{kind}' is unknown{suggest(kind, TIMES)}")

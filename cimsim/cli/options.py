@@ -109,3 +109,21 @@ def with_conditions(
 def model_options(**given: int | None) -> dict[str, int]:
     """Options of the network that were given."""
     return {name: value for name, value in given.items() if value is not None}
+
+
+def check_numbers(sigma: float, frames: int, seed: int, threads: int | None) -> None:
+    """Refuse numbers outside of their range.
+
+    Raises
+    ------
+    ConfigError
+        Naming the option.
+    """
+    if not 0 <= sigma <= 255:
+        raise ConfigError(f"--sigma: expected 0..255 (8-bit steps), got {sigma:g}")
+    if frames < 1:
+        raise ConfigError(f"--frames: expected at least 1, got {frames}")
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"--seed: expected 0 .. 2**63 - 1, got {seed}")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"--threads: expected at least 1, got {threads}")

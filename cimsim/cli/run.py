@@ -23,10 +23,12 @@ from cimsim.cli.options import (
     TemperatureOption,
     TimeOption,
     WidthOption,
+    check_numbers,
     model_options,
     parse_size,
     with_conditions,
 )
+from cimsim.cli.steps import Bars, trace
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -79,11 +81,32 @@ def run(
         ),
     ] = None,
     sigma: Annotated[
-        float, typer.Option(metavar="N", help="Noise added, in 8-bit steps (0..255).")
-    ] = 15.0,
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Noise added, in 8-bit steps (0..255).",
+            show_default="15, or the programmed chip's",
+        ),
+    ] = None,
     frames: Annotated[int, typer.Option(metavar="N", help="Frames to denoise.")] = 5,
     size: SizeOption = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of noise, programming and reads.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Of noise, programming and reads.",
+            show_default="0, or the programmed chip's",
+        ),
+    ] = None,
+    programmed: Annotated[
+        Path | None,
+        typer.Option(
+            "--programmed",
+            metavar="FILE",
+            help="Run on a chip of cimsim program, with the options it was made with, instead of "
+            "programming and calibrating one.",
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
     ] = None,
@@ -104,6 +127,7 @@ def run(
     cimsim run --model fastdvdnet --weights model.pth --streaming
     cimsim run --model cimnet --hw my_chip.yaml --set adc.bits=6 --set tile.count=40
     cimsim run --set device.kind=pcm --time 30d
+    cimsim program --out chip.safetensors && cimsim run --programmed chip.safetensors
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
 
@@ -117,7 +141,10 @@ def run(
     from cimsim.report.tables import print_result
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
-    _check(sigma, frames, seed, threads)
+    held = cimsim.ProgrammedChip.load(programmed) if programmed else None
+    sigma = sigma if sigma is not None else held.sigma if held else 15.0
+    seed = seed if seed is not None else held.seed if held else 0
+    check_numbers(sigma, frames, seed, threads)
     chip, how = load_hw(hw, with_conditions(overrides, time, temperature)), strategy(mapping)
     device_of(chip)
     fault_map(chip)
@@ -126,15 +153,16 @@ def run(
     options = model_options(
         stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
-    network = load_network(model, options, weights, seed, chip.name)
+    # random weights are those of the programmed chip
+    network = load_network(model, options, weights, held.seed if held else seed, chip.name)
     networks = [network.streaming(), network] if streaming else [network]
     network = networks[0]
     console = Console(emoji=False)  # package.module:Class is no emoji
-    with _Bars(console, quiet) as report:
+    with Bars(console, quiet) as report:
         placed = []
         for done, traced in enumerate(networks):
             report("tracing", done, len(networks))
-            graph = _trace(traced, clean.shape[1:3], strict)
+            graph = trace(traced, clean.shape[1:3], strict)
             placed.append(cimsim.map_graph(graph, chip, how))
         report("tracing", 1, 1)
         identity = network.identity | {"hash": weights_hash(network.module)}
@@ -142,6 +170,7 @@ def run(
             placed[0], clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
             title=network.title, identity=identity, threads=threads, progress=report,
             notes=_notes(network, chip.name), as_written=placed[1] if streaming else None,
+            programmed=held,
         )  # fmt: skip
         report("writing", 0, 1)
         try:
@@ -154,17 +183,6 @@ def run(
     console.print(
         f"report: [bold]{folder}/[/]  (before_after.png, plots/, layers.csv, result.json)"
     )
-
-
-def _check(sigma: float, frames: int, seed: int, threads: int | None) -> None:
-    if not 0 <= sigma <= 255:
-        raise ConfigError(f"--sigma: expected 0..255 (8-bit steps), got {sigma:g}")
-    if frames < 1:
-        raise ConfigError(f"--frames: expected at least 1, got {frames}")
-    if not 0 <= seed < 2**63:
-        raise ConfigError(f"--seed: expected 0 .. 2**63 - 1, got {seed}")
-    if threads is not None and threads < 1:
-        raise ConfigError(f"--threads: expected at least 1, got {threads}")
 
 
 def _notes(network: Network, hw: str) -> tuple[str, ...]:
@@ -204,43 +222,3 @@ def _clean_frames(clip: Path | None, frames: int, size: tuple[int, int] | None) 
         )
     top, left = (clean.shape[1] - height) // 2, (clean.shape[2] - width) // 2
     return clean[:, top : top + height, left : left + width]
-
-
-def _trace(network: Network, size: tuple[int, int], strict: bool) -> Any:
-    import cimsim
-    from cimsim.errors import GraphError
-
-    graph = cimsim.trace(network.module, network.example(*size), name=network.title)
-    if strict and graph.uncosted:
-        listed = "; ".join(f"{op.op} in {op.source or op.name}" for op in graph.uncosted)
-        raise GraphError(
-            f"--strict: {len(graph.uncosted)} operations have no cost rule: {listed}. Leave out "
-            "--strict to run them without time and energy"
-        )
-    return graph
-
-
-class _Bars:
-    """Progress bars on the terminal, one per stage; silent when asked or when piped."""
-
-    def __init__(self, console: Any, quiet: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        self._tasks: dict[str, Any] = {}
-        self._progress = Progress(
-            "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            console=console, transient=True, disable=quiet or not console.is_terminal,
-        )  # fmt: skip
-
-    def __enter__(self) -> _Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps of a stage are finished."""
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._tasks[stage], completed=done, total=total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from cimsim.rng import key
 if TYPE_CHECKING:
     from torch import Tensor
 
+Capture = Callable[[MatrixOp, "Tensor", "Tensor"], None]
+
 
 @dataclass(frozen=True, eq=False)
 class Execution:
@@ -48,6 +51,7 @@ def execute(
     frame: int,
     seed: int,
     threads: int | None = None,
+    capture: Capture | None = None,
 ) -> Execution:
     """Run one frame.
 
@@ -62,6 +66,9 @@ def execute(
     seed : int
     threads : int, optional
         All cores by default; does not change a bit of the result.
+    capture : callable, optional
+        Called as ``capture(op, x, y)`` with the input and the output map of each `MatrixOp`, as the
+        chip computed them; it must not change them.
 
     Raises
     ------
@@ -79,9 +86,14 @@ def execute(
         values: dict[str, Tensor] = _bind(graph, inputs)
         for op in graph:
             if isinstance(op, MatrixOp):
-                values[op.name], statistics[op.name] = _run_matrix(
-                    op, values[op.inputs[0]], calibrated, frame, seed, pool, n_threads
+                x = values[op.inputs[0]]
+                y, statistics[op.name] = _run_matrix(
+                    op, x, calibrated, frame, seed, pool, n_threads
                 )
+                values[op.name] = y
+                if capture is not None:
+                    capture(op, x, y)
+                del x, y  # the peak is that of the live maps
             elif isinstance(op, DigitalOp):
                 values[op.name] = _run_digital(op, values)
             for name in op.inputs:

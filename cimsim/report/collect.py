@@ -165,7 +165,7 @@ def resolved_inputs(mapping: Mapping, schedule: str, identity: dict[str, Any]) -
         "network": identity,
         "chip": dump(mapping.chip),
         "mapping": mapping.to_dict(),
-        "weights": _graph_hash(mapping.graph),
+        "weights": graph_hash(mapping.graph),
         "schedule": schedule,
     }
 
@@ -210,7 +210,8 @@ def rows(
     return (*found, last | {"energy_j": sum(rest.values())})
 
 
-def _graph_hash(graph: LayerGraph) -> str:
+def graph_hash(graph: LayerGraph) -> str:
+    """SHA-256 of all matrices and biases of a network."""
     digest = hashlib.sha256()
     for op in graph.matrix_ops:
         digest.update(op.name.encode())

@@ -183,6 +183,9 @@ class Result:
         ``clean``, ``noisy``, ``float``, ``chip``: float32 [T, H, W, 3]; not part of the JSON.
     as_written : AsWritten or None
         What the same network costs without reuse; None when it does not stream.
+    programmed : dict or None
+        File, SHA-256, seed and sigma of the programmed chip that was run; None when the run wrote
+        its own. No part of the hash: the same cells give the same bits wherever they come from.
     """
 
     model: str
@@ -196,6 +199,7 @@ class Result:
     notes: tuple[str, ...] = ()
     frames: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     as_written: AsWritten | None = None
+    programmed: dict[str, Any] | None = None
 
     @property
     def hash(self) -> str:
@@ -267,6 +271,7 @@ class Result:
             "as_written": asdict(self.as_written) if self.as_written else None,
             "layers": list(self.layers),
             "notes": list(self.notes),
+            "programmed": self.programmed,
             "inputs": self.inputs,
         }
         return json.dumps(data, indent=1)
@@ -297,6 +302,7 @@ class Result:
             Timing(**data["timing"]), Energy(**data["energy"]), Hardware(**data["hardware"]),
             tuple(data["layers"]), data["inputs"], tuple(data["notes"]),
             as_written=AsWritten(**written) if written else None,
+            programmed=data.get("programmed"),
         )  # fmt: skip
         if result.hash != data["hash"]:
             raise InputError(f"{path}: the inputs were edited: their hash is not the stored one")

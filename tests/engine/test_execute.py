@@ -178,6 +178,27 @@ def test_the_bits_do_not_depend_on_threads_or_frame_order(lab, dac_bits):
             assert other.statistics == first[t].statistics
 
 
+def test_a_capture_sees_what_enters_and_leaves_every_layer_and_changes_nothing(lab):
+    network, frames = small_network(lab)
+    ready = lab.prepare(network, noisy_chip(lab), frames, threads=1)
+    seen = {}
+
+    def capture(op, x, y):
+        seen[op.name] = x.clone(), y.clone()
+
+    captured = execute(ready, (frames[0],), 0, 5, capture=capture)
+    plain = execute(ready, (frames[0],), 0, 5)
+    assert torch.equal(captured.outputs[0], plain.outputs[0])
+    assert captured.statistics == plain.statistics
+    assert list(seen) == [op.name for op in network.matrix_ops]
+    first, last = network.matrix_ops[0].name, network.outputs[0]
+    assert torch.equal(seen[first][0], frames[0])
+    assert torch.equal(seen[last][1], plain.outputs[0])
+    for op in network.matrix_ops:
+        assert tuple(seen[op.name][0].shape) == op.input.shape
+        assert tuple(seen[op.name][1].shape) == op.output.shape
+
+
 def test_noise_differs_between_frames_and_seeds(lab):
     network, frames = small_network(lab)
     ready = lab.prepare(network, noisy_chip(lab), frames[:1])

@@ -1,0 +1,152 @@
+"""A calibrated chip as named arrays and plain data, and back, bit for bit.
+
+Every field of the dataclasses in `KINDS` is kept, so one that is added later is kept, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingABC
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.arrays.adc import AdcRange
+from cimsim.arrays.encode import InputCode
+from cimsim.arrays.programmed import ProgrammedArray
+from cimsim.devices.base import AbstractDevice
+from cimsim.engine.calibrate import CalibratedMapping, CalibratedOp
+from cimsim.engine.program import PlacedArray, ProgrammedLayer, ProgrammedMapping
+from cimsim.errors import SimulationError
+from cimsim.graph.ir import MatrixOp
+from cimsim.mapping.mapping import Mapping, PlacedLayer
+
+KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (ProgrammedLayer, PlacedArray, ProgrammedArray, CalibratedOp, InputCode, AdcRange)
+}
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def pack(calibrated: CalibratedMapping) -> tuple[Arrays, dict[str, Any]]:
+    """Take a chip apart.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        By their place, such as ``layers/inc.conv1/arrays/0/written/difference``; memory is shared
+        where it is contiguous.
+    plan : dict
+        What JSON can hold: all other values, and where the arrays belong.
+    """
+    arrays: Arrays = {}
+    parts: dict[str, MappingABC[str, Any]] = {
+        "layers": calibrated.programmed.layers, "ops": calibrated.ops,
+    }  # fmt: skip
+    plan = {
+        what: {name: _packed(value, f"{what}/{name}", arrays) for name, value in by_name.items()}
+        for what, by_name in parts.items()
+    }
+    return arrays, plan
+
+
+def unpack(
+    mapping: Mapping,
+    device: AbstractDevice,
+    arrays: MappingABC[str, NDArray[Any]],
+    plan: MappingABC[str, Any],
+) -> CalibratedMapping:
+    """Put a chip together again.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        Equal to the one that was programmed.
+    device : AbstractDevice
+        `cimsim.devices.device_of` its chip.
+    arrays, plan
+        From `pack`.
+
+    Raises
+    ------
+    SimulationError
+        When they are not what this mapping needs.
+    """
+    try:
+        layers = {name: _unpacked(value, arrays) for name, value in plan["layers"].items()}
+        ops = {name: _unpacked(value, arrays) for name, value in plan["ops"].items()}
+        found = CalibratedMapping(ProgrammedMapping(mapping, device, layers), ops)
+        for placed in mapping.layers:
+            _check_layer(placed, mapping, found)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        raise SimulationError(f"the parts do not make up a chip: {error!r}") from error
+    return found
+
+
+def _packed(value: Any, place: str, arrays: Arrays) -> Any:
+    if isinstance(value, np.ndarray):
+        if value.size == 0:
+            return {"empty": list(value.shape), "dtype": value.dtype.name}
+        arrays[place] = np.ascontiguousarray(value)
+        return {"array": place}
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple):
+        return [_packed(part, f"{place}/{number}", arrays) for number, part in enumerate(value)]
+    name = type(value).__name__
+    if KINDS.get(name) is type(value) and is_dataclass(value):
+        held = {
+            entry.name: _packed(getattr(value, entry.name), f"{place}/{entry.name}", arrays)
+            for entry in fields(value)
+        }
+        return {"kind": name, "fields": held}
+    raise SimulationError(f"{place}: a {name} cannot be kept; add it to cimsim.engine.saved.KINDS")
+
+
+def _unpacked(value: Any, arrays: MappingABC[str, NDArray[Any]]) -> Any:
+    if isinstance(value, list):
+        return tuple(_unpacked(part, arrays) for part in value)
+    if not isinstance(value, dict):
+        return value
+    if "empty" in value:
+        return np.empty(tuple(value["empty"]), np.dtype(value["dtype"]))
+    if "array" in value:
+        return arrays[value["array"]]
+    held = {name: _unpacked(part, arrays) for name, part in value["fields"].items()}
+    return KINDS[value["kind"]](**held)
+
+
+def _check_layer(placed: PlacedLayer, mapping: Mapping, found: CalibratedMapping) -> None:
+    """Refuse parts of other sizes: compiled code does not look where an index leads."""
+    layer, layout = found.programmed.layers[placed.name], placed.layout
+    op = mapping.graph[placed.ops[0]]
+    if not isinstance(op, MatrixOp):
+        raise TypeError(f"'{op.name}' has no matrix")
+    rows, cols = op.groups * op.group_rows * layout.lines_per_row, op.n_cols
+    slices = mapping.chip.weights.slices
+    fits = [layer.weight.shape == op.weight.shape, layer.scales.shape == (cols,)]
+    fits += [len(layer.arrays) == layout.n_arrays]
+    for array in layer.arrays:
+        written, n = array.written, array.written.n_rows
+        held = (n, slices * len(array.col_target))
+        fits += [
+            written.slices == slices == len(written.factors), written.difference.shape == held,
+            written.read_variance is None or written.read_variance.shape == held,
+            array.row_source.shape == (n,) == written.row_conductance_s.shape,
+            array.adc_gain.shape == array.adc_offset.shape == held[1:],
+            _within(array.row_source, rows), _within(array.col_target, cols),
+        ]  # fmt: skip
+    for name in placed.ops:
+        used = found.ops[name]
+        fits += [used.gain.shape == used.offset.shape == (cols,)]
+        fits += [len(used.ranges) == layout.n_arrays]
+    if not all(fits):
+        raise ValueError(f"layer '{placed.name}' has other sizes")
+
+
+def _within(index: NDArray[Any], end: int) -> bool:
+    return index.dtype == np.int64 and bool(((index >= 0) & (index < end)).all())
