@@ -270,7 +270,7 @@ def convert(
 
 
 @jit
-def rescale(acc: Any, digital: Any, out: Any) -> None:
+def rescale(acc: Any, digital: Any, floor: float, out: Any) -> None:
     """Turn summed codes into output values.
 
     Parameters
@@ -278,11 +278,13 @@ def rescale(acc: Any, digital: Any, out: Any) -> None:
     acc : float64 [B, n]
     digital : float64 [5, n]
         Zero-point sum z, gain k, offset d, scale s and bias b of each column.
+    floor : float
+        Smallest value of an output: 0 where a ReLU follows, else minus infinity.
     out : float32 [B, n]
-        ``s * (k * (acc - z) + d) + b``.
+        ``max(s * (k * (acc - z) + d) + b, floor)``.
     """
     zero, gain, offset, scale, bias = digital[0], digital[1], digital[2], digital[3], digital[4]
     for i in range(np.uint64(acc.shape[0])):  # unsigned: no test for negative indices in the loop
         for j in range(np.uint64(acc.shape[1])):
             value = (np.float64(acc[i, j]) - zero[j]) * gain[j] + offset[j]
-            out[i, j] = np.float32(value * scale[j] + bias[j])
+            out[i, j] = np.float32(max(value * scale[j] + bias[j], floor))

@@ -82,24 +82,26 @@ def execute(
     # a value is dropped after its last reader, so the peak is that of the live maps
     pending = Counter(name for op in graph for name in op.inputs)
     pending.update(graph.outputs)
+    joined = {} if capture is not None else _joined(graph)
     with workers(threads) as (pool, n_threads):
         values: dict[str, Tensor] = _bind(graph, inputs)
         for op in graph:
             if isinstance(op, MatrixOp):
                 x = values[op.inputs[0]]
+                floor = 0.0 if op.name in joined else -np.inf
                 y, statistics[op.name] = _run_matrix(
-                    op, x, calibrated, frame, seed, pool, n_threads
+                    op, x, calibrated, frame, seed, pool, n_threads, floor
                 )
-                values[op.name] = y
+                values[joined.get(op.name, op.name)] = y
                 if capture is not None:
                     capture(op, x, y)
                 del x, y  # the peak is that of the live maps
-            elif isinstance(op, DigitalOp):
+            elif isinstance(op, DigitalOp) and op.name not in values:
                 values[op.name] = _run_digital(op, values)
             for name in op.inputs:
                 pending[name] -= 1
                 if not pending[name]:
-                    del values[name]
+                    values.pop(name, None)
     outputs = tuple(values[name].contiguous() for name in graph.outputs)
     return Execution(outputs, Statistics(statistics))
 
@@ -128,6 +130,20 @@ def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
     return {op.name: x for op, x in zip(expected, inputs, strict=True)}
 
 
+def _joined(graph: LayerGraph) -> dict[str, str]:
+    """Return the ReLUs that alone read a matrix operation, by its name: one pass does both."""
+    readers = Counter(name for op in graph for name in op.inputs)
+    readers.update(graph.outputs)
+    return {
+        op.inputs[0]: op.name
+        for op in graph
+        if isinstance(op, DigitalOp)
+        and str(op.target) == "aten.relu.default"
+        and isinstance(graph[op.inputs[0]], MatrixOp)
+        and readers[op.inputs[0]] == 1
+    }
+
+
 def _run_digital(op: DigitalOp, values: dict[str, Tensor]) -> Tensor:
     import torch
 
@@ -150,8 +166,9 @@ def _run_matrix(
     seed: int,
     pool: Executor,
     threads: int,
+    floor: float,
 ) -> tuple[Tensor, OpStatistics]:
-    """Encode the map, fire the arrays, scale their sums into the output map."""
+    """Encode the map, fire the arrays, scale their sums into the output map, cut at ``floor``."""
     if op.input.shape[0] != 1:
         raise SimulationError(
             f"layer '{op.name}': traced with a batch of {op.input.shape[0]}; the chip runs frame "
@@ -168,7 +185,7 @@ def _run_matrix(
     y = np.empty((op.windows, op.n_cols), np.float32)
 
     def store(start: int, acc: NDArray[np.float64]) -> None:
-        kernels.rescale(acc, digital, y[start : start + len(acc)])
+        kernels.rescale(acc, digital, floor, y[start : start + len(acc)])
 
     noise = key(seed, "read", op.name)
     chip = programmed.mapping.chip

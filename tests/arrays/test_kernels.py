@@ -107,9 +107,12 @@ def test_rescale_is_the_digital_formula():
     acc = rng.normal(0, 1e5, (6, 3))
     zero, gain, offset, scale, bias = digital = rng.normal(0, 1, (5, 3))
     out = np.empty((6, 3), np.float32)
-    kernels.rescale(acc, digital, out)
+    kernels.rescale(acc, digital, -np.inf, out)
     expected = (((acc - zero) * gain + offset) * scale + bias).astype(np.float32)
     np.testing.assert_array_equal(out, expected)
+    kernels.rescale(acc, digital, 0.0, out)
+    assert (expected < 0).any()
+    np.testing.assert_array_equal(out, np.maximum(expected, 0))
 
 
 def naive_curve(curve, t):

@@ -432,3 +432,15 @@ def test_a_failing_digital_operation_is_named(lab):
     fail.armed = True
     with pytest.raises(SimulationError, match=r"node 'odd' \(odd_op\) \[net.py:7\]: no such thing"):
         execute(ready, (torch.rand(1, 3, 5, 6),), 0, 0)
+
+
+def test_a_relu_is_joined_with_its_layer_only_where_nobody_else_reads_the_layer(lab):
+    weight = np.random.default_rng(0).normal(0, 1, (4, 3, 3, 3)).astype(np.float32)
+    layer = lab.conv(weight, (9, 8))
+    relu = lab.relu("relu", "layer", layer.output.shape)
+    x = torch.rand(1, 3, 9, 8) - 0.5
+    alone = lab.run(lab.graph(layer, relu), lab.chip(), x).outputs
+    both = lab.run(lab.graph(layer, relu, outputs=["layer", "relu"]), lab.chip(), x).outputs
+    assert (both[0] < 0).any()
+    assert torch.equal(both[1], both[0].relu())
+    assert torch.equal(alone[0], both[1])
