@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,19 +29,6 @@ TILE = 224  # pixels: the embedded scenes stay sharp up to here
 
 Frames = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Let torch compute with one thread: with more, the last bit of a sum depends on how many."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class FunctionalRun:

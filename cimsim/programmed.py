@@ -210,7 +210,8 @@ def program(
     >>> cimsim.simulate(mapping, clip, seed=3, programmed=chip)  # doctest: +SKIP
     """
     from cimsim.engine.saved import pack
-    from cimsim.functional import one_torch_thread, programmed
+    from cimsim.engine.workers import one_torch_thread
+    from cimsim.functional import programmed
     from cimsim.hw.load import chip_hash, dump
     from cimsim.report.collect import graph_hash, mapping_hash
 

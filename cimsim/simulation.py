@@ -78,7 +78,8 @@ def simulate(
         ``programmed`` does not fit or is given without a clip or with calibration frames.
     """
     from cimsim.energy.model import energy
-    from cimsim.functional import FunctionalRun, one_torch_thread
+    from cimsim.engine.workers import one_torch_thread
+    from cimsim.functional import FunctionalRun
     from cimsim.report import collect
     from cimsim.report.result import Result
     from cimsim.timing.simulate import simulate as simulate_timing

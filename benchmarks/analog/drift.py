@@ -10,25 +10,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.analog.runs import band, measure_missing, prepared, save, scores, shipped_card
 from benchmarks.paper.console import make_console, run_command
-from benchmarks.paper.record import read_csv, write_csv
-from benchmarks.paper.style import DPI, new_figure, paper_style
+from benchmarks.paper.record import read_csv
+from benchmarks.paper.style import new_figure, paper_style
 from cimsim.errors import ConfigError, suggest
 from cimsim.units import format_duration, parse_quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from cimsim.functional import FunctionalRun
-    from cimsim.zoo.weights import Card
 
 # Times at which a chip is looked at; a device's own data end the list.
 TIMES = {
@@ -44,7 +41,6 @@ LOOKS = {
 }
 LABELS = {"pcm": "PCM", "sonos40": "SONOS 40 nm", "rram": "RRAM"}
 ZERO_AT_S = 12.0  # where time 0 stands on the logarithmic axis, left of a break
-SIGMA = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,61 +120,13 @@ def psnr_after(place: tuple[Any, ...], threads: int | None = None) -> DriftRow:
     threads : int, optional
         Of the engine; they never change a bit.
     """
-    import cimsim
-    from cimsim.devices import device_of
-    from cimsim.engine.prepare import prepare
-    from cimsim.functional import FunctionalRun, one_torch_thread
-
     stem, device, time_s, renewed, seed, frames, size = place
-    chip = cimsim.load_hw(
-        "eflash40nm",
-        {
-            "device.kind": device,
-            "conditions.time": f"{time_s!r} s",
-            "conditions.recalibrate": renewed,
-        },
-    )
-    first = _learned(stem, seed, frames, size, threads)
-    run = FunctionalRun(
-        cimsim.map_graph(first.mapping.graph, chip), first.clean, SIGMA, seed, threads
-    )
-    with one_torch_thread():
-        run.calibrated = prepare(
-            run.mapping, device_of(chip), seed=seed, threads=threads, **first.learned
-        )
-        run.execute(lambda stage, done, total: None)
-    quality = run.quality()
-    scores = {f"{name}_db": round(quality.mean(f"{name}_psnr"), 4)
-              for name in ("noisy", "float", "chip")}  # fmt: skip
-    return DriftRow(*place, **scores)
-
-
-@lru_cache(maxsize=1)
-def _learned(stem: str, seed: int, frames: int, size: int, threads: int | None) -> FunctionalRun:
-    """Return a run that has learned what is the same for all cells: inputs, rounded weights."""
-    import cimsim
-    from cimsim.functional import FunctionalRun, one_torch_thread
-    from cimsim.video.embedded import embedded_clip
-
-    card = shipped_card(stem)
-    network = cimsim.load_network(card.model, dict(card.options), stem)
-    graph = cimsim.trace(network.module, network.example(size, size), name=stem)
-    mapping = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm"))
-    run = FunctionalRun(mapping, embedded_clip("default", frames, size, size), SIGMA, seed, threads)
-    with one_torch_thread():
-        run.prepare(None, lambda stage, done, total: None)
-    return run
-
-
-def shipped_card(stem: str) -> Card:
-    """Return the card of shipped weights."""
-    from cimsim.zoo.weights import folder, named_card
-
-    card = named_card(stem)
-    if card is None:
-        known = sorted(path.stem for path in folder().glob("*.json"))
-        raise ConfigError(f"--weights: '{stem}' is not shipped{suggest(stem, known)}")
-    return card
+    changes = {
+        "device.kind": device,
+        "conditions.time": f"{time_s!r} s",
+        "conditions.recalibrate": renewed,
+    }
+    return DriftRow(*place, **scores(prepared(stem, seed, frames, size, threads), changes))
 
 
 def draw(rows: Sequence[DriftRow]) -> Figure:
@@ -206,14 +154,7 @@ def _panel(axes: Axes, rows: Sequence[DriftRow]) -> None:
             levels = [[row.chip_db for row in chosen if row.time_s == t] for t in times]
             xs = [_x(t) for t in times]
             look = LOOKS[device]
-            axes.fill_between(
-                xs, [min(level) for level in levels], [max(level) for level in levels],
-                color=look["color"], alpha=0.15, linewidth=0,
-            )  # fmt: skip
-            axes.plot(
-                xs, [sum(level) / len(level) for level in levels], **_line(look, renewed),
-                clip_on=False, zorder=3,
-            )  # fmt: skip
+            band(axes, xs, levels, 0.15, **_line(look, renewed), clip_on=False, zorder=3)
     ends = (_x(0) / 1.8, 10 * _YEAR_S * 1.8)
     # each label where no line of a drifting chip passes: top right, and below the line on the left
     ten_minutes = parse_quantity("10 min", "s")
@@ -281,14 +222,6 @@ def _legend(figure: Figure, devices: Sequence[str]) -> None:
     )
 
 
-def save(figure: Figure, folder: Path) -> None:
-    """Write ``drift.png`` and ``drift.svg``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with paper_style():
-        figure.savefig(folder / "drift.png", dpi=DPI)
-        figure.savefig(folder / "drift.svg", metadata={"Date": None})
-
-
 def main(
     weights: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Shipped weights (often).")
@@ -311,21 +244,19 @@ def main(
         if kind not in TIMES:
             raise ConfigError(f"--device: '{kind}' is unknown{suggest(kind, TIMES)}")
     console, kept = make_console(), out / "drift.csv"
-    rows = {row.place: row for row in read_rows(kept)}
     wanted = list(places(stems, devices, seeds, frames, size))
-    for number, place in enumerate(wanted, 1):
-        if place in rows:
-            continue
-        row = rows[place] = psnr_after(place, threads)
-        out.mkdir(parents=True, exist_ok=True)
-        write_csv(kept, COLUMNS, map(asdict, rows.values()))
+
+    def tell(number: int, row: DriftRow) -> None:
         how = "calibrated anew" if row.recalibrated else "calibrated once"
         console.print(
             f"{number} of {len(wanted)}: {row.weights}, {row.device}, seed {row.seed}, "
             f"{format_duration(row.time_s)}, {how}: {row.chip_db:.2f} dB"
         )
-    save(draw([rows[place] for place in wanted]), out)
-    console.print(f"figure: {out / 'drift.png'}")
+
+    rows = measure_missing(
+        kept, COLUMNS, read_rows(kept), wanted, lambda place: psnr_after(place, threads), tell
+    )
+    console.print(f"figure: {save(draw(rows), out, 'drift')}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.analog.drift import SIGMA, shipped_card
+from benchmarks.analog.runs import prepared, save
 from benchmarks.paper.console import make_console, print_table, run_command
 from benchmarks.paper.record import write_csv
 from benchmarks.paper.style import DPI, WIDTH, paper_style
@@ -171,25 +171,6 @@ def compare(run: FunctionalRun) -> list[LayerRow]:
     return rows
 
 
-def prepared(
-    stem: str, changes: Sequence[str], seed: int, frames: int, size: int, threads: int | None
-) -> FunctionalRun:
-    """Return a chip that is programmed and calibrated, and the embedded clip."""
-    import cimsim
-    from cimsim.functional import FunctionalRun, one_torch_thread
-    from cimsim.video.embedded import embedded_clip
-
-    card = shipped_card(stem)
-    network = cimsim.load_network(card.model, dict(card.options), stem)
-    graph = cimsim.trace(network.module, network.example(size, size), name=stem)
-    chip = cimsim.load_hw(CHIP, [f"tile.count={TILES}", *changes])
-    mapping = cimsim.map_graph(graph, chip)
-    run = FunctionalRun(mapping, embedded_clip("default", frames, size, size), SIGMA, seed, threads)
-    with one_torch_thread():
-        run.prepare(None, lambda stage, done, total: None)
-    return run
-
-
 def averaged(rows: Sequence[LayerRow], name: str) -> list[tuple[float, float, float]]:
     """Return mean, smallest and largest over the seeds of one column, layer by layer."""
     found = []
@@ -265,8 +246,9 @@ def main(
 ) -> None:
     """Compare every layer, print a table, write DIR/layers.csv and draw the figure."""
     console, rows = make_console(), list[LayerRow]()
+    more = (f"tile.count={TILES}", *(changes or ()))
     for seed in range(seeds):
-        rows += compare(prepared(weights, changes or [], seed, frames, size, threads))
+        rows += compare(prepared(weights, seed, frames, size, threads, CHIP, more))
         console.print(f"chip {seed + 1} of {seeds}: {rows[-1].std_lsb:.2f} LSB at the last layer")
     print_table(
         console, f"{weights} on {CHIP} with {TILES} tiles, mean of {seeds} chips",
@@ -275,11 +257,7 @@ def main(
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "layers.csv", COLUMNS, map(asdict, rows))
-    figure = draw(rows)
-    with paper_style():
-        figure.savefig(out / "layers.png", dpi=DPI)
-        figure.savefig(out / "layers.svg", metadata={"Date": None})
-    console.print(f"figure: {out / 'layers.png'}")
+    console.print(f"figure: {save(draw(rows), out, 'layers')}")
 
 
 if __name__ == "__main__":

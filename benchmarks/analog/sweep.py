@@ -8,17 +8,17 @@ Finished points are kept in --out and not run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.analog.drift import SIGMA, shipped_card
+from benchmarks.analog.runs import band, measure_missing, prepared, save, scores, shipped_card
 from benchmarks.paper.console import make_console, run_command
-from benchmarks.paper.record import read_csv, write_csv
+from benchmarks.paper.record import read_csv
 from benchmarks.paper.style import DPI, WIDTH, paper_style
 from cimsim.errors import ConfigError, suggest
 
@@ -134,70 +134,15 @@ def measure(place: tuple[Any, ...], threads: int | None = None) -> SweepRow:
         Of the engine; they never change a bit.
     """
     stem, field, value, seed, frames, size = place
-    first = _learned(stem, seed, frames, size, threads)
-    changes = tuple(AXES[field].changes(field, value).items())
-    return SweepRow(*place, **(_unchanged(first) if not changes else psnr(first, dict(changes))))
+    first = prepared(stem, seed, frames, size, threads, CHIP)
+    changes = AXES[field].changes(field, value)
+    return SweepRow(*place, **(_unchanged(first) if not changes else scores(first, changes)))
 
 
 @lru_cache(maxsize=1)
 def _unchanged(first: FunctionalRun) -> dict[str, float]:
     """Return the scores of the chip itself, a point of every axis."""
-    return psnr(first, {})
-
-
-def psnr(first: FunctionalRun, changes: Mapping[str, Any]) -> dict[str, float]:
-    """Return the mean PSNR of a chip that differs in some fields from `eflash40nm`.
-
-    Parameters
-    ----------
-    first : FunctionalRun
-        Has learned the inputs and rounded the weights of the same graph on the same clip, see
-        `FunctionalRun.prepare`; weights are rounded anew only where their width differs.
-    changes : mapping of str to value
-        Overrides of the chip.
-
-    Returns
-    -------
-    dict of str to float
-        ``noisy_db``, ``float_db`` and ``chip_db``.
-    """
-    import cimsim
-    from cimsim.devices import device_of
-    from cimsim.engine.prepare import prepare
-    from cimsim.engine.rounding import round_to_inputs
-    from cimsim.functional import FunctionalRun, one_torch_thread
-
-    chip = cimsim.load_hw(CHIP, dict(changes))
-    mapping = cimsim.map_graph(first.mapping.graph, chip)
-    learned = dict(first.learned)
-    run = FunctionalRun(mapping, first.clean, first.sigma, first.seed, first.threads)
-    with one_torch_thread():
-        if chip.weights != first.mapping.chip.weights:
-            learned["integers"] = round_to_inputs(mapping, learned["samples"], first.threads)
-        run.calibrated = prepare(
-            mapping, device_of(chip), seed=first.seed, threads=first.threads, **learned
-        )
-        run.execute(lambda stage, done, total: None)
-    quality = run.quality()
-    return {f"{name}_db": round(quality.mean(f"{name}_psnr"), 4)
-            for name in ("noisy", "float", "chip")}  # fmt: skip
-
-
-@lru_cache(maxsize=1)
-def _learned(stem: str, seed: int, frames: int, size: int, threads: int | None) -> FunctionalRun:
-    """Return a run that has learned what all chips share: inputs and rounded weights."""
-    import cimsim
-    from cimsim.functional import FunctionalRun, one_torch_thread
-    from cimsim.video.embedded import embedded_clip
-
-    card = shipped_card(stem)
-    network = cimsim.load_network(card.model, dict(card.options), stem)
-    graph = cimsim.trace(network.module, network.example(size, size), name=stem)
-    mapping = cimsim.map_graph(graph, cimsim.load_hw(CHIP))
-    run = FunctionalRun(mapping, embedded_clip("default", frames, size, size), SIGMA, seed, threads)
-    with one_torch_thread():
-        run.prepare(None, lambda stage, done, total: None)
-    return run
+    return scores(first, {})
 
 
 def draw(rows: Sequence[SweepRow]) -> Figure:
@@ -225,11 +170,7 @@ def _panel(axes: Axes, axis: Axis, rows: Sequence[SweepRow]) -> None:
         own, look = [row for row in rows if row.weights == stem], _look(stem)
         xs = sorted({row.value for row in own})
         levels = [[row.chip_db for row in own if row.value == x] for x in xs]
-        axes.fill_between(
-            xs, [min(level) for level in levels], [max(level) for level in levels],
-            color=look["color"], alpha=0.2, linewidth=0,
-        )  # fmt: skip
-        axes.plot(xs, [sum(level) / len(level) for level in levels], markersize=3.2, **look)
+        band(axes, xs, levels, 0.2, markersize=3.2, **look)
         reference = sum(row.float_db for row in own) / len(own)
         axes.axhline(reference, color=look["color"], linestyle="--", linewidth=0.9, zorder=1)
     if not axis.unit:
@@ -253,14 +194,6 @@ def _legend(figure: Figure, stems: Sequence[str]) -> None:
                   handlelength=2.2, columnspacing=1.6, borderaxespad=0.1)  # fmt: skip
 
 
-def save(figure: Figure, folder: Path) -> None:
-    """Write ``sweep.png`` and ``sweep.svg``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with paper_style():
-        figure.savefig(folder / "sweep.png", dpi=DPI)
-        figure.savefig(folder / "sweep.svg", metadata={"Date": None})
-
-
 def main(
     weights: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Shipped weights (often).")
@@ -282,20 +215,18 @@ def main(
         if name not in AXES:
             raise ConfigError(f"--field: '{name}' is not swept{suggest(name, AXES)}")
     console, kept = make_console(), out / "sweep.csv"
-    rows = {row.place: row for row in read_rows(kept)}
     wanted = list(places(stems, chosen, seeds, frames, size))
-    for number, place in enumerate(wanted, 1):
-        if place in rows:
-            continue
-        row = rows[place] = measure(place, threads)
-        out.mkdir(parents=True, exist_ok=True)
-        write_csv(kept, COLUMNS, map(asdict, rows.values()))
+
+    def tell(number: int, row: SweepRow) -> None:
         console.print(
             f"{number} of {len(wanted)}: {row.weights}, seed {row.seed}, {row.field} = "
             f"{row.value:g}: {row.chip_db:.2f} dB (float {row.float_db:.2f})"
         )
-    save(draw([rows[place] for place in wanted]), out)
-    console.print(f"figure: {out / 'sweep.png'}")
+
+    rows = measure_missing(
+        kept, COLUMNS, read_rows(kept), wanted, lambda place: measure(place, threads), tell
+    )
+    console.print(f"figure: {save(draw(rows), out, 'sweep')}")
 
 
 if __name__ == "__main__":

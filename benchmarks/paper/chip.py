@@ -153,7 +153,7 @@ class ChipRuns:
 
     def _seed(self, weights: Weights, seed: int, done: set[Any]) -> Iterator[FrameRow]:
         """Yield the missing frames of one programmed chip, all clips of a size on the same one."""
-        from cimsim.functional import one_torch_thread
+        from cimsim.engine.workers import one_torch_thread
 
         start = (weights.card.sha256, self.chip_id, self.clips.name)
         missing = [

@@ -185,6 +185,12 @@ def refuse_late(device: str, time_s: float, limit_s: float, why: str) -> None:
         )
 
 
+def check_range(g_min_s: float, g_max_s: float) -> None:
+    """Raise a ValueError, which pydantic reports, unless ``g_min_s`` is below ``g_max_s``."""
+    if g_max_s <= g_min_s:
+        raise ValueError(f"g_max: expected more than g_min = {g_min_s:g} S, got {g_max_s:g} S")
+
+
 def parameters_of(model: type[BaseModel], raw: Mapping[str, Any], place: str = "device") -> Any:
     """Read device parameters as they stand in the YAML at ``place``.
 

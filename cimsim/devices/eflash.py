@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from cimsim.devices.base import PARAMETERS, AbstractDevice, Conduction
+from cimsim.devices.base import PARAMETERS, AbstractDevice, Conduction, check_range
 from cimsim.errors import ConfigError
 from cimsim.hw.spec import REFERENCE_K
 from cimsim.units import ZERO_CELSIUS_K, format_celsius, format_duration, quantity
@@ -69,10 +69,7 @@ class EFlashParameters(BaseModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.g_max_s <= self.g_min_s:
-            raise ValueError(
-                f"g_max: expected more than g_min = {self.g_min_s:g} S, got {self.g_max_s:g} S"
-            )
+        check_range(self.g_min_s, self.g_max_s)
         if (self.drift_per_decade is None) != (self.drift_start_s is None):
             raise ValueError(
                 "drift_per_decade: expected drift_start beside it, such as 'drift_per_decade: "

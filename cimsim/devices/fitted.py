@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
-from cimsim.devices.base import PARAMETERS, AbstractDevice
+from cimsim.devices.base import PARAMETERS, AbstractDevice, check_range
 from cimsim.units import quantity
 
 
 class FittedParameters(BaseModel):
-    """Part of the measured range that is used, and factors on the measured errors."""
+    """Part of the measured range that is used, and factors on the measured errors.
+
+    Attributes
+    ----------
+    LIMIT_S : float
+        Largest conductance that was measured, S.
+    """
 
     model_config = PARAMETERS
+    LIMIT_S: ClassVar[float]
     g_max_s: quantity("S", exclusive=True) | None = Field(  # type: ignore[valid-type]
         default=None, alias="g_max", description="largest conductance used; default: the fit's"
     )
@@ -28,29 +35,23 @@ class FittedParameters(BaseModel):
     drift_scale: float = Field(default=1.0, ge=0, le=10, description="factor on drift")
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.g_max_s is not None and self.g_max_s <= self.g_min_s:
-            raise ValueError(
-                f"g_max: expected more than g_min = {self.g_min_s:g} S, got {self.g_max_s:g} S"
-            )
+    def _measured(self) -> Self:
+        """Refuse a range of conductances that is upside down or goes beyond the measured one."""
+        limit_s = self.LIMIT_S
+        if self.g_max_s is not None:
+            check_range(self.g_min_s, self.g_max_s)
+        for field, value in (("g_max", self.g_max_s), ("g_min", self.g_min_s)):
+            if value is not None and (value > limit_s or (field == "g_min" and value == limit_s)):
+                sign = "at most" if field == "g_max" else "less than"
+                raise ValueError(
+                    f"{field}: expected {sign} {limit_s * 1e6:g} uS, the range of the measured "
+                    f"cells, got {value * 1e6:g} uS"
+                )
         return self
-
-
-def within_fit(parameters: FittedParameters, limit_s: float) -> None:
-    """Raise a ValueError for a conductance range that goes beyond the measured one."""
-    for field, value in (("g_max", parameters.g_max_s), ("g_min", parameters.g_min_s)):
-        if value is not None and (value > limit_s or (field == "g_min" and value == limit_s)):
-            sign = "at most" if field == "g_max" else "less than"
-            raise ValueError(
-                f"{field}: expected {sign} {limit_s * 1e6:g} uS, the range of the measured cells, "
-                f"got {value * 1e6:g} uS"
-            )
 
 
 class AbstractFitted(AbstractDevice):
     """Normal programming error of a fitted size, cut off at 0 S."""
-
-    FIT_G_MAX_S: float
 
     def __init__(self, parameters: Any) -> None:
         self.parameters: FittedParameters = parameters
@@ -64,7 +65,7 @@ class AbstractFitted(AbstractDevice):
     def g_max_s(self) -> float:
         """Conductance of a full-scale cell, S."""
         given = self.parameters.g_max_s
-        return self.FIT_G_MAX_S if given is None else float(given)
+        return self.parameters.LIMIT_S if given is None else float(given)
 
     @property
     def is_exact(self) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
-from cimsim.devices.base import PARAMETERS, AbstractDevice, Conduction
+from cimsim.devices.base import PARAMETERS, AbstractDevice, Conduction, check_range
 from cimsim.units import quantity
 
 
@@ -25,10 +25,7 @@ class IdealParameters(BaseModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.g_max_s <= self.g_min_s:
-            raise ValueError(
-                f"g_max: expected more than g_min = {self.g_min_s:g} S, got {self.g_max_s:g} S"
-            )
+        check_range(self.g_min_s, self.g_max_s)
         return self
 
 

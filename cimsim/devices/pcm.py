@@ -11,14 +11,14 @@ above what anybody has measured, it is refused (estimate).
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel
 
 from cimsim.devices.base import Conduction, refuse_late, refuse_warm
-from cimsim.devices.fitted import AbstractFitted, FittedParameters, within_fit
+from cimsim.devices.fitted import AbstractFitted, FittedParameters
 from cimsim.units import parse_quantity
 
 G_MAX_S = 25e-6
@@ -30,10 +30,7 @@ LONGEST_S = parse_quantity("10 y", "s")
 class PcmParameters(FittedParameters):
     """What stands beside ``kind: pcm``; everything has a default."""
 
-    @model_validator(mode="after")
-    def _measured(self) -> Self:
-        within_fit(self, G_MAX_S)
-        return self
+    LIMIT_S: ClassVar[float] = G_MAX_S
 
 
 class Pcm(AbstractFitted):
@@ -57,7 +54,6 @@ class Pcm(AbstractFitted):
 
     Parameters: ClassVar[type[BaseModel]] = PcmParameters
     conduction: Conduction = "ohmic"
-    FIT_G_MAX_S = G_MAX_S
 
     def program_sigma(self, g_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the error at the first reading, S."""

@@ -12,14 +12,14 @@ this fit; they relax.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel
 
 from cimsim.devices.base import Conduction, refuse_late, refuse_warm
-from cimsim.devices.fitted import AbstractFitted, FittedParameters, within_fit
+from cimsim.devices.fitted import AbstractFitted, FittedParameters
 
 G_MAX_S = 40e-6
 DAY_S = 86400.0
@@ -37,10 +37,7 @@ READ_SIGMA = 0.01  # of 40 uS, every state alike
 class RramParameters(FittedParameters):
     """What stands beside ``kind: rram``; everything has a default."""
 
-    @model_validator(mode="after")
-    def _measured(self) -> Self:
-        within_fit(self, G_MAX_S)
-        return self
+    LIMIT_S: ClassVar[float] = G_MAX_S
 
 
 class Rram(AbstractFitted):
@@ -55,7 +52,6 @@ class Rram(AbstractFitted):
 
     Parameters: ClassVar[type[BaseModel]] = RramParameters
     conduction: Conduction = "ohmic"
-    FIT_G_MAX_S = G_MAX_S
 
     def program_sigma(self, g_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the spread 1 s after programming, S."""

@@ -11,14 +11,14 @@ mean drift grows linearly from day 0 to day 5, is 0 at 0 nA and linear in betwee
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel
 
 from cimsim.devices.base import Conduction, refuse_late, refuse_warm
-from cimsim.devices.fitted import AbstractFitted, FittedParameters, within_fit
+from cimsim.devices.fitted import AbstractFitted, FittedParameters
 
 READ_V = 0.1
 G_MAX_S = 16e-6
@@ -34,10 +34,7 @@ DRIFT_DAY_5_A = np.array([0, 3.6, 4.1, 2.6, -1.5, -15.2, -28.5, -40.7]) * 1e-9
 class Sonos40Parameters(FittedParameters):
     """What stands beside ``kind: sonos40``; everything has a default."""
 
-    @model_validator(mode="after")
-    def _measured(self) -> Self:
-        within_fit(self, G_MAX_S)
-        return self
+    LIMIT_S: ClassVar[float] = G_MAX_S
 
 
 class Sonos40(AbstractFitted):
@@ -55,7 +52,6 @@ class Sonos40(AbstractFitted):
 
     Parameters: ClassVar[type[BaseModel]] = Sonos40Parameters
     conduction: Conduction = "gate"
-    FIT_G_MAX_S = G_MAX_S
 
     def program_sigma(self, g_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the error right after programming, S."""

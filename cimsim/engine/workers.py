@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ def workers(threads: int | None = None) -> Iterator[tuple[Executor, int]]:
     number = threads or len(os.sched_getaffinity(0))
     with (
         _controller().limit(limits=1, user_api="blas"),
-        _one_torch_thread(),
+        one_torch_thread(),
     ):
         yield _pool(number), number
 
@@ -37,11 +36,10 @@ def _pool(number: int) -> Executor:
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
+def one_torch_thread() -> Iterator[None]:
+    """Let torch compute with one thread: with more, the last bit of a sum depends on how many."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

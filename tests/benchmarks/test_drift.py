@@ -15,8 +15,8 @@ from benchmarks.analog.drift import (
     places,
     psnr_after,
     read_rows,
-    save,
 )
+from benchmarks.analog.runs import save
 from benchmarks.paper.record import write_csv
 from cimsim.devices import device_of
 from cimsim.errors import ConfigError
@@ -74,7 +74,7 @@ def test_lines_are_means_over_chips_and_start_together_at_time_zero(tmp_path):
     )
     assert drawn == [(28.0, 22.0), (28.0, 25.5)]
     assert all(list(line.get_xdata()) == [ZERO_AT_S, 60.0] for line in figure.axes[0].lines[:2])
-    save(figure, tmp_path)
+    save(figure, tmp_path, "drift")
     assert (tmp_path / "drift.png").stat().st_size > 10_000
     assert (tmp_path / "drift.svg").is_file()
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import cimsim
+from benchmarks.analog.runs import save, scores
 from benchmarks.analog.sweep import (
     AXES,
     CHIP,
@@ -15,9 +16,7 @@ from benchmarks.analog.sweep import (
     draw,
     main,
     places,
-    psnr,
     read_rows,
-    save,
 )
 from benchmarks.paper.record import write_csv
 from cimsim.errors import ConfigError
@@ -58,7 +57,7 @@ def tiny():
 
 def test_the_unchanged_chip_is_what_simulate_measures(tiny):
     expected = cimsim.simulate(tiny.mapping, tiny.clean, noise_sigma=15.0, seed=0).quality
-    found = psnr(tiny, {})
+    found = scores(tiny, {})
     assert found["chip_db"] == pytest.approx(expected.psnr_db, abs=1e-4)
     assert found["float_db"] == pytest.approx(expected.mean("float_psnr"), abs=1e-4)
 
@@ -66,11 +65,11 @@ def test_the_unchanged_chip_is_what_simulate_measures(tiny):
 def test_weights_of_another_width_are_rounded_for_that_width(tiny):
     mapping = cimsim.map_graph(tiny.mapping.graph, cimsim.load_hw(CHIP, {"weights.bits": 4}))
     expected = cimsim.simulate(mapping, tiny.clean, noise_sigma=15.0, seed=0).quality
-    assert psnr(tiny, {"weights.bits": 4})["chip_db"] == pytest.approx(expected.psnr_db, abs=1e-4)
+    assert scores(tiny, {"weights.bits": 4})["chip_db"] == pytest.approx(expected.psnr_db, abs=1e-4)
 
 
 def test_a_coarse_converter_costs_quality(tiny):
-    assert psnr(tiny, {"adc.bits": 3})["chip_db"] < psnr(tiny, {})["chip_db"] - 0.5
+    assert scores(tiny, {"adc.bits": 3})["chip_db"] < scores(tiny, {})["chip_db"] - 0.5
 
 
 @pytest.mark.parametrize("field", AXES)
@@ -112,7 +111,7 @@ def test_lines_are_means_over_chips_with_the_float_network_dashed(tmp_path):
         line.get_linestyle() == "--" and set(line.get_ydata()) == {30.0} for line in first.lines
     )
     assert second.get_xlabel() == "weight bits"
-    save(figure, tmp_path)
+    save(figure, tmp_path, "sweep")
     assert (tmp_path / "sweep.png").stat().st_size > 10_000
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import cimsim
-from cimsim.functional import one_torch_thread, window_of_frames
+from cimsim.engine.workers import one_torch_thread
+from cimsim.functional import window_of_frames
 from cimsim.video.io import read_clip, to_float
 from cimsim.video.metrics import per_frame
 from cimsim.video.noise import add_awgn
