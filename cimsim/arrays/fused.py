@@ -13,14 +13,63 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.arrays.normals import counters, normals
-from cimsim.arrays.vnni import ROWS, product
+from cimsim.arrays.vnni import LANES, ROWS, product
 from cimsim.jit import jit
 
 BLOCK = ROWS
 GROUP = 1024  # values converted together
 SHORT = 16  # elements; runs of fewer are not worth a copy each
+
+
+def pulse_bits(pulses: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
+    """Return pulses (shift, mask) as `read_out` takes them: low bytes are masked where they stand.
+
+    Returns
+    -------
+    int64 [n_pulses, 3]
+        Right shift, mask, exponent.
+    """
+    found = []
+    for shift, mask in pulses:
+        kept = shift if mask << shift <= 255 else 0
+        found.append((shift - kept, mask << kept, kept))
+    return np.array(found, np.int64)
+
+
+def packed_columns(
+    columns: NDArray[np.float64], adc: NDArray[np.float64], units: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Return the numbers of an array's columns as `read_out` takes them.
+
+    Parameters
+    ----------
+    columns : float64 [3, P]
+        Weight of the column in the output, gain and offset of its converter.
+    adc : float64 [4]
+        Of `cimsim.arrays.adc.AdcRange.packed`.
+    units : (float, float)
+        Of the planes of the conductances and of the read noise.
+
+    Returns
+    -------
+    float64 [5, 16 * panels]
+    """
+    n, (lo, step, top, own) = columns.shape[1], adc
+    weight, gain, offset = columns
+    packed = np.zeros((5, -(-n // LANES) * LANES))
+    packed[4, :n] = weight
+    if top < 0:  # currents are passed on as they are
+        packed[0, :n], packed[2, :n] = units
+        return packed
+    packed[0, :n] = units[0] * gain
+    packed[1, :n] = offset
+    packed[1, n:] = lo / step + top / 2  # amid the codes: never out of range
+    packed[2, :n] = units[1] * (gain / step) ** 2
+    packed[3, :n] = own**2
+    return packed
 
 
 @jit

@@ -188,7 +188,7 @@ class _Shared:
         self.is_fast = firing.is_fast
         self.dtype = firing.dtype
         self.sum_dtype = np.float32 if self.is_fast and firing.is_noisy else np.float64
-        self.pulses = _bits(firing.pulses)
+        self.pulses = fused.pulse_bits(firing.pulses)
         self.n_cols = len(firing.layer.scales)
         self.groups = self._by_rows(firing.layer.arrays)
         self.runs = [runs_of(source.offsets[arrays[0].row_source]) for arrays in self.groups]
@@ -247,21 +247,14 @@ class _Array:
             raise AssertionError("no planes")  # `Firing.is_fast` has looked
         none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
         self.planes = signal.high, signal.low, none if noise is None else noise.low
-        lo, step, top, own = self.adc
-        weight, gain, offset = self.columns
-        per_step = gain / step if top >= 0 else np.ones_like(gain)
-        padded = np.zeros((5, -(-self.n_cols // 16) * 16))
-        padded[0, : self.n_cols] = signal.unit * (gain if top >= 0 else 1.0)
-        padded[1, : self.n_cols] = offset if top >= 0 else 0.0
-        padded[2, : self.n_cols] = 0.0 if noise is None else noise.unit * per_step**2
-        padded[3, : self.n_cols] = own**2 if top >= 0 else 0.0
-        if top >= 0:
-            padded[1, self.n_cols :] = lo / step + top / 2  # amid the codes: never out of range
-        self.scales = np.array([lo, step, top], dtype)
+        noise_unit = 0.0 if noise is None else noise.unit
+        padded = fused.packed_columns(self.columns, self.adc, (signal.unit, noise_unit))
+        self.scales = self.adc[:3].astype(dtype)
         self.phases = []
         for _, _, factor in phases:
-            padded[4, : self.n_cols] = weight * factor
-            self.phases.append(padded.astype(dtype))
+            phase = padded.copy()
+            phase[4] *= factor
+            self.phases.append(phase.astype(dtype))
         side_by_side = bool((np.diff(self.target) == 1).all())
         self.place = self.target, int(self.target[0]) if side_by_side else -1
 
@@ -270,15 +263,6 @@ class _Array:
         columns = self.columns.copy()
         columns[0] *= factor
         return columns
-
-
-def _bits(pulses: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
-    """Return (right shift, mask, exponent) of each pulse: low bytes are masked where they stand."""
-    found = []
-    for shift, mask in pulses:
-        kept = shift if mask << shift <= 255 else 0
-        found.append((shift - kept, mask << kept, kept))
-    return np.array(found, np.int64)
 
 
 class _Scratch:

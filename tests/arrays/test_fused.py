@@ -35,25 +35,15 @@ class Case:
     def fast(self, pulses, adc, noise_lsb, dtype, read_noise=True, power=1, first=0):
         signal, noise = signal_planes(self.matrix), variance_planes(self.variance)
         none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
-        lo, step, top, own = adc.packed(noise_lsb)
-        has_converter = top >= 0
-        columns = np.zeros((5, -(-self.cols // 16) * 16))
-        columns[0, : self.cols] = signal.unit * (self.gain if has_converter else 1)
-        columns[1, : self.cols] = self.offset if has_converter else 0
-        columns[2, : self.cols] = noise.unit * ((self.gain / step) ** 2 if has_converter else 1)
-        columns[3, : self.cols] = own**2 if has_converter else 0
-        columns[4, : self.cols] = self.weight
-        columns[1, self.cols :] = lo / step + top / 2 if has_converter else 0
+        packed = adc.packed(noise_lsb)
+        converters = np.stack([self.weight, self.gain, self.offset])
+        columns = fused.packed_columns(converters, packed, (signal.unit, noise.unit))
         acc, sums = np.zeros((self.vectors, self.cols), dtype), np.zeros(self.rows, np.int64)
         in_order = (self.target == np.arange(self.cols)).all()
-        bits = []
-        for shift, mask in pulses:
-            kept = shift if mask << shift <= 255 else 0
-            bits.append((shift - kept, mask << kept, kept))
         clipped = fused.read_out(
-            self.codes, (self.bases, self.runs), np.array(bits), power,
+            self.codes, (self.bases, self.runs), fused.pulse_bits(pulses), power,
             (signal.high, signal.low, noise.low if read_noise else none), columns.astype(dtype),
-            (self.target, 0 if in_order else -1), np.array([lo, step, top], dtype),
+            (self.target, 0 if in_order else -1), packed[:3].astype(dtype),
             (np.uint64(2**33 + first), np.uint64(8), np.uint64(2**40 + 9)), acc, sums,
         )  # fmt: skip
         return acc, sums, clipped
