@@ -19,10 +19,13 @@ from cimsim.hw.spec import Chip
 
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
 # what chips did not have at first: counts in their hash only where it says something
-_LATER_SECTIONS = ("conditions", "faults", "wires")
+_LATER_SECTIONS = ("conditions", "dram", "faults", "frames", "system", "wires")
 _LATER_FIELDS = {
     "dac": ("gain_sigma", "inl_lsb"),
     "adc": ("t_step_s", "method", "inl_bow_lsb", "inl_steps_lsb"),
+    "buffer": ("overflow",),
+    "global_buffer": ("overflow",),
+    "interconnect": ("hop_cycles",),
 }
 
 

@@ -294,6 +294,19 @@ class Buffer(Part):
     write_energy_j_b: EnergyPerByte = Field(default=0.0, alias="write_energy")
     leakage_w: Power = Field(default=0.0, alias="leakage")
     area_m2: Area = Field(default=0.0, alias="area")
+    overflow: Literal["ignore", "error", "global_buffer", "dram"] = Field(
+        default="ignore",
+        description="tile buffers: what happens to line buffers that do not fit. ignore: they are "
+        "never full; error: tell what they need; else: they spill there, at its cost",
+    )
+
+
+class Dram(Part):
+    """Memory outside the chip, at its port."""
+
+    bytes_per_cycle: int = Field(gt=0, description="port width")
+    latency_cycles: int = Field(default=0, ge=0, description="of a read")
+    energy_j_b: EnergyPerByte = Field(default=0.0, alias="energy", description="one byte moved")
 
 
 class Vector(Part):
@@ -318,13 +331,29 @@ class Adder(Part):
 
 
 class Interconnect(Part):
-    """What connects the tiles: a shared bus with bandwidth and latency, or nothing at all."""
+    """What connects the tiles of a chip: a shared bus, a mesh of routers, or nothing at all."""
 
-    kind: Literal["bus", "ideal"] = "bus"
-    bytes_per_cycle: int = Field(default=64, gt=0)
+    kind: Literal["bus", "mesh", "ideal"] = Field(
+        default="bus", description="mesh: routers in a square grid, x first, then y"
+    )
+    bytes_per_cycle: int = Field(default=64, gt=0, description="of the bus, or of one mesh link")
     latency_cycles: int = Field(default=0, ge=0, description="added to each transfer")
-    energy_j_b: EnergyPerByte = Field(default=0.0, alias="energy", description="one byte moved")
+    hop_cycles: int = Field(
+        default=1, ge=1, description="mesh: from one link to the next, for the head of a message"
+    )
+    energy_j_b: EnergyPerByte = Field(
+        default=0.0, alias="energy", description="one byte moved (mesh: over one link)"
+    )
     area_m2: Area = Field(default=0.0, alias="area", description="whole interconnect")
+
+
+class System(Part):
+    """Chips in a chain, tile 0 of each linked to its neighbours'."""
+
+    chips: int = Field(default=1, gt=0)
+    bytes_per_cycle: int = Field(default=8, gt=0, description="of one link, each way")
+    latency_cycles: int = Field(default=0, ge=0, description="of one link")
+    energy_j_b: EnergyPerByte = Field(default=0.0, alias="energy", description="one byte, one link")
 
 
 class Tile(Part):
@@ -437,6 +466,12 @@ class Chip(Part):
     vector: Vector
     interconnect: Interconnect = Interconnect()
     global_buffer: Buffer
+    dram: Dram | None = None
+    frames: Literal["resident", "global_buffer", "dram"] = Field(
+        default="resident",
+        description="where frames come from and go to, row by row; resident: no time for either",
+    )
+    system: System = System()
     static_power_w: Power = Field(
         default=0.0, alias="static_power", description="chip level: PLL, host, pads"
     )
@@ -464,14 +499,24 @@ class Chip(Part):
                 f"inputs.bits: expected at least 2 with inputs.signed = {self.inputs.signed} (one "
                 f"is the sign), got {self.inputs.bits}"
             )
+        if self.dram is None and "dram" in (self.frames, self.buffer.overflow):
+            where = "frames" if self.frames == "dram" else "buffer.overflow"
+            raise ValueError(f"{where}: dram, but the chip has no section dram; describe its port")
+        if self.global_buffer.overflow != "ignore":
+            raise ValueError("global_buffer.overflow: leave it out; it is for the tile buffers")
         if self.inputs.signed == "rows" and self.array.rows < 2:
             raise ValueError("array.rows: expected at least 2 with inputs.signed = rows, got 1")
         return self
 
     @property
+    def n_tiles(self) -> int:
+        """Tiles of all chips; tile ``t`` is on chip ``t // tile.count``."""
+        return self.system.chips * self.tile.count
+
+    @property
     def n_arrays(self) -> int:
-        """Arrays on the chip."""
-        return self.tile.count * self.tile.arrays
+        """Arrays of all chips."""
+        return self.n_tiles * self.tile.arrays
 
     @property
     def weight_cols(self) -> int:

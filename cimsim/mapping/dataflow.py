@@ -43,8 +43,10 @@ class Unit:
     ----------
     name : str
         Name of the operation.
-    kind : {"input", "matrix", "vector"}
-    op : Op
+    kind : {"input", "matrix", "vector", "output", "program"}
+        The last two stand only in the plan of the cycle engine.
+    op : Op or None
+        None: nothing of the network is computed.
     fused : tuple of DigitalOp
         Pointwise operations done in the same POST stage.
     grid : (int, int)
@@ -59,8 +61,8 @@ class Unit:
     """
 
     name: str
-    kind: Literal["input", "matrix", "vector"]
-    op: Op
+    kind: Literal["input", "matrix", "vector", "output", "program"]
+    op: Op | None
     fused: tuple[DigitalOp, ...]
     grid: tuple[int, int]
     block: tuple[int, int]
@@ -86,6 +88,35 @@ def units(graph: LayerGraph) -> tuple[Unit, ...]:
     for op in graph:
         draft.add(op)
     return tuple(_finish(graph, part) for part in draft.parts.values())
+
+
+def frame_units(graph: LayerGraph) -> tuple[tuple[Unit, ...], tuple[Unit, ...]]:
+    """Return units that bring in the inputs and take out the outputs, one pixel row at a time.
+
+    Those of inputs have the names of the inputs and needs of nothing; those of outputs are called
+    ``NAME (out)``.
+    """
+    draft = _Draft(graph)
+    for op in graph:
+        draft.add(op)
+    inputs = tuple(
+        _rows(op.name, "input", graph, op.name, ()) for op in graph if isinstance(op, InputOp)
+    )
+    outputs = tuple(
+        _rows(f"{name} (out)", "output", graph, name, draft.row_needs(name))
+        for name in dict.fromkeys(graph.outputs)
+    )
+    return inputs, outputs
+
+
+def _rows(
+    name: str, kind: Literal["input", "output"], graph: LayerGraph, value: str,
+    needs: tuple[Need, ...],
+) -> Unit:  # fmt: skip
+    tensor = graph[value].output
+    rows, cols = tensor.grid
+    stored = math.ceil(tensor.per_frame / rows)
+    return Unit(name, kind, None, (), (rows, 1), (1, cols), stored, 0.0, needs)
 
 
 # A value seen from the unit that stored it: window (y, x) of that unit's output map makes up pixel
@@ -135,6 +166,11 @@ class _Draft:
             needs = [Need(name, reach) for name, reach in self._read(op.inputs, _reads(op))]
             self.parts[host] = _Part(op, kind, [], needs)
         self.origins[op.name] = ((host, _SAME),)
+
+    def row_needs(self, value: str) -> tuple[Need, ...]:
+        """Return the needs of a reader that takes one pixel row of ``value`` at a time."""
+        row = Window((1, self.graph[value].output.grid[1]))
+        return tuple(Need(name, reach) for name, reach in self._read((value,), row))
 
     def _read(self, values: tuple[str, ...], window: _Reach) -> tuple[tuple[str, _Reach], ...]:
         """Return the stored maps behind ``values``, as a reader with ``window`` sees them."""

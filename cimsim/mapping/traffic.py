@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
@@ -59,18 +60,26 @@ def loaded_per_frame(op: MatrixOp, layout: Layout, replicas: int, chip: Chip) ->
 
 
 def partial_sums(layout: Layout, slots: tuple[Slot, ...]) -> tuple[int, int]:
-    """Return the partial sums of one activation that change tiles, and those that are added.
+    """Return the partial sums of one activation that change tiles, and those that are added."""
+    moves, added = partial_sum_moves(layout, slots)
+    return sum(moves.values()), added
+
+
+def partial_sum_moves(
+    layout: Layout, slots: tuple[Slot, ...]
+) -> tuple[dict[tuple[int, int], int], int]:
+    """Return how many partial sums of one activation go from tile to tile, and are added.
 
     Output values are added up in the tile that holds their first row tile.
     """
     first = [block for block in layout.blocks if block.src_row0 == 0]
     others = [block for block in layout.blocks if block.src_row0 > 0]
-    moved = sum(
-        block.cols
-        for block in others
-        if slots[block.array].tile != slots[_owner(block, first).array].tile
-    )
-    return moved, sum(block.cols for block in others)
+    moves: dict[tuple[int, int], int] = defaultdict(int)
+    for block in others:
+        source, target = (slots[b.array].tile for b in (block, _owner(block, first)))
+        if source != target:
+            moves[source, target] += block.cols
+    return dict(moves), sum(block.cols for block in others)
 
 
 def _owner(block: Block, first: list[Block]) -> Block:

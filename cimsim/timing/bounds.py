@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cimsim.mapping.mapping import Mapping
-from cimsim.timing.plan import Plan, Schedule, Work, bus_cycles, make_plan
+from cimsim.timing.plan import Plan, Schedule, Work, make_plan
+from cimsim.timing.routes import Resource
+from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,58 +37,61 @@ def bounds(mapping: Mapping, frames: int = 1, schedule: Schedule = "pipelined") 
     upper = sum(_serial(work) for work in plan.works)
     lower = least_interval(plan)
     if schedule == "sequential":
-        lower = max(lower, sum(max(_stages(plan, only).values()) for only in plan.works))
+        lower = max(lower, sum(max(_stages((work,)).values()) for work in plan.works))
     return Bounds(frames * lower, frames * upper)
 
 
 def least_interval(plan: Plan) -> int:
     """Return the work of one frame for the busiest stage or shared resource, in cycles."""
-    return max(max(_stages(plan).values()), max(_resources(plan).values(), default=0))
+    return max(max(_stages(plan.works).values()), max(resource_work(plan).values(), default=0))
 
 
-def loads(work: Work) -> list[int]:
-    """Return the LOAD cycles of one frame on each replica."""
-    found, replicas = [], len(work.pipes)
-    for replica in range(replicas):
-        n, starts = len(range(replica, work.activations, replicas)), work.unit.grid[0]
-        if replicas * work.per_activation > 1:
-            first_window = np.arange(replica, work.activations, replicas) * work.per_activation
-            starts = len(np.unique(first_window // work.unit.grid[1]))
-        found.append(starts * work.cycles.load_first + (n - starts) * work.cycles.load_next)
-    return found
+def services_per_frame(work: Work, replica: int) -> tuple[int, int]:
+    """Return the activations of one replica and frame: first in their map row, and later ones."""
+    n, replicas = work.of_replica(replica), len(work.pipes)
+    starts = work.unit.grid[0]
+    if replicas * work.per_activation > 1:
+        first_window = np.arange(replica, work.activations, replicas) * work.per_activation
+        starts = len(np.unique(first_window // work.unit.grid[1]))
+    return starts, n - starts
 
 
-def _stages(plan: Plan, only: Work | None = None) -> dict[tuple[int, str], int]:
+def resource_work(plan: Plan) -> dict[Resource, int]:
+    """Return the cycles that one frame needs of each resource."""
+    found: dict[Resource, int] = defaultdict(int)
+    for work in plan.works:
+        for replica, services in enumerate(work.services):
+            first, later = services_per_frame(work, replica)
+            times = {LOAD: first, LOAD_NEXT: later, CONVERT: (first + later) * services.pulses}
+            for stage, service in enumerate(services.stages):
+                for leg in service.legs:
+                    found[leg.resource] += times.get(stage, first + later) * leg.cycles
+    return dict(found)
+
+
+def _stages(works: tuple[Work, ...]) -> dict[tuple[int, str], int]:
     """Return the cycles that one frame needs at least in each stage of each pipeline."""
     found: dict[tuple[int, str], int] = defaultdict(int)
-    for work in plan.works if only is None else (only,):
-        cycles, replicas = work.cycles, len(work.pipes)
-        for replica, (pipe, load) in enumerate(zip(work.pipes, loads(work), strict=True)):
-            n = len(range(replica, work.activations, replicas))
-            found[pipe, "load"] += load
-            found[pipe, "analog"] += n * cycles.analog
-            found[pipe, "reduce"] += n * (cycles.reduce_bus + cycles.reduce_own)
-            found[pipe, "post"] += n * cycles.post
-            found[pipe, "store"] += n * cycles.store
-    return found
-
-
-def _resources(plan: Plan) -> dict[object, int]:
-    """Return the cycles that one frame needs of each shared resource."""
-    found: dict[object, int] = defaultdict(int)
-    for work in plan.works:
-        replicas = len(work.pipes)
-        for replica, (p, load) in enumerate(zip(work.pipes, loads(work), strict=True)):
-            n = len(range(replica, work.activations, replicas))
-            for stage, resource in plan.pipes[p].resources.items():
-                each = bus_cycles(work.cycles)[stage] * max(1, work.cycles.pulses * (stage == 2))
-                found[resource] += load if stage == 0 else n * each
+    for work in works:
+        for replica, (pipe, services) in enumerate(zip(work.pipes, work.services, strict=True)):
+            first, later = services_per_frame(work, replica)
+            n = first + later
+            found[pipe, "load"] += first * services.alone(LOAD) + later * services.alone(LOAD_NEXT)
+            found[pipe, "analog"] += n * services.analog
+            for name, stage in (("reduce", REDUCE), ("post", POST), ("store", STORE)):
+                found[pipe, name] += n * services.alone(stage)
     return found
 
 
 def _serial(work: Work) -> int:
     """Return the cycles of one frame if nothing ever overlaps."""
-    cycles, n = work.cycles, work.activations
-    analog = cycles.pulses * (cycles.drive + cycles.convert)
-    rest = cycles.reduce_bus + cycles.reduce_own + cycles.post + cycles.store + cycles.latency
-    return sum(loads(work)) + n * (analog + rest)
+    total = 0
+    for replica, services in enumerate(work.services):
+        first, later = services_per_frame(work, replica)
+        alone = [sum(leg.cycles for leg in s.legs) + s.own for s in services.stages]
+        waits = [sum(leg.delay for leg in s.legs) for s in services.stages]
+        alone = [a + w for a, w in zip(alone, waits, strict=True)]
+        each = services.pulses * (alone[DRIVE] + alone[CONVERT]) + services.latency
+        each += alone[REDUCE] + alone[POST] + alone[STORE]
+        total += (first + later) * each + first * alone[LOAD] + later * alone[LOAD_NEXT]
+    return total

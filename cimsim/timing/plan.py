@@ -1,24 +1,30 @@
-"""From a mapping to the tables of the event loop: rules become numbers, once."""
+"""From a mapping to the numbers of the event loop: who runs where, needs what, for how long."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+import networkx as nx
 
 from cimsim.errors import SimulationError
-from cimsim.graph.ir import Window
-from cimsim.mapping.dataflow import Need, Unit
-from cimsim.mapping.mapping import Mapping
-from cimsim.timing.rules import STAGES, StageCycles, matrix_cycles, vector_cycles
+from cimsim.graph.ir import MatrixOp
+from cimsim.mapping.dataflow import Need, Unit, frame_units
+from cimsim.mapping.mapping import Mapping, PlacedLayer
+from cimsim.timing.buffers import Edge, capacities, pixel_bytes
+from cimsim.timing.routes import IO_TILE, Resource
+from cimsim.timing.rules import (
+    Services,
+    Spill,
+    input_services,
+    matrix_services,
+    output_services,
+    vector_services,
+)
 
-Ints = NDArray[np.int64]
 Schedule = Literal["pipelined", "sequential"]
-Resource = tuple[str, int]  # ("vector", tile); ("interconnect", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +34,21 @@ class Pipe:
     Attributes
     ----------
     name : str
-        Layer or vector unit.
+        Layer, or unit that has it alone.
     replica : int
     units : tuple of int
-        Indices of the units that use it.
-    resources : dict
-        Stage number -> the shared resource that its services ask for.
+        Places in the order of the units that use it.
+    tiles : frozenset of int
+        Tiles that it sits on.
+    home : int
+        Home tile.
     """
 
     name: str
     replica: int
     units: tuple[int, ...]
-    resources: dict[int, Resource]
+    tiles: frozenset[int]
+    home: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +59,24 @@ class Work:
     ----------
     unit : Unit
     pipes : tuple of int
-        Indices of its pipelines, by replica.
+        Its pipelines, by replica.
+    services : tuple of Services
+        By replica.
     per_activation : int
         Windows of one activation.
-    arrays, columns : int
-        Arrays fired and physical columns converted by one activation (one pulse).
-    cycles : StageCycles
-        In each stage those of the slowest replica.
+    arrays, columns, pulses : int
+        Arrays fired and physical columns converted by one activation (one pulse), its pulses.
     needs : tuple of (int, Need)
-        Index of the producer, inputs left out.
+        Place of the producer in the order; inputs that are resident are left out.
     """
 
     unit: Unit
     pipes: tuple[int, ...]
+    services: tuple[Services, ...]
     per_activation: int
     arrays: int
     columns: int
-    cycles: StageCycles
+    pulses: int
     needs: tuple[tuple[int, Need], ...]
 
     @property
@@ -74,163 +84,259 @@ class Work:
         """Activations of one frame."""
         return -(-self.unit.windows // self.per_activation)
 
+    def of_replica(self, replica: int) -> int:
+        """Activations of one frame on one replica."""
+        return len(range(replica, self.activations, len(self.pipes)))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that runs, in execution order, and the pipelines that it runs on."""
+    """Everything that runs, in execution order, the pipelines that it runs on, and the buffers."""
 
     works: tuple[Work, ...]
     pipes: tuple[Pipe, ...]
+    edges: tuple[Edge, ...]
 
-    @property
-    def resources(self) -> tuple[Resource, ...]:
-        """All shared resources in use."""
-        return tuple(sorted({r for pipe in self.pipes for r in pipe.resources.values()}))
+    def uses(self) -> dict[Resource, int]:
+        """How many legs of all stages of all pipelines ask for each resource.
 
-    def shared(self) -> dict[Resource, int]:
-        """How many stages of all pipelines ask for each resource."""
-        users: dict[Resource, int] = defaultdict(int)
-        for pipe in self.pipes:
-            for stage, resource in pipe.resources.items():
-                if any(bus_cycles(self.works[u].cycles)[stage] for u in pipe.units):
-                    users[resource] += 1
-        return users
-
-
-def bus_cycles(cycles: StageCycles) -> tuple[int, int, int, int, int, int]:
-    """Cycles of each stage's (longest) service on its resource."""
-    return (
-        cycles.load_first, 0, cycles.convert, cycles.reduce_bus, cycles.post, cycles.store,
-    )  # fmt: skip
+        LOAD of a first and of a later activation are one stage.
+        """
+        asked: dict[Resource, set[tuple[int, int, int]]] = defaultdict(set)
+        for work in self.works:
+            for p, services in zip(work.pipes, work.services, strict=True):
+                for stage, service in enumerate(services.stages):
+                    for number, leg in enumerate(service.legs):
+                        asked[leg.resource].add((p, stage % 6, number))
+        return {resource: len(asked[resource]) for resource in sorted(asked)}
 
 
-def make_plan(mapping: Mapping) -> Plan:
+def make_plan(mapping: Mapping, spilled: Iterable[tuple[str, str]] = ()) -> Plan:
     """Assign the units of a mapped network to pipelines.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    spilled : iterable of (str, str)
+        Producer and consumer of the line buffers that are kept in the global buffer or DRAM.
 
     Raises
     ------
     SimulationError
-        If a unit has no windows.
+        If a unit has no windows, or a replica is spread over several chips.
     """
-    active = [unit for unit in mapping.units if unit.kind != "input"]
+    units = _units(mapping)
+    pipes, of_unit = _pipes(mapping, units)
+    edges = _edges(mapping, units, pipes, of_unit, frozenset(spilled))
+    builder = _Builder(mapping, units, pipes, of_unit, edges)
+    return Plan(tuple(builder.works()), pipes, edges)
+
+
+def _units(mapping: Mapping) -> tuple[Unit, ...]:
+    active = tuple(unit for unit in mapping.units if unit.kind != "input")
     empty = [unit.name for unit in active if unit.windows < 1]
     if empty:
         raise SimulationError(
             f"network '{mapping.graph.name}': no windows in {', '.join(empty)}; "
             "the frames are smaller than the kernel, use a larger size"
         )
-    index = {unit.name: i for i, unit in enumerate(active)}
-    builder = _Builder(mapping, index)
-    works = tuple(builder.add(unit) for unit in active)
-    pipes = tuple(
-        Pipe(name, replica, tuple(builder.users[name]), resources)
-        for name, replica, resources in builder.pipes
+    if mapping.chip.frames == "resident":
+        return active
+    inputs, outputs = frame_units(mapping.graph)
+    return (*inputs, *active, *outputs)
+
+
+def _pipes(
+    mapping: Mapping, units: tuple[Unit, ...]
+) -> tuple[tuple[Pipe, ...], tuple[tuple[int, ...], ...]]:
+    """Return all pipelines, and those of each unit by replica."""
+    index = {unit.name: i for i, unit in enumerate(units)}
+    pipes: list[Pipe] = []
+    first: dict[str, int] = {}
+    found: list[tuple[int, ...]] = []
+    default = mapping.layers[0].slots[0][0].tile if mapping.layers else 0
+    for u, unit in enumerate(units):
+        layer = mapping.layer_of[unit.name] if unit.kind == "matrix" else None
+        name = unit.name if layer is None else layer.name
+        if layer is not None:
+            places = [frozenset(slot.tile for slot in slots) for slots in layer.slots]
+            homes = [slots[0].tile for slots in layer.slots]
+            _check_chips(mapping, layer, places)
+        else:
+            last = max((index[n.producer] for n in unit.needs if n.producer in index), default=-1)
+            homes = [default if last < 0 else pipes[found[last][0]].home]
+            if unit.kind == "input":
+                homes = [IO_TILE]
+            elif last >= 0 and units[last].kind == "input":
+                homes = [default]
+            places = [frozenset(homes)]
+        if name not in first:
+            first[name] = len(pipes)
+            pipes += [
+                Pipe(name, r, (), tiles, home)
+                for r, (tiles, home) in enumerate(zip(places, homes, strict=True))
+            ]
+        mine = tuple(range(first[name], first[name] + len(homes)))
+        for p in mine:
+            pipes[p] = replace(pipes[p], units=(*pipes[p].units, u))
+        found.append(mine)
+    return tuple(pipes), tuple(found)
+
+
+def _check_chips(mapping: Mapping, layer: PlacedLayer, places: list[frozenset[int]]) -> None:
+    for replica, tiles in enumerate(places):
+        chips = sorted({tile // mapping.chip.tile.count for tile in tiles})
+        if len(chips) > 1:
+            raise SimulationError(
+                f"layer '{layer.name}', replica {replica}: spread over chips {chips}; partial sums "
+                "do not cross chips, place it on one"
+            )
+
+
+def _edges(
+    mapping: Mapping,
+    units: tuple[Unit, ...],
+    pipes: tuple[Pipe, ...],
+    of_unit: tuple[tuple[int, ...], ...],
+    spilled: frozenset[tuple[str, str]],
+) -> tuple[Edge, ...]:
+    """Return all edges, by producer, then by consumer, with their capacities."""
+    chip, index = mapping.chip, {unit.name: i for i, unit in enumerate(units)}
+    needs: dict[tuple[int, int], list[Need]] = defaultdict(list)
+    for u, unit in enumerate(units):
+        for need in unit.needs:
+            if need.producer in index:
+                needs[index[need.producer], u].append(need)
+    edges = tuple(
+        Edge(
+            producer, consumer, tuple(found), pixel_bytes(units[producer], chip.input_bytes),
+            spilled=(units[producer].name, units[consumer].name) in spilled,
+        )
+        for (producer, consumer), found in sorted(needs.items())
+    )  # fmt: skip
+    if chip.buffer.overflow == "ignore":
+        return edges
+    tiles = tuple(tuple(pipes[p].tiles for p in mine) for mine in of_unit)
+    limited = [e for e in edges if not e.spilled and units[e.consumer].kind != "output"]
+    sizes = dict(
+        zip(limited, capacities(tuple(limited), units, tiles, int(chip.buffer.size_b)), strict=True)
     )
-    return Plan(works, pipes)
+    return tuple(replace(edge, capacity=sizes.get(edge)) for edge in edges)
 
 
 class _Builder:
-    """Collects pipelines and the home tiles of units."""
+    """Puts services together once it is known who sits where."""
 
-    def __init__(self, mapping: Mapping, index: dict[str, int]) -> None:
-        self.mapping, self.chip, self.index = mapping, mapping.chip, index
-        self.pipes: list[tuple[str, int, dict[int, Resource]]] = []
-        self.first: dict[str, int] = {}  # layer or vector unit -> its first pipeline
-        self.users: dict[str, list[int]] = defaultdict(list)
-        self.home: dict[str, int] = {}
+    def __init__(
+        self,
+        mapping: Mapping,
+        units: tuple[Unit, ...],
+        pipes: tuple[Pipe, ...],
+        of_unit: tuple[tuple[int, ...], ...],
+        edges: tuple[Edge, ...],
+    ) -> None:
+        self.mapping, self.chip, self.units = mapping, mapping.chip, units
+        self.pipes, self.of_unit, self.edges = pipes, of_unit, edges
+        self.groups = _shared_arrays(mapping)
 
-    def add(self, unit: Unit) -> Work:
-        """Add a unit after all units that it needs."""
-        needs = tuple((self.index[n.producer], n) for n in unit.needs if n.producer in self.index)
-        if unit.kind == "vector":
-            default = self.mapping.layers[0].slots[0][0].tile if self.mapping.layers else 0
-            last = max(needs, key=lambda need: need[0], default=None)
-            self.home[unit.name] = default if last is None else self.home[last[1].producer]
-            pipes = self._pipes(unit, unit.name, [self.home[unit.name]])
-            return Work(unit, pipes, 1, 0, 0, vector_cycles(unit, self.chip), needs)
-        layer = self.mapping.layer_of[unit.name]
-        homes = [slots[0].tile for slots in layer.slots]
-        self.home[unit.name] = homes[0]
-        cycles = [
-            matrix_cycles(unit, layer.layout, slots, len(layer.slots), self.chip)
-            for slots in layer.slots
-        ]
-        slowest = StageCycles(*(max(values) for values in zip(*map(astuple, cycles), strict=True)))
-        columns = sum(layer.layout.cols_used) * self.chip.weights.slices
-        return Work(
-            unit, self._pipes(unit, layer.name, homes), layer.layout.windows_per_activation,
-            layer.layout.n_arrays, columns, slowest, needs,
+    def works(self) -> Iterator[Work]:
+        """Yield the works in order."""
+        for u, unit in enumerate(self.units):
+            needs = tuple(
+                (edge.producer, need)
+                for edge in self.edges
+                if edge.consumer == u
+                for need in edge.needs
+            )
+            if unit.kind != "matrix":
+                yield Work(unit, self.of_unit[u], (self._other(u, unit),), 1, 0, 0, 1, needs)
+                continue
+            layer = self.mapping.layer_of[unit.name]
+            services = tuple(
+                matrix_services(
+                    unit, layer.layout, slots, len(layer.slots), self.chip, self._targets(u),
+                    self.groups.get((layer.name, replica)), self._spill(u),
+                )
+                for replica, slots in enumerate(layer.slots)
+            )  # fmt: skip
+            layout, op = layer.layout, unit.op
+            assert isinstance(op, MatrixOp)
+            yield Work(
+                unit, self.of_unit[u], services, layout.windows_per_activation, layout.n_arrays,
+                sum(layout.cols_used) * self.chip.weights.slices, self.chip.pulses_for(op.signed),
+                needs,
+            )  # fmt: skip
+
+    def _other(self, u: int, unit: Unit) -> Services:
+        home = self.pipes[self.of_unit[u][0]].home
+        if unit.kind == "input":
+            return input_services(unit, self.chip, self._targets(u))
+        if unit.kind == "output":
+            return output_services(unit, self.chip, home)
+        return vector_services(unit, self.chip, home, self._targets(u), self._spill(u))
+
+    def _targets(self, u: int) -> frozenset[int]:
+        """Home tiles of all that read what unit ``u`` stores."""
+        return frozenset(
+            self.pipes[p].home
+            for edge in self.edges
+            if edge.producer == u and not edge.spilled
+            and self.units[edge.consumer].kind != "output"
+            for p in self.of_unit[edge.consumer]
         )  # fmt: skip
 
-    def _pipes(self, unit: Unit, name: str, homes: list[int]) -> tuple[int, ...]:
-        if name not in self.first:
-            self.first[name] = len(self.pipes)
-            self.pipes += [
-                (name, r, self._resources(unit.kind, home)) for r, home in enumerate(homes)
-            ]
-        self.users[name].append(self.index[unit.name])
-        return tuple(range(self.first[name], self.first[name] + len(homes)))
-
-    def _resources(self, kind: str, home: int) -> dict[int, Resource]:
-        vector = home if self.chip.vector.scope == "tile" else 0
-        found: dict[int, Resource] = {STAGES.index("POST"): ("vector", vector)}
-        if self.chip.interconnect.kind != "ideal":
-            found[STAGES.index("STORE")] = ("interconnect", 0)
-        if kind == "matrix":
-            found[STAGES.index("LOAD")] = ("buffer", home)
-            if self.chip.adc.shared == "tile":
-                found[STAGES.index("CONVERT")] = ("adc", home)
-            if self.chip.interconnect.kind != "ideal":
-                found[STAGES.index("REDUCE")] = ("interconnect", 0)
-        return found
-
-
-# Dependencies as tables: window (y, x) needs table_y[y] + table_x[x] windows of the producer.
-
-_NOTHING = -(1 << 60)  # makes the sum negative: the window lies above or left of the map
+    def _spill(self, u: int) -> Spill:
+        """Return what unit ``u`` moves to and from spilled line buffers for one activation."""
+        load, read, operand, write = False, 0, 0, 0
+        unit = self.units[u]
+        activations = unit.windows
+        if unit.kind == "matrix":
+            per = self.mapping.layer_of[unit.name].layout.windows_per_activation
+            activations = -(-unit.windows // per)
+        for edge in self.edges:
+            if edge.spilled and edge.producer == u:
+                write = int(edge.pixel_bytes * unit.block[0] * unit.block[1]) * (
+                    -(-unit.windows // activations)
+                )
+            elif edge.spilled and edge.consumer == u:
+                producer = self.units[edge.producer]
+                pixels = producer.windows * producer.block[0] * producer.block[1]
+                n_bytes = -int(-pixels * edge.pixel_bytes // activations)
+                if all(need.at == "post" for need in edge.needs):
+                    operand += n_bytes
+                elif unit.kind == "matrix":
+                    load = True
+                else:
+                    read += n_bytes
+        return Spill(load, read, operand, write)
 
 
-def need_tables(work: Work, producer: Work, need: Need) -> tuple[Ints, Ints]:
-    """Return how many windows of the producer's raster order each window row and column needs."""
-    rows, cols = work.unit.grid
-    if need.window is None:
-        return np.full(rows, producer.unit.windows, np.int64), np.zeros(cols, np.int64)
-    last_y = _last_windows(need.window, 0, rows, producer.unit)
-    last_x = _last_windows(need.window, 1, cols, producer.unit)
-    table_y = np.where(last_y < 0, _NOTHING, last_y * producer.unit.grid[1])
-    table_x = np.where(last_x < 0, _NOTHING, last_x + 1)
-    return table_y, table_x
-
-
-def whole_tables(work: Work, producer: Work) -> tuple[Ints, Ints]:
-    """Return the tables of a unit that waits for the producer's whole frame."""
-    rows, cols = work.unit.grid
-    return np.full(rows, producer.unit.windows, np.int64), np.zeros(cols, np.int64)
-
-
-def release_table(work: Work, producer: Work, need: Need) -> Ints:
-    """Return the pixels of the producer that nobody needs once 0, 1, ... window rows are stored."""
-    rows, (grid_y, grid_x) = work.unit.grid[0], producer.unit.grid
-    block_y, block_x = producer.unit.block
-    freed = np.zeros(rows + 1, np.int64)
-    if need.window is not None:
-        top = need.window.padding[0]
-        first = np.arange(rows) * need.window.stride[0] - top
-        freed[:-1] = np.clip(first // block_y, 0, grid_y)
-    freed[-1] = grid_y
-    return freed * block_y * grid_x * block_x
-
-
-def _last_windows(window: Window, axis: int, count: int, producer: Unit) -> Ints:
-    """Return the producer's window row or column that each window needs last; < 0: none."""
-    size = producer.grid[axis] * producer.block[axis]
-    before = window.padding[2 * axis]
-    last = np.arange(count, dtype=np.int64) * window.stride[axis] - before
-    last += window.extent[axis] - 1
-    return np.minimum(last, size - 1) // producer.block[axis]
-
-
-def ranges(groups: Iterable[int], n: int) -> tuple[Ints, Ints]:
-    """Return the start and the length of each group 0 .. n-1 in a list sorted by group."""
-    counts = np.bincount(np.asarray(list(groups), np.int64), minlength=n).astype(np.int64)
-    return np.cumsum(counts) - counts, counts
+def _shared_arrays(mapping: Mapping) -> dict[tuple[str, int], Resource]:
+    """Return the group of each layer and replica that has arrays in common with others."""
+    graph: nx.Graph = nx.Graph()
+    users: dict[object, list[tuple[str, int]]] = defaultdict(list)
+    for layer in mapping.layers:
+        for replica, slots in enumerate(layer.slots):
+            for slot in set(slots):
+                users[slot].append((layer.name, replica))
+    crowded = {slot for slot, who in users.items() if len(who) > 1}
+    by_tile = mapping.chip.adc.shared == "tile"
+    tiles = {slot.tile for slot in crowded}  # type: ignore[attr-defined]
+    for layer in mapping.layers:
+        for replica, slots in enumerate(layer.slots):
+            for slot in slots:
+                if by_tile and slot.tile in tiles:
+                    graph.add_edge((layer.name, replica), slot.tile)
+                elif slot in crowded:
+                    graph.add_edge((layer.name, replica), slot)
+    found: dict[tuple[str, int], Resource] = {}
+    number = {
+        (layer.name, replica): (i, replica)
+        for i, layer in enumerate(mapping.layers)
+        for replica in range(len(layer.slots))
+    }
+    for group in nx.connected_components(graph):
+        members = sorted((n for n in group if n in number), key=lambda n: number[n])
+        for member in members:
+            found[member] = ("array", *number[members[0]])
+    return found

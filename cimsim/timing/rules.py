@@ -1,58 +1,66 @@
 """The rules of the cycle model, complete, and the cycles of each stage that follow from them.
 
 Time is an integer number of cycles from 0. What follows defines every cycle; the event loop in
-`cimsim.timing.kernels` is one way to compute it.
+`cimsim.timing.kernels` is one way to compute it. All numbers that it needs (who needs what, which
+resource for how long) are laid out in a `cimsim.timing.plan.Plan`.
 
-**Units, activations, pipelines.** The network is the list of units of
-`cimsim.mapping.dataflow.units`; a unit's *order* is its place in that list. Input units do no work:
-all pixels of all frames are stored at cycle 0. A matrix unit does its windows in raster order,
-``windows_per_activation`` (wpa) consecutive windows at a time; such a group is an *activation*, the
-last one of a frame may hold fewer windows and costs as much. A vector unit has wpa = 1. Activation
-``g = 0 .. n-1`` of each frame belongs to replica ``g % R``. Each replica of a `PlacedLayer` is one
-pipeline, shared by all units that use the layer; each vector unit has a pipeline of its own. A
-unit's *sequence number* is ``frame * n + g``. For each unit and replica the activations enter the
-pipeline in sequence; the first that has not entered is the *head*.
+**Units, activations, pipelines.** The plan's works stand in execution order; the *order* of a unit
+is its place there. A matrix unit does its windows in raster order, ``per_activation`` consecutive
+ones at a time (or a rectangle of the map at a time, which then counts as one window of a coarser
+map); such a group is an *activation*, the last one of a frame may hold fewer windows and costs as
+much. All other units do one window at a time. Activation ``g = 0 .. n-1`` of each frame belongs to
+replica ``g % R``. Each replica of a `PlacedLayer` is one pipeline, shared by all units that use the
+layer; every other unit has a pipeline of its own. A unit's *sequence number* is ``frame * n + g``.
+For each unit and replica the activations enter the pipeline in sequence; the first that has not
+entered is the *head*.
 
-**Stages.** A matrix pipeline is LOAD, DRIVE, CONVERT, REDUCE, POST, STORE, a vector pipeline LOAD,
-POST, STORE. A stage holds at most one activation (DRIVE and CONVERT: one pulse). An activation
-leaves a stage in the first cycle in which its service there is over and the next stage is free; the
-next stage is entered, and the left one is free, in that same cycle. STORE is left when its service
-is over. A stage of zero cycles is passed in the cycle of entry if the next one is free. So
-activations keep their order.
+**Frames.** With ``frames: resident`` all pixels of all input frames are in the line buffers of
+their readers at cycle 0, and outputs stay where they are. With ``global_buffer`` or ``dram`` each
+input is an *input* unit at the head of the order: one window per pixel row, read at that port and
+sent to the readers' home tiles; each output is an *output* unit at the end: one window per pixel
+row, sent from its producer's home tile to the port.
 
-**Service.** A service takes ``bus`` cycles on a shared resource (if the stage has one) and then
-``own`` cycles more that keep only the stage busy. A service with ``bus = 0`` never asks for the
-resource. The others ask for it in the cycle in which they enter the stage (CONVERT: for each
-pulse). A resource serves one request at a time, without interruption, in the order of (cycle of the
-request, order of the unit, sequence number); it takes a waiting request in the cycle in which it
-becomes free, or a new one at once. Since a granted service lasts a cycle or more, the requests of a
-cycle never depend on its grants.
+**Stages.** A matrix pipeline is LOAD, DRIVE, CONVERT, REDUCE, POST, STORE, any other LOAD, POST,
+STORE. A stage holds at most one activation (DRIVE and CONVERT: one pulse). An activation leaves a
+stage in the first cycle in which its service there is over and the next stage is free; the next
+stage is entered, and the left one is free, in that same cycle. STORE is left when its service is
+over. A stage of zero cycles is passed in the cycle of entry if the next one is free. So activations
+keep their order.
+
+**Service.** A `Service` has *legs* on shared resources and ``own`` cycles that keep only the stage
+busy. A leg without parent asks for its resource in the cycle in which the stage is entered (CONVERT:
+for each pulse); another one ``delay`` cycles after its parent's service began. A leg keeps its
+resource for ``cycles``. The service of the stage is over ``own`` cycles after the end of its last
+leg, or after entry where there is none. A resource serves one request at a time, without
+interruption, in the order of (cycle of the request, order of the unit, sequence number, number of
+the leg); it takes a waiting request in the cycle in which it becomes free, or a new one at once.
+Since a leg lasts a cycle or more and ``delay`` is one or more, the requests of a cycle never depend
+on its grants.
 
 ========  =====================================================  ==================================
 stage     cycles                                                 resource
 ========  =====================================================  ==================================
-LOAD      bus: bytes / ``buffer.bytes_per_cycle``                buffer port of the home tile
+LOAD      leg: bytes / ``buffer.bytes_per_cycle``                buffer port of the home tile
 DRIVE     own, per pulse: ``array.t_read``                       none
-CONVERT   bus, per pulse: ADC rounds x one ADC conversion        ADCs of the home tile, if shared
-REDUCE    bus: bytes / ``interconnect.bytes_per_cycle``          interconnect
+CONVERT   leg, per pulse: ADC rounds x one ADC conversion        ADCs of the home tile, if shared
+REDUCE    transfers of partial sums between tiles                interconnect
           own: latency + additions / ``adder.lanes``
-POST      bus: vector operations / ``vector.lanes``              vector unit of home tile, or chip
-STORE     bus: bytes / ``interconnect.bytes_per_cycle``          interconnect
+POST      leg: vector operations / ``vector.lanes``              vector unit of home tile, or chip
+STORE     a transfer of the stored values                        interconnect
 ========  =====================================================  ==================================
 
 Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
 
 - *Home tile* of a replica: that of its array 0. A vector unit's: that of the last (in order) unit
   it needs, tile of the first layer if it needs inputs only. Simplification: a layer on several
-  tiles asks for the shared resources of its home tile only.
+  tiles asks for the buffer port, shared converters and vector unit of its home tile only.
 - LOAD, matrix: the arrays load at the same time, the slowest counts. An array's bytes are
   ``inputs.bits / 8`` (rounded up) times its driven rows: all of them for the replica's first
   activation in each map row and whenever ``tile.input_reuse`` is ``none``; otherwise ``ceil(rows *
   new / all)``, where ``all`` are the pixel columns that the activation's windows read (relative to
   the first window) and ``new`` those that no earlier activation of this replica in this map row has
   read, for an endless row. For a dense kernel that is ``min(stride, kernel)`` of ``kernel``
-  columns. An activation is in the map row of its first window. LOAD of a vector unit takes 0
-  cycles.
+  columns. An activation is in the map row of its first window. LOAD of other units takes 0 cycles.
 - DRIVE, CONVERT: ``ceil(inputs.bits / dac.bits)`` pulses; for inputs that may be negative, with
   ``inputs.signed: phases``, twice those of ``inputs.bits - 1``, with ``rows`` once those. One
   conversion takes ``adc.t_conversion``, with ``adc.t_step`` 2**bits steps more. ADC rounds:
@@ -63,45 +71,84 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   ``single``: the next pulse is driven when the conversion of this one is over; the next activation
   enters DRIVE when this one has left CONVERT. A pulse other than the last leaves CONVERT when its
   conversion is over; with the last one the activation moves on to REDUCE.
+- *Shared arrays.* Where pipelines have arrays in common (with ``adc.shared: tile``: tiles in common
+  on which an array is shared), all that are linked so form one group with one resource. Their
+  pulses are not told apart: DRIVE is a single leg on the group's resource, ``pulses * max(drive,
+  convert)`` cycles with double sample-and-hold, else ``pulses * (drive + convert)``; CONVERT is own,
+  ``min(drive, convert)`` cycles or none. An activation then counts as one pulse here.
 - REDUCE: output values are added up in the tile that holds their first row tile. Each column of
-  each other row tile is one addition; those from other tiles are first moved, ``4`` bytes each.
-  Latency is charged if anything is moved. Shift-add over pulses and slices is hidden behind
-  CONVERT.
+  each other row tile is one addition; those from other tiles are first moved, ``4`` bytes each, all
+  tiles at once. Latency is charged if anything is moved. Shift-add over pulses and slices is hidden
+  behind CONVERT.
 - POST: one operation for each output value of a matrix (scale and bias) plus the unit's
   ``vector_ops``.
 - STORE: the values that the unit's windows store, ``inputs.bits / 8`` bytes each, once for all
-  consumers. The activation counts as *stored* ``interconnect.latency_cycles`` after it has left
-  STORE (at once if it stores nothing). ``interconnect.kind: ideal`` moves everything in 0 cycles
-  without latency.
+  consumers: from the replica's home tile to the home tiles of all replicas of all units that read
+  them. The activation counts as *stored* ``interconnect.latency_cycles`` after it has left STORE
+  (at once if it moves nothing).
+
+**Transfers.** ``interconnect.kind: ideal`` moves everything in 0 cycles without latency. ``bus``:
+one leg on the bus of the chip, whether or not the tiles differ. ``mesh``: the tiles of a chip stand
+row by row in a grid of ``ceil(sqrt(tile.count))`` columns; a message goes along x first, then along
+y; each directed link on its way is one leg of bytes / ``bytes_per_cycle``, asked for
+``hop_cycles`` after the leg on the link before began (cut-through, with room for a message at each
+router). To several tiles the ways form a tree, each link of which carries the message once. Between
+tiles of equal number nothing is moved. Several chips (``system.chips``) stand in a chain; tile 0 of
+each is its gateway and the global buffer and DRAM are at tile 0 of chip 0. On the way to another
+chip a message is stored whole at each gateway: the leg on the link between two chips is asked for
+when the one before is over, and so is the next one ``system.latency_cycles`` after the end of the
+link's. A replica must not be spread over several chips.
+
+**Line buffers.** An *edge* leads from a unit to a unit that reads its pixels. *Released* are all
+pixel rows (of producer windows) that no row of the consumer reads that is not yet wholly in its
+stored prefix; after the last row of a frame all of it is. Where ``buffer.overflow`` is not
+``ignore`` each edge has a *capacity*: every tile's ``buffer.size`` is divided among the edges into
+the layers and units on it in proportion to their working sets (window height x one pixel row of the
+producer; ``None``: the whole map); an edge has what it gets on the tiles of one replica together,
+the least of all replicas, in whole pixels. Edges into output units have no limit.
 
 **Admission.** Of each unit, only its stored prefix counts: windows 0 .. k-1 of a frame, all stored,
 and all earlier frames. The head of a unit and replica is *ready* in the first cycle in which (a)
-its predecessor has entered LOAD (the first one: cycle 0), and (b) all its needs are in the stored
+its predecessor has entered LOAD (the first one: cycle 0), (b) all its needs are in the stored
 prefixes of this frame: for each `Need`, at load and at post alike, the producer's window that wrote
 the bottom right needed pixel (clipped to the map; nothing is needed if the window lies above or
-left of it), and for ``window=None`` all windows. Of an activation the windows up to its last in
-raster order count. A ready head enters LOAD as soon as LOAD is free; if several units share the
-pipeline, the one that was ready first, ties by order. With ``schedule = sequential`` (b) reads
-instead: the unit before (in order, inputs left out) has stored this whole frame; for the first unit
-the last unit has stored the whole frame before.
+left of it), and for ``window=None`` all windows, and (c) for each edge to a consumer, the pixels
+of all activations up to this one (of all frames, by sequence number), less those released, are at
+most the capacity. Of an activation the windows up to its last in raster order count. A ready head
+enters LOAD as soon as LOAD is free; if several units share the pipeline, the one that was ready
+first, ties by order. With ``schedule = sequential`` (b) reads instead: the unit before (in order)
+has stored this whole frame; for the first unit the last unit has stored the whole frame before.
+
+**Too small.** If nothing can happen any more and frames are not complete, buffers are too small:
+of all units whose next activation (of all replicas the first in sequence that has not entered)
+lacks nothing but credit, the last in order is taken, and its edges that lack credit are given the
+capacity that this activation needs, in the cycle in which the last activation so far was stored. So
+each edge ends at the smallest capacity with which the network can run. With ``overflow: error`` that is the
+message; with ``global_buffer`` or ``dram`` these edges are *spilled*, and the simulation begins
+anew: the producer stores to that port (too, or instead), and readers LOAD (post operands: POST)
+from there; a spilled edge has no limit, but the global buffer has its size.
+
+**Programming.** If the layers are loaded in turn, each load begins with a *program* unit of one
+window: POST takes the cycles of erasing and writing its arrays. It needs all units of the load
+before (the first one: of the last load, one frame earlier), and all units of its load need it.
 
 **Completion.** A frame is complete when all units have stored all its windows.
 
-Simplifications, each one named: all replicas take the cycles of the slowest in each stage; buffers
-are unlimited (occupancy is reported); reading input frames from the global buffer costs LOAD only;
-weights are resident; a broadcast is one transfer.
+Simplifications, each one named: rows of a line buffer are released whole; a broadcast is one
+transfer; routers have room for a message and tiles any number of ports; weights are resident unless
+loads are given.
 
-**Occupancy** of an edge producer -> consumer (inputs left out), in pixels of the producer's map:
-written pixels of the producer's stored prefix, less all rows (of producer windows) that no row of
-the consumer reads that is not yet wholly in its stored prefix. After the last row of a frame
-nothing of it is held. The peak is taken whenever the producer's prefix grows; activations that are
-stored in the same cycle count in the order in which they entered STORE.
+**Occupancy** of an edge (inputs that are resident left out), in pixels of the producer's map:
+written pixels of the producer's stored prefix, less all released. The peak is taken whenever the
+producer's prefix grows; activations that are stored in the same cycle count in the order in which
+they entered STORE.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cimsim.graph.ir import MatrixOp
@@ -109,111 +156,216 @@ from cimsim.hw.spec import Chip
 from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot
-from cimsim.mapping.traffic import load_bytes, partial_sums
+from cimsim.mapping.traffic import load_bytes, partial_sum_moves
+from cimsim.timing.routes import IO_TILE, Leg, Resource, Route, Service
 from cimsim.units import to_cycles
 
 STAGES = ("LOAD", "DRIVE", "CONVERT", "REDUCE", "POST", "STORE")
+LOAD, DRIVE, CONVERT, REDUCE, POST, STORE, LOAD_NEXT = range(7)
 
 
 @dataclass(frozen=True, slots=True)
-class StageCycles:
-    """Cycles of one activation of a unit on one replica.
+class Services:
+    """What one replica of a unit does for one activation.
 
     Attributes
     ----------
-    load_first, load_next : int
-        LOAD of the first and of a later activation in a map row.
-    pulses, drive, convert : int
-        Pulses, and DRIVE and CONVERT of one of them.
+    stages : tuple of Service
+        LOAD of the first activation in a map row, DRIVE and CONVERT of a pulse, REDUCE, POST,
+        STORE, LOAD of a later activation in a map row.
+    pulses : int
     double : bool
         Double sample-and-hold.
-    reduce_bus, reduce_own : int
-    post, store : int
     latency : int
         From leaving STORE to being stored.
     """
 
-    load_first: int
-    load_next: int
-    pulses: int
-    drive: int
-    convert: int
-    double: bool
-    reduce_bus: int
-    reduce_own: int
-    post: int
-    store: int
-    latency: int
+    stages: tuple[Service, ...]
+    pulses: int = 1
+    double: bool = True
+    latency: int = 0
+
+    def alone(self, stage: int) -> int:
+        """Cycles of a stage (DRIVE and CONVERT: of one pulse) that meets nobody."""
+        return self.stages[stage].alone
 
     @property
     def analog(self) -> int:
         """Cycles between two activations that DRIVE and CONVERT alone allow."""
-        if self.double:
-            return self.pulses * max(self.drive, self.convert)
-        return self.pulses * (self.drive + self.convert)
+        drive, convert = self.alone(DRIVE), self.alone(CONVERT)
+        return self.pulses * (max(drive, convert) if self.double else drive + convert)
 
     @property
     def interval(self) -> int:
         """Initiation interval: cycles between two later activations of a map row, undisturbed."""
-        return max(
-            self.load_next, self.analog, self.reduce_bus + self.reduce_own, self.post, self.store
-        )
+        return max(self.analog, *(self.alone(s) for s in (REDUCE, POST, STORE, LOAD_NEXT)))
 
     @property
     def serial(self) -> int:
         """Cycles of a first activation that meets nobody, until it is stored."""
+        drive, convert = self.alone(DRIVE), self.alone(CONVERT)
+        analog = self.analog
         if self.double:
             # the first pulse is driven alone, each further one behind the slower of both
-            analog = self.drive + (self.pulses - 1) * max(self.drive, self.convert) + self.convert
-        else:
-            analog = self.analog
-        reduce = self.reduce_bus + self.reduce_own
-        return self.load_first + analog + reduce + self.post + self.store + self.latency
+            analog = drive + (self.pulses - 1) * max(drive, convert) + convert
+        return analog + self.latency + sum(self.alone(s) for s in (LOAD, REDUCE, POST, STORE))
 
 
-def matrix_cycles(
-    unit: Unit, layout: Layout, slots: tuple[Slot, ...], replicas: int, chip: Chip
-) -> StageCycles:
-    """Return the stage cycles of a matrix unit on the replica that sits in ``slots``."""
+@dataclass(frozen=True, slots=True)
+class Spill:
+    """What a unit reads from and writes to spilled line buffers, in bytes of one activation.
+
+    Attributes
+    ----------
+    load : bool
+        A matrix: all its input comes from the port.
+    read, operand : int
+        Bytes that another unit, and that POST, reads.
+    write : int
+    """
+
+    load: bool = False
+    read: int = 0
+    operand: int = 0
+    write: int = 0
+
+
+def matrix_services(
+    unit: Unit,
+    layout: Layout,
+    slots: tuple[Slot, ...],
+    replicas: int,
+    chip: Chip,
+    targets: Iterable[int],
+    shared: Resource | None = None,
+    spill: Spill = Spill(),
+) -> Services:
+    """Return the services of a matrix unit on the replica that sits in ``slots``.
+
+    Parameters
+    ----------
+    unit, layout, slots, replicas, chip
+    targets : iterable of int
+        Home tiles of the units that read what it stores.
+    shared : Resource, optional
+        Group of pipelines that have arrays in common.
+    spill : Spill
+    """
     op = unit.op
     if not isinstance(op, MatrixOp):
         raise TypeError(f"unit '{unit.name}' is no matrix")
-    wpa = layout.windows_per_activation
-    load_first, load_next = _load(op, layout, replicas, chip)
-    moved, added = partial_sums(layout, slots)
-    transfer, latency = _transfer(moved * chip.partial_sum_bytes, chip)
-    store, stored_after = _transfer(wpa * unit.stored * chip.input_bytes, chip)
-    return StageCycles(
-        load_first=load_first,
-        load_next=load_next,
-        pulses=chip.pulses_for(op.signed),
-        drive=to_cycles(chip.array.t_read_s, chip.process.clock_hz),
-        convert=_adc_rounds(layout, slots, chip)
-        * to_cycles(chip.adc.conversion_s, chip.process.clock_hz),
-        double=chip.tile.sample_hold == "double",
-        reduce_bus=transfer,
-        reduce_own=latency + math.ceil(added / chip.adder.lanes),
-        post=_post(wpa * (op.n_cols + unit.vector_ops), chip),
-        store=store,
-        latency=stored_after,
+    home, wpa = slots[0].tile, layout.windows_per_activation
+    first, later = load_bytes(op, layout, replicas, chip)
+    pulses, double = chip.pulses_for(op.signed), chip.tile.sample_hold == "double"
+    drive = to_cycles(chip.array.t_read_s, chip.process.clock_hz)
+    convert = _adc_rounds(layout, slots, chip) * to_cycles(
+        chip.adc.conversion_s, chip.process.clock_hz
     )
-
-
-def vector_cycles(unit: Unit, chip: Chip) -> StageCycles:
-    """Return the stage cycles of a vector unit."""
-    store, latency = _transfer(unit.stored * chip.input_bytes, chip)
-    return StageCycles(
-        0, 0, 0, 0, 0, True, 0, 0, _post(unit.vector_ops, chip), store, latency
+    store, latency = _store(chip, home, targets, wpa * unit.stored * chip.input_bytes, spill)
+    adc = ("adc", home) if chip.adc.shared == "tile" else None
+    analog = Service((), drive), _on(adc, convert)
+    if shared is not None:
+        whole = pulses * (max(drive, convert) if double else drive + convert)
+        analog = _on(shared, whole), Service((), min(drive, convert) if double else 0)
+        pulses = 1
+    return Services(
+        (
+            _load(op, chip, home, max(first), max(first), spill),
+            *analog,
+            _reduce(layout, slots, chip),
+            _post(wpa * (op.n_cols + unit.vector_ops), chip, home, spill),
+            store,
+            _load(op, chip, home, max(later), max(first), spill),
+        ),
+        pulses, double, latency,
     )  # fmt: skip
 
 
-def _load(op: MatrixOp, layout: Layout, replicas: int, chip: Chip) -> tuple[int, int]:
-    """LOAD cycles of the first and of a later activation in a map row."""
-    first, later = (
-        math.ceil(max(n_bytes) / chip.buffer.bytes_per_cycle)
-        for n_bytes in load_bytes(op, layout, replicas, chip)
-    )
-    return first, later
+def vector_services(
+    unit: Unit, chip: Chip, home: int, targets: Iterable[int], spill: Spill = Spill()
+) -> Services:
+    """Return the services of a unit on the vector unit of its home tile."""
+    store, latency = _store(chip, home, targets, unit.stored * chip.input_bytes, spill)
+    load = _from_port(chip, home, spill.read)
+    post = _post(unit.vector_ops, chip, home, spill)
+    return Services((load, Service(), Service(), Service(), post, store, load), latency=latency)
+
+
+def input_services(unit: Unit, chip: Chip, targets: Iterable[int]) -> Services:
+    """Return the services of one pixel row that comes in."""
+    route = Route(chip)
+    n_bytes = unit.stored * chip.input_bytes
+    port, wait = _port(chip, chip.frames)
+    begin = route.use(port, _port_cycles(chip, chip.frames, n_bytes))
+    route.send(IO_TILE, targets, n_bytes, begin, wait)
+    moved = len(route.legs) > 1
+    return _only_store(Service(tuple(route.legs), 0 if moved else wait), chip, moved)
+
+
+def output_services(unit: Unit, chip: Chip, home: int) -> Services:
+    """Return the services of one pixel row that goes out."""
+    route = Route(chip)
+    n_bytes = unit.stored * chip.input_bytes
+    end = route.send(home, (IO_TILE,), n_bytes)[IO_TILE]
+    moved = len(route.legs) > 0
+    port, _ = _port(chip, chip.frames)
+    route.use(port, _port_cycles(chip, chip.frames, n_bytes), end)
+    return _only_store(Service(tuple(route.legs)), chip, moved)
+
+
+def program_services(cycles: int) -> Services:
+    """Return the services of writing the arrays of one load."""
+    return Services((*[Service()] * 4, Service((), cycles), Service(), Service()))
+
+
+def _only_store(store: Service, chip: Chip, moved: bool) -> Services:
+    latency = chip.interconnect.latency_cycles if moved else 0
+    return Services((*[Service()] * 5, store, Service()), latency=latency)
+
+
+def _on(resource: Resource | None, cycles: int) -> Service:
+    """Return a service of ``cycles`` on a resource, or without."""
+    if resource is None:
+        return Service((), cycles)
+    return Service((Leg(resource, cycles),) if cycles else ())
+
+
+def _port(chip: Chip, where: str) -> tuple[Resource, int]:
+    """Return the port of the global buffer or DRAM, and the cycles that a read takes longer."""
+    if where == "dram" and chip.dram is not None:
+        return ("dram", 0), chip.dram.latency_cycles
+    return ("global_buffer", 0), 0
+
+
+def _port_cycles(chip: Chip, where: str, n_bytes: int) -> int:
+    dram = chip.dram if where == "dram" else None
+    width = chip.global_buffer.bytes_per_cycle if dram is None else dram.bytes_per_cycle
+    return math.ceil(n_bytes / width)
+
+
+def _from_port(chip: Chip, home: int, n_bytes: int) -> Service:
+    """Return the service of reading spilled pixels, without the buffer port."""
+    route, _, wait = _read_spilled(chip, home, n_bytes)
+    return Service(tuple(route.legs), wait)
+
+
+def _read_spilled(chip: Chip, home: int, n_bytes: int) -> tuple[Route, int, int]:
+    """Return the legs from the port to a home tile, the last of them, and the wait behind it."""
+    route = Route(chip)
+    if n_bytes == 0:
+        return route, -1, 0
+    port, wait = _port(chip, chip.buffer.overflow)
+    begin = route.use(port, _port_cycles(chip, chip.buffer.overflow, n_bytes))
+    end = route.send(IO_TILE, (home,), n_bytes, begin, wait)[home]
+    return route, end, wait if end == begin else 0
+
+
+def _load(op: MatrixOp, chip: Chip, home: int, n_bytes: int, first: int, spill: Spill) -> Service:
+    """LOAD: the slowest array's bytes; a spilled input is read whole, once for all arrays."""
+    rows = op.groups * op.group_rows if spill.load else 0
+    route, end, wait = _read_spilled(chip, home, -(-rows * n_bytes // first) * chip.input_bytes)
+    route.use(("buffer", home), math.ceil(n_bytes / chip.buffer.bytes_per_cycle), end, wait)
+    return Service(tuple(route.legs))
 
 
 def _adc_rounds(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> int:
@@ -224,13 +376,37 @@ def _adc_rounds(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> int:
     return math.ceil(max(columns.values()) / chip.adc.count)
 
 
-def _transfer(n_bytes: int, chip: Chip) -> tuple[int, int]:
-    """Interconnect cycles and latency of a transfer."""
-    if n_bytes == 0 or chip.interconnect.kind == "ideal":
-        return 0, 0
-    return math.ceil(n_bytes / chip.interconnect.bytes_per_cycle), chip.interconnect.latency_cycles
+def _reduce(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> Service:
+    moves, added = partial_sum_moves(layout, slots)
+    route = Route(chip)
+    if chip.interconnect.kind == "bus":  # one transfer for all of them
+        route.send(slots[0].tile, (), sum(moves.values()) * chip.partial_sum_bytes)
+    else:
+        for (source, target), count in sorted(moves.items()):
+            route.send(source, (target,), count * chip.partial_sum_bytes)
+    own = math.ceil(added / chip.adder.lanes)
+    return Service(tuple(route.legs), own + (chip.interconnect.latency_cycles if route.legs else 0))
 
 
-def _post(operations: float, chip: Chip) -> int:
+def _post(operations: float, chip: Chip, home: int, spill: Spill) -> Service:
+    vector = ("vector", home if chip.vector.scope == "tile" else 0)
+    route, end, wait = _read_spilled(chip, home, spill.operand)
     # operations per window are an average over the map: 1e-9 forgives its rounding error
-    return math.ceil(operations / chip.vector.lanes - 1e-9)
+    cycles = math.ceil(operations / chip.vector.lanes - 1e-9)
+    route.use(vector, cycles, end, wait)
+    return Service(tuple(route.legs), 0 if cycles else wait)
+
+
+def _store(
+    chip: Chip, home: int, targets: Iterable[int], n_bytes: int, spill: Spill
+) -> tuple[Service, int]:
+    """STORE and the latency behind it; spilled values go on to the port."""
+    route = Route(chip)
+    wanted = {*targets, *([IO_TILE] if spill.write else [])}
+    ends = route.send(home, wanted, n_bytes)
+    moved = len(route.legs) > 0
+    if spill.write:
+        port, _ = _port(chip, chip.buffer.overflow)
+        cycles = _port_cycles(chip, chip.buffer.overflow, spill.write)
+        route.use(port, cycles, ends[IO_TILE])
+    return Service(tuple(route.legs)), chip.interconnect.latency_cycles if moved else 0

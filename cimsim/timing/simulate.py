@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.errors import ConfigError, SimulationError, suggest
 from cimsim.mapping.mapping import Mapping
-from cimsim.timing.bounds import least_interval
-from cimsim.timing.plan import Plan, Resource, Schedule, make_plan
+from cimsim.timing.bounds import least_interval, resource_work
+from cimsim.timing.buffers import Edge
+from cimsim.timing.plan import Plan, Schedule, make_plan
+from cimsim.timing.routes import Resource
+from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STORE, Services
 from cimsim.timing.timeline import EdgePeak, ResourceTime, Timeline, Trace, UnitTime
 
 if TYPE_CHECKING:
     from cimsim.timing.tables import Memory
+
+Ints = NDArray[np.int64]
 
 
 def simulate(
@@ -36,93 +43,192 @@ def simulate(
     ConfigError
         A wrong schedule or number of frames.
     SimulationError
-        A unit without windows.
+        A unit without windows, a replica on several chips, or line buffers that are too small
+        (``buffer.overflow: error``; with ``global_buffer``: all together).
     """
-    from cimsim.timing import kernels  # numba is slow to import
-    from cimsim.timing.tables import initial_memory
-
     if schedule not in get_args(Schedule):
         raise ConfigError(
             f"timing: schedule '{schedule}' is unknown{suggest(schedule, get_args(Schedule))}"
         )
     if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
         raise ConfigError(f"timing: frames: expected an integer >= 1, got {frames!r}")
-    plan = make_plan(mapping)
-    memory = initial_memory(plan, frames, schedule, trace)
-    kernels.run(memory.cells)
-    _check_complete(plan, memory)
+    spilled: set[tuple[str, str]] = set()
+    while True:
+        plan = make_plan(mapping, spilled)
+        memory = run_plan(plan, frames, schedule, trace)
+        raised = raised_edges(plan, memory)
+        if not raised:
+            break
+        if mapping.chip.buffer.overflow == "error":
+            raise SimulationError(_too_small(mapping, plan, raised))
+        spilled |= {
+            (plan.works[edge.producer].unit.name, plan.works[edge.consumer].unit.name)
+            for edge, _ in raised
+        }
+    edges = _edge_peaks(plan, memory)
+    _check_global_buffer(mapping, edges)
+    cycles = int(memory.frame[:, 1].max())
     return Timeline(
         schedule=schedule,
         completions=tuple(int(cycle) for cycle in memory.frame[:, 1]),
         least_interval=least_interval(plan),
-        units=tuple(_unit_time(plan, memory, u) for u in range(len(plan.works))),
-        resources=_resource_times(plan, memory),
-        edges=_edge_peaks(plan, memory),
+        units=tuple(_unit_time(plan, memory, u, frames) for u in range(len(plan.works))),
+        resources=_resource_times(plan, frames, cycles),
+        edges=edges,
         trace=_trace(plan, memory, frames) if trace else None,
     )
 
 
-def _check_complete(plan: Plan, memory: Memory) -> None:
-    """Every dependency points backwards, so this cannot happen; if it does, say where."""
-    from cimsim.timing.kernels import U_DONE
+def run_plan(plan: Plan, frames: int, schedule: Schedule, trace: bool = False) -> Memory:
+    """Run the event loop once; returns its memory with all frames complete.
 
-    if memory.frame[:, 0].any():
+    Capacities of line buffers that are too small stand raised in it.
+    """
+    from cimsim.timing import kernels  # numba is slow to import
+    from cimsim.timing.tables import initial_memory
+
+    ring = 0
+    while True:
+        memory = initial_memory(plan, frames, schedule, trace, ring)
+        kernels.run(memory.cells)
+        if memory.cells[kernels.H_FULL] == 0:
+            break
+        ring = 4 * max(ring, int(memory.cells[kernels.H_RING]))
+    if memory.frame[:, 0].any():  # every dependency points backwards: if it happens, say where
         stuck = [
             work.unit.name
             for work, row in zip(plan.works, memory.unit, strict=True)
-            if row[U_DONE] < work.unit.windows * len(memory.frame)
+            if row[kernels.U_DONE] < work.unit.windows * frames
         ]
         raise SimulationError(f"timing: deadlock, waiting for ever: {', '.join(stuck)}")
+    return memory
 
 
-def _unit_time(plan: Plan, memory: Memory, u: int) -> UnitTime:
+def raised_edges(plan: Plan, memory: Memory) -> list[tuple[Edge, int]]:
+    """Return the edges that are too small, and the pixels that they need at least."""
     from cimsim.timing import kernels as k
 
-    work, row = plan.works[u], memory.unit[u]
-    spent = row[k.U_SPENT :].reshape(6, 3)
-    blocked = spent[:, k.OCCUPIED] - spent[:, k.BUSY] - spent[:, k.WAITED]
-    pipe = plan.pipes[work.pipes[0]]
-    return UnitTime(
-        name=work.unit.name,
-        kind="vector" if work.unit.kind == "vector" else "matrix",
-        layer=pipe.name,
-        replicas=len(work.pipes),
-        windows=int(row[k.U_DONE]),
-        activations=int(row[k.U_FIRED]) * work.arrays,
-        pulses=int(row[k.U_PULSED]) * work.arrays,
-        conversions=int(row[k.U_PULSED]) * work.columns,
-        busy=tuple(spent[:, k.BUSY].tolist()),
-        waiting=tuple(spent[:, k.WAITED].tolist()),
-        blocked=tuple(blocked.tolist()),
-        starved=int(row[k.U_STARVED]),
+    return [
+        (edge, int(row[k.E_CAPACITY]))
+        for edge, row in zip(plan.edges, memory.edge, strict=True)
+        if edge.capacity is not None and row[k.E_CAPACITY] > edge.capacity
+    ]
+
+
+def _too_small(mapping: Mapping, plan: Plan, raised: list[tuple[Edge, int]]) -> str:
+    chip, told, factor = mapping.chip, [], 1.0
+    for edge, needed in raised:
+        names = [plan.works[i].unit.name for i in (edge.producer, edge.consumer)]
+        told.append(
+            f"{names[0]} -> {names[1]} holds {edge.capacity} pixels "
+            f"and needs {needed} ({math.ceil(needed * edge.pixel_bytes)} B)"
+        )
+        factor = max(factor, (needed + 1) / max(edge.capacity or 0, 0.5))
+    size = math.ceil(chip.buffer.size_b * factor / 1024)
+    more = f"; and {len(told) - 4} more" if len(told) > 4 else ""
+    return (
+        f"buffer.size: line buffers are too small, the network would stop for ever: "
+        f"{'; '.join(told[:4])}{more}. Ways out: --set buffer.size={size}KiB; spill them with --set "
+        "buffer.overflow=global_buffer (or dram); smaller frames"
     )
 
 
-def _resource_times(plan: Plan, memory: Memory) -> tuple[ResourceTime, ...]:
-    cycles = max(1, int(memory.frame[:, 1].max()))
-    busy = memory.resource[: len(plan.resources), 1].tolist()
+def _check_global_buffer(mapping: Mapping, edges: tuple[EdgePeak, ...]) -> None:
+    chip = mapping.chip
+    held = sum(edge.n_bytes for edge in edges if edge.spilled)
+    if chip.buffer.overflow == "global_buffer" and held > chip.global_buffer.size_b:
+        raise SimulationError(
+            f"global_buffer.size: line buffers that spill take up to {held:,} B, the global buffer "
+            f"has {int(chip.global_buffer.size_b):,} B. Ways out: a larger one; --set "
+            "buffer.overflow=dram with a section dram; smaller frames"
+        )
+
+
+def _unit_time(plan: Plan, memory: Memory, u: int, frames: int) -> UnitTime:
+    from cimsim.timing import kernels as k
+
+    work, replicas = plan.works[u], len(plan.works[u].pipes)
+    start = sum(len(other.pipes) for other in plan.works[:u])
+    busy, waited, occupied = (np.zeros(6, np.int64) for _ in range(3))
+    pulsed = 0
+    rows = memory.feeder[start : start + replicas]
+    for replica, (row, services) in enumerate(zip(rows, work.services, strict=True)):
+        busy += _busy(services, int(row[k.F_FIRST]), frames * work.of_replica(replica))
+        waited += row[k.F_WAITED : k.F_WAITED + 6]
+        occupied += _occupied(row, work.unit.kind == "matrix")
+        # pulses of arrays that layers share count as one in the event loop
+        pulsed += int(row[k.F_PULSED]) * work.pulses // services.pulses
+    return UnitTime(
+        name=work.unit.name,
+        kind=work.unit.kind,
+        layer=plan.pipes[work.pipes[0]].name,
+        replicas=replicas,
+        windows=int(memory.unit[u, k.U_DONE]),
+        activations=int(rows[:, k.F_FIRED].sum()) * work.arrays,
+        pulses=pulsed * work.arrays,
+        conversions=pulsed * work.columns,
+        busy=tuple(busy.tolist()),
+        waiting=tuple(waited.tolist()),
+        blocked=tuple((occupied - busy - waited).tolist()),
+        starved=int(rows[:, k.F_STARVED].sum()),
+        no_credit=int(rows[:, k.F_NO_CREDIT].sum()),
+    )
+
+
+def _busy(services: Services, first: int, n: int) -> Ints:
+    """Cycles of service by stage of ``n`` activations, ``first`` of them first in a map row."""
+    alone = [services.alone(stage) for stage in range(7)]
+    pulses = n * services.pulses
+    return np.array(
+        [
+            first * alone[LOAD] + (n - first) * alone[LOAD_NEXT], pulses * alone[DRIVE],
+            pulses * alone[CONVERT], n * alone[REDUCE], n * alone[POST], n * alone[STORE],
+        ], np.int64,
+    )  # fmt: skip
+
+
+def _occupied(row: Ints, matrix: bool) -> Ints:
+    """Cycles between entering and leaving each stage, from sums over all activations."""
+    from cimsim.timing import kernels as k
+
+    enter = row[k.F_ENTERED : k.F_ENTERED + 6]
+    leave = np.append(enter[1:], row[k.F_LEFT_STORE])
+    leave[DRIVE] = row[k.F_LEFT_DRIVE]
+    if not matrix:
+        leave[LOAD] = enter[POST]
+        return np.where(np.isin(np.arange(6), [LOAD, POST, STORE]), leave - enter, 0)
+    return leave - enter
+
+
+def _resource_times(plan: Plan, frames: int, cycles: int) -> tuple[ResourceTime, ...]:
+    work = resource_work(plan)
     return tuple(
-        ResourceTime(_title(resource), cycle, cycle / cycles)
-        for resource, cycle in zip(plan.resources, busy, strict=True)
+        ResourceTime(_title(resource), frames * work[resource], frames * work[resource] / cycles)
+        for resource in sorted(work)
     )
 
 
 def _title(resource: Resource) -> str:
-    kind, place = resource
-    return kind if kind == "interconnect" else f"{kind} {place}"
+    kind, *place = resource
+    if kind in ("link", "chips"):
+        return f"{kind} {place[-2]}>{place[-1]}" + (f" of chip {place[0]}" if place[:-2] else "")
+    return f"{kind} {'.'.join(str(number) for number in place)}"
 
 
 def _edge_peaks(plan: Plan, memory: Memory) -> tuple[EdgePeak, ...]:
     from cimsim.timing import kernels as k
 
     found = []
-    units = k.HEADER  # address of the first unit
-    for edge in memory.edge:
-        producer, consumer = (
-            plan.works[(edge[i] - units) // k.UNIT].unit for i in (k.E_PRODUCER, k.E_CONSUMER)
-        )
+    for edge, row in zip(plan.edges, memory.edge, strict=True):
+        producer, consumer = (plan.works[i].unit for i in (edge.producer, edge.consumer))
         frame = producer.windows * producer.block[0] * producer.block[1]
-        found.append(EdgePeak(producer.name, consumer.name, int(edge[k.E_PEAK]), frame))
+        peak = int(row[k.E_PEAK])
+        found.append(
+            EdgePeak(
+                producer.name, consumer.name, peak, frame, math.ceil(peak * edge.pixel_bytes),
+                edge.capacity, edge.spilled,
+            )
+        )  # fmt: skip
     return tuple(found)
 
 

@@ -20,7 +20,7 @@ class UnitTime:
     ----------
     name : str
         Operation.
-    kind : {"matrix", "vector"}
+    kind : {"matrix", "vector", "input", "output", "program"}
     layer : str
         Pipeline: the programmed matrix (several units may share it), or the vector unit itself.
     replicas : int
@@ -34,10 +34,12 @@ class UnitTime:
     starved : int
         Cycles in which LOAD was free and the input of the next activation not yet stored, from
         cycle 0 to the entry of the last activation.
+    no_credit : int
+        Cycles in which LOAD was free and the input there, but a reader's line buffer full.
     """
 
     name: str
-    kind: Literal["matrix", "vector"]
+    kind: Literal["input", "matrix", "vector", "output", "program"]
     layer: str
     replicas: int
     windows: int
@@ -48,6 +50,7 @@ class UnitTime:
     waiting: tuple[int, ...]
     blocked: tuple[int, ...]
     starved: int
+    no_credit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,30 @@ class ResourceTime:
 
 @dataclass(frozen=True, slots=True)
 class EdgePeak:
-    """Most pixels of ``producer`` that were held for ``consumer``; ``frame`` is its whole map."""
+    """A line buffer.
+
+    Attributes
+    ----------
+    producer, consumer : str
+    pixels : int
+        Most pixels of ``producer`` that were held for ``consumer``.
+    frame : int
+        Pixels of the whole map.
+    n_bytes : int
+        Bytes of ``pixels``.
+    capacity : int or None
+        Pixels that it has room for; None: no limit.
+    spilled : bool
+        It is kept in the global buffer or DRAM.
+    """
 
     producer: str
     consumer: str
     pixels: int
     frame: int
+    n_bytes: int = 0
+    capacity: int | None = None
+    spilled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

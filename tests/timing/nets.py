@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import yaml
@@ -12,6 +13,7 @@ from cimsim.hw.load import build, shipped
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot, map_graph
 from cimsim.mapping.strategies import Im2col
+from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STORE
 
 _RAW = yaml.safe_load(shipped()["eflash40nm"])
 _RAW.pop("sources")
@@ -95,6 +97,19 @@ class Net:
 
     def graph(self, *outputs):
         return LayerGraph("net", self.ops, outputs or [self.ops[-1].name])
+
+
+def stage_times(services):
+    """Cycles of one replica's stages that meet nobody, by name."""
+    alone = services.alone
+    return SimpleNamespace(
+        load_first=alone(LOAD), load_next=alone(LOAD_NEXT), drive=alone(DRIVE),
+        convert=alone(CONVERT), reduce=alone(REDUCE), post=alone(POST), store=alone(STORE),
+        reduce_own=services.stages[REDUCE].own,
+        reduce_bus=alone(REDUCE) - services.stages[REDUCE].own, pulses=services.pulses,
+        analog=services.analog, interval=services.interval, serial=services.serial,
+        latency=services.latency,
+    )  # fmt: skip
 
 
 def linear(rows, cols, positions):

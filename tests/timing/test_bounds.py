@@ -1,7 +1,7 @@
 import pytest
 
 from cimsim.mapping.mapping import map_graph
-from cimsim.timing.bounds import bounds, loads
+from cimsim.timing.bounds import bounds, services_per_frame
 from cimsim.timing.plan import make_plan
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Duplicates, Net, chip, replicated
@@ -14,20 +14,20 @@ def test_loads_are_those_of_the_activations_one_by_one(windows, replicas):
     net.conv("x", 4)
     mapping = map_graph(net.graph(), chip(buffer__bytes_per_cycle=1), Duplicates(windows))
     (work,) = make_plan(replicated(mapping, [replicas])).works
-    expected, rows = [0] * replicas, [None] * replicas
+    expected, rows = [[0, 0] for _ in range(replicas)], [None] * replicas
     for g in range(-(-45 // windows)):
         row, replica = g * windows // 9, g % replicas
-        same = row == rows[replica]
-        expected[replica] += work.cycles.load_next if same else work.cycles.load_first
+        expected[replica][row == rows[replica]] += 1
         rows[replica] = row
-    assert loads(work) == expected
+    found = [list(services_per_frame(work, replica)) for replica in range(replicas)]
+    assert found == expected
 
 
 def test_bounds_are_reached():
     net = Net(4, 6, 6)
     net.conv("x", 4)
     mapping = map_graph(net.graph(), chip(interconnect__kind="ideal"))
-    serial = make_plan(mapping).works[0].cycles.serial
+    serial = make_plan(mapping).works[0].services[0].serial
     assert bounds(mapping, 2).lower == 2 * 36 * 10
     assert simulate(mapping, 2).cycles == 2 * 36 * 10 + serial - 10
     # nothing overlaps when there is but one window

@@ -3,11 +3,11 @@ import pytest
 from cimsim.hw.load import load_hw
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.plan import make_plan
-from tests.timing.nets import Duplicates, Net, chip, linear
+from tests.timing.nets import Duplicates, Net, chip, linear, stage_times
 
 
 def cycles(graph, hardware, strategy="im2col"):
-    return make_plan(map_graph(graph, hardware, strategy)).works[0].cycles
+    return stage_times(make_plan(map_graph(graph, hardware, strategy)).works[0].services[0])
 
 
 def one_conv(channels=4, c_out=8, **options):

@@ -1,0 +1,87 @@
+"""How many pixels each line buffer holds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from fractions import Fraction
+
+from cimsim.mapping.dataflow import Need, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Pixels that one unit stores and another one reads.
+
+    Attributes
+    ----------
+    producer, consumer : int
+        Places in the order.
+    needs : tuple of Need
+        All that the consumer needs of this producer.
+    pixel_bytes : Fraction
+        Bytes of one pixel.
+    capacity : int or None
+        Pixels; None: no limit.
+    spilled : bool
+        The pixels are kept in the global buffer or DRAM.
+    """
+
+    producer: int
+    consumer: int
+    needs: tuple[Need, ...]
+    pixel_bytes: Fraction
+    capacity: int | None = None
+    spilled: bool = False
+
+
+def pixel_bytes(producer: Unit, input_bytes: int) -> Fraction:
+    """Bytes that a unit stores for one pixel of its map."""
+    return Fraction(producer.stored * input_bytes, producer.block[0] * producer.block[1])
+
+
+def working_set(edge: Edge, producer: Unit) -> Fraction:
+    """Bytes of the pixel rows that one window of the consumer reads, each row whole."""
+    height = producer.grid[0] * producer.block[0]
+    rows = max(
+        height if need.window is None else min(need.window.extent[0], height) for need in edge.needs
+    )
+    return rows * producer.grid[1] * producer.block[1] * edge.pixel_bytes
+
+
+def capacities(
+    edges: tuple[Edge, ...],
+    units: tuple[Unit, ...],
+    tiles: tuple[tuple[frozenset[int], ...], ...],
+    size_b: int,
+) -> tuple[int, ...]:
+    """Divide the tiles' buffers among line buffers, in proportion to their working sets.
+
+    Parameters
+    ----------
+    edges : tuple of Edge
+    units : tuple of Unit
+        By place in the order.
+    tiles : tuple of tuple of frozenset
+        Of each unit and replica.
+    size_b : int
+        Bytes of one tile's buffer.
+
+    Returns
+    -------
+    tuple of int
+        Pixels of each edge.
+    """
+    sets = [working_set(edge, units[edge.producer]) for edge in edges]
+    on_tile: dict[int, Fraction] = defaultdict(Fraction)
+    for edge, wanted in zip(edges, sets, strict=True):
+        for tile in frozenset[int]().union(*tiles[edge.consumer]):
+            on_tile[tile] += wanted
+    found = []
+    for edge, wanted in zip(edges, sets, strict=True):
+        share = min(
+            sum((size_b * wanted / on_tile[tile] for tile in mine), Fraction())
+            for mine in tiles[edge.consumer]
+        )
+        found.append(int(share / edge.pixel_bytes))
+    return tuple(found)

@@ -1,0 +1,158 @@
+"""What a message occupies on its way between tiles: the legs of a service."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cimsim.hw.spec import Chip
+
+Resource = tuple[str, *tuple[int, ...]]  # ("vector", tile); ("link", chip, router, router)
+IO_TILE = 0  # where the global buffer and DRAM are
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One occupation of a shared resource.
+
+    Attributes
+    ----------
+    resource : Resource
+    cycles : int
+        Occupied, one or more.
+    parent : int
+        Leg of the same service that this one follows, always an earlier one; -1: the stage's entry.
+    delay : int
+        Cycles from the start of the parent's occupation to the request, one or more (0 at entry).
+    """
+
+    resource: Resource
+    cycles: int
+    parent: int = -1
+    delay: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a stage does for one activation (CONVERT: for one pulse).
+
+    Attributes
+    ----------
+    legs : tuple of Leg
+    own : int
+        Cycles after the end of the last leg, or after entry.
+    """
+
+    legs: tuple[Leg, ...] = ()
+    own: int = 0
+
+    @property
+    def alone(self) -> int:
+        """Cycles if nobody else is there."""
+        starts: list[int] = []
+        for leg in self.legs:
+            starts.append(leg.delay + (starts[leg.parent] if leg.parent >= 0 else 0))
+        ends = [s + leg.cycles for s, leg in zip(starts, self.legs, strict=True)]
+        return max(ends, default=0) + self.own
+
+
+class Route:
+    """Collects the legs of one service; all tiles are numbered through all chips."""
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        self.legs: list[Leg] = []
+        self.columns = math.ceil(math.sqrt(chip.tile.count))
+
+    def use(self, resource: Resource, cycles: int, after: int = -1, wait: int = 0) -> int:
+        """Add a leg that begins ``wait`` cycles after the end of leg ``after``; returns its number.
+
+        A leg of 0 cycles is left out, ``after`` is returned.
+        """
+        if cycles == 0:
+            return after
+        delay = self.legs[after].cycles + wait if after >= 0 else 0
+        self.legs.append(Leg(resource, cycles, after, delay))
+        return len(self.legs) - 1
+
+    def send(
+        self, source: int, targets: Iterable[int], n_bytes: int, after: int = -1, wait: int = 0
+    ) -> dict[int, int]:
+        """Add a message from one tile to others.
+
+        Returns
+        -------
+        dict
+            Target -> the leg that reaches it; ``after`` where none is needed.
+        """
+        targets = sorted(set(targets))
+        if n_bytes == 0 or self.chip.interconnect.kind == "ideal":
+            return dict.fromkeys(targets, after)
+        found: dict[int, int] = {}
+        home, per_chip = source // self.chip.tile.count, self.chip.tile.count
+        right = max([home, *(t // per_chip for t in targets)])
+        left = min([home, *(t // per_chip for t in targets)])
+        for steps in (range(home, right + 1), range(home - 1, left - 1, -1)):
+            last, pause = after, wait
+            entry = source
+            if steps and steps[0] != home:  # the way to the left begins at the gateway, too
+                last, pause = found[home * per_chip], 0
+                last, pause = self._cross(home, home - 1, n_bytes, last)
+                entry = steps[0] * per_chip
+            for index, chip in enumerate(steps):
+                inside = [t for t in targets if t // per_chip == chip]
+                end = left if chip < home else right
+                leaves = chip != end or (chip == home and left < home)
+                wanted = {*inside, *([chip * per_chip] if leaves else [])}
+                found |= self._inside(entry, wanted, n_bytes, last, pause)
+                if index + 1 < len(steps):
+                    last, pause = self._cross(
+                        chip, steps[index + 1], n_bytes, found[chip * per_chip]
+                    )
+                    entry = steps[index + 1] * per_chip
+        return found
+
+    def _cross(self, chip: int, following: int, n_bytes: int, after: int) -> tuple[int, int]:
+        """Add the link between two chips; returns its leg and the wait behind it."""
+        system = self.chip.system
+        cycles = math.ceil(n_bytes / system.bytes_per_cycle)
+        return self.use(("chips", chip, following), cycles, after), system.latency_cycles
+
+    def _inside(
+        self, entry: int, targets: set[int], n_bytes: int, after: int, wait: int
+    ) -> dict[int, int]:
+        """Add the way inside one chip, from ``entry``."""
+        cycles = math.ceil(n_bytes / self.chip.interconnect.bytes_per_cycle)
+        if self.chip.interconnect.kind == "bus":
+            bus = ("interconnect", entry // self.chip.tile.count)
+            return dict.fromkeys(targets, self.use(bus, cycles, after, wait))
+        chip = entry // self.chip.tile.count
+        first = chip * self.chip.tile.count
+        found: dict[int, int] = {entry: after}
+        for target in sorted(targets):
+            here = entry
+            for following in self._way(entry, target):
+                if following not in found:
+                    link = ("link", chip, here - first, following - first)
+                    if here == entry:
+                        found[following] = self.use(link, cycles, after, wait)
+                    else:
+                        delay = self.chip.interconnect.hop_cycles
+                        self.legs.append(Leg(link, cycles, found[here], delay))
+                        found[following] = len(self.legs) - 1
+                here = following
+        return {target: found[target] for target in targets}
+
+    def _way(self, source: int, target: int) -> list[int]:
+        """Tiles from ``source`` (left out) to ``target``, along x, then along y."""
+        first = source - source % self.chip.tile.count
+        (y, x), (to_y, to_x) = (divmod(t - first, self.columns) for t in (source, target))
+        found = []
+        while (y, x) != (to_y, to_x):
+            if x != to_x:
+                x += 1 if to_x > x else -1
+            else:
+                y += 1 if to_y > y else -1
+            found.append(first + y * self.columns + x)
+        return found
