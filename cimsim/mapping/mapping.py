@@ -102,11 +102,12 @@ class Mapping:
             self._check_overlap(slot, places)
 
     def _check_inside(self, place: Placement) -> None:
-        tile = self.chip.tile
-        if not (0 <= place.tile < tile.count and 0 <= place.array < tile.arrays):
+        chip, arrays = self.chip, self.chip.tile.arrays
+        if not (0 <= place.tile < chip.n_tiles and 0 <= place.array < arrays):
+            chips = "the chip" if chip.system.chips == 1 else f"{chip.system.chips} chips"
             raise MappingError(
                 f"layer '{place.layer}', replica {place.replica}: tile {place.tile}, array "
-                f"{place.array} is outside the chip of {tile.count} tiles with {tile.arrays} arrays"
+                f"{place.array} is outside {chips} of {chip.tile.count} tiles with {arrays} arrays"
             )
 
     @staticmethod

@@ -153,6 +153,22 @@ def replicated(mapping, replicas):
     return Mapping(mapping.graph, mapping.chip, mapping.strategy, tuple(layers))
 
 
+def moved(mapping, step, chips):
+    """The same mapping with tile ``t`` at ``t * step`` (mod tiles), replicas on ``chips`` in turn.
+
+    ``step`` has no common divisor with the number of tiles, so tiles stay apart.
+    """
+    count, places = mapping.chip.tile.count, iter(chips)
+    layers = []
+    for layer in mapping.layers:
+        slots = []
+        for one in layer.slots:
+            first = next(places) * count
+            slots.append(tuple(Slot(first + slot.tile * step % count, slot.array) for slot in one))
+        layers.append(replace(layer, slots=tuple(slots)))
+    return Mapping(mapping.graph, mapping.chip, mapping.strategy, tuple(layers))
+
+
 @st.composite
 def nets(draw, layers=5):
     """Random networks: strides, dilation, blocks, branches, skips, pooling, shared weights."""
@@ -207,9 +223,19 @@ def chips(draw, **fixed):
         "buffer__bytes_per_cycle": st.sampled_from([1, 8, 64]),
         "vector__lanes": st.sampled_from([1, 4, 64]),
         "vector__scope": st.sampled_from(["tile", "chip"]),
-        "interconnect__kind": st.sampled_from(["bus", "bus", "ideal"]),
+        "interconnect__kind": st.sampled_from(["bus", "bus", "mesh", "mesh", "ideal"]),
         "interconnect__bytes_per_cycle": st.sampled_from([1, 8]),
         "interconnect__latency_cycles": st.sampled_from([0, 3, 40]),
+        "interconnect__hop_cycles": st.integers(1, 3),
+        "frames": st.sampled_from(["resident", "resident", "global_buffer", "dram"]),
+        "global_buffer__bytes_per_cycle": st.sampled_from([1, 64]),
+        "dram__bytes_per_cycle": st.sampled_from([1, 8]),
+        "dram__latency_cycles": st.sampled_from([0, 20]),
+        "buffer__overflow": st.sampled_from(["ignore", "error"]),
+        "buffer__size": st.sampled_from(["64 B", "256 B", "1 KiB", "4 KiB"]),
+        "system__chips": st.sampled_from([1, 1, 2]),
+        "system__bytes_per_cycle": st.sampled_from([1, 8]),
+        "system__latency_cycles": st.sampled_from([0, 5]),
         "array__rows": st.sampled_from([9, 24, 64]),
         "weights__cell_bits": st.sampled_from([3, 7]),
     }
@@ -222,6 +248,8 @@ def mappings(draw, layers=5, replicas=True, **fixed):
     graph = draw(nets(layers))
     windows = draw(st.sampled_from([1, 1, 2, 3])) if replicas else 1
     mapping = map_graph(graph, draw(chips(**fixed)), Duplicates(windows))
-    if not replicas:
-        return mapping
-    return replicated(mapping, [draw(st.sampled_from([1, 1, 2, 3])) for _ in mapping.layers])
+    if replicas:
+        mapping = replicated(mapping, [draw(st.sampled_from([1, 1, 2, 3])) for _ in mapping.layers])
+    n_chips, count = mapping.chip.system.chips, sum(len(layer.slots) for layer in mapping.layers)
+    of_replica = draw(st.lists(st.integers(0, n_chips - 1), min_size=count, max_size=count))
+    return moved(mapping, draw(st.sampled_from([1, 27])), of_replica)  # 27: down the grid, too

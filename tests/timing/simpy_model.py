@@ -1,0 +1,446 @@
+"""The rules of the cycle model once more, as SimPy processes: slow and plain, for comparison.
+
+Written from the docstring of `cimsim.timing.rules` alone. What a window needs and which pixels are
+released is found window by window from the definitions; no table of the package is used.
+
+SimPy runs the events of a cycle by priority, then as they were made. Nothing here depends on the
+latter: in each cycle, each phase only when nothing of an earlier one is left,
+
+1. services end, activations move on, heads find what they need and enter pipelines of their own
+   (no choice anywhere, so any order gives the same),
+2. one activation is stored, the one that entered STORE first (ties: order, sequence number),
+3. shared pipelines with a free LOAD admit the head that was ready first (ties: order),
+4. free resources serve the first of all requests made up to now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+import simpy
+
+from cimsim.mapping.dataflow import Need, Unit
+from cimsim.timing.buffers import Edge
+from cimsim.timing.plan import Plan, Work
+from cimsim.timing.routes import Leg, Resource, Service
+from cimsim.timing.rules import (
+    CONVERT,
+    DRIVE,
+    LOAD,
+    LOAD_NEXT,
+    POST,
+    REDUCE,
+    STAGES,
+    STORE,
+    Services,
+)
+
+STORED, ADMIT, GRANT = 2, 3, 4  # phases; SimPy's own events have priorities 0 and 1
+Process = Generator[simpy.Event, object, None]
+
+
+@dataclass
+class Record:
+    """Cycles of one activation; -1: there is no such stage."""
+
+    enter: list[int] = field(default_factory=lambda: [-1] * len(STAGES))
+    leave: list[int] = field(default_factory=lambda: [-1] * len(STAGES))
+    stored: int = -1
+
+
+@dataclass(frozen=True)
+class Result:
+    """What happened.
+
+    ``trace`` is by (place of the unit, frame, activation); DRIVE is left with the last pulse,
+    CONVERT entered with the first. ``completions`` is by frame, the others by edge.
+    """
+
+    trace: dict[tuple[int, int, int], Record]
+    completions: tuple[int, ...]
+    peaks: tuple[int, ...]
+    capacities: tuple[int | None, ...]
+    raised: tuple[bool, ...]
+
+
+def simulate(plan: Plan, frames: int, schedule: str = "pipelined") -> Result:
+    """Run ``frames`` frames; ``schedule`` is pipelined or sequential."""
+    return _Model(plan, frames, schedule).run()
+
+
+class _Phase(simpy.Event):
+    """An event of a cycle that waits for all of lower priority (cf. `simpy.Timeout`)."""
+
+    def __init__(self, env: simpy.Environment, phase: int, action, delay: int = 0) -> None:
+        super().__init__(env)
+        self._ok, self._value = True, None
+        self.callbacks.append(lambda _: action())
+        env.schedule(self, phase, delay)
+
+
+class _Stage:
+    """Holds one activation (DRIVE and CONVERT: a pulse)."""
+
+    def __init__(self, env: simpy.Environment, choice: bool = False) -> None:
+        self.env, self.choice = env, choice
+        self.taken = False
+        self.waiting: list[tuple[int, int, simpy.Event]] = []
+
+    def take(self, order: int = 0) -> simpy.Event:
+        event = self.env.event()
+        heappush(self.waiting, (self.env.now, order, event))
+        self._offer()
+        return event
+
+    def free(self) -> None:
+        self.taken = False
+        self._offer()
+
+    def _offer(self) -> None:
+        if self.choice:
+            _Phase(self.env, ADMIT, self._admit)
+        else:
+            self._admit()
+
+    def _admit(self) -> None:
+        if self.waiting and not self.taken:
+            self.taken = True
+            heappop(self.waiting)[-1].succeed()
+
+
+class _Server:
+    """A shared resource: one request at a time, in the order of their keys."""
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self.env, self.free_at = env, 0
+        self.waiting: list[tuple[tuple[int, ...], simpy.Event, int]] = []
+
+    def ask(self, key: tuple[int, ...], began: simpy.Event, cycles: int) -> None:
+        heappush(self.waiting, ((self.env.now, *key), began, cycles))
+        _Phase(self.env, GRANT, self._grant)
+
+    def _grant(self) -> None:
+        if self.waiting and self.env.now >= self.free_at:
+            _, began, cycles = heappop(self.waiting)
+            self.free_at = self.env.now + cycles
+            began.succeed()
+            _Phase(self.env, GRANT, self._grant, cycles)
+
+
+class _Prefix:
+    """Windows 0, 1, ... that a unit has stored without a gap, through all frames."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.done: set[int] = set()
+        self.activations = 0
+
+    def add(self, sequence: int) -> bool:
+        """Count an activation; whether the prefix has grown."""
+        self.done.add(sequence)
+        before = self.activations
+        while self.activations in self.done:
+            self.done.remove(self.activations)
+            self.activations += 1
+        return self.activations > before
+
+    @property
+    def windows(self) -> int:
+        return windows_up_to(self.work, self.activations)
+
+
+def windows_up_to(work: Work, activations: int) -> int:
+    """Windows of the first ``activations`` activations, through all frames."""
+    frame, rest = divmod(activations, work.activations)
+    return frame * work.unit.windows + min(rest * work.per_activation, work.unit.windows)
+
+
+def needed_windows(unit: Unit, producer: Unit, need: Need) -> list[int]:
+    """For each window, how many windows of the producer those up to this one wait for."""
+    height, width = (n * b for n, b in zip(producer.grid, producer.block, strict=True))
+    found, most = [], 0
+    for wy in range(unit.grid[0]):
+        for wx in range(unit.grid[1]):
+            if need.window is None:
+                most = producer.windows
+            else:
+                top, _, left, _ = need.window.padding
+                y = wy * need.window.stride[0] - top + need.window.extent[0] - 1
+                x = wx * need.window.stride[1] - left + need.window.extent[1] - 1
+                if y >= 0 and x >= 0:
+                    py = min(y, height - 1) // producer.block[0]
+                    px = min(x, width - 1) // producer.block[1]
+                    most = max(most, py * producer.grid[1] + px + 1)
+            found.append(most)
+    return found
+
+
+def released_pixels(consumer: Unit, producer: Unit, needs: tuple[Need, ...], rows: int) -> int:
+    """Pixels of one frame above all that the consumer's rows from ``rows`` on still read."""
+    height, width = (n * b for n, b in zip(producer.grid, producer.block, strict=True))
+    if rows == consumer.grid[0]:
+        return height * width
+    first = height
+    for need in needs:
+        for row in range(rows, consumer.grid[0]):
+            if need.window is None:
+                first = 0
+                continue
+            top = row * need.window.stride[0] - need.window.padding[0]
+            read = range(max(top, 0), min(top + need.window.extent[0], height))
+            first = min([first, *read[:1]])
+    return first // producer.block[0] * producer.block[0] * width
+
+
+class _Model:
+    """All state of one simulation."""
+
+    def __init__(self, plan: Plan, frames: int, schedule: str) -> None:
+        if schedule not in ("pipelined", "sequential"):
+            raise ValueError(f"schedule: expected pipelined or sequential, got '{schedule}'")
+        self.works, self.edges, self.frames = plan.works, plan.edges, frames
+        self.sequential = schedule == "sequential"
+        self.env = env = simpy.Environment()
+        self.stages = [
+            [_Stage(env, stage == LOAD and len(pipe.units) > 1) for stage in range(len(STAGES))]
+            for pipe in plan.pipes
+        ]
+        self.servers: dict[Resource, _Server] = {}
+        self.prefixes = [_Prefix(work) for work in self.works]
+        self.entered = [[0] * len(work.pipes) for work in self.works]
+        self.news = [env.event() for _ in self.works]
+        self.storing: list[tuple[int, int, int]] = []
+        self.trace: dict[tuple[int, int, int], Record] = {}
+        self.left = [sum(work.activations for work in self.works)] * frames
+        self.completions = [-1] * frames
+        self.last_stored = 0
+        self.capacities = [edge.capacity for edge in self.edges]
+        self.raised = [False] * len(self.edges)
+        self.peaks = [0] * len(self.edges)
+        self.wanted = [
+            [(p, needed_windows(work.unit, self.works[p].unit, need)) for p, need in work.needs]
+            for work in self.works
+        ]
+        self.freed = []
+        self.into: list[list[int]] = [[] for _ in self.works]
+        self.out: list[list[int]] = [[] for _ in self.works]
+        for e, edge in enumerate(self.edges):
+            consumer, producer = self.works[edge.consumer].unit, self.works[edge.producer].unit
+            self.into[edge.consumer].append(e)
+            self.out[edge.producer].append(e)
+            self.freed.append(
+                [
+                    released_pixels(consumer, producer, edge.needs, rows)
+                    for rows in range(consumer.grid[0] + 1)
+                ]
+            )
+
+    @property
+    def all(self) -> range:
+        """Places of all units."""
+        return range(len(self.works))
+
+    def run(self) -> Result:
+        for u in self.all:
+            for replica in range(len(self.works[u].pipes)):
+                self.env.process(self.feed(u, replica))
+        self.env.run()
+        while -1 in self.completions:
+            self.enlarge()
+            self.env.run()
+        return Result(
+            self.trace, tuple(self.completions), tuple(self.peaks), tuple(self.capacities),
+            tuple(self.raised),
+        )  # fmt: skip
+
+    # --- admission
+
+    def sequence(self, u: int, replica: int, place: int) -> int | None:
+        """Sequence number of a replica's activation number ``place``; None: there is none."""
+        work = self.works[u]
+        each = work.of_replica(replica)
+        if each == 0 or place >= each * self.frames:
+            return None
+        frame, index = divmod(place, each)
+        return frame * work.activations + replica + index * len(work.pipes)
+
+    def feed(self, u: int, replica: int) -> Process:
+        """Admit the activations of a unit and replica one after another."""
+        pipe = self.works[u].pipes[replica]
+        while (number := self.sequence(u, replica, self.entered[u][replica])) is not None:
+            while not self.has_needs(u, number) or self.lacking(u, number):
+                yield self.news[u]
+            yield self.stages[pipe][LOAD].take(u)
+            self.entered[u][replica] += 1
+            matrix = self.works[u].unit.kind == "matrix"
+            self.env.process((self.matrix if matrix else self.other)(_Activation(self, u, number)))
+
+    def has_needs(self, u: int, number: int) -> bool:
+        """(b): all that the activation reads is in the stored prefixes."""
+        work = self.works[u]
+        frame, g = divmod(number, work.activations)
+        if self.sequential:
+            before, whole = (u - 1, frame + 1) if u else (len(self.works) - 1, frame)
+            return self.prefixes[before].activations >= whole * self.works[before].activations
+        last = min((g + 1) * work.per_activation, work.unit.windows) - 1
+        # what stands later in the order is needed as it was one frame earlier (programming)
+        return all(
+            self.prefixes[p].windows
+            >= (frame - (p >= u)) * self.works[p].unit.windows + counts[last]
+            for p, counts in self.wanted[u]
+        )
+
+    def lacking(self, u: int, number: int) -> dict[int, int]:
+        """(c): edges without room for the activation, and the capacity that each would need."""
+        written = windows_up_to(self.works[u], number + 1)
+        block = self.works[u].unit.block
+        needed = {e: written * block[0] * block[1] - self.released(e) for e in self.out[u]}
+        return {
+            e: pixels
+            for e, pixels in needed.items()
+            if self.capacities[e] is not None and pixels > self.capacities[e]
+        }
+
+    def released(self, e: int) -> int:
+        """Pixels that an edge's consumer has let go, through all frames."""
+        edge: Edge = self.edges[e]
+        grid = self.works[edge.consumer].unit.grid
+        frame, windows = divmod(self.prefixes[edge.consumer].windows, grid[0] * grid[1])
+        return frame * self.freed[e][-1] + self.freed[e][windows // grid[1]]
+
+    def enlarge(self) -> None:
+        """Give credit to the last unit that lacks nothing else: nothing can happen any more."""
+        assert self.env.now == self.last_stored
+        for u in reversed(self.all):
+            heads = [self.sequence(u, r, place) for r, place in enumerate(self.entered[u])]
+            number = min((n for n in heads if n is not None), default=None)
+            if number is None or not self.has_needs(u, number):
+                continue
+            for e, pixels in self.lacking(u, number).items():
+                self.capacities[e], self.raised[e] = pixels, True
+            self.tell(u)
+            return
+        raise RuntimeError("nothing can happen, and more room would not help")
+
+    # --- one activation
+
+    def matrix(self, act: _Activation) -> Process:
+        """LOAD, DRIVE, CONVERT, REDUCE, POST, STORE."""
+        _, drive, convert, *_ = act.stages
+        double = act.services.double
+        yield from act.serve(LOAD if act.opens_row else LOAD_NEXT)
+        yield from act.move(LOAD, DRIVE)
+        for pulse in range(act.services.pulses):
+            yield from act.serve(DRIVE)
+            yield convert.take()
+            if pulse == 0:
+                act.record.enter[CONVERT] = self.env.now
+            if pulse < act.services.pulses - 1:
+                conversion = self.env.process(self.conversion(act))
+                if not double:
+                    yield conversion
+        act.record.leave[DRIVE] = self.env.now
+        if double:
+            drive.free()
+        yield from act.serve(CONVERT)
+        yield from act.move(CONVERT, REDUCE)
+        if not double:
+            drive.free()
+        yield from act.serve(REDUCE)
+        yield from act.move(REDUCE, POST)
+        yield from self.finish(act)
+
+    def conversion(self, act: _Activation) -> Process:
+        """CONVERT of a pulse that another one follows."""
+        yield from act.serve(CONVERT)
+        act.stages[CONVERT].free()
+
+    def other(self, act: _Activation) -> Process:
+        """LOAD, POST, STORE."""
+        yield from act.serve(LOAD if act.opens_row else LOAD_NEXT)
+        yield from act.move(LOAD, POST)
+        yield from self.finish(act)
+
+    def finish(self, act: _Activation) -> Process:
+        yield from act.serve(POST)
+        yield from act.move(POST, STORE)
+        yield from act.serve(STORE)
+        act.record.leave[STORE] = self.env.now
+        act.stages[STORE].free()
+        if act.services.latency:
+            yield self.env.timeout(act.services.latency)
+        heappush(self.storing, (act.record.enter[STORE], act.unit, act.number))
+        _Phase(self.env, STORED, self.store)
+
+    def store(self) -> None:
+        """Count one activation that is stored in this cycle."""
+        _, u, number = heappop(self.storing)
+        work, now = self.works[u], self.env.now
+        frame, g = divmod(number, work.activations)
+        self.trace[u, frame, g].stored = self.last_stored = now
+        self.left[frame] -= 1
+        if self.left[frame] == 0:
+            self.completions[frame] = now
+        if not self.prefixes[u].add(number):
+            return
+        written = self.prefixes[u].windows * work.unit.block[0] * work.unit.block[1]
+        for e in self.out[u]:
+            self.peaks[e] = max(self.peaks[e], written - self.released(e))
+        near = {self.edges[e].consumer for e in self.out[u]}
+        near |= {self.edges[e].producer for e in self.into[u]}
+        for other in self.all if self.sequential else sorted(near):
+            self.tell(other)
+
+    def tell(self, u: int) -> None:
+        """Let the heads of a unit look again."""
+        if self.news[u].callbacks:
+            event, self.news[u] = self.news[u], self.env.event()
+            event.succeed()
+
+
+class _Activation:
+    """One activation on its way, just admitted to LOAD."""
+
+    def __init__(self, model: _Model, u: int, number: int) -> None:
+        work = model.works[u]
+        frame, g = divmod(number, work.activations)
+        replica = g % len(work.pipes)
+        self.model, self.env, self.unit, self.number = model, model.env, u, number
+        self.services: Services = work.services[replica]
+        self.stages = model.stages[work.pipes[replica]]
+        self.record = model.trace[u, frame, g] = Record()
+        self.record.enter[LOAD] = self.env.now
+        row, before = (
+            a * work.per_activation // work.unit.grid[1] for a in (g, g - len(work.pipes))
+        )
+        self.opens_row = row != before  # a place before the first one is in no row, or in row -1
+
+    def move(self, stage: int, following: int) -> Process:
+        """Wait until the next stage is free, enter it and leave this one."""
+        yield self.stages[following].take()
+        self.record.leave[stage] = self.record.enter[following] = self.env.now
+        self.stages[stage].free()
+
+    def serve(self, stage: int) -> Process:
+        """Wait until the service of a stage is over."""
+        service: Service = self.services.stages[stage]
+        began = [self.env.event() for _ in service.legs]
+        legs = [self.occupy(number, leg, began) for number, leg in enumerate(service.legs)]
+        if len(legs) == 1:
+            yield from legs[0]
+        elif legs:
+            yield self.env.all_of([self.env.process(leg) for leg in legs])
+        if service.own:
+            yield self.env.timeout(service.own)
+
+    def occupy(self, number: int, leg: Leg, began: list[simpy.Event]) -> Process:
+        """Ask for a leg's resource and keep it."""
+        if leg.parent >= 0:
+            yield began[leg.parent]
+            yield self.env.timeout(leg.delay)
+        server = self.model.servers.setdefault(leg.resource, _Server(self.env))
+        server.ask((self.unit, self.number, number), began[number], leg.cycles)
+        yield began[number]
+        yield self.env.timeout(leg.cycles)
