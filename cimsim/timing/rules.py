@@ -28,10 +28,10 @@ over. A stage of zero cycles is passed in the cycle of entry if the next one is 
 keep their order.
 
 **Service.** A `Service` has *legs* on shared resources and ``own`` cycles that keep only the stage
-busy. A leg without parent asks for its resource in the cycle in which the stage is entered (CONVERT:
-for each pulse); another one ``delay`` cycles after its parent's service began. A leg keeps its
-resource for ``cycles``. The service of the stage is over ``own`` cycles after the end of its last
-leg, or after entry where there is none. A resource serves one request at a time, without
+busy. A leg without parent asks for its resource in the cycle in which the stage is entered
+(CONVERT: for each pulse); another one ``delay`` cycles after its parent's service began. A leg
+keeps its resource for ``cycles``. The service of the stage is over ``own`` cycles after the end of
+its last leg, or after entry where there is none. A resource serves one request at a time, without
 interruption, in the order of (cycle of the request, order of the unit, sequence number, number of
 the leg); it takes a waiting request in the cycle in which it becomes free, or a new one at once.
 Since a leg lasts a cycle or more and ``delay`` is one or more, the requests of a cycle never depend
@@ -74,8 +74,8 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
 - *Shared arrays.* Where pipelines have arrays in common (with ``adc.shared: tile``: tiles in common
   on which an array is shared), all that are linked so form one group with one resource. Their
   pulses are not told apart: DRIVE is a single leg on the group's resource, ``pulses * max(drive,
-  convert)`` cycles with double sample-and-hold, else ``pulses * (drive + convert)``; CONVERT is own,
-  ``min(drive, convert)`` cycles or none. An activation then counts as one pulse here.
+  convert)`` cycles with double sample-and-hold, else ``pulses * (drive + convert)``; CONVERT is
+  own, ``min(drive, convert)`` cycles or none. An activation then counts as one pulse here.
 - REDUCE: output values are added up in the tile that holds their first row tile. Each column of
   each other row tile is one addition; those from other tiles are first moved, ``4`` bytes each, all
   tiles at once. Latency is charged if anything is moved. Shift-add over pulses and slices is hidden
@@ -114,7 +114,7 @@ prefixes of this frame: for each `Need`, at load and at post alike, the producer
 the bottom right needed pixel (clipped to the map; nothing is needed if the window lies above or
 left of it), and for ``window=None`` all windows, and (c) for each edge to a consumer, the pixels
 of all activations up to this one (of all frames, by sequence number), less those released, are at
-most the capacity. Of an activation the windows up to its last in raster order count. A ready head
+most the capacity. An activation needs what any of its windows needs. A ready head
 enters LOAD as soon as LOAD is free; if several units share the pipeline, the one that was ready
 first, ties by order. With ``schedule = sequential`` (b) reads instead: the unit before (in order)
 has stored this whole frame; for the first unit the last unit has stored the whole frame before.
@@ -123,10 +123,10 @@ has stored this whole frame; for the first unit the last unit has stored the who
 of all units whose next activation (of all replicas the first in sequence that has not entered)
 lacks nothing but credit, the last in order is taken, and its edges that lack credit are given the
 capacity that this activation needs, in the cycle in which the last activation so far was stored. So
-each edge ends at the smallest capacity with which the network can run. With ``overflow: error`` that is the
-message; with ``global_buffer`` or ``dram`` these edges are *spilled*, and the simulation begins
-anew: the producer stores to that port (too, or instead), and readers LOAD (post operands: POST)
-from there; a spilled edge has no limit, but the global buffer has its size.
+each edge ends at the smallest capacity with which the network can run. With ``overflow: error``
+that is the message; with ``global_buffer`` or ``dram`` these edges are *spilled*, and the
+simulation begins anew: the producer stores to that port (too, or instead), and readers LOAD (post
+operands: POST) from there; a spilled edge has no limit, but the global buffer has its size.
 
 **Programming.** If the layers are loaded in turn, each load begins with a *program* unit of one
 window: POST takes the cycles of erasing and writing its arrays. It needs all units of the load
@@ -139,9 +139,8 @@ transfer; routers have room for a message and tiles any number of ports; weights
 loads are given.
 
 **Occupancy** of an edge (inputs that are resident left out), in pixels of the producer's map:
-written pixels of the producer's stored prefix, less all released. The peak is taken whenever the
-producer's prefix grows; activations that are stored in the same cycle count in the order in which
-they entered STORE.
+written pixels of the producer's stored prefix, less all released. The peak is that of the ends of
+all cycles.
 """
 
 from __future__ import annotations

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from cimsim.errors import ConfigError, SimulationError, suggest
 from cimsim.mapping.mapping import Mapping
+from cimsim.timing import records as k
 from cimsim.timing.bounds import least_interval, resource_work
 from cimsim.timing.buffers import Edge
 from cimsim.timing.plan import Plan, Schedule, make_plan
 from cimsim.timing.routes import Resource
 from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STORE, Services
-from cimsim.timing.timeline import EdgePeak, ResourceTime, Timeline, Trace, UnitTime
+from cimsim.timing.timeline import EdgePeak, ResourceTime, Timeline, UnitTime
+from cimsim.timing.traces import read_trace
 
 if TYPE_CHECKING:
     from cimsim.timing.tables import Memory
@@ -75,7 +77,7 @@ def simulate(
         units=tuple(_unit_time(plan, memory, u, frames) for u in range(len(plan.works))),
         resources=_resource_times(plan, frames, cycles),
         edges=edges,
-        trace=_trace(plan, memory, frames) if trace else None,
+        trace=read_trace(plan, memory, frames) if trace else None,
     )
 
 
@@ -91,14 +93,14 @@ def run_plan(plan: Plan, frames: int, schedule: Schedule, trace: bool = False) -
     while True:
         memory = initial_memory(plan, frames, schedule, trace, ring)
         kernels.run(memory.cells)
-        if memory.cells[kernels.H_FULL] == 0:
+        if memory.cells[k.H_FULL] == 0:
             break
-        ring = 4 * max(ring, int(memory.cells[kernels.H_RING]))
+        ring = 4 * max(ring, int(memory.cells[k.H_RING]))
     if memory.frame[:, 0].any():  # every dependency points backwards: if it happens, say where
         stuck = [
             work.unit.name
             for work, row in zip(plan.works, memory.unit, strict=True)
-            if row[kernels.U_DONE] < work.unit.windows * frames
+            if row[k.U_DONE] < work.unit.windows * frames
         ]
         raise SimulationError(f"timing: deadlock, waiting for ever: {', '.join(stuck)}")
     return memory
@@ -106,8 +108,6 @@ def run_plan(plan: Plan, frames: int, schedule: Schedule, trace: bool = False) -
 
 def raised_edges(plan: Plan, memory: Memory) -> list[tuple[Edge, int]]:
     """Return the edges that are too small, and the pixels that they need at least."""
-    from cimsim.timing import kernels as k
-
     return [
         (edge, int(row[k.E_CAPACITY]))
         for edge, row in zip(plan.edges, memory.edge, strict=True)
@@ -128,8 +128,8 @@ def _too_small(mapping: Mapping, plan: Plan, raised: list[tuple[Edge, int]]) -> 
     more = f"; and {len(told) - 4} more" if len(told) > 4 else ""
     return (
         f"buffer.size: line buffers are too small, the network would stop for ever: "
-        f"{'; '.join(told[:4])}{more}. Ways out: --set buffer.size={size}KiB; spill them with --set "
-        "buffer.overflow=global_buffer (or dram); smaller frames"
+        f"{'; '.join(told[:4])}{more}. Ways out: --set buffer.size={size}KiB; spill them with "
+        "--set buffer.overflow=global_buffer (or dram); smaller frames"
     )
 
 
@@ -145,8 +145,6 @@ def _check_global_buffer(mapping: Mapping, edges: tuple[EdgePeak, ...]) -> None:
 
 
 def _unit_time(plan: Plan, memory: Memory, u: int, frames: int) -> UnitTime:
-    from cimsim.timing import kernels as k
-
     work, replicas = plan.works[u], len(plan.works[u].pipes)
     start = sum(len(other.pipes) for other in plan.works[:u])
     busy, waited, occupied = (np.zeros(6, np.int64) for _ in range(3))
@@ -189,8 +187,6 @@ def _busy(services: Services, first: int, n: int) -> Ints:
 
 def _occupied(row: Ints, matrix: bool) -> Ints:
     """Cycles between entering and leaving each stage, from sums over all activations."""
-    from cimsim.timing import kernels as k
-
     enter = row[k.F_ENTERED : k.F_ENTERED + 6]
     leave = np.append(enter[1:], row[k.F_LEFT_STORE])
     leave[DRIVE] = row[k.F_LEFT_DRIVE]
@@ -216,8 +212,6 @@ def _title(resource: Resource) -> str:
 
 
 def _edge_peaks(plan: Plan, memory: Memory) -> tuple[EdgePeak, ...]:
-    from cimsim.timing import kernels as k
-
     found = []
     for edge, row in zip(plan.edges, memory.edge, strict=True):
         producer, consumer = (plan.works[i].unit for i in (edge.producer, edge.consumer))
@@ -230,22 +224,3 @@ def _edge_peaks(plan: Plan, memory: Memory) -> tuple[EdgePeak, ...]:
             )
         )  # fmt: skip
     return tuple(found)
-
-
-def _trace(plan: Plan, memory: Memory, frames: int) -> Trace:
-    parts = [
-        np.stack(
-            [
-                np.full(frames * work.activations, u),
-                np.tile(np.arange(work.activations) % len(work.pipes), frames),
-                np.repeat(np.arange(frames), work.activations),
-                np.tile(np.arange(work.activations), frames),
-            ]
-        )
-        for u, work in enumerate(plan.works)
-    ]
-    unit, replica, frame, activation = np.concatenate(parts, axis=1)
-    return Trace(
-        unit, replica, frame, activation,
-        memory.trace[:, :6], memory.trace[:, 6:12], memory.trace[:, 12],
-    )  # fmt: skip

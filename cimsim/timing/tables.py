@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import SimulationError
-from cimsim.timing import kernels as k
+from cimsim.timing import records as k
 from cimsim.timing.dependencies import need_tables, ranges, release_table, whole_tables
 from cimsim.timing.plan import Plan, Schedule, Work
 from cimsim.timing.routes import Leg, Resource
@@ -32,6 +33,7 @@ class Memory:
         As in the plan.
     frame : int64 [frames, 2]
     trace : int64 [activations or 0, TRACE]
+    log : int64 [legs on resources that others use, too, or 0, GRANT]
         Where the answers stand afterwards.
     """
 
@@ -41,6 +43,7 @@ class Memory:
     edge: Ints
     frame: Ints
     trace: Ints
+    log: Ints
 
 
 class _Layout:
@@ -121,11 +124,13 @@ def initial_memory(
     if trace:
         start = layout.size + k.TRACE * (np.cumsum(rows) - rows)
         feeder[:, k.F_TRACE] = np.repeat(start, [len(work.pipes) for work in works])
-    cells = layout.cells(int(rows.sum()) * k.TRACE)
+    traced = int(rows.sum()) * k.TRACE
+    logged = frames * _shared_legs(plan, feeder) if trace else 0
+    cells = layout.cells(traced + logged * k.GRANT)
     header = {
         k.H_PIPES: pipes, k.H_PIPE_COUNT: len(plan.pipes), k.H_HEAP: heap, k.H_STACK: stack,
         k.H_RING: ring, k.H_FRAMES: frame_address, k.H_FRAME: frames, k.H_UNITS: units,
-        k.H_UNIT_COUNT: len(works),
+        k.H_UNIT_COUNT: len(works), k.H_LOG: layout.size + traced if trace else 0,
     }  # fmt: skip
     for cell, value in header.items():
         cells[cell] = value
@@ -135,8 +140,22 @@ def initial_memory(
 
     return Memory(
         cells, view(units, unit), view(feeders, feeder), view(edges, edge),
-        view(frame_address, frame), cells[layout.size :].reshape(-1, k.TRACE),
+        view(frame_address, frame),
+        cells[layout.size : layout.size + traced].reshape(-1, k.TRACE),
+        cells[layout.size + traced :].reshape(-1, k.GRANT),
     )  # fmt: skip
+
+
+def _shared_legs(plan: Plan, feeder: Ints) -> int:
+    """Legs of one frame that the event loop grants one by one, at most."""
+    count, number = 0, 0
+    for work in plan.works:
+        for replica, services in enumerate(work.services):
+            legs = feeder[number, k.F_SERVICES :].reshape(7, k.SERVICE)[:, k.V_COUNT]
+            each = int(legs[1:6].sum()) + int(max(legs[0], legs[6]))
+            count += work.of_replica(replica) * (each + (services.pulses - 1) * int(legs[2]))
+            number += 1
+    return count
 
 
 def _fill_unit(row: Ints, order: int, work: Work) -> None:
@@ -225,7 +244,7 @@ def _pipes(plan: Plan, layout: _Layout) -> tuple[Ints, int]:
         order = [k.LOAD, k.DRIVE, k.CONVERT, k.REDUCE, k.POST, k.STORE]
         if plan.works[one.units[0]].unit.kind != "matrix":
             order = [k.LOAD, k.POST, k.STORE]
-        for one_stage, following in zip(order, order[1:], strict=False):
+        for one_stage, following in itertools.pairwise(order):
             stage[one_stage, k.T_NEXT] = address + following * k.STAGE
             stage[following, k.T_BEFORE] = address + one_stage * k.STAGE
     return pipe, pipes

@@ -110,6 +110,29 @@ class Bottleneck:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Grants:
+    """When shared resources served whom; row by row, in no promised order.
+
+    Attributes
+    ----------
+    resource : int64 [rows]
+        Indexes `Timeline.resources`.
+    unit, replica, frame, activation, stage : int64 [rows]
+        As in `Trace`; ``stage`` indexes `cimsim.timing.rules.STAGES`.
+    start, cycles : int64 [rows]
+    """
+
+    resource: NDArray[np.int64]
+    unit: NDArray[np.int64]
+    replica: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    activation: NDArray[np.int64]
+    stage: NDArray[np.int64]
+    start: NDArray[np.int64]
+    cycles: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Trace:
     """When each activation entered and left each stage; row by row, in no promised order.
 
@@ -118,10 +141,11 @@ class Trace:
     unit, replica, frame, activation : int64 [rows]
         ``unit`` indexes `Timeline.units`; ``activation`` counts from 0 in each frame.
     enter, leave : int64 [rows, 6]
-        Cycles by stage; -1 where the pipeline has no such stage. DRIVE is left with the last pulse,
-        CONVERT is entered with the first.
+        Cycles by stage; -1 where the pipeline has no such stage. DRIVE is left with the last pulse
+        (single sample-and-hold: with CONVERT), CONVERT is entered with the first.
     stored : int64 [rows]
         Cycle in which consumers may read the output.
+    grants : Grants
     """
 
     unit: NDArray[np.int64]
@@ -131,6 +155,7 @@ class Trace:
     enter: NDArray[np.int64]
     leave: NDArray[np.int64]
     stored: NDArray[np.int64]
+    grants: Grants
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,10 @@ def test_a_layer_outside_the_chip_or_missing_is_refused():
     layout = Im2col().place(net.matrix_ops[0], here)
     with pytest.raises(MappingError, match="tile 76, array 0 is outside"):
         Mapping(net, here, "mine", (PlacedLayer("a", ("a",), layout, ((Slot(76, 0),),)),))
+    pair = chip(**{"system.chips": 2})
+    Mapping(net, pair, "mine", (PlacedLayer("a", ("a",), layout, ((Slot(151, 0),),)),))
+    with pytest.raises(MappingError, match="tile 152, array 0 is outside 2 chips of 76 tiles"):
+        Mapping(net, pair, "mine", (PlacedLayer("a", ("a",), layout, ((Slot(152, 0),),)),))
     with pytest.raises(MappingError, match="without a place: a"):
         Mapping(net, here, "mine", ())
 

@@ -153,6 +153,29 @@ def replicated(mapping, replicas):
     return Mapping(mapping.graph, mapping.chip, mapping.strategy, tuple(layers))
 
 
+def joined(mapping, index):
+    """The same mapping with layers ``index`` and ``index + 1`` in common arrays, if they fit.
+
+    Those are array 0 of each replica; the later layer's rows stand below the earlier one's.
+    """
+    first, second = mapping.layers[index : index + 2]
+    below = max(block.row0 + block.rows for block in first.layout.by_array[0])
+    blocks = [
+        replace(block, row0=block.row0 + below) if block.array == 0 else block
+        for block in second.layout.blocks
+    ]
+    if max(b.row0 + b.rows for b in blocks if b.array == 0) > second.layout.array_rows:
+        return mapping
+    slots = list(second.slots)
+    for replica, (others, mine) in enumerate(zip(first.slots, second.slots, strict=False)):
+        slots[replica] = (others[0], *mine[1:])
+    layers = list(mapping.layers)
+    layers[index + 1] = replace(
+        second, layout=replace(second.layout, blocks=tuple(sorted(blocks))), slots=tuple(slots)
+    )
+    return Mapping(mapping.graph, mapping.chip, mapping.strategy, tuple(layers))
+
+
 def moved(mapping, step, chips):
     """The same mapping with tile ``t`` at ``t * step`` (mod tiles), replicas on ``chips`` in turn.
 
@@ -174,12 +197,13 @@ def nets(draw, layers=5):
     """Random networks: strides, dilation, blocks, branches, skips, pooling, shared weights."""
     net = Net(draw(st.integers(1, 5)), draw(st.integers(3, 7)), draw(st.integers(3, 7)))
     values = ["x"]
+    kinds = ["conv", "conv", "conv", "again", "twice", "add", "pool", "cat", "all"]
     for _ in range(draw(st.integers(1, layers))):
         source = draw(st.sampled_from(values[-3:]))
         channels, height, width = net.shape(source)[1:]
         same = [v for v in values if net.shape(v)[1:] == (channels, height, width)]
         flat = [v for v in values if net.shape(v)[2:] == (height, width)]
-        what = draw(st.sampled_from(["conv", "conv", "conv", "again", "add", "pool", "cat", "all"]))
+        what = draw(st.sampled_from(kinds))
         if what == "add" and len(same) > 1:
             other = draw(st.sampled_from([v for v in same if v != source]))
             values.append(net.add(source, other))
@@ -189,6 +213,10 @@ def nets(draw, layers=5):
             values.append(net.pool(source))
         elif what == "all":
             values.append(net.digital("norm", source, locality="barrier", cost=2.0))
+        elif what == "twice" and channels < 9:  # one after the other, or side by side
+            first = net.conv(source, channels, weights_id=f"shared{channels}")
+            following = draw(st.sampled_from([source, first]))
+            values += [first, net.conv(following, channels, weights_id=f"shared{channels}")]
         elif what == "again" and channels < 9:
             values.append(net.conv(source, channels, weights_id=f"shared{channels}"))
         else:
@@ -244,12 +272,15 @@ def chips(draw, **fixed):
 
 @st.composite
 def mappings(draw, layers=5, replicas=True, **fixed):
-    """Random networks on random chips, with replicas and several windows per activation."""
+    """Random networks on random chips: replicas, several windows at a time, common arrays."""
     graph = draw(nets(layers))
     windows = draw(st.sampled_from([1, 1, 2, 3])) if replicas else 1
     mapping = map_graph(graph, draw(chips(**fixed)), Duplicates(windows))
     if replicas:
         mapping = replicated(mapping, [draw(st.sampled_from([1, 1, 2, 3])) for _ in mapping.layers])
+    for index in range(len(mapping.layers) - 1 if replicas else 0):
+        if draw(st.sampled_from([False, False, True])):
+            mapping = joined(mapping, index)
     n_chips, count = mapping.chip.system.chips, sum(len(layer.slots) for layer in mapping.layers)
     of_replica = draw(st.lists(st.integers(0, n_chips - 1), min_size=count, max_size=count))
     return moved(mapping, draw(st.sampled_from([1, 27])), of_replica)  # 27: down the grid, too

@@ -10,7 +10,8 @@ latter: in each cycle, each phase only when nothing of an earlier one is left,
    (no choice anywhere, so any order gives the same),
 2. one activation is stored, the one that entered STORE first (ties: order, sequence number),
 3. shared pipelines with a free LOAD admit the head that was ready first (ties: order),
-4. free resources serve the first of all requests made up to now.
+4. free resources serve the first of all requests made up to now,
+5. line buffers are looked at.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from cimsim.timing.rules import (
     Services,
 )
 
-STORED, ADMIT, GRANT = 2, 3, 4  # phases; SimPy's own events have priorities 0 and 1
+STORED, ADMIT, GRANT, MEASURE = 2, 3, 4, 5  # phases; SimPy's own events have priorities 0 and 1
 Process = Generator[simpy.Event, object, None]
 
 
@@ -65,9 +66,11 @@ class Result:
     raised: tuple[bool, ...]
 
 
-def simulate(plan: Plan, frames: int, schedule: str = "pipelined") -> Result:
+def simulate(
+    plan: Plan, frames: int, schedule: str = "pipelined", env: simpy.Environment | None = None
+) -> Result:
     """Run ``frames`` frames; ``schedule`` is pipelined or sequential."""
-    return _Model(plan, frames, schedule).run()
+    return _Model(plan, frames, schedule, env or simpy.Environment()).run()
 
 
 class _Phase(simpy.Event):
@@ -158,11 +161,12 @@ def windows_up_to(work: Work, activations: int) -> int:
 
 
 def needed_windows(unit: Unit, producer: Unit, need: Need) -> list[int]:
-    """For each window, how many windows of the producer those up to this one wait for."""
+    """How many windows of the producer each window waits for."""
     height, width = (n * b for n, b in zip(producer.grid, producer.block, strict=True))
-    found, most = [], 0
+    found = []
     for wy in range(unit.grid[0]):
         for wx in range(unit.grid[1]):
+            most = 0
             if need.window is None:
                 most = producer.windows
             else:
@@ -172,7 +176,7 @@ def needed_windows(unit: Unit, producer: Unit, need: Need) -> list[int]:
                 if y >= 0 and x >= 0:
                     py = min(y, height - 1) // producer.block[0]
                     px = min(x, width - 1) // producer.block[1]
-                    most = max(most, py * producer.grid[1] + px + 1)
+                    most = py * producer.grid[1] + px + 1
             found.append(most)
     return found
 
@@ -197,12 +201,12 @@ def released_pixels(consumer: Unit, producer: Unit, needs: tuple[Need, ...], row
 class _Model:
     """All state of one simulation."""
 
-    def __init__(self, plan: Plan, frames: int, schedule: str) -> None:
+    def __init__(self, plan: Plan, frames: int, schedule: str, env: simpy.Environment) -> None:
         if schedule not in ("pipelined", "sequential"):
             raise ValueError(f"schedule: expected pipelined or sequential, got '{schedule}'")
         self.works, self.edges, self.frames = plan.works, plan.edges, frames
         self.sequential = schedule == "sequential"
-        self.env = env = simpy.Environment()
+        self.env = env
         self.stages = [
             [_Stage(env, stage == LOAD and len(pipe.units) > 1) for stage in range(len(STAGES))]
             for pipe in plan.pipes
@@ -284,11 +288,12 @@ class _Model:
         if self.sequential:
             before, whole = (u - 1, frame + 1) if u else (len(self.works) - 1, frame)
             return self.prefixes[before].activations >= whole * self.works[before].activations
-        last = min((g + 1) * work.per_activation, work.unit.windows) - 1
+        first = g * work.per_activation
+        mine = slice(first, min(first + work.per_activation, work.unit.windows))
         # what stands later in the order is needed as it was one frame earlier (programming)
         return all(
             self.prefixes[p].windows
-            >= (frame - (p >= u)) * self.works[p].unit.windows + counts[last]
+            >= (frame - (p >= u)) * self.works[p].unit.windows + max(counts[mine])
             for p, counts in self.wanted[u]
         )
 
@@ -341,12 +346,13 @@ class _Model:
                 conversion = self.env.process(self.conversion(act))
                 if not double:
                     yield conversion
-        act.record.leave[DRIVE] = self.env.now
         if double:
+            act.record.leave[DRIVE] = self.env.now
             drive.free()
         yield from act.serve(CONVERT)
         yield from act.move(CONVERT, REDUCE)
         if not double:
+            act.record.leave[DRIVE] = self.env.now
             drive.free()
         yield from act.serve(REDUCE)
         yield from act.move(REDUCE, POST)
@@ -385,13 +391,18 @@ class _Model:
             self.completions[frame] = now
         if not self.prefixes[u].add(number):
             return
-        written = self.prefixes[u].windows * work.unit.block[0] * work.unit.block[1]
-        for e in self.out[u]:
-            self.peaks[e] = max(self.peaks[e], written - self.released(e))
+        _Phase(self.env, MEASURE, lambda: self.measure(u))
         near = {self.edges[e].consumer for e in self.out[u]}
         near |= {self.edges[e].producer for e in self.into[u]}
         for other in self.all if self.sequential else sorted(near):
             self.tell(other)
+
+    def measure(self, u: int) -> None:
+        """Look at the line buffers behind a unit at the end of a cycle."""
+        block = self.works[u].unit.block
+        written = self.prefixes[u].windows * block[0] * block[1]
+        for e in self.out[u]:
+            self.peaks[e] = max(self.peaks[e], written - self.released(e))
 
     def tell(self, u: int) -> None:
         """Let the heads of a unit look again."""

@@ -1,5 +1,3 @@
-from collections import defaultdict
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -222,7 +220,7 @@ def test_bad_arguments_are_refused():
 
 
 @settings(max_examples=60)
-@given(mapping=mappings(), frames=st.integers(1, 3))
+@given(mapping=mappings(buffer__overflow="ignore"), frames=st.integers(1, 3))
 def test_schedules_are_ordered_and_inside_their_bounds(mapping, frames):
     found = {name: simulate(mapping, frames, name) for name in ("pipelined", "sequential")}
     for name, timeline in found.items():
@@ -240,7 +238,7 @@ def test_schedules_are_ordered_and_inside_their_bounds(mapping, frames):
 
 
 @settings(max_examples=40)
-@given(mapping=mappings(), frames=st.integers(1, 3), schedule=SCHEDULES)
+@given(mapping=mappings(buffer__overflow="ignore"), frames=st.integers(1, 3), schedule=SCHEDULES)
 def test_counts_and_busy_cycles_are_those_of_the_mapping(mapping, frames, schedule):
     timeline = simulate(mapping, frames, schedule)
     works = {work.unit.name: work for work in make_plan(mapping).works}
@@ -266,47 +264,6 @@ def test_counts_and_busy_cycles_are_those_of_the_mapping(mapping, frames, schedu
     assert 0 < timeline.bottleneck.share <= 1
 
 
-@settings(max_examples=40)
-@given(mapping=mappings(layers=4), frames=st.integers(1, 2))
-def test_peak_occupancy_is_written_less_released_pixels(mapping, frames):
-    timeline = simulate(mapping, frames, trace=True)
-    plan, trace = make_plan(mapping), timeline.trace
-    rows = range(len(trace.unit))
-    keys = trace.enter[:, 5], trace.unit, trace.frame, trace.activation
-    order = sorted(rows, key=lambda row: [int(key[row]) for key in keys])
-    stored, prefix, peak = defaultdict(set), defaultdict(int), defaultdict(int)
-    for row in order:
-        u = int(trace.unit[row])
-        work = plan.works[u]
-        stored[u].add(int(trace.frame[row] * work.activations + trace.activation[row]))
-        while prefix[u] in stored[u]:
-            stored[u].remove(prefix[u])
-            prefix[u] += 1
-            for consumer, reader in enumerate(plan.works):
-                needs = [need for p, need in reader.needs if p == u]
-                if needs:
-                    held = _held(work, prefix[u], reader, prefix[consumer], needs)
-                    peak[u, consumer] = max(peak[u, consumer], held)
-    index = {work.unit.name: u for u, work in enumerate(plan.works)}
-    found = {(index[e.producer], index[e.consumer]): e.pixels for e in timeline.edges}
-    assert found == dict(peak)
-
-
-def _held(work, written, reader, read, needs):
-    """Pixels that are written, less the rows that no unfinished row of the reader needs."""
-    block = work.unit.block[0] * work.unit.block[1]
-    frame, inside = divmod(written, work.activations)
-    windows = frame * work.unit.windows + min(inside * work.per_activation, work.unit.windows)
-    done, inside = divmod(read, reader.activations)
-    finished = inside * reader.per_activation // reader.unit.grid[1]
-    free = work.unit.grid[0]
-    for need in needs:
-        for y in range(finished, reader.unit.grid[0]):
-            first = 0 if need.window is None else y * need.window.stride[0] - need.window.padding[0]
-            free = min(free, max(0, first) // work.unit.block[0])
-    return (windows - done * work.unit.windows - free * work.unit.grid[1]) * block
-
-
 PARTS = [
     ("adc", "count"), ("buffer", "bytes_per_cycle"), ("vector", "lanes"), ("adder", "lanes"),
 ]  # fmt: skip
@@ -315,7 +272,9 @@ PARTS = [
 @settings(max_examples=25)
 @given(
     graph=nets(),
-    hardware=chips(interconnect__kind="ideal", tile__arrays=1, adc__shared="array"),
+    hardware=chips(
+        interconnect__kind="ideal", tile__arrays=1, adc__shared="array", buffer__overflow="ignore"
+    ),
     part=st.sampled_from(PARTS),
     windows=st.integers(1, 2),
 )
