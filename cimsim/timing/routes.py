@@ -66,15 +66,20 @@ class Route:
         self.columns = math.ceil(math.sqrt(chip.tile.count))
 
     def use(self, resource: Resource, cycles: int, after: int = -1, wait: int = 0) -> int:
-        """Add a leg that begins ``wait`` cycles after the end of leg ``after``; returns its number.
+        """Add a leg that begins ``wait`` cycles after ``after`` has arrived; returns its number.
 
         A leg of 0 cycles is left out, ``after`` is returned.
         """
         if cycles == 0:
             return after
-        delay = self.legs[after].cycles + wait if after >= 0 else 0
+        delay = self.legs[after].cycles + self.latency(after) + wait if after >= 0 else 0
         self.legs.append(Leg(resource, cycles, after, delay))
         return len(self.legs) - 1
+
+    def latency(self, leg: int) -> int:
+        """Cycles from the end of a leg to its arrival: those of a link between chips."""
+        between = leg >= 0 and self.legs[leg].resource[0] == "chips"
+        return self.chip.system.latency_cycles if between else 0
 
     def send(
         self, source: int, targets: Iterable[int], n_bytes: int, after: int = -1, wait: int = 0
@@ -94,12 +99,10 @@ class Route:
         right = max([home, *(t // per_chip for t in targets)])
         left = min([home, *(t // per_chip for t in targets)])
         for steps in (range(home, right + 1), range(home - 1, left - 1, -1)):
-            last, pause = after, wait
-            entry = source
+            last, entry, pause = after, source, wait
             if steps and steps[0] != home:  # the way to the left begins at the gateway, too
-                last, pause = found[home * per_chip], 0
-                last, pause = self._cross(home, home - 1, n_bytes, last)
-                entry = steps[0] * per_chip
+                last = self._cross(home, steps[0], n_bytes, found[home * per_chip])
+                entry, pause = steps[0] * per_chip, 0
             for index, chip in enumerate(steps):
                 inside = [t for t in targets if t // per_chip == chip]
                 end = left if chip < home else right
@@ -107,17 +110,14 @@ class Route:
                 wanted = {*inside, *([chip * per_chip] if leaves else [])}
                 found |= self._inside(entry, wanted, n_bytes, last, pause)
                 if index + 1 < len(steps):
-                    last, pause = self._cross(
-                        chip, steps[index + 1], n_bytes, found[chip * per_chip]
-                    )
-                    entry = steps[index + 1] * per_chip
+                    last = self._cross(chip, steps[index + 1], n_bytes, found[chip * per_chip])
+                    entry, pause = steps[index + 1] * per_chip, 0
         return found
 
-    def _cross(self, chip: int, following: int, n_bytes: int, after: int) -> tuple[int, int]:
-        """Add the link between two chips; returns its leg and the wait behind it."""
-        system = self.chip.system
-        cycles = math.ceil(n_bytes / system.bytes_per_cycle)
-        return self.use(("chips", chip, following), cycles, after), system.latency_cycles
+    def _cross(self, chip: int, following: int, n_bytes: int, after: int) -> int:
+        """Add the link between two chips; returns its leg."""
+        cycles = math.ceil(n_bytes / self.chip.system.bytes_per_cycle)
+        return self.use(("chips", chip, following), cycles, after)
 
     def _inside(
         self, entry: int, targets: set[int], n_bytes: int, after: int, wait: int

@@ -96,7 +96,7 @@ router). To several tiles the ways form a tree, each link of which carries the m
 tiles of equal number nothing is moved. Several chips (``system.chips``) stand in a chain; tile 0 of
 each is its gateway and the global buffer and DRAM are at tile 0 of chip 0. On the way to another
 chip a message is stored whole at each gateway: the leg on the link between two chips is asked for
-when the one before is over, and so is the next one ``system.latency_cycles`` after the end of the
+when the one before is over; what follows comes ``system.latency_cycles`` after the end of the
 link's. A replica must not be spread over several chips.
 
 **Line buffers.** An *edge* leads from a unit to a unit that reads its pixels. *Released* are all
@@ -135,8 +135,8 @@ before (the first one: of the last load, one frame earlier), and all units of it
 **Completion.** A frame is complete when all units have stored all its windows.
 
 Simplifications, each one named: rows of a line buffer are released whole; a broadcast is one
-transfer; routers have room for a message and tiles any number of ports; weights are resident unless
-loads are given.
+transfer and keeps its stage until it has arrived; routers have room for a message and tiles any
+number of ports.
 
 **Occupancy** of an edge (inputs that are resident left out), in pixels of the producer's map:
 written pixels of the producer's stored prefix, less all released. The peak is that of the ends of
@@ -296,20 +296,21 @@ def input_services(unit: Unit, chip: Chip, targets: Iterable[int]) -> Services:
     n_bytes = unit.stored * chip.input_bytes
     port, wait = _port(chip, chip.frames)
     begin = route.use(port, _port_cycles(chip, chip.frames, n_bytes))
-    route.send(IO_TILE, targets, n_bytes, begin, wait)
+    ends = route.send(IO_TILE, targets, n_bytes, begin, wait)
     moved = len(route.legs) > 1
-    return _only_store(Service(tuple(route.legs), 0 if moved else wait), chip, moved)
+    own = 0 if moved else wait
+    return _only_store(Service(tuple(route.legs), own), _latency(chip, route, ends, moved))
 
 
 def output_services(unit: Unit, chip: Chip, home: int) -> Services:
     """Return the services of one pixel row that goes out."""
     route = Route(chip)
     n_bytes = unit.stored * chip.input_bytes
-    end = route.send(home, (IO_TILE,), n_bytes)[IO_TILE]
-    moved = len(route.legs) > 0
+    ends = route.send(home, (IO_TILE,), n_bytes)
+    latency = _latency(chip, route, {}, len(route.legs) > 0)
     port, _ = _port(chip, chip.frames)
-    route.use(port, _port_cycles(chip, chip.frames, n_bytes), end)
-    return _only_store(Service(tuple(route.legs)), chip, moved)
+    route.use(port, _port_cycles(chip, chip.frames, n_bytes), ends[IO_TILE])
+    return _only_store(Service(tuple(route.legs)), latency)
 
 
 def program_services(cycles: int) -> Services:
@@ -317,8 +318,13 @@ def program_services(cycles: int) -> Services:
     return Services((*[Service()] * 4, Service((), cycles), Service(), Service()))
 
 
-def _only_store(store: Service, chip: Chip, moved: bool) -> Services:
-    latency = chip.interconnect.latency_cycles if moved else 0
+def _latency(chip: Chip, route: Route, ends: dict[int, int], moved: bool) -> int:
+    """Cycles from the last leg to the arrival at all targets."""
+    between_chips = max((route.latency(leg) for leg in ends.values()), default=0)
+    return between_chips + (chip.interconnect.latency_cycles if moved else 0)
+
+
+def _only_store(store: Service, latency: int) -> Services:
     return Services((*[Service()] * 5, store, Service()), latency=latency)
 
 
@@ -403,9 +409,9 @@ def _store(
     route = Route(chip)
     wanted = {*targets, *([IO_TILE] if spill.write else [])}
     ends = route.send(home, wanted, n_bytes)
-    moved = len(route.legs) > 0
+    latency = _latency(chip, route, ends, len(route.legs) > 0)
     if spill.write:
         port, _ = _port(chip, chip.buffer.overflow)
         cycles = _port_cycles(chip, chip.buffer.overflow, spill.write)
         route.use(port, cycles, ends[IO_TILE])
-    return Service(tuple(route.legs)), chip.interconnect.latency_cycles if moved else 0
+    return Service(tuple(route.legs)), latency

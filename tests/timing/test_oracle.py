@@ -1,11 +1,12 @@
 """The event loop against an independent SimPy model of the same rules, cycle for cycle."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cimsim.timing import records as k
 from cimsim.timing.plan import make_plan
-from cimsim.timing.simulate import run_plan
+from cimsim.timing.simulate import raised_edges, run_plan
 from tests.timing import simpy_model
 from tests.timing.nets import mappings
 
@@ -33,6 +34,27 @@ def compare(mapping, frames, schedule):
 
 
 @settings(max_examples=60)
-@given(mapping=mappings(), frames=st.integers(1, 3), schedule=SCHEDULES)
+@given(mapping=mappings(layers=6), frames=st.integers(1, 3), schedule=SCHEDULES)
 def test_every_cycle_is_that_of_the_simpy_model(mapping, frames, schedule):
     compare(mapping, frames, schedule)
+
+
+@pytest.mark.slow
+@settings(max_examples=1500)
+@given(mapping=mappings(layers=6), frames=st.integers(1, 3), schedule=SCHEDULES)
+def test_every_cycle_of_many_networks_is_that_of_the_simpy_model(mapping, frames, schedule):
+    compare(mapping, frames, schedule)
+
+
+@settings(max_examples=25)
+@given(mapping=mappings(buffer__overflow="error"), frames=st.integers(1, 2), schedule=SCHEDULES)
+def test_line_buffers_are_raised_as_in_the_simpy_model(mapping, frames, schedule):
+    plan, memory, expected = compare(mapping, frames, schedule)
+    raised = {(e.producer, e.consumer): n for e, n in raised_edges(plan, memory)}
+    assert raised == {
+        (edge.producer, edge.consumer): capacity
+        for edge, capacity, was in zip(
+            plan.edges, expected.capacities, expected.raised, strict=True
+        )
+        if was
+    }
