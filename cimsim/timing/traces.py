@@ -55,7 +55,7 @@ def _grants(plan: Plan, memory: Memory, frames: int) -> Grants:
             legs = memory.feeder[row, k.F_SERVICES :].reshape(7, k.SERVICE)[:, k.V_COUNT]
             mine = log[:, k.G_FEEDER] == start + row * k.FEEDER
             sequence = np.arange(n)[np.arange(n) % work.activations % len(work.pipes) == replica]
-            first = _first_in_row(work, sequence)
+            first = first_in_row(work, sequence)
             for stage, service in enumerate(services.stages):
                 kind = stage % LOAD_NEXT
                 rows = sequence
@@ -85,7 +85,7 @@ def _feeders_start(memory: Memory) -> int:
     return int(memory.unit[0, k.U_FEEDER])
 
 
-def _first_in_row(work: Work, sequence: Ints) -> NDArray[np.bool_]:
+def first_in_row(work: Work, sequence: Ints) -> NDArray[np.bool_]:
     """Whether activations are their replica's first in a map row."""
     g = sequence % work.activations
     row = g * work.per_activation // work.unit.grid[1]

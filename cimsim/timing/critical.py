@@ -1,0 +1,189 @@
+"""The critical path of a frame: which services and waits, one after another, made up its latency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.errors import SimulationError
+from cimsim.jit import jit
+from cimsim.timing.plan import Plan
+from cimsim.timing.rules import STAGES
+from cimsim.timing.timeline import Timeline, Trace
+from cimsim.timing.traces import first_in_row
+
+Ints = NDArray[np.int64]
+WAITING, TRANSFER = 6, 7
+PARTS = (*STAGES, "waiting", "transfer")
+
+
+@dataclass(frozen=True, slots=True)
+class PathPart:
+    """Cycles of a critical path that one unit spent in one way.
+
+    Attributes
+    ----------
+    unit : str
+    what : str
+        A stage (in service), ``waiting`` for a shared resource, or ``transfer``: stored, but still
+        on its way.
+    cycles : int
+    """
+
+    unit: str
+    what: str
+    cycles: int
+
+
+def critical_path(plan: Plan, timeline: Timeline, frame: int = 0) -> tuple[PathPart, ...]:
+    """Walk back from the completion of a frame to cycle 0, always to what came last.
+
+    An activation that could not leave a stage is followed to the one that held the next stage; one
+    that entered LOAD late to the one that left LOAD, or to the store that it waited for (of pixels
+    that it reads, or by a reader that let go of rows). So the parts add up to the completion cycle.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the same mapping, with the same line buffers spilled.
+    timeline : Timeline
+        With a trace.
+    frame : int
+
+    Returns
+    -------
+    tuple of PathPart
+        The largest first.
+
+    Raises
+    ------
+    SimulationError
+        If the timeline has no trace.
+    """
+    trace = timeline.trace
+    if trace is None:
+        raise SimulationError("critical path: the simulation kept no trace, run it with trace=True")
+    near, near_start = _neighbours(plan)
+    by_store = np.lexsort((trace.stored, trace.unit))
+    mine = np.flatnonzero(trace.frame == frame)
+    spent = np.zeros((len(plan.works), len(PARTS)), np.int64)
+    _walk(
+        spent, trace.unit, np.ascontiguousarray(trace.enter), np.ascontiguousarray(trace.leave),
+        np.ascontiguousarray(trace.stored), _alone(plan, trace), _before(plan, trace), by_store,
+        trace.stored[by_store], np.searchsorted(trace.unit, np.arange(len(plan.works) + 1)),
+        near, near_start, int(mine[np.argmax(trace.stored[mine])]),
+    )  # fmt: skip
+    found = [
+        PathPart(plan.works[u].unit.name, PARTS[part], int(spent[u, part]))
+        for u, part in zip(*np.nonzero(spent), strict=True)
+    ]
+    return tuple(sorted(found, key=lambda one: -one.cycles))
+
+
+def _neighbours(plan: Plan) -> tuple[Ints, Ints]:
+    """List for each unit those whose stores it may wait for, and where each list starts."""
+    lists: list[set[int]] = [set() for _ in plan.works]
+    for edge in plan.edges:
+        lists[edge.consumer].add(edge.producer)
+        lists[edge.producer].add(edge.consumer)
+    for u, work in enumerate(plan.works):
+        lists[u] |= {producer for producer, _ in work.needs}
+        lists[u].add(u - 1 if u else len(lists) - 1)  # sequential: the unit before
+    start = np.cumsum([0, *(len(one) for one in lists)])
+    return np.array([v for one in lists for v in sorted(one)], np.int64), start.astype(np.int64)
+
+
+def _alone(plan: Plan, trace: Trace) -> Ints:
+    """Cycles of service of each activation in each stage; DRIVE, CONVERT: all its pulses."""
+    found = np.zeros((len(trace.unit), 6), np.int64)
+    for u, work in enumerate(plan.works):
+        for replica, services in enumerate(work.services):
+            rows = np.flatnonzero((trace.unit == u) & (trace.replica == replica))
+            found[rows] = [services.alone(stage) for stage in range(6)]
+            later = ~first_in_row(work, trace.activation[rows])
+            found[rows[later], 0] = services.alone(6)
+    return found
+
+
+def _before(plan: Plan, trace: Trace) -> Ints:
+    """Activation that entered the same pipeline before each one; -1: none."""
+    pipe = np.zeros(len(trace.unit), np.int64)
+    for u, work in enumerate(plan.works):
+        rows = trace.unit == u
+        pipe[rows] = np.array(work.pipes)[trace.replica[rows]]
+    order = np.lexsort((trace.unit, trace.activation, trace.frame, trace.enter[:, 0], pipe))
+    found = np.full(len(order), -1, np.int64)
+    same = pipe[order[1:]] == pipe[order[:-1]]
+    found[order[1:][same]] = order[:-1][same]
+    return found
+
+
+@jit
+def _walk(
+    spent: Ints,
+    unit: Ints,
+    enter: Ints,
+    leave: Ints,
+    stored: Ints,
+    alone: Ints,
+    before: Ints,
+    by_store: Ints,
+    store_times: Ints,
+    start: Ints,
+    near: Ints,
+    near_start: Ints,
+    row: int,
+) -> None:  # fmt: skip
+    spent[unit[row], TRANSFER] += stored[row] - leave[row, 5]
+    stage = 5
+    while True:
+        u, at = unit[row], leave[row, stage]
+        if stage == 1:  # only the way to the first pulse: CONVERT has taken the rest
+            at = min(at, enter[row, 2])
+        previous = before[row]
+        following = stage + 1
+        if following == 1 and enter[row, 1] < 0:
+            following = 4
+        held = at - enter[row, stage] > alone[row, stage]
+        if held and stage < 5 and previous >= 0 and leave[previous, following] == at:
+            row, stage = previous, following
+            continue
+        begin = enter[row, stage]
+        extra = 0
+        if stage != 2:
+            extra = max(0, at - begin - alone[row, stage])
+        spent[u, WAITING] += extra
+        spent[u, stage] += at - begin - extra
+        if stage > 0:
+            stage = 0 if stage == 4 and enter[row, 1] < 0 else stage - 1
+            # DRIVE was free late: the activation before held it
+            continue
+        if begin == 0:
+            return
+        if previous >= 0 and leave[previous, 0] == begin:
+            row = previous
+            continue
+        found = _store_at(u, begin, by_store, store_times, start, near, near_start)
+        if found < 0:
+            # its predecessor's entry, in the cycle of which LOAD was passed
+            row = previous
+            if row < 0:
+                return
+            continue
+        row, stage = found, 5
+        spent[unit[row], TRANSFER] += stored[row] - leave[row, 5]
+
+
+@jit
+def _store_at(
+    u: int, at: int, by_store: Ints, store_times: Ints, start: Ints, near: Ints, near_start: Ints
+) -> int:
+    """Find an activation of a neighbour of ``u`` that was stored in cycle ``at``; -1: none."""
+    for index in range(near_start[u], near_start[u + 1]):
+        low, high = start[near[index]], start[near[index] + 1]
+        place = low + np.searchsorted(store_times[low:high], at)
+        if place < high and store_times[place] == at:
+            return int(by_store[place])
+    return -1
