@@ -275,15 +275,18 @@ class _Builder:
             return output_services(unit, self.chip, home)
         return vector_services(unit, self.chip, home, self._targets(u), self._spill(u))
 
-    def _targets(self, u: int) -> frozenset[int]:
-        """Home tiles of all that read what unit ``u`` stores."""
+    def _targets(self, u: int) -> frozenset[int] | None:
+        """Home tiles of all that read what unit ``u`` stores; None: only output units do."""
+        readers = [edge for edge in self.edges if edge.producer == u]
+        inside = [edge for edge in readers if self.units[edge.consumer].kind != "output"]
+        if readers and not inside:
+            return None
         return frozenset(
             self.pipes[p].home
-            for edge in self.edges
-            if edge.producer == u and not edge.spilled
-            and self.units[edge.consumer].kind != "output"
+            for edge in inside
+            if not edge.spilled
             for p in self.of_unit[edge.consumer]
-        )  # fmt: skip
+        )
 
     def _spill(self, u: int) -> Spill:
         """Return what unit ``u`` moves to and from spilled line buffers for one activation."""

@@ -84,8 +84,8 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   ``vector_ops``.
 - STORE: the values that the unit's windows store, ``inputs.bits / 8`` bytes each, once for all
   consumers: from the replica's home tile to the home tiles of all replicas of all units that read
-  them. The activation counts as *stored* ``interconnect.latency_cycles`` after it has left STORE
-  (at once if it moves nothing).
+  them; what only output units read stays at home. The activation counts as *stored*
+  ``interconnect.latency_cycles`` after it has left STORE (at once if it moves nothing).
 
 **Transfers.** ``interconnect.kind: ideal`` moves everything in 0 cycles without latency. ``bus``:
 one leg on the bus of the chip, whether or not the tiles differ. ``mesh``: the tiles of a chip stand
@@ -100,8 +100,8 @@ when the one before is over; what follows comes ``system.latency_cycles`` after 
 link's. A replica must not be spread over several chips.
 
 **Line buffers.** An *edge* leads from a unit to a unit that reads its pixels. *Released* are all
-pixel rows (of producer windows) that no row of the consumer reads that is not yet wholly in its
-stored prefix; after the last row of a frame all of it is. Where ``buffer.overflow`` is not
+pixel rows (of producer windows) above the first one that any row of the consumer reads that is not
+yet wholly in its stored prefix; after the last row of a frame all of it is. Where ``buffer.overflow`` is not
 ``ignore`` each edge has a *capacity*: every tile's ``buffer.size`` is divided among the edges into
 the layers and units on it in proportion to their working sets (window height x one pixel row of the
 producer; ``None``: the whole map); an edge has what it gets on the tiles of one replica together,
@@ -235,7 +235,7 @@ def matrix_services(
     slots: tuple[Slot, ...],
     replicas: int,
     chip: Chip,
-    targets: Iterable[int],
+    targets: Iterable[int] | None,
     shared: Resource | None = None,
     spill: Spill = Spill(),
 ) -> Services:
@@ -244,8 +244,8 @@ def matrix_services(
     Parameters
     ----------
     unit, layout, slots, replicas, chip
-    targets : iterable of int
-        Home tiles of the units that read what it stores.
+    targets : iterable of int or None
+        Home tiles of the units that read what it stores; None: it stays at home.
     shared : Resource, optional
         Group of pipelines that have arrays in common.
     spill : Spill
@@ -281,7 +281,7 @@ def matrix_services(
 
 
 def vector_services(
-    unit: Unit, chip: Chip, home: int, targets: Iterable[int], spill: Spill = Spill()
+    unit: Unit, chip: Chip, home: int, targets: Iterable[int] | None, spill: Spill = Spill()
 ) -> Services:
     """Return the services of a unit on the vector unit of its home tile."""
     store, latency = _store(chip, home, targets, unit.stored * chip.input_bytes, spill)
@@ -290,13 +290,13 @@ def vector_services(
     return Services((load, Service(), Service(), Service(), post, store, load), latency=latency)
 
 
-def input_services(unit: Unit, chip: Chip, targets: Iterable[int]) -> Services:
+def input_services(unit: Unit, chip: Chip, targets: Iterable[int] | None) -> Services:
     """Return the services of one pixel row that comes in."""
     route = Route(chip)
     n_bytes = unit.stored * chip.input_bytes
     port, wait = _port(chip, chip.frames)
     begin = route.use(port, _port_cycles(chip, chip.frames, n_bytes))
-    ends = route.send(IO_TILE, targets, n_bytes, begin, wait)
+    ends = route.send(IO_TILE, targets or (), n_bytes, begin, wait)
     moved = len(route.legs) > 1
     own = 0 if moved else wait
     return _only_store(Service(tuple(route.legs), own), _latency(chip, route, ends, moved))
@@ -394,7 +394,7 @@ def _reduce(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> Service:
 
 
 def _post(operations: float, chip: Chip, home: int, spill: Spill) -> Service:
-    vector = ("vector", home if chip.vector.scope == "tile" else 0)
+    vector = ("vector", home if chip.vector.scope == "tile" else home // chip.tile.count)
     route, end, wait = _read_spilled(chip, home, spill.operand)
     # operations per window are an average over the map: 1e-9 forgives its rounding error
     cycles = math.ceil(operations / chip.vector.lanes - 1e-9)
@@ -403,11 +403,13 @@ def _post(operations: float, chip: Chip, home: int, spill: Spill) -> Service:
 
 
 def _store(
-    chip: Chip, home: int, targets: Iterable[int], n_bytes: int, spill: Spill
+    chip: Chip, home: int, targets: Iterable[int] | None, n_bytes: int, spill: Spill
 ) -> tuple[Service, int]:
     """STORE and the latency behind it; spilled values go on to the port."""
     route = Route(chip)
-    wanted = {*targets, *([IO_TILE] if spill.write else [])}
+    if targets is None and not spill.write:
+        return Service(), 0
+    wanted = {*(targets or ()), *([IO_TILE] if spill.write else [])}
     ends = route.send(home, wanted, n_bytes)
     latency = _latency(chip, route, ends, len(route.legs) > 0)
     if spill.write:

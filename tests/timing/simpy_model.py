@@ -1,7 +1,6 @@
 """The rules of the cycle model once more, as SimPy processes: slow and plain, for comparison.
 
-Written from the docstring of `cimsim.timing.rules` alone. What a window needs and which pixels are
-released is found window by window from the definitions; no table of the package is used.
+Written from the docstring of `cimsim.timing.rules` alone; no table of the package is used.
 
 SimPy runs the events of a cycle by priority, then as they were made. Nothing here depends on the
 latter: in each cycle, each phase only when nothing of an earlier one is left,
@@ -22,7 +21,6 @@ from heapq import heappop, heappush
 
 import simpy
 
-from cimsim.mapping.dataflow import Need, Unit
 from cimsim.timing.buffers import Edge
 from cimsim.timing.plan import Plan, Work
 from cimsim.timing.routes import Leg, Resource, Service
@@ -37,6 +35,7 @@ from cimsim.timing.rules import (
     STORE,
     Services,
 )
+from tests.timing.line_buffers import needed_windows, released_pixels, windows_up_to
 
 STORED, ADMIT, GRANT, MEASURE = 2, 3, 4, 5  # phases; SimPy's own events have priorities 0 and 1
 Process = Generator[simpy.Event, object, None]
@@ -69,7 +68,7 @@ class Result:
 def simulate(
     plan: Plan, frames: int, schedule: str = "pipelined", env: simpy.Environment | None = None
 ) -> Result:
-    """Run ``frames`` frames; ``schedule`` is pipelined or sequential."""
+    """Run ``frames`` frames; ``schedule`` is pipelined or sequential, ``env`` a fresh one."""
     return _Model(plan, frames, schedule, env or simpy.Environment()).run()
 
 
@@ -152,50 +151,6 @@ class _Prefix:
     @property
     def windows(self) -> int:
         return windows_up_to(self.work, self.activations)
-
-
-def windows_up_to(work: Work, activations: int) -> int:
-    """Windows of the first ``activations`` activations, through all frames."""
-    frame, rest = divmod(activations, work.activations)
-    return frame * work.unit.windows + min(rest * work.per_activation, work.unit.windows)
-
-
-def needed_windows(unit: Unit, producer: Unit, need: Need) -> list[int]:
-    """How many windows of the producer each window waits for."""
-    height, width = (n * b for n, b in zip(producer.grid, producer.block, strict=True))
-    found = []
-    for wy in range(unit.grid[0]):
-        for wx in range(unit.grid[1]):
-            most = 0
-            if need.window is None:
-                most = producer.windows
-            else:
-                top, _, left, _ = need.window.padding
-                y = wy * need.window.stride[0] - top + need.window.extent[0] - 1
-                x = wx * need.window.stride[1] - left + need.window.extent[1] - 1
-                if y >= 0 and x >= 0:
-                    py = min(y, height - 1) // producer.block[0]
-                    px = min(x, width - 1) // producer.block[1]
-                    most = py * producer.grid[1] + px + 1
-            found.append(most)
-    return found
-
-
-def released_pixels(consumer: Unit, producer: Unit, needs: tuple[Need, ...], rows: int) -> int:
-    """Pixels of one frame above all that the consumer's rows from ``rows`` on still read."""
-    height, width = (n * b for n, b in zip(producer.grid, producer.block, strict=True))
-    if rows == consumer.grid[0]:
-        return height * width
-    first = height
-    for need in needs:
-        for row in range(rows, consumer.grid[0]):
-            if need.window is None:
-                first = 0
-                continue
-            top = row * need.window.stride[0] - need.window.padding[0]
-            read = range(max(top, 0), min(top + need.window.extent[0], height))
-            first = min([first, *read[:1]])
-    return first // producer.block[0] * producer.block[0] * width
 
 
 class _Model:
