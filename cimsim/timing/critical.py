@@ -1,4 +1,4 @@
-"""The critical path of a frame: which services and waits, one after another, made up its latency."""
+"""The critical path of a frame: the services and waits that, one after another, are its latency."""
 
 from __future__ import annotations
 
@@ -136,44 +136,41 @@ def _walk(
     near_start: Ints,
     row: int,
 ) -> None:  # fmt: skip
-    spent[unit[row], TRANSFER] += stored[row] - leave[row, 5]
-    stage = 5
-    while True:
-        u, at = unit[row], leave[row, stage]
-        if stage == 1:  # only the way to the first pulse: CONVERT has taken the rest
-            at = min(at, enter[row, 2])
-        previous = before[row]
-        following = stage + 1
-        if following == 1 and enter[row, 1] < 0:
-            following = 4
-        held = at - enter[row, stage] > alone[row, stage]
-        if held and stage < 5 and previous >= 0 and leave[previous, following] == at:
+    stage, at = 5, leave[row, 5]
+    spent[unit[row], TRANSFER] += stored[row] - at
+    while True:  # activation ``row`` leaves ``stage`` in cycle ``at``
+        u, previous, begin = unit[row], before[row], enter[row, stage]
+        if stage == 1 and at > enter[row, 2]:
+            # further pulses kept DRIVE: theirs is the slower of both stages
+            spent[u, 1 if alone[row, 1] > alone[row, 2] else 2] += at - enter[row, 2]
+            at = enter[row, 2]
+        following = 4 if stage == 0 and enter[row, 1] < 0 else stage + 1
+        late = at - begin > alone[row, stage]
+        if late and stage < 5 and previous >= 0 and leave[previous, following] == at:
             row, stage = previous, following
             continue
-        begin = enter[row, stage]
-        extra = 0
-        if stage != 2:
-            extra = max(0, at - begin - alone[row, stage])
-        spent[u, WAITING] += extra
-        spent[u, stage] += at - begin - extra
+        if stage == 2:
+            driven = max(0, at - begin - alone[row, 2]) if alone[row, 1] > alone[row, 2] else 0
+            spent[u, 1] += driven
+            spent[u, 2] += at - begin - driven
+        else:
+            waited = max(0, at - begin - alone[row, stage])
+            spent[u, WAITING] += waited
+            spent[u, stage] += at - begin - waited
+        at = begin
         if stage > 0:
             stage = 0 if stage == 4 and enter[row, 1] < 0 else stage - 1
-            # DRIVE was free late: the activation before held it
-            continue
-        if begin == 0:
+        elif at == 0:
             return
-        if previous >= 0 and leave[previous, 0] == begin:
+        elif previous >= 0 and leave[previous, 0] == at:
             row = previous
-            continue
-        found = _store_at(u, begin, by_store, store_times, start, near, near_start)
-        if found < 0:
-            # its predecessor's entry, in the cycle of which LOAD was passed
-            row = previous
+        else:
+            row = _store_at(u, at, by_store, store_times, start, near, near_start)
             if row < 0:
                 return
-            continue
-        row, stage = found, 5
-        spent[unit[row], TRANSFER] += stored[row] - leave[row, 5]
+            stage = 5
+            spent[unit[row], TRANSFER] += at - leave[row, 5]
+            at = leave[row, 5]
 
 
 @jit

@@ -101,11 +101,12 @@ link's. A replica must not be spread over several chips.
 
 **Line buffers.** An *edge* leads from a unit to a unit that reads its pixels. *Released* are all
 pixel rows (of producer windows) above the first one that any row of the consumer reads that is not
-yet wholly in its stored prefix; after the last row of a frame all of it is. Where ``buffer.overflow`` is not
-``ignore`` each edge has a *capacity*: every tile's ``buffer.size`` is divided among the edges into
-the layers and units on it in proportion to their working sets (window height x one pixel row of the
-producer; ``None``: the whole map); an edge has what it gets on the tiles of one replica together,
-the least of all replicas, in whole pixels. Edges into output units have no limit.
+yet wholly in its stored prefix; after the last row of a frame all of it is. Where
+``buffer.overflow`` is not ``ignore`` each edge has a *capacity*: every tile's ``buffer.size`` is
+divided among the edges into the layers and units on it in proportion to their working sets (window
+height x one pixel row of the producer; ``None``: the whole map); an edge has what it gets on the
+tiles of one replica together, the least of all replicas, in whole pixels. Edges into output units
+have no limit.
 
 **Admission.** Of each unit, only its stored prefix counts: windows 0 .. k-1 of a frame, all stored,
 and all earlier frames. The head of a unit and replica is *ready* in the first cycle in which (a)
