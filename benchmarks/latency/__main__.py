@@ -1,0 +1,218 @@
+"""Write docs/latency.md: cycles, frames per second and bottlenecks of CIM-NET and FastDVDnet.
+
+python -m benchmarks.latency                                   # eflash40nm, 480x270 and 960x540
+python -m benchmarks.latency --hw my_chip.yaml --size 480x270 --out /tmp/latency.md
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import cimsim
+from benchmarks.paper.console import make_console, run_command
+from cimsim.cli.options import parse_size
+from cimsim.files import replacing
+from cimsim.mapping.mapping import Mapping
+from cimsim.timing.advice import advice
+from cimsim.timing.simulate import simulate
+from cimsim.timing.timeline import Timeline
+
+NETWORKS = (
+    ("FastDVDnet block", "fastdvdnet-block", {}),
+    ("FastDVDnet, 4 block runs", "fastdvdnet", {}),
+    ("CIM-NET, S = 2", "cimnet", {"stride": 2}),
+    ("CIM-NET, S = 4", "cimnet", {"stride": 4}),
+    ("CIM-NET, S = 8", "cimnet", {"stride": 8}),
+)
+LIMITED = {"buffer.overflow": "dram", "frames": "dram", "dram.bytes_per_cycle": 32,
+           "dram.latency_cycles": 15}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network at one size in three ways of running it."""
+
+    title: str
+    mapping: Mapping
+    pipelined: Timeline
+    sequential: Timeline
+    replicated: Timeline
+    replicas: Mapping
+    limited: Timeline
+
+
+def measure(title: str, name: str, options: dict[str, int], size: str, hw: str) -> Row:
+    """Map and simulate one network; no weights are needed."""
+    network = cimsim.load_network(name, options, "random")
+    graph = cimsim.trace(network.module, network.example(*parse_size(size)), name=name)
+    mapping = cimsim.map_graph(graph, cimsim.load_hw(hw))
+    replicas = cimsim.map_graph(graph, mapping.chip, allocation="replicated")
+    limited = cimsim.map_graph(graph, cimsim.load_hw(hw, LIMITED))
+    return Row(
+        title, mapping, simulate(mapping), simulate(mapping, 1, "sequential"), simulate(replicas),
+        replicas, simulate(limited),
+    )  # fmt: skip
+
+
+def document(rows: dict[str, list[Row]], hw: str) -> str:
+    """Return the page."""
+    parts = [HEAD.format(hw=hw)]
+    for size, found in rows.items():
+        parts.append(f"## {size}\n")
+        parts.append(_table(found))
+    parts += [_ratios(rows), _limited(rows), _what_helps(rows)]
+    return "\n".join(parts)
+
+
+HEAD = """# Latency of CIM-NET and FastDVDnet
+
+Written by `python -m benchmarks.latency` on `{hw}`; nothing below is typed in. *Pipelined*: a layer
+starts as soon as its rows are there and frames stream; *sequential*: layer after layer, frame after
+frame. *Latency* is that of the first frame, *interval* the time between frames in the steady state.
+Frames are resident and line buffers have no limit unless said otherwise.
+"""
+
+
+def _table(rows: list[Row]) -> str:
+    lines = [
+        "| network | windows | arrays | latency | interval | frames/s | bottleneck | sequential |",
+        "|---|---:|---:|---:|---:|---:|---|---:|",
+    ]
+    for row in rows:
+        clock, slowest = row.mapping.chip.process.clock_hz, row.pipelined.bottleneck
+        lines.append(
+            f"| {row.title} | {row.mapping.total.windows:,} | {row.mapping.arrays_used} "
+            f"| {row.pipelined.cycles_first_frame:,} cycles = "
+            f"{_ms(row.pipelined.cycles_first_frame, clock)} "
+            f"| {row.pipelined.interval:,} = {_ms(row.pipelined.interval, clock)} "
+            f"| {row.pipelined.frames_per_second(clock):.3g} "
+            f"| {slowest.name} {slowest.stage} {slowest.share:.0%} "
+            f"| {row.sequential.cycles:,} = {_ms(row.sequential.cycles, clock)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _ratios(rows: dict[str, list[Row]]) -> str:
+    lines = [
+        "## Where the ratio of windows goes\n",
+        "FastDVDnet block divided by CIM-NET, S = 8:\n",
+        "| size | windows | windows of the busiest layer | interval | latency | sequential "
+        "| interval, spare arrays used |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    told = ""
+    for size, found in rows.items():
+        block, net = found[0], found[-1]
+        ratio = {
+            "windows": block.mapping.total.windows / net.mapping.total.windows,
+            "busiest": _busiest(block) / _busiest(net),
+            "interval": block.pipelined.interval / net.pipelined.interval,
+            "latency": block.pipelined.cycles_first_frame / net.pipelined.cycles_first_frame,
+            "sequential": block.sequential.cycles / net.sequential.cycles,
+            "spare": block.replicated.interval / net.replicated.interval,
+        }
+        lines.append(f"| {size} | " + " | ".join(f"{r:.1f}" for r in ratio.values()) + " |")
+        slow = [max(_services(row)) for row in (block, net)]
+        told = EXPLAINED.format(
+            **ratio, block_ii=slow[0], net_ii=slow[1],
+            block_arrays=block.mapping.arrays_used, net_arrays=net.mapping.arrays_used,
+            block_spare=block.replicas.arrays_used, net_spare=net.replicas.arrays_used,
+        )  # fmt: skip
+    return "\n".join([*lines, "", told])
+
+
+EXPLAINED = """Layer after layer, time follows the windows: {windows:.1f} times as many take
+{sequential:.1f} times as long; the rest is that an activation of CIM-NET's widest layer takes
+{net_ii} cycles (its columns go through the converters one group after another) and one of the
+block takes {block_ii} (reading the array). Pipelined, only the busiest layer counts: the block does
+its four full-resolution layers on every pixel while CIM-NET's busiest layers run once per 8 x 8
+block, {busiest:.0f} : 1, so the interval gains **more** than the windows say, {interval:.1f}. The
+first frame gains {latency:.1f}, as CIM-NET has to wait for whole rows of blocks before its next
+layer can start. With the spare arrays holding replicas (CIM-NET: {net_arrays} arrays become
+{net_spare}; block: {block_arrays} become {block_spare}) the ratio is {spare:.1f}: the block, with
+few large layers, has more to gain from replicas than CIM-NET, whose layers are equally busy.
+"""
+
+
+def _busiest(row: Row) -> int:
+    return max(unit.windows for unit in row.pipelined.units) // row.pipelined.frames
+
+
+def _services(row: Row) -> list[int]:
+    return [
+        max(unit.busy) // (unit.windows // unit.replicas)
+        for unit in row.pipelined.units
+        if unit.kind == "matrix"
+    ]
+
+
+def _limited(rows: dict[str, list[Row]]) -> str:
+    lines = [
+        "## With real buffers\n",
+        "Frames come from DRAM and go back to it, row by row (32 bytes a cycle, 4.7 GB/s), and line "
+        "buffers must fit the tile buffers of {size}; what does not fit is kept in DRAM.\n",
+        "| size | network | line buffers without a limit | largest on a tile | kept in DRAM "
+        "| interval | against no limit |",
+        "|---|---|---:|---:|---|---:|---:|",
+    ]
+    kib = 0.0
+    for size, found in rows.items():
+        for row in found:
+            clock = row.mapping.chip.process.clock_hz
+            kib = row.mapping.chip.buffer.size_b / 1024
+            total = sum(edge.n_bytes for edge in row.pipelined.edges)
+            most = max(edge.n_bytes for edge in row.pipelined.edges)
+            spilled = sum(edge.spilled for edge in row.limited.edges)
+            lines.append(
+                f"| {size} | {row.title} | {total / 1024:,.0f} KiB | {most / 1024:,.0f} KiB "
+                f"| {spilled} of {len(row.pipelined.edges)} | {_ms(row.limited.interval, clock)} "
+                f"| {row.limited.interval / row.pipelined.interval:.2f} x |"
+            )
+    return "\n".join(lines).format(size=f"{kib:.0f} KiB") + "\n"
+
+
+def _what_helps(rows: dict[str, list[Row]]) -> str:
+    lines = [
+        "## What would help\n",
+        "Each line is one change, simulated anew at the first size.\n",
+        "| network | change | interval | gain |", "|---|---|---:|---:|",
+    ]  # fmt: skip
+    for row in next(iter(rows.values())):
+        clock = row.mapping.chip.process.clock_hz
+        for change in advice(row.mapping, row.pipelined)[:4]:
+            option = f" (`{change.option}`)" if change.option else ""
+            lines.append(
+                f"| {row.title} | {change.what}{option} | {_ms(change.interval, clock)} "
+                f"| {change.gain:.2f} x |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _ms(cycles: int, clock_hz: float) -> str:
+    ms = 1e3 * cycles / clock_hz
+    return f"{ms:,.1f} ms" if ms >= 10 else f"{ms:.2f} ms"
+
+
+def main(
+    hw: Annotated[str, typer.Option(help="hardware description")] = "eflash40nm",
+    size: Annotated[list[str] | None, typer.Option(help="WIDTHxHEIGHT, may be repeated")] = None,
+    out: Annotated[Path, typer.Option(help="page to write")] = Path("docs/latency.md"),
+) -> None:
+    """Map and simulate the networks, then write the page."""
+    console = make_console()
+    rows: dict[str, list[Row]] = {}
+    for one in size or ["480x270", "960x540"]:
+        for title, name, options in NETWORKS:
+            console.print(f"{one}  {title}")
+            rows.setdefault(one, []).append(measure(title, name, options, one, hw))
+    with replacing(out) as scratch:
+        scratch.write_text(document(rows, hw), encoding="utf-8")
+    console.print(f"{out}")
+
+
+if __name__ == "__main__":
+    run_command(main)
