@@ -223,7 +223,8 @@ def programmed(
     # a noise stream of its own: the chip must not see the noise that it is judged on
     noisy = add_awgn(clean, sigma, key("calibration", seed) % 2**32)
     inputs = _calibration_inputs(mapping, noisy, min(frames, len(noisy)), sigma)
-    samples = collect(mapping.graph, chip, inputs)
+    layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
+    samples = collect(mapping.graph, chip, inputs, layouts)
     by_inputs = chip.weights.rounding == "inputs"
     integers = round_to_inputs(mapping, samples, threads) if by_inputs else None
     found = prepare(

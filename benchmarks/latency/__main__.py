@@ -153,8 +153,8 @@ def _services(row: Row) -> list[int]:
 def _limited(rows: dict[str, list[Row]]) -> str:
     lines = [
         "## With real buffers\n",
-        "Frames come from DRAM and go back to it, row by row (32 bytes a cycle, 4.7 GB/s), and line "
-        "buffers must fit the tile buffers of {size}; what does not fit is kept in DRAM.\n",
+        "Frames come from DRAM and go back to it, row by row (32 bytes a cycle, 4.7 GB/s), and "
+        "line buffers must fit the tile buffers of {size}; what does not fit is kept in DRAM.\n",
         "| size | network | line buffers without a limit | largest on a tile | kept in DRAM "
         "| interval | against no limit |",
         "|---|---|---:|---:|---|---:|---:|",

@@ -79,7 +79,12 @@ TemperatureOption = Annotated[
     ),
 ]
 MappingOption = Annotated[
-    str, typer.Option("--mapping", metavar="NAME", help="Mapping strategy: im2col.")
+    str,
+    typer.Option(
+        "--mapping",
+        metavar="NAME",
+        help="Mapping strategy: im2col, smd, sdk, vwsdk, omm, multipoint; with a parameter: omm:3.",
+    ),
 ]
 SizeOption = Annotated[
     str | None, typer.Option("--size", metavar="WxH", help="Frame size, such as 960x540.")

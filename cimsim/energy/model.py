@@ -115,13 +115,15 @@ def _matrix_unit(
     if sums is None:
         # of two phases, and of two rows, an input drives only one
         pulses = count.pulses / layout.n_arrays / chip.phases(op.signed)
-        cells = (
-            count.cells * chip.weights.slices + sum(layout.rows_used) * chip.weights.reference_cols
-        )
+        # between the copies of several windows cells are erased
+        held = count.cells if layout.windows_per_activation == 1 else layout.cells_used
+        cells = held * chip.weights.slices + sum(layout.rows_used) * chip.weights.reference_cols
         conductance = activity(chip) * g_full_scale(chip) * cells * pulses
     else:
         conductance = sums[unit.name]
     values = count.windows * op.n_cols
+    # activations at the map's edge add up windows beyond it, too
+    summed = count.activations // layout.n_arrays * layout.windows_per_activation * op.n_cols
     moved = partial_sums(layout, layer.slots[0])[0] * count.activations / layout.n_arrays
     stored = unit.windows * unit.stored * chip.input_bytes
     return {
@@ -129,7 +131,7 @@ def _matrix_unit(
         "dac": count.dac_conversions * chip.dac.energy_j,
         "adc": count.conversions * chip.adc.energy_j,
         # a value that is the sum of k conversions takes k - 1 additions
-        "adder": max(0, count.conversions - values) * chip.adder.energy_j,
+        "adder": max(0, count.conversions - summed) * chip.adder.energy_j,
         "vector": unit.windows * unit.vector_ops * chip.vector.energy_j
         + values * chip.vector.scale_energy_j,
         "buffer": loaded_per_frame(op, layout, replicas, chip) * chip.buffer.read_energy_j_b

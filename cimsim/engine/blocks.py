@@ -134,18 +134,18 @@ def fire(
     pool: Executor | None = None,
     threads: int = 1,
 ) -> OpStatistics:
-    """Apply every window of ``source`` to the arrays of a layer.
+    """Apply every activation of ``source`` to the arrays of a layer.
 
     Parameters
     ----------
     firing : Firing
     source : WindowCodes
     first_window : int
-        Number of the first window over all frames; the noise is keyed by it.
+        Number of the first activation over all frames; the noise is keyed by it.
     sink : callable
-        ``sink(start, acc)`` takes the summed codes float [windows of the block, n_cols] of
-        windows ``start`` and following, in weight LSB times input LSB; called from several threads
-        for different blocks.
+        ``sink(start, acc)`` takes the summed codes float [activations of the block, n_outputs] of
+        activations ``start`` and following, in weight LSB times input LSB; called from several
+        threads for different blocks.
     pool : Executor, optional
         Where blocks run; without one they run here.
     threads : int
@@ -160,7 +160,7 @@ def fire(
     windows = len(source.bases)
     largest = BLOCK
     if firing.is_fast:
-        largest = max(BLOCK // 2, min(_LARGEST_BLOCK, _BLOCK_VALUES // len(firing.layer.scales)))
+        largest = max(BLOCK // 2, min(_LARGEST_BLOCK, _BLOCK_VALUES // firing.layer.n_outputs))
     # a layer of few windows is cut into four blocks, so that it fills two or four cores
     rows = min(largest, max(64, math.ceil(windows / 64) * 16))
     starts = range(0, windows, rows)
@@ -172,7 +172,7 @@ def fire(
         # the first share runs here: waking one thread less is a tenth of a small layer's time
         others = [pool.submit(_fire_blocks, shared, share, sink) for share in shares[1:]]
         parts = [_fire_blocks(shared, shares[0], sink), *(other.result() for other in others)]
-    counts = sum((counts for counts, _ in parts), Counter())
+    counts = sum((counts for counts, _ in parts), Counter(windows=source.answered))
     applied = [sum(sums) for sums in zip(*(sums for _, sums in parts), strict=True)]
     return OpStatistics(**counts, conductance_s=shared.conductance(applied))
 
@@ -189,9 +189,9 @@ class _Shared:
         self.dtype = firing.dtype
         self.sum_dtype = np.float32 if self.is_fast and firing.is_noisy else np.float64
         self.pulses = fused.pulse_bits(firing.pulses)
-        self.n_cols = len(firing.layer.scales)
+        self.n_cols = firing.layer.n_outputs
         self.groups = self._by_rows(firing.layer.arrays)
-        self.runs = [runs_of(source.offsets[arrays[0].row_source]) for arrays in self.groups]
+        self.runs = [runs_of(source.row_offsets[arrays[0].row_source]) for arrays in self.groups]
 
     def _by_rows(self, arrays: tuple[PlacedArray, ...]) -> list[list[_Array]]:
         """Put arrays together that are driven by the same vector, to collect it once."""
@@ -296,13 +296,13 @@ def _fire_blocks(
     fire_one = _fire_fast if shared.is_fast else _fire_float
     source, scratch = shared.source, _Scratch()
     applied = [np.zeros(arrays[0].n_rows, np.int64) for arrays in shared.groups]
-    counts: Counter[str] = Counter(windows=0, saturations=0)
+    counts: Counter[str] = Counter(saturations=0)
     for start in starts:
-        bases = source.bases[start : start + shared.block_rows]
+        codes, bases = source.block(start, start + shared.block_rows)
         acc = scratch.take("acc", (len(bases), shared.n_cols), shared.sum_dtype)
         acc[:] = 0.0
         for arrays, runs, sums in zip(shared.groups, shared.runs, applied, strict=True):
-            clipped = fire_one(shared, arrays, (start, bases, runs), sums, acc, scratch)
+            clipped = fire_one(shared, arrays, (start, codes, bases, runs), sums, acc, scratch)
             counts["saturations"] += clipped
             for array in arrays:
                 fired = len(bases) * len(shared.firing.pulses)
@@ -310,7 +310,6 @@ def _fire_blocks(
                 counts["pulses"] += fired
                 counts["conversions"] += fired * array.n_cols
                 counts["dac_conversions"] += fired * array.n_rows
-        counts["windows"] += len(bases)
         sink(start, acc)
     return counts, applied
 
@@ -318,13 +317,13 @@ def _fire_blocks(
 def _fire_fast(
     shared: _Shared,
     arrays: list[_Array],
-    places: tuple[int, NDArray[np.int64], NDArray[np.int64]],
+    places: tuple[int, NDArray[Any], NDArray[np.int64], NDArray[np.int64]],
     sums: NDArray[np.int64],
     acc: NDArray[Any],
     scratch: _Scratch,
 ) -> int:
     """Integer products, everything fused; returns saturations."""
-    firing, (start, bases, runs) = shared.firing, places
+    firing, (start, codes, bases, runs) = shared.firing, places
     clipped = 0
     for number, array in enumerate(arrays):
         for (first, end, _), columns in zip(firing.phases, array.phases, strict=True):
@@ -334,7 +333,7 @@ def _fire_fast(
                 np.uint64(firing.key),
             )
             clipped += fused.read_out(
-                shared.source.codes, (bases, runs), shared.pulses[first:end], firing.power,
+                codes, (bases, runs), shared.pulses[first:end], firing.power,
                 array.planes, columns, array.place, array.scales, counter, acc,
                 sums if number == 0 else sums[:0],
             )  # fmt: skip
@@ -344,20 +343,20 @@ def _fire_fast(
 def _fire_float(
     shared: _Shared,
     arrays: list[_Array],
-    places: tuple[int, NDArray[np.int64], NDArray[np.int64]],
+    places: tuple[int, NDArray[Any], NDArray[np.int64], NDArray[np.int64]],
     sums: NDArray[np.int64],
     acc: NDArray[Any],
     scratch: _Scratch,
 ) -> int:
     """Float products of whole blocks; returns saturations."""
-    firing, (start, bases, runs) = shared.firing, places
+    firing, (start, codes, bases, runs) = shared.firing, places
     shape = (shared.block_rows, arrays[0].n_rows)
     x = scratch.take("x", shape, shared.dtype)
     x[len(bases) :] = 0.0
     clipped = 0
     for number, (shift, mask) in enumerate(firing.pulses):
         bits = (shift, mask, firing.power)
-        kernels.gather(shared.source.codes, bases, runs, bits, x, sums)
+        kernels.gather(codes, bases, runs, bits, x, sums)
         square = None
         if any(array.variance is not None for array in arrays):
             square = np.square(x, out=scratch.take("square", shape, shared.dtype))

@@ -43,12 +43,12 @@ class CalibratedOp:
     code : InputCode
     ranges : tuple of AdcRange
         One for each array of its layer.
-    gain : float64 [n_cols]
-    offset : float64 [n_cols]
+    gain : float64 [windows_per_activation * n_cols]
+    offset : float64 [windows_per_activation * n_cols]
         Digital correction of an output column in weight LSB times input LSB: ``gain * acc +
-        offset``.
+        offset``; each copy of a column that answers another window has its own.
     windows : int
-        Sampled windows behind these numbers.
+        Sampled windows, or activations of several windows, behind these numbers.
     effective_bits : float or None
         Mean over the arrays of `AdcRange.effective_bits`; None for ideal converters.
     """
@@ -110,7 +110,8 @@ def calibrate(
         No frames, or activations that are not finite.
     """
     graph, chip = programmed.mapping.graph, programmed.mapping.chip
-    samples = collect(graph, chip, frames) if samples is None else dict(samples)
+    layouts = {name: layer.layout for name, layer in programmed.mapping.layer_of.items()}
+    samples = collect(graph, chip, frames, layouts) if samples is None else dict(samples)
     found = {}
     with workers(threads) as (pool, n_threads):
         for op in graph.matrix_ops:
@@ -134,25 +135,32 @@ def _calibrate_op(
 ) -> CalibratedOp:
     chip, layer = programmed.mapping.chip, programmed.layer_of(op.name)
     code = samples.code(chip, op.signed)
-    codes = code.encode(np.concatenate(samples.vectors))
+    vectors = samples.vectors if layer.windows == 1 else samples.activations
+    elements = programmed.mapping.layer_of[op.name].layout.patch.elements
+    if not vectors or vectors[0].shape[1] <= elements.max():
+        raise SimulationError("its calibration samples were collected for another mapping")
+    codes = code.encode(np.concatenate(vectors))
     ranges, effective_bits = _adc_ranges(layer, codes, code, chip)
-    gain, offset = np.ones(op.n_cols), np.zeros(op.n_cols)
+    gain, offset = np.ones(layer.n_outputs), np.zeros(layer.n_outputs)
     wanted = chip.calibration.column_gain or chip.calibration.column_offset
     if wanted and len(codes) < MIN_WINDOWS:
         log.info("layer '%s': %d calibration windows, not corrected", op.name, len(codes))
     elif wanted:
-        acc = np.empty((len(codes), op.n_cols))
+        acc = np.empty((len(codes), layer.n_outputs))
 
         def keep(start: int, part: NDArray[np.float64]) -> None:
             acc[start : start + len(part)] = part
 
         firing = Firing.of(layer, ranges, chip, programmed.device, noise_key, code)
         fire(firing, WindowCodes.of_vectors(codes), 0, keep, pool, threads)
-        acc -= code.zero_point * layer.column_sums
-        gain, offset = fit_columns(
-            acc, exact_product(code.integers(codes), 0, layer.weight),
-            chip.calibration.column_gain, chip.calibration.column_offset,
-        )  # fmt: skip
+        integers = code.integers(codes)
+        for window, rows in enumerate(elements):
+            part = slice(window * op.n_cols, (window + 1) * op.n_cols)
+            gain[part], offset[part] = fit_columns(
+                acc[:, part] - code.zero_point * layer.column_sums,
+                exact_product(integers[:, rows.reshape(-1)], 0, layer.weight),
+                chip.calibration.column_gain, chip.calibration.column_offset,
+            )  # fmt: skip
     return CalibratedOp(code, ranges, gain, offset, len(codes), effective_bits)
 
 

@@ -16,7 +16,7 @@ from cimsim.arrays.encode import InputCode
 from cimsim.engine.blocks import Firing, fire
 from cimsim.engine.calibrate import CalibratedMapping
 from cimsim.engine.statistics import OpStatistics, Statistics
-from cimsim.engine.windows import WindowCodes, padded_shape
+from cimsim.engine.windows import Places, WindowCodes, padded_shape
 from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
@@ -176,22 +176,33 @@ def _run_matrix(
         )
     programmed, found = calibrated.programmed, calibrated.ops[op.name]
     layer, code = programmed.layer_of(op.name), found.code
-    codes, total = encode_input(op, x.detach().numpy(), code)
-    digital = np.zeros((5, op.n_cols))
-    digital[:4] = code.zero_point * layer.column_sums, found.gain, found.offset, layer.scales
-    digital[3] *= code.scale
+    places = Places.of(op, programmed.mapping.layer_of[op.name].layout)
+    codes, total = encode_input(op, x.detach().numpy(), code, places.shape)
+    digital = np.zeros((5, layer.n_outputs))
+    digital[0] = np.tile(code.zero_point * layer.column_sums, layer.windows)
+    digital[1:3] = found.gain, found.offset
+    digital[3] = np.tile(layer.scales * code.scale, layer.windows)
     if op.bias is not None:
-        digital[4] = op.bias
+        digital[4] = np.tile(op.bias, layer.windows)
     y = np.empty((op.windows, op.n_cols), np.float32)
 
     def store(start: int, acc: NDArray[np.float64]) -> None:
         kernels.rescale(acc, digital, floor, y[start : start + len(acc)])
 
+    def spread(start: int, acc: NDArray[np.float64]) -> None:
+        """Put several windows of an activation where they belong; those beyond the map go."""
+        values = np.empty(acc.shape, np.float32)
+        kernels.rescale(acc, digital, floor, values)
+        windows = places.windows[start : start + len(acc)].reshape(-1)
+        inside = windows >= 0
+        y[windows[inside]] = values.reshape(-1, op.n_cols)[inside]
+
     noise = key(seed, "read", op.name)
     chip = programmed.mapping.chip
     firing = Firing.of(layer, found.ranges, chip, programmed.device, noise, code)
-    source = WindowCodes.of_map(op, codes, code.lines)
-    counts = fire(firing, source, frame * op.windows, store, pool, threads)
+    source = WindowCodes.of_places(places, codes, code.lines)
+    sink = store if layer.windows == 1 else spread
+    counts = fire(firing, source, frame * len(source.bases), sink, pool, threads)
     values = op.input.per_frame * code.top
     counts = replace(counts, frames=1, input_codes=total, input_values=values)
     if found.effective_bits is not None:
@@ -199,9 +210,14 @@ def _run_matrix(
     return to_map(op, y), counts
 
 
-def encode_input(op: MatrixOp, x: NDArray[np.float32], code: InputCode) -> tuple[NDArray[Any], int]:
-    """Return the codes of the padded, channels-last map (flat), and the sum of those inside."""
-    height, width, channels = padded_shape(op)
+def encode_input(
+    op: MatrixOp, x: NDArray[np.float32], code: InputCode, shape: tuple[int, int, int] | None = None
+) -> tuple[NDArray[Any], int]:
+    """Return the codes of the padded, channels-last map (flat), and the sum of those inside.
+
+    ``shape`` is (height, width, channels) of a map that is padded further at the bottom and right.
+    """
+    height, width, channels = shape or padded_shape(op)
     nhwc = to_nhwc(op, x)[0]
     top, _, left, _ = op.window.padding
     flat, corner = nhwc.reshape(nhwc.shape[0], -1), (top, left * channels * code.lines)

@@ -18,6 +18,7 @@ from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import REFERENCE_K, Chip
 from cimsim.mapping.layout import Block, Layout
+from cimsim.mapping.lines import Lines
 from cimsim.mapping.mapping import Mapping, PlacedLayer, Slot
 from cimsim.rng import stream
 
@@ -30,10 +31,11 @@ class PlacedArray:
     ----------
     written : ProgrammedArray
     row_source : int64 [n_rows]
-        Which element of the input vector drives a row: ``group * group_rows + row``; where signed
-        inputs drive two rows, twice that for the positive part and one more for the negative one.
+        Which input of an activation drives a row, numbered as by `cimsim.mapping.lines.Patch`:
+        ``group * group_rows + row`` for one window; where signed inputs drive two rows, twice that
+        for the positive part and one more for the negative one.
     col_target : int64 [n_cols]
-        Which output value a weight column adds to: ``group * group_cols + col``.
+        Which output a weight column adds to: ``window * n_cols + group * group_cols + col``.
     adc_gain, adc_offset : float64 [slices * n_cols]
         Static mismatch of each column's converter: factor, and offset in steps.
     adc_curves : float32 [converters, points]
@@ -70,12 +72,20 @@ class ProgrammedLayer:
         Weight per integer step.
     arrays : tuple of PlacedArray
         By local array number.
+    windows : int
+        Windows that one activation answers, each by cells and converters of its own.
     """
 
     name: str
     weight: NDArray[np.int32]
     scales: NDArray[np.float64]
     arrays: tuple[PlacedArray, ...]
+    windows: int = 1
+
+    @property
+    def n_outputs(self) -> int:
+        """Output values of one activation."""
+        return self.windows * len(self.scales)
 
     @property
     def column_sums(self) -> NDArray[np.int64]:
@@ -153,7 +163,7 @@ def program(
     ConfigError
         Conditions that the device has no model for, or a map of faults that cannot be used.
     SimulationError
-        Weights that are not finite, or a layout that one activation cannot answer.
+        Weights that are not finite.
     """
     layers: dict[str, ProgrammedLayer] = {}
     total = sum(placed.layout.n_arrays for placed in mapping.layers)
@@ -214,11 +224,6 @@ def _program_layer(
 ) -> ProgrammedLayer:
     layout, chip, seed = placed.layout, context.chip, context.seed
     spec = chip.weights
-    if layout.windows_per_activation != 1:
-        raise SimulationError(
-            f"layer '{placed.name}': one activation answers {layout.windows_per_activation} "
-            "windows; the functional run knows one window per activation (use --mapping im2col)"
-        )
     try:
         q, scales = encode_weights(op.weight, spec.q_max, spec.scale)
     except SimulationError as error:
@@ -227,7 +232,7 @@ def _program_layer(
     code = WeightCode(spec.encoding, spec.bits, spec.slice_bits)
     arrays = []
     for index, blocks in enumerate(layout.by_array):
-        sources, targets, lines, matrix = _cut(placed.name, index, blocks, layout, q)
+        sources, targets, lines, matrix = _cut(layout.lines[index], blocks, layout, q)
         rngs = [stream(seed, "program", placed.name, index, s) for s in range(spec.slices)]
         if layout.lines_per_row == 2:
             # positive and negative part of an input side by side, on opposite weights
@@ -250,7 +255,9 @@ def _program_layer(
             stream(seed, "adc curve", placed.name, index),
         )  # fmt: skip
         arrays.append(PlacedArray(written, sources, targets, gain, offset, adc_curves, dac_curves))
-    return ProgrammedLayer(placed.name, q, scales, tuple(arrays))
+    return ProgrammedLayer(
+        placed.name, q, scales, tuple(arrays), layout.windows_per_activation
+    )  # fmt: skip
 
 
 def _twice(lines: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -290,7 +297,7 @@ def _drivers(
 
 
 def _cut(
-    name: str, index: int, blocks: tuple[Block, ...], layout: Layout, q: NDArray[np.int32]
+    lines: Lines, blocks: tuple[Block, ...], layout: Layout, q: NDArray[np.int32]
 ) -> tuple[
     NDArray[np.int64],
     NDArray[np.int64],
@@ -301,26 +308,9 @@ def _cut(
 
     Cells on a used row and column that no block covers stay 0.
     """
-    row_source = np.full(layout.array_rows, -1, np.int64)
-    col_target = np.full(layout.array_cols, -1, np.int64)
-    for b in blocks:
-        places = (
-            (row_source, b.row0, b.rows, b.group * layout.group_rows + b.src_row0, "row"),
-            (col_target, b.col0, b.cols, b.group * layout.group_cols + b.src_col0, "column"),
-        )
-        for lines, first, number, meaning, what in places:
-            wanted = np.arange(meaning, meaning + number)
-            held = lines[first : first + number]
-            clash = np.flatnonzero((held >= 0) & (held != wanted))
-            if clash.size:
-                raise SimulationError(
-                    f"layer '{name}', array {index}: {what} {first + int(clash[0])} would carry "
-                    "two different values in one activation; place these blocks apart"
-                )
-            held[:] = wanted
-    rows, cols = np.flatnonzero(row_source >= 0), np.flatnonzero(col_target >= 0)
     matrix = np.zeros((layout.array_rows, layout.array_cols), np.int32)
     for b in blocks:
         part = q[b.group, b.src_row0 : b.src_row0 + b.rows, b.src_col0 : b.src_col0 + b.cols]
         matrix[b.row0 : b.row0 + b.rows, b.col0 : b.col0 + b.cols] = part
-    return row_source[rows], col_target[cols], (rows, cols), matrix[np.ix_(rows, cols)]
+    places = (lines.rows, lines.cols)
+    return lines.inputs, lines.outputs, places, matrix[np.ix_(*places)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.arrays.encode import InputCode, input_ends
-from cimsim.engine.windows import padded_shape, window_places
+from cimsim.engine.windows import Places, WindowCodes, padded_shape, window_places
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.graph.layout import to_nhwc
 from cimsim.graph.reference import run
 from cimsim.hw.spec import Chip
+from cimsim.mapping.layout import Layout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,16 +29,36 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass
 class Samples:
-    """Inputs of one operation, collected frame by frame."""
+    """Inputs of one operation, collected frame by frame.
+
+    Attributes
+    ----------
+    vectors : list of float32 [n, n_rows]
+        Sampled windows.
+    activations : list of float32 [n, n_inputs]
+        Inputs of sampled activations where one answers several windows, see
+        `cimsim.mapping.lines.Patch`; else none, for they are the windows.
+    values : list of float32 [n]
+    signed : bool
+    """
 
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
+    activations: list[NDArray[np.float32]] = field(default_factory=list)
     values: list[NDArray[np.float32]] = field(default_factory=list)
     signed: bool = False
 
     def add(
-        self, op: MatrixOp, x: NDArray[np.float32], percentile: float, frame: int, frames: int
+        self,
+        op: MatrixOp,
+        x: NDArray[np.float32],
+        percentile: float,
+        of_frames: tuple[int, int],
+        layout: Layout | None = None,
     ) -> None:
-        """Keep sampled windows of one frame and what the input range needs."""
+        """Keep sampled windows of one frame and what the input range needs.
+
+        ``of_frames`` is the number of the frame and how many there are.
+        """
         nhwc = to_nhwc(op, x)[0]
         low, high = nhwc.min(), nhwc.max()
         self.signed |= bool(low < 0)
@@ -47,12 +68,16 @@ class Samples:
             # an odd stride does not fall in step with the channels
             stride = math.ceil(nhwc.size / MAX_VALUES) | 1
             self.values.append(nhwc.reshape(-1)[::stride].copy())
-        padded = np.zeros(padded_shape(op), np.float32)
-        top, _, left, _ = op.window.padding
-        padded[top : top + nhwc.shape[0], left : left + nhwc.shape[1]] = nhwc
+        frame, frames = of_frames
+        wanted = math.ceil(MAX_WINDOWS / frames)
         bases, offsets = window_places(op)
-        chosen = bases[sample_windows(op.windows, math.ceil(MAX_WINDOWS / frames), frame)]
-        self.vectors.append(padded.reshape(-1)[chosen[:, None] + offsets])
+        chosen = bases[sample_windows(op.windows, wanted, frame)]
+        self.vectors.append(_padded(op, nhwc, padded_shape(op))[chosen[:, None] + offsets])
+        if layout is not None and layout.windows_per_activation > 1:
+            places = Places.of(op, layout)
+            picked = sample_windows(len(places.bases), wanted, frame)
+            source = WindowCodes.of_places(places, _padded(op, nhwc, places.shape))
+            self.activations.append(source.vectors(picked))
 
     def code(self, chip: Chip, may_be_negative: bool = True) -> InputCode:
         """Return the input code that the values ask for.
@@ -68,6 +93,16 @@ class Samples:
         return InputCode.of_range(low, high, chip.inputs.bits, how)
 
 
+def _padded(
+    op: MatrixOp, nhwc: NDArray[np.float32], shape: tuple[int, int, int]
+) -> NDArray[np.float32]:
+    """Return the flat map amid zeros."""
+    padded = np.zeros(shape, np.float32)
+    top, _, left, _ = op.window.padding
+    padded[top : top + nhwc.shape[0], left : left + nhwc.shape[1]] = nhwc
+    return padded.reshape(-1)
+
+
 def sample_windows(windows: int, wanted: int, frame: int) -> NDArray[np.int64]:
     """Return up to ``wanted`` window numbers, evenly spread and out of step with image rows.
 
@@ -80,9 +115,15 @@ def sample_windows(windows: int, wanted: int, frame: int) -> NDArray[np.int64]:
 
 
 def collect(
-    graph: LayerGraph, chip: Chip, frames: Sequence[tuple[Tensor, ...]]
+    graph: LayerGraph,
+    chip: Chip,
+    frames: Sequence[tuple[Tensor, ...]],
+    layouts: Mapping[str, Layout] | None = None,
 ) -> dict[str, Samples]:
     """Run the float network on frames and keep samples of every operation's input.
+
+    ``layouts`` says, by operation, where one activation answers several windows: such activations
+    are sampled as a whole, beside single windows.
 
     Raises
     ------
@@ -95,7 +136,9 @@ def collect(
     for number, inputs in enumerate(frames):
 
         def capture(op: MatrixOp, x: Tensor, number: int = number) -> None:
-            samples[op.name].add(op, x.numpy(), chip.inputs.percentile, number, len(frames))
+            layout = layouts[op.name] if layouts is not None else None
+            of_frames = (number, len(frames))
+            samples[op.name].add(op, x.numpy(), chip.inputs.percentile, of_frames, layout)
 
         run(graph, *inputs, capture=capture)
     return samples

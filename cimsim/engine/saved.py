@@ -126,10 +126,11 @@ def _check_layer(placed: PlacedLayer, mapping: Mapping, found: CalibratedMapping
     op = mapping.graph[placed.ops[0]]
     if not isinstance(op, MatrixOp):
         raise TypeError(f"'{op.name}' has no matrix")
-    rows, cols = op.groups * op.group_rows * layout.lines_per_row, op.n_cols
+    rows, cols = layout.patch.n_inputs * layout.lines_per_row, op.n_cols
+    outputs = layout.windows_per_activation * cols
     slices = mapping.chip.weights.slices
     fits = [layer.weight.shape == op.weight.shape, layer.scales.shape == (cols,)]
-    fits += [len(layer.arrays) == layout.n_arrays]
+    fits += [len(layer.arrays) == layout.n_arrays, layer.n_outputs == outputs]
     for array in layer.arrays:
         written, n = array.written, array.written.n_rows
         held = (n, slices * len(array.col_target))
@@ -138,11 +139,11 @@ def _check_layer(placed: PlacedLayer, mapping: Mapping, found: CalibratedMapping
             written.read_variance is None or written.read_variance.shape == held,
             array.row_source.shape == (n,) == written.row_conductance_s.shape,
             array.adc_gain.shape == array.adc_offset.shape == held[1:],
-            _within(array.row_source, rows), _within(array.col_target, cols),
+            _within(array.row_source, rows), _within(array.col_target, outputs),
         ]  # fmt: skip
     for name in placed.ops:
         used = found.ops[name]
-        fits += [used.gain.shape == used.offset.shape == (cols,)]
+        fits += [used.gain.shape == used.offset.shape == (outputs,)]
         fits += [len(used.ranges) == layout.n_arrays]
     if not all(fits):
         raise ValueError(f"layer '{placed.name}' has other sizes")

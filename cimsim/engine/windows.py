@@ -1,4 +1,4 @@
-"""Where the windows of an operation find their input vectors in the flat, padded map of codes."""
+"""Where windows and activations find their inputs in the flat, padded map of codes."""
 
 from __future__ import annotations
 
@@ -9,38 +9,148 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.graph.ir import MatrixOp
+from cimsim.mapping.layout import Layout
 
 
 @dataclass(frozen=True, eq=False)
 class WindowCodes:
-    """Input codes and where each window finds its vector in them.
+    """Input codes and where each activation finds its inputs in them.
 
     Attributes
     ----------
     codes : uint8 or uint16 [n]
-    bases : int64 [windows]
-        Where a window begins.
-    offsets : int64 [n_rows]
-        Where element ``group * group_rows + row`` of its vector lies from there.
+    bases : int64 [activations], or [activations, windows] where each window has inputs of its own
+        Where an activation, or each of its windows, begins.
+    offsets : int64 [n_inputs]
+        Where an input lies from there; for windows with inputs of their own one window's.
+    answered : int
+        Windows of the map that all activations answer; those beyond its edge do not count.
     """
 
     codes: NDArray[Any]
     bases: NDArray[np.int64]
     offsets: NDArray[np.int64]
+    answered: int
 
     @classmethod
     def of_vectors(cls, vectors: NDArray[Any]) -> WindowCodes:
-        """Take vectors [windows, n_rows] that are collected already."""
-        windows, n_rows = vectors.shape
-        bases = np.arange(windows, dtype=np.int64) * n_rows
-        return cls(np.ascontiguousarray(vectors).reshape(-1), bases, np.arange(n_rows))
+        """Take vectors [activations, n_inputs] that are collected already."""
+        n, n_inputs = vectors.shape
+        bases = np.arange(n, dtype=np.int64) * n_inputs
+        return cls(np.ascontiguousarray(vectors).reshape(-1), bases, np.arange(n_inputs), n)
 
     @classmethod
     def of_map(cls, op: MatrixOp, codes: NDArray[Any], lines: int = 1) -> WindowCodes:
-        """Take the flat, padded map of ``op`` with ``lines`` codes for each value."""
+        """Take the flat, padded map of ``op`` with ``lines`` codes for each value, by window."""
+        return cls.of_places(Places.of_windows(op), codes, lines)
+
+    @classmethod
+    def of_places(cls, places: Places, codes: NDArray[Any], lines: int = 1) -> WindowCodes:
+        """Take the flat map of ``places.shape`` with ``lines`` codes for each value."""
+        offsets = places.offsets[:, None] * lines + np.arange(lines)
+        return cls(codes, places.bases * lines, offsets.reshape(-1), places.answered)
+
+    @property
+    def row_offsets(self) -> NDArray[np.int64]:
+        """Where an input lies in what `block` returns, int64 [n_inputs]."""
+        if self.bases.ndim == 1:
+            return self.offsets
+        return np.arange(self.bases.shape[1] * len(self.offsets))
+
+    def block(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return codes and where activations ``start`` to ``stop`` begin in them.
+
+        Windows with inputs of their own are collected side by side, a block at a time.
+        """
+        if self.bases.ndim == 1:
+            return self.codes, self.bases[start:stop]
+        vectors = self.vectors(np.arange(start, min(stop, len(self.bases))))
+        begins = np.arange(len(vectors), dtype=np.int64) * vectors.shape[1]
+        return vectors.reshape(-1), begins
+
+    def vectors(self, chosen: NDArray[np.int64]) -> NDArray[Any]:
+        """Collect the inputs of some activations, [n, n_inputs]."""
+        bases = self.bases[chosen].reshape(len(chosen), -1)
+        found = np.empty((*bases.shape, len(self.offsets)), self.codes.dtype)
+        for first, offset, length in runs_of(self.offsets).tolist():
+            begins = bases[:, :, None] + np.arange(offset, offset + length)
+            found[:, :, first : first + length] = self.codes[begins]
+        return found.reshape(len(chosen), -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the activations of an operation read and write.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        Height, width and channels of the padded map that holds all they read. Rows and columns
+        that edge activations read beyond the layer's own padding are padding, too.
+    bases : int64 [activations] or [activations, windows]
+        As `WindowCodes.bases`, one code for each value.
+    offsets : int64 [n_inputs]
+    windows : int64 [activations, windows]
+        The windows that an activation answers, in raster order of the map; -1: beyond its edge.
+    """
+
+    shape: tuple[int, int, int]
+    bases: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    windows: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, op: MatrixOp, layout: Layout) -> Places:
+        """Follow a layout of the operation's matrix."""
+        if layout.window_shape is not None:
+            return cls._rectangles(op, layout, layout.window_shape)
+        single = layout.windows_per_activation == 1
+        return cls.of_windows(op) if single else cls._raster(op, layout)
+
+    @classmethod
+    def of_windows(cls, op: MatrixOp) -> Places:
+        """Take one window at a time."""
         bases, offsets = window_places(op)
-        places = offsets[:, None] * lines + np.arange(lines)
-        return cls(codes, bases * lines, places.reshape(-1))
+        return cls(padded_shape(op), bases, offsets, np.arange(op.windows)[:, None])
+
+    @property
+    def answered(self) -> int:
+        """Windows of the map that all activations together answer."""
+        return int(np.count_nonzero(self.windows >= 0))
+
+    @classmethod
+    def _raster(cls, op: MatrixOp, layout: Layout) -> Places:
+        """Consecutive windows; what lacks in the last activation reads blank rows below the map."""
+        height, width, channels = padded_shape(op)
+        bases, offsets = window_places(op)
+        per, n = layout.windows_per_activation, layout.activations(op.window_grid)
+        windows = np.full(n * per, -1, np.int64)
+        windows[: op.windows] = np.arange(op.windows)
+        below = np.append(bases, height * width * channels)
+        shape = (height + op.window.extent[0], width, channels)
+        return cls(shape, below[windows].reshape(n, per), offsets, windows.reshape(n, per))
+
+    @classmethod
+    def _rectangles(cls, op: MatrixOp, layout: Layout, shape: tuple[int, int]) -> Places:
+        height, width, channels = padded_shape(op)
+        (n_y, n_x), (wy, wx) = op.window_grid, shape
+        rows, cols = layout.activation_grid(op.window_grid)
+        (s_y, s_x), extent = op.window.stride, op.window.extent
+        height = max(height, (rows * wy - 1) * s_y + extent[0])
+        width = max(width, (cols * wx - 1) * s_x + extent[1])
+        y, x = np.arange(rows) * wy * s_y, np.arange(cols) * wx * s_x
+        bases = (y[:, None] * width + x) * channels
+        reads_y, reads_x = layout.patch.reads
+        pixel = (reads_y[:, None] * width + reads_x) * channels
+        offsets = pixel[:, :, None] + np.arange(channels)
+        # axes: activation y, activation x, window y, window x
+        in_y = (np.arange(rows)[:, None] * wy + np.arange(wy))[:, None, :, None]
+        in_x = (np.arange(cols)[:, None] * wx + np.arange(wx))[None, :, None, :]
+        windows = np.where((in_y < n_y) & (in_x < n_x), in_y * n_x + in_x, -1)
+        return cls(
+            (height, width, channels), bases.reshape(-1).astype(np.int64),
+            offsets.reshape(-1).astype(np.int64), windows.reshape(rows * cols, wy * wx),
+        )  # fmt: skip
 
 
 def padded_shape(op: MatrixOp) -> tuple[int, int, int]:

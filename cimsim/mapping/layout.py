@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
+import numpy as np
+
 from cimsim.errors import MappingError
-from cimsim.graph.ir import MatrixOp
+from cimsim.graph.ir import MatrixOp, Window
 from cimsim.hw.spec import Chip
+from cimsim.mapping.lines import Ints, Lines, Patch
 
 T = TypeVar("T")
+_POINT = Window()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,7 +39,8 @@ class Block:
     src_row0, src_col0 : int
         Its upper left corner in the group's matrix.
     window : int
-        Which window of an activation these columns answer, 0 ... windows_per_activation - 1.
+        Which window of an activation these columns answer, 0 ... windows_per_activation - 1; of a
+        rectangle row by row.
     """
 
     array: int
@@ -56,11 +61,17 @@ class Layout:
     Rows and columns count weights: a weight takes ``lines_per_row`` word lines (2 where positive
     and negative part of an input have rows of their own) and one column for each slice.
 
+    The windows of an activation follow each other in raster order and may wrap map rows
+    (``window_shape`` None), or they form a rectangle of ``window_shape`` = (along y, along x)
+    windows of the grid. ``window`` is the layer's sliding window: windows of a rectangle that see
+    the same pixel may share its word line. At the right and bottom edge a rectangle may reach
+    beyond the grid; the windows there are computed and dropped.
+
     Raises
     ------
     MappingError
-        If a matrix element is missing or placed twice, two blocks overlap, or a block leaves its
-        array.
+        If a matrix element is missing or placed twice, two blocks overlap, a block leaves its
+        array, or blocks on one line need different inputs or add to different outputs.
     """
 
     layer: str
@@ -72,21 +83,36 @@ class Layout:
     array_rows: int
     array_cols: int
     lines_per_row: int = 1
+    window_shape: tuple[int, int] | None = None
+    window: Window = _POINT
 
     def __post_init__(self) -> None:
+        self._check_shape()
         self._check_inside()
         self._check_overlap()
         self._check_cover()
+        _ = self.lines  # finds blocks that do not agree on a line
 
     @classmethod
     def of(
-        cls, op: MatrixOp, chip: Chip, blocks: list[Block], windows_per_activation: int = 1
+        cls,
+        op: MatrixOp,
+        chip: Chip,
+        blocks: list[Block],
+        windows_per_activation: int = 1,
+        window_shape: tuple[int, int] | None = None,
     ) -> Layout:
-        """Build the layout of ``op`` on the arrays of ``chip``."""
+        """Build the layout of ``op`` on the arrays of ``chip``.
+
+        With a ``window_shape`` the number of windows is that of the rectangle.
+        """
         lines = chip.lines_per_input(op.signed)
+        if window_shape is not None:
+            windows_per_activation = window_shape[0] * window_shape[1]
         return cls(
             op.name, tuple(sorted(blocks)), windows_per_activation, op.groups, op.group_rows,
-            op.group_cols, chip.array.rows // lines, chip.weight_cols, lines,
+            op.group_cols, chip.array.rows // lines, chip.weight_cols, lines, window_shape,
+            op.window,
         )  # fmt: skip
 
     @cached_property
@@ -105,25 +131,49 @@ class Layout:
     @cached_property
     def rows_used(self) -> tuple[int, ...]:
         """Weight rows driven in each array (times ``lines_per_row`` = word lines)."""
-        return tuple(
-            _covered((b.row0, b.row0 + b.rows) for b in blocks) for blocks in self.by_array
-        )
+        return tuple(len(lines.rows) for lines in self.lines)
 
     @cached_property
     def cols_used(self) -> tuple[int, ...]:
         """Weight columns read from each array (times slices = physical columns)."""
-        return tuple(
-            _covered((b.col0, b.col0 + b.cols) for b in blocks) for blocks in self.by_array
-        )
+        return tuple(len(lines.cols) for lines in self.lines)
 
     @cached_property
     def row_tiles(self) -> int:
         """Largest number of partial sums that one output value is added up from."""
-        starts: dict[tuple[int, int, int], int] = defaultdict(int)
-        for block in self.blocks:
-            for col in {block.src_col0, block.src_col0 + block.cols - 1}:
-                starts[block.group, block.window, col] += 1
-        return max(starts.values())
+        return int(np.bincount(np.concatenate([lines.outputs for lines in self.lines])).max())
+
+    @cached_property
+    def patch(self) -> Patch:
+        """The inputs of one activation."""
+        return Patch(
+            self.window, self.groups, self.group_rows, self.windows_per_activation,
+            self.window_shape,
+        )  # fmt: skip
+
+    @cached_property
+    def lines(self) -> tuple[Lines, ...]:
+        """Used lines of each local array, and what they mean."""
+        return tuple(self._lines(blocks) for blocks in self.by_array)
+
+    def activation_grid(self, window_grid: tuple[int, int]) -> tuple[int, int]:
+        """Return the activations of a frame along y and x; raster windows make one long row."""
+        rows, cols = window_grid
+        if self.window_shape is None:
+            return 1, math.ceil(rows * cols / self.windows_per_activation)
+        return math.ceil(rows / self.window_shape[0]), math.ceil(cols / self.window_shape[1])
+
+    def activations(self, window_grid: tuple[int, int]) -> int:
+        """Return how often one replica's arrays fire for a frame of ``window_grid`` windows."""
+        rows, cols = self.activation_grid(window_grid)
+        return rows * cols
+
+    def serves(self, op: MatrixOp) -> bool:
+        """Whether ``op``, which uses this layout's matrix, slides as the layout expects it to."""
+        mine, other = self.window, op.window
+        return self.window_shape is None or (mine.kernel, mine.stride, mine.dilation) == (
+            other.kernel, other.stride, other.dilation,
+        )  # fmt: skip
 
     @property
     def cells_used(self) -> int:
@@ -141,6 +191,54 @@ class Layout:
             f"rows {block.row0}..{block.row0 + block.rows - 1}, "
             f"columns {block.col0}..{block.col0 + block.cols - 1}"
         )
+
+    def _check_shape(self) -> None:
+        """Rectangles have as many windows as an activation, and the kernel fits the matrix."""
+        if self.window_shape is None:
+            return
+        wy, wx = self.window_shape
+        if wy < 1 or wx < 1 or wy * wx != self.windows_per_activation:
+            raise MappingError(
+                f"layer '{self.layer}': window_shape {self.window_shape}, expected (y, x) with "
+                f"y * x = windows_per_activation = {self.windows_per_activation}"
+            )
+        k_y, k_x = self.window.kernel
+        if self.group_rows % (k_y * k_x):
+            raise MappingError(
+                f"layer '{self.layer}': {self.group_rows} rows of a group are no multiple of the "
+                f"kernel of {k_y} x {k_x} pixels"
+            )
+
+    def _lines(self, blocks: tuple[Block, ...]) -> Lines:
+        rows, cols = np.full(self.array_rows, -1), np.full(self.array_cols, -1)
+        n_cols, elements = self.groups * self.group_cols, self.patch.elements
+        for b in blocks:
+            inputs = elements[b.window, b.group, b.src_row0 : b.src_row0 + b.rows]
+            output = b.window * n_cols + b.group * self.group_cols + b.src_col0
+            self._mean("word line", rows, b.row0, inputs, b)
+            self._mean("column", cols, b.col0, output + np.arange(b.cols), b)
+        driven, read = np.flatnonzero(rows >= 0), np.flatnonzero(cols >= 0)
+        return Lines(driven, rows[driven], read, cols[read])
+
+    def _mean(self, what: str, lines: Ints, first: int, wanted: Ints, block: Block) -> None:
+        """Give lines their meaning; blocks that lie on one of them must agree on it."""
+        held = lines[first : first + len(wanted)]
+        clash = np.flatnonzero((held >= 0) & (held != wanted))
+        if clash.size:
+            at = int(clash[0])
+            both = [self._meaning(what, int(n)) for n in (wanted[at], held[at])]
+            raise MappingError(
+                f"{self._where(block)}: {what} {first + at} would carry {both[0]}, yet another "
+                f"block has {both[1]} there; place these blocks apart"
+            )
+        held[:] = wanted
+
+    def _meaning(self, what: str, number: int) -> str:
+        if what == "word line":
+            return self.patch.name(number)
+        window, col = divmod(number, self.groups * self.group_cols)
+        group, col = divmod(col, self.group_cols)
+        return f"column {col} of group {group}, window {window}"
 
     def _check_inside(self) -> None:
         if not self.blocks:
@@ -222,15 +320,6 @@ def first_overlap(
     return None
 
 
-def _covered(intervals: object) -> int:
-    """Length of the union of half-open intervals."""
-    total, end = 0, -1
-    for start, stop in sorted(intervals):  # type: ignore[call-overload]
-        total += max(0, stop - max(start, end))
-        end = max(end, stop)
-    return total
-
-
 @dataclass(frozen=True, slots=True)
 class Counts:
     """What one layer does for one frame, in closed form; adds up over layers.
@@ -274,7 +363,7 @@ class Counts:
 
 def count(op: MatrixOp, layout: Layout, chip: Chip) -> Counts:
     """Count what ``op`` does for one frame on ``layout``."""
-    groups = math.ceil(op.windows / layout.windows_per_activation)
+    groups = layout.activations(op.window_grid)
     activations, pulses = groups * layout.n_arrays, chip.pulses_for(op.signed)
     return Counts(
         windows=op.windows,

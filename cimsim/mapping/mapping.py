@@ -12,7 +12,7 @@ from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.hw.spec import Chip
 from cimsim.mapping.dataflow import Unit, units
 from cimsim.mapping.layout import Block, Counts, Layout, count, first_overlap
-from cimsim.mapping.strategies import Strategy, strategy
+from cimsim.mapping.strategies import Im2col, Strategy, strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +205,7 @@ class Mapping:
                     "name": layer.name,
                     "ops": list(layer.ops),
                     "windows_per_activation": layer.layout.windows_per_activation,
+                    **_shape(layer.layout),
                     "slots": [[[s.tile, s.array] for s in slots] for slots in layer.slots],
                     "blocks": [
                         [getattr(b, name) for name in Block.__slots__] for b in layer.layout.blocks
@@ -213,6 +214,11 @@ class Mapping:
                 for layer in self.layers
             ],
         }
+
+
+def _shape(layout: Layout) -> dict[str, list[int]]:
+    """Say the rectangle of windows; without one hashes stay those of before there were any."""
+    return {} if layout.window_shape is None else {"window_shape": list(layout.window_shape)}
 
 
 def layouts(graph: LayerGraph, chip: Chip, how: str | Strategy = "im2col") -> dict[str, Layout]:
@@ -224,14 +230,17 @@ def layouts(graph: LayerGraph, chip: Chip, how: str | Strategy = "im2col") -> di
         Operation name -> layout; operations that share their weights share the layout.
     """
     chosen = strategy(how)
-    by_matrix: dict[str, Layout] = {}
-    found: dict[str, Layout] = {}
+    users: dict[str, list[MatrixOp]] = defaultdict(list)
     for op in graph.matrix_ops:
-        name = matrix_name(op)
-        if name not in by_matrix:
-            by_matrix[name] = chosen.place(op, chip)
-        found[op.name] = by_matrix[name]
-    return found
+        users[matrix_name(op)].append(op)
+    found: dict[str, Layout] = {}
+    for ops in users.values():
+        layout = chosen.place(ops[0], chip)
+        if not all(layout.serves(op) for op in ops):
+            # one matrix under several strides: windows share no pixels in the same way
+            layout = Im2col().place(ops[0], chip)
+        found |= {op.name: layout for op in ops}
+    return {op.name: found[op.name] for op in graph.matrix_ops}
 
 
 def matrix_name(op: MatrixOp) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
+import numpy as np
+
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
-from cimsim.mapping.layout import Block, Layout
+from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot
 
 
 def new_columns(op: MatrixOp, windows_per_activation: int, replicas: int) -> tuple[int, int]:
     """Return (new, all) pixel columns of an activation inside a map row.
 
+    ``windows_per_activation`` are those side by side, of a rectangle one row of it.
     A column ``c`` of the activation at ``x`` was read by an earlier one of the same replica, ``j``
     steps to the left, if that one's columns contain ``c + j * step``. For a dense kernel ``new`` is
     ``min(stride, kernel)``.
@@ -38,7 +41,9 @@ def load_bytes(
         with ``tile.input_reuse: row`` loads only the share ``new / all`` of its rows, rounded up
         (the same share for every array, wherever its rows lie in the patch).
     """
-    new, total = new_columns(op, layout.windows_per_activation, replicas)
+    shape = layout.window_shape
+    wide = layout.windows_per_activation if shape is None else shape[1]
+    new, total = new_columns(op, wide, replicas)
     if chip.tile.input_reuse == "none":
         new = total
     first, later = (
@@ -51,11 +56,14 @@ def load_bytes(
 def loaded_per_frame(op: MatrixOp, layout: Layout, replicas: int, chip: Chip) -> int:
     """Bytes that all replicas together load for one frame."""
     first, later = load_bytes(op, layout, replicas, chip)
-    wpa = layout.windows_per_activation
     rows, cols = op.window_grid
-    activations = math.ceil(rows * cols / wpa)
-    # an activation belongs to the map row of its first window
-    starts = min(rows * min(replicas, math.ceil(cols / wpa)), activations)
+    if layout.window_shape is None:
+        # an activation belongs to the map row of its first window
+        cols = math.ceil(cols / layout.windows_per_activation)
+    else:
+        rows, cols = layout.activation_grid((rows, cols))
+    activations = layout.activations(op.window_grid)
+    starts = min(rows * min(replicas, cols), activations)
     return starts * sum(first) + (activations - starts) * sum(later)
 
 
@@ -70,23 +78,18 @@ def partial_sum_moves(
 ) -> tuple[dict[tuple[int, int], int], int]:
     """Return how many partial sums of one activation go from tile to tile, and are added.
 
-    Output values are added up in the tile that holds their first row tile.
+    Output values are added up in the tile that holds their first matrix row.
     """
-    first = [block for block in layout.blocks if block.src_row0 == 0]
-    others = [block for block in layout.blocks if block.src_row0 > 0]
+    tiles = np.array([slot.tile for slot in slots])
+    n_cols = layout.groups * layout.group_cols
+    home = np.empty(layout.windows_per_activation * n_cols, np.int64)
+    for b in layout.blocks:
+        if b.src_row0 == 0:
+            first = b.window * n_cols + b.group * layout.group_cols + b.src_col0
+            home[first : first + b.cols] = tiles[b.array]
     moves: dict[tuple[int, int], int] = defaultdict(int)
-    for block in others:
-        source, target = (slots[b.array].tile for b in (block, _owner(block, first)))
-        if source != target:
-            moves[source, target] += block.cols
-    return dict(moves), sum(block.cols for block in others)
-
-
-def _owner(block: Block, first: list[Block]) -> Block:
-    """Block of the first row tile that holds the first column of ``block``."""
-    return next(
-        home
-        for home in first
-        if (home.group, home.window) == (block.group, block.window)
-        and home.src_col0 <= block.src_col0 < home.src_col0 + home.cols
-    )
+    for lines, tile in zip(layout.lines, tiles.tolist(), strict=True):
+        for target, count in zip(*np.unique(home[lines.outputs], return_counts=True), strict=True):
+            if target != tile:
+                moves[tile, int(target)] += int(count)
+    return dict(moves), sum(len(lines.outputs) for lines in layout.lines) - len(home)

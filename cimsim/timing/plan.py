@@ -10,8 +10,9 @@ from typing import Literal
 import networkx as nx
 
 from cimsim.errors import SimulationError
-from cimsim.graph.ir import MatrixOp
+from cimsim.graph.ir import MatrixOp, Window
 from cimsim.mapping.dataflow import Need, Unit, frame_units
+from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, PlacedLayer
 from cimsim.timing.buffers import Edge, capacities, pixel_bytes
 from cimsim.timing.routes import IO_TILE, Resource
@@ -58,16 +59,19 @@ class Work:
     Attributes
     ----------
     unit : Unit
+        Where an activation answers a rectangle of windows, each rectangle is one window of it.
     pipes : tuple of int
         Its pipelines, by replica.
     services : tuple of Services
         By replica.
     per_activation : int
-        Windows of one activation.
+        Windows of ``unit`` that one activation answers.
     arrays, columns, pulses : int
         Arrays fired and physical columns converted by one activation (one pulse), its pulses.
     needs : tuple of (int, Need)
         Place of the producer in the order; inputs that are resident are left out.
+    answered : int
+        Windows of the network's own map in one frame.
     """
 
     unit: Unit
@@ -78,6 +82,7 @@ class Work:
     columns: int
     pulses: int
     needs: tuple[tuple[int, Need], ...]
+    answered: int
 
     @property
     def activations(self) -> int:
@@ -125,10 +130,11 @@ def make_plan(mapping: Mapping, spilled: Iterable[tuple[str, str]] = ()) -> Plan
     SimulationError
         If a unit has no windows, or a replica is spread over several chips.
     """
-    units = _units(mapping)
+    single = _units(mapping)
+    units = tuple(_of_activations(mapping, unit) for unit in single)
     pipes, of_unit = _pipes(mapping, units)
     edges = _edges(mapping, units, pipes, of_unit, frozenset(spilled))
-    builder = _Builder(mapping, units, pipes, of_unit, edges)
+    builder = _Builder(mapping, single, units, pipes, of_unit, edges)
     return Plan(tuple(builder.works()), pipes, edges)
 
 
@@ -144,6 +150,42 @@ def _units(mapping: Mapping) -> tuple[Unit, ...]:
         return active
     inputs, outputs = frame_units(mapping.graph)
     return (*inputs, *active, *outputs)
+
+
+def _of_activations(mapping: Mapping, unit: Unit) -> Unit:
+    """Return a unit whose windows are the rectangles that its arrays answer at once."""
+    shape = None
+    if unit.kind == "matrix":
+        shape = mapping.layer_of[unit.name].layout.window_shape
+    return unit if shape is None else by_rectangles(unit, shape)
+
+
+def by_rectangles(unit: Unit, shape: tuple[int, int]) -> Unit:
+    """Return the unit that does a rectangle of ``shape`` (y, x) windows as one window.
+
+    Its grid is that of the activations, it writes the blocks of all windows side by side and reads
+    what any of them reads; at the map's edge a reader's needs are clipped as ever.
+    """
+    wy, wx = shape
+    rows, cols = unit.grid
+    return replace(
+        unit,
+        grid=(-(-rows // wy), -(-cols // wx)),
+        block=(unit.block[0] * wy, unit.block[1] * wx),
+        stored=unit.stored * wy * wx,
+        vector_ops=unit.vector_ops * wy * wx,
+        needs=tuple(replace(need, window=_over(need.window, shape)) for need in unit.needs),
+    )
+
+
+def _over(window: Window | None, shape: tuple[int, int]) -> Window | None:
+    """Window of the pixels that any window of a rectangle reads."""
+    if window is None:
+        return None
+    (high, wide), (s_y, s_x), (wy, wx) = window.extent, window.stride, shape
+    return Window(
+        (high + (wy - 1) * s_y, wide + (wx - 1) * s_x), (s_y * wy, s_x * wx), window.padding
+    )
 
 
 def _pipes(
@@ -230,12 +272,14 @@ class _Builder:
     def __init__(
         self,
         mapping: Mapping,
+        single: tuple[Unit, ...],
         units: tuple[Unit, ...],
         pipes: tuple[Pipe, ...],
         of_unit: tuple[tuple[int, ...], ...],
         edges: tuple[Edge, ...],
     ) -> None:
-        self.mapping, self.chip, self.units = mapping, mapping.chip, units
+        self.mapping, self.chip = mapping, mapping.chip
+        self.single, self.units = single, units  # as in the network; as the arrays do it
         self.pipes, self.of_unit, self.edges = pipes, of_unit, edges
         self.groups = _shared_arrays(mapping)
 
@@ -249,22 +293,23 @@ class _Builder:
                 for need in edge.needs
             )
             if unit.kind != "matrix":
-                yield Work(unit, self.of_unit[u], (self._other(u, unit),), 1, 0, 0, 1, needs)
+                alone = (self._other(u, unit),)
+                yield Work(unit, self.of_unit[u], alone, 1, 0, 0, 1, needs, unit.windows)
                 continue
             layer = self.mapping.layer_of[unit.name]
             services = tuple(
                 matrix_services(
-                    unit, layer.layout, slots, len(layer.slots), self.chip, self._targets(u),
-                    self.groups.get((layer.name, replica)), self._spill(u),
+                    self.single[u], layer.layout, slots, len(layer.slots), self.chip,
+                    self._targets(u), self.groups.get((layer.name, replica)), self._spill(u),
                 )
                 for replica, slots in enumerate(layer.slots)
             )  # fmt: skip
             layout, op = layer.layout, unit.op
             assert isinstance(op, MatrixOp)
             yield Work(
-                unit, self.of_unit[u], services, layout.windows_per_activation, layout.n_arrays,
+                unit, self.of_unit[u], services, _together(layout), layout.n_arrays,
                 sum(layout.cols_used) * self.chip.weights.slices, self.chip.pulses_for(op.signed),
-                needs,
+                needs, self.single[u].windows,
             )  # fmt: skip
 
     def _other(self, u: int, unit: Unit) -> Services:
@@ -294,8 +339,7 @@ class _Builder:
         unit = self.units[u]
         activations = unit.windows
         if unit.kind == "matrix":
-            per = self.mapping.layer_of[unit.name].layout.windows_per_activation
-            activations = -(-unit.windows // per)
+            activations = -(-unit.windows // _together(self.mapping.layer_of[unit.name].layout))
         for edge in self.edges:
             if edge.spilled and edge.producer == u:
                 write = int(edge.pixel_bytes * unit.block[0] * unit.block[1]) * (
@@ -312,6 +356,11 @@ class _Builder:
                 else:
                     read += n_bytes
         return Spill(load, read, operand, write)
+
+
+def _together(layout: Layout) -> int:
+    """Windows in raster order that one activation answers; a rectangle counts as one."""
+    return 1 if layout.window_shape is not None else layout.windows_per_activation
 
 
 def _shared_arrays(mapping: Mapping) -> dict[tuple[str, int], Resource]:

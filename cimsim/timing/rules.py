@@ -6,8 +6,8 @@ resource for how long) are laid out in a `cimsim.timing.plan.Plan`.
 
 **Units, activations, pipelines.** The plan's works stand in execution order; the *order* of a unit
 is its place there. A matrix unit does its windows in raster order, ``per_activation`` consecutive
-ones at a time (or a rectangle of the map at a time, which then counts as one window of a coarser
-map); such a group is an *activation*, the last one of a frame may hold fewer windows and costs as
+ones at a time (or a rectangle of the map at a time, `Layout.window_shape`, which then counts as one
+window of a coarser map: `cimsim.timing.plan.by_rectangles`); such a group is an *activation*, the last one of a frame may hold fewer windows and costs as
 much. All other units do one window at a time. Activation ``g = 0 .. n-1`` of each frame belongs to
 replica ``g % R``. Each replica of a `PlacedLayer` is one pipeline, shared by all units that use the
 layer; every other unit has a pipeline of its own. A unit's *sequence number* is ``frame * n + g``.

@@ -161,7 +161,7 @@ def _unit_time(plan: Plan, memory: Memory, u: int, frames: int) -> UnitTime:
         kind=work.unit.kind,
         layer=plan.pipes[work.pipes[0]].name,
         replicas=replicas,
-        windows=int(memory.unit[u, k.U_DONE]),
+        windows=int(memory.unit[u, k.U_DONE]) // work.unit.windows * work.answered,
         activations=int(rows[:, k.F_FIRED].sum()) * work.arrays,
         pulses=pulsed * work.arrays,
         conversions=pulsed * work.columns,

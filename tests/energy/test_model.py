@@ -72,6 +72,35 @@ def test_every_component_of_a_two_layer_network_by_hand():
     assert chip_.weights.slices == 1
 
 
+def test_merged_windows_by_hand():
+    """Three windows at once, 8 in a row: activations of 3, 3 and 2 windows that cost the same."""
+    mapping = map_graph(network(c_mid=16), chip(), "omm:3")
+    report = energy(mapping, 1e-3, {"a": 2e-6, "b": 3e-6})
+    a, b = report.by_layer["a"], report.by_layer["b"]
+    windows, fired = 64, 8 * 3
+    # a: 3 x 5 pixels of 3 channels, 5 / 9 of what im2col drives; 3 x 16 columns
+    assert a["dac"] == pytest.approx(fired * 45 * 0.291 * PJ)
+    assert a["adc"] == pytest.approx(fired * 48 * 2.61 * PJ)
+    assert a["adder"] == 0
+    assert a["vector"] == pytest.approx(windows * 16 * (0.46 + 0.03) * PJ)
+    # 45 bytes at the left edge, then three of five pixel columns are new
+    assert a["buffer"] == pytest.approx(8 * (45 + 2 * 27) * 0.84 * PJ + windows * 16 * 2.38 * PJ)
+    # b: 240 rows on two arrays of 9 columns each
+    assert b["dac"] == pytest.approx(fired * 240 * 0.291 * PJ)
+    assert b["adc"] == pytest.approx(fired * 18 * 2.61 * PJ)
+    assert b["adder"] == pytest.approx(fired * 9 * 0.21 * PJ)
+    assert b["vector"] == pytest.approx(windows * 3 * 0.46 * PJ)
+    assert b["interconnect"] == pytest.approx((fired * 9 * 4 + windows * 3) * PJ)
+
+
+def test_without_operands_erased_cells_between_copies_are_not_charged():
+    (one, two, copies) = (
+        energy(map_graph(network(c_mid=16), chip(), name), 1e-3).by_layer["a"]["array"]
+        for name in ("im2col", "omm:2", "smd:2")
+    )
+    assert one == pytest.approx(two) == pytest.approx(copies)
+
+
 def test_layers_components_and_total_are_the_same_joules():
     report = energy(map_graph(network(), chip()), 2e-3)
     assert sum(report.by_component.values()) == pytest.approx(report.total_j, rel=1e-12)

@@ -69,29 +69,6 @@ def test_blocks_may_lie_anywhere(lab):
     assert [a.written.n_rows for a in layer.arrays] == [6, 1]
 
 
-def test_a_line_cannot_carry_two_values(lab):
-    op = lab.conv(np.ones((4, 6, 1, 1)), (3, 3), name="a")
-    hw = lab.chip()
-    device = build(hw.device.kind, hw.device.parameters)
-    side_by_side = [Block(0, 0, 0, 3, 4, 0, 0, 0), Block(0, 0, 4, 3, 4, 0, 3, 0)]
-    with pytest.raises(
-        SimulationError, match="layer 'a', array 0: row 0 would carry two different"
-    ):
-        program(placed(op, hw, side_by_side), device, 0)
-    stacked = [Block(0, 0, 0, 6, 2, 0, 0, 0), Block(0, 6, 0, 6, 2, 0, 0, 2)]
-    with pytest.raises(SimulationError, match="array 0: column 0 would carry two different"):
-        program(placed(op, hw, stacked), device, 0)
-
-
-def test_several_windows_per_activation_are_refused_with_a_way_out(lab):
-    op = lab.conv(np.ones((4, 6, 1, 1)), (3, 3), name="a")
-    hw = lab.chip()
-    blocks = [Block(0, 6 * w, 4 * w, 6, 4, 0, 0, 0, window=w) for w in (0, 1)]
-    device = build(hw.device.kind, hw.device.parameters)
-    with pytest.raises(SimulationError, match=r"answers 2 windows; .*--mapping im2col"):
-        program(placed(op, hw, blocks, 2), device, 0)
-
-
 def test_weights_that_are_no_numbers_name_their_layer(lab):
     op = lab.conv(np.full((4, 6, 1, 1), np.nan), (3, 3), name="bad")
     with pytest.raises(SimulationError, match="layer 'bad': weights hold NaN"):

@@ -94,6 +94,52 @@ def test_illegal_layouts_are_refused_with_the_place(blocks, part):
     assert part in str(error.value)
 
 
+def test_a_line_cannot_carry_two_values():
+    op = conv(c_in=6, c_out=4, kernel=1)
+    side_by_side = [Block(0, 0, 0, 3, 4, 0, 0, 0), Block(0, 0, 4, 3, 4, 0, 3, 0)]
+    with pytest.raises(MappingError) as error:
+        Layout.of(op, chip(), side_by_side)
+    text = str(error.value)
+    assert "layer 'layer', array 0, rows 0..2, columns 4..7: word line 0 would carry" in text
+    assert "row 3 of group 0, window 0" in text
+    assert "row 0 of group 0, window 0" in text
+    stacked = [Block(0, 0, 0, 6, 2, 0, 0, 0), Block(0, 6, 0, 6, 2, 0, 0, 2)]
+    with pytest.raises(MappingError, match="column 0 would carry column 2 of group 0, window 0"):
+        Layout.of(op, chip(), stacked)
+
+
+def test_windows_share_a_word_line_only_where_they_see_the_same_pixel():
+    op = conv(c_in=2, c_out=4, kernel=3)
+    # two windows side by side: the second one's kernel column 0 is the first one's column 1
+    rows = [(y, window, x) for y in range(3) for window in range(2) for x in range(3)]
+
+    def blocks(shift):
+        return [
+            Block(0, 8 * y + 2 * x + 2 * shift * w, 4 * w, 2, 4, 0, 6 * y + 2 * x, 0, w)
+            for y, w, x in rows
+        ]  # fmt: skip
+
+    layout = Layout.of(op, chip(), blocks(1), window_shape=(1, 2))
+    assert (layout.windows_per_activation, layout.rows_used, layout.cols_used) == (2, (24,), (8,))
+    assert layout.activation_grid((8, 7)) == (8, 4)
+    assert layout.activations((8, 7)) == 32
+    expected = r"word line 0 would carry channel 0 of pixel \(y 0, x 1\), yet .* \(y 0, x 0\)"
+    with pytest.raises(MappingError, match=expected):
+        Layout.of(op, chip(), blocks(0), window_shape=(1, 2))
+    # windows that follow each other may wrap a map row: nothing can be shared
+    with pytest.raises(MappingError, match=r"word line 2 would carry row 0 of group 0, window 1"):
+        Layout.of(op, chip(), blocks(1), 2)
+
+
+def test_a_rectangle_has_as_many_windows_as_an_activation():
+    blocks = tuple(Block(0, 2 * w, 4 * w, 2, 4, 0, 0, 0, w) for w in range(4))
+    sizes = (1, 2, 4, 64, 32)
+    Layout("a", blocks, 4, *sizes, window_shape=(2, 2))
+    for shape in ((1, 2), (0, 4), (-2, -2)):
+        with pytest.raises(MappingError, match="y \\* x = windows_per_activation = 4"):
+            Layout("a", blocks, 4, *sizes, window_shape=shape)
+
+
 def graph(*ops):
     first = InputOp("x", TensorSpec((1, ops[0].input.shape[1], 8, 8)))
     return LayerGraph("net", [first, *ops], [ops[-1].name])

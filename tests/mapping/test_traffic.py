@@ -4,8 +4,12 @@ from hypothesis import strategies as st
 
 from cimsim.graph.ir import MatrixOp, TensorSpec, Window
 from cimsim.hw.load import load_hw
-from cimsim.mapping.strategies import Im2col
-from cimsim.mapping.traffic import loaded_per_frame, new_columns
+from cimsim.mapping.mapping import Slot
+from cimsim.mapping.strategies import Im2col, strategy
+from cimsim.mapping.traffic import load_bytes, loaded_per_frame, new_columns, partial_sums
+from tests.mapping.layers import arrays, chip, layer, layers
+
+NAMES = ["im2col", "smd", "sdk", "vwsdk", "omm", "smd:2", "vwsdk:3x2", "omm:3"]
 
 
 @given(
@@ -39,8 +43,8 @@ def test_bytes_of_a_frame_are_those_of_its_windows_one_by_one(
         "m", ("x",), TensorSpec((1, 3, size, size)), TensorSpec((1, 2, rows, cols)),
         np.zeros((1, kernel * kernel * 3, 2), np.float32), None, window, (2, 1, 1),
     )  # fmt: skip
-    chip = load_hw("eflash40nm")
-    layout = Im2col().place(op, chip)
+    hw = load_hw("eflash40nm")
+    layout = Im2col().place(op, hw)
     new, total = new_columns(op, 1, replicas)
     loaded, seen = 0, set()
     for index in range(rows * cols):
@@ -48,4 +52,57 @@ def test_bytes_of_a_frame_are_those_of_its_windows_one_by_one(
         share = new if place in seen else total
         loaded += -(-op.group_rows * share // total)
         seen.add(place)
-    assert loaded_per_frame(op, layout, replicas, chip) == loaded
+    assert loaded_per_frame(op, layout, replicas, hw) == loaded
+
+
+@given(op=layers(), size=arrays(), name=st.sampled_from(NAMES), replicas=st.integers(1, 3))
+def test_bytes_of_any_mapping_are_those_of_its_activations_one_by_one(op, size, name, replicas):
+    hw = chip(*size)
+    layout = strategy(name).place(op, hw)
+    per_row = op.window_grid[1]
+    _, wx = layout.window_shape or (1, layout.windows_per_activation)
+    new, total = new_columns(op, wx, replicas)
+    loaded, seen = 0, set()
+    for index in range(layout.activations(op.window_grid)):
+        if layout.window_shape is None:
+            map_row = index * wx // per_row
+        else:
+            map_row = index // -(-per_row // wx)
+        share = new if (map_row, index % replicas) in seen else total
+        seen.add((map_row, index % replicas))
+        loaded += sum(-(-rows * share // total) for rows in layout.rows_used)
+    assert loaded_per_frame(op, layout, replicas, hw) == loaded
+
+
+@given(op=layers(), size=arrays(), name=st.sampled_from(NAMES), tiles=st.integers(1, 3))
+def test_partial_sums_are_counted_value_by_value(op, size, name, tiles):
+    """Each value is added up where its first matrix row is; what lies elsewhere is moved there."""
+    layout = strategy(name).place(op, chip(*size))
+    slots = tuple(Slot(array % tiles, array // tiles) for array in range(layout.n_arrays))
+    homes, columns = {}, set()
+    for b in layout.blocks:
+        for col in range(b.src_col0, b.src_col0 + b.cols):
+            value = b.window, b.group, col
+            columns.add((*value, b.array, b.col0 + col - b.src_col0))
+            if b.src_row0 == 0:
+                homes[value] = slots[b.array].tile
+    moved = sum(slots[array].tile != homes[w, g, col] for w, g, col, array, _ in columns)
+    assert partial_sums(layout, slots) == (moved, len(columns) - len(homes))
+    assert len(columns) == sum(layout.cols_used)
+    per_value = [(w, g, col) for w, g, col, *_ in columns]
+    assert layout.row_tiles == max(per_value.count(value) for value in set(per_value))
+
+
+def test_a_rectangle_loads_the_columns_that_it_has_not_seen():
+    """K = 3, s = 1, two windows: 4 pixel columns, 2 of them new; im2col loads 3, then 1."""
+    op, hw = layer(18, 3, 4, 8), chip(256, 64)
+    one, two = (strategy(name).place(op, hw) for name in ("im2col", "omm:2"))
+    assert load_bytes(op, one, 1, hw) == ((36,), (12,))
+    assert load_bytes(op, two, 1, hw) == ((48,), (24,))
+    # a frame of 16 x 16 windows
+    assert loaded_per_frame(op, one, 1, hw) == 16 * (36 + 15 * 12)
+    assert loaded_per_frame(op, two, 1, hw) == 16 * (48 + 7 * 24)
+    # every pixel column of a stripe once: the same bytes
+    assert loaded_per_frame(op, one, 1, hw) == loaded_per_frame(op, two, 1, hw)
+    # nothing is shared between copies: each has rows of its own
+    assert load_bytes(op, strategy("smd:2").place(op, hw), 1, hw)[0] == (72,)

@@ -363,7 +363,7 @@ def made_up(works):
 def vector_work(u, windows, post, needs=(), kind="vector", store=0):
     unit = Unit(f"v{u}", kind, None, (), (windows, 1), (1, 1), 1, 0.0, tuple(n for _, n in needs))
     services = Services((*[Service()] * 4, Service((), post), Service((), store), Service()))
-    return Work(unit, (u,), (services,), 1, 0, 0, 1, tuple(needs))
+    return Work(unit, (u,), (services,), 1, 0, 0, 1, tuple(needs), windows)
 
 
 def test_line_buffers_are_looked_at_when_a_cycle_is_over():

@@ -1,27 +1,11 @@
-"""Mapping strategies: a layer's matrix -> the blocks of one replica.
-
-A strategy is any object with a ``name`` and a ``place(op, chip) -> Layout``; adding one is a class
-and a line in `STRATEGIES`.
-"""
+"""The conventional mapping: one window per activation."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from cimsim.errors import MappingError, suggest
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
 from cimsim.mapping.layout import Block, Layout
-
-
-class Strategy(Protocol):
-    """The contract of a mapping strategy."""
-
-    name: str
-
-    def place(self, op: MatrixOp, chip: Chip) -> Layout:
-        """Cut the matrix of ``op`` into blocks of arrays of ``array_size(op, chip)`` weights."""
-        ...
+from cimsim.mapping.strategies.base import array_size
 
 
 class Im2col:
@@ -53,20 +37,3 @@ class Im2col:
                     blocks.append(Block(array, 0, 0, height, width, group, row, col))
                     array += 1
         return Layout.of(op, chip, blocks)
-
-
-def array_size(op: MatrixOp, chip: Chip) -> tuple[int, int]:
-    """Return the rows and columns of weights of ``op`` that one array holds."""
-    return chip.array.rows // chip.lines_per_input(op.signed), chip.weight_cols
-
-
-STRATEGIES: dict[str, Strategy] = {"im2col": Im2col()}
-
-
-def strategy(name: str | Strategy) -> Strategy:
-    """Return a strategy by name; an object that is one already passes through."""
-    if not isinstance(name, str):
-        return name
-    if name not in STRATEGIES:
-        raise MappingError(f"mapping: '{name}' is unknown{suggest(name, STRATEGIES)}")
-    return STRATEGIES[name]
