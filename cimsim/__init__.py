@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cimsim.hw.spec import Chip as Chip
     from cimsim.loading import load_network as load_network
     from cimsim.mapping.mapping import Mapping as Mapping
-    from cimsim.mapping.mapping import map_graph as map_graph
+    from cimsim.placing import map_graph as map_graph
     from cimsim.programmed import ProgrammedChip as ProgrammedChip
     from cimsim.programmed import program as program
     from cimsim.report.result import Result as Result
@@ -39,7 +39,7 @@ _PUBLIC = {
     "Result": "cimsim.report.result",
     "load_hw": "cimsim.hw.load",
     "load_network": "cimsim.loading",
-    "map_graph": "cimsim.mapping.mapping",
+    "map_graph": "cimsim.placing",
     "program": "cimsim.programmed",
     "simulate": "cimsim.simulation",
     "trace": "cimsim.frontends.torch_export",

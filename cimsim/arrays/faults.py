@@ -78,10 +78,10 @@ def fault_map(chip: Chip) -> FaultMap:
         return {}
     found = read_fault_map(Path(chip.faults.map), (chip.array.rows, chip.array.cols))
     for tile, array in found:
-        if tile >= chip.tile.count or array >= chip.tile.arrays:
+        if tile >= chip.n_tiles or array >= chip.tile.arrays:
             raise ConfigError(
                 f"faults.map: {chip.faults.map}: tile {tile}, array {array} is outside the chip of "
-                f"{chip.tile.count} tiles with {chip.tile.arrays} arrays, counted from 0"
+                f"{chip.n_tiles} tiles with {chip.tile.arrays} arrays, counted from 0"
             )
     return found
 

@@ -83,7 +83,17 @@ MappingOption = Annotated[
     typer.Option(
         "--mapping",
         metavar="NAME",
-        help="Mapping strategy: im2col, smd, sdk, vwsdk, omm, multipoint; with a parameter: omm:3.",
+        help="How matrices are cut: im2col, smd, sdk, vwsdk, omm, multipoint, with a parameter "
+        "(omm:3); package.module:Class; or a file of cimsim map --save.",
+    ),
+]
+AllocationOption = Annotated[
+    str,
+    typer.Option(
+        "--allocation",
+        metavar="NAME",
+        help="Which arrays layers take: in_order, packed (they share arrays), replicated (spare "
+        "arrays hold copies), shared (both), by_chip, short_wires, package.module:Class.",
     ),
 ]
 SizeOption = Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cimsim.cli.options import (
+    AllocationOption,
     HwOption,
     InnerOption,
     MappingOption,
@@ -46,6 +47,7 @@ def program(
     time: TimeOption = None,
     temperature: TemperatureOption = None,
     mapping: MappingOption = "im2col",
+    allocation: AllocationOption = "in_order",
     sigma: Annotated[
         float,
         typer.Option(metavar="N", help="Noise on the calibration frames, in 8-bit steps (0..255)."),
@@ -84,16 +86,17 @@ def program(
     from rich.console import Console
 
     import cimsim
+    from cimsim import placing
     from cimsim.arrays.faults import fault_map
     from cimsim.devices import device_of
     from cimsim.hw.load import load_hw
     from cimsim.loading import load_network, weights_hash
-    from cimsim.mapping.strategies import strategy
     from cimsim.programmed import check_file
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     check_numbers(sigma, 1, seed, threads)
-    chip, how = load_hw(hw, with_conditions(overrides, time, temperature)), strategy(mapping)
+    chip = load_hw(hw, with_conditions(overrides, time, temperature))
+    placing.check(mapping, allocation)
     device_of(chip)
     fault_map(chip)
     target, frame = check_file(out), parse_size(size)
@@ -105,7 +108,7 @@ def program(
     console = Console(emoji=False)  # package.module:Class is no emoji
     with Bars(console, quiet) as report:
         report("tracing", 0, 1)
-        placed = cimsim.map_graph(trace(network, frame), chip, how)
+        placed = cimsim.map_graph(trace(network, frame), chip, mapping, allocation)
         report("tracing", 1, 1)
         identity = network.identity | {"hash": weights_hash(network.module)}
         made = cimsim.program(

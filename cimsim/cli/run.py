@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.cli.options import (
+    AllocationOption,
     HwOption,
     InnerOption,
     MappingOption,
@@ -68,6 +69,7 @@ def run(
     time: TimeOption = None,
     temperature: TemperatureOption = None,
     mapping: MappingOption = "im2col",
+    allocation: AllocationOption = "in_order",
     schedule: Annotated[
         Schedule, typer.Option(help="Layers overlap, or run one after another.")
     ] = Schedule.pipelined,
@@ -132,11 +134,11 @@ def run(
     from rich.console import Console
 
     import cimsim
+    from cimsim import placing
     from cimsim.arrays.faults import fault_map
     from cimsim.devices import device_of
     from cimsim.hw.load import load_hw
     from cimsim.loading import load_network, weights_hash
-    from cimsim.mapping.strategies import strategy
     from cimsim.report.folder import check_target
     from cimsim.report.tables import print_result
 
@@ -145,7 +147,8 @@ def run(
     sigma = sigma if sigma is not None else held.sigma if held else 15.0
     seed = seed if seed is not None else held.seed if held else 0
     check_numbers(sigma, frames, seed, threads)
-    chip, how = load_hw(hw, with_conditions(overrides, time, temperature)), strategy(mapping)
+    chip = load_hw(hw, with_conditions(overrides, time, temperature))
+    placing.check(mapping, allocation)
     device_of(chip)
     fault_map(chip)
     target = check_target(out or _default_folder(model))
@@ -163,7 +166,7 @@ def run(
         for done, traced in enumerate(networks):
             report("tracing", done, len(networks))
             graph = trace(traced, clean.shape[1:3], strict)
-            placed.append(cimsim.map_graph(graph, chip, how))
+            placed.append(cimsim.map_graph(graph, chip, mapping, allocation))
         report("tracing", 1, 1)
         identity = network.identity | {"hash": weights_hash(network.module)}
         result = cimsim.simulate(

@@ -12,12 +12,14 @@ def area(chip: Chip, tiles: int | None = None) -> dict[str, float]:
     ----------
     chip : Chip
     tiles : int, optional
-        Tiles that count, all of them by default; what belongs to the chip counts always.
+        Tiles that count, all of them by default; what belongs to the chip counts always, once for
+        each chip of the system.
     """
-    tiles = chip.tile.count if tiles is None else tiles
+    tiles = chip.n_tiles if tiles is None else tiles
+    chips = chip.system.chips
     arrays = tiles * chip.tile.arrays
     converters = chip.adc.count * (arrays if chip.adc.shared == "array" else tiles)
-    vectors = tiles if chip.vector.scope == "tile" else 1
+    vectors = tiles if chip.vector.scope == "tile" else chips
     return {
         "cells": arrays * chip.array.rows * chip.array.cols * chip.array.cell_area_m2,
         "array periphery": arrays * chip.array.periphery_area_m2,
@@ -27,7 +29,7 @@ def area(chip: Chip, tiles: int | None = None) -> dict[str, float]:
         "vector": vectors * chip.vector.area_m2,
         "buffer": tiles * chip.buffer.area_m2,
         "tile other": tiles * chip.tile.area_m2,
-        "interconnect": chip.interconnect.area_m2,
-        "global buffer": chip.global_buffer.area_m2,
-        "other": chip.other_area_m2,
+        "interconnect": chips * chip.interconnect.area_m2,
+        "global buffer": chips * chip.global_buffer.area_m2,
+        "other": chips * chip.other_area_m2,
     }

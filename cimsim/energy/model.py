@@ -188,13 +188,14 @@ def g_full_scale(chip: Chip) -> float:
 def static_power_w(mapping: Mapping) -> float:
     """Leakage and clock power in watts of everything that is switched on."""
     chip = mapping.chip
-    tiles = mapping.tiles_used if chip.tile.gated else chip.tile.count
-    vectors = tiles if chip.vector.scope == "tile" else 1
+    chips = chip.system.chips
+    tiles = mapping.tiles_used if chip.tile.gated else chip.n_tiles
+    vectors = tiles if chip.vector.scope == "tile" else chips
     return (
         tiles * (chip.tile.static_power_w + chip.buffer.leakage_w)
         + vectors * chip.vector.leakage_w
-        + chip.global_buffer.leakage_w
-        + chip.static_power_w
+        + chips * chip.global_buffer.leakage_w
+        + chips * chip.static_power_w
     )
 
 

@@ -232,12 +232,15 @@ def _program_layer(
     code = WeightCode(spec.encoding, spec.bits, spec.slice_bits)
     arrays = []
     for index, blocks in enumerate(layout.by_array):
-        sources, targets, lines, matrix = _cut(layout.lines[index], blocks, layout, q)
+        cut = _cut(layout.lines[index], blocks, layout, q)
+        sources, targets, lines, matrix = _in_order(placed, index, *cut)
         rngs = [stream(seed, "program", placed.name, index, s) for s in range(spec.slices)]
         if layout.lines_per_row == 2:
             # positive and negative part of an input side by side, on opposite weights
             sources, lines = _twice(sources), (_twice(lines[0]), lines[1])
             matrix = np.stack([matrix, -matrix], axis=1).reshape(-1, matrix.shape[1])
+        row0, col0 = placed.origin(0, index)
+        lines = lines[0] + row0, lines[1] + col0
         try:
             written = program_array(
                 matrix, context.device, spec.slice_bits, rngs, code, wires=chip.wires,
@@ -258,6 +261,29 @@ def _program_layer(
     return ProgrammedLayer(
         placed.name, q, scales, tuple(arrays), layout.windows_per_activation
     )  # fmt: skip
+
+
+def _in_order(
+    placed: PlacedLayer,
+    index: int,
+    sources: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    lines: tuple[NDArray[np.int64], NDArray[np.int64]],
+    matrix: NDArray[np.int32],
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.int64],
+    tuple[NDArray[np.int64], NDArray[np.int64]],
+    NDArray[np.int32],
+]:
+    """Move inputs, weights and outputs to other used lines of the array; the lines stay."""
+    if placed.row_order:
+        order = np.array(placed.row_order[index])
+        sources, matrix = sources[order], matrix[order]
+    if placed.col_order:
+        order = np.array(placed.col_order[index])
+        targets, matrix = targets[order], matrix[:, order]
+    return sources, targets, lines, np.ascontiguousarray(matrix)
 
 
 def _twice(lines: NDArray[np.int64]) -> NDArray[np.int64]:

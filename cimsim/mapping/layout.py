@@ -292,10 +292,12 @@ class Layout:
                     )
                 area = sum(b.rows * b.cols for b in blocks)
                 if area != self.group_rows * self.group_cols:
+                    row, col = _first_hole(blocks, self.group_cols)
                     raise MappingError(
                         f"layer '{self.layer}', group {group}, window {window}: "
                         f"{self.group_rows * self.group_cols - area} of "
-                        f"{self.group_rows} x {self.group_cols} elements are placed nowhere"
+                        f"{self.group_rows} x {self.group_cols} elements are placed nowhere, "
+                        f"first the one in row {row}, column {col}"
                     )
 
 
@@ -318,6 +320,20 @@ def first_overlap(
             if col < other_col + other_cols and other_col < col + cols:
                 return first, second
     return None
+
+
+def _first_hole(blocks: list[Block], cols: int) -> tuple[int, int]:
+    """Row and column of the first element, row by row, that no block takes."""
+    for row in sorted({0, *(b.src_row0 + b.rows for b in blocks)}):
+        reached = 0
+        across = [b for b in blocks if b.src_row0 <= row < b.src_row0 + b.rows]
+        for b in sorted(across, key=lambda b: b.src_col0):
+            if b.src_col0 > reached:
+                break
+            reached = max(reached, b.src_col0 + b.cols)
+        if reached < cols:
+            return row, reached
+    raise ValueError("no element is missing")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,116 +10,157 @@ from typing import Any
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.hw.spec import Chip
+from cimsim.mapping.allocation import Allocation, allocation_of, requests_of
+from cimsim.mapping.custom import checked_layout, find_strategy
 from cimsim.mapping.dataflow import Unit, units
 from cimsim.mapping.layout import Block, Counts, Layout, count, first_overlap
-from cimsim.mapping.strategies import Im2col, Strategy, strategy
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One array of the chip."""
-
-    tile: int
-    array: int
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """A block of a layer at its final place; what reports and pictures show."""
-
-    layer: str
-    replica: int
-    tile: int
-    array: int
-    row0: int
-    col0: int
-    rows: int
-    cols: int
-    group: int
-    src_row0: int
-    src_col0: int
-    window: int
-
-
-@dataclass(frozen=True)
-class PlacedLayer:
-    """One programmed matrix: its layout, the operations that use it and the arrays of each replica.
-
-    Attributes
-    ----------
-    name : str
-        ``weights_id`` of the operations; the name of the first one where they have none.
-    ops : tuple of str
-        `MatrixOp` names in execution order; several when the network uses the same weights again.
-    slots : tuple of tuple of Slot
-        ``slots[replica][local array]``.
-    """
-
-    name: str
-    ops: tuple[str, ...]
-    layout: Layout
-    slots: tuple[tuple[Slot, ...], ...]
-
-    @property
-    def placements(self) -> tuple[Placement, ...]:
-        """Every block of every replica."""
-        return tuple(
-            Placement(
-                self.name, replica, slots[b.array].tile, slots[b.array].array, b.row0, b.col0,
-                b.rows, b.cols, b.group, b.src_row0, b.src_col0, b.window,
-            )
-            for replica, slots in enumerate(self.slots)
-            for b in self.layout.blocks
-        )  # fmt: skip
+from cimsim.mapping.placement import PlacedLayer as PlacedLayer
+from cimsim.mapping.placement import Placement as Placement
+from cimsim.mapping.placement import Slot as Slot
+from cimsim.mapping.sharing import first_disturbed
+from cimsim.mapping.strategies import Im2col, Strategy
 
 
 @dataclass(frozen=True)
 class Mapping:
     """A network on a chip: frozen and legal from construction on.
 
+    Attributes
+    ----------
+    graph, chip
+    strategy : str
+        What cut the matrices.
+    layers : tuple of PlacedLayer
+        In the order in which they are first used.
+    allocation : str
+        What gave them their arrays.
+
     Raises
     ------
     MappingError
-        A layer without a place, an array outside the chip, or two layers on the same cells.
+        A layer without a place or with two, a block outside the chip, two blocks on the same cells,
+        or weights of a layer where another one drives rows and reads columns.
     """
 
     graph: LayerGraph
     chip: Chip
     strategy: str
     layers: tuple[PlacedLayer, ...]
+    allocation: str = "in_order"
 
     def __post_init__(self) -> None:
-        placed = {name for layer in self.layers for name in layer.ops}
+        self._check_ops()
+        for layer in self.layers:
+            self._check_lists(layer)
+            for place in layer.placements:
+                self._check_inside(place)
+        for places in self.by_slot.values():
+            met = first_overlap(places, lambda p: (p.row0, p.col0, p.rows, p.cols))
+            if met is not None:
+                first, second = met
+                raise MappingError(
+                    f"{second.where}: layers '{first.layer}' and '{second.layer}' overlap at row "
+                    f"{second.row0}, column {max(first.col0, second.col0)}; {first.where} is there"
+                )
+            disturbed = first_disturbed(places)
+            if disturbed is not None:
+                raise MappingError(
+                    f"{disturbed.second.where}: lies where rows and columns of layer "
+                    f"'{disturbed.first.layer}', replica {disturbed.first.replica}, cross, so its "
+                    "weights would add to that layer's sums; move it beside or below"
+                )
+
+    def _check_ops(self) -> None:
+        placed = [name for layer in self.layers for name in layer.ops]
+        wanted = {op.name: op for op in self.graph.matrix_ops}
         missing = [op.name for op in self.graph.matrix_ops if op.name not in placed]
         if missing:
             raise MappingError(f"mapping: layers without a place: {', '.join(missing)}")
-        by_slot: dict[Slot, list[Placement]] = defaultdict(list)
+        for name in placed:
+            if name not in wanted:
+                raise MappingError(f"mapping: network '{self.graph.name}' has no layer '{name}'")
+            if placed.count(name) > 1:
+                raise MappingError(f"mapping: layer '{name}' is placed twice; keep one of them")
         for layer in self.layers:
-            for place in layer.placements:
-                self._check_inside(place)
-                by_slot[Slot(place.tile, place.array)].append(place)
-        for slot, places in by_slot.items():
-            self._check_overlap(slot, places)
+            for name in layer.ops:
+                if not layer.layout.serves(wanted[name]):
+                    raise MappingError(
+                        f"layer '{layer.name}': '{name}' slides otherwise than the rectangle of "
+                        f"windows {layer.layout.window_shape} expects; leave window_shape out"
+                    )
+
+    def _check_lists(self, layer: PlacedLayer) -> None:
+        n = layer.layout.n_arrays
+        if not layer.slots:
+            raise MappingError(f"layer '{layer.name}': no replica; give at least one its arrays")
+        for replica, slots in enumerate(layer.slots):
+            given = {"arrays": len(slots)}
+            if layer.origins:
+                given["origins"] = (
+                    len(layer.origins[replica]) if replica < len(layer.origins) else 0
+                )
+            for what, number in given.items():
+                if number != n:
+                    raise MappingError(
+                        f"layer '{layer.name}', replica {replica}: expected {n} {what}, one for "
+                        f"each array of its layout, got {number}"
+                    )
+        orders = (("row_order", layer.row_order, layer.layout.rows_used),
+                  ("col_order", layer.col_order, layer.layout.cols_used))  # fmt: skip
+        for what, order, used in orders:
+            wrong = order and [sorted(o) for o in order] != [list(range(k)) for k in used]
+            if wrong:
+                raise MappingError(
+                    f"layer '{layer.name}': {what}: expected, for each array, every number "
+                    f"0 .. n-1 of its n used lines once (n = {', '.join(map(str, used))})"
+                )
 
     def _check_inside(self, place: Placement) -> None:
-        chip, arrays = self.chip, self.chip.tile.arrays
-        if not (0 <= place.tile < chip.n_tiles and 0 <= place.array < arrays):
-            chips = "the chip" if chip.system.chips == 1 else f"{chip.system.chips} chips"
+        tile, array = self.chip.tile, self.chip.array
+        if not (0 <= place.tile < self.chip.n_tiles and 0 <= place.array < tile.arrays):
             raise MappingError(
                 f"layer '{place.layer}', replica {place.replica}: tile {place.tile}, array "
-                f"{place.array} is outside {chips} of {chip.tile.count} tiles with {arrays} arrays"
+                f"{place.array} is outside the {_stock(self.chip)}"
+            )
+        inside_rows = place.row0 >= 0 and place.row0 + place.rows <= array.rows
+        inside_cols = place.col0 >= 0 and place.col0 + place.cols <= self.chip.weight_cols
+        if not (inside_rows and inside_cols):
+            raise MappingError(
+                f"{place.where}: leaves the array of {array.rows} word lines x "
+                f"{self.chip.weight_cols} weight columns"
             )
 
-    @staticmethod
-    def _check_overlap(slot: Slot, places: list[Placement]) -> None:
-        met = first_overlap(places, lambda p: (p.row0, p.col0, p.rows, p.cols))
-        if met is not None:
-            first, second = met
-            raise MappingError(
-                f"tile {slot.tile}, array {slot.array}: layers '{first.layer}' and "
-                f"'{second.layer}' overlap at row {second.row0}, column "
-                f"{max(first.col0, second.col0)}"
-            )
+    @cached_property
+    def by_slot(self) -> dict[Slot, tuple[Placement, ...]]:
+        """Array -> the blocks that it holds."""
+        found: dict[Slot, list[Placement]] = defaultdict(list)
+        for layer in self.layers:
+            for place in layer.placements:
+                found[Slot(place.tile, place.array)].append(place)
+        return {where: tuple(places) for where, places in found.items()}
+
+    @cached_property
+    def turns(self) -> dict[tuple[str, int], tuple[str, int]]:
+        """(layer, replica) -> the first one of those that share arrays with it, or itself.
+
+        An array fires for one of them at a time, so they take turns. Sharing is transitive.
+        """
+        keys = [(layer.name, r) for layer in self.layers for r in range(len(layer.slots))]
+        owner = {key: key for key in keys}
+        holds: dict[Slot, tuple[str, int]] = {}
+        for layer in self.layers:
+            for replica, slots in enumerate(layer.slots):
+                for slot in slots:
+                    one, other = (
+                        holds.setdefault(slot, (layer.name, replica)),
+                        (layer.name, replica),
+                    )
+                    first, second = (owner[key] for key in (one, other))
+                    if first != second:
+                        # the two groups become one, under the earlier name
+                        low, high = sorted((first, second), key=keys.index)
+                        owner = {k: low if o == high else o for k, o in owner.items()}
+        return owner
 
     @cached_property
     def layer_of(self) -> dict[str, PlacedLayer]:
@@ -167,6 +208,11 @@ class Mapping:
         return len({slot.tile for slot in self.slots_used})
 
     @property
+    def chips_used(self) -> int:
+        """Number of chips that hold any weight."""
+        return len({slot.tile // self.chip.tile.count for slot in self.slots_used})
+
+    @property
     def cells_used(self) -> int:
         """Weights stored, all replicas counted."""
         return sum(layer.layout.cells_used * len(layer.slots) for layer in self.layers)
@@ -211,6 +257,12 @@ class Mapping:
                         [getattr(b, name) for name in Block.__slots__] for b in layer.layout.blocks
                     ],
                 }
+                | {
+                    # came later: they say something only where lines are shared or moved
+                    what: [list(map(_plain, part)) for part in getattr(layer, what)]
+                    for what in ("origins", "row_order", "col_order")
+                    if getattr(layer, what)
+                }
                 for layer in self.layers
             ],
         }
@@ -221,6 +273,15 @@ def _shape(layout: Layout) -> dict[str, list[int]]:
     return {} if layout.window_shape is None else {"window_shape": list(layout.window_shape)}
 
 
+def _stock(chip: Chip) -> str:
+    tiles = f"{chip.tile.count} tiles with {chip.tile.arrays} arrays"
+    return f"chip of {tiles}" if chip.system.chips == 1 else f"{chip.system.chips} chips of {tiles}"
+
+
+def _plain(value: int | tuple[int, ...]) -> int | list[int]:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def layouts(graph: LayerGraph, chip: Chip, how: str | Strategy = "im2col") -> dict[str, Layout]:
     """Lay out every matrix of a network, whether the chip has room or not.
 
@@ -229,13 +290,13 @@ def layouts(graph: LayerGraph, chip: Chip, how: str | Strategy = "im2col") -> di
     dict
         Operation name -> layout; operations that share their weights share the layout.
     """
-    chosen = strategy(how)
+    chosen = find_strategy(how)
     users: dict[str, list[MatrixOp]] = defaultdict(list)
     for op in graph.matrix_ops:
         users[matrix_name(op)].append(op)
     found: dict[str, Layout] = {}
     for ops in users.values():
-        layout = chosen.place(ops[0], chip)
+        layout = checked_layout(chosen, ops[0], chip)
         if not all(layout.serves(op) for op in ops):
             # one matrix under several strides: windows share no pixels in the same way
             layout = Im2col().place(ops[0], chip)
@@ -248,55 +309,34 @@ def matrix_name(op: MatrixOp) -> str:
     return op.weights_id or op.name
 
 
-def map_graph(graph: LayerGraph, chip: Chip, strategy: str | Strategy = "im2col") -> Mapping:
-    """Place a network on a chip, layer by layer, each array holding one layer.
+def map_graph(
+    graph: LayerGraph,
+    chip: Chip,
+    strategy: str | Strategy = "im2col",
+    allocation: str | Allocation = "in_order",
+) -> Mapping:
+    """Place a network on a chip: cut every matrix, then give the pieces their arrays.
+
+    Parameters
+    ----------
+    graph : LayerGraph
+    chip : Chip
+    strategy : str or Strategy
+        How a matrix is cut, by name or an object with a method ``place``.
+    allocation : str or Allocation
+        Which arrays the pieces take, by name (`cimsim.mapping.allocation.ALLOCATIONS`) or an
+        object with a method ``allocate``.
 
     Raises
     ------
     MappingError
-        If the chip has too few arrays; the message says how many it takes and three ways out.
+        If the chip has too few arrays; the message says how many it takes and the ways out.
     """
     if not graph.matrix_ops:
         raise MappingError(
             f"network '{graph.name}' has no convolution and no linear layer: there is no matrix "
             "to put on a chip"
         )
-    found = layouts(graph, chip, strategy)
-    users: dict[str, list[MatrixOp]] = defaultdict(list)
-    for op in graph.matrix_ops:
-        users[matrix_name(op)].append(op)
-    needed = sum(found[ops[0].name].n_arrays for ops in users.values())
-    if needed > chip.n_arrays:
-        raise MappingError(_no_room(graph, chip, users, found, needed))
-    layers, following = [], 0
-    for name, ops in users.items():
-        layout = found[ops[0].name]
-        slots = tuple(
-            Slot(*divmod(following + index, chip.tile.arrays)) for index in range(layout.n_arrays)
-        )
-        following += layout.n_arrays
-        layers.append(PlacedLayer(name, tuple(op.name for op in ops), layout, (slots,)))
-    how = strategy if isinstance(strategy, str) else strategy.name
-    return Mapping(graph, chip, how, tuple(layers))
-
-
-def _no_room(
-    graph: LayerGraph,
-    chip: Chip,
-    users: dict[str, list[MatrixOp]],
-    found: dict[str, Layout],
-    needed: int,
-) -> str:
-    sizes = sorted(
-        ((found[ops[0].name].n_arrays, ops[0].name) for ops in users.values()), reverse=True
-    )
-    largest = ", ".join(f"{name} {n}" for n, name in sizes[:3])
-    tiles = -(-needed // chip.tile.arrays)
-    return (
-        f"network '{graph.name}' needs {needed} arrays of {chip.array.rows} x {chip.weight_cols} "
-        f"weights, chip '{chip.name}' has {chip.n_arrays} ({chip.tile.count} tiles with "
-        f"{chip.tile.arrays}); "
-        f"largest layers: {largest}. Three ways out: a larger chip (--set tile.count={tiles}); "
-        "larger arrays (--set array.rows=..., array.cols=...); a smaller network "
-        "(another --stride, fewer --stages, another --model)"
-    )
+    how, where = find_strategy(strategy), allocation_of(allocation)
+    requests = requests_of(graph, layouts(graph, chip, how))
+    return Mapping(graph, chip, how.name, where.allocate(graph, requests, chip), where.name)

@@ -140,6 +140,11 @@ def remarks(mapping: Mapping, spent: EnergyReport) -> list[str]:
         found.append(f"{len(graph.uncosted)} operations run without time and energy: {listed}")
     if spent.array_energy_from == "activity":
         found.append("array energy from the activity factor: no frames were executed")
+    if mapping.chips_used > 1:
+        found.append(
+            f"{mapping.chips_used} chips: what passes between them takes the time and energy of "
+            "the interconnect on one chip"
+        )
     return found + _wires(mapping.chip)
 
 

@@ -7,12 +7,12 @@ resource for how long) are laid out in a `cimsim.timing.plan.Plan`.
 **Units, activations, pipelines.** The plan's works stand in execution order; the *order* of a unit
 is its place there. A matrix unit does its windows in raster order, ``per_activation`` consecutive
 ones at a time (or a rectangle of the map at a time, `Layout.window_shape`, which then counts as one
-window of a coarser map: `cimsim.timing.plan.by_rectangles`); such a group is an *activation*, the last one of a frame may hold fewer windows and costs as
-much. All other units do one window at a time. Activation ``g = 0 .. n-1`` of each frame belongs to
-replica ``g % R``. Each replica of a `PlacedLayer` is one pipeline, shared by all units that use the
-layer; every other unit has a pipeline of its own. A unit's *sequence number* is ``frame * n + g``.
-For each unit and replica the activations enter the pipeline in sequence; the first that has not
-entered is the *head*.
+window of a coarser map: `cimsim.timing.plan.by_rectangles`); such a group is an *activation*, the
+last one of a frame may hold fewer windows and costs as much. All other units do one window at a
+time. Activation ``g = 0 .. n-1`` of each frame belongs to replica ``g % R``. Each replica of a
+`PlacedLayer` is one pipeline, shared by all units that use the layer; every other unit has a
+pipeline of its own. A unit's *sequence number* is ``frame * n + g``. For each unit and replica the
+activations enter the pipeline in sequence; the first that has not entered is the *head*.
 
 **Frames.** With ``frames: resident`` all pixels of all input frames are in the line buffers of
 their readers at cycle 0, and outputs stay where they are. With ``global_buffer`` or ``dram`` each
@@ -71,6 +71,8 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   ``single``: the next pulse is driven when the conversion of this one is over; the next activation
   enters DRIVE when this one has left CONVERT. A pulse other than the last leaves CONVERT when its
   conversion is over; with the last one the activation moves on to REDUCE.
+- Where several local arrays of a replica sit in one array they fire one after another: DRIVE and
+  CONVERT of a pulse take the cycles of all of them.
 - *Shared arrays.* Where pipelines have arrays in common (with ``adc.shared: tile``: tiles in common
   on which an array is shared), all that are linked so form one group with one resource. Their
   pulses are not told apart: DRIVE is a single leg on the group's resource, ``pulses * max(drive,
@@ -147,7 +149,7 @@ all cycles.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -257,7 +259,7 @@ def matrix_services(
     home, wpa = slots[0].tile, layout.windows_per_activation
     first, later = load_bytes(op, layout, replicas, chip)
     pulses, double = chip.pulses_for(op.signed), chip.tile.sample_hold == "double"
-    drive = to_cycles(chip.array.t_read_s, chip.process.clock_hz)
+    drive = max(Counter(slots).values()) * to_cycles(chip.array.t_read_s, chip.process.clock_hz)
     convert = _adc_rounds(layout, slots, chip) * to_cycles(
         chip.adc.conversion_s, chip.process.clock_hz
     )
@@ -376,10 +378,15 @@ def _load(op: MatrixOp, chip: Chip, home: int, n_bytes: int, first: int, spill: 
 
 def _adc_rounds(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> int:
     """Conversions that the busiest converter does one after another for one pulse."""
-    columns: dict[Slot | int, int] = defaultdict(int)
-    for slot, used in zip(slots, layout.cols_used, strict=True):
-        columns[slot.tile if chip.adc.shared == "tile" else slot] += used * chip.weights.slices
-    return math.ceil(max(columns.values()) / chip.adc.count)
+    used = [columns * chip.weights.slices for columns in layout.cols_used]
+    rounds: dict[Slot | int, int] = defaultdict(int)
+    if chip.adc.shared == "tile":
+        for slot, columns in zip(slots, used, strict=True):
+            rounds[slot.tile] += columns
+        return math.ceil(max(rounds.values()) / chip.adc.count)
+    for slot, columns in zip(slots, used, strict=True):
+        rounds[slot] += math.ceil(columns / chip.adc.count)
+    return max(rounds.values())
 
 
 def _reduce(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> Service:

@@ -140,6 +140,23 @@ def test_a_rectangle_has_as_many_windows_as_an_activation():
             Layout("a", blocks, 4, *sizes, window_shape=shape)
 
 
+HOLES = [
+    ([(0, 0, 2, 4), (2, 1, 2, 3)], (2, 0)),
+    ([(0, 0, 4, 2)], (0, 2)),
+    ([(1, 0, 3, 4)], (0, 0)),
+    ([(0, 0, 4, 1), (0, 1, 1, 3), (2, 1, 2, 3)], (1, 1)),
+    ([(0, 0, 4, 2), (0, 2, 3, 2)], (3, 2)),
+]
+
+
+@pytest.mark.parametrize(("sources", "place"), HOLES)
+def test_the_first_hole_is_named(sources, place):
+    # each block on an array of its own
+    blocks = [Block(n, 0, 0, h, w, 0, row, col) for n, (row, col, h, w) in enumerate(sources)]
+    with pytest.raises(MappingError, match=f"first the one in row {place[0]}, column {place[1]}"):
+        Layout.of(conv(c_in=4, c_out=4, kernel=1), chip(), blocks)
+
+
 def graph(*ops):
     first = InputOp("x", TensorSpec((1, ops[0].input.shape[1], 8, 8)))
     return LayerGraph("net", [first, *ops], [ops[-1].name])
@@ -194,7 +211,7 @@ def test_a_layer_outside_the_chip_or_missing_is_refused():
         Mapping(net, here, "mine", (PlacedLayer("a", ("a",), layout, ((Slot(76, 0),),)),))
     pair = chip(**{"system.chips": 2})
     Mapping(net, pair, "mine", (PlacedLayer("a", ("a",), layout, ((Slot(151, 0),),)),))
-    with pytest.raises(MappingError, match="tile 152, array 0 is outside 2 chips of 76 tiles"):
+    with pytest.raises(MappingError, match="tile 152, array 0 is outside the 2 chips of 76 tiles"):
         Mapping(net, pair, "mine", (PlacedLayer("a", ("a",), layout, ((Slot(152, 0),),)),))
     with pytest.raises(MappingError, match="without a place: a"):
         Mapping(net, here, "mine", ())

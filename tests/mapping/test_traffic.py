@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from cimsim.graph.ir import MatrixOp, TensorSpec, Window
 from cimsim.hw.load import load_hw
+from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.mapping import Slot
 from cimsim.mapping.strategies import Im2col, strategy
 from cimsim.mapping.traffic import load_bytes, loaded_per_frame, new_columns, partial_sums
@@ -106,3 +107,25 @@ def test_a_rectangle_loads_the_columns_that_it_has_not_seen():
     assert loaded_per_frame(op, one, 1, hw) == loaded_per_frame(op, two, 1, hw)
     # nothing is shared between copies: each has rows of its own
     assert load_bytes(op, strategy("smd:2").place(op, hw), 1, hw)[0] == (72,)
+
+
+def test_a_column_adds_up_the_blocks_below_each_other_by_itself():
+    op = MatrixOp(
+        "m", ("x",), TensorSpec((1, 1, 30)), TensorSpec((1, 1, 4)), np.ones((1, 30, 4), np.float32),
+        None, Window(), (4, 1, 1), "last", "linear",
+    )  # fmt: skip
+    hardware = load_hw("eflash40nm")
+
+    def sums(*blocks):
+        layout = Layout.of(op, hardware, [Block(*place, 0, row, 0) for *place, row in blocks])
+        here = tuple(Slot(array, 0) for array in range(layout.n_arrays))
+        return layout.row_tiles, partial_sums(layout, here)
+
+    # array, row0, col0, rows, cols; row of the matrix
+    assert sums((0, 0, 0, 30, 4, 0)) == (1, (0, 0))
+    assert sums((0, 0, 0, 10, 4, 0), (0, 50, 0, 20, 4, 10)) == (1, (0, 0))
+    # beside each other: two columns, two conversions, one addition each
+    assert sums((0, 0, 0, 10, 4, 0), (0, 50, 8, 20, 4, 10)) == (2, (0, 4))
+    assert sums((0, 0, 0, 10, 4, 0), (1, 50, 0, 20, 4, 10)) == (2, (4, 4))
+    below = (1, 20, 0, 10, 4, 20)
+    assert sums((0, 0, 0, 10, 4, 0), (1, 0, 0, 10, 4, 10), below) == (2, (4, 4))

@@ -1,3 +1,6 @@
+from collections import defaultdict
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +10,7 @@ from cimsim.hw.load import load_hw
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.bounds import bounds
 from cimsim.timing.plan import make_plan
+from cimsim.timing.rules import DRIVE
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import (
     Duplicates,
@@ -19,6 +23,7 @@ from tests.timing.nets import (
     replicated,
     stage_times,
 )
+from tests.timing.test_oracle import compare
 
 SCHEDULES = st.sampled_from(["pipelined", "sequential"])
 IDEAL = {"interconnect__kind": "ideal"}
@@ -291,3 +296,32 @@ def test_half_of_anything_is_never_faster(graph, hardware, part, windows):
     slower = hardware.model_copy(update={room: half})
     found = simulate(map_graph(graph, slower, Duplicates(windows)), 2)
     assert all(a <= b for a, b in zip(timeline.completions, found.completions, strict=True))
+
+
+@settings(max_examples=40)
+@given(
+    graph=nets(), hardware=chips(array__rows=64, buffer__overflow="ignore"),
+    frames=st.integers(1, 3), schedule=SCHEDULES,
+)  # fmt: skip
+def test_layers_that_share_an_array_never_fire_at_once(graph, hardware, frames, schedule):
+    mapping = map_graph(graph, hardware, "im2col", "packed")
+    compare(mapping, frames, schedule)
+    timeline = simulate(mapping, frames, schedule, trace=True)
+    limits = bounds(mapping, frames, schedule)
+    assert limits.lower <= timeline.cycles <= limits.upper
+    grants, firing = timeline.trace.grants, defaultdict(list)
+    for u, stage, start, cycles in zip(
+        grants.unit, grants.stage, grants.start, grants.cycles, strict=True
+    ):
+        if stage == DRIVE:
+            layer = mapping.layer_of[timeline.units[u].name]
+            for slot in set(layer.slots[0]):
+                firing[slot].append((int(start), int(start + cycles)))
+    shared = [slot for slot in mapping.slots_used if _users(mapping, slot) > 1]
+    assert set(shared) <= set(firing)
+    for slot in shared:
+        assert all(a[1] <= b[0] for a, b in pairwise(sorted(firing[slot])))
+
+
+def _users(mapping, slot):
+    return sum(slot in slots for layer in mapping.layers for slots in layer.slots)

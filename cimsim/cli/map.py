@@ -1,0 +1,242 @@
+"""``cimsim map``: where each layer sits on the chip, in numbers and as a picture."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cimsim.cli.options import (
+    AllocationOption,
+    HwOption,
+    InnerOption,
+    MappingOption,
+    ModelOption,
+    PerFrameOption,
+    SetOption,
+    StagesOption,
+    StrideOption,
+    WidthOption,
+    model_options,
+    parse_size,
+)
+from cimsim.cli.steps import trace
+from cimsim.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from cimsim.mapping.mapping import Mapping
+    from cimsim.search import Point
+    from cimsim.timing.timeline import Timeline
+
+
+class Goal(StrEnum):
+    """What the search makes small first."""
+
+    latency = "latency"
+    energy = "energy"
+    arrays = "arrays"
+
+
+def map_(
+    model: ModelOption = "cimnet",
+    stride: StrideOption = None,
+    stages: StagesOption = None,
+    width: WidthOption = None,
+    per_frame: PerFrameOption = None,
+    inner: InnerOption = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Two-stage networks: as cimsim run --streaming.")
+    ] = False,
+    weights: Annotated[
+        str, typer.Option(metavar="FILE|NAME", help="Only orders of lines look at weights.")
+    ] = "random",
+    hw: HwOption = "eflash40nm",
+    overrides: SetOption = None,
+    mapping: MappingOption = "im2col",
+    allocation: AllocationOption = "in_order",
+    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Frame size.")] = "256x256",
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            metavar="FILE",
+            help="Write the mapping (.yaml, .json), to edit and to give to --mapping.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder for the floor plan (.png, .svg) and the numbers.",
+            show_default="runs/<time>-<model>-map",
+        ),
+    ] = None,
+    optimize: Annotated[
+        Goal | None,
+        typer.Option(
+            "--optimize",
+            help="Search strategies and replicas instead: the Pareto set, best for this first.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON and nothing else; no folder.")
+    ] = False,
+) -> None:
+    """Place a network on a chip: a table per layer and the floor plan of every used array.
+
+    No weights are needed. --mapping says how matrices are cut, --allocation which arrays
+    the pieces take; a file of --save, edited or not, stands for both.
+
+    \b
+    cimsim map
+    cimsim map --model fastdvdnet-block --hw wtm2101 --allocation packed
+    cimsim map --model fastdvdnet-block --allocation replicated --save m.yaml
+    cimsim run --model fastdvdnet-block --mapping m.yaml
+    cimsim map --mapping mypkg.maps:MyStrategy --json
+    cimsim map --model fastdvdnet-block --optimize latency --save best.yaml
+    """  # noqa: D301 - \b keeps typer from re-flowing the examples
+    import json
+
+    from rich.console import Console
+
+    import cimsim
+    from cimsim import placing
+    from cimsim.hw.load import load_hw
+    from cimsim.loading import load_network
+    from cimsim.mapping.files import save_mapping
+    from cimsim.report import pareto, placement
+    from cimsim.search import search
+    from cimsim.timing.simulate import simulate
+
+    if optimize is not None and (mapping, allocation) != ("im2col", "in_order"):
+        raise ConfigError("--optimize chooses both: leave out --mapping and --allocation")
+    chip, frame = load_hw(hw, overrides), parse_size(size)
+    placing.check(mapping, allocation)
+    options = model_options(
+        stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
+    )
+    network = load_network(model, options, weights, hw=chip.name)
+    network = network.streaming() if streaming else network
+    graph = trace(network, frame)
+    points: Sequence[Point] = ()
+    if optimize is None:
+        placed = cimsim.map_graph(graph, chip, mapping, allocation)
+    else:
+        points = search(graph, chip, optimize.value)
+        placed = points[0].mapping
+    timeline = simulate(placed)
+    if save is not None:
+        save_mapping(placed, save)
+    if as_json:
+        data = placement.to_data(placed, timeline)
+        data |= {"pareto": [pareto.to_data(point) for point in points]} if points else {}
+        typer.echo(json.dumps(data, indent=1))
+        return
+    folder = out or _default_folder(model)
+    _write(placed, timeline, folder)
+    console = Console(emoji=False)
+    if points:
+        pareto.draw(points, str(optimize), [folder / "pareto.png", folder / "pareto.svg"])
+        _print_points(points, console)
+    console.print(f"[bold]{placed.graph.name}[/] on [bold]{chip.name}[/], frames of {size}")
+    console.print(_table(placed))
+    for line in _summary(placed, timeline):
+        console.print(line, highlight=False)
+    console.print(f"floor plan: [bold]{folder}/[/]  (floorplan.png, floorplan.svg, mapping.json)")
+    if save is not None:
+        console.print(f"mapping: [bold]{save}[/]  (edit it, then cimsim run --mapping {save} ...)")
+
+
+def _default_folder(model: str) -> Path:
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{stamp}-{model.rpartition(':')[2]}-map"
+
+
+def _write(mapping: Mapping, timeline: Timeline, folder: Path) -> None:
+    import json
+
+    from cimsim.errors import InputError
+    from cimsim.report import placement
+    from cimsim.report.floorplan import draw_floorplan
+
+    draw_floorplan(mapping, [folder / "floorplan.png", folder / "floorplan.svg"])
+    try:
+        text = json.dumps(placement.to_data(mapping, timeline), indent=1)
+        (folder / "mapping.json").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--out: cannot write '{folder}': {error}") from None
+
+
+def _print_points(points: Sequence[Point], console: Console) -> None:
+    from rich.table import Table
+
+    from cimsim.units import format_si
+
+    table = Table(title="Pareto set", title_justify="left", title_style="bold cyan")
+    for name in ("", "arrays", "interval", "latency", "energy per frame", "strategies"):
+        table.add_column(name, justify="left" if name == "strategies" else "right")
+    clock = points[0].mapping.chip.process.clock_hz
+    for number, p in enumerate(points, 1):
+        used = ", ".join(f"{name} {n}" for name, n in sorted(p.strategies.items()))
+        table.add_row(
+            str(number), str(p.arrays), format_si(p.interval_cycles / clock, "s"),
+            format_si(p.latency_cycles / clock, "s"), format_si(p.energy_j, "J"),
+            f"{used} ({p.mapping.allocation})", style="bold" if number == 1 else "",
+        )  # fmt: skip
+    console.print(table)
+    console.print("[bold]1[/] in full:", highlight=False)
+
+
+def _table(mapping: Mapping) -> Table:
+    from rich.table import Table
+
+    from cimsim.report.placement import layer_rows
+
+    rows = layer_rows(mapping)
+    table = Table(title_justify="left")
+    columns = ["", "layer", "windows", "matrix", "arrays", "cells used", "activations"]
+    several = any(row.windows_per_activation > 1 for row in rows)
+    copies = any(row.replicas > 1 for row in rows)
+    shared = any(row.shared for row in rows)
+    columns += ["windows at once"] * several + ["replicas"] * copies + ["shared with"] * shared
+    for name in columns:
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    for row in rows:
+        uses = f" [dim]x {row.uses}[/]" if row.uses > 1 else ""
+        cells: list[Any] = [
+            str(row.number), row.layer + uses, f"{row.windows:,}", f"{row.rows} x {row.cols}",
+            str(row.arrays), f"{100 * row.utilisation:.1f} %", f"{row.activations:,}",
+        ]  # fmt: skip
+        cells += [str(row.windows_per_activation)] * several + [str(row.replicas)] * copies
+        cells += [f"{row.shared} layer{'' if row.shared == 1 else 's'}"] * shared
+        table.add_row(*cells)
+    return table
+
+
+def _summary(mapping: Mapping, timeline: Timeline) -> list[str]:
+    from cimsim.report.placement import chip_lines
+    from cimsim.units import format_si
+
+    chip, total, worst = mapping.chip, mapping.total, timeline.bottleneck
+    several = sum(owner == mapping.turns.get((worst.name, 0)) for owner in mapping.turns.values())
+    taking = f" (one of {several} that take turns)" if several > 1 else ""
+    seconds = format_si(timeline.interval_s(chip.process.clock_hz), "s")
+    return [
+        f"{mapping.strategy}, {mapping.allocation}: {mapping.arrays_used} of {chip.n_arrays} "
+        f"arrays of {chip.array.rows} x {chip.weight_cols} weights, "
+        f"{100 * mapping.utilisation:.1f} % of their cells used",
+        f"per frame: {total.windows:,} windows, {total.activations:,} array activations, "
+        f"{total.conversions:,} ADC conversions",
+        f"steady interval: {timeline.interval:,} cycles ({seconds}), busiest: {worst.name} "
+        f"{worst.stage}{taking}",
+        *chip_lines(mapping),
+    ]

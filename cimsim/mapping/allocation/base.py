@@ -1,0 +1,113 @@
+"""What allocation is given and what it returns."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Protocol
+
+from cimsim.errors import MappingError
+from cimsim.graph.ir import LayerGraph, MatrixOp
+from cimsim.hw.spec import Chip
+from cimsim.mapping.layout import Layout
+from cimsim.mapping.placement import PlacedLayer, Slot
+
+
+@dataclass(frozen=True)
+class Request:
+    """A matrix that wants a place.
+
+    Attributes
+    ----------
+    name : str
+        Of the programmed matrix.
+    ops : tuple of MatrixOp
+        All operations that use it, in execution order.
+    layout : Layout
+        One replica, as the strategy returned it.
+    """
+
+    name: str
+    ops: tuple[MatrixOp, ...]
+    layout: Layout
+
+    @property
+    def activations(self) -> int:
+        """Most activations of one frame that an operation needs: more replicas have no work."""
+        wpa = self.layout.windows_per_activation
+        return max(-(-op.windows // wpa) for op in self.ops)
+
+    def placed(self, *slots: tuple[Slot, ...]) -> PlacedLayer:
+        """Return the matrix with one replica on each of ``slots``."""
+        return PlacedLayer(self.name, tuple(op.name for op in self.ops), self.layout, slots)
+
+
+class Allocation(Protocol):
+    """The contract of an allocation."""
+
+    @property
+    def name(self) -> str:
+        """How results and messages call it."""
+        ...
+
+    def allocate(
+        self, graph: LayerGraph, requests: tuple[Request, ...], chip: Chip
+    ) -> tuple[PlacedLayer, ...]:
+        """Give every request its arrays, in the order of the requests.
+
+        Raises
+        ------
+        MappingError
+            If the chip has no room.
+        """
+        ...
+
+
+def requests_of(graph: LayerGraph, layouts: dict[str, Layout]) -> tuple[Request, ...]:
+    """Return one request for each programmed matrix, in execution order.
+
+    Parameters
+    ----------
+    graph : LayerGraph
+    layouts : dict
+        Operation name -> layout.
+    """
+    users: dict[str, list[MatrixOp]] = defaultdict(list)
+    for op in graph.matrix_ops:
+        users[op.weights_id or op.name].append(op)
+    return tuple(
+        Request(name, tuple(ops), layouts[ops[0].name]) for name, ops in users.items()
+    )  # fmt: skip
+
+
+def slot(index: int, chip: Chip) -> Slot:
+    """Return array ``index`` of the chip, counted tile by tile."""
+    return Slot(*divmod(index, chip.tile.arrays))
+
+
+def no_room(
+    graph: LayerGraph, chip: Chip, requests: tuple[Request, ...], needed: int, shared: bool
+) -> MappingError:
+    """Return the error of a chip with too few arrays: need, stock, largest layers, ways out.
+
+    Parameters
+    ----------
+    needed : int
+        Arrays that the network takes.
+    shared : bool
+        Whether layers share arrays already.
+    """
+    sizes = sorted(((r.layout.n_arrays, r.ops[0].name) for r in requests), reverse=True)
+    largest = ", ".join(f"{name} {n}" for n, name in sizes[:3])
+    tiles = -(-needed // (chip.tile.arrays * chip.system.chips))
+    chips = f"{chip.system.chips} x {chip.tile.count}" if chip.system.chips > 1 else chip.tile.count
+    sharing = "" if shared else "; layers that share arrays (--allocation packed)"
+    return MappingError(
+        f"network '{graph.name}' needs {needed} arrays of {chip.array.rows} x {chip.weight_cols} "
+        f"weights{' even if layers share them' if shared else ''}, chip '{chip.name}' has "
+        f"{chip.n_arrays} ({chips} tiles with {chip.tile.arrays}); "
+        f"largest layers: {largest}. Ways out: a larger chip (--set tile.count={tiles}); "
+        "larger arrays (--set array.rows=..., array.cols=...); "
+        "several chips (--set system.chips=..., --allocation by_chip); a smaller network "
+        f"(another --stride, fewer --stages, another --model){sharing}"
+    )

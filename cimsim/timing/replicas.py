@@ -1,0 +1,132 @@
+"""Replicas by the cycle model: spare arrays go to the layer that sets the steady interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+from cimsim.graph.ir import LayerGraph
+from cimsim.hw.spec import Chip
+from cimsim.mapping.allocation.base import Request, no_room
+from cimsim.mapping.allocation.groups import group_cost, grouped, place_groups
+from cimsim.mapping.allocation.in_order import InOrder
+from cimsim.mapping.allocation.replicas import Cost, replicas_of
+from cimsim.mapping.mapping import Mapping
+from cimsim.mapping.placement import PlacedLayer
+from cimsim.mapping.traffic import load_bytes
+from cimsim.timing.bounds import least_interval, services_per_frame
+from cimsim.timing.plan import make_plan
+from cimsim.timing.rules import POST, REDUCE, STORE
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """Whole arrays in order, and as many replicas of each layer as make the interval smallest.
+
+    What a layer costs is the work of its busiest stage for one frame, as in
+    `cimsim.timing.bounds`. Where a shared resource (the interconnect, a chip-wide vector unit) sets
+    the interval in the end, replicas that gain nothing are given back.
+    """
+
+    name: str = "replicated"
+
+    def allocate(
+        self, graph: LayerGraph, requests: tuple[Request, ...], chip: Chip
+    ) -> tuple[PlacedLayer, ...]:
+        """Count replicas, then place them in order."""
+        single = InOrder().allocate(graph, requests, chip)
+        cost = layer_cost(graph, single, chip)
+        arrays = [request.layout.n_arrays for request in requests]
+        found = replicas_of(cost, arrays, chip.n_arrays, [r.activations for r in requests])
+        layers = InOrder(replicas=found).allocate(graph, requests, chip)
+        bound = least_interval(make_plan(Mapping(graph, chip, "", layers)))
+        needed = [
+            next((r for r in range(1, most_r) if cost(layer, r) <= bound), most_r)
+            for layer, most_r in enumerate(found)
+        ]
+        return InOrder(replicas=needed).allocate(graph, requests, chip)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Layers share arrays, and copies of the shared arrays fill the chip.
+
+    Layers of as many local arrays each lie in the same arrays where they fit
+    (`cimsim.mapping.allocation.groups`); they take turns, and every copy holds all of them. An
+    array that would idle behind a layer of little work then works for others, so the interval comes
+    near the even spread of all work over all arrays.
+    """
+
+    name: str = "shared"
+
+    def allocate(
+        self, graph: LayerGraph, requests: tuple[Request, ...], chip: Chip
+    ) -> tuple[PlacedLayer, ...]:
+        """Group layers, count copies, place them."""
+        groups = grouped(requests, chip)
+        arrays = [group.n_arrays for group in groups]
+        if sum(arrays) > chip.n_arrays:
+            raise no_room(graph, chip, requests, sum(arrays), shared=True)
+        one = place_groups(groups, [1] * len(groups), requests, chip)
+        cost = group_cost(groups, layer_stages(graph, one, chip))
+        most = [max(requests[m].activations for m in group.members) for group in groups]
+        copies = replicas_of(cost, arrays, chip.n_arrays, most)
+        return place_groups(groups, copies, requests, chip)
+
+
+def layer_cost(graph: LayerGraph, layers: tuple[PlacedLayer, ...], chip: Chip) -> Cost:
+    """Return what one frame costs a layer with so many replicas, in cycles.
+
+    Parameters
+    ----------
+    graph : LayerGraph
+    layers : tuple of PlacedLayer
+        Each layer once; its first replica says which partial sums change tiles.
+    chip : Chip
+
+    Returns
+    -------
+    callable
+        ``cost(layer, replicas)``: work of the busiest stage of the busiest replica, all
+        operations that use the layer together. On a mesh the ways are those of the first replica.
+    """
+    stages = layer_stages(graph, layers, chip)
+    return lambda layer, replicas: max(stages(layer, replicas))
+
+
+def layer_stages(
+    graph: LayerGraph, layers: tuple[PlacedLayer, ...], chip: Chip
+) -> Callable[[int, int], tuple[int, ...]]:
+    """Return ``stages(layer, replicas)``: as `layer_cost`, for each stage.
+
+    Returns
+    -------
+    callable
+        -> cycles of LOAD, DRIVE with CONVERT, REDUCE, POST and STORE.
+    """
+    works = {work.unit.name: work for work in make_plan(Mapping(graph, chip, "", layers)).works}
+    ops = {op.name: op for op in graph.matrix_ops}
+
+    @cache
+    def stages(index: int, replicas: int) -> tuple[int, ...]:
+        layer = layers[index]
+        total = [0, 0, 0, 0, 0]
+        for name in layer.ops:
+            services = works[name].services[0]
+            copied = replace(works[name], pipes=tuple(range(replicas)))
+            first, later = services_per_frame(copied, 0)
+            loads = [
+                math.ceil(max(n_bytes) / chip.buffer.bytes_per_cycle)
+                for n_bytes in load_bytes(ops[name], layer.layout, replicas, chip)
+            ]
+            n = first + later
+            mine = (
+                first * loads[0] + later * loads[1], n * services.analog,
+                n * services.alone(REDUCE), n * services.alone(POST), n * services.alone(STORE),
+            )  # fmt: skip
+            total = [a + b for a, b in zip(total, mine, strict=True)]
+        return tuple(total)
+
+    return stages

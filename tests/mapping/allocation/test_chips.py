@@ -1,0 +1,115 @@
+import itertools
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cimsim.energy.area import area
+from cimsim.energy.model import static_power_w
+from cimsim.errors import MappingError
+from cimsim.mapping.allocation import requests_of
+from cimsim.mapping.allocation.chips import crossing_bytes, partition
+from cimsim.mapping.dataflow import units
+from cimsim.mapping.mapping import layouts, map_graph
+from tests.timing.nets import Net, chip, nets
+
+
+def moved(graph, assigned, hardware):
+    """Bytes over each border, found by following every value from chip to chip."""
+    work = {unit.name: unit for unit in units(graph)}
+    where = dict(assigned)
+    for unit in work.values():
+        if unit.kind == "vector":
+            sources = [where[n.producer] for n in unit.needs if n.producer in where]
+            where[unit.name] = max(sources, default=0)
+    passed = set()
+    for unit in work.values():
+        for need in unit.needs:
+            if work[need.producer].kind == "input":
+                continue
+            low, high = sorted((where[need.producer], where[unit.name]))
+            passed |= {(need.producer, border) for border in range(low, high)}
+    return sum(
+        work[name].windows * work[name].stored * hardware.input_bytes for name, _ in passed
+    )  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=nets(6), tiles=st.integers(2, 9), chips=st.integers(1, 3))
+def test_no_other_cut_moves_less(graph, tiles, chips):
+    hardware = chip(tile__count=tiles, system__chips=chips, array__rows=64)
+    requests = requests_of(graph, layouts(graph, hardware))
+    sizes = [r.layout.n_arrays for r in requests]
+    options = []
+    for used in range(1, chips + 1):
+        for cuts in itertools.combinations(range(1, len(requests)), used - 1):
+            edges = (0, *cuts, len(requests))
+            loads = [sum(sizes[a:b]) for a, b in itertools.pairwise(edges)]
+            if max(loads) <= tiles:
+                assigned = {
+                    op.name: part
+                    for part, (a, b) in enumerate(itertools.pairwise(edges))
+                    for r in requests[a:b]
+                    for op in r.ops
+                }
+                options.append((moved(graph, assigned, hardware), max(loads)))
+    if not options:
+        with pytest.raises(MappingError, match=r"needs \d+ (chips|arrays)"):
+            partition(graph, requests, hardware)
+        return
+    found = partition(graph, requests, hardware)
+    assert max(found.arrays) <= tiles
+    assert (sum(found.crossing), max(found.arrays)) == min(options)
+
+
+def pinched():
+    """Two fat layers, a thin one, two fat ones: the thin map is the place to cut."""
+    net, value = Net(4, 8, 8), "x"
+    for channels in (16, 16, 1, 16, 16):
+        value = net.conv(value, channels)
+    return net.graph()
+
+
+def test_the_cut_goes_through_the_thinnest_map():
+    graph, hardware = pinched(), chip(tile__count=6, system__chips=2)
+    requests = requests_of(graph, layouts(graph, hardware))
+    assert [r.layout.n_arrays for r in requests] == [1, 3, 3, 1, 3]
+    # m3 writes 8 x 8 x 1 bytes; it does not fit beside m1 and m2
+    assert crossing_bytes(graph, requests, hardware)[3] == 64
+    with pytest.raises(MappingError, match=r"needs 3 chips of 6 .*--set system.chips=3"):
+        map_graph(graph, hardware, "im2col", "by_chip")
+    roomy = hardware.model_copy(update={"tile": hardware.tile.model_copy(update={"count": 7})})
+    found = partition(graph, requests, roomy)
+    assert (found.first, found.arrays, found.crossing) == ((0, 3), (7, 4), (64,))
+    mapping = map_graph(graph, roomy, "im2col", "by_chip")
+    chips = [{slot.tile // 7 for slot in layer.slots[0]} for layer in mapping.layers]
+    assert chips == [{0}, {0}, {0}, {1}, {1}]
+    assert mapping.chips_used == 2
+
+
+def test_a_layer_larger_than_a_chip_is_named():
+    graph, hardware = pinched(), chip(tile__count=2, system__chips=9)
+    with pytest.raises(MappingError, match=r"layer 'm2' needs 3 arrays, one chip has 2"):
+        map_graph(graph, hardware, "im2col", "by_chip")
+
+
+def test_two_chips_have_twice_of_everything():
+    one, two = chip(tile__count=7), chip(tile__count=7, system__chips=2)
+    assert two.n_arrays == 2 * one.n_arrays
+    assert area(two) == pytest.approx({name: 2 * value for name, value in area(one).items()})
+    graph = pinched()
+    wide = map_graph(graph, chip(tile__count=14))
+    pair = map_graph(graph, two, "im2col", "by_chip")
+    extra = two.global_buffer.leakage_w + two.static_power_w
+    assert static_power_w(pair) == pytest.approx(static_power_w(wide) + extra)
+
+
+def test_tiles_are_counted_through_all_chips():
+    graph, two = pinched(), chip(tile__count=7, system__chips=2)
+    mapping = map_graph(graph, two, "im2col", "in_order")
+    layer = mapping.layers[-1]
+    assert layer.slots[0][-1].tile == 10
+    outside = replace(layer, slots=(tuple(replace(s, tile=s.tile + 4) for s in layer.slots[0]),))
+    with pytest.raises(MappingError, match="outside the 2 chips of 7 tiles"):
+        replace(mapping, layers=(*mapping.layers[:-1], outside))
