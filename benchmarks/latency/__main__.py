@@ -90,10 +90,15 @@ def _table(rows: list[Row]) -> str:
             f"{_ms(row.pipelined.cycles_first_frame, clock)} "
             f"| {row.pipelined.interval:,} = {_ms(row.pipelined.interval, clock)} "
             f"| {row.pipelined.frames_per_second(clock):.3g} "
-            f"| {slowest.name} {slowest.stage} {slowest.share:.0%} "
+            f"| {_layer(row.mapping, slowest.name)} {slowest.stage} {slowest.share:.0%} "
             f"| {row.sequential.cycles:,} = {_ms(row.sequential.cycles, clock)} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _layer(mapping: Mapping, name: str) -> str:
+    """First operation that uses a programmed matrix."""
+    return {layer.name: layer.ops[0] for layer in mapping.layers}.get(name, name)
 
 
 def _ratios(rows: dict[str, list[Row]]) -> str:
@@ -131,7 +136,7 @@ EXPLAINED = """Layer after layer, time follows the windows: {windows:.1f} times 
 block takes {block_ii} (reading the array). Pipelined, only the busiest layer counts: the block does
 its four full-resolution layers on every pixel while CIM-NET's busiest layers run once per 8 x 8
 block, {busiest:.0f} : 1, so the interval gains **more** than the windows say, {interval:.1f}. The
-first frame gains {latency:.1f}, as CIM-NET has to wait for whole rows of blocks before its next
+first frame gains {latency:.1f}: CIM-NET has to wait for whole rows of blocks before its next
 layer can start. With the spare arrays holding replicas (CIM-NET: {net_arrays} arrays become
 {net_spare}; block: {block_arrays} become {block_spare}) the ratio is {spare:.1f}: the block, with
 few large layers, has more to gain from replicas than CIM-NET, whose layers are equally busy.
@@ -139,7 +144,8 @@ few large layers, has more to gain from replicas than CIM-NET, whose layers are 
 
 
 def _busiest(row: Row) -> int:
-    return max(unit.windows for unit in row.pipelined.units) // row.pipelined.frames
+    matrices = [unit.windows for unit in row.pipelined.units if unit.kind == "matrix"]
+    return max(matrices) // row.pipelined.frames
 
 
 def _services(row: Row) -> list[int]:
@@ -169,7 +175,7 @@ def _limited(rows: dict[str, list[Row]]) -> str:
             spilled = sum(edge.spilled for edge in row.limited.edges)
             lines.append(
                 f"| {size} | {row.title} | {total / 1024:,.0f} KiB | {most / 1024:,.0f} KiB "
-                f"| {spilled} of {len(row.pipelined.edges)} | {_ms(row.limited.interval, clock)} "
+                f"| {spilled} of {len(row.limited.edges)} | {_ms(row.limited.interval, clock)} "
                 f"| {row.limited.interval / row.pipelined.interval:.2f} x |"
             )
     return "\n".join(lines).format(size=f"{kib:.0f} KiB") + "\n"

@@ -129,7 +129,8 @@ capacity that this activation needs, in the cycle in which the last activation s
 each edge ends at the smallest capacity with which the network can run. With ``overflow: error``
 that is the message; with ``global_buffer`` or ``dram`` these edges are *spilled*, and the
 simulation begins anew: the producer stores to that port (too, or instead), and readers LOAD (post
-operands: POST) from there; a spilled edge has no limit, but the global buffer has its size.
+operands: POST) from there, the first activation in a map row with ``dram.latency_cycles`` more,
+later ones read ahead; a spilled edge has no limit, but the global buffer has its size.
 
 **Programming.** If the layers are loaded in turn, each load begins with a *program* unit of one
 window: POST takes the cycles of erasing and writing its arrays. It needs all units of the load
@@ -272,12 +273,12 @@ def matrix_services(
         pulses = 1
     return Services(
         (
-            _load(op, chip, home, max(first), max(first), spill),
+            _load(op, chip, home, max(first), max(first), spill, ahead=False),
             *analog,
             _reduce(layout, slots, chip),
             _post(wpa * (op.n_cols + unit.vector_ops), chip, home, spill),
             store,
-            _load(op, chip, home, max(later), max(first), spill),
+            _load(op, chip, home, max(later), max(first), spill, ahead=True),
         ),
         pulses, double, latency,
     )  # fmt: skip
@@ -288,9 +289,9 @@ def vector_services(
 ) -> Services:
     """Return the services of a unit on the vector unit of its home tile."""
     store, latency = _store(chip, home, targets, unit.stored * chip.input_bytes, spill)
-    load = _from_port(chip, home, spill.read)
+    first, later = (_from_port(chip, home, spill.read, ahead) for ahead in (False, True))
     post = _post(unit.vector_ops, chip, home, spill)
-    return Services((load, Service(), Service(), Service(), post, store, load), latency=latency)
+    return Services((first, Service(), Service(), Service(), post, store, later), latency=latency)
 
 
 def input_services(unit: Unit, chip: Chip, targets: Iterable[int] | None) -> Services:
@@ -351,27 +352,36 @@ def _port_cycles(chip: Chip, where: str, n_bytes: int) -> int:
     return math.ceil(n_bytes / width)
 
 
-def _from_port(chip: Chip, home: int, n_bytes: int) -> Service:
+def _from_port(chip: Chip, home: int, n_bytes: int, ahead: bool) -> Service:
     """Return the service of reading spilled pixels, without the buffer port."""
-    route, _, wait = _read_spilled(chip, home, n_bytes)
+    route, _, wait = _read_spilled(chip, home, n_bytes, ahead)
     return Service(tuple(route.legs), wait)
 
 
-def _read_spilled(chip: Chip, home: int, n_bytes: int) -> tuple[Route, int, int]:
-    """Return the legs from the port to a home tile, the last of them, and the wait behind it."""
+def _read_spilled(
+    chip: Chip, home: int, n_bytes: int, ahead: bool = True
+) -> tuple[Route, int, int]:
+    """Return the legs from the port to a home tile, the last of them, and the wait behind it.
+
+    What is read ahead has been asked for so early that the latency of DRAM is over.
+    """
     route = Route(chip)
     if n_bytes == 0:
         return route, -1, 0
     port, wait = _port(chip, chip.buffer.overflow)
+    wait = 0 if ahead else wait
     begin = route.use(port, _port_cycles(chip, chip.buffer.overflow, n_bytes))
     end = route.send(IO_TILE, (home,), n_bytes, begin, wait)[home]
     return route, end, wait if end == begin else 0
 
 
-def _load(op: MatrixOp, chip: Chip, home: int, n_bytes: int, first: int, spill: Spill) -> Service:
+def _load(
+    op: MatrixOp, chip: Chip, home: int, n_bytes: int, first: int, spill: Spill, ahead: bool
+) -> Service:
     """LOAD: the slowest array's bytes; a spilled input is read whole, once for all arrays."""
     rows = op.groups * op.group_rows if spill.load else 0
-    route, end, wait = _read_spilled(chip, home, -(-rows * n_bytes // first) * chip.input_bytes)
+    whole = -(-rows * n_bytes // first) * chip.input_bytes
+    route, end, wait = _read_spilled(chip, home, whole, ahead)
     route.use(("buffer", home), math.ceil(n_bytes / chip.buffer.bytes_per_cycle), end, wait)
     return Service(tuple(route.legs))
 
