@@ -171,6 +171,35 @@ class FunctionalRun:
         return Quality(*psnr, *ssim)
 
 
+def operand_sums(
+    mapping: Mapping, clip: Any, sigma: float, seed: int, calibration: Any = None
+) -> dict[str, float]:
+    """Estimate array energy's operand sums for a noisy clip without running the chip.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    clip : uint8 or float32 [T, H, W, 3]
+        Clean frames.
+    sigma : float
+        Noise, in 8-bit steps.
+    seed : int
+    calibration : frames like ``clip``, optional
+        What ranges of input codes come from, as in `programmed`.
+
+    Returns
+    -------
+    dict
+        See `cimsim.energy.operands.estimate_sums`.
+    """
+    from cimsim.energy.operands import estimate_sums
+    from cimsim.video.noise import add_awgn
+
+    noisy = add_awgn(_as_float(clip), sigma, seed)
+    frames = _calibration_inputs(mapping, noisy, len(noisy), sigma)
+    return estimate_sums(mapping, frames, _calibration(mapping, sigma, seed, calibration)[1])
+
+
 @dataclass(frozen=True, eq=False)
 class Programmed:
     """A chip that is ready to run, and what it was calibrated on.
@@ -212,17 +241,10 @@ def programmed(
     from cimsim.engine.prepare import prepare
     from cimsim.engine.rounding import round_to_inputs
     from cimsim.engine.samples import collect
-    from cimsim.rng import key
-    from cimsim.video.noise import add_awgn
 
     chip = mapping.chip
     report("programming", 0, sum(layer.layout.n_arrays for layer in mapping.layers))
-    frames = chip.calibration.frames
-    height, width = Contract.of(mapping.graph).size
-    clean = _scene(frames, height, width) if calibration is None else _as_float(calibration)
-    # a noise stream of its own: the chip must not see the noise that it is judged on
-    noisy = add_awgn(clean, sigma, key("calibration", seed) % 2**32)
-    inputs = _calibration_inputs(mapping, noisy, min(frames, len(noisy)), sigma)
+    clean, inputs = _calibration(mapping, sigma, seed, calibration)
     layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
     samples = collect(mapping.graph, chip, inputs, layouts)
     by_inputs = chip.weights.rounding == "inputs"
@@ -234,6 +256,21 @@ def programmed(
     report("calibrating", 1, 1)
     learned = {"frames": inputs, "samples": samples, "integers": integers}
     return Programmed(found, _digest(clean), learned)
+
+
+def _calibration(
+    mapping: Mapping, sigma: float, seed: int, calibration: Any
+) -> tuple[Frames, list[Tensors]]:
+    """Return the clean calibration frames and the network's inputs for them, noise added."""
+    from cimsim.rng import key
+    from cimsim.video.noise import add_awgn
+
+    frames = mapping.chip.calibration.frames
+    height, width = Contract.of(mapping.graph).size
+    clean = _scene(frames, height, width) if calibration is None else _as_float(calibration)
+    # a noise stream of its own: the chip must not see the noise that it is judged on
+    noisy = add_awgn(clean, sigma, key("calibration", seed) % 2**32)
+    return clean, _calibration_inputs(mapping, noisy, min(frames, len(noisy)), sigma)
 
 
 def _calibration_inputs(mapping: Mapping, noisy: Frames, count: int, sigma: float) -> list[Tensors]:

@@ -33,17 +33,16 @@ def list_chips() -> None:
 
 @app.command("show")
 def show(hw: ChipArgument) -> None:
-    """Print every number of a description with its kind and source."""
+    """Print every number with its kind and source, and trees of area and energy."""
     from rich.console import Console
     from rich.table import Table
 
-    from cimsim.energy.area import area
     from cimsim.hw.load import load_hw, raw_mapping
+    from cimsim.report.chip_trees import area_tree, energy_tree
     from cimsim.report.provenance import rows
-    from cimsim.units import format_si
 
     chip = load_hw(hw)
-    console = Console()
+    console = Console(highlight=False)
     console.print(f"[bold]{chip.name}[/]: {chip.summary}")
     table = Table(show_lines=False)
     table.add_column("field", no_wrap=True)
@@ -58,17 +57,8 @@ def show(hw: ChipArgument) -> None:
         section = head
         table.add_row(row.path, row.value, row.kind, row.source)
     console.print(table)
-    areas = area(chip)
-    total = Table(title="Area", title_justify="left", title_style="bold cyan")
-    total.add_column("component")
-    total.add_column("area", justify="right")
-    for name, value in areas.items():
-        if value == 0:
-            continue  # nothing of the kind, or no figure: `hw check` tells
-        total.add_row(name, format_si(value, "m2"))
-    total.add_section()
-    total.add_row("chip", format_si(sum(areas.values()), "m2"), style="bold")
-    console.print(total)
+    console.print(area_tree(chip))
+    console.print(energy_tree(chip))
 
 
 @app.command("check")
@@ -84,6 +74,5 @@ def check(hw: ChipArgument) -> None:
     console = Console(highlight=False)
     for line in found:
         console.print(f"[yellow]doubt:[/] {line}")
-    console.print(
-        f"{chip.name}: valid, {len(found)} doubts" if found else f"{chip.name}: valid, no doubts"
-    )
+    count = "no doubts" if not found else f"{len(found)} doubt{'s' if len(found) > 1 else ''}"
+    console.print(f"{chip.name}: valid, {count}")

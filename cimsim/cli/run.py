@@ -100,6 +100,14 @@ def run(
             show_default="0, or the programmed chip's",
         ),
     ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            "--fps",
+            metavar="N",
+            help="Energy and power at this frame rate instead of back-to-back frames.",
+        ),
+    ] = None,
     programmed: Annotated[
         Path | None,
         typer.Option(
@@ -173,7 +181,7 @@ def run(
             placed[0], clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
             title=network.title, identity=identity, threads=threads, progress=report,
             notes=_notes(network, chip.name), as_written=placed[1] if streaming else None,
-            programmed=held,
+            programmed=held, frame_rate_hz=fps,
         )  # fmt: skip
         report("writing", 0, 1)
         try:

@@ -6,10 +6,12 @@ from the timeline, and the value-dependent array energy from the operands that t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from typing import Any
 
+from cimsim.energy.idle import static_j
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
 from cimsim.mapping.dataflow import Unit
@@ -40,9 +42,9 @@ class EnergyReport:
         Layer -> component -> J per frame. Frames in and out and static energy: ``(chip)``.
     time_per_frame_s : float
         Time over which static power is charged.
-    array_energy_from : {"operands", "activity"}
-        Whether the array energy follows the operands of a functional run or the YAML's activity
-        factor.
+    array_energy_from : {"operands", "statistics", "activity"}
+        Whether the array energy follows the operands of a functional run, statistics of those of
+        the float network, or the YAML's activity factor.
     macs : int
         Multiply-accumulates of the network per frame.
     """
@@ -79,6 +81,8 @@ def energy(
     mapping: Mapping,
     time_per_frame_s: float,
     conductance_sums: MappingABC[str, float] | None = None,
+    working_s: MappingABC[str, float] | None = None,
+    sums_from: str = "operands",
 ) -> EnergyReport:
     """Charge every action of one frame.
 
@@ -86,11 +90,17 @@ def energy(
     ----------
     mapping : Mapping
     time_per_frame_s : float
-        Interval between frames, from the timeline.
+        Interval between frames: the timeline's, or a longer one at a given frame rate.
     conductance_sums : mapping, optional
         `MatrixOp` name -> sum over one frame of ``(x / x_max)^p * (G+ + G-)`` in siemens, as the
-        engine accumulates it; ``v_read^2 * t_read`` times it is the array energy. Without it
+        engine accumulates it; ``v_read^2`` and `read_time_s` times it are array energy. Without it
         ``array.activity`` (0.1 when the chip has none) times the full-scale conductance is charged.
+    working_s : mapping, optional
+        Unit -> time per frame that its tiles work for it, s, from `cimsim.energy.idle`. What a
+        tile's clock and supply cost while it waits follows ``tile.idle``; without it tiles count as
+        working all the time.
+    sums_from : {"operands", "statistics"}
+        Where ``conductance_sums`` come from: a functional run, or `cimsim.energy.operands`.
     """
     rows: dict[str, dict[str, float]] = {}
     for unit in mapping.units:
@@ -99,10 +109,10 @@ def energy(
         elif unit.kind == "vector":
             rows[unit.name] = _vector_unit(mapping, unit)
     rows[CHIP_ROW] = _frame_traffic(mapping) | {
-        "static": static_power_w(mapping) * time_per_frame_s,
+        "static": static_j(mapping, time_per_frame_s, working_s),
     }
     return EnergyReport(
-        rows, time_per_frame_s, "activity" if conductance_sums is None else "operands",
+        rows, time_per_frame_s, "activity" if conductance_sums is None else sums_from,
         sum(count.macs for count in mapping.counts.values()),
     )  # fmt: skip
 
@@ -124,11 +134,15 @@ def _matrix_unit(
     values = count.windows * op.n_cols
     # activations at the map's edge add up windows beyond it, too
     summed = count.activations // layout.n_arrays * layout.windows_per_activation * op.n_cols
+    # mean over pulses: the last one may hold fewer bits than the others
+    bits = chip.phases(op.signed) * chip.magnitude_bits(op.signed)
+    pulse_bits = bits / chip.pulses_for(op.signed)
     moved = partial_sums(layout, layer.slots[0])[0] * count.activations / layout.n_arrays
     stored = unit.windows * unit.stored * chip.input_bytes
     return {
-        "array": conductance * chip.array.v_read_v**2 * chip.array.t_read_s,
-        "dac": count.dac_conversions * chip.dac.energy_j,
+        "array": conductance * chip.array.v_read_v**2 * read_time_s(chip)
+        + count.pulses / layout.n_arrays * sum(pulse_energy_j(chip, n) for n in layout.cols_used),
+        "dac": count.dac_conversions * (chip.dac.energy_j + pulse_bits * chip.dac.bit_energy_j),
         "adc": count.conversions * chip.adc.energy_j,
         # a value that is the sum of k conversions takes k - 1 additions
         "adder": max(0, count.conversions - summed) * chip.adder.energy_j,
@@ -178,25 +192,36 @@ def activity(chip: Chip) -> float:
     return chip.array.activity if chip.array.activity is not None else 0.1
 
 
+def read_time_s(chip: Chip) -> float:
+    """Return for how long a cell at full input counts as drawing ``V G``, s.
+
+    A conducting cell dissipates ``V**2 G t`` (``V I t`` where a gate drives it) during a pulse. A
+    cell that moves charge takes ``C V**2`` from the supply at full scale, and below in proportion
+    to input and weight, as charge is what the column reads: the time is ``C / G`` at full scale.
+    """
+    if chip.array.mode == "charge":
+        return chip.array.cell_capacitance_f / g_full_scale(chip)
+    return chip.drive_s
+
+
+def pulse_energy_j(chip: Chip, columns: int) -> float:
+    """Return what one pulse of one array takes whatever the data, J.
+
+    ``array.fixed_energy``, and ``array.active_power`` for as long as a pulse keeps the array: it is
+    driven, then ``columns`` (of weights) are converted; with double sample-and-hold the longer one
+    of the two counts, as pulses then follow each other at that distance.
+    """
+    rounds = math.ceil(columns * chip.weights.slices / chip.adc.count)
+    drive, convert = chip.drive_s, rounds * chip.adc.conversion_s
+    busy = max(drive, convert) if chip.tile.sample_hold == "double" else drive + convert
+    return chip.array.fixed_energy_j + chip.array.active_power_w * busy
+
+
 def g_full_scale(chip: Chip) -> float:
     """Full-scale conductance of one cell in siemens, as the device section of the YAML has it."""
     from cimsim.devices import build
 
     return build(chip.device.kind, chip.device.parameters).g_max_s
-
-
-def static_power_w(mapping: Mapping) -> float:
-    """Leakage and clock power in watts of everything that is switched on."""
-    chip = mapping.chip
-    chips = chip.system.chips
-    tiles = mapping.tiles_used if chip.tile.gated else chip.n_tiles
-    vectors = tiles if chip.vector.scope == "tile" else chips
-    return (
-        tiles * (chip.tile.static_power_w + chip.buffer.leakage_w)
-        + vectors * chip.vector.leakage_w
-        + chips * chip.global_buffer.leakage_w
-        + chips * chip.static_power_w
-    )
 
 
 def programming(mapping: Mapping, pulses_per_cell: float | None = None) -> dict[str, Any]:

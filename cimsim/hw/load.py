@@ -15,13 +15,18 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cimsim.errors import ConfigError, suggest
+from cimsim.hw.auto import Estimate, resolve
 from cimsim.hw.spec import Chip
+from cimsim.hw.voltage import at_operating_point
 
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
+_TABLE = "operating.table"  # one number among others, although it is a mapping
 # what chips did not have at first: counts in their hash only where it says something
-_LATER_SECTIONS = ("conditions", "dram", "faults", "frames", "system", "wires")
+_LATER_SECTIONS = ("conditions", "dram", "faults", "frames", "operating", "system", "wires")
 _LATER_FIELDS = {
-    "dac": ("gain_sigma", "inl_lsb"),
+    "array": ("mode", "cell_capacitance_f", "fixed_energy_j", "active_power_w"),
+    "tile": ("clock_power_w", "idle", "wake_energy_j"),
+    "dac": ("gain_sigma", "inl_lsb", "t_step_s", "bit_energy_j"),
     "adc": ("t_step_s", "method", "inl_bow_lsb", "inl_steps_lsb"),
     "buffer": ("overflow",),
     "global_buffer": ("overflow",),
@@ -78,18 +83,34 @@ def load_hw(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] | Non
 
 
 def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
-    """Validate a plain mapping as a chip; ``origin`` stands at the head of each message."""
-    try:
-        chip = Chip.model_validate(dict(raw))
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(origin, error))) from None
+    """Validate a plain mapping as a chip; ``origin`` stands at the head of each message.
+
+    Fields that say ``auto`` are estimated, and the chip is brought to its operating point.
+    """
+    filled, _ = resolve(raw, origin, partial(_validated, origin))
+    chip = _validated(origin, filled)
     for path in chip.sources:
         if not _exists(raw, path):
             raise ConfigError(
                 f"{origin}: sources: '{path}' names no field of this file"
                 + suggest(path, sorted(numbers(raw)))
             )
-    return chip
+    try:
+        return at_operating_point(chip)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+
+
+def estimates(raw: Mapping[str, Any], origin: str = "chip") -> dict[str, Estimate]:
+    """Return what each ``auto`` of a description becomes, by dotted path."""
+    return resolve(raw, origin, partial(_validated, origin))[1]
+
+
+def _validated(origin: str, raw: Mapping[str, Any]) -> Chip:
+    try:
+        return Chip.model_validate(dict(raw))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(origin, error))) from None
 
 
 def dump(chip: Chip) -> dict[str, Any]:
@@ -132,7 +153,9 @@ def numbers(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         path = f"{prefix}{key}"
         if path in ("sources", "schema_version"):
             continue
-        if isinstance(value, Mapping):
+        if path == _TABLE:
+            found[path] = value
+        elif isinstance(value, Mapping):
             found |= numbers(value, path + ".")
         elif is_number(value) and path != "summary":
             found[path] = value

@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field
     Voltage = float
     Frequency = float
     Resistance = float
+    Capacitance = float
 else:
     Energy, EnergyPerByte = quantity("J"), quantity("J/B")
     # a read of a second and a clock of a terahertz are far beyond any chip; cycles stay in 64 bits
@@ -46,7 +47,7 @@ else:
     Size = quantity("B", exclusive=True)
     Length, Voltage = quantity("m", exclusive=True), quantity("V", exclusive=True)
     Frequency = quantity("Hz", exclusive=True, maximum=1e12)
-    Resistance = quantity("ohm")
+    Resistance, Capacitance = quantity("ohm"), quantity("F")
     Temperature = quantity("K", exclusive=True)
 
 
@@ -77,6 +78,30 @@ class Process(Part):
     )
 
 
+class Operating(Part):
+    """Another supply than the one that the numbers of the file hold for.
+
+    `cimsim.hw.voltage` says what scales, and how.
+    """
+
+    vdd_v: Voltage | None = Field(
+        default=None, alias="vdd", description="supply now; default: process.vdd"
+    )
+    energy_exponent: float = Field(
+        default=2.0, ge=0, le=4, description="energy of an action goes as vdd to this power"
+    )
+    frequency: Literal["fixed", "alpha", "table"] = Field(
+        default="alpha",
+        description="clock and analog times at another supply: unchanged, by the alpha-power law, "
+        "or interpolated in a table",
+    )
+    v_threshold_v: Voltage = Field(default=0.35, alias="v_threshold", description="alpha law")
+    alpha: float = Field(default=1.3, ge=1, le=2, description="alpha law; 2 for long channels")
+    table: dict[str, str] = Field(
+        default={}, description="supply: clock, such as {0.85 V: 40 MHz, 1.2 V: 100 MHz}"
+    )
+
+
 class Array(Part):
     """One crossbar: cells for ``rows x cols`` weights slices, its drivers and its read-out."""
 
@@ -87,9 +112,24 @@ class Array(Part):
     )  # fmt: skip
     t_read_s: PositiveTime = Field(alias="t_read", description="drive and integrate one pulse")
     v_read_v: Voltage = Field(alias="v_read", description="cell voltage at full-scale input")
+    mode: Literal["current", "charge"] = Field(
+        default="current",
+        description="current: a cell draws V**2 G t; charge: it moves the charge C V once a pulse",
+    )
+    cell_capacitance_f: Capacitance = Field(
+        default=0.0, alias="cell_capacitance", description="charge: what one full-scale cell moves"
+    )
     activity: float | None = Field(
         default=None, gt=0, le=1,
         description="mean of input x conductance over full scale when no functional run is made",
+    )  # fmt: skip
+    fixed_energy_j: Energy = Field(
+        default=0.0, alias="fixed_energy",
+        description="one pulse of one array, whatever the data: precharge, lines, control",
+    )  # fmt: skip
+    active_power_w: Power = Field(
+        default=0.0, alias="active_power",
+        description="amplifiers and biases of one array while it fires",
     )  # fmt: skip
     cell_area_m2: Area = Field(default=0.0, alias="cell_area", description="area per weight cell")
     periphery_area_m2: Area = Field(
@@ -214,10 +254,30 @@ class Dac(Part):
 
     bits: int = Field(default=8, ge=1, le=16, description="input bits applied in one pulse")
     encoding: Literal["amplitude", "pulse_width"] = "amplitude"
+    t_step_s: PositiveTime | None = Field(
+        default=None, alias="t_step",
+        description="pulse_width: one step; full scale lasts 2**bits - 1 of them beyond t_read",
+    )  # fmt: skip
     gain_sigma: Fraction = Field(default=0.0, description="static gain error per row, rms")
     inl_lsb: float = Field(default=0.0, ge=0, description="static non-linearity per row, rms")
     energy_j: Energy = Field(default=0.0, alias="energy", description="per conversion (row, pulse)")
+    bit_energy_j: Energy = Field(
+        default=0.0, alias="bit_energy", description="per row and input bit: trains of pulses"
+    )
     area_m2: Area = Field(default=0.0, alias="area", description="per row")
+
+    @property
+    def steps_s(self) -> float:
+        """What a full-scale pulse lasts beyond ``array.t_read``, s."""
+        return 0.0 if self.t_step_s is None else (2**self.bits - 1) * self.t_step_s
+
+    @model_validator(mode="after")
+    def _width_only(self) -> Self:
+        if self.t_step_s is not None and self.encoding != "pulse_width":
+            raise ValueError(
+                f"t_step: expected encoding = pulse_width, got {self.encoding}; leave t_step out"
+            )
+        return self
 
 
 class Adc(Part):
@@ -236,7 +296,7 @@ class Adc(Part):
     area_m2: Area = Field(default=0.0, alias="area", description="one converter")
     t_step_s: PositiveTime | None = Field(
         default=None, alias="t_step",
-        description="ramp: one step; a conversion takes 2**bits of them on top of t_conversion",
+        description="one step on top of t_conversion: a ramp takes 2**bits of them, a SAR bits",
     )  # fmt: skip
     range: Literal["full", "calibrated", "power2"] = Field(
         default="calibrated",
@@ -267,13 +327,17 @@ class Adc(Part):
     @property
     def conversion_s(self) -> float:
         """Duration of one conversion, s."""
-        steps = 0.0 if self.t_step_s is None else 2**self.bits * self.t_step_s
-        return self.t_conversion_s + steps
+        if self.t_step_s is None:
+            return self.t_conversion_s
+        steps = 2**self.bits if self.kind == "ramp" else self.bits
+        return self.t_conversion_s + steps * self.t_step_s
 
     @model_validator(mode="after")
     def _ramp_only(self) -> Self:
-        if self.t_step_s is not None and self.kind != "ramp":
-            raise ValueError(f"t_step: expected kind = ramp, got {self.kind}; leave t_step out")
+        if self.t_step_s is not None and self.kind not in ("ramp", "sar"):
+            raise ValueError(
+                f"t_step: expected kind = ramp or sar, got {self.kind}; leave t_step out"
+            )
         return self
 
 
@@ -372,6 +436,16 @@ class Tile(Part):
         default="row", description="row: a window loads only pixels that its left neighbour lacks"
     )
     gated: bool = Field(default=True, description="unused tiles are switched off")
+    clock_power_w: Power = Field(
+        default=0.0, alias="clock_power", description="clock tree and control of a working tile"
+    )
+    idle: Literal["on", "clock_gated", "power_gated"] = Field(
+        default="on",
+        description="a tile that waits: clocked on, its clock stopped, or its supply off, too",
+    )
+    wake_energy_j: Energy = Field(
+        default=0.0, alias="wake_energy", description="power_gated: one tile once per frame"
+    )
 
 
 class Programming(Part):
@@ -452,6 +526,7 @@ class Chip(Part):
     name: str = Field(min_length=1)
     summary: str = ""
     process: Process
+    operating: Operating = Operating()
     array: Array
     wires: Wires = Wires()
     device: Device
@@ -487,6 +562,15 @@ class Chip(Part):
             raise ValueError(
                 f"dac.bits: expected at most inputs.bits = {self.inputs.bits}, got {self.dac.bits}"
             )
+        if self.array.mode == "charge" and self.array.cell_capacitance_f == 0:
+            raise ValueError(
+                "array.cell_capacitance: expected more than 0 F with array.mode = charge, got 0 F; "
+                "give it, such as '1.2 fF', or auto"
+            )
+        if self.array.mode == "current" and self.array.cell_capacitance_f > 0:
+            raise ValueError(
+                "array.cell_capacitance: expected array.mode = charge, got current; leave it out"
+            )
         taken = self.weights.slices + self.weights.reference_cols
         if self.array.cols < taken:
             raise ValueError(
@@ -519,6 +603,11 @@ class Chip(Part):
         return self.n_tiles * self.tile.arrays
 
     @property
+    def drive_s(self) -> float:
+        """Duration of one full-scale pulse, s."""
+        return self.array.t_read_s + self.dac.steps_s
+
+    @property
     def weight_cols(self) -> int:
         """Weights that fit beside each other in one array."""
         return (self.array.cols - self.weights.reference_cols) // self.weights.slices
@@ -538,8 +627,11 @@ class Chip(Part):
 
     def pulses_for(self, signed: bool) -> int:
         """Pulses of one activation whose inputs may (not) be negative, all phases."""
-        sign = 1 if signed and self.inputs.signed != "offset" else 0
-        return self.phases(signed) * math.ceil((self.inputs.bits - sign) / self.dac.bits)
+        return self.phases(signed) * math.ceil(self.magnitude_bits(signed) / self.dac.bits)
+
+    def magnitude_bits(self, signed: bool) -> int:
+        """Bits of one input, that may (not) be negative, in one phase."""
+        return self.inputs.bits - (signed and self.inputs.signed != "offset")
 
     @property
     def input_bytes(self) -> int:

@@ -12,11 +12,12 @@ import numpy as np
 
 from cimsim import __version__
 from cimsim.devices import DEVICES
-from cimsim.energy.area import area
+from cimsim.energy.idle import working
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
 from cimsim.graph.ir import LayerGraph, MatrixOp
+from cimsim.hw.area import area
 from cimsim.hw.load import dump
 from cimsim.hw.spec import Chip
 from cimsim.mapping.mapping import Mapping
@@ -38,12 +39,39 @@ def timing(mapping: Mapping, timeline: Timeline) -> Timing:
     )  # fmt: skip
 
 
-def energies(mapping: Mapping, spent: EnergyReport, pulses_per_cell: float | None = None) -> Energy:
+def frame_period_s(mapping: Mapping, timeline: Timeline, frame_rate_hz: float | None) -> float:
+    """Time from one frame to the next, s: back to back, or at a given rate.
+
+    Raises
+    ------
+    InputError
+        A rate that is not positive, or that the chip does not reach.
+    """
+    shortest = timeline.interval_s(mapping.chip.process.clock_hz)
+    if frame_rate_hz is None:
+        return shortest
+    if not 0 < frame_rate_hz < float("inf"):
+        raise InputError(f"frame rate: expected more than 0 frames per second, got {frame_rate_hz}")
+    if frame_rate_hz * shortest > 1 + 1e-9:
+        raise InputError(
+            f"frame rate: chip '{mapping.chip.name}' reaches {1 / shortest:.4g} frames per second "
+            f"with this network and frame size, got {frame_rate_hz:g}; ask for fewer, or leave it "
+            "out for back-to-back frames"
+        )
+    return 1 / frame_rate_hz
+
+
+def energies(
+    mapping: Mapping,
+    spent: EnergyReport,
+    pulses_per_cell: float | None = None,
+    frame_rate_hz: float | None = None,
+) -> Energy:
     """Headline numbers of an energy report; pulses as they were counted, else the chip's figure."""
     writing = programming(mapping, pulses_per_cell)
     return Energy(
         spent.by_component, spent.total_j, spent.average_power_w, spent.tops_per_w,
-        spent.array_energy_from, writing["energy_j"], writing["time_s"],
+        spent.array_energy_from, writing["energy_j"], writing["time_s"], frame_rate_hz,
     )  # fmt: skip
 
 
@@ -58,7 +86,11 @@ def hardware(mapping: Mapping) -> Hardware:
 
 
 def as_written(
-    written: Mapping, timeline: Timeline, mapping: Mapping, sums: dict[str, float] | None
+    written: Mapping,
+    timeline: Timeline,
+    mapping: Mapping,
+    sums: dict[str, float] | None,
+    frame_rate_hz: float | None = None,
 ) -> AsWritten:
     """Put together what a streaming network would cost without reuse.
 
@@ -71,10 +103,14 @@ def as_written(
     sums : dict or None
         Operand sums of the streaming network's run. Both read the same kind of data, so an
         activation of a matrix draws the same mean current; only how many there are differs.
+    frame_rate_hz : float, optional
+        Frames come at this rate; back to back where the network without reuse does not reach it.
     """
     if sums is not None:
         sums = _transferred(written, mapping, sums)
-    spent = energy(written, timeline.interval_s(written.chip.process.clock_hz), sums)
+    period = timeline.interval_s(written.chip.process.clock_hz)
+    period = period if frame_rate_hz is None else max(period, 1 / frame_rate_hz)
+    spent = energy(written, period, sums, working(written, timeline))
     total, uses = written.total, [len(layer.ops) for layer in written.layers]
     return AsWritten(
         timeline.interval, timeline.cycles_first_frame, spent.total_j, written.arrays_used,
@@ -144,6 +180,10 @@ def remarks(mapping: Mapping, spent: EnergyReport) -> list[str]:
         found.append(
             f"{mapping.chips_used} chips: what passes between them takes the time and energy of "
             "the interconnect on one chip"
+        )
+    if spent.array_energy_from == "statistics":
+        found.append(
+            "array energy from statistics of the float network's operands: no frames were executed"
         )
     return found + _wires(mapping.chip)
 

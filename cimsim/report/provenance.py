@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cimsim.devices import device_of
-from cimsim.hw.load import is_number, numbers
+from cimsim.hw.auto import asks_auto
+from cimsim.hw.load import estimates, is_number, numbers
 from cimsim.hw.spec import Chip
+from cimsim.report.plausible import implausible
+from cimsim.units import format_si
 
 _ENERGIES = ("dac.energy", "adc.energy", "buffer.read_energy", "buffer.write_energy",
              "adder.energy", "vector.energy", "vector.scale_energy", "interconnect.energy",
@@ -28,17 +31,34 @@ class Row:
 
 
 def rows(chip: Chip, raw: Mapping[str, Any]) -> list[Row]:
-    """Return every field in file order with its source, if it is a number."""
-    found = []
+    """Return every field in file order with its source, if it is a number.
+
+    Fields that say ``auto`` show what they became, with the formula and source of the estimator.
+    """
+    found, estimated = [], estimates(raw)
     for path, value in _leaves(raw):
         source = chip.sources.get(path)
+        if path in estimated:
+            got = estimated[path]
+            text = f"{got.estimator}: {got.formula}; {got.source}"
+            found.append(Row(path, f"auto {format_si(got.value, got.unit)}", "model", text))
+            continue
         kind = source.kind if source else ("-" if not is_number(value) else "none given")
-        found.append(Row(path, str(value), kind, source.text if source else ""))
+        found.append(Row(path, _shown(value), kind, source.text if source else ""))
     return found
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {inner}" for key, inner in value.items())
+    return str(value)
 
 
 def findings(chip: Chip, raw: Mapping[str, Any]) -> list[str]:
     """Return what a careful reader would ask about a valid description.
+
+    Numbers without a source, energies and areas that are not given and so count as zero, and what
+    is implausible (`cimsim.report.plausible`).
 
     Raises
     ------
@@ -47,14 +67,16 @@ def findings(chip: Chip, raw: Mapping[str, Any]) -> list[str]:
     """
     device = device_of(chip)
     given = numbers(raw)
+    told = {path for path, value in _leaves(raw) if asks_auto(value)} | set(given)
     asked = ("conditions.", "faults.")  # what a user asks about, no property of the chip
     found = [
         f"{path}: no source given"
         for path in given
         if path not in chip.sources and not path.startswith(asked)
     ]
-    found += [f"{path}: not given, counted as 0 J" for path in _ENERGIES if path not in given]
-    found += [f"{path}: not given, counted as 0 m2" for path in _AREAS if path not in given]
+    found += [f"{path}: not given, counted as 0 J" for path in _ENERGIES if path not in told]
+    found += [f"{path}: not given, counted as 0 m2" for path in _AREAS if path not in told]
+    found += implausible(chip)
     if device.g_min_s >= device.g_max_s:
         found.append("device: g_min is not below g_max")
     return found
@@ -65,7 +87,7 @@ def _leaves(raw: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     for key, value in raw.items():
         if prefix == "" and key in ("sources", "schema_version", "summary", "name"):
             continue
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and f"{prefix}{key}" != "operating.table":
             found += _leaves(value, f"{prefix}{key}.")
         else:
             found.append((f"{prefix}{key}", value))

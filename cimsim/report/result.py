@@ -101,9 +101,11 @@ class Energy:
         Component -> J per frame.
     total_j, average_power_w, tops_per_w : float
     array_energy_from : str
-        ``operands`` or ``activity``, see `cimsim.energy.model.EnergyReport`.
+        ``operands``, ``statistics`` or ``activity``, see `cimsim.energy.model.EnergyReport`.
     programming_j, programming_s : float
         Writing all weights once; not part of the energy per frame.
+    frame_rate_hz : float or None
+        Rate at which frames come; None: back to back.
     """
 
     by_component: dict[str, float]
@@ -113,6 +115,7 @@ class Energy:
     array_energy_from: str
     programming_j: float
     programming_s: float
+    frame_rate_hz: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,13 @@ class Result:
             "timing.bottleneck": Number(t.bottleneck, "", "what the interval waits for"),
             "timing.bottleneck_busy": Number(t.bottleneck_busy, "1", "its share of busy time"),
             "energy.per_frame": Number(e.total_j, "J", "one frame, static energy included"),
-            "energy.average_power": Number(e.average_power_w, "W", "while frames stream"),
+            "energy.average_power": Number(
+                e.average_power_w,
+                "W",
+                "while frames stream"
+                if e.frame_rate_hz is None
+                else f"at {e.frame_rate_hz:g} frames per second",
+            ),
             "energy.tops_per_w": Number(e.tops_per_w, "TOPS/W", "2 operations per MAC"),
             "energy.programming": Number(e.programming_j, "J", "writing all weights once"),
             "energy.programming_time": Number(e.programming_s, "s", "writing all weights once"),

@@ -83,7 +83,8 @@ def _energy(result: Result) -> Table:
         table.add_row(label, format_si(value, "J"), f"{share:.1f} %")
     table.add_section()
     table.add_row("total", format_si(energy.total_j, "J"), "", style="bold")
-    table.add_row("average power", format_si(energy.average_power_w, "W"), "")
+    rate = "" if energy.frame_rate_hz is None else f" at {energy.frame_rate_hz:g} frames/s"
+    table.add_row(f"average power{rate}", format_si(energy.average_power_w, "W"), "")
     table.add_row("TOPS/W", f"{energy.tops_per_w:.3g}", "")
     return table
 

@@ -41,7 +41,7 @@ on its grants.
 stage     cycles                                                 resource
 ========  =====================================================  ==================================
 LOAD      leg: bytes / ``buffer.bytes_per_cycle``                buffer port of the home tile
-DRIVE     own, per pulse: ``array.t_read``                       none
+DRIVE     own, per pulse: ``array.t_read`` (+ steps)             none
 CONVERT   leg, per pulse: ADC rounds x one ADC conversion        ADCs of the home tile, if shared
 REDUCE    transfers of partial sums between tiles                interconnect
           own: latency + additions / ``adder.lanes``
@@ -63,7 +63,8 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   columns. An activation is in the map row of its first window. LOAD of other units takes 0 cycles.
 - DRIVE, CONVERT: ``ceil(inputs.bits / dac.bits)`` pulses; for inputs that may be negative, with
   ``inputs.signed: phases``, twice those of ``inputs.bits - 1``, with ``rows`` once those. One
-  conversion takes ``adc.t_conversion``, with ``adc.t_step`` 2**bits steps more. ADC rounds:
+  conversion takes ``adc.t_conversion``, with ``adc.t_step`` 2**bits steps more (SAR: bits), one
+  drive ``array.t_read``, with ``dac.t_step`` 2**dac.bits - 1 steps more. ADC rounds:
   ``ceil(columns / adc.count)``; columns are the physical ones (weight columns x slices) used in the
   array that has most, or, when ``adc.shared`` is ``tile``, in all arrays of this replica on the
   tile that has most. A pulse enters CONVERT when it is driven and CONVERT is free. ``sample_hold:
@@ -260,7 +261,7 @@ def matrix_services(
     home, wpa = slots[0].tile, layout.windows_per_activation
     first, later = load_bytes(op, layout, replicas, chip)
     pulses, double = chip.pulses_for(op.signed), chip.tile.sample_hold == "double"
-    drive = max(Counter(slots).values()) * to_cycles(chip.array.t_read_s, chip.process.clock_hz)
+    drive = max(Counter(slots).values()) * to_cycles(chip.drive_s, chip.process.clock_hz)
     convert = _adc_rounds(layout, slots, chip) * to_cycles(
         chip.adc.conversion_s, chip.process.clock_hz
     )

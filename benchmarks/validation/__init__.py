@@ -1,0 +1,1 @@
+"""Published chips against what their components and one mapping predict."""

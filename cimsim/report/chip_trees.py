@@ -1,0 +1,98 @@
+"""A chip as trees: where its area is, and where the energy of one full array goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rich.tree import Tree
+
+from cimsim.energy.activation import Activation, full_activation, full_array
+from cimsim.energy.idle import static_power_w
+from cimsim.energy.model import COMPONENTS, activity
+from cimsim.hw.area import area
+from cimsim.hw.spec import Chip
+from cimsim.units import format_si
+
+_IN_ARRAY = ("cells", "array periphery", "dac", "adc")
+_IN_TILE = ("adder", "vector", "buffer", "tile other")
+
+
+def area_tree(chip: Chip) -> Tree:
+    """Return chip -> tiles -> arrays -> components, each with its area and share of the chip."""
+    parts = area(chip)
+    total = sum(parts.values())
+
+    def text(name: str, value: float) -> str:
+        return f"{name}  [bold]{format_si(value, 'm2')}[/]{_share(value, total)}"
+
+    head = f"[bold cyan]Area[/] of the chip  [bold]{format_si(total, 'm2')}[/]"
+    tree = Tree(head, guide_style="dim")
+    shared = chip.adc.shared == "tile"
+    in_array = {n: parts[n] for n in _IN_ARRAY if not (shared and n == "adc")}
+    in_tile = {n: parts[n] for n in _IN_TILE} | ({"adc, shared": parts["adc"]} if shared else {})
+    if chip.vector.scope == "chip":
+        in_tile.pop("vector")
+    tiles = tree.add(
+        text(f"{_times(chip.tile.count, 'tile')}", sum(in_array.values()) + sum(in_tile.values()))
+    )
+    arrays = tiles.add(
+        text(
+            f"{_times(chip.n_arrays, 'array')} of {chip.array.rows} x {chip.array.cols}",
+            sum(in_array.values()),
+        )
+    )
+    _leaves(arrays, in_array, text)
+    _leaves(tiles, in_tile, text)
+    rest = {n: v for n, v in parts.items() if n not in (*_IN_ARRAY, *_IN_TILE)}
+    if chip.vector.scope == "chip":
+        rest["vector"] = parts["vector"]
+    _leaves(tree, rest, text)
+    return tree
+
+
+def energy_tree(chip: Chip) -> Tree:
+    """Return the energy of one activation of a full array by component, and what it amounts to."""
+    full = full_activation(chip)
+    tree = Tree(
+        f"[bold cyan]Energy[/] of one full array, activity {activity(chip):g}  "
+        f"[bold]{format_si(full.total_j, 'J')}[/]",
+        guide_style="dim",
+    )
+    for name, value in full.energy_j.items():
+        if value:
+            tree.add(
+                f"{COMPONENTS[name]}  [bold]{format_si(value, 'J')}[/]{_share(value, full.total_j)}"
+            )
+    for line in _summary(full, chip):
+        tree.add(f"[dim]{line}[/]")
+    return tree
+
+
+def _summary(full: Activation, chip: Chip) -> list[str]:
+    power = static_power_w_of(chip)
+    return [
+        f"{_times(full.pulses, 'pulse')}, {full.conversions:,} conversions, {full.macs:,} MACs",
+        f"one every {format_si(full.interval_s, 's')}: {full.tops:.4g} TOPS per array",
+        f"{2 * full.macs / full.total_j / 1e12:.4g} TOPS/W without static power",
+        f"static power, all tiles on: {format_si(power, 'W')}",
+    ]
+
+
+def static_power_w_of(chip: Chip) -> float:
+    """Leakage and clock power with every tile on, W."""
+    tile = chip.tile.model_copy(update={"gated": False})
+    return static_power_w(full_array(chip.model_copy(update={"tile": tile})))
+
+
+def _leaves(tree: Tree, parts: Mapping[str, float], text: Callable[[str, float], str]) -> None:
+    for name, value in parts.items():
+        if value:
+            tree.add(text(name, value))
+
+
+def _share(value: float, total: float) -> str:
+    return f"  [dim]{100 * value / total:.1f} %[/]" if total else ""
+
+
+def _times(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"

@@ -1,0 +1,56 @@
+"""What `cimsim hw check` calls implausible: each range from both sides, and nothing of ours."""
+
+import pytest
+
+from cimsim.hw.load import is_number, load_hw, raw_mapping, shipped
+from cimsim.report.plausible import RANGES, field_value, implausible
+from cimsim.report.provenance import findings
+from cimsim.units import format_si
+
+KNOWN = {"eflash40nm", "wtm2101"}  # their interconnect has no area; that stays as it was
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_chips_raise_no_doubt(name):
+    chip, raw = load_hw(name), raw_mapping(name)[1]
+    expected = ["interconnect.area: not given, counted as 0 m2"] if name in KNOWN else []
+    assert findings(chip, raw) == expected
+
+
+@pytest.mark.parametrize("path", sorted(RANGES))
+def test_every_range_is_of_a_field_and_is_noticed_on_both_sides(path):
+    low, high, unit, _ = RANGES[path]
+    base = {"array.mode": "charge", "array.cell_capacitance": "1 fF"}
+    for value in (low / 1.5, high * 1.5):
+        text = f"{value!r} {unit}".strip() if unit else value
+        try:
+            chip = load_hw("eflash40nm", base | {path: text})
+        except ValueError:  # refused outright is better still
+            continue
+        assert field_value(chip, path) == pytest.approx(value, rel=1e-9, abs=0)
+        found = [line for line in implausible(chip) if line.startswith(f"{path}: ")]
+        assert any("is outside of" in line for line in found), found
+        if unit:
+            assert format_si(value, unit) in found[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"array.cell_area": "0.0001 um2"}, ["array.cell_area", "squares of the feature size"]),
+        ({"array.cell_area": "100 um2"}, ["array.cell_area", "squares of the feature size"]),
+        ({"adc.energy": "90 pJ"}, ["adc.energy", "30 times off", "2.61 pJ", "adc_survey"]),
+        ({"buffer.size": "512 B"}, ["buffer.size", "no input vector", "1024 B"]),
+        ({"adc.bits": 32}, ["adc.bits", "more than a column can hold"]),
+        ({"adc.count": 2000}, ["adc.count", "2000 converters for 1024 columns"]),
+    ],
+)
+def test_what_single_fields_do_not_show(changes, parts):
+    found = list(implausible(load_hw("eflash40nm", changes)))
+    assert any(all(part in line for part in parts) for line in found), found
+
+
+def test_zero_is_not_given_and_no_doubt():
+    assert list(implausible(load_hw("eflash40nm", {"adc.energy": "0 J"}))) == []
+    assert field_value(load_hw("eflash40nm"), "adc.nothing") is None
+    assert is_number("1 pJ")
