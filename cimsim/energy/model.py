@@ -237,12 +237,8 @@ def programming(mapping: Mapping, pulses_per_cell: float | None = None) -> dict[
         Mean number of pulses where write-verify was run as a loop; else that of the chip's
         ``programming``.
     """
-    plan = mapping.chip.programming
-    pulses = plan.pulses_per_cell if pulses_per_cell is None else pulses_per_cell
-    cells = mapping.cells_written
-    steps = cells / plan.parallel_cells * pulses
+    plan, arrays, cells = mapping.chip.programming, mapping.arrays_written, mapping.cells_written
     return {
-        "time_s": mapping.arrays_used * plan.t_erase_s + steps * plan.t_pulse_s,
-        "energy_j": mapping.arrays_used * plan.erase_energy_j
-        + cells * pulses * plan.pulse_energy_j,
+        "time_s": plan.time_s(arrays, cells, pulses_per_cell),
+        "energy_j": plan.energy_j(arrays, cells, pulses_per_cell),
     }

@@ -31,6 +31,7 @@ _LATER_FIELDS = {
     "buffer": ("overflow",),
     "global_buffer": ("overflow",),
     "interconnect": ("hop_cycles",),
+    "programming": ("reload",),
 }
 
 

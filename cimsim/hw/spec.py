@@ -458,6 +458,20 @@ class Programming(Part):
     t_erase_s: Time = Field(default=0.0, alias="t_erase", description="one array")
     erase_energy_j: Energy = Field(default=0.0, alias="erase_energy", description="one array")
     endurance_cycles: float | None = Field(default=None, gt=0)
+    reload: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="allow: a network that does not fit is written load after load in each frame",
+    )
+
+    def time_s(self, arrays: int, cells: int, pulses: float | None = None) -> float:
+        """Duration of erasing and writing arrays one after another, s."""
+        steps = cells / self.parallel_cells * (self.pulses_per_cell if pulses is None else pulses)
+        return arrays * self.t_erase_s + steps * self.t_pulse_s
+
+    def energy_j(self, arrays: int, cells: int, pulses: float | None = None) -> float:
+        """Energy of erasing and writing, J."""
+        each = self.pulses_per_cell if pulses is None else pulses
+        return arrays * self.erase_energy_j + cells * each * self.pulse_energy_j
 
 
 class Conditions(Part):

@@ -33,7 +33,7 @@ _FROM_CHIP = {"layer", "blocks", "groups", "group_rows", "group_cols", "array_ro
               "lines_per_row", "window"}  # fmt: skip
 # windows_per_activation, and whatever else a strategy says about one activation
 _OWN = tuple(field for field in fields(Layout) if field.name not in _FROM_CHIP)
-_LAYER = ("name", "ops", *(field.name for field in _OWN), *_ORDERS, "replicas", "blocks")
+_LAYER = ("name", "ops", *(field.name for field in _OWN), *_ORDERS, "load", "replicas", "blocks")
 
 
 def is_file(name: object) -> bool:
@@ -124,6 +124,8 @@ def _layer_data(layer: PlacedLayer) -> dict[str, Any]:
         [_place(s, layer.origin(r, i)) for i, s in enumerate(slots)]
         for r, slots in enumerate(layer.slots)
     ]
+    if layer.load:
+        data["load"] = layer.load
     for what in _ORDERS:
         if getattr(layer, what):
             data[what] = [list(order) for order in getattr(layer, what)]
@@ -191,7 +193,10 @@ def _layer(item: Any, number: int, graph: LayerGraph, chip: Chip) -> PlacedLayer
         if what in item
     }
     moved = any(origin != (0, 0) for row in origins for origin in row)
-    return PlacedLayer(name, tuple(ops), layout, slots, origins if moved else (), **orders)
+    load = _whole(item.get("load", 0), f"{head}: load")
+    return PlacedLayer(
+        name, tuple(ops), layout, slots, origins if moved else (), **orders, load=load
+    )
 
 
 def _matrix(ops: list[str], head: str, graph: LayerGraph) -> MatrixOp:

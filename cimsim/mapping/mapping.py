@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from cimsim.errors import MappingError
@@ -54,21 +55,10 @@ class Mapping:
             self._check_lists(layer)
             for place in layer.placements:
                 self._check_inside(place)
-        for places in self.by_slot.values():
-            met = first_overlap(places, lambda p: (p.row0, p.col0, p.rows, p.cols))
-            if met is not None:
-                first, second = met
-                raise MappingError(
-                    f"{second.where}: layers '{first.layer}' and '{second.layer}' overlap at row "
-                    f"{second.row0}, column {max(first.col0, second.col0)}; {first.where} is there"
-                )
-            disturbed = first_disturbed(places)
-            if disturbed is not None:
-                raise MappingError(
-                    f"{disturbed.second.where}: lies where rows and columns of layer "
-                    f"'{disturbed.first.layer}', replica {disturbed.first.replica}, cross, so its "
-                    "weights would add to that layer's sums; move it beside or below"
-                )
+        for load in range(self.loads):
+            for places in self.held(load).values():
+                _check_together(places)
+        self._check_loads()
 
     def _check_ops(self) -> None:
         placed = [name for layer in self.layers for name in layer.ops]
@@ -130,12 +120,34 @@ class Mapping:
                 f"{self.chip.weight_cols} weight columns"
             )
 
+    @property
+    def loads(self) -> int:
+        """How often the chip is filled for one frame; 1: once and for all."""
+        return 1 + max((layer.load for layer in self.layers), default=0)
+
+    def load_of(self, op: str) -> int:
+        """Which filling of the chip executes an operation."""
+        return self.layer_of[op].load
+
+    def _check_loads(self) -> None:
+        """Refuse operations that would need an earlier load again."""
+        loads = [(self.load_of(op.name), op.name) for op in self.graph.matrix_ops]
+        for (before, _), (after, name) in pairwise(loads):
+            if after < before:
+                raise MappingError(
+                    f"layer '{name}' is in load {after}, but comes after layers of load {before}"
+                )
+
     @cached_property
     def by_slot(self) -> dict[Slot, tuple[Placement, ...]]:
-        """Array -> the blocks that it holds."""
+        """Array -> the blocks that it holds (of several loads: in the first one)."""
+        return self.held(0)
+
+    def held(self, load: int) -> dict[Slot, tuple[Placement, ...]]:
+        """Return for each array the blocks that it holds in one load."""
         found: dict[Slot, list[Placement]] = defaultdict(list)
         for layer in self.layers:
-            for place in layer.placements:
+            for place in layer.placements if layer.load == load else ():
                 found[Slot(place.tile, place.array)].append(place)
         return {where: tuple(places) for where, places in found.items()}
 
@@ -147,12 +159,12 @@ class Mapping:
         """
         keys = [(layer.name, r) for layer in self.layers for r in range(len(layer.slots))]
         owner = {key: key for key in keys}
-        holds: dict[Slot, tuple[str, int]] = {}
+        holds: dict[tuple[int, Slot], tuple[str, int]] = {}
         for layer in self.layers:
             for replica, slots in enumerate(layer.slots):
                 for slot in slots:
                     one, other = (
-                        holds.setdefault(slot, (layer.name, replica)),
+                        holds.setdefault((layer.load, slot), (layer.name, replica)),
                         (layer.name, replica),
                     )
                     first, second = (owner[key] for key in (one, other))
@@ -203,6 +215,11 @@ class Mapping:
         return len(self.slots_used)
 
     @property
+    def arrays_written(self) -> int:
+        """Arrays that are written to hold the network, those of every load counted."""
+        return sum(len(self.held(load)) for load in range(self.loads))
+
+    @property
     def tiles_used(self) -> int:
         """Number of tiles that hold any weight."""
         return len({slot.tile for slot in self.slots_used})
@@ -240,7 +257,7 @@ class Mapping:
             layer.layout.cells_used * layer.layout.lines_per_row * len(layer.slots)
             for layer in self.layers
         )
-        return held / (self.arrays_used * self.chip.array.rows * self.chip.weight_cols)
+        return held / (self.arrays_written * self.chip.array.rows * self.chip.weight_cols)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the placements as plain data, for results and hashes."""
@@ -263,9 +280,28 @@ class Mapping:
                     for what in ("origins", "row_order", "col_order")
                     if getattr(layer, what)
                 }
+                | ({"load": layer.load} if layer.load else {})
                 for layer in self.layers
             ],
         }
+
+
+def _check_together(places: tuple[Placement, ...]) -> None:
+    """Refuse blocks of one array that overlap or add to each other's sums."""
+    met = first_overlap(places, lambda p: (p.row0, p.col0, p.rows, p.cols))
+    if met is not None:
+        first, second = met
+        raise MappingError(
+            f"{second.where}: layers '{first.layer}' and '{second.layer}' overlap at row "
+            f"{second.row0}, column {max(first.col0, second.col0)}; {first.where} is there"
+        )
+    disturbed = first_disturbed(places)
+    if disturbed is not None:
+        raise MappingError(
+            f"{disturbed.second.where}: lies where rows and columns of layer "
+            f"'{disturbed.first.layer}', replica {disturbed.first.replica}, cross, so its "
+            "weights would add to that layer's sums; move it beside or below"
+        )
 
 
 def _shape(layout: Layout) -> dict[str, list[int]]:
@@ -339,4 +375,7 @@ def map_graph(
         )
     how, where = find_strategy(strategy), allocation_of(allocation)
     requests = requests_of(graph, layouts(graph, chip, how))
+    arrays = sum(request.layout.n_arrays for request in requests)
+    if where.name == "in_order" and arrays > chip.n_arrays and chip.programming.reload == "allow":
+        where = allocation_of("loads")
     return Mapping(graph, chip, how.name, where.allocate(graph, requests, chip), where.name)

@@ -79,6 +79,8 @@ class PlacedLayer:
         ``row_order[local array]``: the used row of the layout (counted from the top, 0, 1, ...)
         whose weights and input each used row of the array takes; () where none is moved. The same
         for columns.
+    load : int
+        Which filling of the chip within a frame holds it, 0, 1, ...
     """
 
     name: str
@@ -88,6 +90,7 @@ class PlacedLayer:
     origins: tuple[tuple[Origin, ...], ...] = ()
     row_order: tuple[tuple[int, ...], ...] = ()
     col_order: tuple[tuple[int, ...], ...] = ()
+    load: int = 0
 
     def origin(self, replica: int, local: int) -> Origin:
         """Word line and weight column of a local array's upper left corner."""

@@ -13,7 +13,7 @@ from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp, Window
 from cimsim.mapping.dataflow import Need, Unit, frame_units
 from cimsim.mapping.layout import Layout
-from cimsim.mapping.mapping import Mapping, PlacedLayer
+from cimsim.mapping.mapping import Mapping, PlacedLayer, Slot
 from cimsim.timing.buffers import Edge, capacities, pixel_bytes
 from cimsim.timing.routes import IO_TILE, Resource
 from cimsim.timing.rules import (
@@ -22,8 +22,10 @@ from cimsim.timing.rules import (
     input_services,
     matrix_services,
     output_services,
+    program_services,
     vector_services,
 )
+from cimsim.units import to_cycles
 
 Schedule = Literal["pipelined", "sequential"]
 
@@ -130,7 +132,7 @@ def make_plan(mapping: Mapping, spilled: Iterable[tuple[str, str]] = ()) -> Plan
     SimulationError
         If a unit has no windows, or a replica is spread over several chips.
     """
-    single = _units(mapping)
+    single = _with_loads(mapping, _units(mapping))
     units = tuple(_of_activations(mapping, unit) for unit in single)
     pipes, of_unit = _pipes(mapping, units)
     edges = _edges(mapping, units, pipes, of_unit, frozenset(spilled))
@@ -150,6 +152,27 @@ def _units(mapping: Mapping) -> tuple[Unit, ...]:
         return active
     inputs, outputs = frame_units(mapping.graph)
     return (*inputs, *active, *outputs)
+
+
+def _with_loads(mapping: Mapping, units: tuple[Unit, ...]) -> tuple[Unit, ...]:
+    """Put a unit that writes the arrays before those of each load, and let them wait for it."""
+    if mapping.loads == 1:
+        return units
+    of_load: list[list[Unit]] = [[] for _ in range(mapping.loads)]
+    ends: list[Unit] = []
+    load = 0
+    for unit in units:
+        if unit.kind == "matrix":
+            load = mapping.load_of(unit.name)
+        (ends if unit.kind in ("input", "output") else of_load[load]).append(unit)
+    found = [unit for unit in ends if unit.kind == "input"]
+    for load, mine in enumerate(of_load):
+        writer = f"load {load}"
+        # the first load of a frame waits for the last one of the frame before
+        needs = tuple(Need(unit.name, None) for unit in of_load[load - 1])
+        found.append(Unit(writer, "program", None, (), (1, 1), (1, 1), 0, 0.0, needs))
+        found += [replace(unit, needs=(*unit.needs, Need(writer, None))) for unit in mine]
+    return (*found, *(unit for unit in ends if unit.kind == "output"))
 
 
 def _of_activations(mapping: Mapping, unit: Unit) -> Unit:
@@ -205,7 +228,8 @@ def _pipes(
             homes = [slots[0].tile for slots in layer.slots]
             _check_chips(mapping, layer, places)
         else:
-            last = max((index[n.producer] for n in unit.needs if n.producer in index), default=-1)
+            read = [index[n.producer] for n in unit.needs if n.producer in index]
+            last = max((p for p in read if p < u and units[p].kind != "program"), default=-1)
             homes = [default if last < 0 else pipes[found[last][0]].home]
             if unit.kind == "input":
                 homes = [IO_TILE]
@@ -247,8 +271,9 @@ def _edges(
     needs: dict[tuple[int, int], list[Need]] = defaultdict(list)
     for u, unit in enumerate(units):
         for need in unit.needs:
-            if need.producer in index:
-                needs[index[need.producer], u].append(need)
+            producer = index.get(need.producer)
+            if producer is not None and "program" not in (unit.kind, units[producer].kind):
+                needs[producer, u].append(need)
     edges = tuple(
         Edge(
             producer, consumer, tuple(found), pixel_bytes(units[producer], chip.input_bytes),
@@ -281,16 +306,16 @@ class _Builder:
         self.mapping, self.chip = mapping, mapping.chip
         self.single, self.units = single, units  # as in the network; as the arrays do it
         self.pipes, self.of_unit, self.edges = pipes, of_unit, edges
+        self.place = {unit.name: u for u, unit in enumerate(units)}
         self.groups = _shared_arrays(mapping)
 
     def works(self) -> Iterator[Work]:
         """Yield the works in order."""
         for u, unit in enumerate(self.units):
             needs = tuple(
-                (edge.producer, need)
-                for edge in self.edges
-                if edge.consumer == u
-                for need in edge.needs
+                (self.place[need.producer], need)
+                for need in unit.needs
+                if need.producer in self.place
             )
             if unit.kind != "matrix":
                 alone = (self._other(u, unit),)
@@ -318,6 +343,16 @@ class _Builder:
             return input_services(unit, self.chip, self._targets(u))
         if unit.kind == "output":
             return output_services(unit, self.chip, home)
+        if unit.kind == "program":
+            load = int(unit.name.removeprefix("load "))
+            arrays = len(self.mapping.held(load))
+            cells = sum(
+                self.mapping.cells_of(layer) * len(layer.slots)
+                for layer in self.mapping.layers
+                if layer.load == load
+            )
+            seconds = self.chip.programming.time_s(arrays, cells)
+            return program_services(to_cycles(seconds, self.chip.process.clock_hz))
         return vector_services(unit, self.chip, home, self._targets(u), self._spill(u))
 
     def _targets(self, u: int) -> frozenset[int] | None:
@@ -366,21 +401,21 @@ def _together(layout: Layout) -> int:
 def _shared_arrays(mapping: Mapping) -> dict[tuple[str, int], Resource]:
     """Return the group of each layer and replica that has arrays in common with others."""
     graph: nx.Graph = nx.Graph()
-    users: dict[object, list[tuple[str, int]]] = defaultdict(list)
+    users: dict[tuple[int, Slot], list[tuple[str, int]]] = defaultdict(list)
     for layer in mapping.layers:
         for replica, slots in enumerate(layer.slots):
             for slot in set(slots):
-                users[slot].append((layer.name, replica))
-    crowded = {slot for slot, who in users.items() if len(who) > 1}
+                users[layer.load, slot].append((layer.name, replica))
+    crowded = {where for where, who in users.items() if len(who) > 1}
     by_tile = mapping.chip.adc.shared == "tile"
-    tiles = {slot.tile for slot in crowded}  # type: ignore[attr-defined]
+    tiles = {(load, slot.tile) for load, slot in crowded}
     for layer in mapping.layers:
         for replica, slots in enumerate(layer.slots):
             for slot in slots:
-                if by_tile and slot.tile in tiles:
-                    graph.add_edge((layer.name, replica), slot.tile)
-                elif slot in crowded:
-                    graph.add_edge((layer.name, replica), slot)
+                if by_tile and (layer.load, slot.tile) in tiles:
+                    graph.add_edge((layer.name, replica), (layer.load, slot.tile))
+                elif (layer.load, slot) in crowded:
+                    graph.add_edge((layer.name, replica), (layer.load, slot))
     found: dict[tuple[str, int], Resource] = {}
     number = {
         (layer.name, replica): (i, replica)

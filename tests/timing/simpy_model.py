@@ -347,7 +347,7 @@ class _Model:
         if not self.prefixes[u].add(number):
             return
         _Phase(self.env, MEASURE, lambda: self.measure(u))
-        near = {self.edges[e].consumer for e in self.out[u]}
+        near = {v for v in self.all if any(p == u for p, _ in self.works[v].needs)}
         near |= {self.edges[e].producer for e in self.into[u]}
         for other in self.all if self.sequential else sorted(near):
             self.tell(other)

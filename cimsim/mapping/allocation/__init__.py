@@ -11,6 +11,7 @@ from cimsim.mapping.allocation.base import requests_of as requests_of
 from cimsim.mapping.allocation.chips import ByChip
 from cimsim.mapping.allocation.in_order import InOrder
 from cimsim.mapping.allocation.line_order import ShortWires
+from cimsim.mapping.allocation.loads import Loads
 from cimsim.mapping.allocation.packed import Packed
 from cimsim.mapping.custom import ALLOCATION_GROUP, checked, find
 
@@ -19,6 +20,7 @@ ALLOCATIONS: dict[str, Allocation] = {
     "in_order_by_tile": InOrder(region="tile", name="in_order_by_tile"),
     "by_chip": ByChip(),
     "short_wires": ShortWires(),
+    "loads": Loads(),
     "packed": Packed(),
     "packed_exact": Packed(exact=True, name="packed_exact"),
 }
