@@ -123,7 +123,7 @@ def simulate(
             "statistics",
         )
     spent = energy(
-        mapping, period_s, sums, working(mapping, timeline), sums_from,
+        mapping, period_s, sums, working(mapping, timeline), sums_from, timeline.spilled,
     )  # fmt: skip
     written = None
     if as_written is not None:

@@ -7,16 +7,18 @@ from the timeline, and the value-dependent array energy from the operands that t
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from typing import Any
 
 from cimsim.energy.idle import static_j
+from cimsim.energy.transport import transport
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
 from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.mapping import Mapping
-from cimsim.mapping.traffic import loaded_per_frame, partial_sums
+from cimsim.mapping.traffic import loaded_per_frame
 
 COMPONENTS: dict[str, str] = {
     "array": "array: current through cells",
@@ -27,6 +29,8 @@ COMPONENTS: dict[str, str] = {
     "buffer": "tile buffers: read, write",
     "interconnect": "interconnect: bytes moved",
     "global_buffer": "global buffer: frames in, out",
+    "dram": "DRAM: frames in, out, spilled pixels",
+    "programming": "programming: arrays written anew",
     "static": "static: leakage, clock, control",
 }
 CHIP_ROW = "(chip)"
@@ -83,6 +87,7 @@ def energy(
     conductance_sums: MappingABC[str, float] | None = None,
     working_s: MappingABC[str, float] | None = None,
     sums_from: str = "operands",
+    spilled: Iterable[tuple[str, str]] = (),
 ) -> EnergyReport:
     """Charge every action of one frame.
 
@@ -101,6 +106,8 @@ def energy(
         working all the time.
     sums_from : {"operands", "statistics"}
         Where ``conductance_sums`` come from: a functional run, or `cimsim.energy.operands`.
+    spilled : iterable of (str, str)
+        Line buffers that the timeline kept in the global buffer or DRAM.
     """
     rows: dict[str, dict[str, float]] = {}
     for unit in mapping.units:
@@ -111,6 +118,12 @@ def energy(
     rows[CHIP_ROW] = _frame_traffic(mapping) | {
         "static": static_j(mapping, time_per_frame_s, working_s),
     }
+    if mapping.loads > 1:  # written anew in each frame
+        rows[CHIP_ROW]["programming"] = programming(mapping)["energy_j"]
+    for name, moved in transport(mapping, spilled).items():
+        row = rows[name if name in rows else CHIP_ROW]
+        for component, joules in moved.items():
+            row[component] = row.get(component, 0.0) + joules
     return EnergyReport(
         rows, time_per_frame_s, "activity" if conductance_sums is None else sums_from,
         sum(count.macs for count in mapping.counts.values()),
@@ -137,7 +150,6 @@ def _matrix_unit(
     # mean over pulses: the last one may hold fewer bits than the others
     bits = chip.phases(op.signed) * chip.magnitude_bits(op.signed)
     pulse_bits = bits / chip.pulses_for(op.signed)
-    moved = partial_sums(layout, layer.slots[0])[0] * count.activations / layout.n_arrays
     stored = unit.windows * unit.stored * chip.input_bytes
     return {
         "array": conductance * chip.array.v_read_v**2 * read_time_s(chip)
@@ -150,7 +162,6 @@ def _matrix_unit(
         + values * chip.vector.scale_energy_j,
         "buffer": loaded_per_frame(op, layout, replicas, chip) * chip.buffer.read_energy_j_b
         + stored * _readers(mapping, unit) * chip.buffer.write_energy_j_b,
-        "interconnect": _moved(chip, moved * chip.partial_sum_bytes + stored),
     }
 
 
@@ -161,12 +172,7 @@ def _vector_unit(mapping: Mapping, unit: Unit) -> dict[str, float]:
         "vector": unit.windows * unit.vector_ops * chip.vector.energy_j,
         "buffer": stored
         * (chip.buffer.read_energy_j_b + _readers(mapping, unit) * chip.buffer.write_energy_j_b),
-        "interconnect": _moved(chip, stored),
     }
-
-
-def _moved(chip: Chip, n_bytes: float) -> float:
-    return n_bytes * chip.interconnect.energy_j_b if chip.interconnect.kind != "ideal" else 0.0
 
 
 def _readers(mapping: Mapping, unit: Unit) -> int:
@@ -175,16 +181,21 @@ def _readers(mapping: Mapping, unit: Unit) -> int:
 
 
 def _frame_traffic(mapping: Mapping) -> dict[str, float]:
-    """Input frames read from the global buffer into tile buffers, outputs written back."""
+    """Input frames read from the global buffer into tile buffers, outputs written back.
+
+    Where frames stream through a port `cimsim.energy.transport` has the way between.
+    """
     chip, graph = mapping.chip, mapping.graph
     into = sum(op.output.per_frame for op in graph.inputs) * chip.input_bytes
     out = sum(graph[name].output.per_frame for name in graph.outputs) * chip.input_bytes
-    return {
-        "buffer": into * chip.buffer.write_energy_j_b,
-        "interconnect": _moved(chip, into + out),
-        "global_buffer": into * chip.global_buffer.read_energy_j_b
-        + out * chip.global_buffer.write_energy_j_b,
-    }
+    found = {"buffer": into * chip.buffer.write_energy_j_b}
+    if chip.frames == "resident":
+        free = chip.interconnect.kind == "ideal"
+        found["interconnect"] = 0.0 if free else (into + out) * chip.interconnect.energy_j_b
+        found["global_buffer"] = (
+            into * chip.global_buffer.read_energy_j_b + out * chip.global_buffer.write_energy_j_b
+        )
+    return found
 
 
 def activity(chip: Chip) -> float:

@@ -110,7 +110,7 @@ def as_written(
         sums = _transferred(written, mapping, sums)
     period = timeline.interval_s(written.chip.process.clock_hz)
     period = period if frame_rate_hz is None else max(period, 1 / frame_rate_hz)
-    spent = energy(written, period, sums, working(written, timeline))
+    spent = energy(written, period, sums, working(written, timeline), spilled=timeline.spilled)
     total, uses = written.total, [len(layer.ops) for layer in written.layers]
     return AsWritten(
         timeline.interval, timeline.cycles_first_frame, spent.total_j, written.arrays_used,
@@ -176,10 +176,10 @@ def remarks(mapping: Mapping, spent: EnergyReport) -> list[str]:
         found.append(f"{len(graph.uncosted)} operations run without time and energy: {listed}")
     if spent.array_energy_from == "activity":
         found.append("array energy from the activity factor: no frames were executed")
-    if mapping.chips_used > 1:
+    if mapping.loads > 1:
         found.append(
-            f"{mapping.chips_used} chips: what passes between them takes the time and energy of "
-            "the interconnect on one chip"
+            f"the chip is written {mapping.loads} times for each frame; the figures have time and "
+            "energy of that"
         )
     if spent.array_energy_from == "statistics":
         found.append(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Okabe-Ito order: told apart by people with any kind of colour vision
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999",
-            "#000000")  # fmt: skip
+            "#882255", "#6F4E37", "#000000")  # fmt: skip
 STAGES = ("load", "drive", "convert", "reduce", "post", "store")
 
 

@@ -25,12 +25,15 @@ class Leg:
         Leg of the same service that this one follows, always an earlier one; -1: the stage's entry.
     delay : int
         Cycles from the start of the parent's occupation to the request, one or more (0 at entry).
+    n_bytes : int
+        Bytes that pass, where that costs energy: interconnect, links, ports.
     """
 
     resource: Resource
     cycles: int
     parent: int = -1
     delay: int = 0
+    n_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,9 @@ class Route:
         self.legs: list[Leg] = []
         self.columns = math.ceil(math.sqrt(chip.tile.count))
 
-    def use(self, resource: Resource, cycles: int, after: int = -1, wait: int = 0) -> int:
+    def use(
+        self, resource: Resource, cycles: int, after: int = -1, wait: int = 0, n_bytes: int = 0
+    ) -> int:
         """Add a leg that begins ``wait`` cycles after ``after`` has arrived; returns its number.
 
         A leg of 0 cycles is left out, ``after`` is returned.
@@ -73,7 +78,7 @@ class Route:
         if cycles == 0:
             return after
         delay = self.legs[after].cycles + self.latency(after) + wait if after >= 0 else 0
-        self.legs.append(Leg(resource, cycles, after, delay))
+        self.legs.append(Leg(resource, cycles, after, delay, n_bytes))
         return len(self.legs) - 1
 
     def latency(self, leg: int) -> int:
@@ -117,7 +122,7 @@ class Route:
     def _cross(self, chip: int, following: int, n_bytes: int, after: int) -> int:
         """Add the link between two chips; returns its leg."""
         cycles = math.ceil(n_bytes / self.chip.system.bytes_per_cycle)
-        return self.use(("chips", chip, following), cycles, after)
+        return self.use(("chips", chip, following), cycles, after, n_bytes=n_bytes)
 
     def _inside(
         self, entry: int, targets: set[int], n_bytes: int, after: int, wait: int
@@ -126,7 +131,7 @@ class Route:
         cycles = math.ceil(n_bytes / self.chip.interconnect.bytes_per_cycle)
         if self.chip.interconnect.kind == "bus":
             bus = ("interconnect", entry // self.chip.tile.count)
-            return dict.fromkeys(targets, self.use(bus, cycles, after, wait))
+            return dict.fromkeys(targets, self.use(bus, cycles, after, wait, n_bytes))
         chip = entry // self.chip.tile.count
         first = chip * self.chip.tile.count
         found: dict[int, int] = {entry: after}
@@ -136,10 +141,10 @@ class Route:
                 if following not in found:
                     link = ("link", chip, here - first, following - first)
                     if here == entry:
-                        found[following] = self.use(link, cycles, after, wait)
+                        found[following] = self.use(link, cycles, after, wait, n_bytes)
                     else:
                         delay = self.chip.interconnect.hop_cycles
-                        self.legs.append(Leg(link, cycles, found[here], delay))
+                        self.legs.append(Leg(link, cycles, found[here], delay, n_bytes))
                         found[following] = len(self.legs) - 1
                 here = following
         return {target: found[target] for target in targets}

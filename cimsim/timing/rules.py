@@ -300,7 +300,7 @@ def input_services(unit: Unit, chip: Chip, targets: Iterable[int] | None) -> Ser
     route = Route(chip)
     n_bytes = unit.stored * chip.input_bytes
     port, wait = _port(chip, chip.frames)
-    begin = route.use(port, _port_cycles(chip, chip.frames, n_bytes))
+    begin = route.use(port, _port_cycles(chip, chip.frames, n_bytes), n_bytes=n_bytes)
     ends = route.send(IO_TILE, targets or (), n_bytes, begin, wait)
     moved = len(route.legs) > 1
     own = 0 if moved else wait
@@ -314,7 +314,8 @@ def output_services(unit: Unit, chip: Chip, home: int) -> Services:
     ends = route.send(home, (IO_TILE,), n_bytes)
     latency = _latency(chip, route, {}, len(route.legs) > 0)
     port, _ = _port(chip, chip.frames)
-    route.use(port, _port_cycles(chip, chip.frames, n_bytes), ends[IO_TILE])
+    cycles = _port_cycles(chip, chip.frames, n_bytes)
+    route.use(port, cycles, ends[IO_TILE], n_bytes=n_bytes)
     return _only_store(Service(tuple(route.legs)), latency)
 
 
@@ -371,7 +372,8 @@ def _read_spilled(
         return route, -1, 0
     port, wait = _port(chip, chip.buffer.overflow)
     wait = 0 if ahead else wait
-    begin = route.use(port, _port_cycles(chip, chip.buffer.overflow, n_bytes))
+    cycles = _port_cycles(chip, chip.buffer.overflow, n_bytes)
+    begin = route.use(port, cycles, n_bytes=n_bytes)
     end = route.send(IO_TILE, (home,), n_bytes, begin, wait)[home]
     return route, end, wait if end == begin else 0
 
@@ -434,5 +436,5 @@ def _store(
     if spill.write:
         port, _ = _port(chip, chip.buffer.overflow)
         cycles = _port_cycles(chip, chip.buffer.overflow, spill.write)
-        route.use(port, cycles, ends[IO_TILE])
+        route.use(port, cycles, ends[IO_TILE], n_bytes=spill.write)
     return Service(tuple(route.legs)), latency

@@ -185,6 +185,11 @@ class Timeline:
     trace: Trace | None = None
 
     @property
+    def spilled(self) -> tuple[tuple[str, str], ...]:
+        """Producer and consumer of line buffers that are kept in the global buffer or DRAM."""
+        return tuple((edge.producer, edge.consumer) for edge in self.edges if edge.spilled)
+
+    @property
     def frames(self) -> int:
         """Frames simulated."""
         return len(self.completions)

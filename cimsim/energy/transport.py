@@ -1,0 +1,73 @@
+"""Energy of moving bytes: what passes the interconnect, links between chips, and ports."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from cimsim.hw.spec import Chip
+from cimsim.mapping.mapping import Mapping
+from cimsim.timing.bounds import services_per_frame
+from cimsim.timing.plan import Work, make_plan
+from cimsim.timing.rules import LOAD, LOAD_NEXT, POST, STORE
+
+
+def transport(
+    mapping: Mapping, spilled: Iterable[tuple[str, str]] = ()
+) -> dict[str, dict[str, float]]:
+    """Charge every leg of every transfer of one frame.
+
+    A byte costs ``interconnect.energy`` on a bus and on each link of a mesh, ``system.energy`` on
+    each link between chips, ``global_buffer.read_energy`` or ``write_energy`` or ``dram.energy`` at
+    a port. The legs are those of the cycle engine, so time and energy move the same bytes.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    spilled : iterable of (str, str)
+        Producer and consumer of line buffers that are kept in the global buffer or DRAM.
+
+    Returns
+    -------
+    dict
+        Unit -> component -> J. Units that bring frames in and out are among them.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for work in make_plan(mapping, spilled).works:
+        row: dict[str, float] = defaultdict(float)
+        for replica, services in enumerate(work.services):
+            first, later = services_per_frame(work, replica)
+            times = {LOAD: first, LOAD_NEXT: later}
+            for stage, service in enumerate(services.stages):
+                share = _answered(mapping, work) if stage == STORE else 1.0
+                for leg in service.legs:
+                    each, component = _price(mapping.chip, work, stage, leg.resource[0])
+                    n_bytes = times.get(stage, first + later) * leg.n_bytes * share
+                    if component:
+                        row[component] += n_bytes * each
+        found[work.unit.name] = dict(row)
+    return found
+
+
+def _answered(mapping: Mapping, work: Work) -> float:
+    """Share of the windows of all activations that lie on the map: only these are stored."""
+    if work.unit.kind != "matrix":
+        return 1.0
+    together = mapping.layer_of[work.unit.name].layout.windows_per_activation
+    return work.answered / (work.activations * together)
+
+
+def _price(chip: Chip, work: Work, stage: int, resource: str) -> tuple[float, str]:
+    """Return J per byte and the component that a leg is charged to; '': none."""
+    reads = stage in (LOAD, LOAD_NEXT, POST) or work.unit.kind == "input"
+    memory = chip.global_buffer
+    prices = {
+        "interconnect": (chip.interconnect.energy_j_b, "interconnect"),
+        "link": (chip.interconnect.energy_j_b, "interconnect"),
+        "chips": (chip.system.energy_j_b, "interconnect"),
+        "dram": (chip.dram.energy_j_b if chip.dram is not None else 0.0, "dram"),
+        "global_buffer": (
+            memory.read_energy_j_b if reads else memory.write_energy_j_b, "global_buffer",
+        ),
+    }  # fmt: skip
+    return prices.get(resource, (0.0, ""))

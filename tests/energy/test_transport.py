@@ -1,0 +1,85 @@
+"""Bytes that travel cost what the cycle engine moves."""
+
+import pytest
+
+from cimsim.energy.model import energy, programming
+from cimsim.energy.transport import transport
+from cimsim.mapping.mapping import map_graph
+from cimsim.timing.simulate import simulate
+from tests.timing.nets import Net, chip, moved
+
+PRICES = {
+    "interconnect__energy": "1 pJ/B", "global_buffer__read_energy": "10 pJ/B",
+    "global_buffer__write_energy": "20 pJ/B",
+}  # fmt: skip
+
+
+def two_layers(size=6):
+    net = Net(4, size, size)
+    net.conv(net.conv("x", 4, 1), 4, 1)
+    return net.graph()
+
+
+def test_a_byte_costs_as_often_as_it_takes_a_link():
+    """One value of 4 bytes for each of 36 windows goes from tile 0 to tile ``step``."""
+    hardware = chip(interconnect__kind="mesh", tile__count=16, **PRICES)
+    mapping = map_graph(two_layers(), hardware)
+    for step, hops in ((1, 1), (5, 2), (15, 6)):
+        found = transport(moved(mapping, step, [0, 0]))
+        assert found["m1"]["interconnect"] == pytest.approx(36 * 4 * hops * 1e-12)
+        assert not found["m2"]  # nobody reads it
+    bus = transport(map_graph(two_layers(), chip(**PRICES)))
+    assert bus["m1"]["interconnect"] == bus["m2"]["interconnect"] == pytest.approx(144e-12)
+    ideal = transport(map_graph(two_layers(), chip(interconnect__kind="ideal", **PRICES)))
+    assert not any(ideal.values())
+
+
+def test_links_between_chips_have_their_own_price():
+    system = {"chips": 2, "energy": "100 pJ/B"}
+    hardware = chip(system=system, tile__count=4, **PRICES)
+    mapping = moved(map_graph(two_layers(), hardware), 1, [0, 1])
+    # a bus on either side of the link
+    found = transport(mapping)["m1"]["interconnect"]
+    assert found == pytest.approx(144 * (1 + 100 + 1) * 1e-12)
+
+
+def test_frames_that_stream_pay_at_the_port():
+    hardware = chip(frames="global_buffer", interconnect__kind="ideal", **PRICES)
+    row = energy(map_graph(two_layers(), hardware), 1e-3).by_layer["(chip)"]
+    resident = chip(interconnect__kind="ideal", **PRICES)
+    same = energy(map_graph(two_layers(), resident), 1e-3).by_layer["(chip)"]
+    assert row["global_buffer"] == pytest.approx(144 * (10 + 20) * 1e-12)
+    assert row["global_buffer"] == pytest.approx(same["global_buffer"])
+    dram = {"bytes_per_cycle": 4, "energy": "200 pJ/B"}
+    far = chip(frames="dram", dram=dram, **PRICES)
+    report = energy(map_graph(two_layers(), far), 1e-3)
+    assert report.by_component["dram"] == pytest.approx(2 * 144 * 200e-12)
+    assert report.by_component["global_buffer"] == 0
+
+
+def test_spilled_pixels_are_written_and_read_at_the_port():
+    net = Net(4, 8, 8)
+    early = deep = net.conv("x", 4)
+    for _ in range(4):
+        deep = net.conv(deep, 4)
+    net.add(deep, early)
+    hardware = chip(buffer__size="100 B", buffer__overflow="global_buffer", **PRICES)
+    mapping = map_graph(net.graph(), hardware)
+    timeline = simulate(mapping)
+    assert (early, deep) in timeline.spilled
+    found = transport(mapping, timeline.spilled)
+    # 64 pixels of 4 bytes: written once; the addition reads each of them once
+    assert found[early]["global_buffer"] == pytest.approx(256 * 20e-12)
+    skip = transport(mapping, [(early, deep)])[deep]["global_buffer"]
+    assert skip == pytest.approx(256 * 10e-12)
+    spent = energy(mapping, 1e-3, spilled=timeline.spilled).by_component
+    assert spent["global_buffer"] > energy(mapping, 1e-3).by_component["global_buffer"]
+
+
+def test_writing_the_chip_in_each_frame_is_charged():
+    hardware = chip(tile__count=1, programming__reload="allow")
+    mapping = map_graph(two_layers(), hardware)
+    assert mapping.loads == 2
+    spent = energy(mapping, 1e-3).by_component["programming"]
+    assert spent == programming(mapping)["energy_j"] > 0
+    assert energy(map_graph(two_layers(), chip()), 1e-3).by_component["programming"] == 0
