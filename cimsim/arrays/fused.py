@@ -4,8 +4,7 @@ Vectors are taken in small blocks that stay in the nearest caches from the colle
 output values. Products are exact integers (`cimsim.arrays.vnni`), so neither the size of a block
 nor the machine changes a bit.
 
-After the product, rows of an array's columns lie one behind the other, each padded to whole
-registers of 16: loops over many short rows would not become vector code.
+What follows the product stands in `cimsim.arrays.conversion`.
 """
 
 from __future__ import annotations
@@ -15,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.normals import counters, normals
-from cimsim.arrays.vnni import LANES, ROWS, product
+from cimsim.arrays import conversion
+from cimsim.arrays.conversion import GROUP
+from cimsim.arrays.normals import counters, many_normals
+from cimsim.arrays.vnni import ROWS, product
 from cimsim.jit import jit
 
 BLOCK = ROWS
-GROUP = 1024  # values converted together
 SHORT = 16  # elements; runs of fewer are not worth a copy each
 
 
@@ -37,39 +37,6 @@ def pulse_bits(pulses: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
         kept = shift if mask << shift <= 255 else 0
         found.append((shift - kept, mask << kept, kept))
     return np.array(found, np.int64)
-
-
-def packed_columns(
-    columns: NDArray[np.float64], adc: NDArray[np.float64], units: tuple[float, float]
-) -> NDArray[np.float64]:
-    """Return the numbers of an array's columns as `read_out` takes them.
-
-    Parameters
-    ----------
-    columns : float64 [3, P]
-        Weight of the column in the output, gain and offset of its converter.
-    adc : float64 [4]
-        Of `cimsim.arrays.adc.AdcRange.packed`.
-    units : (float, float)
-        Of the planes of the conductances and of the read noise.
-
-    Returns
-    -------
-    float64 [5, 16 * panels]
-    """
-    n, (lo, step, top, own) = columns.shape[1], adc
-    weight, gain, offset = columns
-    packed = np.zeros((5, -(-n // LANES) * LANES))
-    packed[4, :n] = weight
-    if top < 0:  # currents are passed on as they are
-        packed[0, :n], packed[2, :n] = units
-        return packed
-    packed[0, :n] = units[0] * gain
-    packed[1, :n] = offset
-    packed[1, n:] = lo / step + top / 2  # amid the codes: never out of range
-    packed[2, :n] = units[1] * (gain / step) ** 2
-    packed[3, :n] = own**2
-    return packed
 
 
 @jit
@@ -108,9 +75,8 @@ def read_out(
         converter in steps, variance of the level in steps per unit of the noise plane, variance of
         the converter's own noise, weight of the column in the output. Their type is that of all
         arithmetic after the integer product.
-    target : (int64 [P], int)
-        Column of ``acc`` for each of the array's columns; the first one if they lie side by side,
-        else -1.
+    target : int64 [n, 3]
+        Where the array's columns go, see `cimsim.arrays.conversion.add`.
     adc : float32 or float64 [3]
         Lower end, step, largest code (negative: no converter at all).
     counter : (uint64, uint64, uint64)
@@ -126,21 +92,25 @@ def read_out(
         Conversions whose input lay outside of the range.
     """
     bases, runs = places
-    to, first = target
     n_rows, width = runs[-1, 0] + runs[-1, 2], columns.shape[1]
     depth = -(-n_rows // 4) * 4
-    offsets = _offsets(runs)
+    offsets = offsets_of(runs)
     noisy = planes[2].size > 0 or columns[3].max() > 0
+    usual = noisy and adc[2] >= 0
     whole = pulses.shape[0] == 1 and pulses[0, 0] == 0 and pulses[0, 1] == 255
     vectors = np.zeros((1 if whole else BLOCK, depth), codes.dtype)
     x, squares = np.zeros((BLOCK, depth), np.uint8), np.zeros((BLOCK, depth), np.uint8)
     high, low = np.zeros((BLOCK, width), np.int32), np.zeros((BLOCK, width), np.int32)
     spread = np.zeros((BLOCK, width), np.int32)
     exponents = np.zeros(BLOCK, np.int64)
-    rows = max(1, min(BLOCK, GROUP // width))
-    tiled = _tiled(columns, rows)
-    value, other = np.empty(rows * width, columns.dtype), np.empty(rows * width, columns.dtype)
-    draws, words = np.zeros(rows * width, np.float32), np.zeros(rows * width, np.uint32)
+    # normals are drawn for whole groups, so the last one of a block should be full, too
+    rows = -(-BLOCK // -(-BLOCK // max(1, GROUP // width)))
+    tiled = np.empty((columns.shape[0], rows * width), columns.dtype)
+    conversion.tile(columns, tiled)
+    flat_high, flat_low = high.reshape(-1), low.reshape(-1)
+    value = np.empty(rows * width, columns.dtype)
+    variance = np.empty(rows * width if noisy else 0, columns.dtype)
+    draws = np.zeros(rows * width, np.float32)  # 512 or more
     numbers = np.zeros((rows, width // 4), np.uint64), np.zeros((rows, width // 4), np.uint64)
     counters(numbers[0], numbers[1])
     flat_numbers = numbers[0].reshape(-1), numbers[1].reshape(-1)
@@ -150,9 +120,9 @@ def read_out(
     for start in range(0, bases.shape[0], BLOCK):
         used = min(BLOCK, bases.shape[0] - start)
         if whole:
-            _collect_block(codes, bases[start : start + used], runs, offsets, x)
+            collect_block(codes, bases[start : start + used], runs, offsets, x)
         else:
-            _collect_block(codes, bases[start : start + used], runs, offsets, vectors)
+            collect_block(codes, bases[start : start + used], runs, offsets, vectors)
         for p in range(pulses.shape[0]):
             drop, mask, exponent = pulses[p, 0], pulses[p, 1], pulses[p, 2]
             if not whole:
@@ -162,19 +132,22 @@ def read_out(
             scale = 1.0 / (1 << exponent)
             for b in range(0, used, rows):
                 count = min(rows, used - b)
-                n = count * width
-                v, w = value[:n], other[:n]
-                _level(high[b : b + count].reshape(-1), low[b : b + count].reshape(-1), scale,
-                       tiled, adc, v)  # fmt: skip
                 if noisy:
-                    normals(
-                        draws[:n], words, flat_numbers, counter[0] + np.uint64(start + b),
+                    many_normals(
+                        draws, flat_numbers, counter[0] + np.uint64(start + b),
                         counter[1] + np.uint64(p), counter[2],
                     )  # fmt: skip
-                    _scale(spread[b : b + count], exponents[b:], scale * scale, w)
-                    _disturb(v, w, tiled, draws)
-                clipped += _code(v, tiled, adc, drop + exponent)
-                _add(acc[start + b : start + b + count], v, width, to, first)
+                    conversion.scale(spread, b, count, exponents, scale * scale, variance)
+                at, n, shift = (b * width, b * width, 0), count * width, drop + exponent
+                if usual:
+                    clipped += conversion.convert(
+                        flat_high, flat_low, at, scale, variance, draws, tiled, adc, shift, value, n
+                    )
+                else:
+                    clipped += conversion.convert_other(
+                        flat_high, flat_low, at, scale, variance, draws, tiled, adc, shift, value, n
+                    )
+                conversion.add(acc, (start + b, count), value, 0, (0, width), target)
     for p in range(pulses.shape[0]):
         for k in range(sums.shape[0]):
             sums[k] += np.int64(tally[p, k]) >> (power * pulses[p, 2])
@@ -182,47 +155,38 @@ def read_out(
 
 
 @jit
-def _tiled(columns: Any, rows: int) -> Any:
-    """Repeat the numbers of the columns for several rows."""
-    width = columns.shape[1]
-    tiled = np.empty((columns.shape[0], rows * width), columns.dtype)
-    for i in range(columns.shape[0]):
-        for r in range(rows):
-            tiled[i, r * width : (r + 1) * width] = columns[i]
-    return tiled
-
-
-@jit
-def _collect_block(codes: Any, bases: Any, runs: Any, offsets: Any, vectors: Any) -> None:
+def collect_block(codes: Any, bases: Any, runs: Any, offsets: Any, vectors: Any) -> None:
     """Collect a block of vectors."""
     if offsets.shape[0] < SHORT * runs.shape[0]:
-        for b in range(bases.shape[0]):
-            _collect_singly(codes, bases[b], offsets, vectors, b)
+        _collect_singly(codes, bases, offsets, vectors)
     else:
-        for b in range(bases.shape[0]):
-            _collect(codes, bases[b], runs, vectors, b)
+        _collect(codes, bases, runs, vectors)
+
+
+# the loops over vectors stand in the innermost functions: a call costs atomic counts of references
 
 
 @jit
-def _collect(codes: Any, base: int, runs: Any, vectors: Any, number: int) -> None:
-    """Collect one vector."""
-    v = np.uint64(number)  # unsigned: no test for negative indices in the loops
-    for r in range(runs.shape[0]):
-        row, start = np.uint64(runs[r, 0]), np.uint64(base + runs[r, 1])
-        for k in range(np.uint64(runs[r, 2])):
-            vectors[v, row + k] = codes[start + k]
+def _collect(codes: Any, bases: Any, runs: Any, vectors: Any) -> None:
+    """Collect vectors run by run."""
+    for v in range(np.uint64(bases.shape[0])):  # unsigned: no test for negative indices
+        for r in range(runs.shape[0]):
+            row, start = np.uint64(runs[r, 0]), np.uint64(bases[v] + runs[r, 1])
+            for k in range(np.uint64(runs[r, 2])):
+                vectors[v, row + k] = codes[start + k]
 
 
 @jit
-def _collect_singly(codes: Any, base: int, offsets: Any, vectors: Any, number: int) -> None:
-    """Collect one vector whose runs are too short for copies."""
-    v, first = np.uint64(number), np.uint64(base)
-    for k in range(np.uint64(offsets.shape[0])):
-        vectors[v, k] = codes[first + offsets[k]]
+def _collect_singly(codes: Any, bases: Any, offsets: Any, vectors: Any) -> None:
+    """Collect vectors whose runs are too short for copies."""
+    for v in range(np.uint64(bases.shape[0])):
+        first = np.uint64(bases[v])
+        for k in range(np.uint64(offsets.shape[0])):
+            vectors[v, k] = codes[first + offsets[k]]
 
 
 @jit
-def _offsets(runs: Any) -> Any:
+def offsets_of(runs: Any) -> Any:
     """Return where each element of a vector lies from its beginning."""
     offsets = np.empty(runs[-1, 0] + runs[-1, 2], np.uint64)
     for r in range(runs.shape[0]):
@@ -276,40 +240,42 @@ def _tally(block: Any, power: int, short: Any, tally: Any) -> None:
 
 
 @jit
-def _square(x: Any, number: int, squares: Any) -> int:
-    """Square a vector into bytes; return the binary exponent that they are to be scaled by.
+def _square(x: Any, squares: Any, exponents: Any) -> None:
+    """Square vectors into bytes; find the binary exponents that they are to be scaled by.
 
-    The exponent is the smallest for which the largest square fits, so small inputs keep their
-    noise.
+    An exponent is the smallest for which the vector's largest square fits, so small inputs keep
+    their noise.
     """
-    b, n = np.uint64(number), np.uint64(x.shape[1])  # unsigned: no test for negative indices
-    seen = np.uint8(0)
-    for k in range(n):
-        seen |= x[b, k]
-    # a constant shift lets the compiler multiply in 16 bits
-    if seen > 127:
+    n = np.uint64(x.shape[1])  # unsigned: no test for negative indices
+    for b in range(np.uint64(x.shape[0])):
+        seen = np.uint8(0)
         for k in range(n):
-            wide = np.int32(x[b, k])
-            squares[b, k] = np.uint8((wide * wide + 128) >> 8)
-        return 8
-    if seen > 63:
-        for k in range(n):
-            wide = np.int32(x[b, k])
-            squares[b, k] = np.uint8((wide * wide + 32) >> 6)
-        return 6
-    if seen > 31:
-        for k in range(n):
-            wide = np.int32(x[b, k])
-            squares[b, k] = np.uint8((wide * wide + 8) >> 4)
-        return 4
-    if seen > 15:
-        for k in range(n):
-            wide = np.int32(x[b, k])
-            squares[b, k] = np.uint8((wide * wide + 2) >> 2)
-        return 2
-    for k in range(n):
-        squares[b, k] = x[b, k] * x[b, k]
-    return 0
+            seen = np.uint8(seen | x[b, k])  # as narrow as a byte, or vectors would be of 64 bits
+        # a constant shift lets the compiler multiply in 16 bits
+        if seen > 127:
+            exponents[b] = 8
+            for k in range(n):
+                wide = np.int32(x[b, k])
+                squares[b, k] = np.uint8((wide * wide + 128) >> 8)
+        elif seen > 63:
+            exponents[b] = 6
+            for k in range(n):
+                wide = np.int32(x[b, k])
+                squares[b, k] = np.uint8((wide * wide + 32) >> 6)
+        elif seen > 31:
+            exponents[b] = 4
+            for k in range(n):
+                wide = np.int32(x[b, k])
+                squares[b, k] = np.uint8((wide * wide + 8) >> 4)
+        elif seen > 15:
+            exponents[b] = 2
+            for k in range(n):
+                wide = np.int32(x[b, k])
+                squares[b, k] = np.uint8((wide * wide + 2) >> 2)
+        else:
+            exponents[b] = 0
+            for k in range(n):
+                squares[b, k] = x[b, k] * x[b, k]
 
 
 @jit
@@ -328,71 +294,5 @@ def _multiply(
         exponents[:] = exponent  # one bit: its square is itself times its value
         product(x, noise, sums[2])
         return
-    for b in range(x.shape[0]):
-        exponents[b] = _square(x, b, squares)
+    _square(x, squares, exponents)
     product(squares, noise, sums[2])
-
-
-@jit
-def _level(high: Any, low: Any, scale: float, columns: Any, adc: Any, value: Any) -> None:
-    """Join the planes of sums and turn them into levels of the converter, in steps."""
-    gain, offset = columns[0], columns[1]
-    kind = value.dtype.type
-    upper, lower = kind(256.0 * scale), kind(scale)
-    lo, step = adc[0], adc[1]
-    for j in range(value.shape[0]):
-        total = kind(high[j]) * upper + kind(low[j]) * lower
-        value[j] = (total * gain[j] - lo) / step + offset[j]
-
-
-@jit
-def _scale(spread: Any, exponents: Any, unit: float, variance: Any) -> None:
-    """Undo the exponents of the vectors' squares and of the pulse."""
-    width = np.uint64(spread.shape[1])
-    kind = variance.dtype.type
-    for b in range(spread.shape[0]):
-        factor, first = kind(unit * (1 << exponents[b])), np.uint64(b) * width
-        for j in range(width):  # unsigned: no test for negative indices in the loop
-            variance[first + j] = kind(spread[b, j]) * factor
-
-
-@jit
-def _disturb(value: Any, variance: Any, columns: Any, draws: Any) -> None:
-    """Add noise of the given variance per unit and of the converters."""
-    slope, own = columns[2], columns[3]
-    for j in range(value.shape[0]):
-        value[j] += np.sqrt(variance[j] * slope[j] + own[j]) * draws[j]
-
-
-@jit
-def _code(value: Any, columns: Any, adc: Any, shift: int) -> int:
-    """Round to codes, cut at the ends, and turn codes into output values; return what was cut."""
-    weight = columns[4]
-    lo, step, top = adc[0], adc[1], adc[2]
-    zero = top - top
-    scale = value.dtype.type(1 << shift)
-    outside = np.int64(0)
-    if top >= 0:
-        for j in range(value.shape[0]):
-            code = np.rint(value[j])
-            outside += np.int64(code < zero) + np.int64(code > top)
-            value[j] = (lo + step * min(max(code, zero), top)) * (weight[j] * scale)
-    else:
-        for j in range(value.shape[0]):
-            value[j] *= weight[j] * scale
-    return int(outside)
-
-
-@jit
-def _add(acc: Any, value: Any, width: int, target: Any, first: int) -> None:
-    """Add rows of values to output columns; ``first`` >= 0 tells that they lie side by side."""
-    n, step = np.uint64(target.shape[0]), np.uint64(width)
-    for b in range(acc.shape[0]):
-        begin = np.uint64(b) * step
-        if first >= 0:
-            place = np.uint64(first)
-            for j in range(n):
-                acc[b, place + j] += value[begin + j]
-        else:
-            for j in range(n):
-                acc[b, target[j]] += value[begin + j]

@@ -288,3 +288,29 @@ def rescale(acc: Any, digital: Any, floor: float, out: Any) -> None:
         for j in range(np.uint64(acc.shape[1])):
             value = (np.float64(acc[i, j]) - zero[j]) * gain[j] + offset[j]
             out[i, j] = np.float32(max(value * scale[j] + bias[j], floor))
+
+
+@jit
+def unfold(vectors: Any, start: int, grid: Any, pixels: Any) -> None:
+    """Lay output vectors out as blocks of pixels.
+
+    Parameters
+    ----------
+    vectors : float32 [B, channels * block_h * block_w]
+        Of windows ``start`` and following, numbered row by row: (channel, dy, dx) in C order.
+    start : int
+    grid : (int, int, int)
+        Windows in a row, height and width of a block.
+    pixels : float32 [n_wy * block_h, n_wx * block_w, channels]
+        Written.
+    """
+    n_wx, block_h, block_w = grid
+    channels, size = np.uint64(pixels.shape[2]), np.uint64(block_h * block_w)
+    for b in range(vectors.shape[0]):
+        y, x = (start + b) // n_wx * block_h, (start + b) % n_wx * block_w
+        for dy in range(block_h):
+            for dx in range(block_w):
+                row, place = np.uint64(y + dy), np.uint64(x + dx)
+                first = np.uint64(dy * block_w + dx)
+                for c in range(channels):
+                    pixels[row, place, c] = vectors[b, c * size + first]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cimsim.arrays.wide import WIDTH, draw
 from cimsim.jit import jit, jit_inline
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -151,3 +152,15 @@ def normals(out: Any, words: Any, numbers: Any, window: Any, stage: Any, key: An
         words[4 * e + 3] = np.uint32(w3)
     for i in range(out.shape[0] // 2):
         out[2 * i], out[2 * i + 1] = _box_muller(words[2 * i], words[2 * i + 1])
+
+
+@jit
+def many_normals(out: Any, numbers: Any, window: Any, stage: Any, key: Any) -> None:
+    """Do what `normals` does, faster; ``out`` has 256 numbers at least."""
+    counter, block = numbers
+    k0, k1 = key & _LOW, key >> _32
+    first, second, to = counter.ctypes.data, block.ctypes.data, out.ctypes.data
+    last = out.shape[0] // 4 - WIDTH
+    for step in range(0, last + WIDTH, WIDTH):
+        e = min(step, last)  # the last ones once more: the same numbers
+        draw(to + 16 * e, first + 8 * e, second + 8 * e, window, stage, k0, k1)

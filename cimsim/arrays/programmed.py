@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.arrays.bitwise import Tables
 from cimsim.arrays.encode import WeightCode
 from cimsim.arrays.faults import FaultCodes, apply_faults
 from cimsim.arrays.planes import Planes, signal_planes, variance_planes
@@ -118,6 +119,13 @@ class ProgrammedArray:
     def noise(self) -> Planes | None:
         """`read_variance` for integer products."""
         return None if self.read_variance is None else variance_planes(self.read_variance)
+
+    @cached_property
+    def tables(self) -> Tables:
+        """`signal` and `noise` for pulses of single bits; there must be a signal."""
+        if self.signal is None:
+            raise AssertionError("no planes")  # `cimsim.engine.blocks.Firing.is_fast` has looked
+        return Tables.of(self.signal, self.noise, self.n_rows)
 
     def partial_sums(self, pulse: NDArray[Any]) -> NDArray[np.float64]:
         """Return the noise-free currents of one pulse, in weight LSB times pulse LSB.

@@ -61,6 +61,14 @@ def pack(plane: NDArray[np.int8]) -> NDArray[Any]:
     return _aligned(packed)
 
 
+def unpack(packed: NDArray[Any]) -> NDArray[np.int8]:
+    """Return the plane int8 [4 k4, 16 panels] that `pack` packed, with its padding."""
+    if not HAS_VNNI:
+        return packed.astype(np.int8)
+    panels, k4 = packed.shape[:2]
+    return packed.transpose(1, 3, 0, 2).reshape(k4 * BYTES, panels * LANES)
+
+
 def _aligned(packed: NDArray[np.int8]) -> NDArray[np.int8]:
     """Copy to an address that is a multiple of 64."""
     raw = np.empty(packed.size + _LINE, np.int8)

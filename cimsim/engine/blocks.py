@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays import fused, kernels
+from cimsim.arrays import bitwise, conversion, fused, kernels
 from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode
 from cimsim.arrays.programmed import ProgrammedArray
@@ -35,6 +35,7 @@ _FINE_CODES = 2**20  # with as many a float32 level is exact to a sixteenth of a
 _LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block stays in the cache
 
 Sink = Callable[[int, NDArray[Any]], None]
+_Fired = tuple[Counter[str], list[NDArray[np.int64]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +150,7 @@ def fire(
     pool : Executor, optional
         Where blocks run; without one they run here.
     threads : int
-        Number of shares that the blocks are dealt into.
+        How many work on the blocks, this one included.
 
     Returns
     -------
@@ -161,19 +162,19 @@ def fire(
     largest = BLOCK
     if firing.is_fast:
         largest = max(BLOCK // 2, min(_LARGEST_BLOCK, _BLOCK_VALUES // firing.layer.n_outputs))
-    # a layer of few windows is cut into four blocks, so that it fills two or four cores
-    rows = min(largest, max(64, math.ceil(windows / 64) * 16))
-    starts = range(0, windows, rows)
+    # a layer of few windows is cut into eight blocks, so that two or four cores share them evenly
+    rows = min(largest, max(64, math.ceil(windows / 128) * 16))
     shared = _Shared(firing, source, first_window, rows)
-    shares = [starts[i::threads] for i in range(min(threads, len(starts)))]
-    if pool is None or len(shares) == 1:
-        parts = [_fire_blocks(shared, share, sink) for share in shares]
-    else:
-        # the first share runs here: waking one thread less is a tenth of a small layer's time
-        others = [pool.submit(_fire_blocks, shared, share, sink) for share in shares[1:]]
-        parts = [_fire_blocks(shared, shares[0], sink), *(other.result() for other in others)]
+    # each thread takes the next block when it has done one: a core that others use takes fewer
+    starts = iter(range(0, windows, rows))
+    others: list[Future[_Fired]] = []
+    if pool is not None:
+        helpers = min(threads, math.ceil(windows / rows)) - 1
+        others = [pool.submit(_fire_blocks, shared, starts, sink) for _ in range(helpers)]
+    # this thread works, too: waking one thread less is a tenth of a small layer's time
+    parts = [_fire_blocks(shared, starts, sink), *(other.result() for other in others)]
     counts = sum((counts for counts, _ in parts), Counter(windows=source.answered))
-    applied = [sum(sums) for sums in zip(*(sums for _, sums in parts), strict=True)]
+    applied = [np.sum(sums, axis=0) for sums in zip(*(sums for _, sums in parts), strict=True)]
     return OpStatistics(**counts, conductance_s=shared.conductance(applied))
 
 
@@ -189,6 +190,8 @@ class _Shared:
         self.dtype = firing.dtype
         self.sum_dtype = np.float32 if self.is_fast and firing.is_noisy else np.float64
         self.pulses = fused.pulse_bits(firing.pulses)
+        most = max(array.written.n_rows for array in firing.layer.arrays)
+        self.by_bits = self.is_fast and bitwise.applies(self.pulses, most)
         self.n_cols = firing.layer.n_outputs
         self.groups = self._by_rows(firing.layer.arrays)
         self.runs = [runs_of(source.row_offsets[arrays[0].row_source]) for arrays in self.groups]
@@ -230,33 +233,33 @@ class _Array:
         self.target = np.tile(placed.col_target, written.slices)
         self.adc = firing.ranges[index].packed(firing.noise_lsb)
         if shared.is_fast:
-            self._prepare(written, shared.sum_dtype, firing.phases)
+            self._prepare(written, shared)
         else:
             self.matrix = written.difference.astype(shared.dtype, copy=False)
             self.variance = written.read_variance
 
-    def _prepare(
-        self,
-        written: ProgrammedArray,
-        dtype: type[np.floating[Any]],
-        phases: list[tuple[int, int, float]],
-    ) -> None:
-        """Bring everything into the shape that `cimsim.arrays.fused.read_out` takes."""
+    def _prepare(self, written: ProgrammedArray, shared: _Shared) -> None:
+        """Bring everything into the shape that `fused.read_out` and `bitwise.read_out` take."""
         signal, noise = written.signal, written.noise
         if signal is None:
             raise AssertionError("no planes")  # `Firing.is_fast` has looked
-        none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
-        self.planes = signal.high, signal.low, none if noise is None else noise.low
+        self.planes: tuple[Any, ...]
+        if shared.by_bits:
+            tables = written.tables
+            self.planes = tables.sums, tables.has_high, tables.has_noise
+        else:
+            none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
+            self.planes = signal.high, signal.low, none if noise is None else noise.low
+        dtype = shared.sum_dtype
         noise_unit = 0.0 if noise is None else noise.unit
-        padded = fused.packed_columns(self.columns, self.adc, (signal.unit, noise_unit))
+        padded = conversion.packed_columns(self.columns, self.adc, (signal.unit, noise_unit))
         self.scales = self.adc[:3].astype(dtype)
         self.phases = []
-        for _, _, factor in phases:
+        for _, _, factor in shared.firing.phases:
             phase = padded.copy()
             phase[4] *= factor
             self.phases.append(phase.astype(dtype))
-        side_by_side = bool((np.diff(self.target) == 1).all())
-        self.place = self.target, int(self.target[0]) if side_by_side else -1
+        self.stretches = runs_of(self.target)
 
     def scaled(self, factor: float) -> NDArray[np.float64]:
         """Return the columns' weights for a pulse of which a unit counts ``factor``."""
@@ -280,10 +283,15 @@ class _Scratch:
         return held[:size].reshape(shape)
 
 
-def _fire_blocks(
-    shared: _Shared, starts: range, sink: Sink
-) -> tuple[Counter[str], list[NDArray[np.int64]]]:
-    """Fire all arrays for the blocks of one thread; the one place where arrays are fired.
+def _fire_blocks(shared: _Shared, starts: Iterator[int], sink: Sink) -> _Fired:
+    """Fire all arrays for one block after another; the one place where arrays are fired.
+
+    Parameters
+    ----------
+    shared : _Shared
+    starts : iterator of int
+        First windows of the blocks that nobody has taken; shared by all threads.
+    sink : callable
 
     Returns
     -------
@@ -324,7 +332,7 @@ def _fire_fast(
 ) -> int:
     """Integer products, everything fused; returns saturations."""
     firing, (start, codes, bases, runs) = shared.firing, places
-    clipped = 0
+    clipped, read_out = 0, bitwise.read_out if shared.by_bits else fused.read_out
     for number, array in enumerate(arrays):
         for (first, end, _), columns in zip(firing.phases, array.phases, strict=True):
             counter = (
@@ -332,9 +340,9 @@ def _fire_fast(
                 np.uint64(array.index * len(firing.pulses) + first),
                 np.uint64(firing.key),
             )
-            clipped += fused.read_out(
+            clipped += read_out(
                 codes, (bases, runs), shared.pulses[first:end], firing.power,
-                array.planes, columns, array.place, array.scales, counter, acc,
+                array.planes, columns, array.stretches, array.scales, counter, acc,
                 sums if number == 0 else sums[:0],
             )  # fmt: skip
     return int(clipped)

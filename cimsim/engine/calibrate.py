@@ -48,7 +48,7 @@ class CalibratedOp:
         Digital correction of an output column in weight LSB times input LSB: ``gain * acc +
         offset``; each copy of a column that answers another window has its own.
     windows : int
-        Sampled windows, or activations of several windows, behind these numbers.
+        Sampled windows behind these numbers; where one activation answers several, activations.
     effective_bits : float or None
         Mean over the arrays of `AdcRange.effective_bits`; None for ideal converters.
     """
@@ -135,9 +135,9 @@ def _calibrate_op(
 ) -> CalibratedOp:
     chip, layer = programmed.mapping.chip, programmed.layer_of(op.name)
     code = samples.code(chip, op.signed)
-    vectors = samples.vectors if layer.windows == 1 else samples.activations
-    elements = programmed.mapping.layer_of[op.name].layout.patch.elements
-    if not vectors or vectors[0].shape[1] <= elements.max():
+    patch = programmed.mapping.layer_of[op.name].layout.patch
+    vectors = samples.vectors if patch.windows == 1 else samples.activations
+    if patch.windows > 1 and samples.patch != patch:
         raise SimulationError("its calibration samples were collected for another mapping")
     codes = code.encode(np.concatenate(vectors))
     ranges, effective_bits = _adc_ranges(layer, codes, code, chip)
@@ -154,7 +154,7 @@ def _calibrate_op(
         firing = Firing.of(layer, ranges, chip, programmed.device, noise_key, code)
         fire(firing, WindowCodes.of_vectors(codes), 0, keep, pool, threads)
         integers = code.integers(codes)
-        for window, rows in enumerate(elements):
+        for window, rows in enumerate(patch.elements):
             part = slice(window * op.n_cols, (window + 1) * op.n_cols)
             gain[part], offset[part] = fit_columns(
                 acc[:, part] - code.zero_point * layer.column_sums,

@@ -27,6 +27,8 @@ from cimsim.rng import key
 if TYPE_CHECKING:
     from torch import Tensor
 
+_SMALL = 2**16  # values; waking another thread takes as long as encoding them
+
 Capture = Callable[[MatrixOp, "Tensor", "Tensor"], None]
 
 
@@ -177,17 +179,22 @@ def _run_matrix(
     programmed, found = calibrated.programmed, calibrated.ops[op.name]
     layer, code = programmed.layer_of(op.name), found.code
     places = Places.of(op, programmed.mapping.layer_of[op.name].layout)
-    codes, total = encode_input(op, x.detach().numpy(), code, places.shape)
+    codes, total = encode_input(op, x.detach().numpy(), code, places.shape, pool, threads)
     digital = np.zeros((5, layer.n_outputs))
     digital[0] = np.tile(code.zero_point * layer.column_sums, layer.windows)
     digital[1:3] = found.gain, found.offset
     digital[3] = np.tile(layer.scales * code.scale, layer.windows)
     if op.bias is not None:
         digital[4] = np.tile(op.bias, layer.windows)
-    y = np.empty((op.windows, op.n_cols), np.float32)
+    y = empty_map(op) if layer.windows == 1 else np.empty((op.windows, op.n_cols), np.float32)
 
     def store(start: int, acc: NDArray[np.float64]) -> None:
-        kernels.rescale(acc, digital, floor, y[start : start + len(acc)])
+        if y.ndim == 2:
+            kernels.rescale(acc, digital, floor, y[start : start + len(acc)])
+            return
+        vectors = np.empty(acc.shape, np.float32)
+        kernels.rescale(acc, digital, floor, vectors)
+        kernels.unfold(vectors, start, (op.window_grid[1], *op.out_block[1:]), y)
 
     def spread(start: int, acc: NDArray[np.float64]) -> None:
         """Put several windows of an activation where they belong; those beyond the map go."""
@@ -203,6 +210,8 @@ def _run_matrix(
     source = WindowCodes.of_places(places, codes, code.lines)
     sink = store if layer.windows == 1 else spread
     counts = fire(firing, source, frame * len(source.bases), sink, pool, threads)
+    if layer.windows > 1:
+        y = _unfolded(op, y)
     values = op.input.per_frame * code.top
     counts = replace(counts, frames=1, input_codes=total, input_values=values)
     if found.effective_bits is not None:
@@ -211,7 +220,12 @@ def _run_matrix(
 
 
 def encode_input(
-    op: MatrixOp, x: NDArray[np.float32], code: InputCode, shape: tuple[int, int, int] | None = None
+    op: MatrixOp,
+    x: NDArray[np.float32],
+    code: InputCode,
+    shape: tuple[int, int, int] | None = None,
+    pool: Executor | None = None,
+    threads: int = 1,
 ) -> tuple[NDArray[Any], int]:
     """Return the codes of the padded, channels-last map (flat), and the sum of those inside.
 
@@ -220,26 +234,60 @@ def encode_input(
     height, width, channels = shape or padded_shape(op)
     nhwc = to_nhwc(op, x)[0]
     top, _, left, _ = op.window.padding
-    flat, corner = nhwc.reshape(nhwc.shape[0], -1), (top, left * channels * code.lines)
+    flat, first = nhwc.reshape(nhwc.shape[0], -1), left * channels * code.lines
     padded = np.full((height, width * channels * code.lines), code.zero_point, code.dtype)
-    if code.signed == "offset":
-        total = kernels.encode_map(flat, code.scale, code.zero_point, code.top, padded, corner)
-    else:
-        shift = code.magnitude_bits if code.signed == "phases" else 0
-        total = kernels.encode_signed(flat, code.scale, code.top, shift, padded, corner)
-    return padded.reshape(-1), int(total)
+
+    def encode(rows: slice) -> int:
+        part, corner = flat[rows], (top + rows.start, first)
+        if code.signed == "offset":
+            found = kernels.encode_map(part, code.scale, code.zero_point, code.top, padded, corner)
+        else:
+            shift = code.magnitude_bits if code.signed == "phases" else 0
+            found = kernels.encode_signed(part, code.scale, code.top, shift, padded, corner)
+        return int(found)
+
+    step = max(1, -(-len(flat) // threads))
+    parts = [slice(start, start + step) for start in range(0, len(flat), step)]
+    if pool is None or flat.size < _SMALL:
+        return padded.reshape(-1), sum(encode(part) for part in parts)
+    others = [pool.submit(encode, part) for part in parts[1:]]
+    total = encode(parts[0]) + sum(other.result() for other in others)
+    return padded.reshape(-1), total
+
+
+def empty_map(op: MatrixOp) -> NDArray[np.float32]:
+    """Return where output values go, channels last.
+
+    Returns
+    -------
+    float32 [windows, n_cols], or [height, width, channels] where vectors unfold into blocks
+    """
+    channels, block_h, block_w = op.out_block
+    if op.layout == "last" or block_h == block_w == 1:
+        return np.empty((op.windows, op.n_cols), np.float32)
+    n_wy, n_wx = op.window_grid
+    return np.empty((n_wy * block_h, n_wx * block_w, channels), np.float32)
+
+
+def _unfolded(op: MatrixOp, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring output vectors in raster order of the windows into the form of `empty_map`."""
+    found = empty_map(op)
+    if found.ndim == 2:
+        return vectors
+    kernels.unfold(vectors, 0, (op.window_grid[1], *op.out_block[1:]), found)
+    return found
 
 
 def to_map(op: MatrixOp, y: NDArray[np.float32]) -> Tensor:
-    """Lay output vectors side by side as a torch tensor whose memory is channels-last.
+    """Return output values as a torch tensor whose memory is channels-last.
 
-    Equal to `cimsim.graph.layout.from_vectors`; the next layer collects its windows from
-    channels-last memory without a copy.
+    The next layer collects its windows from channels-last memory without a copy.
 
     Parameters
     ----------
     op : MatrixOp
-    y : float32 [windows, n_cols]
+    y : float32
+        Like `empty_map`.
     """
     import torch
 
@@ -247,6 +295,4 @@ def to_map(op: MatrixOp, y: NDArray[np.float32]) -> Tensor:
     if op.layout == "last":
         return flat.reshape(op.output.shape)
     (n_wy, n_wx), (channels, block_h, block_w) = op.window_grid, op.out_block
-    blocks = flat.reshape(n_wy, n_wx, channels, block_h, block_w)
-    pixels = blocks.permute(0, 3, 1, 4, 2).reshape(1, n_wy * block_h, n_wx * block_w, channels)
-    return pixels.permute(0, 3, 1, 2)
+    return flat.reshape(1, n_wy * block_h, n_wx * block_w, channels).permute(0, 3, 1, 2)

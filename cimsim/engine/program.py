@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,7 @@ class ProgrammedLayer:
         """Output values of one activation."""
         return self.windows * len(self.scales)
 
-    @property
+    @cached_property
     def column_sums(self) -> NDArray[np.int64]:
         """Sum of the nominal integer weights of each output column, int64 [groups * cols]."""
         sums: NDArray[np.int64] = self.weight.sum(axis=1, dtype=np.int64)

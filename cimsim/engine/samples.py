@@ -18,6 +18,7 @@ from cimsim.graph.layout import to_nhwc
 from cimsim.graph.reference import run
 from cimsim.hw.spec import Chip
 from cimsim.mapping.layout import Layout
+from cimsim.mapping.lines import Patch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,14 +37,17 @@ class Samples:
     vectors : list of float32 [n, n_rows]
         Sampled windows.
     activations : list of float32 [n, n_inputs]
-        Inputs of sampled activations where one answers several windows, see
-        `cimsim.mapping.lines.Patch`; else none, for they are the windows.
+        Where one activation answers several windows, inputs of activations that begin at the
+        sampled windows; else none, for they are the windows.
+    patch : Patch or None
+        What an activation reads, if any were sampled.
     values : list of float32 [n]
     signed : bool
     """
 
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
     activations: list[NDArray[np.float32]] = field(default_factory=list)
+    patch: Patch | None = None
     values: list[NDArray[np.float32]] = field(default_factory=list)
     signed: bool = False
 
@@ -71,13 +75,14 @@ class Samples:
         frame, frames = of_frames
         wanted = math.ceil(MAX_WINDOWS / frames)
         bases, offsets = window_places(op)
-        chosen = bases[sample_windows(op.windows, wanted, frame)]
-        self.vectors.append(_padded(op, nhwc, padded_shape(op))[chosen[:, None] + offsets])
+        chosen = sample_windows(op.windows, wanted, frame)
+        flat = _padded(op, nhwc, padded_shape(op))
+        self.vectors.append(flat[bases[chosen][:, None] + offsets])
         if layout is not None and layout.windows_per_activation > 1:
-            places = Places.of(op, layout)
-            picked = sample_windows(len(places.bases), wanted, frame)
+            # each copy learns from as many windows as one that answers them all
+            self.patch, places = layout.patch, Places.of(op, layout, chosen)
             source = WindowCodes.of_places(places, _padded(op, nhwc, places.shape))
-            self.activations.append(source.vectors(picked))
+            self.activations.append(source.vectors(np.arange(len(chosen))))
 
     def code(self, chip: Chip, may_be_negative: bool = True) -> InputCode:
         """Return the input code that the values ask for.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.graph.ir import MatrixOp
+from cimsim.graph.ir import MatrixOp, Window
 from cimsim.mapping.layout import Layout
 
 
@@ -100,12 +101,19 @@ class Places:
     windows: NDArray[np.int64]
 
     @classmethod
-    def of(cls, op: MatrixOp, layout: Layout) -> Places:
-        """Follow a layout of the operation's matrix."""
-        if layout.window_shape is not None:
-            return cls._rectangles(op, layout, layout.window_shape)
-        single = layout.windows_per_activation == 1
-        return cls.of_windows(op) if single else cls._raster(op, layout)
+    def of(cls, op: MatrixOp, layout: Layout, first: NDArray[np.int64] | None = None) -> Places:
+        """Follow a layout of the operation's matrix.
+
+        ``first`` holds the windows at which activations begin, int64 [n]: anywhere on the map, as
+        calibration takes them. By default they are those of a frame, each window answered once.
+        """
+        if layout.windows_per_activation == 1 and first is None:
+            return cls.of_windows(op)
+        if first is None:
+            first = _first_windows(op, layout)
+        if layout.window_shape is None:
+            return cls._raster(op, layout, first)
+        return cls._rectangles(op, layout, layout.window_shape, first)
 
     @classmethod
     def of_windows(cls, op: MatrixOp) -> Places:
@@ -119,38 +127,45 @@ class Places:
         return int(np.count_nonzero(self.windows >= 0))
 
     @classmethod
-    def _raster(cls, op: MatrixOp, layout: Layout) -> Places:
-        """Consecutive windows; what lacks in the last activation reads blank rows below the map."""
+    def _raster(cls, op: MatrixOp, layout: Layout, first: NDArray[np.int64]) -> Places:
+        """Consecutive windows; those after the last one read blank rows below the map."""
         height, width, channels = padded_shape(op)
         bases, offsets = window_places(op)
-        per, n = layout.windows_per_activation, layout.activations(op.window_grid)
-        windows = np.full(n * per, -1, np.int64)
-        windows[: op.windows] = np.arange(op.windows)
+        windows = first[:, None] + np.arange(layout.windows_per_activation)
+        windows[windows >= op.windows] = -1
         below = np.append(bases, height * width * channels)
         shape = (height + op.window.extent[0], width, channels)
-        return cls(shape, below[windows].reshape(n, per), offsets, windows.reshape(n, per))
+        return cls(shape, below[windows], offsets, windows)
 
     @classmethod
-    def _rectangles(cls, op: MatrixOp, layout: Layout, shape: tuple[int, int]) -> Places:
+    def _rectangles(
+        cls, op: MatrixOp, layout: Layout, shape: tuple[int, int], first: NDArray[np.int64]
+    ) -> Places:
         height, width, channels = padded_shape(op)
         (n_y, n_x), (wy, wx) = op.window_grid, shape
-        rows, cols = layout.activation_grid(op.window_grid)
         (s_y, s_x), extent = op.window.stride, op.window.extent
-        height = max(height, (rows * wy - 1) * s_y + extent[0])
-        width = max(width, (cols * wx - 1) * s_x + extent[1])
-        y, x = np.arange(rows) * wy * s_y, np.arange(cols) * wx * s_x
-        bases = (y[:, None] * width + x) * channels
+        y, x = np.divmod(first, n_x)
+        height = max(height, (int(y.max(initial=0)) + wy - 1) * s_y + extent[0])
+        width = max(width, (int(x.max(initial=0)) + wx - 1) * s_x + extent[1])
+        bases = (y * s_y * width + x * s_x) * channels
         reads_y, reads_x = layout.patch.reads
         pixel = (reads_y[:, None] * width + reads_x) * channels
         offsets = pixel[:, :, None] + np.arange(channels)
-        # axes: activation y, activation x, window y, window x
-        in_y = (np.arange(rows)[:, None] * wy + np.arange(wy))[:, None, :, None]
-        in_x = (np.arange(cols)[:, None] * wx + np.arange(wx))[None, :, None, :]
+        # axes: activation, window y, window x
+        in_y = (y[:, None] + np.arange(wy))[:, :, None]
+        in_x = (x[:, None] + np.arange(wx))[:, None, :]
         windows = np.where((in_y < n_y) & (in_x < n_x), in_y * n_x + in_x, -1)
         return cls(
-            (height, width, channels), bases.reshape(-1).astype(np.int64),
-            offsets.reshape(-1).astype(np.int64), windows.reshape(rows * cols, wy * wx),
-        )  # fmt: skip
+            (height, width, channels), bases, offsets.reshape(-1), windows.reshape(len(y), wy * wx)
+        )
+
+
+def _first_windows(op: MatrixOp, layout: Layout) -> NDArray[np.int64]:
+    """Return the first window of each activation of a frame, int64 [activations]."""
+    if layout.window_shape is None:
+        return np.arange(0, op.windows, layout.windows_per_activation)
+    (n_y, n_x), (wy, wx) = op.window_grid, layout.window_shape
+    return (np.arange(0, n_y, wy)[:, None] * n_x + np.arange(0, n_x, wx)).reshape(-1)
 
 
 def padded_shape(op: MatrixOp) -> tuple[int, int, int]:
@@ -164,16 +179,26 @@ def padded_shape(op: MatrixOp) -> tuple[int, int, int]:
 def window_places(op: MatrixOp) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (bases [windows], offsets [n_rows]) in the flat, zero-padded, channels-last map."""
     _, width, channels = padded_shape(op)
-    (n_wy, n_wx), window = op.window_grid, op.window
+    return _places(op.window_grid, op.window, width, channels, op.groups)
+
+
+@functools.lru_cache(maxsize=64)  # the same for every frame
+def _places(
+    grid: tuple[int, int], window: Window, width: int, channels: int, groups: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    n_wy, n_wx = grid
     y, x = np.arange(n_wy) * window.stride[0], np.arange(n_wx) * window.stride[1]
     bases = (y[:, None] * width + x) * channels
     k_y = np.arange(window.kernel[0]) * window.dilation[0]
     k_x = np.arange(window.kernel[1]) * window.dilation[1]
-    per_group = channels // op.groups
+    per_group = channels // groups
     pixel = (k_y[:, None] * width + k_x) * channels
-    first = np.arange(op.groups) * per_group
+    first = np.arange(groups) * per_group
     offsets = first[:, None, None, None] + pixel[None, :, :, None] + np.arange(per_group)
-    return bases.reshape(-1).astype(np.int64), offsets.reshape(-1).astype(np.int64)
+    found = bases.reshape(-1).astype(np.int64), offsets.reshape(-1).astype(np.int64)
+    for part in found:
+        part.flags.writeable = False
+    return found
 
 
 def runs_of(offsets: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -146,10 +146,9 @@ class Layout:
     @cached_property
     def patch(self) -> Patch:
         """The inputs of one activation."""
-        return Patch(
-            self.window, self.groups, self.group_rows, self.windows_per_activation,
-            self.window_shape,
-        )  # fmt: skip
+        windows = self.windows_per_activation
+        shape = self.window_shape if windows > 1 else None  # one window is numbered in one way
+        return Patch(self.window, self.groups, self.group_rows, windows, shape)
 
     @cached_property
     def lines(self) -> tuple[Lines, ...]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cimsim.arrays.normals import philox
+from cimsim.arrays.normals import counters, many_normals, philox
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,21 @@ def test_normals_of_a_window_do_not_depend_on_its_block(draw):
     many = draw(7, 12, first=2**32 - 3)
     for w in range(7):
         np.testing.assert_array_equal(draw(1, 12, first=2**32 - 3 + w)[0], many[w])
+
+
+@pytest.mark.parametrize("windows", [22, 43, 64, 150])
+def test_counters_in_lockstep_give_the_bits_of_single_ones(draw, windows):
+    """Three counters a window: 66, 129, 192 and 450 of them, 64 at a time."""
+    key, first, stage = 2**63 + 9, 2**32 - 20, 2**31 + 1
+    numbers = np.empty((2, windows, 3), np.uint64)
+    counters(*numbers)
+    got = np.empty(windows * 12, np.float32)
+    many_normals(
+        got, tuple(numbers.reshape(2, -1)), np.uint64(first), np.uint64(stage), np.uint64(key)
+    )
+    np.testing.assert_array_equal(
+        got.reshape(windows, 12), draw(windows, 12, key=key, first=first, stage=stage)
+    )
 
 
 def test_normals_are_normal(draw):

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.nn import functional
 
-from cimsim.engine.execute import execute, to_map
+from cimsim.arrays import kernels
+from cimsim.engine.execute import empty_map, encode_input, execute, to_map
+from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, MatrixOp, Ref, TensorSpec, Window
 from cimsim.graph.layout import from_vectors
@@ -369,13 +371,18 @@ def test_error_falls_with_every_operand_bit(lab, field):
     assert all(b < 0.75 * a for a, b in pairwise(errors))
 
 
-def test_to_map_places_blocks_like_the_reference_layout(lab):
+def test_blocks_are_placed_like_the_reference_layout(lab):
     for block, c_out in ((1, 4), (2, 8), (3, 18)):
         op = lab.conv(np.ones((c_out, 2, 1, 1)), (5, 7), block=block)
         y = np.random.default_rng(0).normal(size=(35, c_out)).astype(np.float32)
-        np.testing.assert_array_equal(
-            to_map(op, y).numpy(), from_vectors(op, y.reshape(1, 5, 7, -1))
-        )
+        out = empty_map(op)
+        if block == 1:
+            out[:] = y
+        else:
+            for start, stop in ((9, 35), (0, 9)):  # windows come in any order
+                kernels.unfold(y[start:stop], start, (7, block, block), out)
+        expected = from_vectors(op, y.reshape(1, 5, 7, -1))
+        np.testing.assert_array_equal(to_map(op, out).numpy(), expected)
 
 
 def test_a_reshape_after_a_layer_sees_torch_order(lab):
@@ -410,7 +417,8 @@ def test_a_graph_traced_with_a_batch_is_refused(lab):
     op = lab.conv(np.ones((4, 3, 1, 1)), (5, 6), name="a")
     two = replace(op, input=TensorSpec((2, 3, 5, 6)), output=TensorSpec((2, 4, 5, 6)))
     pair = lab.graph(two)
-    mapping = replace(ready.programmed.mapping, graph=pair)
+    mapping = ready.programmed.mapping
+    mapping = replace(mapping, graph=pair, layers=mapping.layers[:1])
     wrong = replace(ready, programmed=replace(ready.programmed, mapping=mapping))
     with pytest.raises(SimulationError, match="layer 'a': traced with a batch of 2"):
         execute(wrong, (torch.rand(2, 3, 5, 6),), 0, 0)
@@ -444,3 +452,17 @@ def test_a_relu_is_joined_with_its_layer_only_where_nobody_else_reads_the_layer(
     assert (both[0] < 0).any()
     assert torch.equal(both[1], both[0].relu())
     assert torch.equal(alone[0], both[1])
+
+
+@pytest.mark.parametrize("signed", ["offset", "rows", "phases"])
+def test_the_codes_of_a_map_do_not_depend_on_threads(lab, signed):
+    x = np.random.default_rng(0).normal(0.2, 1, (1, 24, 71, 60)).astype(np.float32)
+    op = lab.conv(np.ones((3, 24, 3, 3)), (71, 60), padding=(1, 2, 0, 1))
+    hw = lab.chip(inputs__signed=signed)
+    code = lab.prepare(lab.graph(op), hw, [torch.from_numpy(x)]).ops[op.name].code
+    alone, total = encode_input(op, x, code)
+    for threads in (2, 3, 5):
+        with workers(threads) as (pool, n):
+            codes, found = encode_input(op, x, code, None, pool, n)
+        np.testing.assert_array_equal(codes, alone)
+        assert found == total

@@ -105,6 +105,11 @@ def test_a_rectangle_loads_the_columns_that_it_has_not_seen():
     assert loaded_per_frame(op, two, 1, hw) == 16 * (48 + 7 * 24)
     # every pixel column of a stripe once: the same bytes
     assert loaded_per_frame(op, one, 1, hw) == loaded_per_frame(op, two, 1, hw)
+    # a square of 2 x 2 windows: 4 x 4 pixels, two of four columns new; no row is kept from above
+    square = strategy("sdk:2").place(op, hw)
+    assert load_bytes(op, square, 1, hw) == ((64,), (32,))
+    assert loaded_per_frame(op, square, 1, hw) == 8 * (64 + 7 * 32)
+    assert load_bytes(op, square, 2, hw) == ((64,), (64,))
     # nothing is shared between copies: each has rows of its own
     assert load_bytes(op, strategy("smd:2").place(op, hw), 1, hw)[0] == (72,)
 
