@@ -176,6 +176,10 @@ def remarks(mapping: Mapping, spent: EnergyReport) -> list[str]:
         found.append(f"{len(graph.uncosted)} operations run without time and energy: {listed}")
     if spent.array_energy_from == "activity":
         found.append("array energy from the activity factor: no frames were executed")
+    sharing = {p.layer for places in mapping.by_slot.values() for p in places
+               if any(p.layer != other.layer for other in places)}  # fmt: skip
+    if sharing:
+        found.append(f"{len(sharing)} layers share arrays with others and take turns on them")
     if mapping.loads > 1:
         found.append(
             f"the chip is written {mapping.loads} times for each frame; the figures have time and "

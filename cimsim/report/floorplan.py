@@ -6,6 +6,7 @@ import colorsys
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ _MARGIN = 0.10  # between the frame of a tile and its arrays
 _WIDEST_IN, _NARROWEST_IN, _ARRAY_IN = 13.0, 8.5, 3.0  # the page, and the largest array
 _SIDE_IN = 0.2
 _LEAST = 0.012  # blocks are drawn at least so wide and high, in widths of an array
+
+
+_Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +205,11 @@ class _Drawing:
             self._box(slot, p.row0, p.col0, p.rows, p.cols, facecolor=self.colours[p.layer],
                       edgecolor="white", linewidth=0.3)  # fmt: skip
         self._box(slot, *whole, fill=False, edgecolor=_EDGE, linewidth=0.6)
+        taken: list[_Box] = []
         for (layer, replica, _), own in fired.items():
-            self._label(slot, self._text(layer, replica), own, places)
+            text = self._text(layer, replica)
+            self._label(slot, text if _copy(places) is None else text.partition(".")[0], own,
+                        places, taken)  # fmt: skip
         self._title(slot, places)
 
     def _corner(self, slot: Slot, row: int, col: int, rows: int) -> tuple[float, float]:
@@ -231,9 +238,10 @@ class _Drawing:
         return f"{number}.{replica + 1}" if copies > 1 else str(number)
 
     def _label(
-        self, slot: Slot, text: str, own: Sequence[Placement], places: Sequence[Placement]
-    ) -> None:
-        """Write the number where it is read best: inside the largest block, beside it, over it."""
+        self, slot: Slot, text: str, own: Sequence[Placement], places: Sequence[Placement],
+        taken: list[_Box],
+    ) -> None:  # fmt: skip
+        """Write the number inside the largest block or beside it; nowhere if neither has room."""
         largest = max(own, key=lambda p: min(self._size(p.rows, p.cols)))
         (x, y), (width, height) = (
             self._corner(slot, largest.row0, largest.col0, largest.rows),
@@ -242,26 +250,20 @@ class _Drawing:
         style: dict[str, Any] = {"va": "center", "fontweight": "bold"}
         style |= {"color": _ink(self.colours[largest.layer]), "ha": "center"}
         full, points = min(11.0, max(6.0, 10.0 * self.inch)), 72 * self.inch
-        for size in (full, 0.75 * full, 0.6 * full):
+        for size, turn in product((full, 0.75 * full, 0.6 * full), (0, 90)):
             need = (0.68 * size * len(text) + 1) / points, (size + 0.5) / points
-            for turn in (0, 90):
-                across, up = need if turn == 0 else need[::-1]
-                if width >= across and height >= up and size >= 4.5:
-                    self.axes.text(x + width / 2, y + height / 2, text, fontsize=size,
-                                   rotation=turn, **style)  # fmt: skip
-                    return
+            across, up = need if turn == 0 else need[::-1]
+            if width >= across and height >= up and size >= 4.5:
+                self.axes.text(x + width / 2, y + height / 2, text, fontsize=size, rotation=turn,
+                               **style)  # fmt: skip
+                return
         need = (0.68 * full * len(text) + 4) / points, (full + 1) / points
         right = x + max(width, _LEAST) if len(own) == 1 else self._right(slot, own)
-        below = self._below(slot, y + height, need[1])
-        style |= {"color": _TEXT, "ha": "left"}
-        if self._free(slot, (right, below, *need), own, places):
-            self.axes.text(right + 2 / points, below + need[1] / 2, text, fontsize=full, **style)
-            return
-        from matplotlib.patheffects import withStroke
-
-        halo = [withStroke(linewidth=1.6, foreground="white")]
-        self.axes.text(x + width / 2, y + height / 2, text, fontsize=0.6 * full,
-                       path_effects=halo, **style | {"ha": "center"})  # fmt: skip
+        box = (right, self._below(slot, y + height, need[1]), *need)
+        if self._free(slot, box, own, places) and not any(_meet(box, other) for other in taken):
+            taken.append(box)
+            style |= {"color": _TEXT, "ha": "left"}
+            self.axes.text(right + 2 / points, box[1] + need[1] / 2, text, fontsize=full, **style)
 
     def _right(self, slot: Slot, own: Sequence[Placement]) -> float:
         last = max(p.col0 + p.cols for p in own)
@@ -272,12 +274,10 @@ class _Drawing:
         return max(top - needed, self.grid.corners[slot][1])
 
     def _free(
-        self, slot: Slot, box: tuple[float, float, float, float], own: Sequence[Placement],
-        places: Sequence[Placement],
-    ) -> bool:  # fmt: skip
+        self, slot: Slot, box: _Box, own: Sequence[Placement], places: Sequence[Placement]
+    ) -> bool:
         """Whether a label beside a block meets no other block and stays in the array."""
-        x, y, width, height = box
-        if x + width > self.grid.corners[slot][0] + 1:
+        if box[0] + box[2] > self.grid.corners[slot][0] + 1:
             return False
         for p in places:
             if p in own:
@@ -285,7 +285,7 @@ class _Drawing:
             (left, low), (wide, high) = (
                 self._corner(slot, p.row0, p.col0, p.rows), self._size(p.rows, p.cols),
             )  # fmt: skip
-            if left < x + width and x < left + wide and low < y + height and y < low + high:
+            if _meet(box, (left, low, wide, high)):
                 return False
         return True
 
@@ -293,12 +293,30 @@ class _Drawing:
         chip = self.mapping.chip
         share = sum(p.rows * p.cols for p in places) / (chip.array.rows * chip.weight_cols)
         name = f"tile {slot.tile}" if chip.tile.arrays == 1 else f"array {slot.array}"
+        copy = _copy(places)
+        several = copy is not None and any(
+            len(layer.slots) > 1 for layer in self.mapping.layers if layer.name == places[0].layer
+        )
+        name += f", copy {copy}" if several else ""
         size = min(8.5, max(5.0, 6.5 * self.inch))
         x, y = self.grid.corners[slot]
         top = y + self.grid.array_height + 0.02
         self.axes.text(x, top, name, fontsize=size, color=_TEXT, va="bottom")
         shown = _percent(share) if places else "unused"
         self.axes.text(x + 1, top, shown, fontsize=size, color=_EDGE, va="bottom", ha="right")
+
+
+def _meet(one: _Box, other: _Box) -> bool:
+    """Whether two boxes (x, y, width, height) overlap."""
+    across = one[0] < other[0] + other[2] and other[0] < one[0] + one[2]
+    return across and one[1] < other[1] + other[3] and other[1] < one[1] + one[3]
+
+
+def _copy(places: Sequence[Placement]) -> int | None:
+    """Return the copy, from 1, that several layers on one array all have; None otherwise."""
+    replicas = {place.replica for place in places}
+    layers = {place.layer for place in places}
+    return replicas.pop() + 1 if len(layers) > 1 and len(replicas) == 1 else None
 
 
 def _percent(share: float) -> str:
