@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cimsim import __version__
-from cimsim.cli import count, hw, map, models, program, run, train
+from cimsim.cli import count, hw, map, models, program, run, time, train
 from cimsim.cli.options import Interrupted
 from cimsim.errors import CimsimError
 
@@ -30,6 +30,7 @@ app.command("run")(run.run)
 app.command("program")(program.program)
 app.command("map")(map.map_)
 app.command("count")(count.count)
+app.command("time")(time.time)
 app.command("train")(train.train)
 app.add_typer(hw.app, name="hw")
 app.add_typer(models.app, name="models")

@@ -16,12 +16,14 @@ from cimsim.cli.options import (
     MappingOption,
     ModelOption,
     PerFrameOption,
+    ReprogramOption,
     SetOption,
     StagesOption,
     StrideOption,
     WidthOption,
     model_options,
     parse_size,
+    with_conditions,
 )
 from cimsim.cli.steps import trace
 from cimsim.errors import ConfigError
@@ -62,6 +64,7 @@ def map_(
     overrides: SetOption = None,
     mapping: MappingOption = "im2col",
     allocation: AllocationOption = "in_order",
+    reprogram: ReprogramOption = False,
     size: Annotated[str, typer.Option("--size", metavar="WxH", help="Frame size.")] = "256x256",
     save: Annotated[
         Path | None,
@@ -119,7 +122,7 @@ def map_(
 
     if optimize is not None and (mapping, allocation) != ("im2col", "in_order"):
         raise ConfigError("--optimize chooses both: leave out --mapping and --allocation")
-    chip, frame = load_hw(hw, overrides), parse_size(size)
+    chip, frame = load_hw(hw, with_conditions(overrides, reprogram=reprogram)), parse_size(size)
     placing.check(mapping, allocation)
     options = model_options(
         stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cimsim.errors import ConfigError
+
+
+class Schedule(StrEnum):
+    """How layers follow each other."""
+
+    pipelined = "pipelined"
+    sequential = "sequential"
 
 
 class Interrupted(SystemExit):
@@ -96,8 +104,32 @@ AllocationOption = Annotated[
         "arrays hold copies), shared (both), by_chip, short_wires, package.module:Class.",
     ),
 ]
+ReprogramOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-reprogram",
+        help="Write a chip that is too small load after load in each frame: --set "
+        "programming.reload=allow.",
+    ),
+]
 SizeOption = Annotated[
     str | None, typer.Option("--size", metavar="WxH", help="Frame size, such as 960x540.")
+]
+TraceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace",
+        metavar="FILE",
+        help="Write what happened in which cycle, for ui.perfetto.dev (.json.gz).",
+    ),
+]
+PictureOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--picture",
+        metavar="FILE",
+        help="Draw what every layer does over time (.png, .svg or .pdf).",
+    ),
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write.")]
 
@@ -114,10 +146,16 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def with_conditions(
-    overrides: list[str] | None, time: str | None, temperature: str | None
+    overrides: list[str] | None,
+    time: str | None = None,
+    temperature: str | None = None,
+    reprogram: bool = False,
 ) -> list[str]:
-    """Return the overrides with those that ``--time`` and ``--temperature`` stand for."""
-    given = {"conditions.time": time, "conditions.temperature": temperature}
+    """Return the overrides with those that options of their own stand for."""
+    given = {
+        "conditions.time": time, "conditions.temperature": temperature,
+        "programming.reload": "allow" if reprogram else None,
+    }  # fmt: skip
     return [*(overrides or []), *(f"{path}={text}" for path, text in given.items() if text)]
 
 

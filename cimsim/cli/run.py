@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,30 +16,27 @@ from cimsim.cli.options import (
     ModelOption,
     OutOption,
     PerFrameOption,
+    PictureOption,
+    ReprogramOption,
+    Schedule,
     SetOption,
     SizeOption,
     StagesOption,
     StrideOption,
     TemperatureOption,
     TimeOption,
+    TraceOption,
     WidthOption,
     check_numbers,
     model_options,
     parse_size,
     with_conditions,
 )
-from cimsim.cli.steps import Bars, trace
+from cimsim.cli.steps import Bars, check_timeline_files, trace, write_timeline
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from cimsim.loading import Network
-
-
-class Schedule(StrEnum):
-    """How layers follow each other."""
-
-    pipelined = "pipelined"
-    sequential = "sequential"
 
 
 def run(
@@ -70,6 +66,7 @@ def run(
     temperature: TemperatureOption = None,
     mapping: MappingOption = "im2col",
     allocation: AllocationOption = "in_order",
+    reprogram: ReprogramOption = False,
     schedule: Annotated[
         Schedule, typer.Option(help="Layers overlap, or run one after another.")
     ] = Schedule.pipelined,
@@ -121,6 +118,8 @@ def run(
         int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
     ] = None,
     out: OutOption = None,
+    trace_file: TraceOption = None,
+    picture: PictureOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse operations that have no cost rule.")
     ] = False,
@@ -155,11 +154,12 @@ def run(
     sigma = sigma if sigma is not None else held.sigma if held else 15.0
     seed = seed if seed is not None else held.seed if held else 0
     check_numbers(sigma, frames, seed, threads)
-    chip = load_hw(hw, with_conditions(overrides, time, temperature))
+    chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
     placing.check(mapping, allocation)
     device_of(chip)
     fault_map(chip)
     target = check_target(out or _default_folder(model))
+    check_timeline_files(trace_file, picture)
     clean = _clean_frames(clip, frames, parse_size(size) if size else None)
     options = model_options(
         stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
@@ -190,10 +190,17 @@ def run(
             print_result(result, console)  # a full disk must not take the numbers along
             raise
         report("writing", 1, 1)
+        height, columns = clean.shape[1:3]
+        written = write_timeline(
+            placed[0], schedule.value, f"{network.title}, {columns} x {height}", trace_file,
+            picture, report,
+        )  # fmt: skip
     print_result(result, console)
     console.print(
         f"report: [bold]{folder}/[/]  (before_after.png, plots/, layers.csv, result.json)"
     )
+    for line in written:
+        console.print(line)
 
 
 def _notes(network: Network, hw: str) -> tuple[str, ...]:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cimsim.errors import InputError
 
 if TYPE_CHECKING:
     from cimsim.loading import Network
+    from cimsim.mapping.mapping import Mapping
+    from cimsim.timing.timeline import Timeline
+
+
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def trace(network: Network, size: tuple[int, int], strict: bool = False) -> Any:
@@ -21,6 +30,62 @@ def trace(network: Network, size: tuple[int, int], strict: bool = False) -> Any:
             "--strict to run them without time and energy"
         )
     return graph
+
+
+def check_timeline_files(trace_file: Path | None, picture: Path | None) -> None:
+    """Refuse names that `write_timeline` could not write, before the long wait.
+
+    Raises
+    ------
+    InputError
+        Another suffix, a folder, or no write access.
+    """
+    kinds = (("--trace", trace_file, (".json.gz",)), ("--picture", picture, PICTURES))
+    for option, path, suffixes in kinds:
+        if path is None:
+            continue
+        if not path.name.lower().endswith(suffixes):
+            raise InputError(
+                f"{option}: expected a file name that ends in {' or '.join(suffixes)}, got '{path}'"
+            )
+        above = path.absolute().parent
+        if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            why = "it is a folder" if path.is_dir() else f"no folder '{above}' to write to"
+            raise InputError(f"{option}: cannot write '{path}': {why}")
+
+
+def write_timeline(
+    mapping: Mapping, timeline: Timeline | Literal["pipelined", "sequential"], title: str,
+    trace_file: Path | None, picture: Path | None, report: Any,
+) -> list[str]:  # fmt: skip
+    """Write trace and picture of a traced timeline, where asked; returns what to tell the user.
+
+    With a schedule in place of a timeline the cycles are simulated once more, with a trace.
+    """
+    told: list[str] = []
+    if trace_file is None and picture is None:
+        return told
+    if isinstance(timeline, str):
+        from cimsim.timing.simulate import simulate
+
+        report("timing", 0, 1)
+        timeline = simulate(mapping, schedule=timeline, trace=True)
+        report("timing", 1, 1)
+    if trace_file is not None:
+        from cimsim.report.perfetto import write_trace
+
+        report("writing the trace", 0, 1)
+        kept = write_trace(mapping, timeline, trace_file)
+        report("writing the trace", 1, 1)
+        told.append(f"trace: [bold]{trace_file}[/]  (open it in ui.perfetto.dev; {kept})")
+    if picture is not None:
+        from cimsim.report.timeline_plot import save_timeline
+
+        report("drawing", 0, 1)
+        save_timeline(mapping, timeline, picture, title)
+        report("drawing", 1, 1)
+        told.append(f"picture: [bold]{picture}[/]")
+    return told
 
 
 class Bars:

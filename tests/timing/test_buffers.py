@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cimsim.errors import SimulationError
 from cimsim.hw.load import load_hw
 from cimsim.mapping.mapping import map_graph
+from cimsim.timing.least_buffers import least_buffers
 from cimsim.timing.plan import make_plan
 from cimsim.timing.simulate import raised_edges, run_plan, simulate
 from tests.timing.nets import Net, chip, mappings, stage_times
@@ -139,6 +140,23 @@ def test_more_room_is_never_slower_where_nothing_is_shared(mapping):
         found.append(run_plan(trial, 2, "pipelined").frame[:, 1].tolist())
     for slower, faster in pairwise(found):
         assert all(b <= a for a, b in zip(slower, faster, strict=True))
+
+
+def test_the_least_that_a_network_needs():
+    net, early, deep = skip(2)
+    least = {(one.producer, one.consumer): one for one in least_buffers(_mapped(net))}
+    # a 3 x 3 kernel needs three rows at once, of 8 pixels of 4 bytes
+    assert least[early, "m2"].pixels == 3 * 8
+    assert least[early, "m2"].n_bytes == 3 * 8 * 4
+    # two layers of 3 x 3 later the addition takes row 0 when rows 0 to 2 have come, and row 1
+    # waits for one more
+    assert least[early, deep].pixels == 3 * 8
+    whole = least_buffers(_mapped(net), "sequential")
+    assert {one.pixels for one in whole} == {64}
+
+
+def _mapped(net):
+    return map_graph(net.graph(), chip(**IDEAL))
 
 
 def spilling(**options):

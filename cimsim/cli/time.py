@@ -1,0 +1,136 @@
+"""``cimsim time``: cycles of a network on a chip, layer by layer; no weights needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cimsim.cli.options import (
+    AllocationOption,
+    HwOption,
+    InnerOption,
+    MappingOption,
+    ModelOption,
+    PerFrameOption,
+    PictureOption,
+    ReprogramOption,
+    Schedule,
+    SetOption,
+    StagesOption,
+    StrideOption,
+    TraceOption,
+    WidthOption,
+    model_options,
+    parse_size,
+    with_conditions,
+)
+from cimsim.cli.steps import Bars, check_timeline_files, trace, write_timeline
+
+if TYPE_CHECKING:
+    from cimsim.loading import Network
+
+
+def time(
+    model: ModelOption = "cimnet",
+    stride: StrideOption = None,
+    stages: StagesOption = None,
+    width: WidthOption = None,
+    per_frame: PerFrameOption = None,
+    inner: InnerOption = None,
+    streaming: Annotated[
+        bool,
+        typer.Option(
+            "--streaming", help="Two-stage networks: one new frame, as cimsim run has it."
+        ),
+    ] = False,
+    hw: HwOption = "eflash40nm",
+    overrides: SetOption = None,
+    mapping: MappingOption = "im2col",
+    allocation: AllocationOption = "in_order",
+    reprogram: ReprogramOption = False,
+    schedule: Annotated[
+        Schedule, typer.Option(help="Layers overlap, or run one after another.")
+    ] = Schedule.pipelined,
+    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Frame size.")] = "256x256",
+    frames: Annotated[
+        int, typer.Option(metavar="N", help="Frames that stream in; 2 or more tell the interval.")
+    ] = 3,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Why is it slow: critical path, and what single changes would gain."
+        ),
+    ] = False,
+    trace_file: TraceOption = None,
+    picture: PictureOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse operations that have no cost rule.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Simulate the cycles of a network on a chip, and show who is slow and who waits.
+
+    Weights do not matter. A trace opens in ui.perfetto.dev: every window in every stage, every
+    shared resource, what each line buffer holds; a picture shows the same in bins of time.
+
+    \b
+    cimsim time --model cimnet --stride 8 --size 960x540
+    cimsim time --model fastdvdnet-block --size 480x270 --picture timeline.png
+    cimsim time --set interconnect.kind=mesh --trace trace.json.gz --schedule sequential
+    cimsim time --model cimnet --stride 8 --allocation replicated --explain
+    """  # noqa: D301 - \b keeps typer from re-flowing the examples
+    from rich.console import Console
+
+    import cimsim
+    from cimsim.errors import ConfigError
+    from cimsim.hw.load import load_hw
+    from cimsim.placing import check
+    from cimsim.report.time_tables import print_timeline
+    from cimsim.report.why_slow import MOST_TRACED, activations, print_why, why
+    from cimsim.timing.least_buffers import least_buffers
+    from cimsim.timing.simulate import simulate
+
+    # what is quickly checked comes first, so that a typo does not cost a long wait
+    if frames < 1:
+        raise ConfigError(f"--frames: expected at least 1, got {frames}")
+    chip = load_hw(hw, with_conditions(overrides, reprogram=reprogram))
+    frame = parse_size(size)
+    check(mapping, allocation)
+    check_timeline_files(trace_file, picture)
+    options = model_options(
+        stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
+    )
+    console = Console(emoji=False)  # package.module:Class is no emoji
+    with Bars(console, quiet) as report:
+        report("tracing", 0, 1)
+        network = _network(model, options, streaming)
+        graph = trace(network, frame, strict)
+        report("tracing", 1, 1)
+        report("mapping", 0, 1)
+        placed = cimsim.map_graph(graph, chip, mapping, allocation)
+        report("mapping", 1, 1)
+        report("timing", 0, 1)
+        traced = bool(trace_file or picture) or (explain and activations(placed) <= MOST_TRACED)
+        timeline = simulate(placed, frames, schedule.value, trace=traced)
+        report("timing", 1, 1)
+        least = least_buffers(placed, schedule.value)
+        found = why(placed, timeline, schedule.value, report) if explain else None
+        title = f"{network.title}, {frame[1]} x {frame[0]}"
+        written = write_timeline(placed, timeline, title, trace_file, picture, report)
+    print_timeline(placed, timeline, console, title, least)
+    if found is not None:
+        if not traced:
+            console.print(
+                f"No critical path: more than {MOST_TRACED:,} activations; take a smaller --size."
+            )
+        print_why(placed, timeline, *found, console)
+    for line in written:
+        console.print(line)
+
+
+def _network(model: str, options: dict[str, int], streaming: bool) -> Network:
+    from cimsim.loading import RANDOM, load_network
+
+    network = load_network(model, options, RANDOM)
+    return network.streaming() if streaming else network

@@ -1,0 +1,247 @@
+"""The screen of `cimsim time`: how long, who is the slowest, who waits for whom."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from cimsim.mapping.mapping import Mapping
+from cimsim.timing.least_buffers import LeastBuffer
+from cimsim.timing.plan import make_plan
+from cimsim.timing.rules import STAGES
+from cimsim.timing.timeline import Timeline, UnitTime
+from cimsim.units import format_si
+
+_TOP = 8  # rows of resources and of line buffers
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTime:
+    """Where the time of one unit goes.
+
+    All shares are of all cycles, mean over replicas, and add up to at most 1; the rest is the time
+    after its last activation.
+
+    Attributes
+    ----------
+    name : str
+    replicas : int
+    activations : int
+        Of one frame.
+    interval : int
+        Cycles between two activations of the slowest replica that nobody disturbs.
+    stage : str
+        The stage that is longest in service.
+    busy, waiting, blocked : float
+        Of that stage: in service, waiting for a shared resource, done but held up by the next one.
+    no_credit, starved : float
+        LOAD is free and a reader's line buffer is full, or the input not stored yet; as far as that
+        left the slowest stage empty.
+    """
+
+    name: str
+    replicas: int
+    activations: int
+    interval: int
+    stage: str
+    busy: float
+    waiting: float
+    blocked: float
+    no_credit: float
+    starved: float
+
+
+def layer_times(mapping: Mapping, timeline: Timeline) -> tuple[LayerTime, ...]:
+    """Return where the time of each unit goes, in execution order."""
+    spilled = {(edge.producer, edge.consumer) for edge in timeline.edges if edge.spilled}
+    found = []
+    for work, unit in zip(make_plan(mapping, spilled).works, timeline.units, strict=True):
+        stage = max(range(len(STAGES)), key=lambda s: unit.busy[s])
+        interval = max(services.interval for services in work.services)
+        found.append(_layer_time(unit, stage, work.activations, interval, timeline.cycles))
+    return tuple(found)
+
+
+def _layer_time(
+    unit: UnitTime, stage: int, activations: int, interval: int, cycles: int
+) -> LayerTime:
+    whole = cycles * unit.replicas
+    taken = unit.busy[stage] + unit.waiting[stage] + unit.blocked[stage]
+    no_credit = min(unit.no_credit, whole - taken)
+    starved = min(unit.starved, whole - taken - no_credit)
+    return LayerTime(
+        unit.name, unit.replicas, activations, interval, STAGES[stage], unit.busy[stage] / whole,
+        unit.waiting[stage] / whole, unit.blocked[stage] / whole, no_credit / whole,
+        starved / whole,
+    )  # fmt: skip
+
+
+def print_timeline(
+    mapping: Mapping,
+    timeline: Timeline,
+    console: Console,
+    title: str,
+    least: tuple[LeastBuffer, ...] = (),
+) -> None:
+    """Print times, layers, shared resources and line buffers of a timeline.
+
+    Parameters
+    ----------
+    mapping, timeline
+    console : rich.console.Console
+    title : str
+        Network and frame size.
+    least : tuple of LeastBuffer
+        What line buffers need at least.
+    """
+    frames = timeline.frames
+    console.print(
+        f"[bold]{title}[/] on [bold]{mapping.chip.name}[/], {timeline.schedule}, "
+        f"{frames} frame{'' if frames == 1 else 's'} simulated",
+        highlight=False,
+    )
+    console.print(_summary(mapping, timeline))
+    worst = timeline.bottleneck
+    what = "" if worst.stage == "resource" else f" {worst.stage}"
+    console.print(
+        f"bottleneck: [bold]{worst.name.replace('_', ' ') if not what else worst.name}{what}[/], "
+        f"{100 * worst.share:.0f} % busy\n",
+        highlight=False,
+    )
+    rows = layer_times(mapping, timeline)
+    console.print(_layers(rows, console.width >= 118))
+    console.print(_legend(rows), style="dim", highlight=False)
+    console.print()
+    rest = [_resources(timeline), _buffers(mapping, timeline, least)]
+    if console.width >= 118:
+        row = Table.grid(padding=(0, 2))
+        row.add_row(*rest)
+        console.print(row)
+        return
+    for table in rest:
+        console.print(table)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold cyan")
+    table.add_column(columns[0], overflow="fold")
+    for column in columns[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.caption_justify = "left"
+    return table
+
+
+def _summary(mapping: Mapping, timeline: Timeline) -> Table:
+    clock = mapping.chip.process.clock_hz
+    table = _table(f"Time ({format_si(clock, 'Hz')})", "", "cycles", "time")
+    rows = (
+        ("latency, first frame", timeline.cycles_first_frame),
+        ("per frame, steady", timeline.interval),
+        (f"all {timeline.frames} frames", timeline.cycles),
+    )
+    for name, cycles in rows:
+        table.add_row(name, f"{cycles:,}", format_si(cycles / clock, "s"))
+    table.add_row("frames per second", "", f"{timeline.frames_per_second(clock):.4g}")
+    return table
+
+
+def _layers(rows: tuple[LayerTime, ...], wide: bool) -> Table:
+    """Make the table of layers; columns in which nothing stands are left out."""
+    shares = {"busy": "busy", "waiting": "waiting" if wide else "waits", "blocked": "blocked",
+              "no_credit": "no credit" if wide else "credit", "starved": "starved"}  # fmt: skip
+    shown = [name for name in shares if name == "busy" or any(getattr(row, name) for row in rows)]
+    copies = any(row.replicas > 1 for row in rows)
+    table = _table("Layers", "layer", *(["copies"] if copies else []), "activations", "each",
+                   "slowest", *(shares[name] for name in shown))  # fmt: skip
+    if not wide:
+        table.box = None
+        table.padding = (0, 1, 0, 0)
+        table.columns[-len(shown) - 3].header = "activ."
+    slowest = max(row.busy for row in rows)
+    for row in rows:
+        cells = [str(row.replicas)] if copies else []
+        table.add_row(
+            row.name, *cells, f"{row.activations:,}", f"{row.interval:,}", row.stage,
+            *(_percent(getattr(row, name)) for name in shown),
+            style="bold" if row.busy == slowest else None,
+        )  # fmt: skip
+    return table
+
+
+def _legend(rows: tuple[LayerTime, ...]) -> str:
+    """Say what the columns mean that are shown."""
+    meaning = {
+        "waiting": "waiting for a shared resource",
+        "blocked": "blocked by the next one",
+        "no_credit": "without credit (a reader's buffer is full)",
+        "starved": "starved (the input is not stored yet)",
+    }
+    told = [text for name, text in meaning.items() if any(getattr(row, name) for row in rows)]
+    return (
+        "Activations of a frame and cycles of each; share of all cycles in which the stage that "
+        f"is slowest was {', '.join(['busy', *told])}."
+    )
+
+
+def _percent(share: float) -> str:
+    if share == 0:
+        return "-"
+    return f"{100 * share:.1f} %" if share < 0.9995 else "100 %"
+
+
+def _resources(timeline: Timeline) -> Table:
+    found = sorted(timeline.resources, key=lambda one: -one.busy)
+    found = [one for one in found if one.busy]
+    table = _table("Shared resources", "resource", "cycles per frame", "busy")
+    for one in found[:_TOP]:
+        table.add_row(
+            one.name.replace("_", " "), f"{one.busy // timeline.frames:,}", _percent(one.share)
+        )
+    if len(found) > _TOP:
+        table.caption = f"and {len(found) - _TOP} that are less busy"
+    return table
+
+
+def _buffers(mapping: Mapping, timeline: Timeline, least: tuple[LeastBuffer, ...]) -> Table:
+    found = sorted(timeline.edges, key=lambda edge: -edge.n_bytes)
+    limited = any(edge.capacity is not None for edge in found)
+    spilled = any(edge.spilled for edge in found)
+    heads = (*(["room"] if limited else []), *(["kept in"] if spilled else []))
+    needs = {(one.producer, one.consumer): one.n_bytes for one in least}
+    table = _table("Line buffers", "from > to", "needs", "peak", *heads)
+    for edge in found[:_TOP]:
+        need = needs.get((edge.producer, edge.consumer))
+        cells = [
+            f"{edge.producer} > {edge.consumer}", "-" if need is None else _bytes(need),
+            _bytes(edge.n_bytes),
+        ]  # fmt: skip
+        if limited:
+            room = edge.capacity
+            cells.append("-" if room is None else _bytes(room * edge.n_bytes // edge.pixels))
+        if spilled:
+            cells.append(mapping.chip.buffer.overflow.replace("_", " ") if edge.spilled else "tile")
+        table.add_row(*cells)
+    total = sum(edge.n_bytes for edge in found)
+    more = f"and {len(found) - _TOP} smaller ones; " if len(found) > _TOP else ""
+    on_tile: dict[int, int] = defaultdict(int)
+    for one in least:
+        on_tile[one.tile] += one.n_bytes
+    most, size = max(on_tile.values(), default=0), mapping.chip.buffer.size_b
+    table.caption = (
+        f"{more}needs: the least to run at all, together {_bytes(sum(needs.values()))}, on one "
+        f"tile up to {_bytes(most)} of {_bytes(size)}; all peaks together: {_bytes(total)}"
+    )
+    return table
+
+
+def _bytes(n_bytes: float) -> str:
+    """Write a number of bytes for people: ``_bytes(2048) == "2 KiB"``."""
+    for unit, size in (("MiB", 2**20), ("KiB", 2**10)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.3g} {unit}" if n_bytes < 1000 * size else (
+                f"{n_bytes / size:,.0f} {unit}"
+            )  # fmt: skip
+    return f"{n_bytes:,.0f} B"

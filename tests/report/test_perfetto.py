@@ -1,0 +1,148 @@
+import dataclasses
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cimsim.errors import InputError, SimulationError
+from cimsim.hw.load import load_hw
+from cimsim.mapping.mapping import map_graph
+from cimsim.report.perfetto import write_trace
+from cimsim.timing.rules import STAGES
+from cimsim.timing.simulate import simulate
+from tests.report import trace_format
+from tests.timing.nets import Net, chip, mappings
+from tests.timing.test_zoo import exported
+
+PARTS = {"service": "busy", "waiting": "waiting", "blocked": "blocked"}
+
+
+@pytest.fixture(scope="module")
+def cimnet():
+    mapping = map_graph(exported("cimnet", {"stride": 8}, 64, 96), load_hw("eflash40nm"))
+    return mapping, simulate(mapping, 3, trace=True)
+
+
+def total(events, category):
+    """Cycles of the slices of a category by (layer, stage)."""
+    found = Counter()
+    for event in events["X"]:
+        if event["cat"] == category:
+            found[event["args"]["layer"], event["args"].get("stage")] += event["dur"]
+    return found
+
+
+def check_against_counters(timeline, events):
+    """A whole trace tells the same cycles as the counters of the event loop."""
+    for category, field in PARTS.items():
+        found = total(events, category)
+        for unit in timeline.units:
+            cycles = getattr(unit, field)
+            assert tuple(found[unit.name, stage] for stage in STAGES) == cycles
+    for category, field in (("starved", "starved"), ("no credit", "no_credit")):
+        found = total(events, category)
+        for unit in timeline.units:
+            assert found[unit.name, None] == getattr(unit, field)
+    resources = Counter()
+    names = {
+        (e["pid"], e["tid"]): e["args"]["name"] for e in events["M"] if e["name"] == "thread_name"
+    }
+    for event in events["X"]:
+        if event["cat"] == "resource":
+            resources[names[event["pid"], event["tid"]]] += event["dur"]
+    assert resources == {r.name.replace("_", " "): r.busy for r in timeline.resources if r.busy}
+    peaks = defaultdict(int)
+    for event in events["C"]:
+        peaks[event["name"].split(",")[0]] = max(
+            peaks[event["name"].split(",")[0]], event["args"]["bytes"]
+        )
+    assert peaks == {f"{e.producer} > {e.consumer}": e.n_bytes for e in timeline.edges}
+
+
+@settings(max_examples=40)
+@given(
+    mapping=mappings(buffer__overflow="ignore"),
+    frames=st.integers(1, 2),
+    schedule=st.sampled_from(["pipelined", "sequential"]),
+)
+def test_traces_of_random_networks_are_right(tmp_path_factory, mapping, frames, schedule):
+    timeline = simulate(mapping, frames, schedule, trace=True)
+    path = tmp_path_factory.mktemp("trace") / "t.json.gz"
+    kept = write_trace(mapping, timeline, path)
+    events = trace_format.check(trace_format.load(path))
+    assert kept.activations == kept.of == len(timeline.trace.unit)
+    assert kept.events == sum(len(events[phase]) for phase in "XCsf")
+    check_against_counters(timeline, events)
+
+
+def test_trace_of_cim_net(tmp_path, cimnet):
+    mapping, timeline = cimnet
+    trace = trace_format.load((write_trace(mapping, timeline, tmp_path / "t.json.gz"),
+                               tmp_path / "t.json.gz")[1])  # fmt: skip
+    events = trace_format.check(trace)
+    check_against_counters(timeline, events)
+    assert "148 MHz" in trace["otherData"]["time"]
+    assert trace["otherData"]["kept"] == f"all {len(timeline.trace.unit):,} activations"
+    assert len(events["s"]) > 100
+    assert [p.name for p in tmp_path.iterdir()] == ["t.json.gz"]
+
+
+def test_an_arrow_leads_from_the_store_that_was_waited_for(tmp_path):
+    net = Net(4, 6, 6)
+    net.conv(net.conv("x", 4), 4)
+    mapping = map_graph(net.graph(), chip(interconnect__kind="ideal"))
+    timeline = simulate(mapping, 1, trace=True)
+    write_trace(mapping, timeline, tmp_path / "t.json.gz")
+    events = trace_format.check(trace_format.load(tmp_path / "t.json.gz"))
+    first = min(event["ts"] for event in events["f"])
+    trace = timeline.trace
+    # window (0, 0) reads up to (1, 1), number 7
+    stored = trace.stored[(trace.unit == 0) & (trace.activation == 7)].item()
+    assert first == stored == trace.enter[(trace.unit == 1) & (trace.activation == 0), 0].item()
+    assert first - 1 in [event["ts"] for event in events["s"]]
+
+
+def test_a_long_run_keeps_its_start_and_a_stretch_in_the_middle(tmp_path, cimnet):
+    mapping, timeline = cimnet
+    path = tmp_path / "t.json.gz"
+    kept = write_trace(mapping, timeline, path, max_events=4000)
+    trace = trace_format.load(path)
+    events = trace_format.check(trace)
+    assert 2000 <= len(events["X"]) + len(events["s"]) + len(events["f"]) <= 6000
+    assert 0 < kept.activations < kept.of
+    (begin, early), (start, stop) = kept.stretches
+    assert begin == 0 < early < start < timeline.cycles_first_frame // 2 < stop
+    enter = timeline.trace.enter[:, 0]
+    inside = (enter < early) | ((enter >= start) & (enter < stop))
+    assert inside.sum() == kept.activations
+    assert str(kept) == trace["otherData"]["kept"]
+    assert f"{start:,} .. {stop - 1:,}" in str(kept)
+    served = [e for e in events["X"] if e["cat"] == "service" and e["args"]["stage"] == "DRIVE"]
+    matrix = np.array([unit.kind == "matrix" for unit in timeline.units])
+    assert len(served) == (inside & matrix[timeline.trace.unit]).sum()
+    for edge in timeline.edges:  # thinned, but the peak is still there
+        name = f"{edge.producer} > {edge.consumer}"
+        assert edge.n_bytes == max(e["args"]["bytes"] for e in events["C"] if e["name"] == name)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, cimnet):
+    mapping, timeline = cimnet
+    path = tmp_path / "t.json.gz"
+    path.write_text("old")
+    broken = dataclasses.replace(timeline, completions=(1, "no number", 3))
+    with pytest.raises(TypeError):
+        write_trace(mapping, broken, path)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["t.json.gz"]
+
+
+def test_bad_arguments_are_refused(tmp_path, cimnet):
+    mapping, timeline = cimnet
+    with pytest.raises(InputError, match="--trace: cannot write"):
+        write_trace(mapping, timeline, tmp_path / "none" / "t.json.gz")
+    with pytest.raises(InputError, match="max_events: expected at least 1, got 0"):
+        write_trace(mapping, timeline, tmp_path / "t.json.gz", 0)
+    with pytest.raises(SimulationError, match="expected a trace"):
+        write_trace(mapping, simulate(mapping, 1), tmp_path / "t.json.gz")

@@ -1,0 +1,101 @@
+"""A trace read back must add up to the counters that the event loop kept on its own."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
+from cimsim.errors import SimulationError
+from cimsim.mapping.mapping import map_graph
+from cimsim.report.traced import TracedRun
+from cimsim.timing.simulate import simulate
+from tests.timing.nets import Net, chip, mappings
+
+SCHEDULES = st.sampled_from(["pipelined", "sequential"])
+
+
+def traced(mapping, frames, schedule):
+    try:
+        timeline = simulate(mapping, frames, schedule, trace=True)
+    except SimulationError:  # line buffers too small to run at all
+        reject()
+    return timeline, TracedRun(mapping, timeline)
+
+
+@pytest.mark.parametrize("overflow", ["ignore", "dram", "error"])
+def test_parts_of_all_stays_add_up_to_the_counters(overflow):
+    credit_seen = 0
+
+    @settings(max_examples=50)
+    @given(mapping=mappings(buffer__overflow=overflow), frames=st.integers(1, 3), way=SCHEDULES)
+    def holds(mapping, frames, way):
+        nonlocal credit_seen
+        timeline, run = traced(mapping, frames, way)
+        for u, unit in enumerate(timeline.units):
+            stays = run.stays(u)
+            blocked = np.where(stays.enter >= 0, stays.leave - stays.served, 0)
+            assert tuple(stays.busy.sum(axis=0)) == unit.busy
+            assert tuple(stays.waiting.sum(axis=0)) == unit.waiting
+            assert tuple(blocked.sum(axis=0)) == unit.blocked
+            assert min(stays.waiting.min(), blocked.min()) >= 0
+            assert (stays.starved_until - stays.free).sum() == unit.starved
+            assert (stays.enter[:, 0] - stays.starved_until).sum() == unit.no_credit
+            credit_seen += unit.no_credit
+
+    holds()
+    assert (credit_seen > 0) == (overflow != "ignore")
+
+
+@settings(max_examples=80)
+@given(mapping=mappings(), frames=st.integers(1, 3), way=SCHEDULES)
+def test_line_buffers_peak_where_the_event_loop_says(mapping, frames, way):
+    timeline, run = traced(mapping, frames, way)
+    for e, edge in enumerate(timeline.edges):
+        cycles, pixels = run.occupancy(e)
+        assert pixels.max() == edge.pixels
+        assert pixels.min() == 0 == pixels[-1]
+        assert (np.diff(cycles) > 0).all()
+
+
+def test_order_of_rows_does_not_matter():
+    net = Net(4, 6, 6)
+    net.conv(net.conv("x", 4), 4)
+    mapping = map_graph(net.graph(), chip())
+    timeline = simulate(mapping, 2, trace=True)
+    rng = np.random.default_rng(0)
+    trace = timeline.trace
+    order = rng.permutation(len(trace.unit))
+    fields = {
+        f.name: getattr(trace, f.name)[order]
+        for f in dataclasses.fields(trace)
+        if f.name != "grants"
+    }
+    shuffled = dataclasses.replace(timeline, trace=dataclasses.replace(trace, **fields))
+    for u in range(2):
+        one, other = (TracedRun(mapping, t).stays(u) for t in (timeline, shuffled))
+        for field in dataclasses.fields(one):
+            assert np.array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+def test_a_window_is_fed_by_the_store_of_its_bottom_right_pixel():
+    net = Net(4, 6, 6)
+    net.conv(net.conv("x", 4), 4)
+    mapping = map_graph(net.graph(), chip())
+    stays = TracedRun(mapping, simulate(mapping, 1, trace=True)).stays(1)
+    y, x = np.divmod(np.arange(36), 6)
+    corner = np.minimum(y + 1, 5) * 6 + np.minimum(x + 1, 5)
+    assert np.array_equal(stays.fed_sequence, corner)
+    assert (stays.fed_unit == 0).all()
+
+
+def test_what_cannot_be_read_is_refused():
+    net, other = Net(4, 6, 6), Net(4, 6, 6)
+    net.conv("x", 4)
+    other.conv(other.conv("x", 4), 4)
+    mapping = map_graph(net.graph(), chip())
+    with pytest.raises(SimulationError, match=r"timeline\.trace: expected a trace"):
+        TracedRun(mapping, simulate(mapping, 1))
+    with pytest.raises(SimulationError, match="not those of the mapping"):
+        TracedRun(map_graph(other.graph(), chip()), simulate(mapping, 1, trace=True))
