@@ -51,7 +51,9 @@ def screen(mapping, timeline, columns):
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize(("size", "where"), [("1 KiB", "room"), ("64 B", "kept in")])
+@pytest.mark.parametrize(
+    ("size", "where"), [("1 KiB", "room"), ("64 B", "waiting for a shared resource")]
+)
 @pytest.mark.parametrize("columns", [80, 160])
 def test_the_screen_names_what_holds_up_whom(columns, size, where):
     net = Net(4, 6, 6)
@@ -67,6 +69,7 @@ def test_the_screen_names_what_holds_up_whom(columns, size, where):
         assert part in found
     # the ports of what spills are shared; without them nothing meets here
     assert ("waiting for a shared resource" in found) == (where == "kept in")
+    assert ("kept in" in found) == (size == "64 B")
     assert max(map(len, found.splitlines())) <= columns
     assert "…" not in found
 
