@@ -56,6 +56,8 @@ _DIGITAL = {
     for name in names
 }  # fmt: skip
 _LINES = {"array.fixed_energy": "0 J", "array.cell_capacitance": "auto"}
+# the files count a ninth bit that flipped columns save in the publication
+_EIGHT = {"adc.bits": 8, "adc.area": "auto", "dac.area": "auto"}
 UNCALIBRATED: Mapping[str, Mapping[str, Any]] = {
     "hermes14nm": _CONVERTERS | {"array.active_power": "0 W"},
     "pcm64core14nm": _CONVERTERS | {"array.active_power": "0 W"},
@@ -68,8 +70,8 @@ UNCALIBRATED: Mapping[str, Mapping[str, Any]] = {
         "array.cell_area": "0.74 um2",
     },
     "sram7nm": _CONVERTERS | {"array.fixed_energy": "0 J", "array.cell_capacitance": "auto"},
-    "isaac32nm": _CONVERTERS | _DIGITAL | {"adc.area": "auto", "dac.area": "auto"},
-    "puma32nm": _CONVERTERS | _DIGITAL | {"adc.area": "auto", "dac.area": "auto"},
+    "isaac32nm": _CONVERTERS | _DIGITAL | _EIGHT,
+    "puma32nm": _CONVERTERS | _DIGITAL | _EIGHT,
 }
 # times have no estimator, and these macros give one area for everything
 _MEASURED = (m.tops, m.one_bit_tops, m.interval_us, m.macro_density)

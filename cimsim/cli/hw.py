@@ -35,27 +35,38 @@ def list_chips() -> None:
 def show(hw: ChipArgument) -> None:
     """Print every number with its kind and source, and trees of area and energy."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
+    from cimsim.devices import device_of
     from cimsim.hw.load import load_hw, raw_mapping
     from cimsim.report.chip_trees import area_tree, energy_tree
     from cimsim.report.provenance import rows
 
-    chip = load_hw(hw)
+    chip, (origin, raw) = load_hw(hw), raw_mapping(hw)
+    device_of(chip, origin)
     console = Console(highlight=False)
-    console.print(f"[bold]{chip.name}[/]: {chip.summary}")
+    console.print(f"[bold]{escape(chip.name)}[/]: {escape(chip.summary)}")
+    # a narrow terminal has no room for a column of sources: they go below their fields
+    wide = console.width >= 110
     table = Table(show_lines=False)
-    table.add_column("field", no_wrap=True)
+    table.add_column("field" if wide else "field, source", no_wrap=wide)
     table.add_column("value", no_wrap=True, justify="right")
     table.add_column("kind", no_wrap=True)
-    table.add_column("source")
+    if wide:
+        table.add_column("source", overflow="fold")
     section = None
-    for row in rows(chip, raw_mapping(hw)[1]):
+    for row in rows(chip, raw):
         head = row.path.partition(".")[0]
         if section not in (None, head):
             table.add_section()
         section = head
-        table.add_row(row.path, row.value, row.kind, row.source)
+        value, source = escape(row.value), escape(row.source)
+        if wide:
+            table.add_row(row.path, value, row.kind, source)
+        else:
+            below = f"\n  [dim]{source}[/]" if source else ""
+            table.add_row(f"{row.path}{below}", value, row.kind)
     console.print(table)
     console.print(area_tree(chip))
     console.print(energy_tree(chip))
@@ -65,14 +76,15 @@ def show(hw: ChipArgument) -> None:
 def check(hw: ChipArgument) -> None:
     """Check a description: errors end with code 2, doubts are listed."""
     from rich.console import Console
+    from rich.markup import escape
 
     from cimsim.hw.load import load_hw, raw_mapping
     from cimsim.report.provenance import findings
 
-    chip = load_hw(hw)
-    found = findings(chip, raw_mapping(hw)[1])
+    chip, (origin, raw) = load_hw(hw), raw_mapping(hw)
+    found = findings(chip, raw, origin)
     console = Console(highlight=False)
     for line in found:
-        console.print(f"[yellow]doubt:[/] {line}")
+        console.print(f"[yellow]doubt:[/] {escape(line)}")
     count = "no doubts" if not found else f"{len(found)} doubt{'s' if len(found) > 1 else ''}"
-    console.print(f"{chip.name}: valid, {count}")
+    console.print(f"{escape(chip.name)}: valid, {count}")

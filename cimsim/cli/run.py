@@ -156,7 +156,7 @@ def run(
     check_numbers(sigma, frames, seed, threads)
     chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
     placing.check(mapping, allocation)
-    device_of(chip)
+    device_of(chip, hw)
     fault_map(chip)
     target = check_target(out or _default_folder(model))
     check_timeline_files(trace_file, picture)

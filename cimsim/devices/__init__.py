@@ -63,14 +63,26 @@ def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
     return WriteVerified(device, parameters_of(VerifyParameters, verify, "device.verify"))
 
 
-def device_of(chip: Chip) -> AbstractDevice:
+def device_of(chip: Chip, origin: str = "") -> AbstractDevice:
     """Make a chip's device and check that it can do what the chip asks of it.
+
+    Parameters
+    ----------
+    chip : Chip
+    origin : str
+        File that stands at the head of each line of a message, if it is given.
 
     Raises
     ------
     ConfigError
         As `build`; conditions that the model has no data for; more bits per cell than it holds.
     """
+    if origin:
+        try:
+            return device_of(chip)
+        except ConfigError as error:
+            lines = (f"{origin}: {line}" for line in str(error).splitlines())
+            raise ConfigError("\n".join(lines)) from None
     device = build(chip.device.kind, chip.device.parameters)
     device.check_conditions(chip.conditions.time_s, chip.conditions.temperature_k)
     if device.max_bits is not None and chip.weights.slice_bits > device.max_bits:

@@ -21,7 +21,7 @@ from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.traffic import loaded_per_frame
 
 COMPONENTS: dict[str, str] = {
-    "array": "array: current through cells",
+    "array": "array: cells, lines, amplifiers",
     "dac": "DACs: word-line drivers",
     "adc": "ADCs: column converters",
     "adder": "adders: shift-add, row tiles",

@@ -54,7 +54,7 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def findings(chip: Chip, raw: Mapping[str, Any]) -> list[str]:
+def findings(chip: Chip, raw: Mapping[str, Any], origin: str = "") -> list[str]:
     """Return what a careful reader would ask about a valid description.
 
     Numbers without a source, energies and areas that are not given and so count as zero, and what
@@ -65,7 +65,7 @@ def findings(chip: Chip, raw: Mapping[str, Any]) -> list[str]:
     ConfigError
         If the device section is wrong, or the cells cannot do what the chip asks of them.
     """
-    device = device_of(chip)
+    device = device_of(chip, origin)
     given = numbers(raw)
     told = {path for path, value in _leaves(raw) if asks_auto(value)} | set(given)
     asked = ("conditions.", "faults.")  # what a user asks about, no property of the chip

@@ -69,3 +69,11 @@ def test_check_lists_what_is_missing_implausible_or_unsourced(tmp_path):
     ):  # fmt: skip
         assert part in found
     assert "no doubts" in run("check", "isaac32nm")
+
+
+def test_brackets_in_a_file_are_text(tmp_path):
+    path = tmp_path / "mine.yaml"
+    text = shipped()["eflash40nm"].replace("summary: ", "summary: '[/bold] and [red] '  # ")
+    path.write_text(text.replace("name: eflash40nm", "name: '[/] mine'"))
+    assert "[/] mine: [/bold] and [red]" in run("show", str(path))
+    assert "[/] mine: valid" in run("check", str(path))
