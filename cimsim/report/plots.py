@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Okabe-Ito order: told apart by people with any kind of colour vision
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999",
             "#882255", "#6F4E37", "#000000")  # fmt: skip
+COLOURS = dict(zip(COMPONENTS, _COLOURS, strict=True))
 STAGES = ("load", "drive", "convert", "reduce", "post", "store")
 
 
@@ -42,11 +43,10 @@ def energy_by_layer(result: Result) -> Figure:
         9.0, 3.4 + 0.3 * len(rows), rows=2, height_ratios=[len(COMPONENTS), len(rows)]
     )
     spent = {name: value for name, value in result.energy.by_component.items() if value}
-    colours = dict(zip(COMPONENTS, _COLOURS, strict=True))
     unit, factor = _scale(max(spent.values()), "J")
     bars = whole.barh(
         [COMPONENTS[name] for name in spent], [value * factor for value in spent.values()],
-        color=[colours[name] for name in spent],
+        color=[COLOURS[name] for name in spent],
     )  # fmt: skip
     whole.bar_label(bars, [format_si(v, "J") for v in spent.values()], fontsize=8, padding=3)
     whole.set_xlabel(f"energy per frame / {unit}")
@@ -59,7 +59,7 @@ def energy_by_layer(result: Result) -> Figure:
     for name in shown:
         widths = np.array([row.get(f"{name}_j", 0.0) * factor for row in rows])
         label = name.replace("_", " ")
-        layers.barh(np.arange(len(rows)), widths, 0.8, left, label=label, color=colours[name])
+        layers.barh(np.arange(len(rows)), widths, 0.8, left, label=label, color=COLOURS[name])
         left += widths
     layers.set_yticks(np.arange(len(rows)), [row["layer"] for row in rows])
     layers.set_xlabel(f"energy per frame / {unit}")

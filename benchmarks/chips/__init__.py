@@ -1,0 +1,1 @@
+"""CIM-NET against the FastDVDnet block on every shipped chip that can hold them."""
