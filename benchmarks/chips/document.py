@@ -102,15 +102,15 @@ def _worth(pairs: list[tuple[Row, Row]]) -> str:
 
 TOLD = """The paper's 1/77 compares CIM-NET with a baseline of its own; against the real block the
 ratio of windows is {windows:.1f}. In **time** that is worth {slow_x:.3g} on {slow} up to
-{fast_x:.3g} on {fast}: a pipeline is as fast as its busiest layer, the block's run on every pixel, CIM-NET's
-once per 8 x 8 block, so where one activation takes the same time on all layers the gain is above
-the ratio of windows; where wide or tall matrices are cut into many arrays whose columns share
-converters, a bus or a vector unit, it is below. In **energy**, static power left out, it is worth
-{dear_x:.3g} on {dear} up to {cheap_x:.3g} on {cheap}: CIM-NET's matrices are large, each window
-drives more rows and converts more columns, and the ratio of conversions ({dear_conversions:.3g} and
-{cheap_conversions:.3g} there) and of cells that conduct is what remains of the ratio of windows.
-Large arrays with shared converters and cheap reads gain most; small arrays, which cut CIM-NET's
-1000-row matrices into many pieces, gain least.
+{fast_x:.3g} on {fast}: a pipeline is as fast as its busiest layer, the block's run on every
+pixel, CIM-NET's once per 8 x 8 block, so where one activation takes the same time on all layers
+the gain is above the ratio of windows; where wide or tall matrices are cut into many arrays whose
+columns share converters, a bus or a vector unit, it is below. In **energy**, static power left
+out, it is worth {dear_x:.3g} on {dear} up to {cheap_x:.3g} on {cheap}: CIM-NET's matrices are
+large, each window drives more rows and converts more columns, and the ratio of conversions
+({dear_conversions:.3g} and {cheap_conversions:.3g} there) and of cells that conduct is what
+remains of the ratio of windows. Large arrays with shared converters and cheap reads gain most;
+small arrays, which cut CIM-NET's 1000-row matrices into many pieces, gain least.
 """
 
 

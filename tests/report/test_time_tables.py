@@ -67,8 +67,6 @@ def test_the_screen_names_what_holds_up_whom(columns, size, where):
     for part in ("latency", "frames per second", "bottleneck: ", "interconnect 0", "m1 > m2",
                  where, "a net, 6 x 6", "busy"):  # fmt: skip
         assert part in found
-    # the ports of what spills are shared; without them nothing meets here
-    assert ("waiting for a shared resource" in found) == (where == "kept in")
     assert ("kept in" in found) == (size == "64 B")
     assert max(map(len, found.splitlines())) <= columns
     assert "…" not in found

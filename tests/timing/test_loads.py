@@ -69,6 +69,12 @@ def test_flash_refuses_and_says_what_it_would_take():
         map_graph(chain(1, 20), chip(tile__count=2, **WRITTEN), "im2col", "loads")
 
 
+def test_writing_must_have_a_duration():
+    unknown = WRITTEN | {"programming__t_pulse": "0 s", "programming__t_erase": "0 s"}
+    with pytest.raises(MappingError, match=r"programming\.t_pulse: .* how long writing takes"):
+        map_graph(chain(), chip(tile__count=2, **unknown))
+
+
 def test_weights_that_are_needed_again_after_the_next_load_are_refused():
     net = Net(4, 6, 6)
     first = net.conv("x", 4, weights_id="same")

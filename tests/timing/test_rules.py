@@ -122,3 +122,16 @@ def test_a_full_region_of_wtm2101_gives_its_published_throughput():
     assert found.interval == 896
     gops = 2 * 896 * 1024 / (found.interval / hardware.process.clock_hz) / 1e9
     assert gops == pytest.approx(50, rel=0.02)
+
+
+def test_an_array_of_isaac_keeps_its_published_pipeline():
+    """Shafiee, ISCA 2016: 16 one-bit pulses of 100 ns; 128 columns converted at 1.28 GS/s."""
+    hardware = load_hw("isaac32nm")
+    found = cycles(linear(128, 16, 4), hardware)
+    ns = 1e9 / hardware.process.clock_hz
+    assert found.pulses == 16
+    assert found.drive * ns == pytest.approx(100, rel=0.01)
+    assert found.convert * ns == pytest.approx(100, rel=0.01)
+    assert found.interval * ns == pytest.approx(16 * 100, rel=0.01)
+    # one 100 ns stage more until the last pulse is converted
+    assert (found.drive + found.pulses * found.convert) * ns == pytest.approx(1700, rel=0.01)

@@ -56,4 +56,10 @@ class Loads:
                 f"{chip.n_arrays}: it would be written {load + 1} times for each frame, in "
                 f"{seconds:.3g} s. If you want that: --allow-reprogram"
             )
+        if load and chip.programming.time_s(1, 1) == 0:
+            raise MappingError(
+                f"programming.t_pulse: network '{graph.name}' takes {load + 1} loads of chip "
+                f"'{chip.name}', whose file does not say how long writing takes; give t_pulse, "
+                "pulses_per_cell and parallel_cells, or take a larger chip"
+            )
         return tuple(layers)
