@@ -164,7 +164,7 @@ def draw_timeline(mapping: Mapping, timeline: Timeline, title: str = "") -> Figu
     times = edges * scale
     _draw_layers(gantt, layers, times, scale)
     _draw_buffers(buffers, run, edges, times)
-    _draw_resources(resources, run, edges, times)
+    _draw_resources(resources, run, edges[::4], times[::4])  # coarser: lines that can be told apart
     for axes in (gantt, buffers, resources):
         for frame, cycle in enumerate(timeline.completions[:shown]):
             axes.axvline(cycle * scale, color="black", lw=0.9, linestyle=(0, (4, 2)), clip_on=False)
@@ -175,7 +175,7 @@ def draw_timeline(mapping: Mapping, timeline: Timeline, title: str = "") -> Figu
                 )  # fmt: skip
         axes.set_xlim(0, times[-1])
     resources.set_xlabel(f"time / {unit}", fontsize=9)
-    _headline(figure, gantt, mapping, timeline, title, layers)
+    _headline(figure, gantt, mapping, timeline, title, layers, end)
     return figure
 
 
@@ -246,7 +246,7 @@ def _draw_buffers(axes: Axes, run: TracedRun, edges: Floats, times: Floats) -> N
     for (e, edge), colour in zip(found, _LINES, strict=False):
         held = largest_in_bins(*run.occupancy(e), edges) * float(run.plan.edges[e].pixel_bytes)
         label = f"{edge.producer} >\n{edge.consumer}{', spilled' if edge.spilled else ''}"
-        axes.step(times[:-1], held * factor, where="post", color=colour, lw=1.2, label=label)
+        axes.stairs(held * factor, times, baseline=None, color=colour, lw=1.2, label=label)
     axes.set_ylabel(f"held / {unit}", fontsize=8)
     axes.set_title("Largest line buffers", fontsize=9, loc="left")
     _plain(axes, bool(found))
@@ -268,7 +268,7 @@ def _draw_resources(axes: Axes, run: TracedRun, edges: Floats, times: Floats) ->
         mine = np.isin(grants.resource, members)
         start = grants.start[mine]
         share = mean_count(start, start + grants.cycles[mine], edges) / len(members)
-        axes.step(times[:-1], 100 * share, where="post", color=colour, lw=1.2, label=label)
+        axes.stairs(100 * share, times, baseline=None, color=colour, lw=1.2, label=label)
     axes.set_ylim(0, None)
     axes.set_ylabel("busy / %", fontsize=8)
     axes.set_title("Shared resources", fontsize=9, loc="left")
@@ -292,21 +292,23 @@ def _headline(
     timeline: Timeline,
     title: str,
     layers: list[LayerShares],
+    end: int,
 ) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     clock = mapping.chip.process.clock_hz
     rate = timeline.frames_per_second(clock)
+    told = f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
     figure.suptitle(
         f"{title or mapping.graph.name} on {mapping.chip.name}, {timeline.schedule}: "
         f"latency {format_si(timeline.latency_s(clock), 's')}, one frame every "
-        f"{format_si(timeline.interval_s(clock), 's')} ({rate:.3g} frames/s)",
+        f"{format_si(timeline.interval_s(clock), 's')} ({told} frames/s)",
         fontsize=11, x=0.01, ha="left",
     )  # fmt: skip
     handles: list[Artist] = [Patch(facecolor=colour, label=name) for name, colour in STATES.items()]
     handles.append(Patch(facecolor="white", edgecolor="#999999", label="idle: nothing left to do"))
-    if any(len(shown.begins) > 1 for shown in layers):
+    if any(begin < end for layer in layers for begin in layer.begins[1:]):
         tick = Line2D([], [], color="black", marker="|", markersize=9, markeredgewidth=1.4)
         tick.set(linestyle="none", label="the next frame begins")
         handles.append(tick)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from cimsim.errors import SimulationError
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.dependencies import need_tables, release_table, whole_tables
-from cimsim.timing.plan import Plan, Work, make_plan
+from cimsim.timing.plan import Plan, make_plan
 from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, Services
 from cimsim.timing.timeline import Grants, Timeline, Trace
+from cimsim.timing.traces import first_in_row
 
 Ints = NDArray[np.int64]
 
@@ -86,8 +87,7 @@ class TracedRun:
         if timeline.trace is None:
             raise SimulationError("timeline.trace: expected a trace, got none; simulate with trace")
         self.mapping, self.timeline = mapping, timeline
-        spilled = {(e.producer, e.consumer) for e in timeline.edges if e.spilled}
-        self.plan: Plan = make_plan(mapping, spilled)
+        self.plan: Plan = make_plan(mapping, timeline.spilled)
         if [w.unit.name for w in self.plan.works] != [u.name for u in timeline.units]:
             raise SimulationError("timeline: its units are not those of the mapping")
         self.trace: Trace = timeline.trace
@@ -116,7 +116,7 @@ class TracedRun:
         enter, leave = trace.enter[rows], trace.leave[rows]
         waiting, busy = np.zeros_like(enter), np.zeros_like(enter)
         replica = trace.replica[rows]
-        first = _first_in_row(work, trace.activation[rows])
+        first = first_in_row(work, trace.activation[rows])
         grants, place, started = self._grants_of(u)
         for r, services in enumerate(work.services):
             mine = replica == r
@@ -181,7 +181,11 @@ class TracedRun:
             before = (u - 1) % len(works)
             tables = [(before, *whole_tables(work.unit, works[before].unit), 0 if u else -1)]
         else:
-            tables = [(p, *need_tables(work.unit, works[p].unit, n), 0) for p, n in work.needs]
+            # a load needs units after it: those of the frame before
+            tables = [
+                (p, *need_tables(work.unit, works[p].unit, need), -1 if p > u else 0)
+                for p, need in work.needs
+            ]
         start = np.arange(work.activations) * work.per_activation
         return [
             (p, np.maximum.reduceat((table_y[:, None] + table_x).ravel(), start), shift)
@@ -243,14 +247,6 @@ class TracedRun:
         last = np.append(cycles[1:] > cycles[:-1], True)
         # rows that nobody reads count as released before they are written
         return cycles[last], np.maximum(held[last], 0)
-
-
-def _first_in_row(work: Work, activation: Ints) -> NDArray[np.bool_]:
-    """Whether activations are their replica's first in the map row."""
-    per_row, before = work.unit.grid[1], activation - len(work.pipes)
-    row = activation * work.per_activation // per_row
-    found: NDArray[np.bool_] = (before < 0) | (before * work.per_activation // per_row != row)
-    return found
 
 
 def _busy(services: Services, first: NDArray[np.bool_]) -> Ints:

@@ -13,7 +13,7 @@ from cimsim.report.perfetto import write_trace
 from cimsim.timing.rules import STAGES
 from cimsim.timing.simulate import simulate
 from tests.report import trace_format
-from tests.timing.nets import Net, chip, mappings
+from tests.timing.nets import Net, chip, chips, mappings, nets
 from tests.timing.test_zoo import exported
 
 PARTS = {"service": "busy", "waiting": "waiting", "blocked": "blocked"}
@@ -75,6 +75,37 @@ def test_traces_of_random_networks_are_right(tmp_path_factory, mapping, frames, 
     assert kept.activations == kept.of == len(timeline.trace.unit)
     assert kept.events == sum(len(events[phase]) for phase in "XCsf")
     check_against_counters(timeline, events)
+
+
+@settings(max_examples=20)
+@given(
+    graph=nets(3),
+    hardware=chips(buffer__overflow="ignore"),
+    name=st.sampled_from(["vwsdk", "omm", "vwsdk:3x2"]),
+)
+def test_traces_of_rectangles_are_right(tmp_path_factory, graph, hardware, name):
+    mapping = map_graph(graph, hardware, name)
+    timeline = simulate(mapping, 2, trace=True)
+    path = tmp_path_factory.mktemp("trace") / "t.json.gz"
+    write_trace(mapping, timeline, path)
+    check_against_counters(timeline, trace_format.check(trace_format.load(path)))
+
+
+def test_trace_of_a_chip_that_is_loaded_in_turn(tmp_path):
+    net, name = Net(4, 6, 6), "x"
+    for _ in range(4):
+        name = net.conv(name, 4)
+    hardware = chip(
+        tile__count=2, programming__reload="allow", programming__t_erase="100 ns",
+        programming__t_pulse="2 ns", frames="global_buffer",
+    )  # fmt: skip
+    mapping = map_graph(net.graph(), hardware)
+    timeline = simulate(mapping, 2, trace=True)
+    write_trace(mapping, timeline, tmp_path / "t.json.gz")
+    events = trace_format.check(trace_format.load(tmp_path / "t.json.gz"))
+    check_against_counters(timeline, events)
+    written = [e for e in events["X"] if e["name"] == "load 0" and e["cat"] == "service"]
+    assert [e["args"]["frame"] for e in written] == [0, 1]
 
 
 def test_trace_of_cim_net(tmp_path, cimnet):

@@ -11,7 +11,7 @@ from cimsim.errors import SimulationError
 from cimsim.mapping.mapping import map_graph
 from cimsim.report.traced import TracedRun
 from cimsim.timing.simulate import simulate
-from tests.timing.nets import Net, chip, mappings
+from tests.timing.nets import Net, chip, chips, mappings, nets, replicated
 
 SCHEDULES = st.sampled_from(["pipelined", "sequential"])
 
@@ -32,20 +32,58 @@ def test_parts_of_all_stays_add_up_to_the_counters(overflow):
     @given(mapping=mappings(buffer__overflow=overflow), frames=st.integers(1, 3), way=SCHEDULES)
     def holds(mapping, frames, way):
         nonlocal credit_seen
-        timeline, run = traced(mapping, frames, way)
-        for u, unit in enumerate(timeline.units):
-            stays = run.stays(u)
-            blocked = np.where(stays.enter >= 0, stays.leave - stays.served, 0)
-            assert tuple(stays.busy.sum(axis=0)) == unit.busy
-            assert tuple(stays.waiting.sum(axis=0)) == unit.waiting
-            assert tuple(blocked.sum(axis=0)) == unit.blocked
-            assert min(stays.waiting.min(), blocked.min()) >= 0
-            assert (stays.starved_until - stays.free).sum() == unit.starved
-            assert (stays.enter[:, 0] - stays.starved_until).sum() == unit.no_credit
-            credit_seen += unit.no_credit
+        credit_seen += adds_up(mapping, frames, way)
 
     holds()
     assert (credit_seen > 0) == (overflow != "ignore")
+
+
+def adds_up(mapping, frames, way):
+    """Compare what is read from the trace with the counters; returns cycles without credit."""
+    timeline, run = traced(mapping, frames, way)
+    for u, unit in enumerate(timeline.units):
+        stays = run.stays(u)
+        blocked = np.where(stays.enter >= 0, stays.leave - stays.served, 0)
+        assert tuple(stays.busy.sum(axis=0)) == unit.busy
+        assert tuple(stays.waiting.sum(axis=0)) == unit.waiting
+        assert tuple(blocked.sum(axis=0)) == unit.blocked
+        assert min(stays.waiting.min(), blocked.min()) >= 0
+        assert (stays.starved_until - stays.free).sum() == unit.starved
+        assert (stays.enter[:, 0] - stays.starved_until).sum() == unit.no_credit
+    for e, edge in enumerate(timeline.edges):
+        pixels = run.occupancy(e)[1]
+        assert pixels.max() == edge.pixels
+        assert pixels.min() == 0 == pixels[-1]
+    return sum(unit.no_credit for unit in timeline.units)
+
+
+@settings(max_examples=40)
+@given(
+    graph=nets(4), hw=chips(buffer__overflow="ignore"), frames=st.integers(1, 2), way=SCHEDULES,
+    name=st.sampled_from(["vwsdk", "omm", "vwsdk:3x2", "smd:2"]), copies=st.integers(1, 2),
+)  # fmt: skip
+def test_rectangles_of_windows_add_up_too(graph, hw, frames, way, name, copies):
+    mapping = map_graph(graph, hw, name)
+    adds_up(replicated(mapping, [copies] * len(mapping.layers)), frames, way)
+
+
+@pytest.mark.parametrize("way", ["pipelined", "sequential"])
+def test_a_load_waits_for_the_one_before(way):
+    net, name = Net(4, 6, 6), "x"
+    for _ in range(4):
+        name = net.conv(name, 4)
+    hardware = chip(
+        tile__count=2, programming__reload="allow", programming__t_erase="100 ns",
+        programming__t_pulse="2 ns",
+    )  # fmt: skip
+    mapping = map_graph(net.graph(), hardware)
+    adds_up(mapping, 3, way)
+    timeline, run = traced(mapping, 3, way)
+    names = [unit.name for unit in timeline.units]
+    writer = run.stays(names.index("load 0"))
+    # of the first frame nothing; later the last window of the last layer, one frame before
+    assert writer.fed_unit.tolist() == [-1, names.index("m4"), names.index("m4")]
+    assert writer.fed_sequence.tolist() == [-1, 35, 71]
 
 
 @settings(max_examples=80)
