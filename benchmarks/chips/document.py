@@ -109,9 +109,10 @@ columns share converters, a bus or a vector unit, it is below. In **energy**, st
 out, it is worth {dear_x:.3g} on {dear} up to {cheap_x:.3g} on {cheap}: CIM-NET's matrices are
 large, each window drives more rows and converts more columns, and the ratio of conversions
 ({dear_conversions:.3g} and {cheap_conversions:.3g} there) and of cells that conduct is what
-remains of the ratio of windows. Where an activation has a price of its own (amplifiers that are on while an array fires) energy
-follows the array activations, where converters dominate it follows the conversions; small arrays,
-which cut CIM-NET's 1000-row matrices into many pieces, gain least.
+remains of the ratio of windows. Where an activation has a price of its own (amplifiers that are
+on while an array fires) energy follows the array activations, where converters dominate it
+follows the conversions; small arrays, which cut CIM-NET's 1000-row matrices into many pieces,
+gain least.
 """
 
 
