@@ -12,6 +12,9 @@ from cimsim.report.result import Result
 from cimsim.units import format_si
 
 
+_WHERE_PAID = ("dram", "programming")  # components that most chips do not pay for in a frame
+
+
 def print_result(result: Result, console: Console) -> None:
     """Print quality, time, energy and hardware, side by side where the terminal is wide enough."""
     frames, height, width = result.frame
@@ -78,6 +81,8 @@ def _energy(result: Result) -> Table:
     energy = result.energy
     table = _table("Energy per frame", "component", "energy", "share")
     for name, value in energy.by_component.items():
+        if value == 0 and name in _WHERE_PAID:
+            continue
         share = 100 * value / energy.total_j if energy.total_j else 0.0
         label = COMPONENTS[name]
         table.add_row(label, format_si(value, "J"), f"{share:.1f} %")
