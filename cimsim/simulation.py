@@ -144,7 +144,7 @@ def simulate(
         hardware=collect.hardware(mapping),
         layers=collect.rows(mapping, timeline, spent, run.statistics.by_op if run else None),
         inputs=inputs | (run.identity if run else {}),
-        notes=(*notes, *(run.notes if run else ()), *collect.remarks(mapping, spent)),
+        notes=(*notes, *(run.notes if run else ()), *collect.remarks(mapping, spent, timeline)),
         frames=run.frames if run else {},
         as_written=written,
         programmed=None if programmed is None else programmed.told,

@@ -24,6 +24,7 @@ from cimsim.mapping.mapping import Mapping
 from cimsim.report.result import AsWritten, Energy, Hardware, Timing
 from cimsim.timing.rules import STAGES
 from cimsim.timing.timeline import Timeline
+from cimsim.units import format_si
 
 
 def timing(mapping: Mapping, timeline: Timeline) -> Timing:
@@ -161,7 +162,7 @@ def mapping_hash(mapping: Mapping) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
-def remarks(mapping: Mapping, spent: EnergyReport) -> list[str]:
+def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = None) -> list[str]:
     """Return what a reader must know to trust the numbers."""
     graph, found = mapping.graph, []
     uses = [len(layer.ops) for layer in mapping.layers if len(layer.ops) > 1]
@@ -185,11 +186,25 @@ def remarks(mapping: Mapping, spent: EnergyReport) -> list[str]:
             f"the chip is written {mapping.loads} times for each frame; the figures have time and "
             "energy of that"
         )
+    if timeline is not None and mapping.chip.buffer.overflow == "ignore":
+        found += _line_buffers(mapping.chip, timeline)
     if spent.array_energy_from == "statistics":
         found.append(
             "array energy from statistics of the float network's operands: no frames were executed"
         )
     return found + _wires(mapping.chip)
+
+
+def _line_buffers(chip: Chip, timeline: Timeline) -> list[str]:
+    """Say that line buffers are larger than the tiles that should hold them."""
+    most = max((edge.n_bytes for edge in timeline.edges), default=0)
+    if most <= chip.buffer.size_b:
+        return []
+    return [
+        f"line buffers hold up to {format_si(most, 'B')} where a tile has "
+        f"{format_si(chip.buffer.size_b, 'B')}; time and energy take them as if they fitted "
+        "(buffer.overflow says what happens else, cimsim time what they need)"
+    ]
 
 
 def _wires(chip: Chip) -> list[str]:

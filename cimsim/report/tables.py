@@ -11,7 +11,6 @@ from cimsim.energy.model import COMPONENTS
 from cimsim.report.result import Result
 from cimsim.units import format_si
 
-
 _WHERE_PAID = ("dram", "programming")  # components that most chips do not pay for in a frame
 
 

@@ -4,8 +4,10 @@ from torch import nn
 
 import cimsim
 from cimsim.energy.model import energy
+from cimsim.mapping.mapping import map_graph
 from cimsim.report import collect
 from cimsim.timing.simulate import simulate
+from tests.timing.nets import Net, chip
 
 
 @pytest.mark.parametrize("frames", [2, 3, 6])
@@ -71,3 +73,12 @@ def test_the_result_says_which_wires_it_took(changes, told):
     found = collect.remarks(mapping, energy(mapping, 1e-3, {mapping.layers[0].ops[0]: 0.0}))
     assert len(found) == len(told)
     assert all(part in line for part, line in zip(told, found, strict=True))
+
+
+@pytest.mark.parametrize(("size", "told"), [("64 B", True), ("1 MiB", False)])
+def test_line_buffers_that_do_not_fit_are_told(size, told):
+    net = Net(4, 6, 6)
+    net.conv(net.conv("x", 4), 4)
+    mapping = map_graph(net.graph(), chip(buffer__size=size))
+    found = collect.remarks(mapping, energy(mapping, 1e-3), simulate(mapping))
+    assert any("line buffers hold up to" in remark for remark in found) == told
