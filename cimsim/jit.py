@@ -1,25 +1,43 @@
 """The one numba decorator: compiled code is cached, releases the GIL and never uses fast-math.
 
 A division by zero gives what IEEE 754 says: a test in front of it would make loops leave early.
+Compiled code is cached for the state of a whole room: a kernel has those that it calls inside, in
+whichever file they stand, and numba itself looks at the kernel's own file only.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
+FLAGS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
+
+
+@functools.cache
+def _stamp(rooms: tuple[Path, ...]) -> tuple[float, int]:
+    """Latest change and size of all modules of some rooms."""
+    found = [path.stat() for room in rooms for path in sorted(room.glob("*.py"))]
+    return max(one.st_mtime for one in found), sum(one.st_size for one in found)
+
+
+def _of_room(compiled: Any) -> Any:
+    """Let the cache of a kernel hold for its room, and for that of the arrays, as they are now."""
+    here = Path(__file__).parent
+    rooms = {here / "arrays", Path(compiled.py_func.__code__.co_filename).parent}
+    compiled._cache._cache_file._source_stamp = _stamp(tuple(sorted(rooms)))
+    return compiled
 
 
 def jit(function: F) -> F:
     """Compile a kernel with the flags that all cimsim kernels share."""
-    return njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)  # type: ignore[no-any-return,return-value]
+    return cast(F, _of_room(njit(**FLAGS)(function)))
 
 
 def jit_inline(function: F) -> F:
     """Compile a small helper that is inlined into the kernels that call it."""
-    return njit(  # type: ignore[no-any-return,return-value]
-        cache=True, nogil=True, fastmath=False, error_model="numpy", inline="always"
-    )(function)
+    return cast(F, _of_room(njit(**FLAGS, inline="always")(function)))

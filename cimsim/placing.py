@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingABC
 from pathlib import Path
 
+from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
 from cimsim.hw.spec import Chip
 from cimsim.mapping.allocation import ALLOCATIONS as _PLAIN
@@ -82,6 +83,11 @@ def check(strategy: str, allocation: str) -> None:
         from cimsim.mapping.files import read
 
         read(Path(strategy))
+        if allocation != "in_order":
+            raise MappingError(
+                f"--allocation {allocation}: the mapping file '{strategy}' says which arrays the "
+                "layers take; leave --allocation out"
+            )
     else:
         find_strategy(strategy)
     resolve(allocation)

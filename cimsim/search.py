@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 from cimsim.energy.model import energy
-from cimsim.errors import ConfigError, MappingError, suggest
+from cimsim.errors import ConfigError, MappingError, SimulationError, suggest
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.hw.spec import Chip
 from cimsim.mapping.allocation.base import Allocation, Request, requests_of
@@ -26,7 +26,7 @@ from cimsim.mapping.custom import checked_layout
 from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.mapping import Mapping, matrix_name
 from cimsim.mapping.strategies import STRATEGIES, Strategy, array_size
-from cimsim.timing.replicas import Shared, layer_cost
+from cimsim.timing.replicas import Replicated, Shared, layer_cost
 from cimsim.timing.simulate import simulate
 
 Goal = Literal["latency", "energy", "arrays"]
@@ -177,6 +177,13 @@ def search(
         point = _simulated(graph, chip, choice, allocation)
         if point is not None:
             found.append(point)
+    # the curve looks at layers one by one; whole strategies meet shared resources otherwise
+    for how in STRATEGIES.values() if strategies is None else strategies:
+        plain = [(_named(layer, how.name), 1) for layer in options]
+        for whole in (Replicated(), Shared()):
+            point = _simulated(graph, chip, plain, whole)
+            if point is not None:
+                found.append(point)
     if not found:
         # the message of the plain mapping says what is missing and the ways out
         InOrder().allocate(graph, _requests(graph, [found[0] for found in options]), chip)
@@ -240,6 +247,11 @@ def layer_options(
 
 def _cycles(cost: Callable[[int, int], float], index: int) -> Callable[[int], float]:
     return lambda replicas: cost(index, replicas)
+
+
+def _named(options: list[Option], name: str) -> Option:
+    """Return the option of a strategy; the first one, im2col's, where it has none of its own."""
+    return next((option for option in options if option.strategy == name), options[0])
 
 
 _Choice = list[tuple[Option, int]]  # for each layer: what, and how many replicas
@@ -326,14 +338,14 @@ def _simulated(
     requests = _requests(graph, [option for option, _ in choice])
     used = Counter(option.strategy for option, _ in choice)
     name = next(iter(used)) if len(used) == 1 else "mixed"
-    try:
-        layers = allocation.allocate(graph, requests, chip)
-    except MappingError:
-        return None
     copies = any(replicas > 1 for _, replicas in choice)
     where = "replicated" if copies else allocation.name
-    mapping = Mapping(graph, chip, name, layers, where)
-    timeline = simulate(mapping)
+    try:
+        layers = allocation.allocate(graph, requests, chip)
+        mapping = Mapping(graph, chip, name, layers, where)
+        timeline = simulate(mapping)
+    except (MappingError, SimulationError):
+        return None
     spent = energy(mapping, timeline.interval_s(chip.process.clock_hz))
     return Point(
         mapping, timeline.interval, timeline.cycles_first_frame, spent.total_j, dict(used)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cimsim.errors import ConfigError, MappingError
+from cimsim.mapping.mapping import map_graph
 from cimsim.mapping.strategies import Im2col
 from cimsim.search import (
     ColumnsApart,
@@ -16,6 +17,8 @@ from cimsim.search import (
     pareto,
     search,
 )
+from cimsim.timing.replicas import Replicated, Shared
+from cimsim.timing.simulate import simulate
 from tests.timing.nets import Duplicates, Net, chip, linear, nets
 
 
@@ -171,3 +174,13 @@ def test_what_cannot_be_searched_is_refused():
         search(chain(), chip(), "speed")
     with pytest.raises(MappingError, match="Ways out"):
         search(chain(), chip(tile__count=1, array__rows=32))
+
+
+def test_no_plain_mapping_beats_what_is_found():
+    net = Net(4, 12, 12)
+    net.conv(net.conv(net.conv("x", 8), 8, stride=2), 8)
+    hardware = chip(tile__count=12, interconnect__bytes_per_cycle=1, array__t_read="100 ns")
+    found = search(net.graph(), hardware)
+    for how in (Replicated(), Shared()):
+        mapping = map_graph(net.graph(), hardware, "im2col", how)
+        assert found[0].interval_cycles <= simulate(mapping).interval

@@ -115,7 +115,7 @@ def map_(
     from cimsim import placing
     from cimsim.hw.load import load_hw
     from cimsim.loading import load_network
-    from cimsim.mapping.files import save_mapping
+    from cimsim.mapping.files import check_name, save_mapping
     from cimsim.report import pareto, placement
     from cimsim.search import search
     from cimsim.timing.simulate import simulate
@@ -124,6 +124,8 @@ def map_(
         raise ConfigError("--optimize chooses both: leave out --mapping and --allocation")
     chip, frame = load_hw(hw, with_conditions(overrides, reprogram=reprogram)), parse_size(size)
     placing.check(mapping, allocation)
+    if save is not None:
+        check_name(save)
     options = model_options(
         stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
@@ -212,7 +214,8 @@ def _table(mapping: Mapping) -> Table:
     shared = any(row.shared for row in rows)
     columns += ["windows at once"] * several + ["replicas"] * copies + ["shared with"] * shared
     for name in columns:
-        table.add_column(name, justify="left" if name == "layer" else "right")
+        left = name == "layer"
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
     for row in rows:
         uses = f" [dim]x {row.uses}[/]" if row.uses > 1 else ""
         cells: list[Any] = [

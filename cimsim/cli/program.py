@@ -14,6 +14,7 @@ from cimsim.cli.options import (
     MappingOption,
     ModelOption,
     PerFrameOption,
+    ReprogramOption,
     SetOption,
     StagesOption,
     StrideOption,
@@ -48,6 +49,7 @@ def program(
     temperature: TemperatureOption = None,
     mapping: MappingOption = "im2col",
     allocation: AllocationOption = "in_order",
+    reprogram: ReprogramOption = False,
     sigma: Annotated[
         float,
         typer.Option(metavar="N", help="Noise on the calibration frames, in 8-bit steps (0..255)."),
@@ -95,9 +97,9 @@ def program(
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     check_numbers(sigma, 1, seed, threads)
-    chip = load_hw(hw, with_conditions(overrides, time, temperature))
+    chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
     placing.check(mapping, allocation)
-    device_of(chip)
+    device_of(chip, hw)
     fault_map(chip)
     target, frame = check_file(out), parse_size(size)
     options = model_options(

@@ -61,13 +61,14 @@ def static_j(
 def working(mapping: Mapping, timeline: Timeline) -> dict[str, float]:
     """Return matrix operation -> seconds per frame that its arrays' tiles work for it.
 
-    Stages of a pipeline overlap, so it is the longest stage that counts, shared among replicas.
+    ``load N`` is the time in which the tiles of that load are written, if there are several. Stages
+    of a pipeline overlap, so it is the longest stage that counts, shared among replicas.
     """
     clock = mapping.chip.process.clock_hz
     return {
         unit.name: max(unit.busy) / unit.replicas / timeline.frames / clock
         for unit in timeline.units
-        if unit.name in mapping.layer_of
+        if unit.name in mapping.layer_of or unit.kind == "program"
     }
 
 
@@ -78,6 +79,9 @@ def _by_tile(mapping: Mapping, working_s: MappingABC[str, float]) -> dict[int, f
         share = sum(working_s.get(op, 0.0) for op in layer.ops)
         for tile in {slot.tile for slots in layer.slots for slot in slots}:
             found[tile] += share
+    for load in range(mapping.loads):
+        for tile in {slot.tile for slot in mapping.held(load)}:
+            found[tile] += working_s.get(f"load {load}", 0.0)
     return found
 
 

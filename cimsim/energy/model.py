@@ -109,18 +109,19 @@ def energy(
     spilled : iterable of (str, str)
         Line buffers that the timeline kept in the global buffer or DRAM.
     """
+    kept = frozenset(spilled)
     rows: dict[str, dict[str, float]] = {}
     for unit in mapping.units:
         if isinstance(unit.op, MatrixOp):
-            rows[unit.name] = _matrix_unit(mapping, unit, unit.op, conductance_sums)
+            rows[unit.name] = _matrix_unit(mapping, unit, unit.op, conductance_sums, kept)
         elif unit.kind == "vector":
-            rows[unit.name] = _vector_unit(mapping, unit)
+            rows[unit.name] = _vector_unit(mapping, unit, kept)
     rows[CHIP_ROW] = _frame_traffic(mapping) | {
         "static": static_j(mapping, time_per_frame_s, working_s),
     }
     if mapping.loads > 1:  # written anew in each frame
         rows[CHIP_ROW]["programming"] = programming(mapping)["energy_j"]
-    for name, moved in transport(mapping, spilled).items():
+    for name, moved in transport(mapping, kept).items():
         row = rows[name if name in rows else CHIP_ROW]
         for component, joules in moved.items():
             row[component] = row.get(component, 0.0) + joules
@@ -131,7 +132,11 @@ def energy(
 
 
 def _matrix_unit(
-    mapping: Mapping, unit: Unit, op: MatrixOp, sums: MappingABC[str, float] | None
+    mapping: Mapping,
+    unit: Unit,
+    op: MatrixOp,
+    sums: MappingABC[str, float] | None,
+    spilled: frozenset[tuple[str, str]],
 ) -> dict[str, float]:
     chip, count, layer = mapping.chip, mapping.counts[unit.name], mapping.layer_of[unit.name]
     layout, replicas = layer.layout, len(layer.slots)
@@ -161,23 +166,32 @@ def _matrix_unit(
         "vector": unit.windows * unit.vector_ops * chip.vector.energy_j
         + values * chip.vector.scale_energy_j,
         "buffer": loaded_per_frame(op, layout, replicas, chip) * chip.buffer.read_energy_j_b
-        + stored * _readers(mapping, unit) * chip.buffer.write_energy_j_b,
+        + stored * _readers(mapping, unit, spilled) * chip.buffer.write_energy_j_b,
     }
 
 
-def _vector_unit(mapping: Mapping, unit: Unit) -> dict[str, float]:
+def _vector_unit(
+    mapping: Mapping, unit: Unit, spilled: frozenset[tuple[str, str]]
+) -> dict[str, float]:
     chip = mapping.chip
     stored = unit.windows * unit.stored * chip.input_bytes
     return {
         "vector": unit.windows * unit.vector_ops * chip.vector.energy_j,
         "buffer": stored
-        * (chip.buffer.read_energy_j_b + _readers(mapping, unit) * chip.buffer.write_energy_j_b),
+        * (
+            chip.buffer.read_energy_j_b
+            + _readers(mapping, unit, spilled) * chip.buffer.write_energy_j_b
+        ),
     }
 
 
-def _readers(mapping: Mapping, unit: Unit) -> int:
-    """Units that keep a copy of this unit's output in their line buffer."""
-    return sum(any(need.producer == unit.name for need in other.needs) for other in mapping.units)
+def _readers(mapping: Mapping, unit: Unit, spilled: frozenset[tuple[str, str]]) -> int:
+    """Units that keep a copy of this unit's output in their line buffer, on their tile."""
+    return sum(
+        any(need.producer == unit.name for need in other.needs)
+        and (unit.name, other.name) not in spilled
+        for other in mapping.units
+    )
 
 
 def _frame_traffic(mapping: Mapping) -> dict[str, float]:

@@ -41,6 +41,18 @@ def is_file(name: object) -> bool:
     return isinstance(name, str | Path) and Path(name).suffix.lower() in SUFFIXES
 
 
+def check_name(path: str | Path) -> None:
+    """Refuse a file name that does not say whether it is YAML or JSON.
+
+    Raises
+    ------
+    MappingError
+        Saying which names do.
+    """
+    if not is_file(path):
+        raise MappingError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+
+
 def save_mapping(mapping: Mapping, path: str | Path) -> None:
     """Write a mapping file; the suffix says whether it is YAML or JSON.
 
@@ -50,8 +62,7 @@ def save_mapping(mapping: Mapping, path: str | Path) -> None:
         Another suffix, or a place that cannot be written.
     """
     path = Path(path)
-    if not is_file(path):
-        raise MappingError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    check_name(path)
     data = to_data(mapping)
     text = json.dumps(data, indent=1) if path.suffix.lower() == ".json" else _yaml(data)
     try:

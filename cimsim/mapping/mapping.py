@@ -130,7 +130,12 @@ class Mapping:
         return self.layer_of[op].load
 
     def _check_loads(self) -> None:
-        """Refuse operations that would need an earlier load again."""
+        """Refuse operations that would need an earlier load again, and chips that must not."""
+        if self.loads > 1 and self.chip.programming.reload == "refuse":
+            raise MappingError(
+                f"mapping: {self.loads} loads would write chip '{self.chip.name}' so often for "
+                "each frame. If you want that: --allow-reprogram"
+            )
         loads = [(self.load_of(op.name), op.name) for op in self.graph.matrix_ops]
         for (before, _), (after, name) in pairwise(loads):
             if after < before:

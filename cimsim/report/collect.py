@@ -177,7 +177,8 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
         found.append(f"{len(graph.uncosted)} operations run without time and energy: {listed}")
     if spent.array_energy_from == "activity":
         found.append("array energy from the activity factor: no frames were executed")
-    sharing = {p.layer for places in mapping.by_slot.values() for p in places
+    arrays = (places for load in range(mapping.loads) for places in mapping.held(load).values())
+    sharing = {p.layer for places in arrays for p in places
                if any(p.layer != other.layer for other in places)}  # fmt: skip
     if sharing:
         found.append(f"{len(sharing)} layers share arrays with others and take turns on them")

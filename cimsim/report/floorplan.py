@@ -63,17 +63,19 @@ def draw_floorplan(mapping: Mapping, paths: Sequence[Path]) -> None:
     for path in paths:
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
-    figure = floorplan(mapping)
-    for path in paths:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, dpi=150)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written: {error}") from None
+    for load in range(mapping.loads):
+        figure = floorplan(mapping, load)
+        for path in paths:
+            target = path.with_stem(f"{path.stem}_load{load}") if load else path
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                figure.savefig(target, dpi=150)
+            except OSError as error:
+                raise InputError(f"{target}: cannot be written: {error}") from None
 
 
-def floorplan(mapping: Mapping) -> Figure:
-    """Draw all used arrays, tile by tile, and a legend of the layers.
+def floorplan(mapping: Mapping, load: int = 0) -> Figure:
+    """Draw all used arrays, tile by tile, and a legend of the layers; of several loads, one.
 
     Row 0 of an array is at the top, column 0 at the left. Full colour: cells that hold weights;
     pale colour: other cells on rows and columns that fire together with them, which must hold 0;
@@ -82,7 +84,8 @@ def floorplan(mapping: Mapping) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    grid = _grid(mapping)
+    held = mapping.held(load)
+    grid = _grid(mapping, {slot.tile for slot in held})
     names = [layer.name for layer in mapping.layers]
     colours = dict(zip(names, layer_colours(len(names)), strict=True))
     page = min(_WIDEST_IN, max(_NARROWEST_IN, grid.width * _ARRAY_IN))
@@ -102,8 +105,8 @@ def floorplan(mapping: Mapping) -> Figure:
     _draw_tiles(axes, grid)
     drawing = _Drawing(mapping, grid, colours, inch, axes)
     for slot in sorted(grid.corners, key=lambda s: (s.tile, s.array)):
-        drawing.array(slot, mapping.by_slot.get(slot, ()))
-    _headline(figure, mapping)
+        drawing.array(slot, held.get(slot, ()))
+    _headline(figure, mapping, load)
     _draw_legend(figure, mapping, colours, columns, foot)
     return figure
 
@@ -125,10 +128,10 @@ def _ink(colour: str) -> str:
     return "#1F2429" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.58 else "white"
 
 
-def _grid(mapping: Mapping) -> _Grid:
+def _grid(mapping: Mapping, used: set[int]) -> _Grid:
     """Arrange tiles in rows; a tile of several arrays keeps them together, unused ones included."""
     chip = mapping.chip
-    tiles = sorted({slot.tile for slot in mapping.slots_used})
+    tiles = sorted(used)
     inside = chip.tile.arrays
     tall = min(max(chip.array.rows / chip.weight_cols, 0.4), 2.5)  # very long arrays are squeezed
     across = math.ceil(math.sqrt(inside)) if inside > 3 else inside
@@ -323,14 +326,16 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.1f} %"
 
 
-def _headline(figure: Figure, mapping: Mapping) -> None:
+def _headline(figure: Figure, mapping: Mapping, load: int) -> None:
     chip, (width, height) = mapping.chip, figure.get_size_inches()
     arrays = f"{mapping.arrays_used} of {chip.n_arrays} arrays of {chip.array.rows} x "
     arrays += f"{chip.weight_cols} weights, {100 * mapping.utilisation:.1f} % of their cells used"
     x = (_SIDE_IN + 0.05) / width
     figure.text(x, 1 - 0.16 / height, f"{mapping.graph.name} on {chip.name}", fontsize=14,
                 fontweight="bold", color=_TEXT, va="top")  # fmt: skip
-    figure.text(x, 1 - 0.49 / height, f"{mapping.strategy}, {mapping.allocation}: {arrays}",
+    how = f"{mapping.strategy}, {mapping.allocation}"
+    how += f" (load {load} of 0..{mapping.loads - 1})" if mapping.loads > 1 else ""
+    figure.text(x, 1 - 0.49 / height, f"{how}: {arrays}",
                 fontsize=9.5, color=_TEXT, va="top")  # fmt: skip
 
 
@@ -366,5 +371,6 @@ def _draw_legend(
         layout = layer.layout
         size = f"{layout.groups * layout.group_rows} x {layout.groups * layout.group_cols}"
         copies = f", {len(layer.slots)} replicas" if len(layer.slots) > 1 else ""
+        copies += f", load {layer.load}" if mapping.loads > 1 else ""
         figure.text((end + 0.08) / width, middle, f"{size}{copies}", fontsize=7, color=_EDGE,
                     **style)  # fmt: skip

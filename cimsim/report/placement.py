@@ -54,7 +54,10 @@ class LayerRow:
 
 def layer_rows(mapping: Mapping) -> tuple[LayerRow, ...]:
     """Return one row per programmed matrix, in execution order."""
-    holders = {slot: {p.layer for p in places} for slot, places in mapping.by_slot.items()}
+    holders = [
+        {slot: {p.layer for p in places} for slot, places in mapping.held(load).items()}
+        for load in range(mapping.loads)
+    ]
     cells = mapping.chip.array.rows * mapping.chip.weight_cols
     found = []
     for number, layer in enumerate(mapping.layers, 1):
@@ -67,7 +70,7 @@ def layer_rows(mapping: Mapping) -> tuple[LayerRow, ...]:
                 number, layer.name, len(layer.ops), sum(c.windows for c in counts),
                 layout.groups * layout.group_rows, layout.groups * layout.group_cols,
                 layout.n_arrays, len(layer.slots),
-                len(set().union(*(holders[slot] for slot in slots))) - 1,
+                len(set().union(*(holders[layer.load][slot] for slot in slots))) - 1,
                 held / (len(slots) * cells), sum(c.activations for c in counts),
                 layout.windows_per_activation,
             )
@@ -89,11 +92,23 @@ def chip_lines(mapping: Mapping) -> list[str]:
     found = []
     for used, numbers in sorted(holders.items()):
         arrays = len({s for s in mapping.slots_used if s.tile // per_chip == used})
-        line = f"chip {used}: layers {numbers[0]}..{numbers[-1]}, {arrays} arrays"
-        if numbers[-1] < len(cost) and numbers[-1] not in holders.get(used + 1, []):
+        line = f"chip {used}: layers {_spans(numbers)}, {arrays} arrays"
+        passes = used < max(holders) and numbers[-1] not in holders.get(used + 1, [])
+        if passes and numbers[-1] < len(cost):
             line += f", {cost[numbers[-1]]:,} bytes per frame to and from the next"
         found.append(line)
     return found
+
+
+def _spans(numbers: list[int]) -> str:
+    """``1..3, 7`` for 1, 2, 3, 7."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}..{s[-1]}" for s in found)
 
 
 def summary(mapping: Mapping, timeline: Timeline) -> dict[str, Any]:

@@ -107,7 +107,8 @@ def _hardware(result: Result) -> Table:
     table.add_row("ADC conversions", f"{h.conversions:,}")
     table.add_row("MACs", f"{h.macs:,}")
     table.add_section()
-    table.add_row("programming, once", format_si(result.energy.programming_s, "s"))
+    often = "each frame" if result.energy.by_component.get("programming") else "once"
+    table.add_row(f"programming, {often}", format_si(result.energy.programming_s, "s"))
     table.add_row("", format_si(result.energy.programming_j, "J"))
     return table
 

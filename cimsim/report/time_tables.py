@@ -106,9 +106,10 @@ def print_timeline(
     console.print(_summary(mapping, timeline))
     worst = timeline.bottleneck
     what = "" if worst.stage == "resource" else f" {worst.stage}"
+    first = {layer.name: layer.ops[0] for layer in mapping.layers}
+    named = first.get(worst.name, worst.name) if what else worst.name.replace("_", " ")
     console.print(
-        f"bottleneck: [bold]{worst.name.replace('_', ' ') if not what else worst.name}{what}[/], "
-        f"{100 * worst.share:.0f} % busy\n",
+        f"bottleneck: [bold]{named}{what}[/], {100 * worst.share:.0f} % busy\n",
         highlight=False,
     )
     rows = layer_times(mapping, timeline)
@@ -140,7 +141,7 @@ def _summary(mapping: Mapping, timeline: Timeline) -> Table:
     rows = (
         ("latency, first frame", timeline.cycles_first_frame),
         ("per frame, steady", timeline.interval),
-        (f"all {timeline.frames} frames", timeline.cycles),
+        ("all frames" if timeline.frames > 1 else "whole run", timeline.cycles),
     )
     for name, cycles in rows:
         table.add_row(name, f"{cycles:,}", format_si(cycles / clock, "s"))

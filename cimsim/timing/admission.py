@@ -37,7 +37,7 @@ def _is_ready(m: int, q: int) -> bool:
     while get(m, q + F_NEED) < needs:
         need = get(m, u + U_NEEDS) + get(m, q + F_NEED) * NEED
         if get(m, q + F_WANTED) == UNKNOWN:
-            put(m, q + F_WANTED, _wanted(m, q, u, need))
+            put(m, q + F_WANTED, windows_wanted(m, q, u, need))
         producer, wanted = get(m, need + N_PRODUCER), get(m, q + F_WANTED)
         if get(m, producer + U_DONE) < wanted:
             return False
@@ -60,7 +60,7 @@ def _is_ready(m: int, q: int) -> bool:
 
 
 @jit
-def _wanted(m: int, q: int, u: int, need: int) -> int:
+def windows_wanted(m: int, q: int, u: int, need: int) -> int:
     """Windows of the producer, all frames counted, that the head of feeder ``q`` waits for."""
     y, x = get(m, q + F_Y), get(m, q + F_X)
     rows, cols = get(m, need + N_ROWS), get(m, need + N_COLS)

@@ -168,7 +168,11 @@ def _one_more(mapping: Mapping, timeline: Timeline) -> Iterator[tuple[str, str, 
         if layer.name in slowest:
             needed += layer.layout.n_arrays
             slots = tuple(islice(free, layer.layout.n_arrays))
-            layers[index] = replace(layer, slots=(*layer.slots, slots))
+            corner = ((0, 0),) * layer.layout.n_arrays
+            layers[index] = replace(
+                layer, slots=(*layer.slots, slots),
+                origins=(*layer.origins, corner) if layer.origins else (),
+            )  # fmt: skip
     if needed > chip.n_arrays - len(used):
         return
     names = [layer.ops[0] for layer in mapping.layers if layer.name in slowest]

@@ -16,10 +16,11 @@ HEADER = 16
     U_ORDER, U_WINDOWS, U_ACTIVATIONS, U_ROW, U_ROWS, U_PER_ACTIVATION, U_REPLICAS, U_FEEDER,
     U_NEEDS, U_NEED_COUNT, U_WATCHES, U_WATCH_COUNT, U_OUT, U_OUT_COUNT, U_IN, U_IN_COUNT,
     U_CREDITS, U_CREDIT_COUNT, U_BLOCK, U_FRAME, U_RING, U_ROW_RING,
-    # progress: stored prefix (activations, windows, those of this frame, window, frame), its cycle
-    U_PREFIX, U_DONE, U_IN_FRAME, U_X, U_Y, U_FRAMES, U_AT,
-) = range(29)  # fmt: skip
-UNIT = 29
+    # progress: stored prefix (activations, windows, those of this frame, window, frame), its cycle;
+    # whether another unit lacks its pixels
+    U_PREFIX, U_DONE, U_IN_FRAME, U_X, U_Y, U_FRAMES, U_AT, U_AWAITED,
+) = range(30)  # fmt: skip
+UNIT = 30
 
 # feeder: one unit on one replica: its head (frame, index, window, map row of the one before, the
 # first need or credit not known to be there and how much of it, since when all needs, and all, are

@@ -123,15 +123,17 @@ enters LOAD as soon as LOAD is free; if several units share the pipeline, the on
 first, ties by order. With ``schedule = sequential`` (b) reads instead: the unit before (in order)
 has stored this whole frame; for the first unit the last unit has stored the whole frame before.
 
-**Too small.** If nothing can happen any more and frames are not complete, buffers are too small:
-of all units whose next activation (of all replicas the first in sequence that has not entered)
-lacks nothing but credit, the last in order is taken, and its edges that lack credit are given the
-capacity that this activation needs, in the cycle in which the last activation so far was stored. So
-each edge ends at the smallest capacity with which the network can run. With ``overflow: error``
-that is the message; with ``global_buffer`` or ``dram`` these edges are *spilled*, and the
-simulation begins anew: the producer stores to that port (too, or instead), and readers LOAD (post
-operands: POST) from there, the first activation in a map row with ``dram.latency_cycles`` more,
-later ones read ahead; a spilled edge has no limit, but the global buffer has its size.
+**Too small.** If nothing can happen any more and frames are not complete, buffers are too small. Of
+each unit the next activation counts (of all replicas the first in sequence that has not entered).
+Of the units whose next one lacks nothing but credit, those come first whose pixels the next one of
+another unit lacks; of these those of the earliest frame; of these the last in order. Its edges that
+lack credit are given the capacity that the activation needs, in the cycle in which the last
+activation so far was stored. So each edge ends at the smallest capacity with which the network can
+run, the others being as they are. With ``overflow: error`` that is the message; with
+``global_buffer`` or ``dram`` these edges are *spilled*, and the simulation begins anew: the
+producer stores to that port (too, or instead), and readers LOAD (post operands: POST) from there,
+the first activation in a map row with ``dram.latency_cycles`` more, later ones read ahead; a
+spilled edge has no limit, but the global buffer has its size.
 
 **Programming.** If the layers are loaded in turn, each load begins with a *program* unit of one
 window: POST takes the cycles of erasing and writing its arrays. It needs all units of the load

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cimsim.jit import jit
-from cimsim.timing.admission import pixels_through
+from cimsim.timing.admission import pixels_through, windows_wanted
 from cimsim.timing.memory import add, get, put
 from cimsim.timing.records import *
 
@@ -138,28 +138,56 @@ def _call(m: int, p: int) -> None:
 
 
 @jit
+def _next_of(m: int, u: int) -> int:
+    """Feeder of the next activation of a unit, the first in sequence; 0: there is none."""
+    first, head = 0, FAR
+    for replica in range(get(m, u + U_REPLICAS)):
+        q = get(m, u + U_FEEDER) + replica * FEEDER
+        sequence = get(m, q + F_FRAME) * get(m, u + U_ACTIVATIONS) + get(m, q + F_INDEX)
+        waits = get(m, q + F_FRAME) < get(m, H_FRAME) and replica < get(m, u + U_ACTIVATIONS)
+        if waits and sequence < head:
+            first, head = q, sequence
+    return first
+
+
+@jit
+def _mark_awaited(m: int) -> None:
+    """Note of each unit whether the next activation of another one lacks its pixels."""
+    units, count = get(m, H_UNITS), get(m, H_UNIT_COUNT)
+    for place in range(count):
+        put(m, units + place * UNIT + U_AWAITED, 0)
+    for place in range(count):
+        u = units + place * UNIT
+        q = _next_of(m, u)
+        for index in range(get(m, q + F_NEED) if q != 0 else FAR, get(m, u + U_NEED_COUNT)):
+            need = get(m, u + U_NEEDS) + index * NEED
+            producer = get(m, need + N_PRODUCER)
+            if get(m, producer + U_DONE) < windows_wanted(m, q, u, need):
+                put(m, producer + U_AWAITED, 1)
+
+
+@jit
 def widen(m: int) -> bool:
-    """Nothing can happen: give the last unit that lacks nothing but credit what it lacks."""
+    """Nothing can happen: give a unit that lacks nothing but credit what it lacks."""
+    _mark_awaited(m)
+    first, best = 0, FAR
     for place in range(get(m, H_UNIT_COUNT) - 1, -1, -1):
         u = get(m, H_UNITS) + place * UNIT
-        first, head = 0, FAR
-        for replica in range(get(m, u + U_REPLICAS)):
-            q = get(m, u + U_FEEDER) + replica * FEEDER
-            sequence = get(m, q + F_FRAME) * get(m, u + U_ACTIVATIONS) + get(m, q + F_INDEX)
-            waits = get(m, q + F_FRAME) < get(m, H_FRAME) and replica < get(m, u + U_ACTIVATIONS)
-            if waits and sequence < head:
-                first, head = q, sequence
-        needs = get(m, u + U_NEED_COUNT)
-        if first == 0 or get(m, first + F_NEED) < needs:
-            continue
-        written = pixels_through(m, first, u)
-        for index in range(get(m, u + U_CREDIT_COUNT)):
-            e = get(m, get(m, u + U_CREDITS) + index)
-            held = written - get(m, e + E_FREED)
-            put(m, e + E_CAPACITY, max(get(m, e + E_CAPACITY), held))
-        put(m, first + F_NEED, needs)
-        put(m, first + F_WANTED, UNKNOWN)
-        put(m, first + F_READY, max(get(m, first + F_READY), get(m, H_LATEST)))
-        _call(m, get(m, first + F_PIPE))
-        return True
-    return False
+        q = _next_of(m, u)
+        if q != 0 and get(m, q + F_NEED) >= get(m, u + U_NEED_COUNT):
+            late = get(m, q + F_FRAME) + (1 - get(m, u + U_AWAITED)) * get(m, H_FRAME)
+            if late < best:
+                first, best = q, late
+    if first == 0:
+        return False
+    u = get(m, first + F_UNIT)
+    written = pixels_through(m, first, u)
+    for index in range(get(m, u + U_CREDIT_COUNT)):
+        e = get(m, get(m, u + U_CREDITS) + index)
+        held = written - get(m, e + E_FREED)
+        put(m, e + E_CAPACITY, max(get(m, e + E_CAPACITY), held))
+    put(m, first + F_NEED, get(m, u + U_NEED_COUNT))
+    put(m, first + F_WANTED, UNKNOWN)
+    put(m, first + F_READY, max(get(m, first + F_READY), get(m, H_LATEST)))
+    _call(m, get(m, first + F_PIPE))
+    return True

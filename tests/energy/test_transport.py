@@ -2,6 +2,7 @@
 
 import pytest
 
+from cimsim.energy.idle import working
 from cimsim.energy.model import energy, programming
 from cimsim.energy.transport import transport
 from cimsim.mapping.mapping import map_graph
@@ -83,3 +84,27 @@ def test_writing_the_chip_in_each_frame_is_charged():
     spent = energy(mapping, 1e-3).by_component["programming"]
     assert spent == programming(mapping)["energy_j"] > 0
     assert energy(map_graph(two_layers(), chip()), 1e-3).by_component["programming"] == 0
+
+
+def test_spilled_pixels_take_no_room_on_tiles():
+    hardware = chip(buffer__size="100 B", buffer__overflow="global_buffer", **PRICES)
+    mapping = map_graph(two_layers(), hardware)
+    rows = [energy(mapping, 1e-3, spilled=spilled).by_layer for spilled in ([], [("m1", "m2")])]
+    saved = rows[0]["m1"]["buffer"] - rows[1]["m1"]["buffer"]
+    assert saved == pytest.approx(144 * hardware.buffer.write_energy_j_b)
+
+
+@pytest.mark.parametrize("idle", ["clock_gated", "power_gated"])
+def test_tiles_are_on_while_they_are_written(idle):
+    """Nearly all of the frame is writing: gating must save next to nothing of the written tile."""
+    tile = {
+        "tile__count": 1, "tile__idle": idle, "tile__static_power": "1 mW",
+        "tile__clock_power": "1 mW", "programming__reload": "allow", "static_power": "0 W",
+    }  # fmt: skip
+    mapping = map_graph(two_layers(), chip(**tile))
+    timeline = simulate(mapping)
+    period = timeline.interval_s(mapping.chip.process.clock_hz)
+    times = working(mapping, timeline)
+    assert sum(times[f"load {load}"] for load in (0, 1)) > 0.99 * period
+    gated = energy(mapping, period, working_s=times).by_component["static"]
+    assert gated == pytest.approx(energy(mapping, period).by_component["static"], rel=0.01)

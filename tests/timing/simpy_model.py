@@ -238,19 +238,25 @@ class _Model:
 
     def has_needs(self, u: int, number: int) -> bool:
         """(b): all that the activation reads is in the stored prefixes."""
+        return not self.missing(u, number)
+
+    def missing(self, u: int, number: int) -> list[int]:
+        """Producers whose pixels an activation lacks."""
         work = self.works[u]
         frame, g = divmod(number, work.activations)
         if self.sequential:
             before, whole = (u - 1, frame + 1) if u else (len(self.works) - 1, frame)
-            return self.prefixes[before].activations >= whole * self.works[before].activations
+            stored = self.prefixes[before].activations >= whole * self.works[before].activations
+            return [] if stored else [before]
         first = g * work.per_activation
         mine = slice(first, min(first + work.per_activation, work.unit.windows))
         # what stands later in the order is needed as it was one frame earlier (programming)
-        return all(
-            self.prefixes[p].windows
-            >= (frame - (p >= u)) * self.works[p].unit.windows + max(counts[mine])
+        return [
+            p
             for p, counts in self.wanted[u]
-        )
+            if self.prefixes[p].windows
+            < (frame - (p >= u)) * self.works[p].unit.windows + max(counts[mine])
+        ]
 
     def lacking(self, u: int, number: int) -> dict[int, int]:
         """(c): edges without room for the activation, and the capacity that each would need."""
@@ -271,18 +277,22 @@ class _Model:
         return frame * self.freed[e][-1] + self.freed[e][windows // grid[1]]
 
     def enlarge(self) -> None:
-        """Give credit to the last unit that lacks nothing else: nothing can happen any more."""
+        """Give credit to a unit that lacks nothing else: nothing can happen any more."""
         assert self.env.now == self.last_stored
-        for u in reversed(self.all):
-            heads = [self.sequence(u, r, place) for r, place in enumerate(self.entered[u])]
-            number = min((n for n in heads if n is not None), default=None)
-            if number is None or not self.has_needs(u, number):
-                continue
-            for e, pixels in self.lacking(u, number).items():
-                self.capacities[e], self.raised[e] = pixels, True
-            self.tell(u)
-            return
-        raise RuntimeError("nothing can happen, and more room would not help")
+        following = {u: n for u in self.all if (n := self.following(u)) is not None}
+        awaited = {p for u, n in following.items() for p in self.missing(u, n)}
+        u = min(
+            (u for u, n in following.items() if not self.missing(u, n)),
+            key=lambda u: (u not in awaited, following[u] // self.works[u].activations, -u),
+        )
+        for e, pixels in self.lacking(u, following[u]).items():
+            self.capacities[e], self.raised[e] = pixels, True
+        self.tell(u)
+
+    def following(self, u: int) -> int | None:
+        """Sequence number of a unit's next activation, of all replicas."""
+        heads = [self.sequence(u, r, place) for r, place in enumerate(self.entered[u])]
+        return min((n for n in heads if n is not None), default=None)
 
     # --- one activation
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import cimsim
 from cimsim.errors import SimulationError
 from cimsim.hw.load import load_hw
 from cimsim.mapping.mapping import map_graph
@@ -205,3 +206,16 @@ def test_dram_must_be_described(where, what):
     path = f"{where}.{what}" if where else what
     with pytest.raises(ConfigError, match=f"{path}: dram, but the chip has no section dram"):
         load_hw("eflash40nm", {path: "dram"})
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_an_input_that_nobody_waits_for_is_not_what_is_too_small(frames):
+    """CIM-NET reads frames and a noise map; the latter must not be held whole."""
+    network = cimsim.load_network("cimnet", {"stride": 8}, "random")
+    graph = cimsim.trace(network.module, network.example(48, 64))
+    changes = {"frames": "global_buffer", "buffer.overflow": "error", "buffer.size": "4KiB"}
+    plan = make_plan(cimsim.map_graph(graph, load_hw("eflash40nm", changes)))
+    raised = raised_edges(plan, run_plan(plan, frames, "pipelined"))
+    names = {plan.works[edge.producer].unit.name for edge, _ in raised}
+    assert names
+    assert "noise_map" not in names

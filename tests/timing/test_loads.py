@@ -65,7 +65,9 @@ def test_flash_refuses_and_says_what_it_would_take():
         map_graph(chain(), slow)
     with pytest.raises(MappingError, match=r"written 2 times for each frame, in .* --allow-reprog"):
         map_graph(chain(), slow, "im2col", "loads")
-    with pytest.raises(MappingError, match="needs 3 arrays"):  # one layer alone is too much
+    with pytest.raises(
+        MappingError, match="'m1' alone needs 3 arrays"
+    ):  # one layer alone is too much
         map_graph(chain(1, 20), chip(tile__count=2, **WRITTEN), "im2col", "loads")
 
 
@@ -84,7 +86,7 @@ def test_weights_that_are_needed_again_after_the_next_load_are_refused():
 
 
 def test_layers_out_of_turn_are_refused():
-    mapping = map_graph(chain(2), chip())
+    mapping = map_graph(chain(2), chip(**WRITTEN))
     late = (replace(mapping.layers[0], load=1), mapping.layers[1])
     with pytest.raises(MappingError, match="'m2' is in load 0, but comes after layers of load 1"):
         Mapping(mapping.graph, mapping.chip, "mine", late)

@@ -85,6 +85,15 @@ def slot(index: int, chip: Chip) -> Slot:
     return Slot(*divmod(index, chip.tile.arrays))
 
 
+def on_one_chip(following: int, n: int, chip: Chip) -> int:
+    """Return where ``n`` arrays that do not leave a chip begin, from array ``following`` on."""
+    if chip.system.chips == 1:
+        return following
+    whole = chip.tile.count * chip.tile.arrays
+    left = -following % whole
+    return following + left if 0 < left < n <= whole else following
+
+
 def no_room(
     graph: LayerGraph, chip: Chip, requests: tuple[Request, ...], needed: int, shared: bool
 ) -> MappingError:

@@ -9,7 +9,7 @@ from typing import Literal
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
 from cimsim.hw.spec import Chip
-from cimsim.mapping.allocation.base import Request, no_room, slot
+from cimsim.mapping.allocation.base import Request, no_room, on_one_chip, slot
 from cimsim.mapping.placement import PlacedLayer
 
 
@@ -51,7 +51,7 @@ class InOrder:
     def _start(self, following: int, request: Request, chip: Chip) -> int:
         n, size = request.layout.n_arrays, chip.tile.arrays
         if self.region == "chip":
-            return following
+            return on_one_chip(following, n, chip)
         if n > size:
             raise MappingError(
                 f"layer '{request.name}' needs {n} arrays and must stay in one tile, which has "

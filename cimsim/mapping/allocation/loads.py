@@ -8,7 +8,7 @@ from itertools import pairwise
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
 from cimsim.hw.spec import Chip
-from cimsim.mapping.allocation.base import Request, no_room, slot
+from cimsim.mapping.allocation.base import Request, on_one_chip, slot
 from cimsim.mapping.placement import PlacedLayer
 
 
@@ -27,11 +27,18 @@ class Loads:
     ) -> tuple[PlacedLayer, ...]:
         """Fill the chip, begin a new load where the next layer has no room, and so on."""
         order = {op.name: i for i, op in enumerate(graph.matrix_ops)}
+        largest = max(requests, key=lambda r: r.layout.n_arrays)
+        if largest.layout.n_arrays > chip.tile.count * chip.tile.arrays:
+            raise MappingError(
+                f"layer '{largest.ops[0].name}' alone needs {largest.layout.n_arrays} arrays, chip "
+                f"'{chip.name}' has {chip.tile.count * chip.tile.arrays}: a layer is not cut into "
+                f"loads. Ways out: a larger chip (--set tile.count="
+                f"{-(-largest.layout.n_arrays // chip.tile.arrays)}); larger arrays"
+            )
         layers, following, load = [], 0, 0
         for request in requests:
             n = request.layout.n_arrays
-            if n > chip.n_arrays:
-                raise no_room(graph, chip, requests, n, shared=False)
+            following = on_one_chip(following, n, chip)
             if following + n > chip.n_arrays:
                 following, load = 0, load + 1
             placed = request.placed(tuple(slot(following + i, chip) for i in range(n)))

@@ -12,6 +12,7 @@ from cimsim.mapping.allocation import requests_of
 from cimsim.mapping.allocation.chips import crossing_bytes, partition
 from cimsim.mapping.dataflow import units
 from cimsim.mapping.mapping import layouts, map_graph
+from cimsim.timing.simulate import simulate
 from tests.timing.nets import Net, chip, nets
 
 
@@ -113,3 +114,14 @@ def test_tiles_are_counted_through_all_chips():
     outside = replace(layer, slots=(tuple(replace(s, tile=s.tile + 4) for s in layer.slots[0]),))
     with pytest.raises(MappingError, match="outside the 2 chips of 7 tiles"):
         replace(mapping, layers=(*mapping.layers[:-1], outside))
+
+
+def test_no_replica_is_spread_over_chips_in_order_either():
+    net, name = Net(30, 6, 6), "x"
+    for _ in range(4):
+        name = net.conv(name, 30)  # 270 rows: five arrays of 64
+    hardware = chip(tile__count=7, system={"chips": 4})
+    mapping = map_graph(net.graph(), hardware)
+    where = [{slot.tile // 7 for slot in layer.slots[0]} for layer in mapping.layers]
+    assert where == [{0}, {1}, {2}, {3}]
+    assert simulate(mapping, 1).cycles > 0
