@@ -204,7 +204,7 @@ def _line_buffers(chip: Chip, timeline: Timeline) -> list[str]:
     return [
         f"line buffers hold up to {format_si(most, 'B')} where a tile has "
         f"{format_si(chip.buffer.size_b, 'B')}; time and energy take them as if they fitted "
-        "(buffer.overflow says what happens else, cimsim time what they need)"
+        "(buffer.overflow can say otherwise; cimsim time tells what they need)"
     ]
 
 
