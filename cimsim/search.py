@@ -4,8 +4,8 @@ For an interval ``T`` each layer takes, of all its options (a layout and a numbe
 busiest stage does a frame within ``T``, the one of fewest arrays. No other choice of these options
 keeps ``T`` with fewer arrays, so the curve of arrays over ``T`` is exact for the closed-form costs
 of `cimsim.timing.replicas.layer_cost`. Some points of the curve, the choice of least energy, the
-densest packing and copies of shared arrays are then simulated, and what another point beats in
-everything is left out.
+densest packing, copies of shared arrays and each strategy for the whole network are then simulated,
+and what another point beats in everything is left out.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from cimsim.mapping.allocation.base import Allocation, Request, requests_of
 from cimsim.mapping.allocation.in_order import InOrder
 from cimsim.mapping.allocation.packed import Packed
 from cimsim.mapping.custom import checked_layout
-from cimsim.mapping.layout import Block, Layout
+from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, matrix_name
-from cimsim.mapping.strategies import STRATEGIES, Strategy, array_size
+from cimsim.mapping.strategies import STRATEGIES, Strategy, array_size, grid
 from cimsim.timing.replicas import Replicated, Shared, layer_cost
 from cimsim.timing.simulate import simulate
 
@@ -65,14 +65,7 @@ class ColumnsApart:
     @staticmethod
     def cut(op: MatrixOp, chip: Chip, cols: int) -> Layout:
         """Return the layout with ``cols`` columns per array."""
-        rows, blocks, array = array_size(op, chip)[0], [], 0
-        for group in range(op.groups):
-            for col in range(0, op.group_cols, cols):
-                for row in range(0, op.group_rows, rows):
-                    height, width = min(rows, op.group_rows - row), min(cols, op.group_cols - col)
-                    blocks.append(Block(array, 0, 0, height, width, group, row, col))
-                    array += 1
-        return Layout.of(op, chip, blocks)
+        return Layout.of(op, chip, grid(op, array_size(op, chip)[0], cols))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import networkx as nx
+
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.hw.spec import Chip
@@ -150,11 +152,18 @@ class Mapping:
 
     def held(self, load: int) -> dict[Slot, tuple[Placement, ...]]:
         """Return for each array the blocks that it holds in one load."""
-        found: dict[Slot, list[Placement]] = defaultdict(list)
+        return self._held.get(load, {})
+
+    @cached_property
+    def _held(self) -> dict[int, dict[Slot, tuple[Placement, ...]]]:
+        found: dict[int, dict[Slot, list[Placement]]] = defaultdict(lambda: defaultdict(list))
         for layer in self.layers:
-            for place in layer.placements if layer.load == load else ():
-                found[Slot(place.tile, place.array)].append(place)
-        return {where: tuple(places) for where, places in found.items()}
+            for place in layer.placements:
+                found[layer.load][Slot(place.tile, place.array)].append(place)
+        return {
+            load: {where: tuple(places) for where, places in arrays.items()}
+            for load, arrays in found.items()
+        }
 
     @cached_property
     def turns(self) -> dict[tuple[str, int], tuple[str, int]]:
@@ -163,21 +172,15 @@ class Mapping:
         An array fires for one of them at a time, so they take turns. Sharing is transitive.
         """
         keys = [(layer.name, r) for layer in self.layers for r in range(len(layer.slots))]
-        owner = {key: key for key in keys}
-        holds: dict[tuple[int, Slot], tuple[str, int]] = {}
+        sharing: nx.Graph = nx.Graph()  # of layers and replicas with the arrays that they use
         for layer in self.layers:
             for replica, slots in enumerate(layer.slots):
-                for slot in slots:
-                    one, other = (
-                        holds.setdefault((layer.load, slot), (layer.name, replica)),
-                        (layer.name, replica),
-                    )
-                    first, second = (owner[key] for key in (one, other))
-                    if first != second:
-                        # the two groups become one, under the earlier name
-                        low, high = sorted((first, second), key=keys.index)
-                        owner = {k: low if o == high else o for k, o in owner.items()}
-        return owner
+                sharing.add_edges_from(((layer.name, replica), (layer.load, s)) for s in slots)
+        owner: dict[Any, tuple[str, int]] = {}
+        for key in keys:
+            if key not in owner:
+                owner |= dict.fromkeys(nx.node_connected_component(sharing, key), key)
+        return {key: owner[key] for key in keys}
 
     @cached_property
     def layer_of(self) -> dict[str, PlacedLayer]:

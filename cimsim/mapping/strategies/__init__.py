@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from cimsim.errors import MappingError, suggest
-from cimsim.mapping.strategies.base import Cut, Strategy, Tally, array_size
+from cimsim.mapping.strategies.base import Cut, Strategy, Tally, array_size, grid
 from cimsim.mapping.strategies.im2col import Im2col
 from cimsim.mapping.strategies.omm import Multipoint, Omm
 from cimsim.mapping.strategies.sdk import Sdk
@@ -19,7 +19,7 @@ from cimsim.mapping.strategies.vwsdk import Vwsdk
 
 __all__ = [
     "STRATEGIES", "Cut", "Im2col", "Multipoint", "Omm", "Sdk", "Smd", "Strategy", "Tally", "Vwsdk",
-    "array_size", "strategy",
+    "array_size", "grid", "strategy",
 ]  # fmt: skip
 
 STRATEGIES: dict[str, Strategy] = {

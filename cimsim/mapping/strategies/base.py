@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
-from cimsim.mapping.layout import Layout
+from cimsim.mapping.layout import Block, Layout
 
 
 class Strategy(Protocol):
@@ -65,3 +65,20 @@ class Cut(Protocol):
 def array_size(op: MatrixOp, chip: Chip) -> tuple[int, int]:
     """Return the rows and columns of weights of ``op`` that one array holds."""
     return chip.array.rows // chip.lines_per_input(op.signed), chip.weight_cols
+
+
+def grid(op: MatrixOp, rows: int, cols: int) -> list[Block]:
+    """Cut every group into blocks of at most ``rows`` x ``cols`` weights, each in its own array."""
+    corners = [
+        (group, row, col)
+        for group in range(op.groups)
+        for col in range(0, op.group_cols, cols)
+        for row in range(0, op.group_rows, rows)
+    ]
+    return [
+        Block(
+            array, 0, 0, min(rows, op.group_rows - row), min(cols, op.group_cols - col),
+            group, row, col,
+        )
+        for array, (group, row, col) in enumerate(corners)
+    ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
 from cimsim.mapping.layout import Block, Layout
-from cimsim.mapping.strategies.base import array_size
+from cimsim.mapping.strategies.base import array_size, grid
 
 
 class Im2col:
@@ -29,11 +29,4 @@ class Im2col:
                 for g in range(op.groups)
             ]  # fmt: skip
             return Layout.of(op, chip, blocks)
-        blocks, array = [], 0
-        for group in range(op.groups):
-            for col in range(0, op.group_cols, cols):
-                for row in range(0, op.group_rows, rows):
-                    height, width = min(rows, op.group_rows - row), min(cols, op.group_cols - col)
-                    blocks.append(Block(array, 0, 0, height, width, group, row, col))
-                    array += 1
-        return Layout.of(op, chip, blocks)
+        return Layout.of(op, chip, grid(op, rows, cols))
