@@ -138,8 +138,10 @@ def test_a_module_that_cannot_be_imported(tmp_path, text, part):
 
 
 def test_interrupting_early_says_so_and_leaves_nothing(tmp_path):
+    # as from a terminal: whoever runs the tests in the background has SIGINT ignored
     code = (
         "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from cimsim import loading\n"
         "loading.load_network = lambda *a, **k: signal.raise_signal(signal.SIGINT)\n"
         "import sys; sys.argv = ['cimsim', 'run', '--size', '32x32', '--frames', '1']\n"
