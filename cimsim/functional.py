@@ -19,7 +19,7 @@ from cimsim.units import format_celsius, format_duration
 if TYPE_CHECKING:
     import torch
 
-    from cimsim.engine.calibrate import CalibratedMapping
+    from cimsim.engine.calibrated import CalibratedMapping
     from cimsim.hw.spec import Chip
     from cimsim.programmed import ProgrammedChip
     from cimsim.report.result import Quality

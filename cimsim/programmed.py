@@ -27,7 +27,7 @@ from cimsim.graph.ir import DigitalOp, LayerGraph
 from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
-    from cimsim.engine.calibrate import CalibratedMapping
+    from cimsim.engine.calibrated import CalibratedMapping
     from cimsim.functional import Progress
     from cimsim.simulation import Clip
 

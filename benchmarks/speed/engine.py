@@ -28,11 +28,10 @@ from rich.table import Table
 
 import cimsim
 from cimsim.cli.options import parse_size
-from cimsim.engine.blocks import Firing, fire
+from cimsim.engine.blocks import fire
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import encode_input, execute
 from cimsim.engine.program import program
-from cimsim.engine.windows import WindowCodes
 from cimsim.engine.workers import workers
 
 ROWS, COLS, VECTORS = 1152, 128, 4096
@@ -79,15 +78,10 @@ def time_layer(name: str, runs: int, threads: int) -> list[Line]:
     whole = median_seconds(lambda: execute(ready, (frame,), 0, 0, threads), runs)
     macs = float(ROWS * COLS * VECTORS)
     (op,) = graph.matrix_ops
-    found, programmed = ready.ops[op.name], ready.programmed
-    firing = Firing.of(
-        programmed.layer_of(op.name), found.ranges, programmed.mapping.chip, programmed.device, 1,
-        found.code,
-    )  # fmt: skip
-    codes, _ = encode_input(op, frame.numpy(), found.code)
-    source = WindowCodes.of_map(op, codes, found.code.lines)
+    firing = ready.ready[op.name].firing
+    codes, _ = encode_input(op, frame.numpy(), ready.ops[op.name].code)
     with workers(threads) as (pool, n):
-        fired = median_seconds(lambda: fire(firing, source, 0, _forget, pool, n), runs)
+        fired = median_seconds(lambda: fire(firing, codes, 0, 1, _forget, pool, n), runs)
     return [(name, plain, fired, macs), (f"{name}, floats in and out", plain, whole, macs)]
 
 

@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +13,12 @@ from numpy.typing import NDArray
 
 from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode, WeightCode
-from cimsim.engine.blocks import Firing, fire
+from cimsim.engine.blocks import fire
+from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
+from cimsim.engine.firing import Firing
 from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
 from cimsim.engine.samples import Samples, collect
-from cimsim.engine.windows import WindowCodes
+from cimsim.engine.windows import Reads
 from cimsim.engine.workers import workers
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
@@ -32,48 +33,6 @@ log = logging.getLogger(__name__)
 MIN_WINDOWS = 32  # fewer cannot tell a column's gain and offset from noise
 MAX_SUMS = 2_000_000  # partial sums looked at for one converter range
 MAX_ERRORS = 200_000  # partial sums that are converted to see how large the error is
-
-
-@dataclass(frozen=True, eq=False)
-class CalibratedOp:
-    """What one operation takes from calibration.
-
-    Attributes
-    ----------
-    code : InputCode
-    ranges : tuple of AdcRange
-        One for each array of its layer.
-    gain : float64 [windows_per_activation * n_cols]
-    offset : float64 [windows_per_activation * n_cols]
-        Digital correction of an output column in weight LSB times input LSB: ``gain * acc +
-        offset``; each copy of a column that answers another window has its own.
-    windows : int
-        Sampled windows behind these numbers; where one activation answers several, activations.
-    effective_bits : float or None
-        Mean over the arrays of `AdcRange.effective_bits`; None for ideal converters.
-    """
-
-    code: InputCode
-    ranges: tuple[AdcRange, ...]
-    gain: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    windows: int
-    effective_bits: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class CalibratedMapping:
-    """A programmed mapping that is ready to run.
-
-    Attributes
-    ----------
-    programmed : ProgrammedMapping
-    ops : dict of str to CalibratedOp
-        By operation name.
-    """
-
-    programmed: ProgrammedMapping
-    ops: dict[str, CalibratedOp]
 
 
 def calibrate(
@@ -151,8 +110,9 @@ def _calibrate_op(
         def keep(start: int, part: NDArray[np.float64]) -> None:
             acc[start : start + len(part)] = part
 
-        firing = Firing.of(layer, ranges, chip, programmed.device, noise_key, code)
-        fire(firing, WindowCodes.of_vectors(codes), 0, keep, pool, threads)
+        reads = Reads.of_vectors(*codes.shape)
+        firing = Firing.of(layer, reads, ranges, chip, programmed.device, code)
+        fire(firing, codes.reshape(-1), 0, noise_key, keep, pool, threads)
         integers = code.integers(codes)
         for window, rows in enumerate(patch.elements):
             part = slice(window * op.n_cols, (window + 1) * op.n_cols)

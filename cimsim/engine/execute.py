@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from cimsim.arrays import kernels
 from cimsim.arrays.encode import InputCode
-from cimsim.engine.blocks import Firing, fire
-from cimsim.engine.calibrate import CalibratedMapping
+from cimsim.engine.blocks import fire
+from cimsim.engine.calibrated import CalibratedMapping
 from cimsim.engine.statistics import OpStatistics, Statistics
-from cimsim.engine.windows import Places, WindowCodes, padded_shape
+from cimsim.engine.windows import padded_shape
 from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
@@ -176,43 +176,34 @@ def _run_matrix(
             f"layer '{op.name}': traced with a batch of {op.input.shape[0]}; the chip runs frame "
             "by frame, trace with a batch of 1"
         )
-    programmed, found = calibrated.programmed, calibrated.ops[op.name]
-    layer, code = programmed.layer_of(op.name), found.code
-    places = Places.of(op, programmed.mapping.layer_of[op.name].layout)
-    codes, total = encode_input(op, x.detach().numpy(), code, places.shape, pool, threads)
-    digital = np.zeros((5, layer.n_outputs))
-    digital[0] = np.tile(code.zero_point * layer.column_sums, layer.windows)
-    digital[1:3] = found.gain, found.offset
-    digital[3] = np.tile(layer.scales * code.scale, layer.windows)
-    if op.bias is not None:
-        digital[4] = np.tile(op.bias, layer.windows)
-    y = empty_map(op) if layer.windows == 1 else np.empty((op.windows, op.n_cols), np.float32)
+    ready = calibrated.ready[op.name]
+    firing, places, found = ready.firing, ready.places, ready.calibrated
+    several = firing.layer.windows > 1
+    codes, total = encode_input(op, x.detach().numpy(), found.code, places.shape, pool, threads)
+    y = np.empty((op.windows, op.n_cols), np.float32) if several else empty_map(op)
 
     def store(start: int, acc: NDArray[np.float64]) -> None:
         if y.ndim == 2:
-            kernels.rescale(acc, digital, floor, y[start : start + len(acc)])
+            kernels.rescale(acc, ready.digital, floor, y[start : start + len(acc)])
             return
         vectors = np.empty(acc.shape, np.float32)
-        kernels.rescale(acc, digital, floor, vectors)
+        kernels.rescale(acc, ready.digital, floor, vectors)
         kernels.unfold(vectors, start, (op.window_grid[1], *op.out_block[1:]), y)
 
     def spread(start: int, acc: NDArray[np.float64]) -> None:
         """Put several windows of an activation where they belong; those beyond the map go."""
         values = np.empty(acc.shape, np.float32)
-        kernels.rescale(acc, digital, floor, values)
+        kernels.rescale(acc, ready.digital, floor, values)
         windows = places.windows[start : start + len(acc)].reshape(-1)
         inside = windows >= 0
         y[windows[inside]] = values.reshape(-1, op.n_cols)[inside]
 
+    first = frame * len(firing.reads.bases)
     noise = key(seed, "read", op.name)
-    chip = programmed.mapping.chip
-    firing = Firing.of(layer, found.ranges, chip, programmed.device, noise, code)
-    source = WindowCodes.of_places(places, codes, code.lines)
-    sink = store if layer.windows == 1 else spread
-    counts = fire(firing, source, frame * len(source.bases), sink, pool, threads)
-    if layer.windows > 1:
+    counts = fire(firing, codes, first, noise, spread if several else store, pool, threads)
+    if several:
         y = _unfolded(op, y)
-    values = op.input.per_frame * code.top
+    values = op.input.per_frame * found.code.top
     counts = replace(counts, frames=1, input_codes=total, input_values=values)
     if found.effective_bits is not None:
         counts = replace(counts, effective_sum=found.effective_bits * counts.conversions)

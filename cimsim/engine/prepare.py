@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.devices.base import AbstractDevice
-from cimsim.engine.calibrate import CalibratedMapping, calibrate
+from cimsim.engine.calibrate import calibrate
+from cimsim.engine.calibrated import CalibratedMapping
 from cimsim.engine.program import program
 from cimsim.engine.samples import Samples
 from cimsim.mapping.mapping import Mapping

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.arrays.encode import InputCode, input_ends
-from cimsim.engine.windows import Places, WindowCodes, padded_shape, window_places
+from cimsim.engine.windows import Places, Reads, padded_shape, window_places
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.graph.layout import to_nhwc
@@ -81,8 +81,9 @@ class Samples:
         if layout is not None and layout.windows_per_activation > 1:
             # each copy learns from as many windows as one that answers them all
             self.patch, places = layout.patch, Places.of(op, layout, chosen)
-            source = WindowCodes.of_places(places, _padded(op, nhwc, places.shape))
-            self.activations.append(source.vectors(np.arange(len(chosen))))
+            flat = _padded(op, nhwc, places.shape)
+            found = Reads.of_places(places).vectors(flat, np.arange(len(chosen)))
+            self.activations.append(found)
 
     def code(self, chip: Chip, may_be_negative: bool = True) -> InputCode:
         """Return the input code that the values ask for.

@@ -16,7 +16,7 @@ from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode
 from cimsim.arrays.programmed import ProgrammedArray
 from cimsim.devices.base import AbstractDevice
-from cimsim.engine.calibrate import CalibratedMapping, CalibratedOp
+from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.program import PlacedArray, ProgrammedLayer, ProgrammedMapping
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp

@@ -14,12 +14,11 @@ from cimsim.mapping.layout import Layout
 
 
 @dataclass(frozen=True, eq=False)
-class WindowCodes:
-    """Input codes and where each activation finds its inputs in them.
+class Reads:
+    """Where each activation finds its inputs in a flat map of codes.
 
     Attributes
     ----------
-    codes : uint8 or uint16 [n]
     bases : int64 [activations], or [activations, windows] where each window has inputs of its own
         Where an activation, or each of its windows, begins.
     offsets : int64 [n_inputs]
@@ -28,28 +27,25 @@ class WindowCodes:
         Windows of the map that all activations answer; those beyond its edge do not count.
     """
 
-    codes: NDArray[Any]
     bases: NDArray[np.int64]
     offsets: NDArray[np.int64]
     answered: int
 
     @classmethod
-    def of_vectors(cls, vectors: NDArray[Any]) -> WindowCodes:
-        """Take vectors [activations, n_inputs] that are collected already."""
-        n, n_inputs = vectors.shape
-        bases = np.arange(n, dtype=np.int64) * n_inputs
-        return cls(np.ascontiguousarray(vectors).reshape(-1), bases, np.arange(n_inputs), n)
+    def of_vectors(cls, n: int, n_inputs: int) -> Reads:
+        """Take ``n`` vectors that are collected already, one behind the other."""
+        return cls(np.arange(n, dtype=np.int64) * n_inputs, np.arange(n_inputs), n)
 
     @classmethod
-    def of_map(cls, op: MatrixOp, codes: NDArray[Any], lines: int = 1) -> WindowCodes:
-        """Take the flat, padded map of ``op`` with ``lines`` codes for each value, by window."""
-        return cls.of_places(Places.of_windows(op), codes, lines)
+    def of_map(cls, op: MatrixOp, lines: int = 1) -> Reads:
+        """Take the padded map of ``op`` with ``lines`` codes for each value, by window."""
+        return cls.of_places(Places.of_windows(op), lines)
 
     @classmethod
-    def of_places(cls, places: Places, codes: NDArray[Any], lines: int = 1) -> WindowCodes:
-        """Take the flat map of ``places.shape`` with ``lines`` codes for each value."""
+    def of_places(cls, places: Places, lines: int = 1) -> Reads:
+        """Take a map of ``places.shape`` with ``lines`` codes for each value."""
         offsets = places.offsets[:, None] * lines + np.arange(lines)
-        return cls(codes, places.bases * lines, offsets.reshape(-1), places.answered)
+        return cls(places.bases * lines, offsets.reshape(-1), places.answered)
 
     @property
     def row_offsets(self) -> NDArray[np.int64]:
@@ -58,24 +54,26 @@ class WindowCodes:
             return self.offsets
         return np.arange(self.bases.shape[1] * len(self.offsets))
 
-    def block(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def block(
+        self, codes: NDArray[Any], start: int, stop: int
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return codes and where activations ``start`` to ``stop`` begin in them.
 
         Windows with inputs of their own are collected side by side, a block at a time.
         """
         if self.bases.ndim == 1:
-            return self.codes, self.bases[start:stop]
-        vectors = self.vectors(np.arange(start, min(stop, len(self.bases))))
+            return codes, self.bases[start:stop]
+        vectors = self.vectors(codes, np.arange(start, min(stop, len(self.bases))))
         begins = np.arange(len(vectors), dtype=np.int64) * vectors.shape[1]
         return vectors.reshape(-1), begins
 
-    def vectors(self, chosen: NDArray[np.int64]) -> NDArray[Any]:
+    def vectors(self, codes: NDArray[Any], chosen: NDArray[np.int64]) -> NDArray[Any]:
         """Collect the inputs of some activations, [n, n_inputs]."""
         bases = self.bases[chosen].reshape(len(chosen), -1)
-        found = np.empty((*bases.shape, len(self.offsets)), self.codes.dtype)
+        found = np.empty((*bases.shape, len(self.offsets)), codes.dtype)
         for first, offset, length in runs_of(self.offsets).tolist():
             begins = bases[:, :, None] + np.arange(offset, offset + length)
-            found[:, :, first : first + length] = self.codes[begins]
+            found[:, :, first : first + length] = codes[begins]
         return found.reshape(len(chosen), -1)
 
 
@@ -89,7 +87,7 @@ class Places:
         Height, width and channels of the padded map that holds all they read. Rows and columns
         that edge activations read beyond the layer's own padding are padding, too.
     bases : int64 [activations] or [activations, windows]
-        As `WindowCodes.bases`, one code for each value.
+        As `Reads.bases`, one code for each value.
     offsets : int64 [n_inputs]
     windows : int64 [activations, windows]
         The windows that an activation answers, in raster order of the map; -1: beyond its edge.

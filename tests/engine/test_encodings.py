@@ -13,7 +13,7 @@ from cimsim.arrays.adc import AdcRange
 from cimsim.devices import build
 from cimsim.engine.execute import encode_input, execute
 from cimsim.engine.program import program
-from cimsim.engine.windows import WindowCodes
+from cimsim.engine.windows import Reads
 from cimsim.graph.layout import im2col, to_nhwc
 from cimsim.mapping.mapping import map_graph
 
@@ -126,8 +126,8 @@ def test_windows_find_their_codes_like_the_reference_im2col(lab, signed):
     x = torch.from_numpy(np.random.default_rng(1).normal(0, 1, (1, 3, 9, 8)).astype(np.float32))
     code = lab.prepare(lab.graph(op), hw, [x]).ops["layer"].code
     flat, total = encode_input(op, x.numpy(), code)
-    source = WindowCodes.of_map(op, flat, code.lines)
-    got = code.integers(flat[source.bases[:, None] + source.offsets])
+    reads = Reads.of_map(op, code.lines)
+    got = code.integers(flat[reads.bases[:, None] + reads.offsets])
     integers = code.integers(code.encode(to_nhwc(op, x.numpy()))).astype(np.float32)
     np.testing.assert_array_equal(got, im2col(op, integers).reshape(op.windows, op.n_rows))
     assert total == np.abs(integers).sum()

@@ -1,0 +1,106 @@
+"""A chip that is ready to run: written arrays, input codes, converter ranges, corrections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.arrays.adc import AdcRange
+from cimsim.arrays.encode import InputCode
+from cimsim.engine.firing import Firing
+from cimsim.engine.program import ProgrammedMapping
+from cimsim.engine.windows import Places, Reads
+from cimsim.graph.ir import MatrixOp
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedOp:
+    """What one operation takes from calibration.
+
+    Attributes
+    ----------
+    code : InputCode
+    ranges : tuple of AdcRange
+        One for each array of its layer.
+    gain : float64 [windows_per_activation * n_cols]
+    offset : float64 [windows_per_activation * n_cols]
+        Digital correction of an output column in weight LSB times input LSB: ``gain * acc +
+        offset``; each copy of a column that answers another window has its own.
+    windows : int
+        Sampled windows behind these numbers; where one activation answers several, activations.
+    effective_bits : float or None
+        Mean over the arrays of `AdcRange.effective_bits`; None for ideal converters.
+    """
+
+    code: InputCode
+    ranges: tuple[AdcRange, ...]
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    windows: int
+    effective_bits: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyOp:
+    """What every frame of an operation needs, worked out once.
+
+    Attributes
+    ----------
+    op : MatrixOp
+    calibrated : CalibratedOp
+    places : Places
+        Where activations read and write.
+    firing : Firing
+    digital : float64 [5, windows_per_activation * n_cols]
+        As `cimsim.arrays.kernels.rescale` takes it.
+    """
+
+    op: MatrixOp
+    calibrated: CalibratedOp
+    places: Places
+    firing: Firing
+    digital: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, op: MatrixOp, programmed: ProgrammedMapping, found: CalibratedOp) -> ReadyOp:
+        """Put together what calibration, mapping and chip say."""
+        layer, code = programmed.layer_of(op.name), found.code
+        mapping = programmed.mapping
+        places = Places.of(op, mapping.layer_of[op.name].layout)
+        firing = Firing.of(
+            layer, Reads.of_places(places, code.lines), found.ranges, mapping.chip,
+            programmed.device, code,
+        )  # fmt: skip
+        digital = np.zeros((5, layer.n_outputs))
+        digital[0] = np.tile(code.zero_point * layer.column_sums, layer.windows)
+        digital[1:3] = found.gain, found.offset
+        digital[3] = np.tile(layer.scales * code.scale, layer.windows)
+        if op.bias is not None:
+            digital[4] = np.tile(op.bias, layer.windows)
+        return cls(op, found, places, firing, digital)
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedMapping:
+    """A programmed mapping that is ready to run.
+
+    Attributes
+    ----------
+    programmed : ProgrammedMapping
+    ops : dict of str to CalibratedOp
+        By operation name.
+    """
+
+    programmed: ProgrammedMapping
+    ops: dict[str, CalibratedOp]
+
+    @cached_property
+    def ready(self) -> dict[str, ReadyOp]:
+        """How each operation runs, by its name."""
+        return {
+            op.name: ReadyOp.of(op, self.programmed, self.ops[op.name])
+            for op in self.programmed.mapping.graph.matrix_ops
+        }

@@ -1,0 +1,225 @@
+"""How the arrays of one operation are driven and read: what every frame finds ready.
+
+Pulses of up to 8 bits on conductances that fit 16 take the fast path: integer products, everything
+else fused (`cimsim.arrays.fused`). The rest takes a float product.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.arrays import bitwise, conversion, fused
+from cimsim.arrays.adc import AdcRange
+from cimsim.arrays.encode import InputCode
+from cimsim.arrays.programmed import ProgrammedArray
+from cimsim.devices.base import AbstractDevice
+from cimsim.engine.program import PlacedArray, ProgrammedLayer
+from cimsim.engine.windows import Reads, runs_of
+from cimsim.hw.spec import Chip
+
+_EXACT_FLOAT32 = 2**24
+_FINE_CODES = 2**20  # with as many a float32 level is exact to a sixteenth of a step
+
+
+@dataclass(frozen=True, eq=False)
+class Firing:
+    """The arrays of one operation, their pulses, ranges and inputs.
+
+    Attributes
+    ----------
+    layer : ProgrammedLayer
+    reads : Reads
+        Where activations find their inputs.
+    ranges : tuple of AdcRange
+        One for each array.
+    pulses : tuple of (shift, mask)
+    factors : tuple of float
+        What a unit of each pulse counts in the output; negative in a negative phase.
+    power : int
+        Exponent of the pulse value in the read energy, 1 or 2.
+    noise_lsb : float
+        Input-referred noise of a converter, rms, in steps.
+    """
+
+    layer: ProgrammedLayer
+    reads: Reads
+    ranges: tuple[AdcRange, ...]
+    pulses: tuple[tuple[int, int], ...]
+    factors: tuple[float, ...]
+    power: int
+    noise_lsb: float
+
+    @classmethod
+    def of(
+        cls,
+        layer: ProgrammedLayer,
+        reads: Reads,
+        ranges: tuple[AdcRange, ...],
+        chip: Chip,
+        device: AbstractDevice,
+        code: InputCode,
+    ) -> Firing:
+        """Take what the chip and the input code say."""
+        quadratic = device.conduction == "ohmic" and chip.dac.encoding == "amplitude"
+        return cls(
+            layer, reads, ranges, code.pulses(chip.dac.bits), code.pulse_factors(chip.dac.bits),
+            2 if quadratic else 1, chip.adc.noise_lsb,
+        )  # fmt: skip
+
+    @cached_property
+    def is_fast(self) -> bool:
+        """Whether integer products are exact for all arrays and pulses.
+
+        Non-linear drivers and converters and the common noise of reference columns take the other
+        path.
+        """
+        return self.pulses[0][1] <= 255 and all(
+            array.is_linear
+            and array.written.reference_variance is None
+            and array.written.signal is not None
+            for array in self.layer.arrays
+        )
+
+    @cached_property
+    def by_bits(self) -> bool:
+        """Whether sums of single bits are looked up."""
+        most = max(array.written.n_rows for array in self.layer.arrays)
+        return self.is_fast and bitwise.applies(self.packed_pulses, most)
+
+    @cached_property
+    def packed_pulses(self) -> NDArray[np.int64]:
+        """Pulses as the fast paths take them."""
+        return fused.pulse_bits(self.pulses)
+
+    @cached_property
+    def phases(self) -> list[tuple[int, int, float]]:
+        """Return (first pulse, next phase's first, factor beyond ``2**shift``) of each phase."""
+        ratios = [f / 2.0**s for f, (s, _) in zip(self.factors, self.pulses, strict=True)]
+        starts = [i for i, ratio in enumerate(ratios) if i == 0 or ratio != ratios[i - 1]]
+        ends = [*starts[1:], len(ratios)]
+        return [(i, end, ratios[i]) for i, end in zip(starts, ends, strict=True)]
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether every conversion carries noise and none so many codes that float32 were coarse.
+
+        Without noise the arithmetic is that of float64: codes are those of the dense formula.
+        """
+        tops = [found.top for found in self.ranges]
+        if any(top is not None and top >= _FINE_CODES for top in tops):
+            return False
+        by_converter = self.noise_lsb > 0 and None not in tops
+        return by_converter or all(
+            array.written.read_variance is not None for array in self.layer.arrays
+        )
+
+    @cached_property
+    def dtype(self) -> type[np.floating[Any]]:
+        """Of float products: float32; float64 where whole numbers would not fit exactly."""
+        largest = max(array.written.largest_sum for array in self.layer.arrays)
+        too_large = largest * self.pulses[0][1] >= _EXACT_FLOAT32
+        return np.float64 if self.layer.is_exact and too_large else np.float32
+
+    @cached_property
+    def sum_dtype(self) -> type[np.floating[Any]]:
+        """Of output values."""
+        return np.float32 if self.is_fast and self.is_noisy else np.float64
+
+    @cached_property
+    def groups(self) -> list[DrivenRows]:
+        """Arrays that are driven by the same vector stand together: it is collected once."""
+        found: dict[bytes, list[DrivenArray]] = {}
+        for index, array in enumerate(self.layer.arrays):
+            item = DrivenArray(self, index, array)
+            found.setdefault(array.row_source.tobytes(), []).append(item)
+        offsets = self.reads.row_offsets
+        return [
+            DrivenRows(runs_of(offsets[arrays[0].row_source]), arrays[0].n_rows, arrays)
+            for arrays in found.values()
+        ]
+
+    def conductance(self, applied: list[NDArray[np.int64]]) -> float:
+        """Return the sum of (x / x_fs)**p * G from the sums of x**p on each row of each group."""
+        full_scale = float(self.pulses[0][1]) ** self.power
+        terms = [
+            float(np.dot(sums.astype(np.float64), array.row_conductance_s)) / full_scale
+            for sums, rows in zip(applied, self.groups, strict=True)
+            for array in rows.arrays
+        ]
+        return math.fsum(terms)
+
+
+@dataclass(frozen=True, eq=False)
+class DrivenRows:
+    """Arrays whose rows take the same inputs.
+
+    Attributes
+    ----------
+    runs : int64 [n_runs, 3]
+        Where the inputs of a vector lie, see `cimsim.arrays.kernels.gather`.
+    n_rows : int
+    arrays : list of DrivenArray
+    """
+
+    runs: NDArray[np.int64]
+    n_rows: int
+    arrays: list[DrivenArray]
+
+
+class DrivenArray:
+    """One array as the kernels read it: matrices in their dtype, numbers of its columns."""
+
+    def __init__(self, firing: Firing, index: int, placed: PlacedArray) -> None:
+        written = placed.written
+        self.index = index
+        self.row_source = placed.row_source
+        self.row_conductance_s = written.row_conductance_s
+        self.common_variance = written.reference_variance
+        self.dac_curves, self.adc_curves = placed.dac_curves, placed.adc_curves
+        self.n_rows, self.n_cols = written.n_rows, written.n_physical_cols
+        slices = np.repeat(np.arange(written.slices), written.n_cols)
+        self.columns = np.stack(
+            [np.array(written.factors)[slices], placed.adc_gain, placed.adc_offset]
+        )
+        self.target = np.tile(placed.col_target, written.slices)
+        self.adc = firing.ranges[index].packed(firing.noise_lsb)
+        if firing.is_fast:
+            self._prepare(written, firing)
+        else:
+            self.matrix = written.difference.astype(firing.dtype, copy=False)
+            self.variance = written.read_variance
+
+    def _prepare(self, written: ProgrammedArray, firing: Firing) -> None:
+        """Bring everything into the shape that `fused.read_out` and `bitwise.read_out` take."""
+        signal, noise = written.signal, written.noise
+        if signal is None:
+            raise AssertionError("no planes")  # `Firing.is_fast` has looked
+        self.planes: tuple[Any, ...]
+        if firing.by_bits:
+            tables = written.tables
+            self.planes = tables.sums, tables.has_high, tables.has_noise
+        else:
+            none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
+            self.planes = signal.high, signal.low, none if noise is None else noise.low
+        dtype = firing.sum_dtype
+        noise_unit = 0.0 if noise is None else noise.unit
+        padded = conversion.packed_columns(self.columns, self.adc, (signal.unit, noise_unit))
+        self.scales = self.adc[:3].astype(dtype)
+        self.phases = []
+        for _, _, factor in firing.phases:
+            phase = padded.copy()
+            phase[4] *= factor
+            self.phases.append(phase.astype(dtype))
+        self.stretches = runs_of(self.target)
+
+    def scaled(self, factor: float) -> NDArray[np.float64]:
+        """Return the columns' weights for a pulse of which a unit counts ``factor``."""
+        columns = self.columns.copy()
+        columns[0] *= factor
+        return columns
