@@ -30,7 +30,8 @@ import cimsim
 from cimsim.cli.options import parse_size
 from cimsim.engine.blocks import fire
 from cimsim.engine.calibrate import calibrate
-from cimsim.engine.execute import encode_input, execute
+from cimsim.engine.execute import execute
+from cimsim.engine.maps import encode_input
 from cimsim.engine.program import program
 from cimsim.engine.workers import workers
 
@@ -79,7 +80,7 @@ def time_layer(name: str, runs: int, threads: int) -> list[Line]:
     macs = float(ROWS * COLS * VECTORS)
     (op,) = graph.matrix_ops
     firing = ready.ready[op.name].firing
-    codes, _ = encode_input(op, frame.numpy(), ready.ops[op.name].code)
+    codes = encode_input(op, frame.numpy(), ready.ops[op.name].code).flat
     with workers(threads) as (pool, n):
         fired = median_seconds(lambda: fire(firing, codes, 0, 1, _forget, pool, n), runs)
     return [(name, plain, fired, macs), (f"{name}, floats in and out", plain, whole, macs)]

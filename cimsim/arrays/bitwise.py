@@ -74,6 +74,7 @@ def read_out(
     adc: Any,
     counter: Any,
     acc: Any,
+    fresh: bool,
     sums: Any,
 ) -> int:
     """Apply vectors to one array, all pulses, and add what its converters say to the output.
@@ -82,7 +83,7 @@ def read_out(
     ----------
     planes : (int16 [panels, chunks, 16, groups, n_planes, 12], bool, bool)
         The fields of `Tables`.
-    codes, places, pulses, power, columns, target, adc, counter, acc, sums
+    codes, places, pulses, power, columns, target, adc, counter, acc, fresh, sums
         As in `cimsim.arrays.fused.read_out`; the mask of each pulse is one bit.
 
     Returns
@@ -147,7 +148,10 @@ def read_out(
                 for q in range(leader, panels):
                     if shared[q] == leader:
                         begin = size * held + 16 * p * block
-                        conversion.add(acc, (start, used), values, begin, (16 * q, 16), target)
+                        conversion.add(
+                            acc, (start, used), values, begin, (16 * q, 16), target,
+                            fresh and p == 0,
+                        )  # fmt: skip
                         held += 1
     return clipped
 

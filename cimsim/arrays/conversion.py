@@ -186,7 +186,9 @@ def scale(spread: Any, first: int, count: int, exponents: Any, unit: float, vari
 
 
 @jit
-def add(acc: Any, rows: Any, value: Any, at: int, columns: Any, stretches: Any) -> None:
+def add(
+    acc: Any, rows: Any, value: Any, at: int, columns: Any, stretches: Any, fresh: bool
+) -> None:
     """Add values of some columns of an array to the output.
 
     Parameters
@@ -201,9 +203,11 @@ def add(acc: Any, rows: Any, value: Any, at: int, columns: Any, stretches: Any) 
         First column of the array and how many.
     stretches : int64 [n, 3]
         (column of the array, column of ``acc``, columns): those that lie side by side in both.
+    fresh : bool
+        Add to 0, whatever ``acc`` holds.
     """
     first, width = columns
-    last = first + width
+    last, zero = first + width, acc.dtype.type(0)
     for r in range(stretches.shape[0]):
         begin = max(stretches[r, 0], first)
         n = np.uint64(max(0, min(stretches[r, 0] + stretches[r, 2], last) - begin))
@@ -212,5 +216,9 @@ def add(acc: Any, rows: Any, value: Any, at: int, columns: Any, stretches: Any) 
             continue
         for b in range(rows[1]):
             row, source = np.uint64(rows[0] + b), np.uint64(at + b * width + begin - first)
-            for j in range(n):  # unsigned: no test for negative indices in the loop
-                acc[row, place + j] += value[source + j]
+            if fresh:
+                for j in range(n):  # unsigned: no test for negative indices in the loop
+                    acc[row, place + j] = zero + value[source + j]
+            else:
+                for j in range(n):
+                    acc[row, place + j] += value[source + j]

@@ -51,6 +51,7 @@ def read_out(
     adc: Any,
     counter: Any,
     acc: Any,
+    fresh: bool,
     sums: Any,
 ) -> int:
     """Apply vectors to one array, all pulses, and add what its converters say to the output.
@@ -83,6 +84,9 @@ def read_out(
         Number of the first vector over all frames, number of the array's first pulse, key.
     acc : float32 or float64 [B, n_cols]
         Added to.
+    fresh : bool
+        Whether nothing was added to these outputs, each of them one column's, before the first
+        pulse: ``acc`` holds anything there.
     sums : int64 [n_rows], or [0] if they are not wanted
         Adds up pulse values (to the power) over the vectors.
 
@@ -147,7 +151,9 @@ def read_out(
                     clipped += conversion.convert_other(
                         flat_high, flat_low, at, scale, variance, draws, tiled, adc, shift, value, n
                     )
-                conversion.add(acc, (start + b, count), value, 0, (0, width), target)
+                conversion.add(
+                    acc, (start + b, count), value, 0, (0, width), target, fresh and p == 0
+                )
     for p in range(pulses.shape[0]):
         for k in range(sums.shape[0]):
             sums[k] += np.int64(tally[p, k]) >> (power * pulses[p, 2])

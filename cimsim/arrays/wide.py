@@ -1,4 +1,4 @@
-"""The arithmetic of `cimsim.arrays.normals` on 64 counters in lockstep.
+"""The arithmetic of `cimsim.arrays.normals` on 32 counters in lockstep.
 
 Chains of dependent operations leave most of a core idle. Vectors that are wider than registers make
 the compiler do each step of several chains one after the other. Every operation and its order are
@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-WIDTH = 64  # counters, each of four words
+WIDTH = 32  # counters, each of four words: more of them spill registers
 _M0, _M1, _W0, _W1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
 _LOW, _ROUNDS = 0xFFFFFFFF, 10
 _I32, _I64, _F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
@@ -29,10 +29,10 @@ _COSINE = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
 
 
 def _make() -> Any:
-    """Make the function that draws the 256 normals of 64 counters.
+    """Make the function that draws the 128 normals of 32 counters.
 
-    It takes the addresses of the results (float32 [256]) and of the two parts of the counters
-    (uint64 [64] each, see `cimsim.arrays.normals.counters`), then window, stage and the two halves
+    It takes the addresses of the results (float32 [128]) and of the two parts of the counters
+    (uint64 [32] each, see `cimsim.arrays.normals.counters`), then window, stage and the two halves
     of the key.
     """
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from cimsim.engine.statistics import OpStatistics
 BLOCK = 512  # windows; two operands and the sums of a 1024-row array stay within some MB
 _REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart from the others'
 _LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block stays in the cache
-_PARTS = 8  # of a layer of few windows: two or four cores share them evenly
+_SMALLEST_BLOCK = 192  # windows; a call costs as much as 30
+_SHARE = 1.5  # each thread takes one part in so many of the windows that are left to it
 
 Sink = Callable[[int, NDArray[Any]], None]
 _Fired = tuple[Counter[str], list[NDArray[np.int64]]]
@@ -64,29 +66,49 @@ def fire(
         Whole-number counts, and conductances summed in a fixed order: the same for any number of
         threads.
     """
-    windows = len(firing.reads.bases)
-    frame = _Frame(firing, codes, first_window, key, _block_rows(firing, windows))
+    frame = _Frame(firing, codes, first_window, key)
     # each thread takes the next block when it has done one: a core that others use takes fewer
-    starts = iter(range(0, windows, frame.block_rows))
+    cuts = _cuts(firing, threads)
+    blocks = iter(cuts)
     others: list[Future[_Fired]] = []
     if pool is not None:
-        helpers = min(threads, math.ceil(windows / frame.block_rows)) - 1
-        others = [pool.submit(_fire_blocks, frame, starts, sink) for _ in range(helpers)]
+        helpers = min(threads, len(cuts)) - 1
+        others = [pool.submit(_fire_blocks, frame, blocks, sink) for _ in range(helpers)]
     # this thread works, too: waking one thread less is a tenth of a small layer's time
-    parts = [_fire_blocks(frame, starts, sink), *(other.result() for other in others)]
+    parts = [_fire_blocks(frame, blocks, sink), *(other.result() for other in others)]
     counts = sum((counts for counts, _ in parts), Counter(windows=firing.reads.answered))
     applied = [np.sum(sums, axis=0) for sums in zip(*(sums for _, sums in parts), strict=True)]
     return OpStatistics(**counts, conductance_s=firing.conductance(applied))
 
 
-def _block_rows(firing: Firing, windows: int) -> int:
-    """Return the activations of a block; on the fast path whole blocks of the product's own."""
-    unit, largest = 16, BLOCK
-    if firing.is_fast:
-        largest = max(BLOCK // 2, min(_LARGEST_BLOCK, _BLOCK_VALUES // firing.layer.n_outputs))
-        unit = 16 if firing.by_bits else fused.BLOCK
-    part = math.ceil(windows / (_PARTS * unit)) * unit
-    return min(largest // unit * unit, max(64 // unit * unit, part))
+def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
+    """Cut the activations of a frame into blocks (first, end).
+
+    Float products always have the same shape. On the fast path blocks are whole ones of the
+    product's own, whole rows of the map where rows are short, and become smaller towards the end,
+    so that all threads end together; a bit of the result does not depend on them.
+    """
+    windows = len(firing.reads.bases)
+    if not firing.is_fast:
+        rows = _float_rows(windows)
+        return [(start, min(start + rows, windows)) for start in range(0, windows, rows)]
+    largest = max(BLOCK // 2, min(_LARGEST_BLOCK, _BLOCK_VALUES // firing.layer.n_outputs))
+    unit = 16 if firing.by_bits else fused.BLOCK
+    by_row = math.lcm(unit, firing.reads.row)
+    unit = by_row if by_row <= largest // 4 else unit
+    largest, smallest = largest // unit * unit, math.ceil(_SMALLEST_BLOCK / unit) * unit
+    found, start, parts = [], 0, math.ceil(_SHARE * threads)
+    while start < windows:
+        part = math.ceil((windows - start) / (parts * unit)) * unit
+        rows = min(largest, max(smallest, part))
+        found.append((start, min(start + rows, windows)))
+        start += rows
+    return found
+
+
+def _float_rows(windows: int) -> int:
+    """Return the activations of a block of the float path."""
+    return min(BLOCK, max(64, math.ceil(windows / 128) * 16))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +119,11 @@ class _Frame:
     codes: NDArray[Any]
     first_window: int
     key: int
-    block_rows: int
+
+    @cached_property
+    def block_rows(self) -> int:
+        """Activations of a block of the float path."""
+        return _float_rows(len(self.firing.reads.bases))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +150,14 @@ class _Scratch:
         return held[:size].reshape(shape)
 
 
-def _fire_blocks(frame: _Frame, starts: Iterator[int], sink: Sink) -> _Fired:
+def _fire_blocks(frame: _Frame, blocks: Iterator[tuple[int, int]], sink: Sink) -> _Fired:
     """Fire all arrays for one block after another; the one place where arrays are fired.
 
     Parameters
     ----------
     frame : _Frame
-    starts : iterator of int
-        First windows of the blocks that nobody has taken; shared by all threads.
+    blocks : iterator of (int, int)
+        First window and end of the blocks that nobody has taken; shared by all threads.
     sink : callable
 
     Returns
@@ -146,11 +172,12 @@ def _fire_blocks(frame: _Frame, starts: Iterator[int], sink: Sink) -> _Fired:
     fire_rows = _fire_fast if firing.is_fast else _fire_float
     applied = [np.zeros(rows.n_rows, np.int64) for rows in firing.groups]
     done = clipped = 0
-    for start in starts:
-        codes, bases = firing.reads.block(frame.codes, start, start + frame.block_rows)
+    for start, end in blocks:
+        codes, bases = firing.reads.block(frame.codes, start, end)
         block = _Block(start, codes, bases)
         acc = scratch.take("acc", (len(bases), firing.layer.n_outputs), firing.sum_dtype)
-        acc[:] = 0.0
+        if not firing.fills:
+            acc[:] = 0.0
         for rows, sums in zip(firing.groups, applied, strict=True):
             clipped += fire_rows(frame, rows, block, sums, acc, scratch)
         done += len(bases)
@@ -185,7 +212,8 @@ def _fire_fast(
             clipped += read_out(
                 block.codes, (block.bases, rows.runs), firing.packed_pulses[first:end],
                 firing.power, array.planes, columns, array.stretches, array.scales,
-                (window, stage, key), acc, sums if number == 0 else sums[:0],
+                (window, stage, key), acc, firing.fills and array.is_first and first == 0,
+                sums if number == 0 else sums[:0],
             )  # fmt: skip
     return int(clipped)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode
 from cimsim.engine.firing import Firing
+from cimsim.engine.flow import Flow
 from cimsim.engine.program import ProgrammedMapping
 from cimsim.engine.windows import Places, Reads
 from cimsim.graph.ir import MatrixOp
@@ -104,3 +105,9 @@ class CalibratedMapping:
             op.name: ReadyOp.of(op, self.programmed, self.ops[op.name])
             for op in self.programmed.mapping.graph.matrix_ops
         }
+
+    @cached_property
+    def flow(self) -> Flow:
+        """Which steps of a frame one pass does together."""
+        windows = {name: ready.firing.layer.windows for name, ready in self.ready.items()}
+        return Flow.of(self.programmed.mapping.graph, windows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,22 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.arrays import kernels
-from cimsim.arrays.encode import InputCode
 from cimsim.engine.blocks import fire
-from cimsim.engine.calibrated import CalibratedMapping
+from cimsim.engine.calibrated import CalibratedMapping, ReadyOp
+from cimsim.engine.flow import Flow
+from cimsim.engine.maps import CodeMap, empty_map, encode_input, to_map, unfolded
 from cimsim.engine.statistics import OpStatistics, Statistics
-from cimsim.engine.windows import padded_shape
 from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
-from cimsim.graph.layout import to_nhwc
 from cimsim.graph.reference import apply_digital
 from cimsim.rng import key
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_SMALL = 2**16  # values; waking another thread takes as long as encoding them
 
 Capture = Callable[[MatrixOp, "Tensor", "Tensor"], None]
 
@@ -84,21 +81,20 @@ def execute(
     # a value is dropped after its last reader, so the peak is that of the live maps
     pending = Counter(name for op in graph for name in op.inputs)
     pending.update(graph.outputs)
-    joined = {} if capture is not None else _joined(graph)
+    flow = calibrated.flow if capture is None else Flow()
     with workers(threads) as (pool, n_threads):
         values: dict[str, Tensor] = _bind(graph, inputs)
+        running = _Frame(calibrated, frame, seed, pool, n_threads, {})
         for op in graph:
             if isinstance(op, MatrixOp):
-                x = values[op.inputs[0]]
-                floor = 0.0 if op.name in joined else -np.inf
-                y, statistics[op.name] = _run_matrix(
-                    op, x, calibrated, frame, seed, pool, n_threads, floor
-                )
-                values[joined.get(op.name, op.name)] = y
-                if capture is not None:
+                x = values.get(op.inputs[0])
+                y, statistics[op.name] = running.run(op, x, flow)
+                if y is not None:
+                    values[flow.joined.get(op.name, op.name)] = y
+                if capture is not None and x is not None and y is not None:
                     capture(op, x, y)
                 del x, y  # the peak is that of the live maps
-            elif isinstance(op, DigitalOp) and op.name not in values:
+            elif isinstance(op, DigitalOp) and op.name not in flow.done:
                 values[op.name] = _run_digital(op, values)
             for name in op.inputs:
                 pending[name] -= 1
@@ -132,20 +128,6 @@ def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
     return {op.name: x for op, x in zip(expected, inputs, strict=True)}
 
 
-def _joined(graph: LayerGraph) -> dict[str, str]:
-    """Return the ReLUs that alone read a matrix operation, by its name: one pass does both."""
-    readers = Counter(name for op in graph for name in op.inputs)
-    readers.update(graph.outputs)
-    return {
-        op.inputs[0]: op.name
-        for op in graph
-        if isinstance(op, DigitalOp)
-        and str(op.target) == "aten.relu.default"
-        and isinstance(graph[op.inputs[0]], MatrixOp)
-        and readers[op.inputs[0]] == 1
-    }
-
-
 def _run_digital(op: DigitalOp, values: dict[str, Tensor]) -> Tensor:
     import torch
 
@@ -160,130 +142,104 @@ def _run_digital(op: DigitalOp, values: dict[str, Tensor]) -> Tensor:
         raise SimulationError(f"node '{op.name}' ({op.op}){where}: {error}") from error
 
 
-def _run_matrix(
-    op: MatrixOp,
-    x: Tensor,
-    calibrated: CalibratedMapping,
-    frame: int,
-    seed: int,
-    pool: Executor,
-    threads: int,
-    floor: float,
-) -> tuple[Tensor, OpStatistics]:
-    """Encode the map, fire the arrays, scale their sums into the output map, cut at ``floor``."""
-    if op.input.shape[0] != 1:
-        raise SimulationError(
-            f"layer '{op.name}': traced with a batch of {op.input.shape[0]}; the chip runs frame "
-            "by frame, trace with a batch of 1"
-        )
-    ready = calibrated.ready[op.name]
-    firing, places, found = ready.firing, ready.places, ready.calibrated
-    several = firing.layer.windows > 1
-    codes, total = encode_input(op, x.detach().numpy(), found.code, places.shape, pool, threads)
-    y = np.empty((op.windows, op.n_cols), np.float32) if several else empty_map(op)
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """What all operations of a frame share."""
 
-    def store(start: int, acc: NDArray[np.float64]) -> None:
-        if y.ndim == 2:
-            kernels.rescale(acc, ready.digital, floor, y[start : start + len(acc)])
-            return
-        vectors = np.empty(acc.shape, np.float32)
-        kernels.rescale(acc, ready.digital, floor, vectors)
-        kernels.unfold(vectors, start, (op.window_grid[1], *op.out_block[1:]), y)
+    calibrated: CalibratedMapping
+    number: int
+    seed: int
+    pool: Executor
+    threads: int
+    encoded: dict[str, CodeMap]  # of operations whose producer has written their codes
 
-    def spread(start: int, acc: NDArray[np.float64]) -> None:
-        """Put several windows of an activation where they belong; those beyond the map go."""
-        values = np.empty(acc.shape, np.float32)
-        kernels.rescale(acc, ready.digital, floor, values)
-        windows = places.windows[start : start + len(acc)].reshape(-1)
-        inside = windows >= 0
-        y[windows[inside]] = values.reshape(-1, op.n_cols)[inside]
+    def run(self, op: MatrixOp, x: Tensor | None, flow: Flow) -> tuple[Tensor | None, OpStatistics]:
+        """Encode the map, fire the arrays, scale their sums into the output map.
 
-    first = frame * len(firing.reads.bases)
-    noise = key(seed, "read", op.name)
-    counts = fire(firing, codes, first, noise, spread if several else store, pool, threads)
-    if several:
-        y = _unfolded(op, y)
-    values = op.input.per_frame * found.code.top
-    counts = replace(counts, frames=1, input_codes=total, input_values=values)
-    if found.effective_bits is not None:
-        counts = replace(counts, effective_sum=found.effective_bits * counts.conversions)
-    return to_map(op, y), counts
+        ``x`` is None where the codes are there; the output is where nobody reads its values.
+        """
+        if op.input.shape[0] != 1:
+            raise SimulationError(
+                f"layer '{op.name}': traced with a batch of {op.input.shape[0]}; the chip runs "
+                "frame by frame, trace with a batch of 1"
+            )
+        ready = self.calibrated.ready[op.name]
+        firing, found = ready.firing, ready.calibrated
+        codes = self.encoded.pop(op.name, None)
+        if x is not None and codes is None:
+            shape = ready.places.shape
+            codes = encode_input(op, x.detach().numpy(), found.code, shape, self.pool, self.threads)
+        if codes is None:
+            raise AssertionError(f"layer '{op.name}' has no input")
+        readers = {name: self.calibrated.ready[name] for name in flow.feeds.get(op.name, ())}
+        fed = [
+            CodeMap.empty(reader.op, reader.calibrated.code, reader.places.shape)
+            for reader in readers.values()
+        ]
+        self.encoded.update(zip(readers, fed, strict=True))
+        floor = 0.0 if op.name in flow.joined else -np.inf
+        sink = OutputMap(ready, floor, fed, keeps=op.name not in flow.silent)
+        first = self.number * len(firing.reads.bases)
+        noise = key(self.seed, "read", op.name)
+        counts = fire(firing, codes.flat, first, noise, sink, self.pool, self.threads)
+        values = op.input.per_frame * found.code.top
+        counts = replace(counts, frames=1, input_codes=codes.total, input_values=values)
+        if found.effective_bits is not None:
+            counts = replace(counts, effective_sum=found.effective_bits * counts.conversions)
+        return sink.tensor(), counts
 
 
-def encode_input(
-    op: MatrixOp,
-    x: NDArray[np.float32],
-    code: InputCode,
-    shape: tuple[int, int, int] | None = None,
-    pool: Executor | None = None,
-    threads: int = 1,
-) -> tuple[NDArray[Any], int]:
-    """Return the codes of the padded, channels-last map (flat), and the sum of those inside.
-
-    ``shape`` is (height, width, channels) of a map that is padded further at the bottom and right.
-    """
-    height, width, channels = shape or padded_shape(op)
-    nhwc = to_nhwc(op, x)[0]
-    top, _, left, _ = op.window.padding
-    flat, first = nhwc.reshape(nhwc.shape[0], -1), left * channels * code.lines
-    padded = np.full((height, width * channels * code.lines), code.zero_point, code.dtype)
-
-    def encode(rows: slice) -> int:
-        part, corner = flat[rows], (top + rows.start, first)
-        if code.signed == "offset":
-            found = kernels.encode_map(part, code.scale, code.zero_point, code.top, padded, corner)
-        else:
-            shift = code.magnitude_bits if code.signed == "phases" else 0
-            found = kernels.encode_signed(part, code.scale, code.top, shift, padded, corner)
-        return int(found)
-
-    step = max(1, -(-len(flat) // threads))
-    parts = [slice(start, start + step) for start in range(0, len(flat), step)]
-    if pool is None or flat.size < _SMALL:
-        return padded.reshape(-1), sum(encode(part) for part in parts)
-    others = [pool.submit(encode, part) for part in parts[1:]]
-    total = encode(parts[0]) + sum(other.result() for other in others)
-    return padded.reshape(-1), total
-
-
-def empty_map(op: MatrixOp) -> NDArray[np.float32]:
-    """Return where output values go, channels last.
-
-    Returns
-    -------
-    float32 [windows, n_cols], or [height, width, channels] where vectors unfold into blocks
-    """
-    channels, block_h, block_w = op.out_block
-    if op.layout == "last" or block_h == block_w == 1:
-        return np.empty((op.windows, op.n_cols), np.float32)
-    n_wy, n_wx = op.window_grid
-    return np.empty((n_wy * block_h, n_wx * block_w, channels), np.float32)
-
-
-def _unfolded(op: MatrixOp, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bring output vectors in raster order of the windows into the form of `empty_map`."""
-    found = empty_map(op)
-    if found.ndim == 2:
-        return vectors
-    kernels.unfold(vectors, 0, (op.window_grid[1], *op.out_block[1:]), found)
-    return found
-
-
-def to_map(op: MatrixOp, y: NDArray[np.float32]) -> Tensor:
-    """Return output values as a torch tensor whose memory is channels-last.
-
-    The next layer collects its windows from channels-last memory without a copy.
+class OutputMap:
+    """Takes the sums of blocks of activations, scales them and puts them in their places.
 
     Parameters
     ----------
-    op : MatrixOp
-    y : float32
-        Like `empty_map`.
+    ready : ReadyOp
+    floor : float
+        Smallest value of an output: 0 where a ReLU follows, else minus infinity.
+    fed : sequence of CodeMap
+        Input maps of operations that take this one's output, encoded on the way.
+    keeps : bool
+        Whether somebody reads the values.
     """
-    import torch
 
-    flat = torch.from_numpy(y)
-    if op.layout == "last":
-        return flat.reshape(op.output.shape)
-    (n_wy, n_wx), (channels, block_h, block_w) = op.window_grid, op.out_block
-    return flat.reshape(1, n_wy * block_h, n_wx * block_w, channels).permute(0, 3, 1, 2)
+    def __init__(
+        self, ready: ReadyOp, floor: float, fed: Sequence[CodeMap] = (), keeps: bool = True
+    ) -> None:
+        self._ready, self._floor, self._fed = ready, floor, fed
+        op = self._op = ready.op
+        self._several = ready.firing.layer.windows > 1
+        self._y: NDArray[np.float32] | None = None
+        if self._several:
+            self._y = np.empty((op.windows, op.n_cols), np.float32)
+        elif keeps:
+            self._y = empty_map(op)
+
+    def __call__(self, start: int, acc: NDArray[Any]) -> None:
+        """Take the sums of activations ``start`` and following, float [n, n_outputs]."""
+        op, y = self._op, self._y
+        values = self._scaled(start, acc)
+        if y is not None and self._several:
+            # those beyond the map's edge go
+            windows = self._ready.places.windows[start : start + len(acc)].reshape(-1)
+            inside = windows >= 0
+            y[windows[inside]] = values.reshape(-1, op.n_cols)[inside]
+        elif y is not None and y.ndim == 3:
+            kernels.unfold(values, start, (op.window_grid[1], *op.out_block[1:]), y)
+        for codes in self._fed:
+            codes.put_pixels(values, start)
+
+    def _scaled(self, start: int, acc: NDArray[Any]) -> NDArray[np.float32]:
+        """Return output values, in the map where they lie there as they come."""
+        if self._y is not None and self._y.ndim == 2 and not self._several:
+            values = self._y[start : start + len(acc)]
+        else:  # in place the loop would not be vector code
+            values = np.empty(acc.shape, np.float32)
+        kernels.rescale(acc, self._ready.digital, self._floor, values)
+        return values
+
+    def tensor(self) -> Tensor | None:
+        """Return the map."""
+        if self._y is None:
+            return None
+        return to_map(self._op, unfolded(self._op, self._y) if self._several else self._y)

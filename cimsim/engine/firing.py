@@ -138,11 +138,26 @@ class Firing:
         for index, array in enumerate(self.layer.arrays):
             item = DrivenArray(self, index, array)
             found.setdefault(array.row_source.tobytes(), []).append(item)
+        self._mark_first([array for arrays in found.values() for array in arrays])
         offsets = self.reads.row_offsets
         return [
             DrivenRows(runs_of(offsets[arrays[0].row_source]), arrays[0].n_rows, arrays)
             for arrays in found.values()
         ]
+
+    def _mark_first(self, arrays: list[DrivenArray]) -> None:
+        """Find the arrays that are the first, in order of firing, to add to all their outputs."""
+        reached = np.zeros(self.layer.n_outputs, bool)
+        for array in arrays:
+            alone = len(np.unique(array.target)) == len(array.target)
+            array.is_first = self.is_fast and alone and not reached[array.target].any()
+            reached[array.target] = True
+
+    @cached_property
+    def fills(self) -> bool:
+        """Whether arrays that are the first to add to their outputs reach every output."""
+        first = [a.target for rows in self.groups for a in rows.arrays if a.is_first]
+        return len(np.unique(np.concatenate([np.empty(0, int), *first]))) == self.layer.n_outputs
 
     def conductance(self, applied: list[NDArray[np.int64]]) -> float:
         """Return the sum of (x / x_fs)**p * G from the sums of x**p on each row of each group."""
@@ -174,6 +189,8 @@ class DrivenRows:
 
 class DrivenArray:
     """One array as the kernels read it: matrices in their dtype, numbers of its columns."""
+
+    is_first = False  # to add to its outputs
 
     def __init__(self, firing: Firing, index: int, placed: PlacedArray) -> None:
         written = placed.written

@@ -25,11 +25,14 @@ class Reads:
         Where an input lies from there; for windows with inputs of their own one window's.
     answered : int
         Windows of the map that all activations answer; those beyond its edge do not count.
+    row : int
+        Activations of a row of the map; 1 where there are no rows.
     """
 
     bases: NDArray[np.int64]
     offsets: NDArray[np.int64]
     answered: int
+    row: int = 1
 
     @classmethod
     def of_vectors(cls, n: int, n_inputs: int) -> Reads:
@@ -45,7 +48,7 @@ class Reads:
     def of_places(cls, places: Places, lines: int = 1) -> Reads:
         """Take a map of ``places.shape`` with ``lines`` codes for each value."""
         offsets = places.offsets[:, None] * lines + np.arange(lines)
-        return cls(places.bases * lines, offsets.reshape(-1), places.answered)
+        return cls(places.bases * lines, offsets.reshape(-1), places.answered, places.row)
 
     @property
     def row_offsets(self) -> NDArray[np.int64]:
@@ -91,12 +94,15 @@ class Places:
     offsets : int64 [n_inputs]
     windows : int64 [activations, windows]
         The windows that an activation answers, in raster order of the map; -1: beyond its edge.
+    row : int
+        Activations of a row of the map; 1 where they are not single windows.
     """
 
     shape: tuple[int, int, int]
     bases: NDArray[np.int64]
     offsets: NDArray[np.int64]
     windows: NDArray[np.int64]
+    row: int = 1
 
     @classmethod
     def of(cls, op: MatrixOp, layout: Layout, first: NDArray[np.int64] | None = None) -> Places:
@@ -117,7 +123,8 @@ class Places:
     def of_windows(cls, op: MatrixOp) -> Places:
         """Take one window at a time."""
         bases, offsets = window_places(op)
-        return cls(padded_shape(op), bases, offsets, np.arange(op.windows)[:, None])
+        windows = np.arange(op.windows)[:, None]
+        return cls(padded_shape(op), bases, offsets, windows, op.window_grid[1])
 
     @property
     def answered(self) -> int:

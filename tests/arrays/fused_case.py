@@ -31,13 +31,17 @@ class Case:
         parts = [self.codes[self.bases[b] + at : self.bases[b] + at + n] for _, at, n in self.runs]
         return np.concatenate(parts).astype(np.int64)
 
-    def fast(self, pulses, adc, noise_lsb, dtype, read_noise=True, power=1, first=0, by_bits=False):
+    def fast(
+        self, pulses, adc, noise_lsb, dtype, read_noise=True, power=1, first=0, by_bits=False,
+        fresh=False,
+    ):  # fmt: skip
         signal, noise = signal_planes(self.matrix), variance_planes(self.variance)
         none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
         packed = adc.packed(noise_lsb)
         converters = np.stack([self.weight, self.gain, self.offset])
         columns = conversion.packed_columns(converters, packed, (signal.unit, noise.unit))
-        acc, sums = np.zeros((self.vectors, self.cols), dtype), np.zeros(self.rows, np.int64)
+        acc = np.full((self.vectors, self.cols), np.nan if fresh else 0.0, dtype)
+        sums = np.zeros(self.rows, np.int64)
         planes = (signal.high, signal.low, noise.low if read_noise else none)
         read_out = fused.read_out
         if by_bits:
@@ -46,7 +50,7 @@ class Case:
         clipped = read_out(
             self.codes, (self.bases, self.runs), fused.pulse_bits(pulses), power, planes,
             columns.astype(dtype), runs_of(self.target), packed[:3].astype(dtype),
-            (np.uint64(2**33 + first), np.uint64(8), np.uint64(2**40 + 9)), acc, sums,
+            (np.uint64(2**33 + first), np.uint64(8), np.uint64(2**40 + 9)), acc, fresh, sums,
         )  # fmt: skip
         return acc, sums, clipped
 

@@ -6,7 +6,8 @@ import torch
 
 from cimsim.arrays.encode import pulses_of
 from cimsim.devices import build
-from cimsim.engine.execute import encode_input, execute
+from cimsim.engine.execute import execute
+from cimsim.engine.maps import encode_input
 from cimsim.engine.windows import window_places
 from cimsim.graph.layout import im2col, to_nhwc
 
@@ -47,7 +48,8 @@ def test_windows_are_collected_like_the_reference_im2col(lab, name):
     op, x = layers(lab)[name], frame_for(layers(lab)[name])
     ready = lab.prepare(lab.graph(op), lab.chip(), [x])
     code = ready.ops[op.name].code
-    flat, total = encode_input(op, x.numpy(), code)
+    codes = encode_input(op, x.numpy(), code)
+    flat, total = codes.flat, codes.total
     bases, offsets = window_places(op)
     # padding is activation 0, so codes less the zero point are the im2col of quantised activations
     integers = code.encode(to_nhwc(op, x.numpy())).astype(np.float32) - code.zero_point

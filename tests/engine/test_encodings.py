@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from cimsim.arrays.adc import AdcRange
 from cimsim.devices import build
-from cimsim.engine.execute import encode_input, execute
+from cimsim.engine.execute import execute
+from cimsim.engine.maps import encode_input
 from cimsim.engine.program import program
 from cimsim.engine.windows import Reads
 from cimsim.graph.layout import im2col, to_nhwc
@@ -125,7 +126,8 @@ def test_windows_find_their_codes_like_the_reference_im2col(lab, signed):
     op = lab.conv(np.ones((4, 3, 3, 2)), (9, 8), padding=(1, 2, 0, 1), dilation=(2, 1))
     x = torch.from_numpy(np.random.default_rng(1).normal(0, 1, (1, 3, 9, 8)).astype(np.float32))
     code = lab.prepare(lab.graph(op), hw, [x]).ops["layer"].code
-    flat, total = encode_input(op, x.numpy(), code)
+    codes = encode_input(op, x.numpy(), code)
+    flat, total = codes.flat, codes.total
     reads = Reads.of_map(op, code.lines)
     got = code.integers(flat[reads.bases[:, None] + reads.offsets])
     integers = code.integers(code.encode(to_nhwc(op, x.numpy()))).astype(np.float32)

@@ -1,0 +1,175 @@
+"""Maps between operations: input codes, padded, and output values, both channels-last."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.arrays import kernels
+from cimsim.arrays.encode import InputCode
+from cimsim.engine.windows import padded_shape
+from cimsim.graph.ir import MatrixOp
+from cimsim.graph.layout import to_nhwc
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SMALL = 2**16  # values; waking another thread takes as long as encoding them
+
+
+@dataclass(frozen=True, eq=False)
+class CodeMap:
+    """The codes of an operation's input map, written part by part, by any threads.
+
+    Attributes
+    ----------
+    op : MatrixOp
+    code : InputCode
+    padded : uint8, uint16 or uint32 [height, width * channels * lines]
+        What lies around the map is the zero point.
+    sums : list of int
+        Of the codes of each part.
+    """
+
+    op: MatrixOp
+    code: InputCode
+    padded: NDArray[Any]
+    sums: list[int] = field(default_factory=list)
+
+    @classmethod
+    def empty(
+        cls, op: MatrixOp, code: InputCode, shape: tuple[int, int, int] | None = None
+    ) -> CodeMap:
+        """Return a map of nothing but zero points.
+
+        ``shape`` is (height, width, channels) of one that is padded further at the bottom and
+        right.
+        """
+        height, width, channels = shape or padded_shape(op)
+        size = height, width * channels * code.lines
+        return cls(op, code, np.full(size, code.zero_point, code.dtype))
+
+    def put(self, values: NDArray[np.float32], row: int, first: int = 0) -> None:
+        """Encode whole rows, or a part of a row, float32 [n, pixels * channels].
+
+        Parameters
+        ----------
+        values
+        row : int
+            Of the map, that of the first one.
+        first : int
+            Value of the row that the part begins with.
+        """
+        code, (top, _, left, _) = self.code, self.op.window.padding
+        channels = self.op.input.shape[1 if self.op.layout == "nchw" else -1]
+        corner = top + row, (left * channels + first) * code.lines
+        if code.signed == "offset":
+            found = kernels.encode_map(
+                values, code.scale, code.zero_point, code.top, self.padded, corner
+            )
+        else:
+            shift = code.magnitude_bits if code.signed == "phases" else 0
+            found = kernels.encode_signed(values, code.scale, code.top, shift, self.padded, corner)
+        self.sums.append(int(found))
+
+    def put_pixels(self, values: NDArray[np.float32], start: int) -> None:
+        """Encode consecutive pixels, in raster order from pixel ``start`` on.
+
+        Parameters
+        ----------
+        values : float32 [n, channels]
+        start : int
+        """
+        n, channels = values.shape
+        width = self.op.input.grid[1]
+        row, column = divmod(start, width)
+        head = min(n, width - column) if column else 0
+        whole = (n - head) // width
+        tail = head + whole * width
+        if head:
+            self.put(values[:head].reshape(1, -1), row, column * channels)
+            row += 1
+        if whole:
+            self.put(values[head:tail].reshape(whole, -1), row)
+        if tail < n:
+            self.put(values[tail:].reshape(1, -1), row + whole)
+
+    @property
+    def flat(self) -> NDArray[Any]:
+        """All codes, padding included."""
+        return self.padded.reshape(-1)
+
+    @property
+    def total(self) -> int:
+        """Sum of the codes inside."""
+        return sum(self.sums)
+
+
+def encode_input(
+    op: MatrixOp,
+    x: NDArray[np.float32],
+    code: InputCode,
+    shape: tuple[int, int, int] | None = None,
+    pool: Executor | None = None,
+    threads: int = 1,
+) -> CodeMap:
+    """Encode a whole map; see `CodeMap.empty`."""
+    nhwc = to_nhwc(op, x)[0]
+    flat, found = nhwc.reshape(nhwc.shape[0], -1), CodeMap.empty(op, code, shape)
+    if pool is None or flat.size < _SMALL:
+        found.put(flat, 0)
+        return found
+    step = max(1, -(-len(flat) // threads))
+    starts = range(0, len(flat), step)
+    others = [pool.submit(found.put, flat[row : row + step], row) for row in starts[1:]]
+    found.put(flat[:step], 0)
+    for other in others:
+        other.result()
+    return found
+
+
+def empty_map(op: MatrixOp) -> NDArray[np.float32]:
+    """Return where output values go, channels last.
+
+    Returns
+    -------
+    float32 [windows, n_cols], or [height, width, channels] where vectors unfold into blocks
+    """
+    channels, block_h, block_w = op.out_block
+    if op.layout == "last" or block_h == block_w == 1:
+        return np.empty((op.windows, op.n_cols), np.float32)
+    n_wy, n_wx = op.window_grid
+    return np.empty((n_wy * block_h, n_wx * block_w, channels), np.float32)
+
+
+def unfolded(op: MatrixOp, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring output vectors in raster order of the windows into the form of `empty_map`."""
+    found = empty_map(op)
+    if found.ndim == 2:
+        return vectors
+    kernels.unfold(vectors, 0, (op.window_grid[1], *op.out_block[1:]), found)
+    return found
+
+
+def to_map(op: MatrixOp, y: NDArray[np.float32]) -> Tensor:
+    """Return output values as a torch tensor whose memory is channels-last.
+
+    The next layer collects its windows from channels-last memory without a copy.
+
+    Parameters
+    ----------
+    op : MatrixOp
+    y : float32
+        Like `empty_map`.
+    """
+    import torch
+
+    flat = torch.from_numpy(y)
+    if op.layout == "last":
+        return flat.reshape(op.output.shape)
+    (n_wy, n_wx), (channels, block_h, block_w) = op.window_grid, op.out_block
+    return flat.reshape(1, n_wy * block_h, n_wx * block_w, channels).permute(0, 3, 1, 2)
