@@ -110,11 +110,12 @@ def convert(
     kind = value.dtype.type
     upper, lower = kind(256.0 * scale), kind(scale)
     lo, step, top = adc[0], adc[1], adc[2]
-    zero, unit = top - top, kind(1 << shift)
+    per_unit, zero, unit = kind(1.0) / step, top - top, kind(1 << shift)
     outside = np.int32(0)
     for j in range(np.uint64(n)):
         total = kind(high[high_at + j]) * upper + kind(low[low_at + j]) * lower
-        level = (total * columns[0, j] - lo) / step + columns[1, j]
+        # a level that carries noise need not be the last bit of a quotient
+        level = (total * columns[0, j] - lo) * per_unit + columns[1, j]
         level += np.sqrt(variance[j] * columns[2, j] + columns[3, j]) * draws[j]
         code = np.rint(level)
         # as wide as a value: the loop stays vector code of whole registers

@@ -254,10 +254,10 @@ class InputCode:
         low, high = min(low, 0.0), max(high, 0.0)
         if signed != "offset":
             scale = max(-low, high) / (2 ** (bits - 1) - 1)
-            return cls(scale if scale > 0 else 1.0, 0, bits, signed)
+            return cls(scale if scale >= np.finfo(float).tiny else 1.0, 0, bits, signed)
         top = 2**bits - 1
         scale = (high - low) / top
-        if scale == 0:
+        if scale < np.finfo(float).tiny:  # nothing to see, and no reciprocal
             return cls(1.0, 0, bits)
         # the whole zero point costs up to half a step at one end; never all of the codes of one
         # sign
@@ -271,7 +271,7 @@ class InputCode:
 
         `kernels.encode_map` and `kernels.encode_signed` are the compiled twins.
         """
-        code = np.rint(x.astype(np.float64) / self.scale) + self.zero_point
+        code = np.rint(x.astype(np.float64) * (1.0 / self.scale)) + self.zero_point
         if self.signed == "offset":
             return np.clip(code, 0, self.top).astype(self.dtype)  # type: ignore[no-any-return]
         parts = [np.clip(part, 0, self.top).astype(self.dtype) for part in (code, -code)]

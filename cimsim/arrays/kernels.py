@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.arrays.normals import normals
 from cimsim.jit import jit, jit_inline
@@ -16,6 +17,8 @@ from cimsim.jit import jit, jit_inline
 @jit
 def encode_map(x: Any, scale: float, zero: int, top: int, out: Any, corner: Any) -> int:
     """Quantise a map into the inside of a padded one: ``clip(rint(x / scale) + zero, 0, top)``.
+
+    The quotient is a product with the reciprocal of the scale, as in `InputCode.encode`.
 
     Parameters
     ----------
@@ -33,11 +36,11 @@ def encode_map(x: Any, scale: float, zero: int, top: int, out: Any, corner: Any)
     total = np.int64(0)
     y0, x0 = corner
     width = x.shape[1]
-    shift, last = np.float64(zero), np.float64(top)
+    per_unit, shift, last = 1.0 / scale, np.float64(zero), np.float64(top)
     for i in range(x.shape[0]):
         source, sink = x[i], out[y0 + i, x0 : x0 + width]
         for j in range(width):
-            code = np.rint(np.float64(source[j]) / scale) + shift
+            code = np.rint(np.float64(source[j]) * per_unit) + shift
             value = np.int32(min(max(code, 0.0), last))
             sink[j] = value
             total += np.int64(value)
@@ -66,10 +69,10 @@ def encode_signed(x: Any, scale: float, top: int, shift: int, out: Any, corner: 
     """
     total = np.int64(0)
     y0, x0 = corner
-    last = np.float64(top)
+    per_unit, last = 1.0 / scale, np.float64(top)
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            code = np.rint(np.float64(x[i, j]) / scale)
+            code = np.rint(np.float64(x[i, j]) * per_unit)
             positive = np.int64(min(max(code, 0.0), last))
             negative = np.int64(min(max(-code, 0.0), last))
             total += positive + negative
@@ -288,6 +291,32 @@ def rescale(acc: Any, digital: Any, floor: float, out: Any) -> None:
         for j in range(np.uint64(acc.shape[1])):
             value = (np.float64(acc[i, j]) - zero[j]) * gain[j] + offset[j]
             out[i, j] = np.float32(max(value * scale[j] + bias[j], floor))
+
+
+@jit
+def rescale_folded(acc: Any, folded: Any, floor: float, out: Any) -> None:
+    """Do what `rescale` does where sums are noisy float32: one factor and one shift.
+
+    Parameters
+    ----------
+    acc : float32 [B, n]
+    folded : float32 [2, n]
+        From `fold`.
+    floor : float
+    out : float32 [B, n]
+        ``max(acc * factor + shift, floor)``; not ``acc`` itself.
+    """
+    factor, shift, least = folded[0], folded[1], np.float32(floor)
+    for i in range(np.uint64(acc.shape[0])):
+        for j in range(np.uint64(acc.shape[1])):
+            out[i, j] = max(acc[i, j] * factor[j] + shift[j], least)
+
+
+def fold(digital: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return factor and shift, float32 [2, n], of the steps that `rescale` takes."""
+    zero, gain, offset, scale, bias = digital
+    factor = gain * scale
+    return np.stack([factor, offset * scale - zero * factor + bias]).astype(np.float32)
 
 
 @jit

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.arrays import kernels
 from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode
 from cimsim.engine.firing import Firing
@@ -57,6 +58,8 @@ class ReadyOp:
     firing : Firing
     digital : float64 [5, windows_per_activation * n_cols]
         As `cimsim.arrays.kernels.rescale` takes it.
+    folded : float32 [2, windows_per_activation * n_cols]
+        As `cimsim.arrays.kernels.rescale_folded` does.
     """
 
     op: MatrixOp
@@ -64,6 +67,7 @@ class ReadyOp:
     places: Places
     firing: Firing
     digital: NDArray[np.float64]
+    folded: NDArray[np.float32]
 
     @classmethod
     def of(cls, op: MatrixOp, programmed: ProgrammedMapping, found: CalibratedOp) -> ReadyOp:
@@ -81,7 +85,7 @@ class ReadyOp:
         digital[3] = np.tile(layer.scales * code.scale, layer.windows)
         if op.bias is not None:
             digital[4] = np.tile(op.bias, layer.windows)
-        return cls(op, found, places, firing, digital)
+        return cls(op, found, places, firing, digital, kernels.fold(digital))
 
 
 @dataclass(frozen=True, eq=False)

@@ -235,7 +235,10 @@ class OutputMap:
             values = self._y[start : start + len(acc)]
         else:  # in place the loop would not be vector code
             values = np.empty(acc.shape, np.float32)
-        kernels.rescale(acc, self._ready.digital, self._floor, values)
+        if acc.dtype == np.float32:
+            kernels.rescale_folded(acc, self._ready.folded, self._floor, values)
+        else:
+            kernels.rescale(acc, self._ready.digital, self._floor, values)
         return values
 
     def tensor(self) -> Tensor | None:
