@@ -14,7 +14,7 @@ import numpy as np
 
 from cimsim.jit import jit
 
-_NOTHING = 1e-280  # products of attenuations below this are 0: subnormal numbers are slow
+_NOTHING = 1e-280  # elements of a matrix below this are 0: subnormal numbers are slow
 
 
 @jit
@@ -27,7 +27,8 @@ def _ladder(g: Any, r_line: float, r_end: float, away: Any, towards: Any) -> Non
     away : float64 [n]
         Out: conductance of the cells beyond node k, as seen from it, without its own cell.
     towards : float64 [n]
-        Out: resistance from node k to the terminal at 0 V, with the cells on the way.
+        Out: resistance from node k to the terminal at 0 V, with the cells on the way, without its
+        own cell.
     """
     n = len(g)
     away[0] = 0.0
@@ -46,7 +47,7 @@ def line_shares(g: Any, r_line: float, r_end: float) -> Any:
     Share k is ``I / g[k]`` for the current ``I`` into the terminal (0 V) when 1 V is on the far end
     of cell k and 0 V on those of the others. By reciprocity it is also the voltage of node k when 1
     V is on the terminal and the far ends are at 0 V; and, for equal voltages on all far ends, the
-    share of the voltage that is left across cell k.
+    share of the voltage that is left across cell k. A cell of 0 S has the latter two.
 
     Parameters
     ----------
@@ -88,6 +89,8 @@ def add_line(
     ----------
     block : float64 [n, n]
     g : float64 [n]
+    scale : float
+        >= 0. Products with it that fall below 1e-280 off the diagonal are 0.
 
     Returns
     -------

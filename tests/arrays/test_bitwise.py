@@ -1,7 +1,10 @@
 """Single-bit pulses: the looked-up pass gives the bits of the multiplied one."""
 
+import networkx as nx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cimsim.arrays import bitwise, fused, lookup
 from cimsim.arrays.adc import AdcRange
@@ -58,6 +61,38 @@ def test_columns_may_be_cut_into_stretches_that_go_anywhere():
     assert (slow[:, 5:38] != 0).any()
     assert not slow[:, :5].any()
     np.testing.assert_array_equal(case.fast(pulses, adc, 0.3, np.float32, by_bits=True)[0], slow)
+
+
+@needs_lookup
+@pytest.mark.parametrize("name", ["all bits", "three", "high bits"])
+def test_whole_cells_without_noise_of_the_converter_are_exact(draw, name):
+    case, adc = Case(0, rows=61, whole=True), AdcRange(-150.0, 3.0, 127)
+    options = {"read_noise": False, "power": 2}
+    acc, sums, clipped = case.fast(SINGLE[name], adc, 0.0, np.float64, by_bits=True, **options)
+    expected = case.naive(draw, SINGLE[name], adc, 0.0, **options)
+    np.testing.assert_array_equal(acc, expected[0])
+    np.testing.assert_array_equal(sums, expected[1])
+    assert clipped == expected[2] > 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 199), st.integers(1, 40), st.integers(0, 9)), max_size=9))
+def test_panels_that_add_to_the_same_outputs_are_found(cuts):
+    """As connected components of panels of 16 columns and outputs."""
+    stretches, column, n_cols = [], 0, 240
+    for to, length, gap in cuts:
+        stretches.append((column + gap, to, length))
+        column += gap + length
+    panels = column // 16 + 1
+    graph = nx.Graph()
+    graph.add_nodes_from(range(panels))
+    for source, to, length in stretches:
+        graph.add_edges_from(((source + k) // 16, ("output", to + k)) for k in range(length))
+    sets = [[n for n in found if isinstance(n, int)] for found in nx.connected_components(graph)]
+    first = {panel: min(found) for found in sets for panel in found}
+    table = np.array(stretches, np.int64).reshape(-1, 3)
+    shared, largest = bitwise._sharing(table, panels, n_cols)
+    assert shared.tolist() == [first[panel] for panel in range(panels)]
+    assert largest == max(map(len, sets))
 
 
 def test_only_single_bits_are_looked_up():

@@ -1,5 +1,6 @@
 """The fused pass against plain loops, and against the float path of another file."""
 
+import itertools
 import math
 
 import numpy as np
@@ -20,6 +21,21 @@ def test_whole_cells_without_noise_of_the_converter_are_exact(draw, name, read_n
     np.testing.assert_array_equal(acc, expected[0])
     np.testing.assert_array_equal(sums, expected[1])
     assert clipped == expected[2]
+
+
+@pytest.mark.parametrize("codes", [np.uint8, np.uint16])
+@pytest.mark.parametrize("lengths", [(1, 2, 1), (1,), (70,), (40, 33), (3, 90, 1)], ids=str)
+def test_blocks_are_collected_row_by_row(lengths, codes):
+    rng = np.random.default_rng(0)
+    stored = rng.integers(0, np.iinfo(codes).max + 1, 600, codes)
+    bases, first = rng.integers(0, 200, 7), np.cumsum((0, *lengths))
+    runs = np.array([(first[k], 130 * k + 5, n) for k, n in enumerate(lengths)])
+    block = np.zeros((fused.BLOCK, first[-1] + 3), codes)
+    fused.collect_block(stored, bases, runs, fused.offsets_of(runs), block)
+    for b, (row, at, n) in itertools.product(range(7), runs):
+        for k in range(n):
+            assert block[b, row + k] == stored[bases[b] + at + k]
+    assert not block[:, first[-1] :].any()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

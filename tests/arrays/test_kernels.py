@@ -115,6 +115,22 @@ def test_rescale_is_the_digital_formula():
     np.testing.assert_array_equal(out, np.maximum(expected, 0))
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (3, 1)])
+def test_unfold_equals_its_naive_twin(height, width):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(20, 2 * height * width)).astype(np.float32)
+    pixels = np.full((4 * height, 7 * width, 2), 99, np.float32)
+    expected = pixels.copy()
+    start = 6
+    for b, window in enumerate(range(start, start + 20)):
+        y, x = divmod(window, 7)
+        values = iter(vectors[b])
+        for channel, dy, dx in np.ndindex(2, height, width):
+            expected[y * height + dy, x * width + dx, channel] = next(values)
+    kernels.unfold(vectors, start, (7, height, width), pixels)
+    np.testing.assert_array_equal(pixels, expected)
+
+
 def naive_curve(curve, t):
     return np.interp(min(max(t, 0), 1), np.linspace(0, 1, len(curve)), curve)
 

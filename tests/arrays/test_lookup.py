@@ -48,6 +48,25 @@ def test_sums_are_the_integer_products(rows, cols, vectors, n_planes, shifts, se
             np.testing.assert_array_equal(sums[p], expected)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+def test_patterns_hold_the_bits_of_five_rows(dtype):
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, np.iinfo(dtype).max + 1, (15, 70), dtype)
+    places = np.array([0, 7, 3])
+    index = np.full((3, 256), 0xFFFF, np.uint16)
+    lookup.patterns(bits, places, index)
+    for group, p, v in np.ndindex(3, 3, 70):
+        driven = [int(bits[5 * group + row, v]) >> int(places[p]) & 1 for row in range(5)]
+        assert index[group, p * 70 + v] & 31 == sum(bit << k for k, bit in enumerate(driven))
+
+
+@pytest.mark.parametrize("n", [1, 64, 1000])
+def test_aligned_bytes_are_zeros_on_a_line(n):
+    found = [lookup.aligned(n) for _ in range(20)]
+    assert all(one.ctypes.data % 64 == 0 and one.shape == (n,) and not one.any() for one in found)
+    assert {one.dtype for one in found} == {np.dtype(np.uint8)}
+
+
 @pytest.mark.parametrize("rows", [129, 130, 131, 255, 256, 1024, 5000])
 @pytest.mark.parametrize("weight", [-128, 127])
 def test_largest_sums_are_exact(rows, weight):
