@@ -132,7 +132,8 @@ def read_out(
             if not whole:
                 _pulse(vectors, used, drop, mask, x)
             _tally(x[:used], power, short, tally[p])
-            _multiply(x, squares, planes, (high, low, spread), exponents, (mask, exponent))
+            pulse = mask, exponent
+            _multiply(x, used, squares, planes, (high, low, spread), exponents, pulse)
             scale = 1.0 / (1 << exponent)
             for b in range(0, used, rows):
                 count = min(rows, used - b)
@@ -228,7 +229,7 @@ def _tally(block: Any, power: int, short: Any, tally: Any) -> None:
                 tally[k] += wide * wide
         return
     short[:] = 0
-    # 48 bytes add up to less than 16 bits; four vectors at a time save loads and stores
+    # a block's bytes add up to less than 16 bits; four vectors at a time save loads and stores
     whole = block.shape[0] // 4 * 4
     for b in range(0, whole, 4):
         v0, v1 = np.uint64(b), np.uint64(b + 1)
@@ -286,19 +287,25 @@ def _square(x: Any, squares: Any, exponents: Any) -> None:
 
 @jit
 def _multiply(
-    x: Any, squares: Any, planes: Any, sums: Any, exponents: Any, pulse: tuple[int, int]
+    x: Any,
+    used: int,
+    squares: Any,
+    planes: Any,
+    sums: Any,
+    exponents: Any,
+    pulse: tuple[int, int],
 ) -> None:
     """Multiply a block with the planes that there are, and its squares with that of the noise."""
     high, low, noise = planes
-    product(x, low, sums[1])
+    product(x, low, used, sums[1])
     if high.size > 0:
-        product(x, high, sums[0])
+        product(x, high, used, sums[0])
     if noise.size == 0:
         return
     mask, exponent = pulse
     if mask & (mask - 1) == 0:
         exponents[:] = exponent  # one bit: its square is itself times its value
-        product(x, noise, sums[2])
+        product(x, noise, used, sums[2])
         return
-    _square(x, squares, exponents)
-    product(squares, noise, sums[2])
+    _square(x[:used], squares, exponents)
+    product(squares, noise, used, sums[2])

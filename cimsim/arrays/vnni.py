@@ -26,7 +26,7 @@ from cimsim.jit import jit
 
 LANES = 16  # 32-bit sums in one register
 BYTES = 4  # products in one sum
-ROWS = 48  # vectors of one call: whole tiles of 6, 8 and 12 rows
+ROWS = 96  # vectors of one call at most: whole tiles of 6, 8 and 12 rows
 _LINE = 64  # bytes; a register of planes must not straddle two cache lines
 _EXACT = 512  # products of 255 * 128 whose sum float32 still holds exactly (2**24)
 
@@ -148,7 +148,7 @@ _tile_4, _tile_3, _tile_2, _tile_1 = _tile(6, 4), _tile(8, 3), _tile(12, 2), _ti
 
 
 @jit
-def _product_vnni(x: Any, planes: Any, out: Any) -> None:
+def _product_vnni(x: Any, planes: Any, n: int, out: Any) -> None:
     panels, k4 = planes.shape[0], planes.shape[1]
     x0, w0, out0 = x.ctypes.data, planes.ctypes.data, out.ctypes.data
     x_step, w_step, out_step = x.shape[1], k4 * 64, out.shape[1] * 4
@@ -157,49 +157,51 @@ def _product_vnni(x: Any, planes: Any, out: Any) -> None:
         left = panels - p
         w, o = w0 + p * w_step, out0 + p * 64
         if left >= 4:
-            for b in range(0, ROWS, 6):
+            for b in range(0, n, 6):
                 _tile_4(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
             p += 4
         elif left == 3:
-            for b in range(0, ROWS, 8):
+            for b in range(0, n, 8):
                 _tile_3(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
             p += 3
         elif left == 2:
-            for b in range(0, ROWS, 12):
+            for b in range(0, n, 12):
                 _tile_2(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
             p += 2
         else:
-            for b in range(0, ROWS, 12):
+            for b in range(0, n, 12):
                 _tile_1(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
             p += 1
 
 
 @jit
-def _product_float(x: Any, planes: Any, out: Any) -> None:
-    part = np.empty(out.shape, np.float32)
-    vectors = x.astype(np.float32)
-    out[:] = 0
+def _product_float(x: Any, planes: Any, n: int, out: Any) -> None:
+    part = np.empty((n, out.shape[1]), np.float32)
+    vectors = x[:n].astype(np.float32)
+    out[:n] = 0
     for start in range(0, x.shape[1], _EXACT):
         stop = min(start + _EXACT, x.shape[1])
         cut = np.ascontiguousarray(vectors[:, start:stop])
         np.dot(cut, planes[start:stop], part)
-        out += part.astype(np.int32)
+        out[:n] += part.astype(np.int32)
 
 
 _product = _product_vnni if HAS_VNNI else _product_float
 
 
 @jit
-def product(x: Any, planes: Any, out: Any) -> None:
-    """Multiply up to 48 vectors with packed planes.
+def product(x: Any, planes: Any, n: int, out: Any) -> None:
+    """Multiply vectors with packed planes.
 
     Parameters
     ----------
-    x : uint8 [48, 4 * k4]
+    x : uint8 [96, 4 * k4]
         Rows without a vector may hold anything.
     planes : ndarray
         From `pack`.
-    out : int32 [48, 16 * panels]
-        ``x @ plane``; 0 in padded columns.
+    n : int
+        Vectors, at most 96.
+    out : int32 [96, 16 * panels]
+        ``x @ plane``; 0 in padded columns, anything in rows without a vector.
     """
-    _product(x, planes, out)
+    _product(x, planes, n, out)

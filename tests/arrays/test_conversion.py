@@ -125,23 +125,27 @@ def test_scale_undoes_the_exponents_of_each_vector(dtype):
 
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.integers(1, 40)), min_size=1, max_size=6),
-    st.integers(0, 5), st.integers(1, 3), st.sampled_from([16, 32]), st.integers(0, 2**32),
+    st.integers(0, 5), st.integers(1, 3), st.sampled_from([16, 32]), st.booleans(),
+    st.integers(0, 2**32),
 )  # fmt: skip
-def test_add_equals_its_naive_twin(cuts, rows, panel, width, seed):
+def test_add_equals_its_naive_twin(cuts, rows, panel, width, fresh, seed):
     """Stretches are what a panel holds, begin in it, end in it or lie outside of it."""
     rng = np.random.default_rng(seed)
     stretches, column = [], 0
     for gap, length in cuts:
-        stretches.append((column + gap, int(rng.integers(0, 30)), length))
+        # outputs that are fresh take one column each
+        to = column + gap if fresh else int(rng.integers(0, 30))
+        stretches.append((column + gap, to, length))
         column += gap + length
     columns, at = (16 * panel, width), 4
     value = rng.normal(size=at + rows * width + 9)
-    acc = rng.normal(size=(rows + 3, 70))
+    acc = rng.normal(size=(rows + 3, 300))
     expected = acc.copy()
     for r, (source, to, length) in product(range(rows), stretches):
         for k in range(length):
             j = source + k - columns[0]
             if 0 <= j < width:
-                expected[2 + r, to + k] += value[at + r * width + j]
-    conversion.add(acc, (2, rows), value, at, columns, np.array(stretches))
+                before = 0.0 if fresh else expected[2 + r, to + k]
+                expected[2 + r, to + k] = before + value[at + r * width + j]
+    conversion.add(acc, (2, rows), value, at, columns, np.array(stretches), fresh)
     np.testing.assert_allclose(acc, expected, rtol=1e-12)

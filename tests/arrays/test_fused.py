@@ -88,6 +88,18 @@ def test_a_vector_has_the_same_bits_in_any_block():
         np.testing.assert_array_equal(part, whole[first:last])
 
 
+@pytest.mark.parametrize("by_bits", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_first_to_add_to_an_output_does_not_look_at_it(by_bits, dtype):
+    case, adc = Case(6), AdcRange(-30000.0, 400.0, 127)
+    pulses = PULSES["bit-serial"] if by_bits else PULSES["two pulses"]
+    added, written = (
+        case.fast(pulses, adc, 0.3, dtype, by_bits=by_bits, fresh=fresh) for fresh in (False, True)
+    )
+    np.testing.assert_array_equal(written[0], added[0])
+    assert written[2] == added[2]
+
+
 @pytest.mark.parametrize("largest", [1, 15, 16, 40, 100, 255])
 def test_squares_fill_their_byte_however_dark_the_vector(largest):
     x = np.random.default_rng(0).integers(0, largest + 1, (2, 64)).astype(np.uint8)

@@ -194,3 +194,19 @@ def test_encode_signed_is_the_twin_of_input_code(signed, bits):
     padded = np.pad(expected, ((2, 1), (1, 2), (0, 0)))
     np.testing.assert_array_equal(out.reshape(8, 10, 4 * lines), padded)
     assert total == np.abs(code.integers(expected)).sum()
+
+
+def test_folded_scaling_is_that_of_the_single_steps():
+    rng = np.random.default_rng(0)
+    digital = rng.normal(size=(5, 37))
+    digital[0] *= 1e4
+    acc = (1e4 * rng.normal(size=(9, 37))).astype(np.float32)
+    for floor in (-np.inf, 0.0):
+        whole, folded = np.empty((2, 9, 37), np.float32)
+        kernels.rescale(acc.astype(np.float64), digital, floor, whole)
+        kernels.rescale_folded(acc, kernels.fold(digital), floor, folded)
+        assert (folded >= floor).all()
+        # two roundings of numbers as large as the terms, whose difference may be small
+        zero, gain, _, scale, _ = digital
+        largest = np.abs(acc) * np.abs(gain * scale) + np.abs(zero * gain * scale) + 10
+        assert (np.abs(folded - whole) <= 4 * 2.0**-24 * largest).all()

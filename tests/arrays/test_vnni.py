@@ -11,15 +11,15 @@ from cimsim.arrays import vnni
 
 def multiply(x, plane):
     depth, width = -(-plane.shape[0] // 4) * 4, -(-plane.shape[1] // 16) * 16
-    padded = np.zeros((48, depth), np.uint8)
+    padded = np.zeros((vnni.ROWS, depth), np.uint8)
     padded[: len(x), : x.shape[1]] = x
-    out = np.empty((48, width), np.int32)
-    vnni.product(padded, vnni.pack(plane), out)
+    out = np.empty((vnni.ROWS, width), np.int32)
+    vnni.product(padded, vnni.pack(plane), len(x), out)
     return out[: len(x)]
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 700), st.integers(1, 150), st.integers(1, 48), st.integers(0, 2**32 - 1))
+@given(st.integers(1, 700), st.integers(1, 150), st.integers(1, 96), st.integers(0, 2**32 - 1))
 def test_product_is_the_integer_product(rows, cols, vectors, seed):
     rng = np.random.default_rng(seed)
     x = rng.integers(0, 256, (vectors, rows), dtype=np.uint8)
@@ -41,7 +41,7 @@ def test_the_float_product_gives_the_same_integers():
     x = rng.integers(0, 256, (48, 1300), dtype=np.uint8)
     plane = rng.integers(-128, 128, (1300, 64), dtype=np.int8)
     out = np.empty((48, 64), np.int32)
-    vnni._product_float(x, plane.astype(np.float32), out)
+    vnni._product_float(x, plane.astype(np.float32), 48, out)
     np.testing.assert_array_equal(out, x.astype(np.int64) @ plane.astype(np.int64))
 
 
@@ -52,7 +52,7 @@ def test_another_target_processor_takes_the_float_product(tmp_path):
         "x = np.arange(48 * 8, dtype=np.int64).reshape(48, 8) % 256;"
         "w = (np.arange(8 * 3).reshape(8, 3) * 7 % 256 - 128).astype(np.int8);"
         "out = np.empty((48, 16), np.int32);"
-        "vnni.product(x.astype(np.uint8), vnni.pack(w), out);"
+        "vnni.product(x.astype(np.uint8), vnni.pack(w), 48, out);"
         "assert (out[:, :3] == x @ w.astype(np.int64)).all()"
     )
     env = {"NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path), "PATH": ""}

@@ -1,0 +1,94 @@
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cimsim.arrays import fused
+from cimsim.arrays.encode import InputCode
+from cimsim.engine import blocks
+from cimsim.engine.execute import execute
+from cimsim.engine.flow import Flow
+from cimsim.engine.maps import CodeMap, encode_input
+from cimsim.graph.ir import DigitalOp, Ref, TensorSpec
+from tests.engine.conftest import conv
+
+NOISY = {"adc__kind": "sar", "device__sigma_read": "2 %", "device__sigma_program": "2 %"}
+
+
+def chained(lab, outputs=None):
+    """Layers a, relu, b, c and a sum of b and c: b has two readers, a's relu one."""
+    rng = np.random.default_rng(0)
+
+    def layer(name, source, c_in, size, **options):
+        weight = rng.normal(0, 1, (4, c_in, 3, 3)).astype(np.float32)
+        return lab.conv(weight, size, name=name, source=source, **options)
+
+    same = {"padding": (1, 1, 1, 1)}
+    a = layer("a", "x", 3, (23, 17), stride=(1, 1), padding=(1, 2, 0, 1))
+    size = a.output.grid
+    b, c = layer("b", "relu", 4, size, **same), layer("c", "b", 4, size, **same)
+    total = DigitalOp(
+        "sum", ("b", "c"), TensorSpec(b.output.shape), "add", torch.ops.aten.add.Tensor,
+        (Ref("b"), Ref("c")), locality="pointwise", ops_per_element=1.0,
+    )  # fmt: skip
+    return lab.graph(a, lab.relu("relu", "a", a.output.shape), b, c, total, outputs=outputs)
+
+
+def test_a_map_goes_on_as_codes_where_matrices_read_it_and_as_values_where_others_do(lab):
+    network = chained(lab)
+    flow = Flow.of(network, dict.fromkeys("abc", 1))
+    assert flow.joined == {"a": "relu"}
+    assert flow.feeds == {"a": ("b",), "b": ("c",)}
+    assert flow.silent == {"a"}
+    assert not Flow.of(chained(lab, ["relu", "sum"]), dict.fromkeys("abc", 1)).silent
+    # an activation that answers several windows leaves its pixels in no order
+    assert Flow.of(network, {"a": 4, "b": 1, "c": 1}).feeds == {"b": ("c",)}
+
+
+@pytest.mark.parametrize("signed", ["offset", "rows", "phases"])
+@pytest.mark.parametrize("chip", [{}, NOISY])
+def test_codes_that_are_written_on_the_way_are_those_of_the_map(lab, signed, chip):
+    network, hw = chained(lab), lab.chip(inputs__signed=signed, **chip)
+    x = torch.from_numpy(np.random.default_rng(1).normal(0, 1, (1, 3, 23, 17)).astype(np.float32))
+    ready = lab.prepare(network, hw, [x])
+    assert ready.flow.silent == {"a"}
+    on_the_way = execute(ready, (x,), 0, 0, threads=2)
+    by_values = execute(ready, (x,), 0, 0, threads=1, capture=lambda op, x, y: None)
+    assert torch.equal(on_the_way.outputs[0], by_values.outputs[0])
+    assert on_the_way.statistics == by_values.statistics
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.lists(st.integers(1, 30), max_size=6))
+def test_pixels_may_come_in_any_pieces(height, width, cuts):
+    op = conv(np.ones((2, 3, 2, 2)), (height, width), padding=(1, 1, 2, 0))
+    x = np.random.default_rng(height).normal(0, 1, (1, 3, height, width)).astype(np.float32)
+    code = InputCode.of_range(x.min(), x.max(), 8)
+    whole = encode_input(op, x, code)
+    pixels = x[0].transpose(1, 2, 0).reshape(-1, 3)
+    ends = sorted({min(end, len(pixels)) for end in np.cumsum(cuts)} | {0, len(pixels)})
+    pieces = CodeMap.empty(op, code)
+    for start, end in reversed(list(pairwise(ends))):
+        pieces.put_pixels(np.ascontiguousarray(pixels[start:end]), start)
+    np.testing.assert_array_equal(pieces.padded, whole.padded)
+    assert pieces.total == whole.total
+
+
+@given(st.integers(1, 70000), st.integers(1, 300), st.integers(1, 600), st.integers(1, 16))
+def test_blocks_cover_a_frame_once_in_order(windows, row, outputs, threads):
+    for fast, by_bits in ((True, False), (True, True), (False, False)):
+        firing = SimpleNamespace(
+            is_fast=fast, by_bits=by_bits, layer=SimpleNamespace(n_outputs=outputs),
+            reads=SimpleNamespace(bases=range(windows), row=row),
+        )  # fmt: skip
+        cuts = blocks._cuts(firing, threads)
+        assert [start for start, _ in cuts] == [0, *(end for _, end in cuts[:-1])]
+        assert cuts[-1][1] == windows
+        sizes = [end - start for start, end in cuts]
+        assert max(sizes) <= blocks._LARGEST_BLOCK
+        assert sizes[:-1] == sorted(sizes[:-1], reverse=True)
+        if fast and not by_bits:
+            assert all(size % fused.BLOCK == 0 for size in sizes[:-1])
