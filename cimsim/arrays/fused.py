@@ -68,9 +68,9 @@ def read_out(
         than shifting.
     power : int
         Of the pulse values in ``sums``, 1 or 2.
-    planes : (ndarray, ndarray, ndarray)
+    planes : (ndarray, ndarray, ndarray, int64 [n_parts, 4])
         Packed high and low plane of the conductances and packed read noise, of size 0 where there
-        is none.
+        is none; their `cimsim.arrays.vnni.tiles`.
     columns : float32 or float64 [5, 16 * panels]
         For each column, padded: unit of the planes times gain of its converter, offset of its
         converter in steps, variance of the level in steps per unit of the noise plane, variance of
@@ -296,16 +296,16 @@ def _multiply(
     pulse: tuple[int, int],
 ) -> None:
     """Multiply a block with the planes that there are, and its squares with that of the noise."""
-    high, low, noise = planes
-    product(x, low, used, sums[1])
+    high, low, noise, parts = planes
+    product(x, low, parts, used, sums[1])
     if high.size > 0:
-        product(x, high, used, sums[0])
+        product(x, high, parts, used, sums[0])
     if noise.size == 0:
         return
     mask, exponent = pulse
     if mask & (mask - 1) == 0:
         exponents[:] = exponent  # one bit: its square is itself times its value
-        product(x, noise, used, sums[2])
+        product(x, noise, parts, used, sums[2])
         return
     _square(x[:used], squares, exponents)
-    product(squares, noise, used, sums[2])
+    product(squares, noise, parts, used, sums[2])

@@ -28,6 +28,7 @@ LANES = 16  # 32-bit sums in one register
 BYTES = 4  # products in one sum
 ROWS = 96  # vectors of one call at most: whole tiles of 6, 8 and 12 rows
 _LINE = 64  # bytes; a register of planes must not straddle two cache lines
+_WASTE = 1.25  # products of panels taken together over those of each alone
 _EXACT = 512  # products of 255 * 128 whose sum float32 still holds exactly (2**24)
 
 
@@ -144,38 +145,70 @@ def _slot(builder: Any, kind: Any) -> Any:
 
 
 # as many sums as fit into 32 registers beside the panels and one vector
-_tile_4, _tile_3, _tile_2, _tile_1 = _tile(6, 4), _tile(8, 3), _tile(12, 2), _tile(12, 1)
+_TILES = _tile_1, _tile_2, _tile_3, _tile_4 = (
+    _tile(12, 1), _tile(12, 2), _tile(8, 3), _tile(6, 4),
+)  # fmt: skip
+
+
+def tiles(*packed: NDArray[Any]) -> NDArray[np.int64]:
+    """Say which panels of planes are multiplied together, and which of their rows hold anything.
+
+    Panels are taken four at a time unless their rows differ much: a block-diagonal matrix costs
+    little more than its blocks.
+
+    Parameters
+    ----------
+    packed : ndarray
+        Planes of one matrix from `pack`; those of size 0 do not count.
+
+    Returns
+    -------
+    int64 [n, 4]
+        First panel, panels (1 to 4), first group of four rows and end of them.
+    """
+    planes = [plane for plane in packed if plane.size]
+    if not HAS_VNNI:
+        return np.empty((0, 4), np.int64)
+    used = np.logical_or.reduce([plane.any(axis=(2, 3)) for plane in planes])
+    k4 = used.shape[1]
+    begins = np.where(used.any(axis=1), used.argmax(axis=1), k4)
+    ends = np.where(used.any(axis=1), k4 - used[:, ::-1].argmax(axis=1), 0)
+    found, p = [], 0
+    while p < len(used):
+        for count in range(min(len(_TILES), len(used) - p), 0, -1):
+            first, end = int(begins[p : p + count].min()), int(ends[p : p + count].max())
+            needed = np.maximum(ends[p : p + count] - begins[p : p + count], 0).mean()
+            if count == 1 or end - first <= _WASTE * needed:
+                break
+        found.append((p, count, min(first, end), end))
+        p += count
+    return np.array(found, np.int64)
 
 
 @jit
-def _product_vnni(x: Any, planes: Any, n: int, out: Any) -> None:
-    panels, k4 = planes.shape[0], planes.shape[1]
+def _product_vnni(x: Any, planes: Any, parts: Any, n: int, out: Any) -> None:
+    k4 = planes.shape[1]
     x0, w0, out0 = x.ctypes.data, planes.ctypes.data, out.ctypes.data
     x_step, w_step, out_step = x.shape[1], k4 * 64, out.shape[1] * 4
-    p = 0
-    while p < panels:
-        left = panels - p
-        w, o = w0 + p * w_step, out0 + p * 64
-        if left >= 4:
+    for t in range(parts.shape[0]):
+        p, count, first, end = parts[t, 0], parts[t, 1], parts[t, 2], parts[t, 3]
+        v, w, o, deep = x0 + 4 * first, w0 + p * w_step + 64 * first, out0 + p * 64, end - first
+        if count == 4:
             for b in range(0, n, 6):
-                _tile_4(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
-            p += 4
-        elif left == 3:
+                _tile_4(v + b * x_step, x_step, w, w_step, deep, o + b * out_step, out_step)
+        elif count == 3:
             for b in range(0, n, 8):
-                _tile_3(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
-            p += 3
-        elif left == 2:
+                _tile_3(v + b * x_step, x_step, w, w_step, deep, o + b * out_step, out_step)
+        elif count == 2:
             for b in range(0, n, 12):
-                _tile_2(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
-            p += 2
+                _tile_2(v + b * x_step, x_step, w, w_step, deep, o + b * out_step, out_step)
         else:
             for b in range(0, n, 12):
-                _tile_1(x0 + b * x_step, x_step, w, w_step, k4, o + b * out_step, out_step)
-            p += 1
+                _tile_1(v + b * x_step, x_step, w, w_step, deep, o + b * out_step, out_step)
 
 
 @jit
-def _product_float(x: Any, planes: Any, n: int, out: Any) -> None:
+def _product_float(x: Any, planes: Any, parts: Any, n: int, out: Any) -> None:
     part = np.empty((n, out.shape[1]), np.float32)
     vectors = x[:n].astype(np.float32)
     out[:n] = 0
@@ -190,7 +223,7 @@ _product = _product_vnni if HAS_VNNI else _product_float
 
 
 @jit
-def product(x: Any, planes: Any, n: int, out: Any) -> None:
+def product(x: Any, planes: Any, parts: Any, n: int, out: Any) -> None:
     """Multiply vectors with packed planes.
 
     Parameters
@@ -199,9 +232,11 @@ def product(x: Any, planes: Any, n: int, out: Any) -> None:
         Rows without a vector may hold anything.
     planes : ndarray
         From `pack`.
+    parts : int64 [n_parts, 4]
+        From `tiles`.
     n : int
         Vectors, at most 96.
     out : int32 [96, 16 * panels]
         ``x @ plane``; 0 in padded columns, anything in rows without a vector.
     """
-    _product(x, planes, n, out)
+    _product(x, planes, parts, n, out)

@@ -24,7 +24,7 @@ from cimsim.engine.statistics import OpStatistics
 BLOCK = 512  # windows; two operands and the sums of a 1024-row array stay within some MB
 _REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart from the others'
 _LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block stays in the cache
-_SMALLEST_BLOCK = 192  # windows; a call costs as much as 30
+_SMALLEST_WORK = 2**24  # products
 _SHARE = 1.5  # each thread takes one part in so many of the windows that are left to it
 
 Sink = Callable[[int, NDArray[Any]], None]
@@ -95,12 +95,15 @@ def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
     largest = max(BLOCK // 2, min(_LARGEST_BLOCK, _BLOCK_VALUES // firing.layer.n_outputs))
     unit = 16 if firing.by_bits else fused.BLOCK
     by_row = math.lcm(unit, firing.reads.row)
-    unit = by_row if by_row <= largest // 4 else unit
-    largest, smallest = largest // unit * unit, math.ceil(_SMALLEST_BLOCK / unit) * unit
+    by_row = by_row if by_row <= largest // 4 else unit
+    # a block that takes a tenth of a millisecond is worth the call
+    cells = sum(array.n_rows * array.n_cols for rows in firing.groups for array in rows.arrays)
+    smallest = math.ceil(_SMALLEST_WORK / (cells * len(firing.pulses) * unit)) * unit
     found, start, parts = [], 0, math.ceil(_SHARE * threads)
     while start < windows:
-        part = math.ceil((windows - start) / (parts * unit)) * unit
-        rows = min(largest, max(smallest, part))
+        part = max(smallest, (windows - start) // parts)
+        step = by_row if part >= by_row else unit
+        rows = min(largest // step * step, math.ceil(part / step) * step)
         found.append((start, min(start + rows, windows)))
         start += rows
     return found

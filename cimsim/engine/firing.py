@@ -18,6 +18,7 @@ from cimsim.arrays import bitwise, conversion, fused
 from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode
 from cimsim.arrays.programmed import ProgrammedArray
+from cimsim.arrays.vnni import tiles
 from cimsim.devices.base import AbstractDevice
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
 from cimsim.engine.windows import Reads, runs_of
@@ -223,7 +224,8 @@ class DrivenArray:
             self.planes = tables.sums, tables.has_high, tables.has_noise
         else:
             none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
-            self.planes = signal.high, signal.low, none if noise is None else noise.low
+            planes = signal.high, signal.low, none if noise is None else noise.low
+            self.planes = *planes, tiles(*planes)
         dtype = firing.sum_dtype
         noise_unit = 0.0 if noise is None else noise.unit
         padded = conversion.packed_columns(self.columns, self.adc, (signal.unit, noise_unit))

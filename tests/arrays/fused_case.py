@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from cimsim.arrays import bitwise, conversion, fused
+from cimsim.arrays import bitwise, conversion, fused, vnni
 from cimsim.arrays.planes import signal_planes, variance_planes
 from cimsim.engine.windows import runs_of
 
@@ -43,6 +43,7 @@ class Case:
         acc = np.full((self.vectors, self.cols), np.nan if fresh else 0.0, dtype)
         sums = np.zeros(self.rows, np.int64)
         planes = (signal.high, signal.low, noise.low if read_noise else none)
+        planes = (*planes, vnni.tiles(*planes))
         read_out = fused.read_out
         if by_bits:
             tables = bitwise.Tables.of(signal, noise if read_noise else None, self.rows)

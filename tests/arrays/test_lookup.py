@@ -95,5 +95,5 @@ def test_sums_are_those_of_the_product_path():
     plane = rng.integers(-128, 128, (1024, 64), dtype=np.int8)
     packed, out = vnni.pack(plane), np.empty((48, 64), np.int32)
     for p, sums in enumerate(look_up(x, range(8), [plane])[0]):
-        vnni.product(x & np.uint8(1 << p), packed, 48, out)
+        vnni.product(x & np.uint8(1 << p), packed, vnni.tiles(packed), 48, out)
         np.testing.assert_array_equal(out, sums << p)

@@ -24,7 +24,7 @@ def restored_plane(packed, n_cols):
         for k in range(start, min(depth, start + 48)):
             x[k - start, k] = 1
         out = np.empty((48, width), np.int32)
-        vnni.product(x, packed, 48, out)
+        vnni.product(x, packed, vnni.tiles(packed), 48, out)
         rows.append(out[: min(48, depth - start), :n_cols])
     return np.concatenate(rows).astype(float)
 

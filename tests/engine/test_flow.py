@@ -82,7 +82,8 @@ def test_blocks_cover_a_frame_once_in_order(windows, row, outputs, threads):
     for fast, by_bits in ((True, False), (True, True), (False, False)):
         firing = SimpleNamespace(
             is_fast=fast, by_bits=by_bits, layer=SimpleNamespace(n_outputs=outputs),
-            reads=SimpleNamespace(bases=range(windows), row=row),
+            reads=SimpleNamespace(bases=range(windows), row=row), pulses=((0, 255),),
+            groups=[SimpleNamespace(arrays=[SimpleNamespace(n_rows=90, n_cols=outputs)])],
         )  # fmt: skip
         cuts = blocks._cuts(firing, threads)
         assert [start for start, _ in cuts] == [0, *(end for _, end in cuts[:-1])]
