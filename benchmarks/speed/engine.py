@@ -28,7 +28,7 @@ from rich.table import Table
 
 import cimsim
 from cimsim.cli.options import parse_size
-from cimsim.engine.blocks import fire
+from cimsim.engine.blocks import Sink, fire
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.maps import encode_input
@@ -82,12 +82,17 @@ def time_layer(name: str, runs: int, threads: int) -> list[Line]:
     firing = ready.ready[op.name].firing
     codes = encode_input(op, frame.numpy(), ready.ops[op.name].code).flat
     with workers(threads) as (pool, n):
-        fired = median_seconds(lambda: fire(firing, codes, 0, 1, _forget, pool, n), runs)
+        fired = median_seconds(lambda: fire(firing, codes, 0, 1, _Forget(), pool, n), runs)
     return [(name, plain, fired, macs), (f"{name}, floats in and out", plain, whole, macs)]
 
 
-def _forget(start: int, acc: Any) -> None:
-    """Take the sums of a block and do nothing with them."""
+class _Forget(Sink):
+    """Takes the sums of a block and does nothing with them."""
+
+    scaling = None
+
+    def add_up(self, start: int, sums: Any) -> None:
+        """Forget them."""
 
 
 def time_network(model: str, size: str, runs: int, threads: int) -> Line:

@@ -223,3 +223,28 @@ def add(
             else:
                 for j in range(n):
                     acc[row, place + j] += value[source + j]
+
+
+@jit
+def put(acc: Any, rows: Any, value: Any, columns: Any, stretches: Any, folded: Any) -> None:
+    """Write values of an array to the output, scaled: nothing else is added to them.
+
+    Parameters
+    ----------
+    acc, rows, value, columns, stretches
+        As in `add`; values begin at 0.
+    folded : (float32 [2, n_cols], float)
+        As `cimsim.arrays.kernels.rescale_folded` takes it, and its ``floor``.
+    """
+    first, width = columns
+    last = first + width
+    scaling, least = folded[0], np.float32(folded[1])
+    for r in range(stretches.shape[0]):
+        begin = max(stretches[r, 0], first)
+        n = np.uint64(max(0, min(stretches[r, 0] + stretches[r, 2], last) - begin))
+        place = np.uint64(stretches[r, 1] + begin - stretches[r, 0])
+        for b in range(rows[1]):
+            row, source = np.uint64(rows[0] + b), np.uint64(b * width + begin - first)
+            for j in range(n):  # unsigned: no test for negative indices in the loop
+                scaled = value[source + j] * scaling[0, place + j] + scaling[1, place + j]
+                acc[row, place + j] = max(scaled, least)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cimsim.arrays import conversion
 from cimsim.arrays.conversion import GROUP
 from cimsim.arrays.normals import counters, many_normals
-from cimsim.arrays.vnni import ROWS, product
+from cimsim.arrays.vnni import ROWS, copy_four, product
 from cimsim.jit import jit
 
 BLOCK = ROWS
@@ -52,6 +52,7 @@ def read_out(
     counter: Any,
     acc: Any,
     fresh: bool,
+    folded: Any,
     sums: Any,
 ) -> int:
     """Apply vectors to one array, all pulses, and add what its converters say to the output.
@@ -87,6 +88,8 @@ def read_out(
     fresh : bool
         Whether nothing was added to these outputs, each of them one column's, before the first
         pulse: ``acc`` holds anything there.
+    folded : (float32 [2, n_cols], float)
+        See `cimsim.arrays.conversion.put`; [2, 0] where outputs are sums, not scaled values.
     sums : int64 [n_rows], or [0] if they are not wanted
         Adds up pulse values (to the power) over the vectors.
 
@@ -152,9 +155,11 @@ def read_out(
                     clipped += conversion.convert_other(
                         flat_high, flat_low, at, scale, variance, draws, tiled, adc, shift, value, n
                     )
-                conversion.add(
-                    acc, (start + b, count), value, 0, (0, width), target, fresh and p == 0
-                )
+                if folded[0].shape[1] > 0:
+                    conversion.put(acc, (start + b, count), value, (0, width), target, folded)
+                else:
+                    first = fresh and p == 0
+                    conversion.add(acc, (start + b, count), value, 0, (0, width), target, first)
     for p in range(pulses.shape[0]):
         for k in range(sums.shape[0]):
             sums[k] += np.int64(tally[p, k]) >> (power * pulses[p, 2])
@@ -165,7 +170,10 @@ def read_out(
 def collect_block(codes: Any, bases: Any, runs: Any, offsets: Any, vectors: Any) -> None:
     """Collect a block of vectors."""
     if offsets.shape[0] < SHORT * runs.shape[0]:
-        _collect_singly(codes, bases, offsets, vectors)
+        if codes.itemsize == 1 and _by_fours(runs):
+            _collect_fours(codes, bases, offsets, vectors)
+        else:
+            _collect_singly(codes, bases, offsets, vectors)
     else:
         _collect(codes, bases, runs, vectors)
 
@@ -190,6 +198,25 @@ def _collect_singly(codes: Any, bases: Any, offsets: Any, vectors: Any) -> None:
         first = np.uint64(bases[v])
         for k in range(np.uint64(offsets.shape[0])):
             vectors[v, k] = codes[first + offsets[k]]
+
+
+@jit
+def _by_fours(runs: Any) -> bool:
+    """Whether rows come from the map four and four side by side."""
+    for r in range(runs.shape[0]):
+        if runs[r, 2] % 4 != 0:
+            return False
+    return True
+
+
+@jit
+def _collect_fours(codes: Any, bases: Any, offsets: Any, vectors: Any) -> None:
+    """Collect vectors of bytes whose runs are short: a channel group's, say."""
+    source, sink, step = codes.ctypes.data, vectors.ctypes.data, vectors.shape[1]
+    for v in range(np.uint64(bases.shape[0])):
+        first, to = np.uint64(source) + np.uint64(bases[v]), np.uint64(sink) + v * np.uint64(step)
+        for k in range(np.uint64(0), np.uint64(offsets.shape[0]), np.uint64(4)):
+            copy_four(first + offsets[k], to + k)
 
 
 @jit

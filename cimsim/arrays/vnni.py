@@ -140,6 +140,18 @@ def _emit(builder: Any, args: Any, n_rows: int, n_panels: int) -> None:
             builder.store(builder.load(sums[i][j]), pointer, align=BYTES)
 
 
+@intrinsic
+def copy_four(_: Any, source: Any, sink: Any) -> Any:
+    """Copy four bytes from one address to another, wherever they lie."""
+
+    def build(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        start, end = (builder.inttoptr(at, ir.IntType(32).as_pointer()) for at in args)
+        builder.store(builder.load(start, align=1), end, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), build
+
+
 def _slot(builder: Any, kind: Any) -> Any:
     return cgutils.alloca_once(builder, kind)  # type: ignore[no-untyped-call]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,44 @@ _LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block s
 _SMALLEST_WORK = 2**24  # products
 _SHARE = 1.5  # each thread takes one part in so many of the windows that are left to it
 
-Sink = Callable[[int, NDArray[Any]], None]
 _Fired = tuple[Counter[str], list[NDArray[np.int64]]]
+_SUMS = np.empty((2, 0), np.float32), 0.0  # outputs are not scaled
+
+
+class Sink(Protocol):
+    """Takes what blocks of activations give; called from several threads for different blocks.
+
+    Attributes
+    ----------
+    scaling : (float32 [2, n_outputs], float) or None
+        Factor, shift and smallest value of an output; None: sums are wanted.
+    """
+
+    scaling: tuple[NDArray[np.float32], float] | None
+
+    def place(self, start: int, n: int) -> NDArray[np.float32] | None:
+        """Return where the scaled outputs of activations ``start`` and following go, if anywhere.
+
+        float32 [n, n_outputs]
+        """
+
+    def put(self, start: int, values: NDArray[np.float32]) -> None:
+        """Take scaled outputs, those of `place` where it is not None."""
+
+    def add_up(self, start: int, sums: NDArray[Any]) -> None:
+        """Take summed codes float [n, n_outputs], in weight LSB times input LSB; not to keep."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sums(Sink):
+    """Keeps the sums of all activations, float [n, n_outputs]."""
+
+    sums: NDArray[Any]
+    scaling = None
+
+    def add_up(self, start: int, sums: NDArray[Any]) -> None:
+        """Copy them."""
+        self.sums[start : start + len(sums)] = sums
 
 
 def fire(
@@ -51,10 +87,7 @@ def fire(
         Number of the first activation over all frames; the noise is keyed by it.
     key : int
         Of the noise, 64 bits.
-    sink : callable
-        ``sink(start, acc)`` takes the summed codes float [activations of the block, n_outputs] of
-        activations ``start`` and following, in weight LSB times input LSB; called from several
-        threads for different blocks.
+    sink : Sink
     pool : Executor, optional
         Where blocks run; without one they run here.
     threads : int
@@ -66,7 +99,8 @@ def fire(
         Whole-number counts, and conductances summed in a fixed order: the same for any number of
         threads.
     """
-    frame = _Frame(firing, codes, first_window, key)
+    scaling = sink.scaling if firing.is_direct else None
+    frame = _Frame(firing, codes, first_window, key, scaling)
     # each thread takes the next block when it has done one: a core that others use takes fewer
     cuts = _cuts(firing, threads)
     blocks = iter(cuts)
@@ -122,6 +156,7 @@ class _Frame:
     codes: NDArray[Any]
     first_window: int
     key: int
+    scaling: tuple[NDArray[np.float32], float] | None
 
     @cached_property
     def block_rows(self) -> int:
@@ -131,11 +166,12 @@ class _Frame:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Activations ``start`` and following, and where they begin in ``codes``."""
+    """Activations ``start`` and following, where they begin in ``codes``, and their outputs."""
 
     start: int
     codes: NDArray[Any]
     bases: NDArray[np.int64]
+    acc: NDArray[Any]
 
 
 class _Scratch:
@@ -161,7 +197,7 @@ def _fire_blocks(frame: _Frame, blocks: Iterator[tuple[int, int]], sink: Sink) -
     frame : _Frame
     blocks : iterator of (int, int)
         First window and end of the blocks that nobody has taken; shared by all threads.
-    sink : callable
+    sink : Sink
 
     Returns
     -------
@@ -171,20 +207,25 @@ def _fire_blocks(frame: _Frame, blocks: Iterator[tuple[int, int]], sink: Sink) -
         For each group of arrays, the sum of pulse values (to the power) that each row was driven
         with.
     """
-    firing, scratch = frame.firing, _Scratch()
+    firing, scratch, scaling = frame.firing, _Scratch(), frame.scaling
     fire_rows = _fire_fast if firing.is_fast else _fire_float
     applied = [np.zeros(rows.n_rows, np.int64) for rows in firing.groups]
     done = clipped = 0
     for start, end in blocks:
         codes, bases = firing.reads.block(frame.codes, start, end)
-        block = _Block(start, codes, bases)
-        acc = scratch.take("acc", (len(bases), firing.layer.n_outputs), firing.sum_dtype)
+        shape = len(bases), firing.layer.n_outputs
+        acc = sink.place(start, len(bases)) if scaling is not None else None
+        if acc is None:
+            acc = scratch.take("acc", shape, firing.sum_dtype)
         if not firing.fills:
             acc[:] = 0.0
         for rows, sums in zip(firing.groups, applied, strict=True):
-            clipped += fire_rows(frame, rows, block, sums, acc, scratch)
+            clipped += fire_rows(frame, rows, _Block(start, codes, bases, acc), sums, scratch)
         done += len(bases)
-        sink(start, acc)
+        if scaling is not None:
+            sink.put(start, acc)
+        else:
+            sink.add_up(start, acc)
     arrays = [array for rows in firing.groups for array in rows.arrays]
     pulses = done * len(firing.pulses)
     counts = Counter(
@@ -202,7 +243,6 @@ def _fire_fast(
     rows: DrivenRows,
     block: _Block,
     sums: NDArray[np.int64],
-    acc: NDArray[Any],
     scratch: _Scratch,
 ) -> int:
     """Integer products, everything fused; returns saturations."""
@@ -212,10 +252,11 @@ def _fire_fast(
     for number, array in enumerate(rows.arrays):
         for (first, end, _), columns in zip(firing.phases, array.phases, strict=True):
             stage = np.uint64(array.index * len(firing.pulses) + first)
+            fresh = firing.fills and array.is_first and first == 0
             clipped += read_out(
                 block.codes, (block.bases, rows.runs), firing.packed_pulses[first:end],
                 firing.power, array.planes, columns, array.stretches, array.scales,
-                (window, stage, key), acc, firing.fills and array.is_first and first == 0,
+                (window, stage, key), block.acc, fresh, frame.scaling or _SUMS,
                 sums if number == 0 else sums[:0],
             )  # fmt: skip
     return int(clipped)
@@ -226,7 +267,6 @@ def _fire_float(
     rows: DrivenRows,
     block: _Block,
     sums: NDArray[np.int64],
-    acc: NDArray[Any],
     scratch: _Scratch,
 ) -> int:
     """Float products of whole blocks; returns saturations."""
@@ -245,7 +285,7 @@ def _fire_float(
             stage = array.index * len(firing.pulses) + number
             window = (np.uint64(frame.first_window + block.start), np.uint64(stage))
             factor = firing.factors[number]
-            clipped += _read_out(frame, array, (x, square), factor, window, acc, scratch)
+            clipped += _read_out(frame, array, (x, square), factor, window, block.acc, scratch)
     return clipped
 
 

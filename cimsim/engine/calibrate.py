@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode, WeightCode
-from cimsim.engine.blocks import fire
+from cimsim.engine.blocks import Sums, fire
 from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.firing import Firing
 from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
@@ -105,19 +105,15 @@ def _calibrate_op(
     if wanted and len(codes) < MIN_WINDOWS:
         log.info("layer '%s': %d calibration windows, not corrected", op.name, len(codes))
     elif wanted:
-        acc = np.empty((len(codes), layer.n_outputs))
-
-        def keep(start: int, part: NDArray[np.float64]) -> None:
-            acc[start : start + len(part)] = part
-
+        taken = Sums(np.empty((len(codes), layer.n_outputs)))
         reads = Reads.of_vectors(*codes.shape)
         firing = Firing.of(layer, reads, ranges, chip, programmed.device, code)
-        fire(firing, codes.reshape(-1), 0, noise_key, keep, pool, threads)
+        fire(firing, codes.reshape(-1), 0, noise_key, taken, pool, threads)
         integers = code.integers(codes)
         for window, rows in enumerate(patch.elements):
             part = slice(window * op.n_cols, (window + 1) * op.n_cols)
             gain[part], offset[part] = fit_columns(
-                acc[:, part] - code.zero_point * layer.column_sums,
+                taken.sums[:, part] - code.zero_point * layer.column_sums,
                 exact_product(integers[:, rows.reshape(-1)], 0, layer.weight),
                 chip.calibration.column_gain, chip.calibration.column_offset,
             )  # fmt: skip

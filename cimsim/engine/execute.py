@@ -12,14 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.arrays import kernels
-from cimsim.engine.blocks import fire
+from cimsim.engine.blocks import Sink, fire
 from cimsim.engine.calibrated import CalibratedMapping, ReadyOp
 from cimsim.engine.flow import Flow
-from cimsim.engine.maps import CodeMap, empty_map, encode_input, to_map, unfolded
+from cimsim.engine.maps import (
+    CodeMap,
+    add_maps,
+    empty_map,
+    encode_input,
+    to_map,
+    unfolded,
+)
 from cimsim.engine.statistics import OpStatistics, Statistics
 from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
-from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
+from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref
 from cimsim.graph.reference import apply_digital
 from cimsim.rng import key
 
@@ -95,7 +102,7 @@ def execute(
                     capture(op, x, y)
                 del x, y  # the peak is that of the live maps
             elif isinstance(op, DigitalOp) and op.name not in flow.done:
-                values[op.name] = _run_digital(op, values)
+                values[op.name] = _run_digital(op, values, pool, n_threads)
             for name in op.inputs:
                 pending[name] -= 1
                 if not pending[name]:
@@ -128,9 +135,14 @@ def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
     return {op.name: x for op, x in zip(expected, inputs, strict=True)}
 
 
-def _run_digital(op: DigitalOp, values: dict[str, Tensor]) -> Tensor:
+def _run_digital(
+    op: DigitalOp, values: dict[str, Tensor], pool: Executor, threads: int
+) -> Tensor:
     import torch
 
+    pair = _added(op, values)
+    if pair is not None:
+        return torch.from_numpy(add_maps(pair, pool, threads))
     if op.locality in ("view", "barrier"):
         # maps lie channels-last here; a reshape may insist on torch's own order
         values = {name: values[name].contiguous() for name in op.inputs}
@@ -140,6 +152,20 @@ def _run_digital(op: DigitalOp, values: dict[str, Tensor]) -> Tensor:
     except Exception as error:
         where = f" [{op.source}]" if op.source else ""
         raise SimulationError(f"node '{op.name}' ({op.op}){where}: {error}") from error
+
+
+def _added(
+    op: DigitalOp, values: dict[str, Tensor]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Return the two maps that an operation adds, if that is all it does and they lie alike."""
+    if str(op.target) != "aten.add.Tensor" or op.kwargs or len(op.args) != 2:
+        return None
+    if not all(isinstance(part, Ref) for part in op.args):
+        return None
+    one, two = (values[part.name] for part in op.args)
+    alike = one.shape == two.shape and one.stride() == two.stride() and one.ndim == 4
+    plain = one.dtype == two.dtype and str(one.dtype) == "torch.float32"
+    return (one.numpy(), two.numpy()) if alike and plain else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,8 +215,8 @@ class _Frame:
         return sink.tensor(), counts
 
 
-class OutputMap:
-    """Takes the sums of blocks of activations, scales them and puts them in their places.
+class OutputMap(Sink):
+    """Puts the outputs of blocks of activations in their places, as values and as codes.
 
     Parameters
     ----------
@@ -206,7 +232,7 @@ class OutputMap:
     def __init__(
         self, ready: ReadyOp, floor: float, fed: Sequence[CodeMap] = (), keeps: bool = True
     ) -> None:
-        self._ready, self._floor, self._fed = ready, floor, fed
+        self._ready, self._fed, self.scaling = ready, fed, (ready.folded, floor)
         op = self._op = ready.op
         self._several = ready.firing.layer.windows > 1
         self._y: NDArray[np.float32] | None = None
@@ -215,13 +241,18 @@ class OutputMap:
         elif keeps:
             self._y = empty_map(op)
 
-    def __call__(self, start: int, acc: NDArray[Any]) -> None:
-        """Take the sums of activations ``start`` and following, float [n, n_outputs]."""
+    def place(self, start: int, n: int) -> NDArray[np.float32] | None:
+        """Return the part of the map, if outputs lie there as they come."""
+        if self._y is None or self._y.ndim > 2 or self._several:
+            return None
+        return self._y[start : start + n]
+
+    def put(self, start: int, values: NDArray[np.float32]) -> None:
+        """Lay outputs out, and encode them."""
         op, y = self._op, self._y
-        values = self._scaled(start, acc)
         if y is not None and self._several:
             # those beyond the map's edge go
-            windows = self._ready.places.windows[start : start + len(acc)].reshape(-1)
+            windows = self._ready.places.windows[start : start + len(values)].reshape(-1)
             inside = windows >= 0
             y[windows[inside]] = values.reshape(-1, op.n_cols)[inside]
         elif y is not None and y.ndim == 3:
@@ -229,20 +260,18 @@ class OutputMap:
         for codes in self._fed:
             codes.put_pixels(values, start)
 
-    def _scaled(self, start: int, acc: NDArray[Any]) -> NDArray[np.float32]:
-        """Return output values, in the map where they lie there as they come."""
-        if self._y is not None and self._y.ndim == 2 and not self._several:
-            values = self._y[start : start + len(acc)]
-        else:  # in place the loop would not be vector code
-            values = np.empty(acc.shape, np.float32)
-        if acc.dtype == np.float32:
-            kernels.rescale_folded(acc, self._ready.folded, self._floor, values)
+    def add_up(self, start: int, sums: NDArray[Any]) -> None:
+        """Scale sums and put them."""
+        (folded, floor), place = self.scaling, self.place(start, len(sums))
+        values = np.empty(sums.shape, np.float32) if place is None else place
+        if sums.dtype == np.float32:
+            kernels.rescale_folded(sums, folded, floor, values)
         else:
-            kernels.rescale(acc, self._ready.digital, self._floor, values)
-        return values
+            kernels.rescale(sums, self._ready.digital, floor, values)
+        self.put(start, values)
 
     def tensor(self) -> Tensor | None:
-        """Return the map."""
+        """Return the map; None where nobody reads values."""
         if self._y is None:
             return None
         return to_map(self._op, unfolded(self._op, self._y) if self._several else self._y)

@@ -160,6 +160,13 @@ class Firing:
         first = [a.target for rows in self.groups for a in rows.arrays if a.is_first]
         return len(np.unique(np.concatenate([np.empty(0, int), *first]))) == self.layer.n_outputs
 
+    @cached_property
+    def is_direct(self) -> bool:
+        """Whether an output is one conversion's, noisy: it can be scaled where it is made."""
+        arrays = [array for rows in self.groups for array in rows.arrays]
+        once = len(self.pulses) == 1 and self.fills and all(array.is_first for array in arrays)
+        return once and not self.by_bits and self.sum_dtype == np.float32
+
     def conductance(self, applied: list[NDArray[np.int64]]) -> float:
         """Return the sum of (x / x_fs)**p * G from the sums of x**p on each row of each group."""
         full_scale = float(self.pulses[0][1]) ** self.power

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from cimsim.arrays import kernels
 from cimsim.arrays.encode import InputCode
 from cimsim.engine.windows import padded_shape
 from cimsim.graph.ir import MatrixOp
-from cimsim.graph.layout import to_nhwc
+from cimsim.graph.layout import channels_last
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,14 +45,20 @@ class CodeMap:
     def empty(
         cls, op: MatrixOp, code: InputCode, shape: tuple[int, int, int] | None = None
     ) -> CodeMap:
-        """Return a map of nothing but zero points.
+        """Return a map whose inside is still to be written.
 
         ``shape`` is (height, width, channels) of one that is padded further at the bottom and
         right.
         """
         height, width, channels = shape or padded_shape(op)
-        size = height, width * channels * code.lines
-        return cls(op, code, np.full(size, code.zero_point, code.dtype))
+        per_pixel = channels * code.lines
+        padded = np.empty((height, width * per_pixel), code.dtype)
+        # what lies inside is written once
+        (rows, columns), (top, _, left, _) = op.input.grid, op.window.padding
+        padded[:top] = padded[top + rows :] = code.zero_point
+        padded[:, : left * per_pixel] = code.zero_point
+        padded[:, (left + columns) * per_pixel :] = code.zero_point
+        return cls(op, code, padded)
 
     def put(self, values: NDArray[np.float32], row: int, first: int = 0) -> None:
         """Encode whole rows, or a part of a row, float32 [n, pixels * channels].
@@ -118,18 +125,40 @@ def encode_input(
     threads: int = 1,
 ) -> CodeMap:
     """Encode a whole map; see `CodeMap.empty`."""
-    nhwc = to_nhwc(op, x)[0]
-    flat, found = nhwc.reshape(nhwc.shape[0], -1), CodeMap.empty(op, code, shape)
-    if pool is None or flat.size < _SMALL:
-        found.put(flat, 0)
-        return found
-    step = max(1, -(-len(flat) // threads))
-    starts = range(0, len(flat), step)
-    others = [pool.submit(found.put, flat[row : row + step], row) for row in starts[1:]]
-    found.put(flat[:step], 0)
+    found, nhwc = CodeMap.empty(op, code, shape), channels_last(op, x)[0]
+
+    def put(rows: slice) -> None:
+        part = np.ascontiguousarray(nhwc[rows])
+        found.put(part.reshape(len(part), -1), rows.start)
+
+    share(put, len(nhwc), nhwc.size, pool, threads)
+    return found
+
+
+def share(
+    work: Callable[[slice], None], rows: int, values: int, pool: Executor | None, threads: int
+) -> None:
+    """Do some work on the rows of a map, in parts on all threads if there are many values."""
+    step = rows if pool is None or values < _SMALL else max(1, -(-rows // threads))
+    parts = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+    others = [pool.submit(work, part) for part in parts[1:]] if pool is not None else []
+    work(parts[0])
     for other in others:
         other.result()
-    return found
+
+
+def add_maps(
+    pair: tuple[NDArray[np.float32], NDArray[np.float32]], pool: Executor, threads: int
+) -> NDArray[np.float32]:
+    """Add two maps [1, C, H, W] that lie in memory alike."""
+    one, two = pair
+    total = np.empty_like(one)
+
+    def add(rows: slice) -> None:
+        np.add(one[:, :, rows], two[:, :, rows], out=total[:, :, rows])
+
+    share(add, one.shape[2], one.size, pool, threads)
+    return total
 
 
 def empty_map(op: MatrixOp) -> NDArray[np.float32]:

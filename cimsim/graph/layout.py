@@ -18,7 +18,12 @@ Array = NDArray[np.float32]
 
 
 def to_nhwc(op: MatrixOp, x: Array) -> Array:
-    """Return the input of ``op`` with channels last.
+    """Return the input of ``op`` with channels last, C-contiguous; see `channels_last`."""
+    return np.ascontiguousarray(channels_last(op, x))
+
+
+def channels_last(op: MatrixOp, x: Array) -> Array:
+    """Return the input of ``op`` with channels last, wherever they lie in memory.
 
     Parameters
     ----------
@@ -27,7 +32,7 @@ def to_nhwc(op: MatrixOp, x: Array) -> Array:
 
     Returns
     -------
-    float32 [B, H, W, C], C-contiguous
+    float32 [B, H, W, C]
         A linear layer's positions lie along W: [B, 1, positions, F].
     """
     if x.shape[1:] != op.input.shape[1:]:
@@ -36,9 +41,9 @@ def to_nhwc(op: MatrixOp, x: Array) -> Array:
             f"got {list(x.shape)}"
         )
     if op.layout == "nchw":
-        return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        return x.transpose(0, 2, 3, 1)
     rows, cols = op.input.grid
-    return np.ascontiguousarray(x.reshape(x.shape[0], rows, cols, x.shape[-1]))
+    return x.reshape(x.shape[0], rows, cols, x.shape[-1])
 
 
 def from_vectors(op: MatrixOp, y: Array) -> Array:

@@ -33,7 +33,7 @@ class Case:
 
     def fast(
         self, pulses, adc, noise_lsb, dtype, read_noise=True, power=1, first=0, by_bits=False,
-        fresh=False,
+        fresh=False, folded=None, floor=0.0,
     ):  # fmt: skip
         signal, noise = signal_planes(self.matrix), variance_planes(self.variance)
         none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
@@ -51,7 +51,8 @@ class Case:
         clipped = read_out(
             self.codes, (self.bases, self.runs), fused.pulse_bits(pulses), power, planes,
             columns.astype(dtype), runs_of(self.target), packed[:3].astype(dtype),
-            (np.uint64(2**33 + first), np.uint64(8), np.uint64(2**40 + 9)), acc, fresh, sums,
+            (np.uint64(2**33 + first), np.uint64(8), np.uint64(2**40 + 9)), acc, fresh,
+            (np.empty((2, 0), np.float32) if folded is None else folded, floor), sums,
         )  # fmt: skip
         return acc, sums, clipped
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from cimsim.arrays import fused
+from cimsim.arrays import fused, kernels
 from cimsim.arrays.adc import AdcRange
 from tests.arrays.fused_case import PULSES, Case
 
@@ -98,6 +98,21 @@ def test_the_first_to_add_to_an_output_does_not_look_at_it(by_bits, dtype):
     )
     np.testing.assert_array_equal(written[0], added[0])
     assert written[2] == added[2]
+
+
+@pytest.mark.parametrize("floor", [-np.inf, 0.0])
+def test_outputs_that_are_scaled_at_once_are_those_that_are_scaled_later(floor):
+    case, adc = Case(7), AdcRange(-30000.0, 400.0, 127)
+    folded = np.random.default_rng(0).normal(0, 1, (2, case.cols)).astype(np.float32)
+    folded[1] *= 1e4
+    pulses = PULSES["one pulse"]
+    sums, driven, clipped = case.fast(pulses, adc, 0.3, np.float32)
+    at_once = case.fast(pulses, adc, 0.3, np.float32, folded=folded, floor=floor, fresh=True)
+    later = np.empty_like(sums)
+    kernels.rescale_folded(sums, folded, floor, later)
+    np.testing.assert_array_equal(at_once[0], later)
+    np.testing.assert_array_equal(at_once[1], driven)
+    assert at_once[2] == clipped
 
 
 @pytest.mark.parametrize("largest", [1, 15, 16, 40, 100, 255])
