@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.arrays.fma import fma
 from cimsim.arrays.vnni import LANES
 from cimsim.jit import jit
 
@@ -113,14 +114,14 @@ def convert(
     per_unit, zero, unit = kind(1.0) / step, top - top, kind(1 << shift)
     outside = np.int32(0)
     for j in range(np.uint64(n)):
-        total = kind(high[high_at + j]) * upper + kind(low[low_at + j]) * lower
+        total = fma(kind(high[high_at + j]), upper, kind(low[low_at + j]) * lower)
         # a level that carries noise need not be the last bit of a quotient
-        level = (total * columns[0, j] - lo) * per_unit + columns[1, j]
-        level += np.sqrt(variance[j] * columns[2, j] + columns[3, j]) * draws[j]
-        code = np.rint(level)
+        level = fma(fma(total, columns[0, j], -lo), per_unit, columns[1, j])
+        sigma = np.sqrt(fma(variance[j], columns[2, j], columns[3, j]))
+        code = np.rint(fma(sigma, kind(draws[j]), level))
         # as wide as a value: the loop stays vector code of whole registers
         outside = np.int32(outside + np.int32(code < zero) + np.int32(code > top))
-        value[to + j] = (lo + step * min(max(code, zero), top)) * (columns[4, j] * unit)
+        value[to + j] = fma(step, min(max(code, zero), top), lo) * (columns[4, j] * unit)
     return int(outside)
 
 
@@ -246,5 +247,6 @@ def put(acc: Any, rows: Any, value: Any, columns: Any, stretches: Any, folded: A
         for b in range(rows[1]):
             row, source = np.uint64(rows[0] + b), np.uint64(b * width + begin - first)
             for j in range(n):  # unsigned: no test for negative indices in the loop
-                scaled = value[source + j] * scaling[0, place + j] + scaling[1, place + j]
+                one = np.float32(value[source + j])
+                scaled = fma(one, scaling[0, place + j], scaling[1, place + j])
                 acc[row, place + j] = max(scaled, least)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.arrays.fma import fma
 from cimsim.arrays.normals import normals
 from cimsim.jit import jit, jit_inline
 
@@ -309,7 +310,7 @@ def rescale_folded(acc: Any, folded: Any, floor: float, out: Any) -> None:
     factor, shift, least = folded[0], folded[1], np.float32(floor)
     for i in range(np.uint64(acc.shape[0])):
         for j in range(np.uint64(acc.shape[1])):
-            out[i, j] = max(acc[i, j] * factor[j] + shift[j], least)
+            out[i, j] = max(fma(acc[i, j], factor[j], shift[j]), least)
 
 
 def fold(digital: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cimsim.arrays.fma import fma
 from cimsim.arrays.wide import WIDTH, draw
 from cimsim.jit import jit, jit_inline
 
@@ -69,17 +70,17 @@ def _log(u: Any) -> Any:
     exponent = exponent - np.float32(1.0) if small else exponent
     x = mantissa + mantissa - np.float32(1.0) if small else mantissa - np.float32(1.0)
     p = np.float32(7.0376836292e-2)
-    p = p * x + np.float32(-1.1514610310e-1)
-    p = p * x + np.float32(1.1676998740e-1)
-    p = p * x + np.float32(-1.2420140846e-1)
-    p = p * x + np.float32(1.4249322787e-1)
-    p = p * x + np.float32(-1.6668057665e-1)
-    p = p * x + np.float32(2.0000714765e-1)
-    p = p * x + np.float32(-2.4999993993e-1)
-    p = p * x + np.float32(3.3333331174e-1)
+    p = fma(p, x, np.float32(-1.1514610310e-1))
+    p = fma(p, x, np.float32(1.1676998740e-1))
+    p = fma(p, x, np.float32(-1.2420140846e-1))
+    p = fma(p, x, np.float32(1.4249322787e-1))
+    p = fma(p, x, np.float32(-1.6668057665e-1))
+    p = fma(p, x, np.float32(2.0000714765e-1))
+    p = fma(p, x, np.float32(-2.4999993993e-1))
+    p = fma(p, x, np.float32(3.3333331174e-1))
     z = x * x
-    y = x * z * p - np.float32(0.5) * z
-    return x + y + exponent * np.float32(0.69314718)
+    y = fma(x * z, p, np.float32(-0.5) * z)
+    return fma(exponent, np.float32(0.69314718), x + y)
 
 
 @jit_inline
@@ -92,10 +93,11 @@ def _box_muller(a: Any, b: Any) -> Any:
     part = np.int32(b & np.uint32(0x3FFFFFFF)) - np.int32(0x20000000)
     t = (np.float32(np.int32(part)) + np.float32(0.5)) * np.float32(1.5707963267948966 * 2.0**-30)
     z = t * t
-    s = np.float32(-1.9515295891e-4) * z + np.float32(8.3321608736e-3)
-    s = (s * z + np.float32(-1.6666654611e-1)) * z * t + t
-    c = np.float32(2.443315711809948e-5) * z + np.float32(-1.388731625493765e-3)
-    c = (c * z + np.float32(4.166664568298827e-2)) * z * z - np.float32(0.5) * z + np.float32(1.0)
+    s = fma(np.float32(-1.9515295891e-4), z, np.float32(8.3321608736e-3))
+    s = fma(fma(s, z, np.float32(-1.6666654611e-1)) * z, t, t)
+    c = fma(np.float32(2.443315711809948e-5), z, np.float32(-1.388731625493765e-3))
+    c = fma(c, z, np.float32(4.166664568298827e-2)) * z
+    c = fma(c, z, fma(np.float32(-0.5), z, np.float32(1.0)))
     quadrant = np.int32(b >> np.uint32(30))
     odd = (quadrant & np.int32(1)) == np.int32(1)
     x = s if odd else c

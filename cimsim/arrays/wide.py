@@ -16,6 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from cimsim.arrays.fma import fused
+
 WIDTH = 32  # counters, each of four words: more of them spill registers
 _M0, _M1, _W0, _W1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
 _LOW, _ROUNDS = 0xFFFFFFFF, 10
@@ -109,10 +111,9 @@ def _box_muller(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
     t = unit(angle, 1.5707963267948966 * 2.0**-30)
     z = builder.fmul(t, t)
     s = _horner(builder, z, [some(value) for value in _SINE])
-    s = builder.fadd(builder.fmul(builder.fmul(s, z), t), t)
-    c = _horner(builder, z, [some(value) for value in _COSINE])
-    c = builder.fsub(builder.fmul(builder.fmul(c, z), z), builder.fmul(some(0.5), z))
-    c = builder.fadd(c, some(1.0))
+    s = fused(builder, builder.fmul(s, z), t, t)
+    c = builder.fmul(_horner(builder, z, [some(value) for value in _COSINE]), z)
+    c = fused(builder, c, z, fused(builder, some(-0.5), z, some(1.0)))
     quadrant = builder.lshr(b, _all(whole, 30))
     is_odd = builder.icmp_unsigned("!=", builder.and_(quadrant, _all(whole, 1)), _all(whole, 0))
     x, y = builder.select(is_odd, s, c), builder.select(is_odd, c, s)
@@ -137,14 +138,14 @@ def _log(builder: Any, u: Any, some: Any) -> Any:
     x = builder.fsub(builder.select(small, doubled, mantissa), some(1.0))
     p = _horner(builder, x, [some(value) for value in _LOG])
     z = builder.fmul(x, x)
-    y = builder.fsub(builder.fmul(builder.fmul(x, z), p), builder.fmul(some(0.5), z))
-    return builder.fadd(builder.fadd(x, y), builder.fmul(exponent, some(0.69314718)))
+    y = fused(builder, builder.fmul(x, z), p, builder.fmul(some(-0.5), z))
+    return fused(builder, exponent, some(0.69314718), builder.fadd(x, y))
 
 
 def _horner(builder: Any, x: Any, coefficients: list[Any]) -> Any:
     total = coefficients[0]
     for coefficient in coefficients[1:]:
-        total = builder.fadd(builder.fmul(total, x), coefficient)
+        total = fused(builder, total, x, coefficient)
     return total
 
 
