@@ -63,6 +63,12 @@ def applies(pulses: NDArray[np.int64], n_rows: int) -> bool:
 
 
 @jit
+def block_of(n_pulses: int) -> int:
+    """Return how many vectors are looked up together."""
+    return max(16, LANES // n_pulses // 16 * 16)
+
+
+@jit
 def read_out(
     codes: Any,
     places: Any,
@@ -98,7 +104,7 @@ def read_out(
     tables, has_high, has_noise = planes
     n_pulses, n_groups, n_planes = pulses.shape[0], lookup.groups_of(tables), tables.shape[4]
     offsets = offsets_of(runs)
-    block = max(16, LANES // n_pulses // 16 * 16)
+    block = block_of(n_pulses)
     lanes = -(-block * n_pulses // lookup.TILE) * lookup.TILE
     panels = tables.shape[0]
     vectors = np.zeros((block, n_groups * lookup.ROWS), codes.dtype)

@@ -6,6 +6,7 @@ its tail is padded, so that the product always sees the same shape and gives the
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -102,7 +103,7 @@ def fire(
     scaling = sink.scaling if firing.is_direct else None
     frame = _Frame(firing, codes, first_window, key, scaling)
     # each thread takes the next block when it has done one: a core that others use takes fewer
-    cuts = _cuts(firing, threads)
+    cuts = _known_cuts(firing, threads)
     blocks = iter(cuts)
     others: list[Future[_Fired]] = []
     if pool is not None:
@@ -113,6 +114,11 @@ def fire(
     counts = sum((counts for counts, _ in parts), Counter(windows=firing.reads.answered))
     applied = [np.sum(sums, axis=0) for sums in zip(*(sums for _, sums in parts), strict=True)]
     return OpStatistics(**counts, conductance_s=firing.conductance(applied))
+
+
+@functools.lru_cache(maxsize=512)  # the same for every frame
+def _known_cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
+    return _cuts(firing, threads)
 
 
 def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
@@ -127,7 +133,7 @@ def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
         rows = _float_rows(windows)
         return [(start, min(start + rows, windows)) for start in range(0, windows, rows)]
     largest = max(BLOCK // 2, min(_LARGEST_BLOCK, _BLOCK_VALUES // firing.layer.n_outputs))
-    unit = 16 if firing.by_bits else fused.BLOCK
+    unit = bitwise.block_of(len(firing.pulses)) if firing.by_bits else fused.BLOCK
     by_row = math.lcm(unit, firing.reads.row)
     by_row = by_row if by_row <= largest // 4 else unit
     # a block that takes a tenth of a millisecond is worth the call
