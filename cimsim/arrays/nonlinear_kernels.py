@@ -205,7 +205,9 @@ def relaxation(omega: float, ratio: float) -> float:
 
 
 @jit
-def solve(cells: Any, ohms: Any, steep: float, stop: Any, drives: Any, out: Any, report: Any) -> None:
+def solve(
+    cells: Any, ohms: Any, steep: float, stop: Any, drives: Any, out: Any, report: Any
+) -> None:
     """Solve the circuit for each vector of source voltages.
 
     Parameters
@@ -220,7 +222,7 @@ def solve(cells: Any, ohms: Any, steep: float, stop: Any, drives: Any, out: Any,
         Current that may be missing over the currents, both summed over all nodes; largest number of
         sweeps.
     drives : float64 [B, R]
-        Source voltages, >= 0.
+        Source voltages.
     out : (float64 [B, C], float64 [B, R])
         Currents into the virtual grounds, and out of the sources.
     report : float64 [B, 2]
@@ -235,7 +237,11 @@ def solve(cells: Any, ohms: Any, steep: float, stop: Any, drives: Any, out: Any,
     grounds = np.zeros(n_cols)
     for b in range(drives.shape[0]):
         drive = drives[b]
-        cell = (steep, drive.max())
+        highest, lowest = max(drive.max(), 0.0), min(drive.min(), 0.0)
+        if highest == lowest:  # nothing flows, exactly
+            out[0][b], out[1][b], report[b] = 0.0, 0.0, 0.0
+            continue
+        cell = (steep, highest - lowest)
         word[:], bit[:] = 0.0, 0.0
         word[0] = drive
         omega, last, before, flow = 1.0, np.inf, 0.0, 0.0

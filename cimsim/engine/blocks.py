@@ -87,8 +87,8 @@ class Firing:
     def is_fast(self) -> bool:
         """Whether integer products are exact for all arrays and pulses.
 
-        Non-linear drivers and converters and the common noise of reference columns take the other
-        path.
+        Non-linear drivers, cells and converters and the common noise of reference columns take the
+        other path.
         """
         return self.pulses[0][1] <= 255 and all(
             array.is_linear
@@ -224,7 +224,8 @@ class _Array:
         self.row_source = placed.row_source
         self.row_conductance_s = written.row_conductance_s
         self.common_variance = written.reference_variance
-        self.dac_curves, self.adc_curves = placed.dac_curves, placed.adc_curves
+        self.top = firing.pulses[0][1]
+        self.dac_curves, self.adc_curves = placed.input_curves(self.top), placed.adc_curves
         self.n_rows, self.n_cols = written.n_rows, written.n_physical_cols
         slices = np.repeat(np.arange(written.slices), written.n_cols)
         self.columns = np.stack(
@@ -232,6 +233,7 @@ class _Array:
         )
         self.target = np.tile(placed.col_target, written.slices)
         self.adc = firing.ranges[index].packed(firing.noise_lsb)
+        self.wired = written.wired
         if shared.is_fast:
             self._prepare(written, shared)
         else:
@@ -387,12 +389,17 @@ def _read_out(
 ) -> int:
     """One pulse on one array: currents, their noise, conversion, shift-add; returns saturations."""
     x, square = pulse
-    if array.dac_curves.size:  # drivers are static: the bent pulse of this array alone
+    if array.dac_curves.size:  # drivers, cells are static: the bent pulse of this array alone
         x = x.copy()
         kernels.bend_inputs(x, array.dac_curves)
         square = None if square is None else np.square(x)
     shape = (shared.block_rows, array.n_cols)
-    current = np.matmul(x, array.matrix, out=scratch.take("current", shape, shared.dtype))
+    current = scratch.take("current", shape, shared.dtype)
+    if array.wired is None:
+        np.matmul(x, array.matrix, out=current)
+    else:
+        current[:] = array.wired.partial_sums(x, array.top)
+        square = None if square is None else np.square(array.wired.bent(x, array.top))
     variance = np.empty((0, 0), np.float32)
     if array.variance is not None and square is not None:
         variance = np.matmul(
