@@ -75,9 +75,8 @@ class NonlinearNodal:
 
         def gradient(x):
             out = np.zeros(n + 1)
-            for at, current in (
-                (at_w, y * across(at_w, known_w, x)), (at_c, g * h(across(at_c, known_c, x), self.k))
-            ):  # fmt: skip
+            cell = g * h(across(at_c, known_c, x), self.k)
+            for at, current in ((at_w, y * across(at_w, known_w, x)), (at_c, cell)):
                 np.add.at(out, at[:, 0], current)
                 np.add.at(out, at[:, 1], -current)
             return out[:n]
