@@ -167,7 +167,7 @@ def look(g: Any, r: Any, cell: Any, line: Any, work: Any, sums: Any) -> float:
     evaluate(g.reshape(-1), line.reshape(LINE, -1), cell[0], cell[1], work.reshape(WORK, -1))
     sums[:3] = 0.0
     for k in range(g.shape[0]):
-        fold(r[k], work[:, k], sums)
+        fold(r[k], (work[0, k], work[1, k], work[2, k], work[3, k]), sums)
     missing = 0.0
     for p in range(g.shape[1]):
         missing += sums[2, p]
@@ -186,7 +186,8 @@ def move(r: Any, omega: float, terminals: Any, line: Any, work: Any, sums: Any) 
     sums[0] = terminals
     sums[3] = 0.0
     for k in range(r.shape[0] - 1, -1, -1):
-        unfold(r[k], omega, work[:, k], line[:, k], sums)
+        node = (work[0, k], work[1, k], work[2, k], work[3, k])
+        unfold(r[k], omega, node, (line[0, k], line[1, k]), sums)
     flow = 0.0
     for p in range(terminals.shape[0]):
         flow += sums[3, p]
@@ -259,8 +260,7 @@ def solve(
                 omega, ratio = relaxation(omega, ratio), 0.0
             last, before = missing, ratio
             flow = move(ohms[0], omega, grounds, bit, by_bit, bit_sums)
-            turn(bit[0], word[2])
-            turn(bit[1], word[3])
+            turn(bit[0], word[2])  # what is missing is asked of the bit lines only: no word[3]
         for j in range(n_cols):
             out[0][b, j] = 0.0
         for i in range(n_rows):

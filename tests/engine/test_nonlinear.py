@@ -11,9 +11,11 @@ from cimsim.engine import calibrate as calibration
 from cimsim.engine.blocks import Firing
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
-from cimsim.errors import ConfigError
+from cimsim.engine.saved import pack, unpack
+from cimsim.errors import ConfigError, SimulationError
 from cimsim.hw.load import load_hw
 from cimsim.mapping.mapping import map_graph
+from cimsim.report.collect import _cells
 from tests.arrays.nonlinear_nodal import NonlinearNodal, h
 
 ENCODINGS = ("differential", "offset", "twos_complement")
@@ -361,6 +363,29 @@ def test_one_bit_pulse_widths_behind_wires_are_one_bit_pulses(lab):
 def test_write_verified_cells_keep_their_curve():
     device = build("ideal", {"verify": {"tolerance": "1 %"}, "nonlinearity": 4})
     assert 2 * np.cosh(device.steepness / 2) == pytest.approx(4)
+
+
+@pytest.mark.parametrize("part", ["plus", "minus", "g_s"])
+def test_a_kept_chip_with_other_lines_is_refused(lab, part):
+    _, network, x = layer(lab)
+    hw = chip(lab, **OHMS)
+    ready = lab.prepare(network, hw, [x])
+    arrays, plan = pack(ready)
+    (place,) = (p for p in arrays if p.endswith(f"wired/{part}"))
+    mapping, device = ready.programmed.mapping, ready.programmed.device
+    again = unpack(mapping, device, arrays, plan)
+    assert torch.equal(execute(again, (x,), 0, 0).outputs[0], execute(ready, (x,), 0, 0).outputs[0])
+    wrong = arrays[place][:-1] if part == "g_s" else arrays[place] + 99
+    with pytest.raises(SimulationError, match="other sizes"):
+        unpack(mapping, device, arrays | {place: wrong}, plan)
+
+
+def test_the_report_says_what_the_energy_counts():
+    hw = load_hw("example_minimal", {"device.nonlinearity": 5})
+    (note,) = _cells(hw)
+    assert "device.nonlinearity 5" in note
+    assert "upper bound" in note
+    assert _cells(load_hw("example_minimal")) == []
 
 
 def test_training_refuses_non_linear_cells():
