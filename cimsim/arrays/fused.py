@@ -203,10 +203,10 @@ def _collect_singly(codes: Any, bases: Any, offsets: Any, vectors: Any) -> None:
 @jit
 def _by_fours(runs: Any) -> bool:
     """Whether rows come from the map four and four side by side."""
+    left = 0
     for r in range(runs.shape[0]):
-        if runs[r, 2] % 4 != 0:
-            return False
-    return True
+        left += runs[r, 2] % 4
+    return left == 0
 
 
 @jit

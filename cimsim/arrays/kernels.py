@@ -133,18 +133,18 @@ def _between(curve: Any, t: Any) -> Any:
 
 @jit
 def bend_inputs(pulse: Any, curves: Any) -> None:
-    """Put the drivers' static non-linearity on the values of one pulse, in place.
+    """Put the static non-linearity of drivers and cells on the values of one pulse, in place.
 
     Parameters
     ----------
     pulse : float32 or float64 [B, rows]
         Whole numbers.
-    curves : float32 [rows, levels]
-        What each driver applies for each number.
+    curves : float32 [N, levels]
+        What stands for each number, of ``N`` curves that take turns over the rows.
     """
     for b in range(pulse.shape[0]):
         for r in range(pulse.shape[1]):
-            pulse[b, r] = curves[r, np.int32(pulse[b, r])]
+            pulse[b, r] = curves[r % curves.shape[0], np.int32(pulse[b, r])]
 
 
 @jit

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from cimsim.arrays.bitwise import Tables
 from cimsim.arrays.encode import WeightCode
 from cimsim.arrays.faults import FaultCodes, apply_faults
+from cimsim.arrays.nonlinear import Circuit, WiredCells
 from cimsim.arrays.planes import Planes, signal_planes, variance_planes
-from cimsim.arrays.wires import wired
+from cimsim.arrays.wires import Resistances, fast_shares, wired
 from cimsim.devices.base import AbstractDevice
 from cimsim.hw.spec import REFERENCE_K, Wires
 
@@ -62,13 +63,13 @@ class ProgrammedArray:
         Conductance difference of each pair, or of each cell and its row's reference cell, in weight
         LSB, ``(g_max - g_min) / (2**slice_bits - 1)``. Whole numbers without programming error.
         With resistive wires that of the columns of the array's operator, see
-        `cimsim.arrays.wires`.
+        `cimsim.arrays.wires`; non-linear cells behind wires have none, and it is the cells' own.
     read_variance : float32 [n_rows, slices * n_cols] or None
         Read-noise variance of the cells of each column, weight LSB squared, at full pulse LSB.
     row_conductance_s : float64 [n_rows]
         Sum of all conductances on each row, S; what a driven row takes its current through. With
         resistive wires the row sums of the operator: what the drivers give when all rows are
-        driven alike, and the sum of their currents always.
+        driven alike, and the sum of their currents always. Of cells taken as linear.
     slices, slice_bits : int
     is_exact : bool
         True if cells hold the very integers and never fluctuate.
@@ -78,6 +79,11 @@ class ProgrammedArray:
         Read-noise variance of the reference cells; the same draw reaches all columns of a slice.
     pulses : int or None
         Programming pulses of all cells; None where write-verify was not run as a loop.
+    steepness : float
+        ``v_read / V0`` of cells whose current is not linear in the voltage of a pulse, see
+        `cimsim.arrays.nonlinear`; 0 where it is, or where every pulse has the read voltage.
+    wired : WiredCells or None
+        Non-linear cells behind resistive wires, which stand in the place of ``difference``.
     """
 
     difference: NDArray[np.float32]
@@ -89,6 +95,8 @@ class ProgrammedArray:
     factors: tuple[float, ...]
     reference_variance: NDArray[np.float32] | None = None
     pulses: int | None = None
+    steepness: float = 0.0
+    wired: WiredCells | None = None
 
     @property
     def n_rows(self) -> int:
@@ -128,7 +136,7 @@ class ProgrammedArray:
         return Tables.of(self.signal, self.noise, self.n_rows)
 
     def partial_sums(self, pulse: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the noise-free currents of one pulse, in weight LSB times pulse LSB.
+        """Return the noise-free currents of linear cells, in weight LSB times pulse LSB.
 
         Parameters
         ----------
@@ -166,6 +174,7 @@ def program_array(
     *,
     wires: Wires | None = None,
     histories: Sequence[CellHistory] | None = None,
+    steepness: float = 0.0,
 ) -> ProgrammedArray:
     """Write integer weights into cells.
 
@@ -188,6 +197,9 @@ def program_array(
         reference columns come last.
     histories : sequence of CellHistory, optional
         One for each slice; without them cells are read right after writing and none is faulty.
+    steepness : float
+        ``v_read / V0`` of cells that are not linear in the voltage of a pulse. Behind wires they
+        are solved pulse by pulse, as ``exact``.
 
     Raises
     ------
@@ -210,7 +222,13 @@ def program_array(
     ]
     cells, pulses = [held for held, _ in written], [n for _, n in written if n is not None]
     ideal = wires is None or wires.are_ideal
-    seen, shares = (cells, None) if wires is None or ideal else _through(wires, cells)
+    solved: WiredCells | None = None
+    seen, shares = cells, None
+    if wires is not None and not ideal:
+        if steepness > 0:
+            solved, shares = _solved(wires, cells, lines, lsb_s, steepness)
+        else:
+            seen, shares = _through(wires, cells)
     difference = np.empty((n_rows, slices * n_cols), np.float32)
     variance = np.empty_like(difference)
     common = np.zeros((n_rows, slices), np.float32)
@@ -229,7 +247,11 @@ def program_array(
         variance[:, where] = np.square(sigma[0]).sum(axis=0)
         if code.references is not None:
             common[:, s] = np.square(sigma[1][0, :, 0])
-        conductance += sum(part.sum(axis=(0, 2)) for part in seen[s])
+        if solved is None:
+            conductance += sum(part.sum(axis=(0, 2)) for part in seen[s])
+    if solved is not None:
+        linear = Circuit.of(solved.g_s, Resistances(*solved.ohms), 0.0)
+        conductance = linear.currents(np.ones((1, n_rows)))[1][0]
     noisy = bool(variance.any() or common.any())
     return ProgrammedArray(
         difference,
@@ -237,10 +259,15 @@ def program_array(
         conductance,
         slices,
         slice_bits,
-        device.is_exact and ideal and not any(h is not None and h.changes for h in after),
+        device.is_exact
+        and ideal
+        and steepness == 0
+        and not any(h is not None and h.changes for h in after),
         code.factors,
         common if noisy and common.any() else None,
         sum(pulses) if pulses else None,
+        steepness,
+        solved,
     )
 
 
@@ -304,12 +331,44 @@ def _through(
     wires: Wires, cells: Sequence[Sequence[NDArray[np.float64]]]
 ) -> tuple[list[list[NDArray[np.float64]]], list[list[NDArray[np.float64]]]]:
     """Return operator and shares of the cells of all slices, laid out the same way."""
+    flat, shape = _side_by_side(cells)
+    found = wired(flat, wires)
+    return tuple(_laid_out(matrix, shape, cells) for matrix in found)  # type: ignore[return-value]
+
+
+def _solved(
+    wires: Wires,
+    cells: Sequence[Sequence[NDArray[np.float64]]],
+    signs: tuple[float, ...],
+    unit_s: float,
+    steepness: float,
+) -> tuple[WiredCells, list[list[NDArray[np.float64]]]]:
+    """Return non-linear cells of all slices behind wires, and the shares that `_through` returns.
+
+    As in `combine`, one line of a column counts with 1 and one, maybe a reference, with -1.
+    """
+    flat, shape = _side_by_side(cells)
+    lines = Resistances.of(wires)
+    shares = _laid_out(fast_shares(flat, lines), shape, cells)
+    numbers = np.arange(flat.shape[1], dtype=float)[None]
+    read: dict[float, list[NDArray[np.float64]]] = {1.0: [], -1.0: []}
+    for parts in _laid_out(numbers, (1, *shape[1:]), cells):
+        for sign, line in zip(signs, _each(parts), strict=True):
+            read[sign].append(np.broadcast_to(line[0], shape[1]))
+    plus, minus = (np.concatenate(read[sign]).astype(np.int64) for sign in (1.0, -1.0))
+    ohms = (lines.word, lines.bit, lines.driver, lines.sense)
+    return WiredCells(flat, ohms, steepness, plus, minus, unit_s), shares
+
+
+def _side_by_side(
+    cells: Sequence[Sequence[NDArray[np.float64]]],
+) -> tuple[NDArray[np.float64], tuple[int, ...]]:
+    """Return the cells of all lines of an array [rows, lines] and how `_laid_out` undoes that."""
     pairs = np.stack([parts[0] for parts in cells]).transpose(2, 3, 0, 1)
     n_rows = len(pairs)
     # weight column, slice, sign side by side; then the reference columns, slice by slice
     flat = [pairs.reshape(n_rows, -1), *(part[0] for parts in cells for part in parts[1:])]
-    found = wired(np.ascontiguousarray(np.concatenate(flat, axis=1)), wires)
-    return tuple(_laid_out(matrix, pairs.shape, cells) for matrix in found)  # type: ignore[return-value]
+    return np.ascontiguousarray(np.concatenate(flat, axis=1)), pairs.shape
 
 
 def _laid_out(
@@ -317,7 +376,7 @@ def _laid_out(
     shape: tuple[int, ...],
     cells: Sequence[Sequence[NDArray[np.float64]]],
 ) -> list[list[NDArray[np.float64]]]:
-    """Undo what `_through` did to the cells."""
+    """Undo what `_side_by_side` did to the cells."""
     count = int(np.prod(shape[1:]))
     mains = matrix[:, :count].reshape(shape).transpose(2, 3, 0, 1)
     references = matrix[:, count:].T[:, None, :, None]

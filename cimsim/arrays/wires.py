@@ -8,8 +8,8 @@ virtual ground that takes the current ``I[j]``. Kirchhoff's law is linear, so ``
 ``A`` [R, C] in siemens is all that inference needs of the wires. ``A`` is computed once for each
 written array and stands where the conductances stood.
 
-Cells are linear conductances. A cell whose current is not linear in its voltage has no such ``A``:
-it needs an iterative solve for every input vector.
+Cells are linear conductances here. One whose current is not linear in its voltage has no such
+``A``: `cimsim.arrays.nonlinear` solves the same circuit for every input vector.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def line_factors(g_s: Matrix, wires: Resistances) -> tuple[Matrix, Matrix]:
         Share of the current of cell i, j that reaches the virtual ground of its bit line, all word
         lines ideal.
     """
-    g_s = _checked(g_s)
+    g_s = checked(g_s)
     return _word_shares(g_s, wires), kernels.line_shares(g_s, wires.bit, wires.sense)
 
 
@@ -148,7 +148,7 @@ def crossbar_operator(g_s: Matrix, wires: Resistances) -> Matrix:
     SimulationError
         Conductances that are negative or not finite.
     """
-    g_s = _checked(g_s)
+    g_s = checked(g_s)
     word, bit = line_factors(g_s, wires)
     # lines of one kind without resistance leave those of the other kind apart from each other
     if wires.bit == wires.sense == 0 or wires.word == wires.driver == 0:
@@ -199,7 +199,7 @@ def fast_operator(g_s: Matrix, wires: Resistances) -> Matrix:
     SimulationError
         Conductances that are negative or not finite.
     """
-    return _checked(g_s) * fast_shares(g_s, wires)
+    return checked(g_s) * fast_shares(g_s, wires)
 
 
 def fast_shares(g_s: Matrix, wires: Resistances) -> Matrix:
@@ -208,7 +208,7 @@ def fast_shares(g_s: Matrix, wires: Resistances) -> Matrix:
     With equal voltages on all word lines a factor is the share of the voltage that is left across
     the cell, and the share of a current injected there that reaches the virtual ground.
     """
-    g_s = _checked(g_s)
+    g_s = checked(g_s)
     bit: Matrix = kernels.line_shares(g_s, wires.bit, wires.sense)
     return _word_shares(g_s * bit, wires) * bit
 
@@ -220,7 +220,8 @@ def _word_shares(g_s: Matrix, wires: Resistances) -> Matrix:
     return shares.T[:, ::-1]
 
 
-def _checked(g_s: Matrix) -> Matrix:
+def checked(g_s: Matrix) -> Matrix:
+    """Return conductances as a contiguous float64 matrix, or raise a `SimulationError`."""
     g_s = np.ascontiguousarray(g_s, np.float64)
     if g_s.ndim != 2 or g_s.size == 0:
         raise SimulationError(f"conductances: expected rows x columns, got shape {g_s.shape}")

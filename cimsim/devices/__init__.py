@@ -8,6 +8,7 @@ from typing import Any
 from cimsim.devices.base import AbstractDevice, parameters_of
 from cimsim.devices.eflash import EFlash
 from cimsim.devices.ideal import Ideal
+from cimsim.devices.ohmic import bend, check_bent
 from cimsim.devices.pcm import Pcm
 from cimsim.devices.rram import Rram
 from cimsim.devices.sonos40 import Sonos40
@@ -39,7 +40,8 @@ def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
         A key of `DEVICES`.
     parameters : mapping
         Everything beside ``kind``, quantities as strings: ``{"g_max": "11.5 nS"}``. With
-        ``verify`` among them, cells are written by `cimsim.devices.verify.WriteVerified`.
+        ``verify`` among them, cells are written by `cimsim.devices.verify.WriteVerified`; with
+        ``nonlinearity``, their current is that of `cimsim.devices.ohmic`.
 
     Raises
     ------
@@ -51,8 +53,10 @@ def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
         raise ConfigError(f"device.kind: '{kind}' is unknown{suggest(kind, DEVICES)}")
     model = DEVICES[kind]
     own = dict(parameters)
-    verify = own.pop("verify", None)
+    verify, nonlinearity = own.pop("verify", None), own.pop("nonlinearity", None)
     device = model(parameters_of(model.Parameters, own))  # type: ignore[call-arg]
+    if nonlinearity is not None:
+        bend(device, nonlinearity)
     if verify is None:
         return device
     if not isinstance(verify, Mapping):
@@ -75,7 +79,8 @@ def device_of(chip: Chip, origin: str = "") -> AbstractDevice:
     Raises
     ------
     ConfigError
-        As `build`; conditions that the model has no data for; more bits per cell than it holds.
+        As `build`; conditions that the model has no data for; more bits per cell than it holds;
+        non-linear cells behind wires or drivers that know linear ones only.
     """
     if origin:
         try:
@@ -90,4 +95,5 @@ def device_of(chip: Chip, origin: str = "") -> AbstractDevice:
             f"weights.cell_bits: expected at most {device.max_bits} for device '{device.name}', "
             f"got {chip.weights.slice_bits}; set weights.cell_bits to {device.max_bits}"
         )
+    check_bent(chip, device)
     return device

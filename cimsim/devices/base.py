@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -35,11 +36,15 @@ class AbstractDevice(ABC):
         I * t`` is linear.
     max_bits : int or None
         Magnitude bits that one cell can hold; None for an analog cell.
+    nonlinearity : float
+        Current at the read voltage over that at half of it, see `cimsim.devices.ohmic`; 2 is
+        linear.
     """
 
     Parameters: ClassVar[type[BaseModel]]
     conduction: Conduction
     max_bits: int | None = None
+    nonlinearity: float = 2.0
 
     @abstractmethod
     def __init__(self, parameters: Any) -> None:
@@ -160,6 +165,11 @@ class AbstractDevice(ABC):
         time_s : float
             Since programming; only models whose noise grows with time look at it.
         """
+
+    @property
+    def steepness(self) -> float:
+        """Read voltage over the voltage ``V0`` of the cell's sinh; 0 for a linear cell."""
+        return 2 * math.acosh(self.nonlinearity / 2)
 
     @property
     def name(self) -> str:

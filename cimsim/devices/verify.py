@@ -62,6 +62,7 @@ class WriteVerified(AbstractDevice):
     def __init__(self, device: AbstractDevice, parameters: VerifyParameters) -> None:
         self.device, self.parameters = device, parameters
         self.conduction, self.max_bits = device.conduction, device.max_bits
+        self.nonlinearity = device.nonlinearity
         probe = np.linspace(device.g_min_s, device.g_max_s, 16)
         if not np.array_equal(device.program(probe, np.random.default_rng(0)), probe):
             raise ConfigError(

@@ -143,7 +143,7 @@ def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
     while start < windows:
         part = max(smallest, (windows - start) // parts)
         step = by_row if part >= by_row else unit
-        rows = min(largest // step * step, math.ceil(part / step) * step)
+        rows = min(max(step, largest // step * step), math.ceil(part / step) * step)
         found.append((start, min(start + rows, windows)))
         start += rows
     return found
@@ -306,12 +306,17 @@ def _read_out(
 ) -> int:
     """One pulse on one array: currents, their noise, conversion, shift-add; returns saturations."""
     x, square = pulse
-    if array.dac_curves.size:  # drivers are static: the bent pulse of this array alone
+    if array.dac_curves.size:  # drivers, cells are static: the bent pulse of this array alone
         x = x.copy()
         kernels.bend_inputs(x, array.dac_curves)
         square = None if square is None else np.square(x)
     shape = (frame.block_rows, array.n_cols)
-    current = np.matmul(x, array.matrix, out=scratch.take("current", shape, frame.firing.dtype))
+    current = scratch.take("current", shape, frame.firing.dtype)
+    if array.wired is None:
+        np.matmul(x, array.matrix, out=current)
+    else:
+        current[:] = array.wired.partial_sums(x, array.top)
+        square = None if square is None else np.square(array.wired.bent(x, array.top))
     variance = np.empty((0, 0), np.float32)
     if array.variance is not None and square is not None:
         variance = np.matmul(

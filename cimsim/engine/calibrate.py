@@ -16,7 +16,7 @@ from cimsim.arrays.encode import InputCode, WeightCode
 from cimsim.engine.blocks import Sums, fire
 from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.firing import Firing
-from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
+from cimsim.engine.program import PlacedArray, ProgrammedLayer, ProgrammedMapping
 from cimsim.engine.samples import Samples, collect
 from cimsim.engine.windows import Reads
 from cimsim.engine.workers import workers
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MIN_WINDOWS = 32  # fewer cannot tell a column's gain and offset from noise
 MAX_SUMS = 2_000_000  # partial sums looked at for one converter range
+MAX_SOLVED = 256  # pulses of windows that are solved for the range of non-linear cells behind wires
 MAX_ERRORS = 200_000  # partial sums that are converted to see how large the error is
 
 
@@ -128,8 +129,7 @@ def _adc_ranges(
     if adc.kind == "ideal":
         return (AdcRange.ideal(),) * len(arrays), None
     pulses = code.pulses(chip.dac.bits)
-    sums = [_partial_sums(array.written.difference, array.row_source, codes, pulses)
-            for array in arrays]  # fmt: skip
+    sums = [_partial_sums(array, codes, pulses) for array in arrays]
     # converters of one scope share the samples
     pooled = [np.concatenate([part.reshape(-1) for part in sums])] if adc.scope == "layer" else sums
     if adc.method == "least_error":
@@ -162,16 +162,16 @@ def _thinned(sums: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _partial_sums(
-    difference: NDArray[np.float32],
-    row_source: NDArray[np.int64],
-    codes: NDArray[Any],
-    pulses: tuple[tuple[int, int], ...],
+    array: PlacedArray, codes: NDArray[Any], pulses: tuple[tuple[int, int], ...]
 ) -> NDArray[np.float32]:
     """Return noise-free partial sums of some windows, all pulses, float32 [pulses, n, columns]."""
-    limit = max(MIN_WINDOWS, MAX_SUMS // (difference.shape[1] * len(pulses)))
-    used = codes[:: math.ceil(len(codes) / limit)][:, row_source]
-    parts = [(used >> shift & mask).astype(np.float32) @ difference for shift, mask in pulses]
-    return np.stack(parts)
+    most = MAX_SUMS // array.written.n_physical_cols
+    if array.written.wired is not None:
+        most = min(most, MAX_SOLVED)
+    limit = max(MIN_WINDOWS, most // len(pulses))
+    used = codes[:: math.ceil(len(codes) / limit)][:, array.row_source]
+    top = pulses[0][1]
+    return np.stack([array.expected_sums(used >> shift & mask, top) for shift, mask in pulses])
 
 
 def exact_product(

@@ -135,9 +135,7 @@ def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
     return {op.name: x for op, x in zip(expected, inputs, strict=True)}
 
 
-def _run_digital(
-    op: DigitalOp, values: dict[str, Tensor], pool: Executor, threads: int
-) -> Tensor:
+def _run_digital(op: DigitalOp, values: dict[str, Tensor], pool: Executor, threads: int) -> Tensor:
     import torch
 
     pair = _added(op, values)

@@ -77,8 +77,8 @@ class Firing:
     def is_fast(self) -> bool:
         """Whether integer products are exact for all arrays and pulses.
 
-        Non-linear drivers and converters and the common noise of reference columns take the other
-        path.
+        Non-linear drivers, cells and converters and the common noise of reference columns take the
+        other path.
         """
         return self.pulses[0][1] <= 255 and all(
             array.is_linear
@@ -206,7 +206,8 @@ class DrivenArray:
         self.row_source = placed.row_source
         self.row_conductance_s = written.row_conductance_s
         self.common_variance = written.reference_variance
-        self.dac_curves, self.adc_curves = placed.dac_curves, placed.adc_curves
+        self.top = firing.pulses[0][1]
+        self.dac_curves, self.adc_curves = placed.input_curves(self.top), placed.adc_curves
         self.n_rows, self.n_cols = written.n_rows, written.n_physical_cols
         slices = np.repeat(np.arange(written.slices), written.n_cols)
         self.columns = np.stack(
@@ -214,6 +215,7 @@ class DrivenArray:
         )
         self.target = np.tile(placed.col_target, written.slices)
         self.adc = firing.ranges[index].packed(firing.noise_lsb)
+        self.wired = written.wired
         if firing.is_fast:
             self._prepare(written, firing)
         else:

@@ -6,15 +6,19 @@ from collections.abc import Callable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.arrays import kernels
 from cimsim.arrays.adc import inl_curves
 from cimsim.arrays.encode import WeightCode, encode_weights
 from cimsim.arrays.faults import FaultCodes, FaultMap, draw_faults, fault_map
+from cimsim.arrays.nonlinear import bent, bent_levels
 from cimsim.arrays.programmed import CellHistory, ProgrammedArray, program_array
 from cimsim.devices.base import AbstractDevice
+from cimsim.devices.ohmic import check_bent
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import REFERENCE_K, Chip
@@ -55,8 +59,49 @@ class PlacedArray:
 
     @property
     def is_linear(self) -> bool:
-        """Whether neither drivers nor converters are bent."""
-        return self.adc_curves.size == 0 and self.dac_curves.size == 0
+        """Whether neither drivers nor cells nor converters are bent."""
+        curves = self.adc_curves.size + self.dac_curves.size
+        return curves == 0 and self.written.steepness == 0
+
+    def input_curves(self, top: int) -> NDArray[np.float32]:
+        """Return what stands for each number of a pulse, float32 [n_rows or 1, levels].
+
+        That is what drivers apply and, behind ideal wires, what the cells make of it; [0, 0] if it
+        is the number itself.
+
+        Parameters
+        ----------
+        top : int
+            Number that stands for the read voltage.
+        """
+        if self.written.steepness == 0 or self.written.wired is not None:
+            return self.dac_curves
+        return bent_levels(self.dac_curves, top, self.written.steepness)
+
+    def expected_sums(self, pulse: NDArray[Any], top: int) -> NDArray[np.float32]:
+        """Return the noise-free partial sums that the converters are made for.
+
+        Drivers count as linear as long as the cells are.
+
+        Parameters
+        ----------
+        pulse : [B, n_rows]
+            Whole numbers 0 .. top.
+        top : int
+            Number that stands for the read voltage.
+
+        Returns
+        -------
+        float32 [B, slices * n_cols]
+            Weight LSB times pulse LSB.
+        """
+        x = pulse.astype(np.float32)
+        curves = self.input_curves(top)
+        if self.written.steepness > 0 and curves.size:
+            kernels.bend_inputs(x, curves)
+        if self.written.wired is not None:
+            return self.written.wired.partial_sums(x, top).astype(np.float32)
+        return x @ self.written.difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,10 +207,12 @@ def program(
     Raises
     ------
     ConfigError
-        Conditions that the device has no model for, or a map of faults that cannot be used.
+        Conditions that the device has no model for, a map of faults that cannot be used, or
+        non-linear cells where they are not modelled, see `cimsim.devices.ohmic.check_bent`.
     SimulationError
         Weights that are not finite.
     """
+    check_bent(mapping.chip, device)
     layers: dict[str, ProgrammedLayer] = {}
     total = sum(placed.layout.n_arrays for placed in mapping.layers)
     context = _Context(mapping.chip, device, seed, fault_map(mapping.chip), aged)
@@ -189,6 +236,13 @@ class _Context:
     seed: int
     faults: FaultMap
     aged: bool
+
+    @property
+    def steepness(self) -> float:
+        """That of cells whose voltage is not always the read voltage; of others 0."""
+        dac = self.chip.dac
+        varies = dac.encoding == "amplitude" and dac.bits > 1
+        return self.device.steepness if varies or not self.chip.wires.are_ideal else 0.0
 
     def histories(
         self, name: str, index: int, slot: Slot, lines: tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -246,10 +300,13 @@ def _program_layer(
             written = program_array(
                 matrix, context.device, spec.slice_bits, rngs, code, wires=chip.wires,
                 histories=context.histories(placed.name, index, placed.slots[0][index], lines),
+                steepness=context.steepness,
             )  # fmt: skip
         except SimulationError as error:
             raise SimulationError(f"layer '{placed.name}', array {index}: {error}") from None
-        written, dac_curves = _drivers(written, chip, stream(seed, "dac", placed.name, index))
+        written, dac_curves = _drivers(
+            written, context, stream(seed, "dac", placed.name, index)
+        )  # fmt: skip
         mismatch = stream(seed, "adc", placed.name, index)
         n = written.n_physical_cols
         gain = 1 + chip.adc.gain_sigma * mismatch.standard_normal(n)
@@ -293,16 +350,24 @@ def _twice(lines: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _drivers(
-    written: ProgrammedArray, chip: Chip, rng: np.random.Generator
+    written: ProgrammedArray, context: _Context, rng: np.random.Generator
 ) -> tuple[ProgrammedArray, NDArray[np.float32]]:
     """Give every row a driver of its own.
 
-    A gain is a factor on the row's cells, exactly: it is folded into them. A non-linearity is a
-    pinned random walk over the driver's levels, like that of a converter.
+    A gain is a factor on the row's cells, exactly, as long as their current is linear in the pulse:
+    it is folded into them. A non-linearity is a pinned random walk over the driver's levels, like
+    that of a converter.
     """
-    dac, n_rows = chip.dac, written.n_rows
+    dac, n_rows = context.chip.dac, written.n_rows
+    levels = np.arange(2**dac.bits)
+    applied: NDArray[np.float64] | None = None
     if dac.gain_sigma > 0:
         gain = (1 + dac.gain_sigma * rng.standard_normal(n_rows))[:, None]
+    if dac.gain_sigma > 0 and written.steepness > 0:
+        applied = gain * levels
+    elif dac.gain_sigma > 0:
+        if dac.encoding == "amplitude":  # another voltage, of which each cell makes the same
+            gain = bent(gain, context.device.steepness)
         squares = [
             None if part is None else (part * gain**2).astype(np.float32)
             for part in (written.read_variance, written.reference_variance)
@@ -311,15 +376,15 @@ def _drivers(
             written, difference=(written.difference * gain).astype(np.float32),
             read_variance=squares[0], reference_variance=squares[1], is_exact=False,
         )  # fmt: skip
-    curves = np.empty((0, 0), np.float32)
     if dac.inl_lsb > 0:
-        levels = np.arange(2**dac.bits)
-        bent = inl_curves(n_rows, 0.0, dac.inl_lsb, rng)
-        place = levels / levels[-1] * (bent.shape[1] - 1)
-        left = np.minimum(place.astype(int), bent.shape[1] - 2)
+        walk = inl_curves(n_rows, 0.0, dac.inl_lsb, rng)
+        place = levels / levels[-1] * (walk.shape[1] - 1)
+        left = np.minimum(place.astype(int), walk.shape[1] - 2)
         share = (place - left).astype(np.float32)
-        curves = levels + (1 - share) * bent[:, left] + share * bent[:, left + 1]
+        straight = levels if applied is None else applied
+        applied = straight + (1 - share) * walk[:, left] + share * walk[:, left + 1]
         written = replace(written, is_exact=False)
+    curves = np.empty((0, 0)) if applied is None else applied
     return written, curves.astype(np.float32)
 
 

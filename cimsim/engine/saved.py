@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode
+from cimsim.arrays.nonlinear import WiredCells
 from cimsim.arrays.programmed import ProgrammedArray
 from cimsim.devices.base import AbstractDevice
 from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
@@ -24,7 +25,15 @@ from cimsim.mapping.mapping import Mapping, PlacedLayer
 
 KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (ProgrammedLayer, PlacedArray, ProgrammedArray, CalibratedOp, InputCode, AdcRange)
+    for kind in (
+        ProgrammedLayer,
+        PlacedArray,
+        ProgrammedArray,
+        WiredCells,
+        CalibratedOp,
+        InputCode,
+        AdcRange,
+    )
 }
 
 Arrays = dict[str, NDArray[Any]]
@@ -140,6 +149,7 @@ def _check_layer(placed: PlacedLayer, mapping: Mapping, found: CalibratedMapping
             array.row_source.shape == (n,) == written.row_conductance_s.shape,
             array.adc_gain.shape == array.adc_offset.shape == held[1:],
             _within(array.row_source, rows), _within(array.col_target, outputs),
+            _fits_wires(written.wired, held),
         ]  # fmt: skip
     for name in placed.ops:
         used = found.ops[name]
@@ -147,6 +157,14 @@ def _check_layer(placed: PlacedLayer, mapping: Mapping, found: CalibratedMapping
         fits += [len(used.ranges) == layout.n_arrays]
     if not all(fits):
         raise ValueError(f"layer '{placed.name}' has other sizes")
+
+
+def _fits_wires(wired: WiredCells | None, held: tuple[int, int]) -> bool:
+    if wired is None:
+        return True
+    rows, lines = wired.g_s.shape
+    ends = (wired.plus, wired.minus)
+    return rows == held[0] and all(e.shape == held[1:] and _within(e, lines) for e in ends)
 
 
 def _within(index: NDArray[Any], end: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cimsim import __version__
-from cimsim.devices import DEVICES
+from cimsim.devices import DEVICES, device_of
 from cimsim.energy.idle import working
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
 from cimsim.engine.statistics import OpStatistics
@@ -193,7 +193,7 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
         found.append(
             "array energy from statistics of the float network's operands: no frames were executed"
         )
-    return found + _wires(mapping.chip)
+    return found + _wires(mapping.chip) + _cells(mapping.chip)
 
 
 def _line_buffers(chip: Chip, timeline: Timeline) -> list[str]:
@@ -221,6 +221,16 @@ def _wires(chip: Chip) -> list[str]:
             "bound of the loss; 0 ohm leaves it out"
         )
     return found
+
+
+def _cells(chip: Chip) -> list[str]:
+    nonlinearity = device_of(chip).nonlinearity
+    if nonlinearity == 2:
+        return []
+    return [
+        f"cells with device.nonlinearity {nonlinearity:g}: the energy of a read counts V**2 G t as "
+        "of linear cells, an upper bound"
+    ]
 
 
 def resolved_inputs(mapping: Mapping, schedule: str, identity: dict[str, Any]) -> dict[str, Any]:

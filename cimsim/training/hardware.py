@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from cimsim.devices import build
 from cimsim.errors import ConfigError, SimulationError, suggest
 from cimsim.hw.spec import Chip
 from cimsim.training.analog import AnalogLayer, Written
@@ -287,6 +288,13 @@ def _check(model: nn.Module, chip: Chip) -> None:
         raise ConfigError(
             f"wires.model: hardware-aware training knows ideal wires only, got "
             f"{chip.wires.model}. Train with --set wires.model=ideal and simulate on the chip as "
+            "it is"
+        )
+    nonlinearity = build(chip.device.kind, chip.device.parameters).nonlinearity
+    if nonlinearity > 2:
+        raise ConfigError(
+            f"device.nonlinearity: hardware-aware training knows linear cells only, got "
+            f"{nonlinearity:g}. Train with --set device.nonlinearity=2 and simulate on the chip as "
             "it is"
         )
     if not (chip.conditions.fresh and chip.faults.none):

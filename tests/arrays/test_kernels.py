@@ -162,8 +162,13 @@ def test_bend_inputs_looks_every_value_up():
     pulse = rng.integers(0, 8, (20, 5)).astype(np.float32)
     curves = rng.normal(0, 1, (5, 8)).astype(np.float32)
     expected = np.array([[curves[r, int(v)] for r, v in enumerate(row)] for row in pulse])
+    shared = pulse.copy()
     kernels.bend_inputs(pulse, curves)
     np.testing.assert_array_equal(pulse, expected)
+    # fewer curves than rows take turns
+    expected = np.array([[curves[r % 2, int(v)] for r, v in enumerate(row)] for row in shared])
+    kernels.bend_inputs(shared, curves[:2])
+    np.testing.assert_array_equal(shared, expected)
 
 
 def test_add_common_equals_its_naive_twin(draw):

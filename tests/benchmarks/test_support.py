@@ -16,9 +16,17 @@ def test_the_matrix_in_the_docs_is_what_running_gives():
         ({"adc.noise_lsb": 0}, "none"),
         ({"conditions.time": "1 d"}, "refused"),  # an eFlash cell without a figure for drift
         ({"adc.noise_lsb": 5}, "acts"),
+        ({"device.nonlinearity": 4}, "refused"),  # a gate-driven cell
     ],
 )
 def test_a_verdict_can_be_another_one(change, verdict):
     base = dict(support.CLEAN)
     clean = support._output(base)
     assert support._judge({**base, **change}, clean) == verdict
+
+
+def test_non_linear_cells_are_compared_with_linear_ones_of_the_same_kind():
+    base = support.with_ohmic({**support.CLEAN, **support.WIRES["exact"]})
+    clean = support._output(base)
+    assert support._judge({**base, "device.nonlinearity": 2}, clean) == "none"
+    assert support._judge({**base, "device.nonlinearity": 4}, clean) == "acts"

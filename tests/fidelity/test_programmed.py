@@ -104,6 +104,11 @@ CHIPS = {
         "weights__encoding": "offset", "weights__cell_bits": 4, "device__kind": "pcm",
         "conditions__time": "1 h",
     },
+    "non-linear": {"device__kind": "rram", "device__nonlinearity": 5, "dac__gain_sigma": "1 %"},
+    "non-linear behind wires": {
+        "device__kind": "rram", "device__nonlinearity": 5, "wires__model": "exact",
+        "wires__r_word": "2 ohm", "wires__r_bit": "2 ohm", "weights__encoding": "offset",
+    },
 }  # fmt: skip
 
 
