@@ -89,8 +89,6 @@ def time_layer(name: str, runs: int, threads: int) -> list[Line]:
 class _Forget(Sink):
     """Takes the sums of a block and does nothing with them."""
 
-    scaling = None
-
     def add_up(self, start: int, sums: Any) -> None:
         """Forget them."""
 

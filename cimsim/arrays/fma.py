@@ -9,8 +9,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 
-@intrinsic
-def fma(_: Any, a: Any, b: Any, c: Any) -> Any:
+def _fma(_: Any, a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c``, rounded once, for float32 or float64 alike.
 
     An instruction where the processor has one, else a library's function with the same result.
@@ -22,6 +21,9 @@ def fma(_: Any, a: Any, b: Any, c: Any) -> Any:
         return fused(builder, *args)
 
     return a(a, a, a), build
+
+
+fma: Any = intrinsic(_fma)
 
 
 def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:

@@ -140,8 +140,7 @@ def _emit(builder: Any, args: Any, n_rows: int, n_panels: int) -> None:
             builder.store(builder.load(sums[i][j]), pointer, align=BYTES)
 
 
-@intrinsic
-def copy_four(_: Any, source: Any, sink: Any) -> Any:
+def _copy_four(_: Any, source: Any, sink: Any) -> Any:
     """Copy four bytes from one address to another, wherever they lie."""
 
     def build(context: Any, builder: Any, _: Any, args: Any) -> Any:
@@ -150,6 +149,9 @@ def copy_four(_: Any, source: Any, sink: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint64), build
+
+
+copy_four: Any = intrinsic(_copy_four)
 
 
 def _slot(builder: Any, kind: Any) -> Any:

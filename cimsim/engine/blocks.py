@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ _Fired = tuple[Counter[str], list[NDArray[np.int64]]]
 _SUMS = np.empty((2, 0), np.float32), 0.0  # outputs are not scaled
 
 
-class Sink(Protocol):
+class Sink:
     """Takes what blocks of activations give; called from several threads for different blocks.
 
     Attributes
@@ -41,19 +41,22 @@ class Sink(Protocol):
         Factor, shift and smallest value of an output; None: sums are wanted.
     """
 
-    scaling: tuple[NDArray[np.float32], float] | None
+    scaling: tuple[NDArray[np.float32], float] | None = None
 
     def place(self, start: int, n: int) -> NDArray[np.float32] | None:
         """Return where the scaled outputs of activations ``start`` and following go, if anywhere.
 
         float32 [n, n_outputs]
         """
+        return None
 
     def put(self, start: int, values: NDArray[np.float32]) -> None:
         """Take scaled outputs, those of `place` where it is not None."""
+        raise NotImplementedError
 
     def add_up(self, start: int, sums: NDArray[Any]) -> None:
         """Take summed codes float [n, n_outputs], in weight LSB times input LSB; not to keep."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,6 @@ class Sums(Sink):
     """Keeps the sums of all activations, float [n, n_outputs]."""
 
     sums: NDArray[Any]
-    scaling = None
 
     def add_up(self, start: int, sums: NDArray[Any]) -> None:
         """Copy them."""

@@ -230,7 +230,8 @@ class OutputMap(Sink):
     def __init__(
         self, ready: ReadyOp, floor: float, fed: Sequence[CodeMap] = (), keeps: bool = True
     ) -> None:
-        self._ready, self._fed, self.scaling = ready, fed, (ready.folded, floor)
+        self._ready, self._fed, self._floor = ready, fed, floor
+        self.scaling = ready.folded, floor
         op = self._op = ready.op
         self._several = ready.firing.layer.windows > 1
         self._y: NDArray[np.float32] | None = None
@@ -260,12 +261,12 @@ class OutputMap(Sink):
 
     def add_up(self, start: int, sums: NDArray[Any]) -> None:
         """Scale sums and put them."""
-        (folded, floor), place = self.scaling, self.place(start, len(sums))
+        place, ready, floor = self.place(start, len(sums)), self._ready, self._floor
         values = np.empty(sums.shape, np.float32) if place is None else place
         if sums.dtype == np.float32:
-            kernels.rescale_folded(sums, folded, floor, values)
+            kernels.rescale_folded(sums, ready.folded, floor, values)
         else:
-            kernels.rescale(sums, self._ready.digital, floor, values)
+            kernels.rescale(sums, ready.digital, floor, values)
         self.put(start, values)
 
     def tensor(self) -> Tensor | None:
