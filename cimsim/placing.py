@@ -19,11 +19,12 @@ from cimsim.mapping.files import is_file, load_mapping
 from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.mapping import map_graph as _map_graph
 from cimsim.mapping.strategies import Strategy
-from cimsim.timing.replicas import Replicated, Shared
+from cimsim.timing.replicas import Replicated, Shared, WholeCopies
 
 ALLOCATIONS: MappingABC[str, Allocation] = {
     **_PLAIN,
     "replicated": Replicated(),
+    "whole_copies": WholeCopies(),
     "shared": Shared(),
 }
 
@@ -45,7 +46,7 @@ def map_graph(
         or the path of a mapping file (.yaml, .json), which says the arrays, too.
     allocation : str or Allocation
         Which arrays the pieces take: ``in_order`` (each array holds one layer), ``packed`` (layers
-        share arrays), ``replicated`` (spare arrays hold copies of the slowest layers), another
+        share arrays), ``replicated`` (spare arrays hold copies, smallest interval), another
         name of `ALLOCATIONS`, ``package.module:Class``, or an object with a method ``allocate``.
 
     Raises

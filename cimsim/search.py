@@ -26,7 +26,7 @@ from cimsim.mapping.custom import checked_layout
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, matrix_name
 from cimsim.mapping.strategies import STRATEGIES, Strategy, array_size, grid
-from cimsim.timing.replicas import Replicated, Shared, layer_cost
+from cimsim.timing.replicas import Shared, WholeCopies, layer_cost
 from cimsim.timing.simulate import simulate
 
 Goal = Literal["latency", "energy", "arrays"]
@@ -173,7 +173,7 @@ def search(
     # the curve looks at layers one by one; whole strategies meet shared resources otherwise
     for how in STRATEGIES.values() if strategies is None else strategies:
         plain = [(_named(layer, how.name), 1) for layer in options]
-        for whole in (Replicated(), Shared()):
+        for whole in (WholeCopies(), Shared()):
             point = _simulated(graph, chip, plain, whole)
             if point is not None:
                 found.append(point)
@@ -332,7 +332,7 @@ def _simulated(
     used = Counter(option.strategy for option, _ in choice)
     name = next(iter(used)) if len(used) == 1 else "mixed"
     copies = any(replicas > 1 for _, replicas in choice)
-    where = "replicated" if copies else allocation.name
+    where = "whole_copies" if copies else allocation.name
     try:
         layers = allocation.allocate(graph, requests, chip)
         mapping = Mapping(graph, chip, name, layers, where)

@@ -17,7 +17,7 @@ from cimsim.search import (
     pareto,
     search,
 )
-from cimsim.timing.replicas import Replicated, Shared
+from cimsim.timing.replicas import Shared, WholeCopies
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Duplicates, Net, chip, linear, nets
 
@@ -181,6 +181,6 @@ def test_no_plain_mapping_beats_what_is_found():
     net.conv(net.conv(net.conv("x", 8), 8, stride=2), 8)
     hardware = chip(tile__count=12, interconnect__bytes_per_cycle=1, array__t_read="100 ns")
     found = search(net.graph(), hardware)
-    for how in (Replicated(), Shared()):
+    for how in (WholeCopies(), Shared()):
         mapping = map_graph(net.graph(), hardware, "im2col", how)
         assert found[0].interval_cycles <= simulate(mapping).interval

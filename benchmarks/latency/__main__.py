@@ -50,7 +50,7 @@ def measure(title: str, name: str, options: dict[str, int], size: str, hw: str) 
     network = cimsim.load_network(name, options, "random")
     graph = cimsim.trace(network.module, network.example(*parse_size(size)), name=name)
     mapping = cimsim.map_graph(graph, cimsim.load_hw(hw))
-    replicas = cimsim.map_graph(graph, mapping.chip, allocation="replicated")
+    replicas = cimsim.map_graph(graph, mapping.chip, allocation="whole_copies")
     limited = cimsim.map_graph(graph, cimsim.load_hw(hw, LIMITED))
     return Row(
         title, mapping, simulate(mapping), simulate(mapping, 1, "sequential"), simulate(replicas),

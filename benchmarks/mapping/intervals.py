@@ -22,7 +22,7 @@ NETWORKS = (
     ("FastDVDnet block", "fastdvdnet-block", {}),
     *((f"CIM-NET S = {s}", "cimnet", {"stride": s}) for s in (2, 4, 8)),
 )
-ALLOCATIONS = ("in_order", "replicated", "shared", "packed")
+ALLOCATIONS = ("in_order", "whole_copies", "shared", "replicated", "packed")
 
 
 def main() -> None:

@@ -23,6 +23,28 @@ from cimsim.timing.rules import POST, REDUCE, STORE
 
 @dataclass(frozen=True)
 class Replicated:
+    """Copies in the spare arrays, so that the steady interval is smallest.
+
+    Copies of whole layers (`WholeCopies`) or of arrays that several layers share (`Shared`),
+    whichever promises the smaller interval by `cimsim.timing.bounds`; of equals the former, whose
+    layers wait for nobody.
+    """
+
+    name: str = "replicated"
+
+    def allocate(
+        self, graph: LayerGraph, requests: tuple[Request, ...], chip: Chip
+    ) -> tuple[PlacedLayer, ...]:
+        """Try both."""
+        whole = WholeCopies().allocate(graph, requests, chip)
+        shared = Shared().allocate(graph, requests, chip)
+        plans = [make_plan(Mapping(graph, chip, "", layers)) for layers in (whole, shared)]
+        bounds = [least_interval(plan) for plan in plans]
+        return whole if bounds[0] <= bounds[1] else shared
+
+
+@dataclass(frozen=True)
+class WholeCopies:
     """Whole arrays in order, and as many replicas of each layer as make the interval smallest.
 
     What a layer costs is the work of its busiest stage for one frame, as in
@@ -30,7 +52,7 @@ class Replicated:
     the interval in the end, replicas that gain nothing are given back.
     """
 
-    name: str = "replicated"
+    name: str = "whole_copies"
 
     def allocate(
         self, graph: LayerGraph, requests: tuple[Request, ...], chip: Chip
