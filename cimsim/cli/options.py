@@ -101,7 +101,8 @@ AllocationOption = Annotated[
         "--allocation",
         metavar="NAME",
         help="Which arrays layers take: in_order, packed (they share arrays), replicated (spare "
-        "arrays hold copies: whole_copies or shared, whichever is faster), by_chip, short_wires, package.module:Class.",
+        "arrays hold copies: whole_copies or shared, whichever is faster), by_chip, short_wires, "
+        "package.module:Class.",
     ),
 ]
 ReprogramOption = Annotated[
