@@ -28,6 +28,8 @@ DEVICES: dict[str, type[AbstractDevice]] = {
     "table": Table,
 }
 
+COMMON = ("nonlinearity", "verify")  # keys that may stand beside those of any device
+
 __all__ = ["DEVICES", "AbstractDevice", "build", "device_of"]
 
 
@@ -53,12 +55,13 @@ def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
         raise ConfigError(f"device.kind: '{kind}' is unknown{suggest(kind, DEVICES)}")
     model = DEVICES[kind]
     own = dict(parameters)
-    verify, nonlinearity = own.pop("verify", None), own.pop("nonlinearity", None)
-    device = model(parameters_of(model.Parameters, own))  # type: ignore[call-arg]
-    if nonlinearity is not None:
-        bend(device, nonlinearity)
-    if verify is None:
+    common = {name: own.pop(name) for name in COMMON if name in own}
+    device = model(parameters_of(model.Parameters, own, others=COMMON))  # type: ignore[call-arg]
+    if "nonlinearity" in common:
+        bend(device, common["nonlinearity"])
+    if "verify" not in common:
         return device
+    verify = common["verify"]
     if not isinstance(verify, Mapping):
         raise ConfigError(
             f"device.verify: expected fields such as {{tolerance: 1 %, max_pulses: 30}}, got "

@@ -201,8 +201,15 @@ def check_range(g_min_s: float, g_max_s: float) -> None:
         raise ValueError(f"g_max: expected more than g_min = {g_min_s:g} S, got {g_max_s:g} S")
 
 
-def parameters_of(model: type[BaseModel], raw: Mapping[str, Any], place: str = "device") -> Any:
+def parameters_of(
+    model: type[BaseModel],
+    raw: Mapping[str, Any],
+    place: str = "device",
+    others: tuple[str, ...] = (),
+) -> Any:
     """Read device parameters as they stand in the YAML at ``place``.
+
+    ``others`` are keys that somebody else has read: a message about an unknown one names them, too.
 
     Raises
     ------
@@ -212,11 +219,13 @@ def parameters_of(model: type[BaseModel], raw: Mapping[str, Any], place: str = "
     try:
         return model.model_validate(dict(raw))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(model, error, place))) from None
+        raise ConfigError("\n".join(_explain(model, error, place, others))) from None
 
 
-def _explain(model: type[BaseModel], error: ValidationError, place: str) -> list[str]:
-    known = [field.alias or name for name, field in model.model_fields.items()]
+def _explain(
+    model: type[BaseModel], error: ValidationError, place: str, others: tuple[str, ...]
+) -> list[str]:
+    known = [*(field.alias or name for name, field in model.model_fields.items()), *others]
     lines = []
     for item in error.errors(include_url=False):
         text = describe(item, lambda: known)

@@ -10,6 +10,8 @@ crossbar literature quotes: 2 is a linear cell, a selector has more.
 
 from __future__ import annotations
 
+import math
+
 from pydantic import BaseModel, Field, field_validator
 
 from cimsim.devices.base import PARAMETERS, AbstractDevice, parameters_of
@@ -28,15 +30,19 @@ class OhmicParameters(BaseModel):
         description="current of a cell at the read voltage over that at half of it; 2 is linear",
     )
 
-    @field_validator("nonlinearity")
+    @field_validator("nonlinearity", mode="before")
     @classmethod
-    def _bounded(cls, value: float) -> float:
-        if not 2 <= value <= LARGEST:  # not a number is neither
+    def _bounded(cls, value: object) -> float:
+        try:
+            found = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            found = math.nan
+        if not 2 <= found <= LARGEST:  # not a number is neither
             raise ValueError(
                 f"expected 2 (linear) .. {LARGEST:g}, the current at the read voltage over that at "
-                f"half of it, got {value:g}"
+                f"half of it, got {value if math.isnan(found) else f'{found:g}'}"
             )
-        return value
+        return found
 
 
 def bend(device: AbstractDevice, raw: object) -> None:

@@ -6,9 +6,8 @@ its tail is padded, so that the product always sees the same shape and gives the
 
 from __future__ import annotations
 
-import functools
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -105,22 +104,19 @@ def fire(
     scaling = sink.scaling if firing.is_direct else None
     frame = _Frame(firing, codes, first_window, key, scaling)
     # each thread takes the next block when it has done one: a core that others use takes fewer
-    cuts = _known_cuts(firing, threads)
+    if threads not in firing.cuts:
+        firing.cuts[threads] = _cuts(firing, threads)
+    cuts = firing.cuts[threads]
     blocks = iter(cuts)
     others: list[Future[_Fired]] = []
     if pool is not None:
         helpers = min(threads, len(cuts)) - 1
-        others = [pool.submit(_fire_blocks, frame, blocks, sink) for _ in range(helpers)]
+        others = [pool.submit(_work, frame, blocks, sink) for _ in range(helpers)]
     # this thread works, too: waking one thread less is a tenth of a small layer's time
-    parts = [_fire_blocks(frame, blocks, sink), *(other.result() for other in others)]
+    parts = [_work(frame, blocks, sink), *(other.result() for other in others)]
     counts = sum((counts for counts, _ in parts), Counter(windows=firing.reads.answered))
     applied = [np.sum(sums, axis=0) for sums in zip(*(sums for _, sums in parts), strict=True)]
     return OpStatistics(**counts, conductance_s=firing.conductance(applied))
-
-
-@functools.lru_cache(maxsize=512)  # the same for every frame
-def _known_cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
-    return _cuts(firing, threads)
 
 
 def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
@@ -195,6 +191,15 @@ class _Scratch:
         if held is None or held.size < size:
             held = self._held[name] = np.empty(size, dtype)
         return held[:size].reshape(shape)
+
+
+def _work(frame: _Frame, blocks: Iterator[tuple[int, int]], sink: Sink) -> _Fired:
+    """Do what `_fire_blocks` does; when that fails nobody begins another block."""
+    try:
+        return _fire_blocks(frame, blocks, sink)
+    except BaseException:
+        deque(blocks, maxlen=0)
+        raise
 
 
 def _fire_blocks(frame: _Frame, blocks: Iterator[tuple[int, int]], sink: Sink) -> _Fired:

@@ -163,7 +163,7 @@ def _added(
     one, two = (values[part.name] for part in op.args)
     alike = one.shape == two.shape and one.stride() == two.stride() and one.ndim == 4
     plain = one.dtype == two.dtype and str(one.dtype) == "torch.float32"
-    return (one.numpy(), two.numpy()) if alike and plain else None
+    return (one.detach().numpy(), two.detach().numpy()) if alike and plain else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +205,10 @@ class _Frame:
         sink = OutputMap(ready, floor, fed, keeps=op.name not in flow.silent)
         first = self.number * len(firing.reads.bases)
         noise = key(self.seed, "read", op.name)
-        counts = fire(firing, codes.flat, first, noise, sink, self.pool, self.threads)
+        try:
+            counts = fire(firing, codes.flat, first, noise, sink, self.pool, self.threads)
+        except SimulationError as error:
+            raise SimulationError(f"layer '{op.name}': {error}") from None
         values = op.input.per_frame * found.code.top
         counts = replace(counts, frames=1, input_codes=codes.total, input_values=values)
         if found.effective_bits is not None:

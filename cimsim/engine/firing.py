@@ -99,6 +99,11 @@ class Firing:
         return fused.pulse_bits(self.pulses)
 
     @cached_property
+    def cuts(self) -> dict[int, list[tuple[int, int]]]:
+        """Blocks of activations by number of threads, once they are known."""
+        return {}
+
+    @cached_property
     def phases(self) -> list[tuple[int, int, float]]:
         """Return (first pulse, next phase's first, factor beyond ``2**shift``) of each phase."""
         ratios = [f / 2.0**s for f, (s, _) in zip(self.factors, self.pulses, strict=True)]

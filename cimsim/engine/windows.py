@@ -40,11 +40,6 @@ class Reads:
         return cls(np.arange(n, dtype=np.int64) * n_inputs, np.arange(n_inputs), n)
 
     @classmethod
-    def of_map(cls, op: MatrixOp, lines: int = 1) -> Reads:
-        """Take the padded map of ``op`` with ``lines`` codes for each value, by window."""
-        return cls.of_places(Places.of_windows(op), lines)
-
-    @classmethod
     def of_places(cls, places: Places, lines: int = 1) -> Reads:
         """Take a map of ``places.shape`` with ``lines`` codes for each value."""
         offsets = places.offsets[:, None] * lines + np.arange(lines)

@@ -179,5 +179,5 @@ def _one_more(mapping: Mapping, timeline: Timeline) -> Iterator[tuple[str, str, 
     told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     yield (
         f"one more replica of {told} ({needed} of {chip.n_arrays - len(used)} spare arrays)",
-        "--allocation replicated", replace(mapping, layers=tuple(layers)),
+        "--allocation whole_copies", replace(mapping, layers=tuple(layers)),
     )  # fmt: skip

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
+from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
 from cimsim.hw.spec import Chip
 from cimsim.mapping.allocation.base import Request, no_room
 from cimsim.mapping.allocation.groups import group_cost, grouped, place_groups
 from cimsim.mapping.allocation.in_order import InOrder
-from cimsim.mapping.allocation.replicas import Cost, replicas_of
+from cimsim.mapping.allocation.replicas import Cost, extent, replicas_on
 from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.placement import PlacedLayer
 from cimsim.mapping.traffic import load_bytes
@@ -35,12 +36,20 @@ class Replicated:
     def allocate(
         self, graph: LayerGraph, requests: tuple[Request, ...], chip: Chip
     ) -> tuple[PlacedLayer, ...]:
-        """Try both."""
-        whole = WholeCopies().allocate(graph, requests, chip)
-        shared = Shared().allocate(graph, requests, chip)
-        plans = [make_plan(Mapping(graph, chip, "", layers)) for layers in (whole, shared)]
-        bounds = [least_interval(plan) for plan in plans]
-        return whole if bounds[0] <= bounds[1] else shared
+        """Try both; one may find room where the other does not."""
+        found: list[tuple[float, tuple[PlacedLayer, ...]]] = []
+        refused: MappingError | None = None
+        for way in (WholeCopies(), Shared()):
+            try:
+                layers = way.allocate(graph, requests, chip)
+            except MappingError as error:
+                refused = refused or error
+            else:
+                plan = make_plan(Mapping(graph, chip, "", layers))
+                found.append((least_interval(plan), layers))
+        if refused is not None and not found:
+            raise refused
+        return min(found, key=lambda one: one[0])[1]
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class WholeCopies:
         single = InOrder().allocate(graph, requests, chip)
         cost = layer_cost(graph, single, chip)
         arrays = [request.layout.n_arrays for request in requests]
-        found = replicas_of(cost, arrays, chip.n_arrays, [r.activations for r in requests])
+        found = replicas_on(chip, cost, arrays, [r.activations for r in requests])
         layers = InOrder(replicas=found).allocate(graph, requests, chip)
         bound = least_interval(make_plan(Mapping(graph, chip, "", layers)))
         needed = [
@@ -89,12 +98,13 @@ class Shared:
         """Group layers, count copies, place them."""
         groups = grouped(requests, chip)
         arrays = [group.n_arrays for group in groups]
-        if sum(arrays) > chip.n_arrays:
-            raise no_room(graph, chip, requests, sum(arrays), shared=True)
+        needed = extent(arrays, [1] * len(groups), chip)
+        if needed > chip.n_arrays:
+            raise no_room(graph, chip, requests, needed, shared=True)
         one = place_groups(groups, [1] * len(groups), requests, chip)
         cost = group_cost(groups, layer_stages(graph, one, chip))
         most = [max(requests[m].activations for m in group.members) for group in groups]
-        copies = replicas_of(cost, arrays, chip.n_arrays, most)
+        copies = replicas_on(chip, cost, arrays, most)
         return place_groups(groups, copies, requests, chip)
 
 

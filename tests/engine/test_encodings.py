@@ -14,7 +14,7 @@ from cimsim.devices import build
 from cimsim.engine.execute import execute
 from cimsim.engine.maps import encode_input
 from cimsim.engine.program import program
-from cimsim.engine.windows import Reads
+from cimsim.engine.windows import Places, Reads
 from cimsim.graph.layout import im2col, to_nhwc
 from cimsim.mapping.mapping import map_graph
 
@@ -128,7 +128,7 @@ def test_windows_find_their_codes_like_the_reference_im2col(lab, signed):
     code = lab.prepare(lab.graph(op), hw, [x]).ops["layer"].code
     codes = encode_input(op, x.numpy(), code)
     flat, total = codes.flat, codes.total
-    reads = Reads.of_map(op, code.lines)
+    reads = Reads.of_places(Places.of_windows(op), code.lines)
     got = code.integers(flat[reads.bases[:, None] + reads.offsets])
     integers = code.integers(code.encode(to_nhwc(op, x.numpy()))).astype(np.float32)
     np.testing.assert_array_equal(got, im2col(op, integers).reshape(op.windows, op.n_rows))

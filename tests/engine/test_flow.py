@@ -1,3 +1,7 @@
+import gc
+import threading
+import time
+import weakref
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -13,7 +17,8 @@ from cimsim.engine import blocks
 from cimsim.engine.execute import execute
 from cimsim.engine.flow import Flow
 from cimsim.engine.maps import CodeMap, encode_input
-from cimsim.graph.ir import DigitalOp, Ref, TensorSpec
+from cimsim.engine.workers import workers
+from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, Ref, TensorSpec
 from tests.engine.conftest import conv
 
 NOISY = {"adc__kind": "sar", "device__sigma_read": "2 %", "device__sigma_program": "2 %"}
@@ -75,6 +80,69 @@ def test_pixels_may_come_in_any_pieces(height, width, cuts):
         pieces.put_pixels(np.ascontiguousarray(pixels[start:end]), start)
     np.testing.assert_array_equal(pieces.padded, whole.padded)
     assert pieces.total == whole.total
+
+
+def test_maps_are_added_whoever_made_them(lab):
+    """Inputs that ask for a gradient, maps that lie in memory in different ways."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 1, (3, 3, 1, 1)).astype(np.float32)
+    shape = (1, 3, 9, 8)
+    double = DigitalOp(
+        "double", ("x", "x"), TensorSpec(shape), "add", torch.ops.aten.add.Tensor,
+        (Ref("x"), Ref("x")), locality="pointwise", ops_per_element=1.0,
+    )  # fmt: skip
+    layer = lab.conv(weight, (9, 8), source="double")
+    total = DigitalOp(
+        "sum", ("layer", "x"), TensorSpec(shape), "add", torch.ops.aten.add.Tensor,
+        (Ref("layer"), Ref("x")), locality="pointwise", ops_per_element=1.0,
+    )  # fmt: skip
+    network = LayerGraph("net", [InputOp("x", TensorSpec(shape)), double, layer, total], ["sum"])
+    x = torch.from_numpy(rng.normal(0, 1, shape).astype(np.float32))
+    ready = lab.prepare(network, lab.chip(), [x])
+    plain = execute(ready, (x,), 0, 0, threads=1)
+    seen = {}
+    execute(ready, (x,), 0, 0, threads=1, capture=lambda op, x, y: seen.update(x=x, y=y))
+    assert torch.equal(seen["x"], x + x)
+    assert torch.equal(plain.outputs[0], seen["y"] + x)
+    asking = execute(ready, (x.clone().requires_grad_(),), 0, 0, threads=2)
+    assert torch.equal(asking.outputs[0], plain.outputs[0])
+
+
+def test_nothing_holds_a_chip_that_nobody_uses(lab):
+    network, x = chained(lab), torch.rand(1, 3, 23, 17)
+    ready = lab.prepare(network, lab.chip(**NOISY), [x])
+    execute(ready, (x,), 0, 0, threads=2)
+    held = [
+        weakref.ref(array.written)
+        for layer in ready.programmed.layers.values()
+        for array in layer.arrays
+    ]
+    del ready
+    gc.collect()
+    assert [found() for found in held] == [None] * len(held)
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["in this thread", "in another"])
+def test_when_one_thread_fails_no_other_begins_another_block(lab, here):
+    op = lab.linear(np.ones((3, 20)), 60000)
+    x = torch.rand(1, 60000, 20)
+    ready = lab.prepare(lab.graph(op), lab.chip(**NOISY), [x]).ready["layer"]
+    codes = encode_input(op, x.numpy(), ready.calibrated.code).flat
+    mine, taken, failed = threading.get_ident(), [], threading.Event()
+
+    class Fails(blocks.Sink):
+        def add_up(self, start, sums):
+            taken.append(start)
+            if (threading.get_ident() == mine) == here:
+                failed.set()
+                raise RuntimeError("full")
+            assert failed.wait(30)
+
+    with workers(2) as (pool, n), pytest.raises(RuntimeError, match="full"):
+        blocks.fire(ready.firing, codes, 0, 1, Fails(), pool, n)
+    time.sleep(0.1)
+    assert len(ready.firing.cuts[2]) > 8
+    assert len(taken) <= 3  # one each, and one that was taken before the other failed
 
 
 @given(st.integers(1, 70000), st.integers(1, 300), st.integers(1, 600), st.integers(1, 16))

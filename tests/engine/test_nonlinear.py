@@ -6,6 +6,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cimsim.arrays import nonlinear
 from cimsim.devices import build, device_of
 from cimsim.engine import calibrate as calibration
 from cimsim.engine.execute import execute
@@ -321,7 +322,7 @@ def test_refuses_values_that_are_none(value):
 
 
 def test_refuses_words():
-    with pytest.raises(ConfigError, match=r"^device\.nonlinearity: expected a valid number"):
+    with pytest.raises(ConfigError, match=r"^device\.nonlinearity: expected 2 .*got much"):
         build("pcm", {"nonlinearity": "much"})
 
 
@@ -393,3 +394,11 @@ def test_training_refuses_non_linear_cells():
         ConfigError, match=r"device\.nonlinearity: hardware-aware training .* got 4"
     ):
         ChipInTheLoop(torch.nn.Conv2d(1, 1, 1), hw)
+
+
+def test_a_solve_that_fails_in_a_frame_names_the_layer(lab, monkeypatch):
+    _, network, x = layer(lab)
+    ready = lab.prepare(network, chip(lab, 20, dac__bits=1, **OHMS), [x])
+    monkeypatch.setattr(nonlinear, "MAX_SWEEPS", 1)
+    with pytest.raises(SimulationError, match=r"layer 'layer': wires.model: exact"):
+        execute(ready, (x,), 0, 0)

@@ -3,6 +3,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import cimsim
+from cimsim.errors import MappingError
 from cimsim.mapping.allocation import requests_of
 from cimsim.mapping.allocation.in_order import InOrder
 from cimsim.mapping.allocation.replicas import least_interval
@@ -110,3 +111,35 @@ def test_shared_copies_follow_the_rules(graph, hardware, frames):
     timeline = simulate(mapping, frames)
     compare(mapping, frames, "pipelined")
     assert timeline.cycles >= bounds.bounds(mapping, frames).lower
+
+
+def three_sizes():
+    net = Net(3, 8, 8)
+    net.conv(net.conv(net.conv("x", 16), 64), 64)
+    return net.graph()
+
+
+@pytest.mark.parametrize("tiles", [6, 7, 8, 10])
+@pytest.mark.parametrize("how", [WholeCopies(), Shared(), Replicated()], ids=lambda how: how.name)
+def test_a_copy_never_lies_on_two_chips(how, tiles):
+    hardware = chip(
+        tile__count=tiles, tile__arrays=1, array__rows=256, array__cols=32, system__chips=2,
+        buffer__overflow="ignore",
+    )  # fmt: skip
+    mapping = map_graph(three_sizes(), hardware, "im2col", how)
+    for layer in mapping.layers:
+        for slots in layer.slots:
+            assert len({slot.tile // tiles for slot in slots}) == 1
+    assert simulate(mapping, 2).interval <= simulate(map_graph(three_sizes(), hardware), 2).interval
+
+
+def test_copies_find_room_where_only_one_of_the_two_ways_does():
+    graph = chain((4, 1), (4, 1), (4, 1), (4, 1))
+    small = chip(tile__count=2, tile__arrays=1, array__rows=128, buffer__overflow="ignore")
+    shared = map_graph(graph, small, "im2col", Shared())
+    assert map_graph(graph, small, "im2col", Replicated()).layers == shared.layers
+    with pytest.raises(MappingError, match="needs 4 arrays"):
+        map_graph(graph, small, "im2col", WholeCopies())
+    nothing = chip(tile__count=1, tile__arrays=1, array__rows=36, array__cols=8)
+    with pytest.raises(MappingError, match="needs 4 arrays"):
+        map_graph(graph, nothing, "im2col", Replicated())

@@ -83,7 +83,7 @@ def test_advice_names_what_is_slow_and_what_doubling_it_gains(options, expected)
 
 def test_one_more_replica_of_all_that_set_the_pace_halves_the_interval():
     mapping, timeline, changes = best(array__t_read="900 ns")
-    replicas = next(c for c in changes if c.option == "--allocation replicated")
+    replicas = next(c for c in changes if c.option == "--allocation whole_copies")
     assert replicas.interval == timeline.interval // 2
     assert all(layer.ops[0] in replicas.what for layer in mapping.layers)
     *_, none = best(array__t_read="900 ns", tile__count=mapping.arrays_used)

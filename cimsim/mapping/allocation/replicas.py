@@ -5,6 +5,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
+from cimsim.hw.spec import Chip
+from cimsim.mapping.allocation.base import on_one_chip
+
 Cost = Callable[[int, int], float]  # layer, replicas -> cycles of one frame on each replica
 
 
@@ -46,6 +49,37 @@ def replicas_of(
         found[layer] = faster
         heapq.heapreplace(heap, (-cost(layer, faster), layer))
     return found
+
+
+def replicas_on(
+    chip: Chip, cost: Cost, arrays: Sequence[int], most: Sequence[int] | None = None
+) -> list[int]:
+    """Return `replicas_of` a chip's arrays, as many as find room if none crosses a chip's border.
+
+    Parameters
+    ----------
+    chip : Chip
+        It holds one replica of each layer.
+    cost, arrays, most
+        As in `replicas_of`.
+    """
+    least = sum(arrays)
+    total = chip.n_arrays
+    while True:
+        found = replicas_of(cost, arrays, total, most)
+        over = extent(arrays, found, chip) - chip.n_arrays
+        if over <= 0 or total == least:
+            return found
+        total = max(least, total - over)
+
+
+def extent(arrays: Sequence[int], replicas: Sequence[int], chip: Chip) -> int:
+    """Return the arrays that replicas take one after another, with those they skip at borders."""
+    following = 0
+    for n, count in zip(arrays, replicas, strict=True):
+        for _ in range(count):
+            following = on_one_chip(following, n, chip) + n
+    return following
 
 
 def _next(
