@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 import numpy as np
@@ -25,6 +26,7 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, key(*names)])))
 
 
+@functools.lru_cache(maxsize=4096, typed=True)  # frame after frame asks for the same ones
 def key(*names: str | int) -> int:
     """Return a 64-bit key that is stable across processes (unlike ``hash``)."""
     text = "\x1f".join(str(name) for name in names)

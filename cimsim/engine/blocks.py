@@ -24,7 +24,8 @@ from cimsim.engine.statistics import OpStatistics
 BLOCK = 512  # windows; two operands and the sums of a 1024-row array stay within some MB
 _REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart from the others'
 _LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block stays in the cache
-_SMALLEST_WORK = 2**24  # products
+_SMALLEST_WORK = 2**24  # products of a block
+_ROW, _COLUMN = 10, 130  # products that take as long as a row's input, a column's conversion
 _SHARE = 1.5  # each thread takes one part in so many of the windows that are left to it
 
 _Fired = tuple[Counter[str], list[NDArray[np.int64]]]
@@ -135,8 +136,12 @@ def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
     by_row = math.lcm(unit, firing.reads.row)
     by_row = by_row if by_row <= largest // 4 else unit
     # a block that takes a tenth of a millisecond is worth the call
-    cells = sum(array.n_rows * array.n_cols for rows in firing.groups for array in rows.arrays)
-    smallest = math.ceil(_SMALLEST_WORK / (cells * len(firing.pulses) * unit)) * unit
+    arrays = [array for rows in firing.groups for array in rows.arrays]
+    work = sum(
+        array.n_rows * array.n_cols + _ROW * array.n_rows + _COLUMN * array.n_cols
+        for array in arrays
+    )
+    smallest = math.ceil(_SMALLEST_WORK / (work * len(firing.pulses) * unit)) * unit
     found, start, parts = [], 0, math.ceil(_SHARE * threads)
     while start < windows:
         part = max(smallest, (windows - start) // parts)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from cimsim.arrays import kernels
 from cimsim.engine.blocks import Sink, fire
 from cimsim.engine.calibrated import CalibratedMapping, ReadyOp
-from cimsim.engine.flow import Flow
+from cimsim.engine.flow import Flow, added
 from cimsim.engine.maps import (
     CodeMap,
+    Pair,
     add_maps,
     empty_map,
     encode_input,
@@ -26,7 +27,7 @@ from cimsim.engine.maps import (
 from cimsim.engine.statistics import OpStatistics, Statistics
 from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
-from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref
+from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
 from cimsim.graph.reference import apply_digital
 from cimsim.rng import key
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Capture = Callable[[MatrixOp, "Tensor", "Tensor"], None]
+Value: TypeAlias = "Tensor | Pair"  # two maps stand for their sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,7 @@ def execute(
     pending.update(graph.outputs)
     flow = calibrated.flow if capture is None else Flow()
     with workers(threads) as (pool, n_threads):
-        values: dict[str, Tensor] = _bind(graph, inputs)
+        values: dict[str, Value] = dict(_bind(graph, inputs))
         running = _Frame(calibrated, frame, seed, pool, n_threads, {})
         for op in graph:
             if isinstance(op, MatrixOp):
@@ -98,16 +100,17 @@ def execute(
                 y, statistics[op.name] = running.run(op, x, flow)
                 if y is not None:
                     values[flow.joined.get(op.name, op.name)] = y
-                if capture is not None and x is not None and y is not None:
+                if capture is not None and y is not None and not isinstance(x, tuple | None):
                     capture(op, x, y)
                 del x, y  # the peak is that of the live maps
             elif isinstance(op, DigitalOp) and op.name not in flow.done:
-                values[op.name] = _run_digital(op, values, pool, n_threads)
+                pair = _pair(op, values) if op.name in flow.sums else None
+                values[op.name] = pair or _run_digital(op, values, pool, n_threads)
             for name in op.inputs:
                 pending[name] -= 1
                 if not pending[name]:
                     values.pop(name, None)
-    outputs = tuple(values[name].contiguous() for name in graph.outputs)
+    outputs = tuple(_tensor(values[name]).contiguous() for name in graph.outputs)
     return Execution(outputs, Statistics(statistics))
 
 
@@ -135,32 +138,38 @@ def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
     return {op.name: x for op, x in zip(expected, inputs, strict=True)}
 
 
-def _run_digital(op: DigitalOp, values: dict[str, Tensor], pool: Executor, threads: int) -> Tensor:
+def _run_digital(
+    op: DigitalOp, values: Mapping[str, Value], pool: Executor, threads: int
+) -> Tensor:
     import torch
 
-    pair = _added(op, values)
+    pair = _pair(op, values)
     if pair is not None:
         return torch.from_numpy(add_maps(pair, pool, threads))
+    tensors = {name: _tensor(values[name]) for name in op.inputs}
     if op.locality in ("view", "barrier"):
         # maps lie channels-last here; a reshape may insist on torch's own order
-        values = {name: values[name].contiguous() for name in op.inputs}
+        tensors = {name: value.contiguous() for name, value in tensors.items()}
     try:
         with torch.no_grad():
-            return apply_digital(op, values)
+            return apply_digital(op, tensors)
     except Exception as error:
         where = f" [{op.source}]" if op.source else ""
         raise SimulationError(f"node '{op.name}' ({op.op}){where}: {error}") from error
 
 
-def _added(
-    op: DigitalOp, values: dict[str, Tensor]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+def _tensor(value: Value) -> Tensor:
+    if isinstance(value, tuple):
+        raise AssertionError("two maps for one")  # `Flow` leaves sums to matrices
+    return value
+
+
+def _pair(op: DigitalOp, values: Mapping[str, Value]) -> Pair | None:
     """Return the two maps that an operation adds, if that is all it does and they lie alike."""
-    if str(op.target) != "aten.add.Tensor" or op.kwargs or len(op.args) != 2:
+    names = added(op)
+    if names is None:
         return None
-    if not all(isinstance(part, Ref) for part in op.args):
-        return None
-    one, two = (values[part.name] for part in op.args)
+    one, two = (_tensor(values[name]) for name in names)
     alike = one.shape == two.shape and one.stride() == two.stride() and one.ndim == 4
     plain = one.dtype == two.dtype and str(one.dtype) == "torch.float32"
     return (one.detach().numpy(), two.detach().numpy()) if alike and plain else None
@@ -177,7 +186,7 @@ class _Frame:
     threads: int
     encoded: dict[str, CodeMap]  # of operations whose producer has written their codes
 
-    def run(self, op: MatrixOp, x: Tensor | None, flow: Flow) -> tuple[Tensor | None, OpStatistics]:
+    def run(self, op: MatrixOp, x: Value | None, flow: Flow) -> tuple[Tensor | None, OpStatistics]:
         """Encode the map, fire the arrays, scale their sums into the output map.
 
         ``x`` is None where the codes are there; the output is where nobody reads its values.
@@ -192,7 +201,8 @@ class _Frame:
         codes = self.encoded.pop(op.name, None)
         if x is not None and codes is None:
             shape = ready.places.shape
-            codes = encode_input(op, x.detach().numpy(), found.code, shape, self.pool, self.threads)
+            maps = x if isinstance(x, tuple) else x.detach().numpy()
+            codes = encode_input(op, maps, found.code, shape, self.pool, self.threads)
         if codes is None:
             raise AssertionError(f"layer '{op.name}' has no input")
         readers = {name: self.calibrated.ready[name] for name in flow.feeds.get(op.name, ())}

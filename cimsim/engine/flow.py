@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cimsim.graph.ir import DigitalOp, LayerGraph, MatrixOp
+from cimsim.graph.ir import DigitalOp, LayerGraph, MatrixOp, Ref
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +21,14 @@ class Flow:
         Matrix operations whose input codes are written while a matrix operation's output is made.
     silent : frozenset of str
         Matrix operations whose output nobody reads but those that they feed.
+    sums : frozenset of str
+        Additions of two values that matrix operations alone read: their encoding adds.
     """
 
     joined: Mapping[str, str] = field(default_factory=dict)
     feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
+    sums: frozenset[str] = frozenset()
 
     @property
     def done(self) -> frozenset[str]:
@@ -66,4 +69,19 @@ class Flow:
                 feeds[op.name] = tuple(to.name for to in takers)
                 if uses[value] == len(takers):
                     silent.add(op.name)
-        return cls(joined, feeds, frozenset(silent))
+        sums = frozenset(
+            op.name
+            for op in graph
+            if isinstance(op, DigitalOp)
+            and added(op) is not None
+            and uses[op.name] == len(readers[op.name])
+            and all(isinstance(graph[name], MatrixOp) for name in readers[op.name])
+        )
+        return cls(joined, feeds, frozenset(silent), sums)
+
+
+def added(op: DigitalOp) -> tuple[str, str] | None:
+    """Return the two values that an operation adds, if that is all it does."""
+    plain = str(op.target) == "aten.add.Tensor" and not op.kwargs and len(op.args) == 2
+    names = [part.name for part in op.args if isinstance(part, Ref)]
+    return (names[0], names[1]) if plain and len(names) == 2 else None

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SMALL = 2**16  # values; waking another thread takes as long as encoding them
+_NEAR = 2**16  # values that stay near the core
+
+Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,20 +121,25 @@ class CodeMap:
 
 def encode_input(
     op: MatrixOp,
-    x: NDArray[np.float32],
+    x: NDArray[np.float32] | Pair,
     code: InputCode,
     shape: tuple[int, int, int] | None = None,
     pool: Executor | None = None,
     threads: int = 1,
 ) -> CodeMap:
-    """Encode a whole map; see `CodeMap.empty`."""
-    found, nhwc = CodeMap.empty(op, code, shape), channels_last(op, x)[0]
+    """Encode a whole map, or the sum of two; see `CodeMap.empty`."""
+    found = CodeMap.empty(op, code, shape)
+    maps = [channels_last(op, one)[0] for one in (x if isinstance(x, tuple) else (x,))]
+    step = max(1, _NEAR // maps[0][0].size)
 
     def put(rows: slice) -> None:
-        part = np.ascontiguousarray(nhwc[rows])
-        found.put(part.reshape(len(part), -1), rows.start)
+        for row in range(rows.start, rows.stop, step):
+            parts = [one[row : min(row + step, rows.stop)] for one in maps]
+            # a sum goes no further than the nearest caches
+            part = np.add(*parts) if len(parts) > 1 else np.ascontiguousarray(parts[0])
+            found.put(part.reshape(len(part), -1), row)
 
-    share(put, len(nhwc), nhwc.size, pool, threads)
+    share(put, len(maps[0]), maps[0].size, pool, threads)
     return found
 
 
@@ -147,9 +155,7 @@ def share(
         other.result()
 
 
-def add_maps(
-    pair: tuple[NDArray[np.float32], NDArray[np.float32]], pool: Executor, threads: int
-) -> NDArray[np.float32]:
+def add_maps(pair: Pair, pool: Executor, threads: int) -> NDArray[np.float32]:
     """Add two maps [1, C, H, W] that lie in memory alike."""
     one, two = pair
     total = np.empty_like(one)

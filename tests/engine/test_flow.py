@@ -49,6 +49,7 @@ def test_a_map_goes_on_as_codes_where_matrices_read_it_and_as_values_where_other
     assert flow.joined == {"a": "relu"}
     assert flow.feeds == {"a": ("b",), "b": ("c",)}
     assert flow.silent == {"a"}
+    assert not flow.sums  # the sum is an output
     assert not Flow.of(chained(lab, ["relu", "sum"]), dict.fromkeys("abc", 1)).silent
     # an activation that answers several windows leaves its pixels in no order
     assert Flow.of(network, {"a": 4, "b": 1, "c": 1}).feeds == {"b": ("c",)}
@@ -99,6 +100,7 @@ def test_maps_are_added_whoever_made_them(lab):
     network = LayerGraph("net", [InputOp("x", TensorSpec(shape)), double, layer, total], ["sum"])
     x = torch.from_numpy(rng.normal(0, 1, shape).astype(np.float32))
     ready = lab.prepare(network, lab.chip(), [x])
+    assert ready.flow.sums == {"double"}
     plain = execute(ready, (x,), 0, 0, threads=1)
     seen = {}
     execute(ready, (x,), 0, 0, threads=1, capture=lambda op, x, y: seen.update(x=x, y=y))
