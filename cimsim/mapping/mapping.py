@@ -233,11 +233,6 @@ class Mapping:
         return len({slot.tile for slot in self.slots_used})
 
     @property
-    def chips_used(self) -> int:
-        """Number of chips that hold any weight."""
-        return len({slot.tile // self.chip.tile.count for slot in self.slots_used})
-
-    @property
     def cells_used(self) -> int:
         """Weights stored, all replicas counted."""
         return sum(layer.layout.cells_used * len(layer.slots) for layer in self.layers)
