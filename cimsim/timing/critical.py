@@ -42,7 +42,16 @@ def critical_path(plan: Plan, timeline: Timeline, frame: int = 0) -> tuple[PathP
 
     An activation that could not leave a stage is followed to the one that held the next stage; one
     that entered LOAD late to the one that left LOAD, or to the store that it waited for (of pixels
-    that it reads, or by a reader that let go of rows). So the parts add up to the completion cycle.
+    that it reads, or by a reader that let go of rows; sequential: by the unit before). So the parts
+    add up to the completion cycle. Of causes that end in the same cycle any one is taken.
+
+    An activation's cycles in a stage are service as far as it lasts alone; the rest is ``waiting``,
+    unless the next stage was held. Of several pulses the first is driven and the last converted;
+    what lies between, from CONVERT entered by the first to CONVERT entered by the last, is DRIVE
+    where that is the slower one, else CONVERT. Simplifications: waits for shared converters count
+    as CONVERT or DRIVE, too. With single sample-and-hold an activation that is followed because it
+    held DRIVE spends all from CONVERT entered to CONVERT left in the slower stage, whatever held
+    REDUCE; where it is followed from REDUCE, all but one last conversion, if DRIVE is the slower.
 
     Parameters
     ----------
@@ -96,7 +105,7 @@ def _neighbours(plan: Plan) -> tuple[Ints, Ints]:
 
 
 def _alone(plan: Plan, trace: Trace) -> Ints:
-    """Cycles of service of each activation in each stage; DRIVE, CONVERT: all its pulses."""
+    """Cycles of service of each activation in each stage; DRIVE, CONVERT: of one pulse."""
     found = np.zeros((len(trace.unit), 6), np.int64)
     for u, work in enumerate(plan.works):
         for replica, services in enumerate(work.services):

@@ -1,0 +1,272 @@
+"""The critical path of a frame, by a slow twin that knows every cause of every cycle."""
+
+from collections import Counter, defaultdict
+from functools import partial
+
+import pytest
+from hypothesis import Phase, assume, given, settings
+from hypothesis import strategies as st
+
+from cimsim.errors import SimulationError
+from cimsim.timing.critical import critical_path
+from cimsim.timing.plan import make_plan
+from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STAGES, STORE
+from cimsim.timing.simulate import simulate
+from tests.timing.line_buffers import needed_windows, released_pixels, windows_up_to
+from tests.timing.nets import mappings
+
+OTHERS = {LOAD: POST, POST: STORE}
+MATRIX = {LOAD: DRIVE, DRIVE: CONVERT, CONVERT: REDUCE, REDUCE: POST, POST: STORE}
+
+
+class Causes:
+    """What each moment of each activation waited for; an activation is (unit, sequence number).
+
+    A moment is (kind, activation, place): the activation ``is_stored``, has ``left`` or ``entered``
+    a stage, its ``pulse`` has entered CONVERT or is ``converted``. Each kind is a method that
+    yields all that may have come last before it: cycles by part, and the moment before (None:
+    the start).
+    """
+
+    def __init__(self, plan, timeline):
+        self.plan, self.works, self.timeline = plan, plan.works, timeline
+        trace = timeline.trace
+        self.enter, self.leave, self.stored, self.begun = {}, {}, {}, defaultdict(list)
+        columns = (trace.unit, trace.frame, trace.activation, trace.enter, trace.leave)
+        for u, f, g, enter, leave, stored in zip(*columns, trace.stored, strict=True):
+            act = int(u), int(f) * self.works[u].activations + int(g)
+            self.enter[act], self.leave[act] = enter.tolist(), leave.tolist()
+            self.stored[act] = int(stored)
+        grants = trace.grants
+        columns = (grants.unit, grants.frame, grants.activation, grants.stage)
+        for u, f, g, s, begin, n in zip(*columns, grants.start, grants.cycles, strict=True):
+            act = int(u), int(f) * self.works[u].activations + int(g)
+            self.begun[act, int(s)].append((int(begin), int(begin + n)))
+        self.before = self._before()
+        self.sequential = timeline.schedule == "sequential"
+        self.wanted = [
+            [(p, needed_windows(w.unit, self.works[p].unit, need)) for p, need in w.needs]
+            for w in self.works
+        ]
+
+    def _before(self):
+        by_pipe = defaultdict(list)
+        for (u, n), enter in self.enter.items():
+            pipes = self.works[u].pipes
+            by_pipe[pipes[n % self.works[u].activations % len(pipes)]].append((enter, u, n))
+        before = {}
+        for acts in by_pipe.values():
+            order = [(u, n) for _, u, n in sorted(acts)]
+            before |= dict(zip(order[1:], order, strict=False))
+        return before
+
+    def services(self, act):
+        work = self.works[act[0]]
+        return work.services[act[1] % work.activations % len(work.pipes)]
+
+    def next_of(self, act):
+        return MATRIX if self.works[act[0]].unit.kind == "matrix" else OTHERS
+
+    def service(self, act, stage):
+        work, (_, n) = self.works[act[0]], act
+        if stage == LOAD:
+            g = n % work.activations
+            row, earlier = (
+                a * work.per_activation // work.unit.grid[1] for a in (g, g - len(work.pipes))
+            )
+            stage = LOAD if row != earlier else LOAD_NEXT
+        return self.services(act).stages[stage]
+
+    def alone(self, act, stage):
+        """Cycles of service of a stage (of a pulse) that meets nobody."""
+        return self.service(act, stage).alone
+
+    def over(self, act, stage):
+        """Cycle in which the service of a stage (DRIVE: of the first pulse) was over."""
+        ends = [end for _, end in self.begun[act, stage]]
+        return max(ends, default=self.enter[act][stage]) + self.service(act, stage).own
+
+    def pulses(self, act):
+        """Cycles in which each pulse entered CONVERT and was converted."""
+        services, drive = self.services(act), self.alone(act, DRIVE)
+        starts = sorted(start for start, _ in self.begun[act, CONVERT])
+        at, found = self.enter[act][CONVERT], []
+        for pulse in range(services.pulses):
+            end = (starts[pulse] if starts else at) + self.alone(act, CONVERT)
+            found.append((at, end))
+            at = max(at + drive, end) if services.double else end + drive
+        return found
+
+    def is_stored(self, act, _):
+        yield {"transfer": self.stored[act] - self.leave[act][STORE]}, ("left", act, STORE)
+
+    def left(self, act, stage):
+        at = self.leave[act][stage]
+        if stage == DRIVE:
+            if self.services(act).double:
+                yield {}, ("pulse", act, self.services(act).pulses - 1)
+            else:
+                yield {}, ("left", act, CONVERT)
+            return
+        yield from self.blocked(act, stage, at)
+        if stage == CONVERT:
+            if self.pulses(act)[-1][1] == at:
+                yield {}, ("converted", act, self.services(act).pulses - 1)
+        elif self.over(act, stage) == at:
+            yield self.spent(act, stage, self.enter[act][stage], at), ("entered", act, stage)
+
+    def blocked(self, act, stage, at):
+        """Somebody held the next stage up to now."""
+        following, other = self.next_of(act).get(stage), self.before.get(act)
+        if following is not None and other and self.leave[other][following] == at:
+            yield {}, ("left", other, following)
+
+    def spent(self, act, stage, begin, end):
+        alone = self.alone(act, stage)
+        return {STAGES[stage]: alone, "waiting": end - begin - alone}
+
+    def converted(self, act, pulse):
+        begin, end = self.pulses(act)[pulse]
+        yield self.spent(act, CONVERT, begin, end), ("pulse", act, pulse)
+
+    def pulse(self, act, pulse):
+        pulses, drive = self.pulses(act), self.alone(act, DRIVE)
+        at = pulses[pulse][0]
+        if pulse == 0:
+            yield from self.blocked(act, DRIVE, at)
+            if self.over(act, DRIVE) == at:
+                yield self.spent(act, DRIVE, self.enter[act][DRIVE], at), ("entered", act, DRIVE)
+        elif not self.services(act).double:
+            yield {"DRIVE": drive}, ("converted", act, pulse - 1)
+        else:
+            if pulses[pulse - 1][0] + drive == at:
+                yield {"DRIVE": drive}, ("pulse", act, pulse - 1)
+            if pulses[pulse - 1][1] == at:
+                yield {}, ("converted", act, pulse - 1)
+
+    def entered(self, act, stage):
+        at = self.enter[act][stage]
+        if stage != LOAD:
+            before = next(s for s, following in self.next_of(act).items() if following == stage)
+            yield {}, ("left", act, before)
+        elif at == 0:
+            yield {}, None
+        else:
+            other = self.before.get(act)
+            if other and self.leave[other][LOAD] == at:
+                yield {}, ("left", other, LOAD)
+            for unit, count in set(self.awaited(*act)):
+                prefix = [(unit, n) for n in range(count)]
+                if prefix and max(self.stored[one] for one in prefix) == at:
+                    for one in prefix:
+                        if self.stored[one] == at:
+                            yield {}, ("is_stored", one, None)
+
+    def awaited(self, u, n):
+        """Yield units, and how many of their activations must be stored before this one."""
+        work = self.works[u]
+        frame, g = divmod(n, work.activations)
+        if self.sequential:
+            before = u - 1 if u else len(self.works) - 1
+            yield before, (frame + (u > 0)) * self.works[before].activations
+        else:
+            mine = slice(g * work.per_activation, (g + 1) * work.per_activation)
+            for p, counts in self.wanted[u]:
+                most = (frame - (p >= u)) * self.works[p].unit.windows + max(counts[mine])
+                yield p, self.least(p, most.__le__)
+        for edge, peak in zip(self.plan.edges, self.timeline.edges, strict=True):
+            if edge.producer == u and peak.capacity is not None:
+                block = work.unit.block
+                pixels = windows_up_to(work, n + 1) * block[0] * block[1] - peak.capacity
+                enough = partial(self.lets_go, edge, pixels)
+                yield edge.consumer, self.least(edge.consumer, enough)
+
+    def least(self, u, enough):
+        """Activations of a unit after which the windows stored are enough."""
+        n = 0
+        while not enough(windows_up_to(self.works[u], n)):
+            n += 1
+        return n
+
+    def lets_go(self, edge, pixels, windows):
+        """Whether a reader has let go of pixels once it has stored its first windows."""
+        consumer, producer = self.works[edge.consumer].unit, self.works[edge.producer].unit
+        frame, rest = divmod(windows, consumer.windows)
+        whole, begun = (
+            released_pixels(consumer, producer, edge.needs, rows)
+            for rows in (consumer.grid[0], rest // consumer.grid[1])
+        )
+        return frame * whole + begun >= pixels
+
+
+def last_stored(causes, frame):
+    """Moments in which a frame may have been complete."""
+    mine = [a for a in causes.stored if a[1] // causes.works[a[0]].activations == frame]
+    end = max(causes.stored[act] for act in mine)
+    return [("is_stored", act, None) for act in mine if causes.stored[act] == end]
+
+
+def is_a_path(causes, frame, parts):
+    """Whether some way back through the causes spends exactly these parts."""
+    names = [work.unit.name for work in causes.works]
+    assert len(set(names)) == len(names)
+    budget = frozenset(((names.index(part.unit), part.what), part.cycles) for part in parts)
+    open_ = [(moment, budget) for moment in last_stored(causes, frame)]
+    seen = set(open_)
+    while open_:
+        moment, left = open_.pop()
+        if moment is None:
+            if not left:
+                return True
+            continue
+        kind, act, place = moment
+        for spent, earlier in getattr(causes, kind)(act, place):
+            rest = Counter(dict(left))
+            rest.subtract({(act[0], what): cycles for what, cycles in spent.items()})
+            state = earlier, frozenset((key, n) for key, n in rest.items() if n)
+            if min(rest.values(), default=0) >= 0 and state not in seen:
+                seen.add(state)
+                open_.append(state)
+    return False
+
+
+def check(mapping, frame, schedule):
+    try:
+        timeline = simulate(mapping, 2, schedule, trace=True)
+    except SimulationError:  # buffers too small
+        assume(False)
+    plan = make_plan(mapping)
+    parts = critical_path(plan, timeline, frame)
+    assert all(part.cycles > 0 for part in parts)
+    assert sum(part.cycles for part in parts) == timeline.completions[frame]
+    assert is_a_path(Causes(plan, timeline), frame, parts)
+
+
+frames, schedules = st.integers(0, 1), st.sampled_from(["pipelined", "sequential"])
+DOUBLE = {"tile__sample_hold": "double"}
+
+
+@settings(max_examples=80)
+@given(mappings(adc__shared="array", **DOUBLE), frames, schedules)
+def test_a_path_goes_back_from_cause_to_cause(mapping, frame, schedule):
+    check(mapping, frame, schedule)
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="waits for shared converters count as CONVERT"
+)
+@settings(max_examples=100, phases=[Phase.generate])
+@given(mappings(adc__shared="tile", tile__arrays=4, adc__count=1, **DOUBLE), frames, schedules)
+def test_waits_for_shared_converters_are_waits(mapping, frame, schedule):
+    check(mapping, frame, schedule)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="all cycles of all pulses count as the slower stage's",
+)
+@settings(max_examples=20, phases=[Phase.generate])
+@given(mappings(adc__shared="array", tile__sample_hold="single"), frames, schedules)
+def test_with_single_sample_and_hold_each_pulse_is_driven_and_converted(mapping, frame, schedule):
+    check(mapping, frame, schedule)
