@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cimsim.errors import SimulationError
 from cimsim.jit import jit
 from cimsim.timing.plan import Plan
-from cimsim.timing.rules import STAGES
+from cimsim.timing.rules import CONVERT, STAGES
 from cimsim.timing.timeline import Timeline, Trace
 from cimsim.timing.traces import first_in_row
 
@@ -46,12 +46,9 @@ def critical_path(plan: Plan, timeline: Timeline, frame: int = 0) -> tuple[PathP
     add up to the completion cycle. Of causes that end in the same cycle any one is taken.
 
     An activation's cycles in a stage are service as far as it lasts alone; the rest is ``waiting``,
-    unless the next stage was held. Of several pulses the first is driven and the last converted;
-    what lies between, from CONVERT entered by the first to CONVERT entered by the last, is DRIVE
-    where that is the slower one, else CONVERT. Simplifications: waits for shared converters count
-    as CONVERT or DRIVE, too. With single sample-and-hold an activation that is followed because it
-    held DRIVE spends all from CONVERT entered to CONVERT left in the slower stage, whatever held
-    REDUCE; where it is followed from REDUCE, all but one last conversion, if DRIVE is the slower.
+    unless the next stage was held. Each pulse is driven and converted for itself: one that entered
+    CONVERT is followed to its drive or, if that was over before, to the conversion that it waited
+    for.
 
     Parameters
     ----------
@@ -78,11 +75,12 @@ def critical_path(plan: Plan, timeline: Timeline, frame: int = 0) -> tuple[PathP
     by_store = np.lexsort((trace.stored, trace.unit))
     mine = np.flatnonzero(trace.frame == frame)
     spent = np.zeros((len(plan.works), len(PARTS)), np.int64)
+    start = np.searchsorted(trace.unit, np.arange(len(plan.works) + 1))
     _walk(
         spent, trace.unit, np.ascontiguousarray(trace.enter), np.ascontiguousarray(trace.leave),
-        np.ascontiguousarray(trace.stored), _alone(plan, trace), _before(plan, trace), by_store,
-        trace.stored[by_store], np.searchsorted(trace.unit, np.arange(len(plan.works) + 1)),
-        near, near_start, int(mine[np.argmax(trace.stored[mine])]),
+        np.ascontiguousarray(trace.stored), _alone(plan, trace), _pulses(plan, trace, start),
+        _before(plan, trace), by_store, trace.stored[by_store], start, near, near_start,
+        int(mine[np.argmax(trace.stored[mine])]),
     )  # fmt: skip
     found = [
         PathPart(plan.works[u].unit.name, PARTS[part], int(spent[u, part]))
@@ -116,6 +114,33 @@ def _alone(plan: Plan, trace: Trace) -> Ints:
     return found
 
 
+def _pulses(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """Say how each activation is pulsed, and when shared converters began with its pulses.
+
+    Returns
+    -------
+    counts, double : int64 [rows]
+        Pulses; whether they are driven while the one before is converted.
+    first : int64 [rows + 1]
+        Where the cycles of an activation begin in the next.
+    begun : int64 [n]
+        Sorted; none for converters that nobody shares.
+    """
+    counts, double = np.ones((2, len(trace.unit)), np.int64)
+    for u, work in enumerate(plan.works):
+        for replica, services in enumerate(work.services):
+            rows = (trace.unit == u) & (trace.replica == replica)
+            counts[rows], double[rows] = services.pulses, services.double
+    grants = trace.grants
+    per_frame = np.array([work.activations for work in plan.works], np.int64)
+    chosen = np.flatnonzero(grants.stage == CONVERT)
+    unit = grants.unit[chosen]
+    row = start[unit] + grants.frame[chosen] * per_frame[unit] + grants.activation[chosen]
+    order = np.lexsort((grants.start[chosen], row))
+    first = np.searchsorted(row[order], np.arange(len(trace.unit) + 1))
+    return counts, double, first.astype(np.int64), grants.start[chosen][order]
+
+
 def _before(plan: Plan, trace: Trace) -> Ints:
     """Activation that entered the same pipeline before each one; -1: none."""
     pipe = np.zeros(len(trace.unit), np.int64)
@@ -137,6 +162,7 @@ def _walk(
     leave: Ints,
     stored: Ints,
     alone: Ints,
+    pulses: tuple[Ints, Ints, Ints, Ints],
     before: Ints,
     by_store: Ints,
     store_times: Ints,
@@ -145,27 +171,34 @@ def _walk(
     near_start: Ints,
     row: int,
 ) -> None:  # fmt: skip
+    counts, double, first, begun = pulses
+    entered, converted = np.empty((2, counts.max()), np.int64)
     stage, at = 5, leave[row, 5]
     spent[unit[row], TRANSFER] += stored[row] - at
     while True:  # activation ``row`` leaves ``stage`` in cycle ``at``
-        u, previous, begin = unit[row], before[row], enter[row, stage]
-        if stage == 1 and at > enter[row, 2]:
-            # further pulses kept DRIVE: theirs is the slower of both stages
-            spent[u, 1 if alone[row, 1] > alone[row, 2] else 2] += at - enter[row, 2]
-            at = enter[row, 2]
-        following = 4 if stage == 0 and enter[row, 1] < 0 else stage + 1
+        u, previous = unit[row], before[row]
+        if stage == 1 or stage == 2:
+            mine = begun[first[row] : first[row + 1]]
+            _times(row, counts, double, enter, alone, mine, entered, converted)
+            last = counts[row] - 1
+            is_converted = stage == 2 or not double[row]
+            if is_converted and converted[last] < at:
+                if previous >= 0 and leave[previous, 3] == at:
+                    row, stage = previous, 3
+                    continue
+                spent[u, WAITING] += at - converted[last]
+            _count_pulses(spent[u], last, is_converted, double[row], alone[row], entered, converted)
+            stage, at = 1, entered[0]
+        begin, following = enter[row, stage], stage + 1
+        if stage == 0 and enter[row, 1] < 0:
+            following = 4
         late = at - begin > alone[row, stage]
         if late and stage < 5 and previous >= 0 and leave[previous, following] == at:
             row, stage = previous, following
             continue
-        if stage == 2:
-            driven = max(0, at - begin - alone[row, 2]) if alone[row, 1] > alone[row, 2] else 0
-            spent[u, 1] += driven
-            spent[u, 2] += at - begin - driven
-        else:
-            waited = max(0, at - begin - alone[row, stage])
-            spent[u, WAITING] += waited
-            spent[u, stage] += at - begin - waited
+        waited = max(0, at - begin - alone[row, stage])
+        spent[u, WAITING] += waited
+        spent[u, stage] += at - begin - waited
         at = begin
         if stage > 0:
             stage = 0 if stage == 4 and enter[row, 1] < 0 else stage - 1
@@ -180,6 +213,53 @@ def _walk(
             stage = 5
             spent[unit[row], TRANSFER] += at - leave[row, 5]
             at = leave[row, 5]
+
+
+@jit
+def _times(
+    row: int,
+    counts: Ints,
+    double: Ints,
+    enter: Ints,
+    alone: Ints,
+    begun: Ints,
+    entered: Ints,
+    converted: Ints,
+) -> None:
+    """Fill in when each pulse of an activation entered CONVERT and was converted."""
+    at = enter[row, 2]
+    for p in range(counts[row]):
+        entered[p] = at
+        converted[p] = (begun[p] if len(begun) > 0 else at) + alone[row, 2]
+        at = converted[p]
+        if not double[row]:
+            at += alone[row, 1]
+        elif entered[p] + alone[row, 1] > at:
+            at = entered[p] + alone[row, 1]
+
+
+@jit
+def _count_pulses(
+    spent: Ints,
+    p: int,
+    is_converted: bool,
+    double: int,
+    alone: Ints,
+    entered: Ints,
+    converted: Ints,
+) -> None:
+    """Go back from pulse ``p``, converted or only in CONVERT, until the first one enters it."""
+    while is_converted or p > 0:
+        if is_converted:
+            spent[2] += alone[2]
+            spent[WAITING] += converted[p] - entered[p] - alone[2]
+            is_converted = False
+            continue
+        p -= 1
+        if not double or entered[p] + alone[1] == entered[p + 1]:
+            spent[1] += alone[1]
+        # driven behind the conversion (single), or waiting for it (double)
+        is_converted = not double or entered[p] + alone[1] != entered[p + 1]
 
 
 @jit
