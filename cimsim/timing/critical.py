@@ -76,9 +76,10 @@ def critical_path(plan: Plan, timeline: Timeline, frame: int = 0) -> tuple[PathP
     mine = np.flatnonzero(trace.frame == frame)
     spent = np.zeros((len(plan.works), len(PARTS)), np.int64)
     start = np.searchsorted(trace.unit, np.arange(len(plan.works) + 1))
+    alone, counts, double = _served(plan, trace, start)
     _walk(
         spent, trace.unit, np.ascontiguousarray(trace.enter), np.ascontiguousarray(trace.leave),
-        np.ascontiguousarray(trace.stored), _alone(plan, trace), _pulses(plan, trace, start),
+        np.ascontiguousarray(trace.stored), alone, (counts, double, *_begun(plan, trace, start)),
         _before(plan, trace), by_store, trace.stored[by_store], start, near, near_start,
         int(mine[np.argmax(trace.stored[mine])]),
     )  # fmt: skip
@@ -102,35 +103,39 @@ def _neighbours(plan: Plan) -> tuple[Ints, Ints]:
     return np.array([v for one in lists for v in sorted(one)], np.int64), start.astype(np.int64)
 
 
-def _alone(plan: Plan, trace: Trace) -> Ints:
-    """Cycles of service of each activation in each stage; DRIVE, CONVERT: of one pulse."""
-    found = np.zeros((len(trace.unit), 6), np.int64)
-    for u, work in enumerate(plan.works):
-        for replica, services in enumerate(work.services):
-            rows = np.flatnonzero((trace.unit == u) & (trace.replica == replica))
-            found[rows] = [services.alone(stage) for stage in range(6)]
-            later = ~first_in_row(work, trace.activation[rows])
-            found[rows[later], 0] = services.alone(6)
-    return found
-
-
-def _pulses(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """Say how each activation is pulsed, and when shared converters began with its pulses.
+def _served(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints, Ints]:
+    """Say how each activation is served.
 
     Returns
     -------
+    alone : int64 [rows, 6]
+        Cycles of service in each stage; DRIVE, CONVERT: of one pulse.
     counts, double : int64 [rows]
         Pulses; whether they are driven while the one before is converted.
+    """
+    alone = np.zeros((len(trace.unit), 6), np.int64)
+    counts, double = np.ones((2, len(trace.unit)), np.int64)
+    for u, work in enumerate(plan.works):
+        replicas = trace.replica[start[u] : start[u + 1]]
+        for replica, services in enumerate(work.services):
+            rows = start[u] + np.flatnonzero(replicas == replica)
+            alone[rows] = [services.alone(stage) for stage in range(6)]
+            later = ~first_in_row(work, trace.activation[rows])
+            alone[rows[later], 0] = services.alone(6)
+            counts[rows], double[rows] = services.pulses, services.double
+    return alone, counts, double
+
+
+def _begun(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints]:
+    """Say when shared converters began with the pulses of each activation.
+
+    Returns
+    -------
     first : int64 [rows + 1]
         Where the cycles of an activation begin in the next.
     begun : int64 [n]
         Sorted; none for converters that nobody shares.
     """
-    counts, double = np.ones((2, len(trace.unit)), np.int64)
-    for u, work in enumerate(plan.works):
-        for replica, services in enumerate(work.services):
-            rows = (trace.unit == u) & (trace.replica == replica)
-            counts[rows], double[rows] = services.pulses, services.double
     grants = trace.grants
     per_frame = np.array([work.activations for work in plan.works], np.int64)
     chosen = np.flatnonzero(grants.stage == CONVERT)
@@ -138,7 +143,7 @@ def _pulses(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints, Ints, In
     row = start[unit] + grants.frame[chosen] * per_frame[unit] + grants.activation[chosen]
     order = np.lexsort((grants.start[chosen], row))
     first = np.searchsorted(row[order], np.arange(len(trace.unit) + 1))
-    return counts, double, first.astype(np.int64), grants.start[chosen][order]
+    return first.astype(np.int64), grants.start[chosen][order]
 
 
 def _before(plan: Plan, trace: Trace) -> Ints:
