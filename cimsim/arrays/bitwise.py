@@ -81,7 +81,6 @@ def read_out(
     counter: Any,
     acc: Any,
     fresh: bool,
-    folded: Any,
     sums: Any,
 ) -> int:
     """Apply vectors to one array, all pulses, and add what its converters say to the output.
@@ -92,8 +91,6 @@ def read_out(
         The fields of `Tables`.
     codes, places, pulses, power, columns, target, adc, counter, acc, fresh, sums
         As in `cimsim.arrays.fused.read_out`; the mask of each pulse is one bit.
-    folded
-        Taken like there and not used: outputs are sums.
 
     Returns
     -------

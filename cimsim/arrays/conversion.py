@@ -227,25 +227,25 @@ def add(
 
 
 @jit
-def put(acc: Any, rows: Any, value: Any, columns: Any, stretches: Any, folded: Any) -> None:
-    """Write values of an array to the output, scaled: nothing else is added to them.
+def put(acc: Any, rows: Any, value: Any, width: int, stretches: Any, folded: Any) -> None:
+    """Write values of a whole array to the output, scaled: nothing else is added to them.
 
     Parameters
     ----------
-    acc, rows, value, columns, stretches
-        As in `add`; values begin at 0.
+    acc, rows, stretches
+        As in `add`.
+    value : float32 or float64 [>= rows * width]
+        Row by row.
+    width : int
+        Columns of a row, padded.
     folded : (float32 [2, n_cols], float)
         As `cimsim.arrays.kernels.rescale_folded` takes it, and its ``floor``.
     """
-    first, width = columns
-    last = first + width
     scaling, least = folded[0], np.float32(folded[1])
     for r in range(stretches.shape[0]):
-        begin = max(stretches[r, 0], first)
-        n = np.uint64(max(0, min(stretches[r, 0] + stretches[r, 2], last) - begin))
-        place = np.uint64(stretches[r, 1] + begin - stretches[r, 0])
+        begin, place, n = stretches[r, 0], np.uint64(stretches[r, 1]), np.uint64(stretches[r, 2])
         for b in range(rows[1]):
-            row, source = np.uint64(rows[0] + b), np.uint64(b * width + begin - first)
+            row, source = np.uint64(rows[0] + b), np.uint64(b * width + begin)
             for j in range(n):  # unsigned: no test for negative indices in the loop
                 one = np.float32(value[source + j])
                 scaled = fma(one, scaling[0, place + j], scaling[1, place + j])

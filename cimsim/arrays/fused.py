@@ -52,8 +52,8 @@ def read_out(
     counter: Any,
     acc: Any,
     fresh: bool,
-    folded: Any,
     sums: Any,
+    folded: Any,
 ) -> int:
     """Apply vectors to one array, all pulses, and add what its converters say to the output.
 
@@ -88,10 +88,10 @@ def read_out(
     fresh : bool
         Whether nothing was added to these outputs, each of them one column's, before the first
         pulse: ``acc`` holds anything there.
-    folded : (float32 [2, n_cols], float)
-        See `cimsim.arrays.conversion.put`; [2, 0] where outputs are sums, not scaled values.
     sums : int64 [n_rows], or [0] if they are not wanted
         Adds up pulse values (to the power) over the vectors.
+    folded : (float32 [2, n_cols], float)
+        See `cimsim.arrays.conversion.put`; [2, 0] where outputs are sums, not scaled values.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def read_out(
                         flat_high, flat_low, at, scale, variance, draws, tiled, adc, shift, value, n
                     )
                 if folded[0].shape[1] > 0:
-                    conversion.put(acc, (start + b, count), value, (0, width), target, folded)
+                    conversion.put(acc, (start + b, count), value, width, target, folded)
                 else:
                     first = fresh and p == 0
                     conversion.add(acc, (start + b, count), value, 0, (0, width), target, first)

@@ -264,8 +264,9 @@ def _fire_fast(
     scratch: _Scratch,
 ) -> int:
     """Integer products, everything fused; returns saturations."""
-    firing = frame.firing
-    clipped, read_out = 0, bitwise.read_out if firing.by_bits else fused.read_out
+    firing, clipped = frame.firing, 0
+    scaled = () if firing.by_bits else (frame.scaling or _SUMS,)  # bits always make sums
+    read_out = bitwise.read_out if firing.by_bits else fused.read_out
     window, key = np.uint64(frame.first_window + block.start), np.uint64(frame.key)
     for number, array in enumerate(rows.arrays):
         for (first, end, _), columns in zip(firing.phases, array.phases, strict=True):
@@ -274,8 +275,7 @@ def _fire_fast(
             clipped += read_out(
                 block.codes, (block.bases, rows.runs), firing.packed_pulses[first:end],
                 firing.power, array.planes, columns, array.stretches, array.scales,
-                (window, stage, key), block.acc, fresh, frame.scaling or _SUMS,
-                sums if number == 0 else sums[:0],
+                (window, stage, key), block.acc, fresh, sums if number == 0 else sums[:0], *scaled,
             )  # fmt: skip
     return int(clipped)
 

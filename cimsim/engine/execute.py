@@ -104,8 +104,7 @@ def execute(
                     capture(op, x, y)
                 del x, y  # the peak is that of the live maps
             elif isinstance(op, DigitalOp) and op.name not in flow.done:
-                pair = _pair(op, values) if op.name in flow.sums else None
-                values[op.name] = pair or _run_digital(op, values, pool, n_threads)
+                values[op.name] = running.run_digital(op, values, flow)
             for name in op.inputs:
                 pending[name] -= 1
                 if not pending[name]:
@@ -136,26 +135,6 @@ def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
                 f"{graph.name}: input '{op.name}': expected finite torch.float32, got {found}"
             )
     return {op.name: x for op, x in zip(expected, inputs, strict=True)}
-
-
-def _run_digital(
-    op: DigitalOp, values: Mapping[str, Value], pool: Executor, threads: int
-) -> Tensor:
-    import torch
-
-    pair = _pair(op, values)
-    if pair is not None:
-        return torch.from_numpy(add_maps(pair, pool, threads))
-    tensors = {name: _tensor(values[name]) for name in op.inputs}
-    if op.locality in ("view", "barrier"):
-        # maps lie channels-last here; a reshape may insist on torch's own order
-        tensors = {name: value.contiguous() for name, value in tensors.items()}
-    try:
-        with torch.no_grad():
-            return apply_digital(op, tensors)
-    except Exception as error:
-        where = f" [{op.source}]" if op.source else ""
-        raise SimulationError(f"node '{op.name}' ({op.op}){where}: {error}") from error
 
 
 def _tensor(value: Value) -> Tensor:
@@ -224,6 +203,33 @@ class _Frame:
         if found.effective_bits is not None:
             counts = replace(counts, effective_sum=found.effective_bits * counts.conversions)
         return sink.tensor(), counts
+
+    def run_digital(self, op: DigitalOp, values: Mapping[str, Value], flow: Flow) -> Value:
+        """Add two maps, or leave that to those who read the sum; have torch do the rest."""
+        import torch
+
+        pair = _pair(op, values)
+        if pair is None:
+            return _apply(op, values)
+        if op.name in flow.sums:
+            return pair
+        return torch.from_numpy(add_maps(pair, self.pool, self.threads))
+
+
+def _apply(op: DigitalOp, values: Mapping[str, Value]) -> Tensor:
+    """Let torch execute a digital operation."""
+    import torch
+
+    tensors = {name: _tensor(values[name]) for name in op.inputs}
+    if op.locality in ("view", "barrier"):
+        # maps lie channels-last here; a reshape may insist on torch's own order
+        tensors = {name: value.contiguous() for name, value in tensors.items()}
+    try:
+        with torch.no_grad():
+            return apply_digital(op, tensors)
+    except Exception as error:
+        where = f" [{op.source}]" if op.source else ""
+        raise SimulationError(f"node '{op.name}' ({op.op}){where}: {error}") from error
 
 
 class OutputMap(Sink):

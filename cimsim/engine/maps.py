@@ -75,7 +75,7 @@ class CodeMap:
             Value of the row that the part begins with.
         """
         code, (top, _, left, _) = self.code, self.op.window.padding
-        channels = self.op.input.shape[1 if self.op.layout == "nchw" else -1]
+        channels = padded_shape(self.op)[2]
         corner = top + row, (left * channels + first) * code.lines
         if code.signed == "offset":
             found = kernels.encode_map(

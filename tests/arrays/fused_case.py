@@ -45,14 +45,16 @@ class Case:
         planes = (signal.high, signal.low, noise.low if read_noise else none)
         planes = (*planes, vnni.tiles(*planes))
         read_out = fused.read_out
+        scaled = [(np.empty((2, 0), np.float32) if folded is None else folded, floor)]
         if by_bits:
             tables = bitwise.Tables.of(signal, noise if read_noise else None, self.rows)
             planes, read_out = (tables.sums, tables.has_high, tables.has_noise), bitwise.read_out
+            scaled = []
         clipped = read_out(
             self.codes, (self.bases, self.runs), fused.pulse_bits(pulses), power, planes,
             columns.astype(dtype), runs_of(self.target), packed[:3].astype(dtype),
-            (np.uint64(2**33 + first), np.uint64(8), np.uint64(2**40 + 9)), acc, fresh,
-            (np.empty((2, 0), np.float32) if folded is None else folded, floor), sums,
+            (np.uint64(2**33 + first), np.uint64(8), np.uint64(2**40 + 9)), acc, fresh, sums,
+            *scaled,
         )  # fmt: skip
         return acc, sums, clipped
 
