@@ -33,7 +33,8 @@ def test_map_shows_every_load_and_a_saved_mapping_keeps_the_refusal(tmp_path):
 @pytest.mark.parametrize("option", ["--allocation=replicated"])
 def test_a_mapping_file_says_the_arrays(tmp_path, option):
     saved = tmp_path / "m.yaml"
-    assert run("map", "--stride=8", "--size=64x48", f"--save={saved}").exit_code == 0
+    done = run("map", "--stride=8", "--size=64x48", f"--out={tmp_path}", f"--save={saved}")
+    assert done.exit_code == 0
     refused = run("map", "--stride=8", "--size=64x48", f"--mapping={saved}", option)
     assert "says which arrays the layers take" in str(refused.exception)
 
