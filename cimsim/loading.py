@@ -95,7 +95,7 @@ class Network:
 
 
 def load_network(
-    name: str, options: Mapping[str, int] | None = None, weights: str | Path | None = None,
+    name: str, options: Mapping[str, int | str] | None = None, weights: str | Path | None = None,
     seed: int = 0, hw: str | None = None,
 ) -> Network:  # fmt: skip
     """Build a network and fill in its weights.
@@ -155,7 +155,7 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def _from_zoo(
-    name: str, options: Mapping[str, int], weights: str | Path | None, hw: str | None
+    name: str, options: Mapping[str, int | str], weights: str | Path | None, hw: str | None
 ) -> tuple[nn.Module, str, Any]:
     from cimsim.zoo import registry
     from cimsim.zoo.weights import find_card
@@ -176,7 +176,7 @@ def _no_weights(title: str) -> str:
     )
 
 
-def _own(name: str, options: Mapping[str, int]) -> nn.Module:
+def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
     from torch import nn
 
     place, _, attribute = name.partition(":")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.cli.options import (
+    ArgOption,
     HwOption,
     InnerOption,
     MappingOption,
@@ -41,6 +42,7 @@ def count(
     width: WidthOption = None,
     per_frame: PerFrameOption = None,
     inner: InnerOption = None,
+    arg: ArgOption = None,
     size: Annotated[
         str, typer.Option("--size", metavar="WxH", help="Frame size; a multiple of 32 is exact.")
     ] = "256x256",
@@ -68,7 +70,7 @@ def count(
     chip, frame = load_hw(hw, overrides), parse_size(size)
     rows = []
     with Console(stderr=True).status("tracing networks") as status:
-        given = model_options(width=width, per_frame=per_frame, inner=inner)
+        given = model_options(arg, width=width, per_frame=per_frame, inner=inner)
         for name, title, network in _networks(model or list(_DEFAULT), stride, given):
             status.update(f"tracing {title}")
             rows.append(count_row(name, title, _trace(network(), frame), chip, mapping))
@@ -94,7 +96,7 @@ def count(
     _print(rows, ratios, f"{chip.array.rows} x {chip.weight_cols}", size)
 
 
-def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, int]) -> Any:
+def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, int | str]) -> Any:
     """Yield (key, title, builder) of each network at each stride asked for.
 
     The other options go to the networks that have them.
@@ -134,7 +136,11 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
             )
             continue
         # the paper's figures stop at 8 for all but CIM-NET
-        usual = [s for s in entry.options["stride"].allowed if s <= 8 or name == "cimnet"]
+        usual = [
+            s
+            for s in entry.options["stride"].allowed
+            if isinstance(s, int) and (s <= 8 or name == "cimnet")
+        ]
         for stride in strides or usual:
             build = partial(load_network, name, options[name] | {"stride": stride}, RANDOM)
             yield f"{name}-s{stride}", f"{entry.title} S={stride}", build

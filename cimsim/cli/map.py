@@ -11,6 +11,7 @@ import typer
 
 from cimsim.cli.options import (
     AllocationOption,
+    ArgOption,
     HwOption,
     InnerOption,
     MappingOption,
@@ -54,6 +55,7 @@ def map_(
     width: WidthOption = None,
     per_frame: PerFrameOption = None,
     inner: InnerOption = None,
+    arg: ArgOption = None,
     streaming: Annotated[
         bool, typer.Option("--streaming", help="Two-stage networks: as cimsim run --streaming.")
     ] = False,
@@ -127,7 +129,7 @@ def map_(
     if save is not None:
         check_name(save)
     options = model_options(
-        stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
+        arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
     network = load_network(model, options, weights, hw=chip.name)
     network = network.streaming() if streaming else network

@@ -25,7 +25,7 @@ def list_models() -> None:
         table.add_column(name, no_wrap=name == "name")
     for entry in MODELS.values():
         options = "; ".join(
-            f"{flag(key)} {spec.listed('|')} (default {spec.default})"
+            f"{flag(key, spec.listed('|'))} (default {spec.default})"
             for key, spec in entry.options.items()
         )
         table.add_row(entry.name, str(entry.n_frames), options, entry.description)

@@ -55,6 +55,15 @@ InnerOption = Annotated[
         "--inner", metavar="N", help="Channels inside the last smoothing module (baseline o2: 32)."
     ),
 ]
+ArgOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arg",
+        metavar="NAME=VALUE",
+        help="Any option of the network, as cimsim models show NAME lists them: --arg tiles=2 "
+        "(often).",
+    ),
+]
 HwOption = Annotated[
     str,
     typer.Option(
@@ -160,9 +169,26 @@ def with_conditions(
     return [*(overrides or []), *(f"{path}={text}" for path, text in given.items() if text)]
 
 
-def model_options(**given: int | None) -> dict[str, int]:
-    """Options of the network that were given."""
-    return {name: value for name, value in given.items() if value is not None}
+def model_options(
+    arguments: list[str] | None = None, **given: int | str | None
+) -> dict[str, int | str]:
+    """Options of the network that were given, by flags of their own or by ``--arg NAME=VALUE``.
+
+    Raises
+    ------
+    ConfigError
+        For an argument that is no ``NAME=VALUE``, or a second value for one option.
+    """
+    options = {name: value for name, value in given.items() if value is not None}
+    for text in arguments or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        name = name.replace("-", "_")
+        if not equals or not name.isidentifier() or not value:
+            raise ConfigError(f"--arg: expected NAME=VALUE such as tiles=2, got '{text}'")
+        if name in options:
+            raise ConfigError(f"--arg: {name} is given twice ({options[name]} and {value})")
+        options[name] = int(value) if value.lstrip("-").isdecimal() else value
+    return options
 
 
 def check_numbers(sigma: float, frames: int, seed: int, threads: int | None) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from cimsim.cli.options import (
     AllocationOption,
+    ArgOption,
     HwOption,
     InnerOption,
     MappingOption,
@@ -36,6 +37,7 @@ def program(
     width: WidthOption = None,
     per_frame: PerFrameOption = None,
     inner: InnerOption = None,
+    arg: ArgOption = None,
     streaming: Annotated[
         bool, typer.Option("--streaming", help="For cimsim run --streaming of a two-stage network.")
     ] = False,
@@ -103,7 +105,7 @@ def program(
     fault_map(chip)
     target, frame = check_file(out), parse_size(size)
     options = model_options(
-        stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
+        arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
     network = load_network(model, options, weights, seed, chip.name)
     network = network.streaming() if streaming else network

@@ -10,6 +10,7 @@ import typer
 
 from cimsim.cli.options import (
     AllocationOption,
+    ArgOption,
     HwOption,
     InnerOption,
     MappingOption,
@@ -46,6 +47,7 @@ def run(
     width: WidthOption = None,
     per_frame: PerFrameOption = None,
     inner: InnerOption = None,
+    arg: ArgOption = None,
     streaming: Annotated[
         bool,
         typer.Option(
@@ -162,7 +164,7 @@ def run(
     check_timeline_files(trace_file, picture)
     clean = _clean_frames(clip, frames, parse_size(size) if size else None)
     options = model_options(
-        stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
+        arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
     # random weights are those of the programmed chip
     network = load_network(model, options, weights, held.seed if held else seed, chip.name)

@@ -8,6 +8,7 @@ import typer
 
 from cimsim.cli.options import (
     AllocationOption,
+    ArgOption,
     HwOption,
     InnerOption,
     MappingOption,
@@ -38,6 +39,7 @@ def time(
     width: WidthOption = None,
     per_frame: PerFrameOption = None,
     inner: InnerOption = None,
+    arg: ArgOption = None,
     streaming: Annotated[
         bool,
         typer.Option(
@@ -99,7 +101,7 @@ def time(
     check(mapping, allocation)
     check_timeline_files(trace_file, picture)
     options = model_options(
-        stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
+        arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
     console = Console(emoji=False)  # package.module:Class is no emoji
     with Bars(console, quiet) as report:
@@ -129,7 +131,7 @@ def time(
         console.print(line)
 
 
-def _network(model: str, options: dict[str, int], streaming: bool) -> Network:
+def _network(model: str, options: dict[str, int | str], streaming: bool) -> Network:
     from cimsim.loading import RANDOM, load_network
 
     network = load_network(model, options, RANDOM)

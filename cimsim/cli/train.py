@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.cli.options import (
+    ArgOption,
     InnerOption,
     Interrupted,
     PerFrameOption,
@@ -43,6 +44,7 @@ def train(
     width: WidthOption = None,
     per_frame: PerFrameOption = None,
     inner: InnerOption = None,
+    arg: ArgOption = None,
     sigma: Annotated[
         str, typer.Option(metavar="N|A..B", help="Noise in 8-bit steps: 15, or a range 5..55.")
     ] = "15",
@@ -130,7 +132,7 @@ def train(
     config = {
         "model": model,
         "options": model_options(
-            stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
+            arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
         ),
         "data": data, "out": out,
         "minutes": minutes, "steps": steps, "batch": batch, "crop": crop, "lr": lr,

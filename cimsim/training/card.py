@@ -26,7 +26,9 @@ def command(config: TrainConfig) -> str:
     """Return the command line that trains with this configuration, data and output left out."""
     parts = ["cimsim", "train", "--model", config.model]
     parts += [
-        text for name, value in config.options.items() for text in (registry.flag(name), str(value))
+        text
+        for name, value in config.options.items()
+        for text in registry.flag(name, value).split()
     ]
     low, high = config.sigma
     parts += ["--sigma", f"{low:g}" if low == high else f"{low:g}..{high:g}"]

@@ -31,13 +31,13 @@ def recognise(shapes: Shapes) -> str | None:
     return None
 
 
-def _chosen(entry: ModelInfo, options: Mapping[str, int]) -> Iterator[str]:
+def _chosen(entry: ModelInfo, options: Mapping[str, int | str]) -> Iterator[str]:
     for key, value in options.items():
         if entry.options[key].is_named(value):
-            yield f"{flag(key)} {value}"
+            yield flag(key, value)
 
 
-def _candidates(entry: ModelInfo, shapes: Shapes) -> Iterator[dict[str, int]]:
+def _candidates(entry: ModelInfo, shapes: Shapes) -> Iterator[dict[str, int | str]]:
     """Every combination of options that the tensors may have been made with."""
     values = []
     for spec in entry.options.values():
@@ -51,7 +51,7 @@ def _candidates(entry: ModelInfo, shapes: Shapes) -> Iterator[dict[str, int]]:
         yield dict(zip(entry.options, combination, strict=True))
 
 
-def _shapes(name: str, options: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+def _shapes(name: str, options: Mapping[str, int | str]) -> dict[str, tuple[int, ...]]:
     import torch
 
     with torch.device("meta"):  # shapes only: no memory, no random numbers

@@ -20,9 +20,9 @@ class Option:
 
     Attributes
     ----------
-    default : int
+    default : int or str
         Value when not given.
-    allowed : tuple of int or range
+    allowed : tuple of int or str, or range
         All legal values.
     meaning : str
         What it is, in a few words.
@@ -34,8 +34,8 @@ class Option:
         value with which a weight file was made.
     """
 
-    default: int
-    allowed: tuple[int, ...] | range
+    default: int | str
+    allowed: tuple[int | str, ...] | range
     meaning: str
     suffix: str = ""
     sized_by: tuple[str, int] | None = None
@@ -46,14 +46,24 @@ class Option:
             return f"{self.allowed[0]}..{self.allowed[-1]}"
         return separator.join(map(str, self.allowed))
 
-    def is_named(self, value: int) -> bool:
+    def is_named(self, value: int | str) -> bool:
         """Tell whether titles name this value of the option."""
         return not self.suffix or value != self.default
 
 
-def flag(option: str) -> str:
-    """Return an option's name on the command line: ``per_frame`` is ``--per-frame``."""
-    return f"--{option.replace('_', '-')}"
+FLAGS = ("stride", "stages", "width", "per_frame", "inner")  # options with a flag of their own
+
+
+def flag(option: str, value: object = None) -> str:
+    """Return an option as it stands on the command line.
+
+    ``flag("per_frame", 8)`` is ``--per-frame 8``; an option without a flag of its own is
+    ``--arg tiles=2``. Without a value only the option itself.
+    """
+    if option in FLAGS:
+        name = f"--{option.replace('_', '-')}"
+        return name if value is None else f"{name} {value}"
+    return f"--arg {option}" if value is None else f"--arg {option}={value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +96,7 @@ class ModelInfo:
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
     weights: str = ""
 
-    def resolve(self, options: Mapping[str, Any]) -> dict[str, int]:
+    def resolve(self, options: Mapping[str, Any]) -> dict[str, int | str]:
         """Return all options with defaults filled in.
 
         Raises
@@ -104,7 +114,8 @@ class ModelInfo:
                 raise ZooError(
                     f"{self.name}: {key}: expected {one_of}{spec.listed()}, got {value!r}"
                 )
-        return {key: int(options.get(key, spec.default)) for key, spec in self.options.items()}
+        given = {key: options.get(key, spec.default) for key, spec in self.options.items()}
+        return {key: v if isinstance(v, str) else int(v) for key, v in given.items()}
 
     def titled(self, options: Mapping[str, Any]) -> str:
         """Return the title with the options: ``CIM-NET (stride 8, stages 1)``."""
@@ -127,37 +138,43 @@ class ModelInfo:
         )
 
 
-def _cimnet(**options: int) -> nn.Module:
+def _cimnet(**options: Any) -> nn.Module:
     from cimsim.zoo.cimnet import CIMNet
 
     return CIMNet(**options)
 
 
-def _fastdvdnet(**options: int) -> nn.Module:
+def _fastdvdnet(**options: Any) -> nn.Module:
     from cimsim.zoo.fastdvdnet import FastDVDnet
 
     return FastDVDnet(**options)
 
 
-def _block(**options: int) -> nn.Module:
+def _block(**options: Any) -> nn.Module:
     from cimsim.zoo.fastdvdnet import DenBlock
 
     return DenBlock(**options)
 
 
-def _baseline_o1(**options: int) -> nn.Module:
+def _foldnet(**options: Any) -> nn.Module:
+    from cimsim.zoo.foldnet import FoldNet
+
+    return FoldNet(**options)
+
+
+def _baseline_o1(**options: Any) -> nn.Module:
     from cimsim.zoo.baselines import BaselineO1
 
     return BaselineO1(**options)
 
 
-def _baseline_o2(**options: int) -> nn.Module:
+def _baseline_o2(**options: Any) -> nn.Module:
     from cimsim.zoo.baselines import BaselineO2
 
     return BaselineO2(**options)
 
 
-def _abla_net(**options: int) -> nn.Module:
+def _abla_net(**options: Any) -> nn.Module:
     from cimsim.zoo.baselines import AblaNet
 
     return AblaNet(**options)
@@ -177,6 +194,7 @@ def _ffdnet() -> nn.Module:
 
 _STRIDE = Option(8, (2, 4, 8, 16), "stride S of the strided layers")
 _STAGES = Option(1, (1, 2), "1: three frames, one block; 2: five frames, cascade of blocks")
+_TILES = Option(1, (1, 2, 3), "widths: as many times 28, 64 and 112 channels")
 _WIDTHS = MappingProxyType(
     {
         "width": Option(
@@ -242,6 +260,16 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 n_frames=3,
                 reference=_FASTDVDNET,
                 options=_WIDTHS,
+            ),
+            ModelInfo(
+                name="foldnet",
+                title="Fold-NET",
+                description="small convolutions at half size, written out as matrices for blocks",
+                factory=_foldnet,
+                n_frames=3,
+                reference="cimsim, docs/foldnet.md",
+                options=MappingProxyType({"stride": _STRIDE, "tiles": _TILES}),
+                weights="foldnet_t{tiles}",
             ),
             ModelInfo(
                 name="baseline-o1",

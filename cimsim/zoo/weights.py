@@ -51,7 +51,7 @@ class Card:
     """
 
     model: str
-    options: Mapping[str, int]
+    options: Mapping[str, int | str]
     data: str
     licence: str
     steps: int
@@ -225,6 +225,9 @@ def fill(model: nn.Module, state: Mapping[str, torch.Tensor], *, where: str) -> 
     """
     import torch
 
+    adapted = getattr(model, "adapted", None)  # a network that takes the tensors of a relative
+    if callable(adapted):
+        state = adapted(state)
     own = {key: value for key, value in model.state_dict().items() if SKIPPED not in key}
     given = {key: value for key, value in state.items() if SKIPPED not in key}
     network = type(model).__name__

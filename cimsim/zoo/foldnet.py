@@ -1,0 +1,174 @@
+"""Fold-NET: a small convolutional denoiser, written out as matrices for whole blocks of pixels.
+
+A crossbar multiplies one large matrix per activation, of which a small convolution fills a corner.
+A CIM-CONV whose patch covers its block with a margin of one pixel contains every 3 x 3 convolution
+exactly: its matrix is that convolution written out for all pixels of the block. So an ordinary
+network, whose positions share their weights and which some thousand crops teach, becomes a chain
+of CIM-CONVs: the same function at ``1 / S^2`` of the windows (`write_out`). Written out for blocks
+of 8 x 8 pixels, each layer takes ``tiles`` times 1024 rows or a little less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from cimsim.zoo._frames import AbstractDenoiser, frame, init_kaiming
+from cimsim.zoo.errors import ZooError
+
+STRIDES = (2, 4, 8, 16)
+# Channels at half, quarter and eighth size. A patch of a block of 8 x 8 pixels has 6 x 6, 4 x 4 and
+# 3 x 3 positions there, so these fill 1008, 1024 and 1008 of 1024 rows.
+WIDTHS = (28, 64, 112)
+
+
+class FoldConv(nn.Module):
+    """A convolution for a block of positions at once: one matrix, batch norm, ReLU, pixel shuffle.
+
+    With ``fold`` = ``step`` it is the plain convolution (kernel 3 and step 1, or kernel 4 and step
+    2; padding 1). With a larger ``fold`` one window stands for ``fold x fold`` input pixels: the
+    patch has an edge of ``fold + 2`` and writes a block of ``fold / step * up``.
+
+    Parameters
+    ----------
+    c_in, c_out : int
+        Channels of the map that comes in, and of the one that goes out.
+    step : int
+        Stride of the plain convolution: 1 or 2.
+    up : int
+        Edge of the pixel shuffle behind the plain convolution; 1: none.
+    fold : int
+        Distance between windows, a multiple of ``step``.
+    activation : bool
+        Whether batch norm and ReLU follow; else a bias.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        *,
+        step: int = 1,
+        up: int = 1,
+        fold: int = 1,
+        activation: bool = True,
+    ) -> None:
+        super().__init__()
+        self.step, self.up, self.fold = step, up, fold
+        block = fold // step * up
+        columns = c_out * block**2
+        self.conv = nn.Conv2d(
+            c_in, columns, fold + 2, stride=fold, padding=1, bias=not activation
+        )  # fmt: skip
+        self.norm: nn.Module = nn.BatchNorm2d(columns) if activation else nn.Identity()
+        self.act: nn.Module = nn.ReLU() if activation else nn.Identity()
+        self.to_pixels: nn.Module = nn.PixelShuffle(block) if block > 1 else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [B, c_in, H, W] to [B, c_out, H / step * up, W / step * up]."""
+        return self.to_pixels(self.act(self.norm(self.conv(x))))
+
+
+def write_out(values: torch.Tensor, *, step: int, up: int, fold: int) -> torch.Tensor:
+    """Write a tensor of a plain `FoldConv` out for blocks of ``fold x fold`` input pixels.
+
+    Parameters
+    ----------
+    values : Tensor [c_out * up^2, c_in, step + 2, step + 2] or [c_out * up^2]
+        A kernel, or what a bias or batch norm has for each of its outputs.
+    step, up, fold : int
+        As for `FoldConv`.
+
+    Returns
+    -------
+    Tensor [c_out * block^2, c_in, fold + 2, fold + 2] or [c_out * block^2]
+        ``block`` is ``fold / step * up``. Pixel ``(y, x)`` of the block has the kernel of sub-pixel
+        ``(y % up, x % up)``, moved by ``(y // up, x // up)`` steps; all other elements are zero.
+    """
+    positions = fold // step
+    block = positions * up
+    c_out = len(values) // up**2
+    parts = values.reshape(c_out, up, up, *values.shape[1:])
+    if values.dim() == 1:
+        return parts.repeat(1, positions, positions).reshape(-1)
+    c_in, kernel = values.shape[1], step + 2
+    out = values.new_zeros(c_out, block, block, c_in, fold + 2, fold + 2)
+    for y in range(positions):
+        for x in range(positions):
+            place = out[:, y * up : (y + 1) * up, x * up : (x + 1) * up]
+            place[..., y * step : y * step + kernel, x * step : x * step + kernel] = parts
+    return out.reshape(c_out * block**2, c_in, fold + 2, fold + 2)
+
+
+class FoldNet(AbstractDenoiser):
+    """Three frames and one noise map (10 channels) to the centre frame, by its residual.
+
+    A U-Net that begins at half size: two levels below it, additions at half and quarter size. All
+    its layers have ``H*W / S^2`` windows, but for those at eighth size, which have ``H*W / 64`` at
+    S < 8. S = 2 is the network as convolutions, the one to train; its weight file serves every S.
+
+    Parameters
+    ----------
+    stride : int
+        S: edge of the block of full-size pixels that one window stands for, 2, 4, 8 or 16.
+    tiles : int
+        Widths are 28, 64 and 112 channels times this.
+    """
+
+    n_frames = 3
+
+    def __init__(self, stride: int = 8, tiles: int = 1) -> None:
+        super().__init__()
+        if stride not in STRIDES:
+            raise ZooError(f"foldnet stride: expected one of {STRIDES}, got {stride!r}")
+        self.stride, self.tiles = stride, tiles
+        self.multiple = max(8, stride)
+        half, quarter, eighth = (tiles * width for width in WIDTHS)
+        c_in = 3 * self.n_frames + 1
+        # how many positions along an edge a window stands for at each size, at least one
+        at_half, at_quarter, at_eighth = (max(1, stride // size) for size in (2, 4, 8))
+        self.read = FoldConv(c_in, half, step=2, fold=max(2, stride))
+        self.half1 = FoldConv(half, half, fold=at_half)
+        self.down1 = FoldConv(half, quarter, step=2, fold=max(2, at_half))
+        self.quarter1 = _chain(quarter, 2, at_quarter)
+        self.down2 = FoldConv(quarter, eighth, step=2, fold=max(2, at_quarter))
+        self.eighth = _chain(eighth, 4, at_eighth)
+        self.up2 = FoldConv(eighth, quarter, up=2, fold=at_eighth)
+        self.quarter2 = _chain(quarter, 2, at_quarter)
+        self.up1 = FoldConv(quarter, half, up=2, fold=at_quarter)
+        self.half2 = FoldConv(half, half, fold=at_half)
+        self.write = FoldConv(half, 3, up=2, fold=at_half, activation=False)
+        init_kaiming(self)
+
+    def estimate(self, frames: torch.Tensor, noise_map: torch.Tensor) -> torch.Tensor:
+        """Map [B, 9, H, W] and [B, 1, H, W] to [B, 3, H, W]; H and W multiples of 8 (and of S)."""
+        half = self.half1(self.read(torch.cat([frames, noise_map], dim=1)))
+        quarter = self.quarter1(self.down1(half))
+        quarter = quarter + self.up2(self.eighth(self.down2(quarter)))
+        half = half + self.up1(self.quarter2(quarter))
+        return frame(frames, 1) - self.write(self.half2(half))
+
+    def adapted(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return a state dict for this S; tensors of the network at S = 2 are written out."""
+        out = dict(state)
+        for name, part in self.named_modules():
+            if not isinstance(part, FoldConv):
+                continue
+            key = f"{name}.conv.weight"
+            plain = part.step + 2
+            if part.fold == part.step or key not in out or out[key].shape[-1] != plain:
+                continue
+            for own in part.state_dict():
+                tensor = out.get(f"{name}.{own}")
+                if tensor is not None and tensor.dim() > 0:
+                    out[f"{name}.{own}"] = write_out(
+                        tensor, step=part.step, up=part.up, fold=part.fold
+                    )
+        return out
+
+
+def _chain(width: int, count: int, fold: int) -> nn.Sequential:
+    """Return ``count`` layers of equal width."""
+    return nn.Sequential(*(FoldConv(width, width, fold=fold) for _ in range(count)))
