@@ -20,6 +20,8 @@ ALL = [
     ("baseline-o1", {"stride": 4}),
     ("baseline-o2", {"stride": 4}),
     ("abla-net", {"stride": 4}),
+    ("foldnet", {"stride": 2}),
+    ("foldnet", {"stride": 8}),
     ("dncnn", {}),
     ("ffdnet", {}),
 ]

@@ -14,6 +14,7 @@ def test_known_names():
         "cimnet",
         "fastdvdnet",
         "fastdvdnet-block",
+        "foldnet",
         "baseline-o1",
         "baseline-o2",
         "abla-net",
