@@ -12,7 +12,7 @@ from cimsim.errors import ConfigError, suggest
 from cimsim.training import shrinkage, wiener
 from cimsim.training.config import AUTO, CLOSED_FORM, RANDOM, TrainConfig
 from cimsim.training.data import Dataset
-from cimsim.zoo.weights import Card, load_weights, named_card
+from cimsim.zoo.weights import Card, fill, load_weights, named_card, read_state
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,22 @@ def initialise(model: nn.Module, config: TrainConfig, dataset: Dataset) -> None:
         fill = wiener.start if start == "wiener" else shrinkage.start
         fill(model, dataset, sigma=config.validation_sigma, seed=config.seed)
     else:
-        load_weights(model, _weights(start))
+        _load(model, _weights(start), config.seed)
+
+
+def _load(model: nn.Module, source: Path | Card, seed: int) -> None:
+    """Fill the network from a file; one that can grow takes a narrower relative's, too."""
+    path = source.file if isinstance(source, Card) else source
+    widened = getattr(model, "widened", None)
+    if callable(widened) and path is not None:
+        state, own = read_state(path), model.state_dict()
+        if state.keys() <= own.keys() and any(
+            tensor.shape[:1] < own[name].shape[:1] for name, tensor in state.items()
+        ):
+            logger.info("widening the network of %s", path)
+            fill(model, widened(state, seed=seed), where=str(path))
+            return
+    load_weights(model, source)
 
 
 def _weights(start: str) -> Path | Card:

@@ -150,6 +150,67 @@ class FoldNet(AbstractDenoiser):
         half = half + self.up1(self.quarter2(quarter))
         return frame(frames, 1) - self.write(self.half2(half))
 
+    def widened(
+        self, state: Mapping[str, torch.Tensor], spread: float = 0.3, seed: int = 0
+    ) -> dict[str, torch.Tensor]:
+        """Return the tensors of a narrower network of the same S, as a start for this one.
+
+        Every channel becomes ``k`` equal ones, and each of the ``k`` copies that a layer reads has
+        the share ``1 / k`` of its weight, so both networks compute the same. The shares are then
+        drawn apart, without changing their sum: copies of one channel stay equal for now but are
+        read differently, and training can tell them apart.
+
+        Parameters
+        ----------
+        state : mapping
+            Of a network of fewer ``tiles``; their ratio must be whole.
+        spread : float
+            Standard deviation of the shares of one weight, times ``k``.
+        seed : int
+
+        Raises
+        ------
+        ZooError
+            When the widths are no multiples of those in ``state``.
+
+        References
+        ----------
+        T. Chen, I. Goodfellow, J. Shlens: Net2Net, ICLR 2016, section 2.2.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        out: dict[str, torch.Tensor] = {}
+        for name, wanted in self.state_dict().items():
+            if name not in state:
+                continue
+            tensor = state[name]
+            if tensor.shape == wanted.shape:
+                out[name] = tensor
+                continue
+            copies = [a // b for a, b in zip(wanted.shape[:2], tensor.shape[:2], strict=True)]
+            grown = [b * k for b, k in zip(tensor.shape[:2], copies, strict=True)]
+            if grown != list(wanted.shape[:2]):
+                raise ZooError(
+                    f"foldnet: {name}: {tuple(tensor.shape)} cannot be widened to "
+                    f"{tuple(wanted.shape)}; the tiles of one must be a multiple of the other's"
+                )
+            block = self._sub_pixels(name)
+            if copies[0] > 1:  # sub-pixels of one channel stay together
+                parts = tensor.reshape(-1, block, *tensor.shape[1:])
+                tensor = parts.repeat(copies[0], *(1 for _ in parts.shape[1:])).flatten(0, 1)
+            if tensor.dim() > 1 and copies[1] > 1:
+                noise = torch.randn(copies[1], *tensor.shape, generator=generator)
+                noise -= noise.mean(0)
+                shares = (1 + spread * noise.to(tensor)) / copies[1]
+                tensor = torch.cat([tensor * share for share in shares], dim=1)
+            out[name] = tensor
+        return out
+
+    def _sub_pixels(self, name: str) -> int:
+        """Return how many columns of a layer belong to one channel."""
+        part = self.get_submodule(name.split(".conv.")[0].split(".norm.")[0])
+        assert isinstance(part, FoldConv)
+        return (part.fold // part.step * part.up) ** 2
+
     def adapted(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return a state dict for this S; tensors of the network at S = 2 are written out."""
         out = dict(state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from cimsim.zoo import registry
-from cimsim.zoo.errors import WeightsError
+from cimsim.zoo.errors import WeightsError, ZooError
 from cimsim.zoo.foldnet import FoldConv, write_out
 from cimsim.zoo.weights import fill, load_weights, save_weights
 
@@ -29,7 +31,7 @@ def spread(model: nn.Module) -> nn.Module:
 
 def literal(kernel: np.ndarray, step: int, up: int, x: np.ndarray) -> np.ndarray:
     """Convolve by the definition, pixel by pixel in float64, and lay sub-pixels side by side."""
-    columns, c_in, edge, _ = kernel.shape
+    columns, edge = kernel.shape[0], kernel.shape[-1]
     c_out, (height, width) = columns // up**2, x.shape[1:]
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
     out = np.zeros((c_out, height // step * up, width // step * up))
@@ -107,11 +109,16 @@ def test_each_layer_fills_its_rows_and_has_the_same_windows():
             rows = [layer.weight[0].numel() for layer in layers]
             assert rows[0] == 1000
             assert all(1000 * tiles < count <= 1024 * tiles for count in rows[1:])
-            sizes = []
+            sizes: list[tuple[int, ...]] = []
+            note = partial(_note_size, sizes)
             for layer in layers:
-                layer.register_forward_hook(lambda m, x, y: sizes.append(tuple(y.shape[2:])))
+                layer.register_forward_hook(note)
             network(torch.empty(1, 9, 64, 96), torch.empty(1, 1, 64, 96))
             assert sizes == [(8, 12)] * 16
+
+
+def _note_size(sizes, _module, _inputs, output):
+    sizes.append(tuple(output.shape[2:]))
 
 
 def test_weights_of_the_plain_network_load_by_name_for_another_stride(tmp_path):
@@ -129,3 +136,46 @@ def test_weights_of_the_plain_network_load_by_name_for_another_stride(tmp_path):
     load_weights(folded, path)
     expected = write_out(plain.half1.conv.weight.detach(), step=1, up=1, fold=4)
     torch.testing.assert_close(folded.half1.conv.weight.detach(), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("narrow", "wide"), [(1, 2), (1, 3)])
+def test_a_widened_network_computes_the_same(narrow, wide):
+    torch.manual_seed(5)
+    small = spread(registry.build("foldnet", stride=2, tiles=narrow))
+    large = registry.build("foldnet", stride=2, tiles=wide).eval()
+    fill(large, large.widened(small.state_dict()), where="widened")
+    frames, noise = torch.rand(1, 9, 32, 32), torch.full((1, 1, 32, 32), 15 / 255)
+    with torch.no_grad():
+        expected, got = small(frames, noise), large(frames, noise)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    # copies are read differently, so that training can tell them apart
+    kernel = large.half1.conv.weight
+    assert not torch.allclose(kernel[:, :28], kernel[:, 28:56])
+
+
+def test_widths_that_do_not_divide_are_refused():
+    with torch.device("meta"):
+        small, large = (registry.build("foldnet", stride=2, tiles=n) for n in (2, 3))
+    with pytest.raises(ZooError, match="multiple"):
+        large.widened(small.state_dict())
+
+
+def test_training_starts_from_a_narrower_file(tmp_path):
+    from cimsim.training import start
+    from cimsim.training.config import TrainConfig
+    from cimsim.training.data import Dataset
+
+    torch.manual_seed(6)
+    small = spread(registry.build("foldnet", stride=2))
+    path = tmp_path / "small.pt"
+    torch.save(small.state_dict(), path)
+    config = TrainConfig(
+        model="foldnet", options={"stride": 2, "tiles": 2}, data=tmp_path, out=tmp_path, steps=1,
+        start=str(path),
+    )  # fmt: skip
+    large = registry.build("foldnet", stride=2, tiles=2).eval()
+    start.initialise(large, config, Dataset((), (), ()))
+    frames, noise = torch.rand(1, 9, 16, 16), torch.full((1, 1, 16, 16), 15 / 255)
+    with torch.no_grad():
+        expected, got = small(frames, noise), large(frames, noise)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
