@@ -4,8 +4,8 @@ A crossbar multiplies one large matrix per activation, of which a small convolut
 A CIM-CONV whose patch covers its block with a margin of one pixel contains every 3 x 3 convolution
 exactly: its matrix is that convolution written out for all pixels of the block. So an ordinary
 network, whose positions share their weights and which some thousand crops teach, becomes a chain
-of CIM-CONVs: the same function at ``1 / S^2`` of the windows (`write_out`). Written out for blocks
-of 8 x 8 pixels, each layer takes ``tiles`` times 1024 rows or a little less.
+of CIM-CONVs: the same function at ``1 / S^2`` of the windows (`write_out`). With its widths, blocks
+of 8 x 8 pixels fill the rows of arrays that have 1024.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from cimsim.zoo._frames import AbstractDenoiser, frame, init_kaiming
 from cimsim.zoo.errors import ZooError
 
 STRIDES = (2, 4, 8, 16)
-# Channels at half, quarter and eighth size. A patch of a block of 8 x 8 pixels has 6 x 6, 4 x 4 and
-# 3 x 3 positions there, so these fill 1008, 1024 and 1008 of 1024 rows.
+# Channels at half (for each tile of rows), quarter and eighth size. The patch of a block of 8 x 8
+# pixels has 6 x 6, 4 x 4 and 3 x 3 positions there, so these fill 1008, 1024 and 1008 of 1024 rows.
 WIDTHS = (28, 64, 112)
+RAW = 12  # values of 2 x 2 pixels of a frame, which the last layer reads beside its features
 
 
 class FoldConv(nn.Module):
@@ -109,12 +110,15 @@ class FoldNet(AbstractDenoiser):
     its layers have ``H*W / S^2`` windows, but for those at eighth size, which have ``H*W / 64`` at
     S < 8. S = 2 is the network as convolutions, the one to train; its weight file serves every S.
 
+    The last layer reads the noisy frame, too: what the network subtracts is mostly noise, of which
+    each pixel has its own, and features of few channels cannot carry it through a ReLU.
+
     Parameters
     ----------
     stride : int
         S: edge of the block of full-size pixels that one window stands for, 2, 4, 8 or 16.
     tiles : int
-        Widths are 28, 64 and 112 channels times this.
+        At half size there are 28 channels times this, 64 at quarter and 112 at eighth size.
     """
 
     n_frames = 3
@@ -125,7 +129,7 @@ class FoldNet(AbstractDenoiser):
             raise ZooError(f"foldnet stride: expected one of {STRIDES}, got {stride!r}")
         self.stride, self.tiles = stride, tiles
         self.multiple = max(8, stride)
-        half, quarter, eighth = (tiles * width for width in WIDTHS)
+        half, quarter, eighth = tiles * WIDTHS[0], WIDTHS[1], WIDTHS[2]
         c_in = 3 * self.n_frames + 1
         # how many positions along an edge a window stands for at each size, at least one
         at_half, at_quarter, at_eighth = (max(1, stride // size) for size in (2, 4, 8))
@@ -139,7 +143,8 @@ class FoldNet(AbstractDenoiser):
         self.quarter2 = _chain(quarter, 2, at_quarter)
         self.up1 = FoldConv(quarter, half, up=2, fold=at_quarter)
         self.half2 = FoldConv(half, half, fold=at_half)
-        self.write = FoldConv(half, 3, up=2, fold=at_half, activation=False)
+        self.raw = nn.PixelUnshuffle(2)
+        self.write = FoldConv(half + RAW, 3, up=2, fold=at_half, activation=False)
         init_kaiming(self)
 
     def estimate(self, frames: torch.Tensor, noise_map: torch.Tensor) -> torch.Tensor:
@@ -148,7 +153,8 @@ class FoldNet(AbstractDenoiser):
         quarter = self.quarter1(self.down1(half))
         quarter = quarter + self.up2(self.eighth(self.down2(quarter)))
         half = half + self.up1(self.quarter2(quarter))
-        return frame(frames, 1) - self.write(self.half2(half))
+        noisy = frame(frames, 1)
+        return noisy - self.write(torch.cat([self.half2(half), self.raw(noisy)], dim=1))
 
     def widened(
         self, state: Mapping[str, torch.Tensor], spread: float = 0.3, seed: int = 0
@@ -182,28 +188,50 @@ class FoldNet(AbstractDenoiser):
         for name, wanted in self.state_dict().items():
             if name not in state:
                 continue
-            tensor = state[name]
-            if tensor.shape == wanted.shape:
-                out[name] = tensor
-                continue
-            copies = [a // b for a, b in zip(wanted.shape[:2], tensor.shape[:2], strict=True)]
-            grown = [b * k for b, k in zip(tensor.shape[:2], copies, strict=True)]
-            if grown != list(wanted.shape[:2]):
-                raise ZooError(
-                    f"foldnet: {name}: {tuple(tensor.shape)} cannot be widened to "
-                    f"{tuple(wanted.shape)}; the tiles of one must be a multiple of the other's"
-                )
-            block = self._sub_pixels(name)
-            if copies[0] > 1:  # sub-pixels of one channel stay together
-                parts = tensor.reshape(-1, block, *tensor.shape[1:])
-                tensor = parts.repeat(copies[0], *(1 for _ in parts.shape[1:])).flatten(0, 1)
-            if tensor.dim() > 1 and copies[1] > 1:
-                noise = torch.randn(copies[1], *tensor.shape, generator=generator)
-                noise -= noise.mean(0)
-                shares = (1 + spread * noise.to(tensor)) / copies[1]
-                tensor = torch.cat([tensor * share for share in shares], dim=1)
-            out[name] = tensor
+            tensor, kept = state[name], state[name][:, :0] if state[name].dim() > 1 else None
+            if name == "write.conv.weight":  # the noisy frame does not become wider
+                tensor, kept = tensor[:, :-RAW], tensor[:, -RAW:]
+            grown = self._grown(name, tensor, wanted.shape, kept, generator, spread)
+            out[name] = tensor if grown is None else grown
         return out
+
+    def _grown(
+        self,
+        name: str,
+        tensor: torch.Tensor,
+        wanted: torch.Size,
+        kept: torch.Tensor | None,
+        generator: torch.Generator,
+        spread: float,
+    ) -> torch.Tensor | None:
+        """Return one tensor of `widened`; None when it need not grow.
+
+        ``kept`` are input channels behind those of ``tensor``, which stay as they are.
+        """
+        if tensor.dim() == 0:
+            return None
+        inputs = wanted[1] - (kept.shape[1] if kept is not None else 0) if tensor.dim() > 1 else 1
+        have = (len(tensor), tensor.shape[1] if tensor.dim() > 1 else 1)
+        copies, rest = zip(
+            *(divmod(want, has) for want, has in zip((wanted[0], inputs), have, strict=True)),
+            strict=True,
+        )
+        if any(rest) or 0 in copies:
+            raise ZooError(
+                f"foldnet: {name}: {tuple(tensor.shape)} cannot be widened to {tuple(wanted)}; the "
+                "tiles of one must be a multiple of the other's"
+            )
+        if copies[1] > 1:
+            noise = torch.randn(copies[1], *tensor.shape, generator=generator)
+            noise -= noise.mean(0)
+            shares = (1 + spread * noise.to(tensor)) / copies[1]
+            tensor = torch.cat([tensor * share for share in shares], dim=1)
+        if kept is not None:
+            tensor = torch.cat([tensor, kept], dim=1)
+        if copies[0] > 1:  # sub-pixels of one channel stay together
+            parts = tensor.reshape(-1, self._sub_pixels(name), *tensor.shape[1:])
+            tensor = parts.repeat(copies[0], *(1 for _ in parts.shape[1:])).flatten(0, 1)
+        return tensor
 
     def _sub_pixels(self, name: str) -> int:
         """Return how many columns of a layer belong to one channel."""

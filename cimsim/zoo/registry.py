@@ -194,7 +194,7 @@ def _ffdnet() -> nn.Module:
 
 _STRIDE = Option(8, (2, 4, 8, 16), "stride S of the strided layers")
 _STAGES = Option(1, (1, 2), "1: three frames, one block; 2: five frames, cascade of blocks")
-_TILES = Option(1, (1, 2, 3), "widths: as many times 28, 64 and 112 channels")
+_TILES = Option(1, (1, 2, 3), "channels at half size: 28 times this")
 _WIDTHS = MappingProxyType(
     {
         "width": Option(
