@@ -211,5 +211,5 @@ def _keep(
     if record and found.interrupted:
         console.print("the card is left as it was: only whole runs are recorded")
     elif record:
-        written = write_card(card, found.recorded(), f"{found.measure}, {found.where}")
-        console.print(f"card: [bold]{written.file.with_suffix('.json')}[/]")
+        path = write_card(card, found.recorded(), f"{found.measure}, {found.where}")
+        console.print(f"card: [bold]{path}[/]")

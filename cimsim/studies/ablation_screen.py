@@ -12,6 +12,7 @@ from rich.table import Table
 from cimsim.studies.contributions import Ablation, Contribution, Costs, Loss
 from cimsim.units import format_si
 
+_WIDE = 100  # columns of a terminal that has room for latencies
 _LEFT_OUT = {"zero": "left out", "mean": "by its mean", "mixed": "left out or by their means"}
 
 
@@ -20,10 +21,10 @@ def print_ablation(found: Ablation, console: Console) -> None:
     console.print(
         f"[bold]{escape(found.network)}[/] on [bold]{escape(found.chip)}[/]: {found.measure}"
     )
-    console.print(_table(found))
+    console.print(_table(found, console.width >= _WIDE))
     console.print(
-        "each row: what the network loses without that part, and what the chip saves; noise is the "
-        "standard error over frames and programmings"
+        "each row: what the network loses without that part (± standard error over frames and "
+        "programmings), and the layers, arrays, energy and cycles per frame that the chip saves"
     )
     for line in words(found):
         console.print(line, highlight=False)
@@ -44,13 +45,12 @@ def words(found: Ablation) -> Iterator[str]:
         yield f"All of these together: {_sentence(found, found.together)}"
 
 
-def _table(found: Ablation) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+def _table(found: Ablation, wide: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     on_chip = found.chip_score is not None
-    table.add_column("part", overflow="fold")
+    table.add_column("part", overflow="fold", min_width=16)
     names = [f"float32\nloss/{found.unit}"] + [f"on the chip\nloss/{found.unit}"] * on_chip
-    for name in (*names, "layers\nsaved", "arrays\nsaved", "energy\nsaved", "interval\nsaved",
-                 "latency\nsaved"):  # fmt: skip
+    for name in (*names, "layers", "arrays", "energy", "cycles", *["latency"] * wide):
         table.add_column(name, justify="right", no_wrap=True)
     kinds: dict[str, list[Contribution]] = {}
     for each in found.contributions:
@@ -59,7 +59,7 @@ def _table(found: Ablation) -> Table:
         title = {"branch": "branches", "layer": "layers"}[kind]
         table.add_row(f"[bold cyan]{title}[/]")
         for each in members:
-            table.add_row(*_cells(found, each, on_chip), style=_style(found, each))
+            table.add_row(*_cells(found, each, on_chip, wide), style=_style(found, each))
         table.add_section()
     return table
 
@@ -68,7 +68,7 @@ def _style(found: Ablation, each: Contribution) -> str:
     return "yellow" if each.could_go(found.threshold) else ""
 
 
-def _cells(found: Ablation, each: Contribution, on_chip: bool) -> Iterator[str]:
+def _cells(found: Ablation, each: Contribution, on_chip: bool, wide: bool) -> Iterator[str]:
     best = each.best
     by_mean = best.instead == "mean" and each.part.kind == "branch"
     yield escape(each.part.name) + " [dim](mean)[/]" * by_mean
@@ -78,10 +78,11 @@ def _cells(found: Ablation, each: Contribution, on_chip: bool) -> Iterator[str]:
     yield str(len(each.matrices))
     whole, left = found.costs, best.costs
     yield str(whole.arrays - left.arrays)
-    for before, after in (
+    compared = [
         (whole.energy_j, left.energy_j), (whole.interval_cycles, left.interval_cycles),
         (whole.latency_cycles, left.latency_cycles),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for before, after in compared if wide else compared[:-1]:
         yield f"{100 * (before - after) / before:.0f} %" if before else "0 %"
 
 

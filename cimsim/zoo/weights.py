@@ -96,9 +96,8 @@ class Card:
         # cards of before there was a field lack it
         needed = {e.name for e in fields(cls) if e.default is MISSING is e.default_factory}
         if not isinstance(values, dict) or not needed <= values.keys() <= known:
-            odd = "everything"
-            if isinstance(values, dict):
-                odd = sorted((needed - values.keys()) | (values.keys() - known))
+            found = values.keys() if isinstance(values, dict) else set[str]()
+            odd = sorted((needed - found) | (found - known))
             raise WeightsError(f"{path}: missing or unknown fields of a weight card: {odd}")
         values["sigma"] = tuple(values["sigma"])
         given = values.get("contributions", {})
@@ -144,8 +143,8 @@ def card_of(source: Card | str | Path) -> Card | None:
 
 def record(
     card: Card, contributions: Mapping[str, tuple[float, float | None]], measured_on: str
-) -> Card:
-    """Write into a card's file what the parts of the network give; return the new card.
+) -> Path:
+    """Write into a card's file what the parts of the network give; return the file.
 
     Raises
     ------
@@ -154,9 +153,10 @@ def record(
     """
     if card.file is None:
         raise WeightsError(f"weight card of {card.model}: it names no file")
+    path = card.file.with_suffix(".json")
     card = replace(card, contributions=dict(contributions), contributions_on=measured_on)
-    _write(card.file.with_suffix(".json"), card.to_json().encode())
-    return card
+    _write(path, card.to_json().encode())
+    return path
 
 
 def load_weights(model: nn.Module, source: Card | str | Path) -> None:
