@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cimsim.programmed import program as program
     from cimsim.report.result import Result as Result
     from cimsim.simulation import simulate as simulate
+    from cimsim.studies.ablation import ablate as ablate
 
 # Public names are imported when they are first used: torch and numba take their time.
 _PUBLIC = {
@@ -37,6 +38,7 @@ _PUBLIC = {
     "Mapping": "cimsim.mapping.mapping",
     "ProgrammedChip": "cimsim.programmed",
     "Result": "cimsim.report.result",
+    "ablate": "cimsim.studies.ablation",
     "load_hw": "cimsim.hw.load",
     "load_network": "cimsim.loading",
     "map_graph": "cimsim.placing",

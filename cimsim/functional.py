@@ -57,7 +57,7 @@ class FunctionalRun:
 
         self.mapping, self.sigma, self.seed, self.threads = mapping, sigma, seed, threads
         self.contract = Contract.of(mapping.graph)
-        self.clean = _as_float(clip)
+        self.clean = as_float(clip)
         if self.clean.shape[1:3] != self.contract.size:
             height, width = self.contract.size
             raise InputError(
@@ -195,9 +195,9 @@ def operand_sums(
     from cimsim.energy.operands import estimate_sums
     from cimsim.video.noise import add_awgn
 
-    noisy = add_awgn(_as_float(clip), sigma, seed)
-    frames = _calibration_inputs(mapping, noisy, len(noisy), sigma)
-    return estimate_sums(mapping, frames, _calibration(mapping, sigma, seed, calibration)[1])
+    noisy = add_awgn(as_float(clip), sigma, seed)
+    frames = clip_inputs(mapping, noisy, len(noisy), sigma)
+    return estimate_sums(mapping, frames, calibration_inputs(mapping, sigma, seed, calibration)[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +237,36 @@ def programmed(
     report : callable
         ``report(stage, done, total)``.
     """
+    clean, inputs = calibration_inputs(mapping, sigma, seed, calibration)
+    found, learned = written(mapping, inputs, seed, threads, report)
+    return Programmed(found, _digest(clean), learned)
+
+
+def written(
+    mapping: Mapping, inputs: list[Tensors], seed: int, threads: int | None, report: Progress,
+    learned: dict[str, Any] | None = None,
+) -> tuple[CalibratedMapping, dict[str, Any]]:  # fmt: skip
+    """Write the arrays of any mapped network and calibrate them on some of its inputs.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    inputs : list of tuple of torch.Tensor
+        The network's inputs, frame by frame.
+    seed : int
+        Of the cells.
+    threads : int or None
+    report : callable
+        ``report(stage, done, total)``.
+    learned : dict, optional
+        What an earlier call for the same mapping and inputs returned, to spare the time.
+
+    Returns
+    -------
+    CalibratedMapping
+    dict
+        See `Programmed.learned`.
+    """
     from cimsim.devices import device_of
     from cimsim.engine.prepare import prepare
     from cimsim.engine.rounding import round_to_inputs
@@ -244,36 +274,46 @@ def programmed(
 
     chip = mapping.chip
     report("programming", 0, sum(layer.layout.n_arrays for layer in mapping.layers))
-    clean, inputs = _calibration(mapping, sigma, seed, calibration)
-    layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
-    samples = collect(mapping.graph, chip, inputs, layouts)
-    by_inputs = chip.weights.rounding == "inputs"
-    integers = round_to_inputs(mapping, samples, threads) if by_inputs else None
+    if learned is None:
+        layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
+        samples = collect(mapping.graph, chip, inputs, layouts)
+        by_inputs = chip.weights.rounding == "inputs"
+        integers = round_to_inputs(mapping, samples, threads) if by_inputs else None
+        learned = {"frames": inputs, "samples": samples, "integers": integers}
     found = prepare(
-        mapping, device_of(chip), inputs, seed,
-        integers=integers, samples=samples, threads=threads, progress=report,
+        mapping, device_of(chip), inputs, seed, integers=learned["integers"],
+        samples=learned["samples"], threads=threads, progress=report,
     )  # fmt: skip
     report("calibrating", 1, 1)
-    learned = {"frames": inputs, "samples": samples, "integers": integers}
-    return Programmed(found, _digest(clean), learned)
+    return found, learned
 
 
-def _calibration(
+def calibration_inputs(
     mapping: Mapping, sigma: float, seed: int, calibration: Any
 ) -> tuple[Frames, list[Tensors]]:
-    """Return the clean calibration frames and the network's inputs for them, noise added."""
+    """Return the clean calibration frames and the network's inputs for them, noise added.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    sigma : float
+        Noise, in 8-bit steps; of a stream of its own.
+    seed : int
+    calibration : uint8 or float32 [T, H, W, 3], or None
+        Clean frames; None: a chequerboard of two embedded scenes.
+    """
     from cimsim.rng import key
     from cimsim.video.noise import add_awgn
 
     frames = mapping.chip.calibration.frames
     height, width = Contract.of(mapping.graph).size
-    clean = _scene(frames, height, width) if calibration is None else _as_float(calibration)
+    clean = _scene(frames, height, width) if calibration is None else as_float(calibration)
     # a noise stream of its own: the chip must not see the noise that it is judged on
     noisy = add_awgn(clean, sigma, key("calibration", seed) % 2**32)
-    return clean, _calibration_inputs(mapping, noisy, min(frames, len(noisy)), sigma)
+    return clean, clip_inputs(mapping, noisy, min(frames, len(noisy)), sigma)
 
 
-def _calibration_inputs(mapping: Mapping, noisy: Frames, count: int, sigma: float) -> list[Tensors]:
+def clip_inputs(mapping: Mapping, noisy: Frames, count: int, sigma: float) -> list[Tensors]:
     """Return the inputs for the first frames; kept results are those of the float network."""
     contract = Contract.of(mapping.graph)
     kept, found, ahead = contract.blank(), list[Tensors](), contract.steps_ahead
@@ -352,7 +392,14 @@ def _shifted(kept: Tensors, outputs: Tensors) -> Tensors:
     return tuple(shifted(results, outputs[1]) for results in kept)
 
 
-def _as_float(clip: Any) -> Frames:
+def as_float(clip: Any) -> Frames:
+    """Return frames [T, H, W, 3] as float32 in [0, 1].
+
+    Raises
+    ------
+    InputError
+        For another shape.
+    """
     from cimsim.video.io import to_float
 
     array = np.asarray(clip)
@@ -376,7 +423,7 @@ def _scene(frames: int, height: int, width: int) -> Frames:
     for row in range(-(-height // tall)):
         tiles = [scenes[(row + column) % 2] for column in range(-(-width // wide))]
         rows.append(np.concatenate(tiles, axis=2))
-    return _as_float(np.concatenate(rows, axis=1)[:, :height, :width])
+    return as_float(np.concatenate(rows, axis=1)[:, :height, :width])
 
 
 def picture(output: torch.Tensor) -> Frames:

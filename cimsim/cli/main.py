@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cimsim import __version__
-from cimsim.cli import count, hw, map, models, program, run, time, train
+from cimsim.cli import ablate, count, hw, map, models, program, run, time, train
 from cimsim.cli.options import Interrupted
 from cimsim.errors import CimsimError
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("program")(program.program)
+app.command("ablate")(ablate.ablate)
 app.command("map")(map.map_)
 app.command("count")(count.count)
 app.command("time")(time.time)

@@ -81,9 +81,11 @@ def _print_card(console: Console, stem: str, card: dict[str, Any]) -> None:
         title=f"--weights {stem}", title_justify="left", title_style="bold cyan", show_header=False
     )
     for key, value in card.items():
-        if value is None:  # no chip was trained for
+        if value is None or value in ({}, ""):  # no chip was trained for, nothing was recorded
             continue
-        if isinstance(value, dict):
+        if key == "contributions":
+            value = "\n".join(f"{name}: {db:+.3f} dB" for name, (db, _) in value.items())
+        elif isinstance(value, dict):
             value = "\n".join(f"{name}: {number}" for name, number in value.items())
         elif isinstance(value, list):
             value = " .. ".join(map(str, value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,8 +33,8 @@ from cimsim.cli.options import (
     parse_size,
     with_conditions,
 )
-from cimsim.cli.steps import Bars, check_timeline_files, trace, write_timeline
-from cimsim.errors import ConfigError, InputError
+from cimsim.cli.steps import Bars, check_timeline_files, clean_frames, trace, write_timeline
+from cimsim.errors import InputError
 
 if TYPE_CHECKING:
     from cimsim.loading import Network
@@ -148,6 +148,7 @@ def run(
     from cimsim.devices import device_of
     from cimsim.hw.load import load_hw
     from cimsim.loading import load_network, weights_hash
+    from cimsim.report.contributions import doubts, with_contributions
     from cimsim.report.folder import check_target
     from cimsim.report.tables import print_result
 
@@ -162,7 +163,7 @@ def run(
     fault_map(chip)
     target = check_target(out or _default_folder(model))
     check_timeline_files(trace_file, picture)
-    clean = _clean_frames(clip, frames, parse_size(size) if size else None)
+    clean = clean_frames(clip, frames, parse_size(size) if size else None)
     options = model_options(
         arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
@@ -178,13 +179,18 @@ def run(
             graph = trace(traced, clean.shape[1:3], strict)
             placed.append(cimsim.map_graph(graph, chip, mapping, allocation))
         report("tracing", 1, 1)
+        notes, card = _notes(network, chip.name), network.card
+        if card is not None:
+            notes += (*doubts(placed[0].graph, card.contributions, card.contributions_on),)
         identity = network.identity | {"hash": weights_hash(network.module)}
         result = cimsim.simulate(
             placed[0], clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
             title=network.title, identity=identity, threads=threads, progress=report,
-            notes=_notes(network, chip.name), as_written=placed[1] if streaming else None,
+            notes=notes, as_written=placed[1] if streaming else None,
             programmed=held, frame_rate_hz=fps,
         )  # fmt: skip
+        if card is not None:
+            result = with_contributions(result, card.contributions)
         report("writing", 0, 1)
         try:
             folder = result.to_dir(target)
@@ -222,23 +228,3 @@ def _notes(network: Network, hw: str) -> tuple[str, ...]:
 def _default_folder(model: str) -> Path:
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     return Path("runs") / f"{stamp}-{model.rpartition(':')[2]}"
-
-
-def _clean_frames(clip: Path | None, frames: int, size: tuple[int, int] | None) -> Any:
-    from cimsim.video.embedded import embedded_clip
-    from cimsim.video.io import read_clip
-
-    if clip is None:
-        height, width = size or (256, 256)
-        return embedded_clip("default", frames, height, width)
-    clean = read_clip(clip, frames)
-    if size is None:
-        return clean
-    height, width = size
-    if height > clean.shape[1] or width > clean.shape[2]:
-        raise ConfigError(
-            f"--size: {width}x{height} is larger than the clip's "
-            f"{clean.shape[2]}x{clean.shape[1]}; frames are cropped at the centre, never enlarged"
-        )
-    top, left = (clean.shape[1] - height) // 2, (clean.shape[2] - width) // 2
-    return clean[:, top : top + height, left : left + width]

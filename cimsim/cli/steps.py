@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cimsim.errors import InputError
+from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from cimsim.loading import Network
@@ -32,6 +32,33 @@ def trace(network: Network, size: tuple[int, int], strict: bool = False) -> Any:
     return graph
 
 
+def clean_frames(clip: Path | None, frames: int, size: tuple[int, int] | None) -> Any:
+    """Return clean frames [T, H, W, 3], of a clip or embedded, cropped at the centre.
+
+    Raises
+    ------
+    ConfigError
+        When ``size`` (height, width) is larger than the clip.
+    """
+    from cimsim.video.embedded import embedded_clip
+    from cimsim.video.io import read_clip
+
+    if clip is None:
+        height, width = size or (256, 256)
+        return embedded_clip("default", frames, height, width)
+    clean = read_clip(clip, frames)
+    if size is None:
+        return clean
+    height, width = size
+    if height > clean.shape[1] or width > clean.shape[2]:
+        raise ConfigError(
+            f"--size: {width}x{height} is larger than the clip's "
+            f"{clean.shape[2]}x{clean.shape[1]}; frames are cropped at the centre, never enlarged"
+        )
+    top, left = (clean.shape[1] - height) // 2, (clean.shape[2] - width) // 2
+    return clean[:, top : top + height, left : left + width]
+
+
 def check_timeline_files(trace_file: Path | None, picture: Path | None) -> None:
     """Refuse names that `write_timeline` could not write, before the long wait.
 
@@ -42,16 +69,26 @@ def check_timeline_files(trace_file: Path | None, picture: Path | None) -> None:
     """
     kinds = (("--trace", trace_file, (".json.gz",)), ("--picture", picture, PICTURES))
     for option, path, suffixes in kinds:
-        if path is None:
-            continue
-        if not path.name.lower().endswith(suffixes):
-            raise InputError(
-                f"{option}: expected a file name that ends in {' or '.join(suffixes)}, got '{path}'"
-            )
-        above = path.absolute().parent
-        if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-            why = "it is a folder" if path.is_dir() else f"no folder '{above}' to write to"
-            raise InputError(f"{option}: cannot write '{path}': {why}")
+        if path is not None:
+            check_file(option, path, suffixes)
+
+
+def check_file(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
+    """Refuse a file that could not be written, before the long wait.
+
+    Raises
+    ------
+    InputError
+        Another suffix, a folder, or no write access.
+    """
+    if not path.name.lower().endswith(suffixes):
+        raise InputError(
+            f"{option}: expected a file name that ends in {' or '.join(suffixes)}, got '{path}'"
+        )
+    above = path.absolute().parent
+    if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        why = "it is a folder" if path.is_dir() else f"no folder '{above}' to write to"
+        raise InputError(f"{option}: cannot write '{path}': {why}")
 
 
 def write_timeline(

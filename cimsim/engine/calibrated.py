@@ -15,7 +15,7 @@ from cimsim.engine.firing import Firing
 from cimsim.engine.flow import Flow
 from cimsim.engine.program import ProgrammedMapping
 from cimsim.engine.windows import Places, Reads
-from cimsim.graph.ir import MatrixOp
+from cimsim.graph.ir import LayerGraph, MatrixOp
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,5 +113,9 @@ class CalibratedMapping:
     @cached_property
     def flow(self) -> Flow:
         """Which steps of a frame one pass does together."""
+        return self.flow_of(self.programmed.mapping.graph)
+
+    def flow_of(self, graph: LayerGraph) -> Flow:
+        """Which steps one pass does together in a part of the network."""
         windows = {name: ready.firing.layer.windows for name, ready in self.ready.items()}
-        return Flow.of(self.programmed.mapping.graph, windows)
+        return Flow.of(graph, windows)

@@ -60,6 +60,7 @@ def execute(
     seed: int,
     threads: int | None = None,
     capture: Capture | None = None,
+    graph: LayerGraph | None = None,
 ) -> Execution:
     """Run one frame.
 
@@ -77,6 +78,10 @@ def execute(
     capture : callable, optional
         Called as ``capture(op, x, y)`` with the input and the output map of each `MatrixOp`, as the
         chip computed them; it must not change them.
+    graph : LayerGraph, optional
+        A part of the network to run instead of all of it, with the network's own matrix operations
+        (see `cimsim.graph.cutting`); ``inputs`` are then those of the part. Where it reads the same
+        values it has the same bits.
 
     Raises
     ------
@@ -85,12 +90,13 @@ def execute(
     SimulationError
         A digital operation failed; the message names it.
     """
-    graph = calibrated.programmed.mapping.graph
+    flow = calibrated.flow if graph is None else calibrated.flow_of(graph)
+    graph = calibrated.programmed.mapping.graph if graph is None else graph
     statistics: dict[str, OpStatistics] = {}
     # a value is dropped after its last reader, so the peak is that of the live maps
     pending = Counter(name for op in graph for name in op.inputs)
     pending.update(graph.outputs)
-    flow = calibrated.flow if capture is None else Flow()
+    flow = flow if capture is None else Flow()
     with workers(threads) as (pool, n_threads):
         values: dict[str, Value] = dict(_bind(graph, inputs))
         running = _Frame(calibrated, frame, seed, pool, n_threads, {})

@@ -8,7 +8,7 @@ else, executed by torch itself with the exported operator). Shapes are static.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -305,17 +305,33 @@ def rewire(op: Op, names: dict[str, str]) -> Op:
     """Return ``op`` reading other nodes: ``names`` maps old producers to new ones."""
     if isinstance(op, InputOp) or not any(name in names for name in op.inputs):
         return op
-    inputs = tuple(names.get(name, name) for name in op.inputs)
+    inputs = tuple(dict.fromkeys(names.get(name, name) for name in op.inputs))
     if isinstance(op, MatrixOp):
         return replace(op, inputs=inputs)
-    return replace(op, inputs=inputs, args=_swap(op.args, names), kwargs=_swap(op.kwargs, names))
+
+    def renamed(ref: Ref) -> Ref:
+        return Ref(names.get(ref.name, ref.name))
+
+    return replace(
+        op, inputs=inputs, args=_swap(op.args, renamed), kwargs=_swap(op.kwargs, renamed)
+    )
 
 
-def _swap(value: Any, names: dict[str, str]) -> Any:
+def with_constants(op: DigitalOp, values: Mapping[str, Any]) -> DigitalOp:
+    """Return ``op`` with constants in place of some of its inputs, by the names of those."""
+
+    def held(ref: Ref) -> Any:
+        return values.get(ref.name, ref)
+
+    inputs = tuple(name for name in op.inputs if name not in values)
+    return replace(op, inputs=inputs, args=_swap(op.args, held), kwargs=_swap(op.kwargs, held))
+
+
+def _swap(value: Any, change: Callable[[Ref], Any]) -> Any:
     if isinstance(value, Ref):
-        return Ref(names.get(value.name, value.name))
+        return change(value)
     if isinstance(value, tuple | list):
-        return type(value)(_swap(item, names) for item in value)
+        return type(value)(_swap(item, change) for item in value)
     if isinstance(value, dict):
-        return {key: _swap(item, names) for key, item in value.items()}
+        return {key: _swap(item, change) for key, item in value.items()}
     return value

@@ -8,6 +8,7 @@ from rich.console import Console, ConsoleRenderable
 from rich.table import Table
 
 from cimsim.energy.model import COMPONENTS
+from cimsim.report.contributions import DOUBT
 from cimsim.report.result import Result
 from cimsim.units import format_si
 
@@ -28,7 +29,9 @@ def print_result(result: Result, console: Console) -> None:
         row.add_row(*tables[start : start + columns])
         console.print(row)
     for note in result.notes:
-        console.print(f"[yellow]note:[/] {note}", highlight=False)
+        doubted = note.startswith(DOUBT)
+        label, text = ("doubt", note.removeprefix(DOUBT)) if doubted else ("note", note)
+        console.print(f"[yellow]{label}:[/] {text}", highlight=False)
 
 
 def _tables(result: Result) -> Iterator[ConsoleRenderable | None]:

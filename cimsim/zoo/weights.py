@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,11 @@ class Card:
         The chip that the network was fine-tuned for; None for a plain float network.
     sha256 : str
         Of the weight file; filled in when it is saved.
+    contributions : mapping of str to (float, float or None)
+        Part of the network (``layer NAME``, ``branch NAME``) -> PSNR in dB that it gives, and the
+        standard error of that; what ``cimsim ablate --record`` found.
+    contributions_on : str
+        What that was measured on: clip, noise, and the chip if it was one.
     file : Path, optional
         Where the weight file lies; not part of the JSON.
     """
@@ -64,6 +69,8 @@ class Card:
     code_version: str
     hw: str | None = None
     sha256: str = ""
+    contributions: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
+    contributions_on: str = ""
     file: Path | None = None
 
     def to_json(self) -> str:
@@ -79,17 +86,22 @@ class Card:
         Raises
         ------
         WeightsError
-            When the file is no JSON or lacks a field.
+            When the file is no JSON, lacks a field that has no default, or has an unknown one.
         """
         try:
             values = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise WeightsError(f"{path}: cannot read the weight card: {error}") from error
-        wanted = {entry.name for entry in fields(cls)} - {"file"}
-        if not isinstance(values, dict) or values.keys() != wanted:
-            odd = sorted(wanted ^ set(values)) if isinstance(values, dict) else "everything"
+        known = {entry.name for entry in fields(cls)} - {"file"}
+        # cards of before there was a field lack it
+        needed = {e.name for e in fields(cls) if e.default is MISSING is e.default_factory}
+        if not isinstance(values, dict) or not needed <= values.keys() <= known:
+            found = values.keys() if isinstance(values, dict) else set[str]()
+            odd = sorted((needed - found) | (found - known))
             raise WeightsError(f"{path}: missing or unknown fields of a weight card: {odd}")
         values["sigma"] = tuple(values["sigma"])
+        given = values.get("contributions", {})
+        values["contributions"] = {part: tuple(numbers) for part, numbers in given.items()}
         return cls(**values, file=path.with_suffix(".safetensors"))
 
 
@@ -120,6 +132,33 @@ def named_card(stem: str) -> Card | None:
     return Card.read(path) if "/" not in stem and path.is_file() else None
 
 
+def card_of(source: Card | str | Path) -> Card | None:
+    """Return the card of some weights: itself, or the one beside a ``.safetensors`` file."""
+    if isinstance(source, Card):
+        return source
+    path = Path(source)
+    beside = path.with_suffix(".json")
+    return Card.read(beside) if path.suffix == ".safetensors" and beside.is_file() else None
+
+
+def record(
+    card: Card, contributions: Mapping[str, tuple[float, float | None]], measured_on: str
+) -> Path:
+    """Write into a card's file what the parts of the network give; return the file.
+
+    Raises
+    ------
+    WeightsError
+        When the card belongs to no file or cannot be written.
+    """
+    if card.file is None:
+        raise WeightsError(f"weight card of {card.model}: it names no file")
+    path = card.file.with_suffix(".json")
+    card = replace(card, contributions=dict(contributions), contributions_on=measured_on)
+    _write(path, card.to_json().encode())
+    return path
+
+
 def load_weights(model: nn.Module, source: Card | str | Path) -> None:
     """Fill a network from a card's file, a ``.safetensors`` file or a torch state dict.
 
@@ -131,17 +170,10 @@ def load_weights(model: nn.Module, source: Card | str | Path) -> None:
     WeightsError
         When the file is missing, damaged, not the one the card describes, or does not fit.
     """
-    card: Card | None
-    if isinstance(source, Card):
-        card, path = source, source.file
-        if path is None:
-            raise WeightsError(f"weight card of {source.model}: it names no file")
-    else:
-        path = Path(source)
-        beside = path.with_suffix(".json")
-        card = None
-        if path.suffix == ".safetensors" and beside.is_file():
-            card = Card.read(beside)
+    card = card_of(source)
+    path = source.file if isinstance(source, Card) else Path(source)
+    if path is None:
+        raise WeightsError("weight card: it names no file")
     if not path.is_file():
         raise WeightsError(f"{path}: no such weight file")
     if card is not None and _sha256(path) != card.sha256:

@@ -13,7 +13,7 @@ FLOOR = {
     "energy": 6, "search": 6.5,
     "report": 7, "contract": 7.4, "loading": 7.5, "functional": 7.5, "programmed": 7.7,
     "simulation": 8,
-    "sweep": 8, "cli": 9, "__main__": 10,
+    "sweep": 8, "studies": 8.5, "cli": 9, "__main__": 10,
 }  # fmt: skip
 # frontends is imported lazily, by the command line and the package's public names only
 LAZY_ONLY = {"frontends"}

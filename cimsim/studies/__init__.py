@@ -1,0 +1,1 @@
+"""Studies: many simulations that answer one question."""
