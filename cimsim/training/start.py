@@ -12,7 +12,8 @@ from cimsim.errors import ConfigError, suggest
 from cimsim.training import shrinkage, wiener
 from cimsim.training.config import AUTO, CLOSED_FORM, RANDOM, TrainConfig
 from cimsim.training.data import Dataset
-from cimsim.zoo.weights import Card, load_weights, named_card
+from cimsim.zoo.lineage import Stage
+from cimsim.zoo.weights import Card, card_beside, file_hash, load_weights, named_card
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,28 @@ def initialise(model: nn.Module, config: TrainConfig, dataset: Dataset) -> None:
         fill(model, dataset, sigma=config.validation_sigma, seed=config.seed)
     else:
         load_weights(model, _weights(start))
+
+
+def lineage(config: TrainConfig) -> tuple[Stage, ...]:
+    """Return the stages behind the weights that a run starts from, oldest first.
+
+    None for a start that was not trained. A weight file without a card gives one stage that says
+    no more than the name of the file and its hash.
+
+    Raises
+    ------
+    WeightsError
+        For a card that cannot be read.
+    """
+    if config.resolved_start in (RANDOM, *CLOSED_FORM):
+        return ()
+    source = _weights(config.resolved_start)
+    if isinstance(source, Card):
+        return source.stages
+    card = card_beside(source)
+    if card is not None:
+        return card.stages
+    return (Stage(f"weights of unknown training: {source.name}", sha256=file_hash(source)),)
 
 
 def _weights(start: str) -> Path | Card:

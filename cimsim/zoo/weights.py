@@ -7,13 +7,14 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cimsim.zoo import registry
 from cimsim.zoo.errors import WeightsError
+from cimsim.zoo.lineage import Stage, read_lineage
 from cimsim.zoo.recognise import SKIPPED, recognise
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Card:
         Version of cimsim that wrote the file.
     hw : str, optional
         The chip that the network was fine-tuned for; None for a plain float network.
+    lineage : tuple of Stage
+        Every stage of training, oldest first; the last one is what ``steps``, ``minutes`` and
+        ``command`` tell of. Empty on cards that were written before there were stages.
     sha256 : str
         Of the weight file; filled in when it is saved.
     file : Path, optional
@@ -63,8 +67,15 @@ class Card:
     command: str
     code_version: str
     hw: str | None = None
+    lineage: tuple[Stage, ...] = ()
     sha256: str = ""
     file: Path | None = None
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The lineage; of an old card the one stage that it tells of."""
+        last = Stage(self.command, self.sha256, self.steps, self.minutes, self.seed, self.hw)
+        return self.lineage or (last,)
 
     def to_json(self) -> str:
         """Return the card as readable JSON."""
@@ -74,22 +85,25 @@ class Card:
 
     @classmethod
     def read(cls, path: Path) -> Card:
-        """Read a card; the weight file is expected beside it.
+        """Read a card; the weight file is expected beside it. Fields with a default may be missing.
 
         Raises
         ------
         WeightsError
-            When the file is no JSON or lacks a field.
+            When the file is no JSON, lacks a field or has an unknown one.
         """
         try:
             values = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise WeightsError(f"{path}: cannot read the weight card: {error}") from error
-        wanted = {entry.name for entry in fields(cls)} - {"file"}
-        if not isinstance(values, dict) or values.keys() != wanted:
-            odd = sorted(wanted ^ set(values)) if isinstance(values, dict) else "everything"
+        known = {entry.name: entry.default for entry in fields(cls) if entry.name != "file"}
+        needed = {name for name, default in known.items() if default is MISSING}
+        if not isinstance(values, dict) or not needed <= values.keys() <= known.keys():
+            given = set(values) if isinstance(values, dict) else set()
+            odd = sorted((needed - given) | (given - known.keys()))
             raise WeightsError(f"{path}: missing or unknown fields of a weight card: {odd}")
         values["sigma"] = tuple(values["sigma"])
+        values["lineage"] = read_lineage(values.get("lineage", ()), str(path))
         return cls(**values, file=path.with_suffix(".safetensors"))
 
 
@@ -120,6 +134,18 @@ def named_card(stem: str) -> Card | None:
     return Card.read(path) if "/" not in stem and path.is_file() else None
 
 
+def card_beside(path: Path) -> Card | None:
+    """Return the card beside a ``.safetensors`` file, None when there is none.
+
+    Raises
+    ------
+    WeightsError
+        When it cannot be read.
+    """
+    beside = path.with_suffix(".json")
+    return Card.read(beside) if path.suffix == ".safetensors" and beside.is_file() else None
+
+
 def load_weights(model: nn.Module, source: Card | str | Path) -> None:
     """Fill a network from a card's file, a ``.safetensors`` file or a torch state dict.
 
@@ -138,13 +164,10 @@ def load_weights(model: nn.Module, source: Card | str | Path) -> None:
             raise WeightsError(f"weight card of {source.model}: it names no file")
     else:
         path = Path(source)
-        beside = path.with_suffix(".json")
-        card = None
-        if path.suffix == ".safetensors" and beside.is_file():
-            card = Card.read(beside)
+        card = card_beside(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weight file")
-    if card is not None and _sha256(path) != card.sha256:
+    if card is not None and file_hash(path) != card.sha256:
         raise WeightsError(
             f"{path}: the file's SHA-256 is not the one on its card ({path.stem}.json); it is "
             "damaged or was replaced: fetch both again"
@@ -261,7 +284,8 @@ def fill(model: nn.Module, state: Mapping[str, torch.Tensor], *, where: str) -> 
 def save_weights(model: nn.Module, path: Path, card: Card) -> Card:
     """Write ``path`` (safetensors, matrices in half precision) and its card; return the card.
 
-    Each file is written under another name and renamed. The returned card has the SHA-256.
+    Each file is written under another name and renamed. The returned card has the SHA-256, and so
+    has the last stage of its lineage.
 
     Raises
     ------
@@ -286,13 +310,16 @@ def save_weights(model: nn.Module, path: Path, card: Card) -> Card:
         state[key] = stored
     path.parent.mkdir(parents=True, exist_ok=True)
     payload = save(state)
-    card = replace(card, sha256=hashlib.sha256(payload).hexdigest(), file=path)
+    digest = hashlib.sha256(payload).hexdigest()
+    last = tuple(replace(stage, sha256=digest) for stage in card.lineage[-1:])
+    card = replace(card, sha256=digest, lineage=card.lineage[:-1] + last, file=path)
     _write(path, payload)
     _write(path.with_suffix(".json"), card.to_json().encode())
     return card
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
