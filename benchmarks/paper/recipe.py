@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from benchmarks.paper.job import Budget, Job
 from cimsim.errors import ConfigError, suggest
 from cimsim.zoo import registry
 from cimsim.zoo.errors import ZooError
@@ -141,6 +142,10 @@ class Recipe(_Part):
     def settings(self, entry: Entry) -> dict[str, Any]:
         """Return the trainer's keywords for a network: common ones, then its own."""
         return self.common.given() | entry.overrides.given()
+
+    def job(self, entry: Entry, budget: Budget) -> Job:
+        """Return what the runner trains for a network."""
+        return Job(entry.stem, entry.model, entry.options, budget, self.settings(entry))
 
     def select(self, only: Sequence[str] = (), *, everything: bool = False) -> list[Entry]:
         """Return the networks to train, in the order of the file.

@@ -1,17 +1,18 @@
-"""Train the networks of a recipe one after the other, each resumable, each in its own folder."""
+"""Train jobs one after the other, each resumable, each in its own folder."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.paper.recipe import Entry, Recipe
+from benchmarks.paper.job import Budget, Job
 from cimsim.errors import CimsimError, ConfigError
 from cimsim.files import replacing
 from cimsim.zoo.errors import ZooError
@@ -25,28 +26,11 @@ logger = logging.getLogger(__name__)
 
 DONE = "done.json"
 SETTINGS = "settings.json"
-State = Literal["trained", "done before", "failed", "interrupted"]
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What every network may spend: minutes, optimiser steps or, when both are given, the less."""
-
-    minutes: float | None = None
-    steps: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse budgets that train nothing."""
-        if self.minutes is None and self.steps is None:
-            raise ConfigError("--budget-minutes: missing; say how long each network may train")
-        for name, value in asdict(self).items():
-            if value is not None and not value > 0:
-                raise ConfigError(f"--budget-{name}: expected a number above 0, got {value}")
-
-    def covers(self, other: Budget) -> bool:
-        """Whether training with this budget leaves nothing to do for the other one."""
-        pairs = ((self.minutes, other.minutes), (self.steps, other.steps))
-        return all(mine is None or (its is not None and mine >= its) for mine, its in pairs)
+LOCK = ".queue.lock"
+State = Literal[
+    "trained", "done before", "failed", "interrupted", "paused", "busy elsewhere", "waiting"
+]
+Show = Callable[[Job, "Progress"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +49,8 @@ class Done:
         On the held-out crops, of the averaged network and of its noisy input.
     device, seed, sha256, date
         Where the last part ran; seed; hash of the weight file; day of the end.
+    judged_db : float, optional
+        PSNR by which the best weights were chosen: with a chip in the loop the one on the chip.
     """
 
     network: str
@@ -79,6 +65,7 @@ class Done:
     seed: int
     sha256: str
     date: str
+    judged_db: float | None = None
 
     @property
     def budget(self) -> Budget:
@@ -102,7 +89,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one network in this call."""
+    """What became of one network in this call, or in this turn of it."""
 
     network: str
     state: State
@@ -110,100 +97,205 @@ class Outcome:
     error: str = ""
 
 
+class _Stop:
+    """Shows progress, and ends a run by the exception of Ctrl-C when its time is over."""
+
+    def __init__(self, job: Job, show: Show | None, end: float, turn: float) -> None:
+        self.job, self.show = job, show
+        self.end, self.turn = end, turn  # seconds: on the clock, and from the first step on
+        self.started = self.used = False
+
+    def __call__(self, report: Progress) -> None:
+        if self.show is not None:
+            self.show(self.job, report)
+        if not self.started:  # clips are read by now
+            self.started = True
+            self.end = min(self.end, time.monotonic() + self.turn)
+        if report.fraction < 1 and time.monotonic() >= self.end:
+            self.used = True
+            raise KeyboardInterrupt
+
+
 @dataclass(frozen=True)
 class Runner:
-    """Trains networks of a recipe.
+    """Trains jobs.
 
     Attributes
     ----------
-    recipe : Recipe
     data, out : Path
-        Folder of training clips; folder that gets one folder for each network.
-    budget : Budget
-        Of each network.
+        Folder of training clips; folder that gets one folder for each job.
     device : str
     amp : bool, optional
         bfloat16 autocast; by default where the device is fast at it.
     dataset : Dataset, optional
         Clips in memory; read once from ``data`` when the first network needs them.
+    poll_s : float
+        Seconds between two looks at what another process trains.
     """
 
-    recipe: Recipe
     data: Path
     out: Path
-    budget: Budget
     device: str = "cpu"
     amp: bool | None = None
     dataset: Dataset | None = None
+    poll_s: float = 5.0
+    _read: dict[int, Dataset] = field(default_factory=dict)
 
     def run(
         self,
-        entries: Sequence[Entry],
-        progress: Callable[[Entry, Progress], None] | None = None,
+        jobs: Sequence[Job],
+        show: Show | None = None,
+        *,
+        minutes: float | None = None,
+        slice_minutes: float | None = None,
     ) -> Iterator[Outcome]:
-        """Train the networks and yield what became of each; a failure does not stop the others.
+        """Train jobs in their order and yield what became of each; a failure stops no other one.
 
-        An interruption (Ctrl-C) saves the network under way and ends the iteration.
+        A job waits until the one that it starts from is trained. One that another process trains
+        is passed over, and waited for when nothing else is left. An interruption (Ctrl-C) saves
+        the network under way and ends the iteration.
+
+        Parameters
+        ----------
+        jobs : sequence of Job
+        show : callable, optional
+            Called after every step.
+        minutes : float, optional
+            Of this call. The network under way is saved then.
+        slice_minutes : float, optional
+            After so long a job is saved, yielded as paused, and gets another turn after the others.
         """
-        for entry in entries:
-            try:
-                outcome = self._one(entry, progress)
-            except (CimsimError, ZooError) as error:
-                outcome = Outcome(entry.stem, "failed", error=str(error))
-            except KeyboardInterrupt:  # while clips are read or a start is computed
-                outcome = Outcome(entry.stem, "interrupted")
-            except Exception as error:
-                # out of disk or memory, a fault of the driver: the next network may still work
-                logger.exception("%s", entry.stem)
-                outcome = Outcome(entry.stem, "failed", error=f"{type(error).__name__}: {error}")
+        end = time.monotonic() + 60 * (math.inf if minutes is None else minutes)
+        turn = 60 * (math.inf if slice_minutes is None else slice_minutes)
+        left = list(jobs)
+        while left:
+            rest = end - time.monotonic()
+            if rest <= 0:
+                return
+            passed = []
+            for job in left:
+                outcome = self._guarded(job, _Stop(job, show, end, turn))
+                if outcome.state not in ("busy elsewhere", "waiting"):
+                    break
+                passed.append(outcome)
+            else:
+                if all(outcome.state == "waiting" for outcome in passed):
+                    yield from passed  # for what has failed: nobody trains it
+                    return
+                try:
+                    time.sleep(min(self.poll_s, rest))
+                except KeyboardInterrupt:
+                    yield Outcome(left[0].name, "interrupted")
+                    return
+                continue
+            left.remove(job)
+            if outcome.state == "paused":
+                left.append(job)
             yield outcome
             if outcome.state == "interrupted":
                 return
 
-    def config(self, entry: Entry) -> TrainConfig:
-        """Return the trainer's configuration for a network."""
+    def config(self, job: Job) -> TrainConfig:
+        """Return the trainer's configuration for a job.
+
+        Raises
+        ------
+        ConfigError
+            For settings that the trainer does not take.
+        """
         from cimsim.training.config import TrainConfig
 
+        settings = dict(job.settings)
+        if job.after is not None:
+            settings["start"] = str(self.weights(job.after).resolve())
         return TrainConfig(
-            model=entry.model, options=entry.options, data=self.data, out=self.out / entry.stem,
-            minutes=self.budget.minutes, steps=self.budget.steps, device=self.device, amp=self.amp,
-            resume=True, **self.recipe.settings(entry),
+            model=job.model, options=dict(job.options), data=self.data, out=self.out / job.name,
+            minutes=job.budget.minutes, steps=job.budget.steps, device=self.device, amp=self.amp,
+            resume=True, **settings,
         )  # fmt: skip
 
-    def finished(self, entry: Entry) -> Done | None:
-        """Return the note of a network that has used up this budget or a larger one."""
-        done = Done.read(self.out / entry.stem)
-        return done if done is not None and done.budget.covers(self.budget) else None
+    def weights(self, job: Job) -> Path:
+        """Return where a job's weights are, or will be."""
+        from cimsim.training.card import stem
 
-    @cached_property
-    def _clips(self) -> Dataset:
+        config = self.config(job)
+        return config.out / f"{stem(config)}.safetensors"
+
+    def finished(self, job: Job) -> Done | None:
+        """Return the note of a job that has used up this budget or a larger one."""
+        done = Done.read(self.out / job.name)
+        return done if done is not None and done.budget.covers(job.budget) else None
+
+    def busy(self, job: Job) -> bool:
+        """Tell whether a process trains this job now."""
+        from cimsim.training.checkpoint import FolderBusyError, locked
+
+        folder = self.out / job.name
+        if not folder.is_dir():
+            return False
+        try:
+            with locked(folder, LOCK):
+                return False
+        except FolderBusyError:
+            return True
+
+    def _guarded(self, job: Job, stop: _Stop) -> Outcome:
+        """Do what can be done for a job now, whatever goes wrong."""
+        from cimsim.training.checkpoint import FolderBusyError, locked
+
+        try:
+            if job.after is not None and self.finished(job.after) is None:
+                text = f"starts from {job.after.name}, which is not trained"
+                return Outcome(job.name, "waiting", error=text)
+            folder = self.out / job.name
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder, LOCK):
+                return self._one(job, stop)
+        except FolderBusyError as error:
+            return Outcome(job.name, "busy elsewhere", error=str(error))
+        except (CimsimError, ZooError) as error:
+            return Outcome(job.name, "failed", error=str(error))
+        except KeyboardInterrupt:  # while clips are read or a start is computed
+            return Outcome(job.name, "interrupted")
+        except Exception as error:
+            # out of disk or memory, a fault of the driver: the next network may still work
+            logger.exception("%s", job.name)
+            return Outcome(job.name, "failed", error=f"{type(error).__name__}: {error}")
+
+    def _clips(self, validation_scenes: int) -> Dataset:
+        """Return the clips, read when they are first needed."""
         from cimsim.training.data import load_dataset
 
         if self.dataset is not None:
             return self.dataset
-        return load_dataset(self.data, validation_scenes=self.recipe.common.validation_scenes)
+        if validation_scenes not in self._read:
+            clips = load_dataset(self.data, validation_scenes=validation_scenes)
+            self._read.clear()  # they are large
+            self._read[validation_scenes] = clips
+        return self._read[validation_scenes]
 
-    def _one(self, entry: Entry, progress: Callable[[Entry, Progress], None] | None) -> Outcome:
+    def _one(self, job: Job, stop: _Stop) -> Outcome:
         from cimsim.training.train import train
 
-        config = self.config(entry)
-        self._agree(entry)
-        done = self.finished(entry)
+        config = self.config(job)
+        self._agree(job)
+        done = self.finished(job)
         if done is not None:
-            return Outcome(entry.stem, "done before", done)
+            return Outcome(job.name, "done before", done)
         (config.out / DONE).unlink(missing_ok=True)
-        show = None if progress is None else lambda report: progress(entry, report)
-        result = train(config, dataset=self._clips, progress=show)
+        clips = self._clips(config.validation_scenes)
+        result = train(config, dataset=clips, progress=stop)
         if not result.finished:
-            return Outcome(entry.stem, "interrupted")
-        return Outcome(entry.stem, "trained", self._finish(entry, config, result))
+            paused = stop.used and not result.interrupted
+            return Outcome(job.name, "paused" if paused else "interrupted")
+        return Outcome(job.name, "trained", self._finish(job, config, result))
 
-    def _agree(self, entry: Entry) -> None:
-        """Note the settings in the network's folder; refuse to go on with others."""
+    def _agree(self, job: Job) -> None:
+        """Note the settings in the job's folder; refuse to go on with others."""
         from cimsim.training.checkpoint import CHECKPOINT
 
-        folder = self.out / entry.stem
-        settings = self.recipe.settings(entry)
+        folder = self.out / job.name
+        settings = dict(job.settings)
         settings.pop("checkpoint_minutes", None)  # changes nothing but what a kill costs
         wanted = json.loads(json.dumps(settings))
         path = folder / SETTINGS
@@ -219,22 +311,23 @@ class Runner:
                     f"{folder}: trained with other settings ({'; '.join(changed)}); "
                     "give another --out or delete this folder"
                 )
-        folder.mkdir(parents=True, exist_ok=True)
         _write(path, wanted)
 
-    def _finish(self, entry: Entry, config: TrainConfig, result: TrainResult) -> Done:
+    def _finish(self, job: Job, config: TrainConfig, result: TrainResult) -> Done:
         """Write weights and card, then the note that the network is done."""
         from cimsim.training.card import save_trained
         from cimsim.zoo.weights import Card
 
         weights = save_trained(result, config)
+        judged = result.psnr_db if result.chip_db is None else result.chip_db
         done = Done(
-            network=entry.stem, budget_minutes=self.budget.minutes,
-            budget_steps=self.budget.steps, steps=result.step, crops=result.step * config.batch,
+            network=job.name, budget_minutes=job.budget.minutes,
+            budget_steps=job.budget.steps, steps=result.step, crops=result.step * config.batch,
             minutes=round(result.minutes, 2), psnr_db=round(result.psnr_db, 3),
             noisy_db=round(result.noisy_db, 3), device=_device_name(self.device),
             seed=config.seed, sha256=Card.read(weights.with_suffix(".json")).sha256,
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            judged_db=round(judged, 3),
         )  # fmt: skip
         _write(config.out / DONE, asdict(done))
         return done

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from benchmarks.paper.console import make_console, print_table, run_command
-from benchmarks.paper.recipe import DEFAULT, Entry, load_recipe
-from benchmarks.paper.runner import Budget, Outcome, Runner
-
-if TYPE_CHECKING:
-    from cimsim.training.train import Progress
+from benchmarks.paper.console import make_console, print_table, run_command, stopped
+from benchmarks.paper.job import Budget
+from benchmarks.paper.progress import train_all
+from benchmarks.paper.recipe import DEFAULT, Entry, Recipe, load_recipe
+from benchmarks.paper.runner import Outcome, Runner
 
 
 def main(
@@ -49,65 +48,23 @@ def main(
 
     Each trains in its own folder of --out; the same command skips those that have used up their
     budget and goes on with the others, also after a kill. Several commands with different --only
-    may share one --out. Exit code 1: a network failed; 130: interrupted.
+    may share one --out. Exit code 1: a network failed; 130, 143: stopped.
     """
     console = make_console()
     read = load_recipe(recipe)
     entries = read.select(only or (), everything=everything)
-    runner = Runner(read, data, out, Budget(budget_minutes, budget_steps), device, bf16)
+    budget = Budget(budget_minutes, budget_steps)
+    runner = Runner(data, out, device, bf16)
     if plan:
-        _show_plan(console, runner, entries)
+        _show_plan(console, runner, read, entries, budget)
         return
-    outcomes = _train(console, runner, entries)
+    outcomes = train_all(console, runner, [read.job(entry, budget) for entry in entries])
     _show_outcomes(console, outcomes)
     if any(outcome.state == "interrupted" for outcome in outcomes):
         console.print("interrupted: the same command goes on from here")
-        raise typer.Exit(130)
+        raise stopped()
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(1)
-
-
-def _train(console: Console, runner: Runner, entries: Sequence[Entry]) -> list[Outcome]:
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    bars = Bars(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
-        console=console, disable=not console.is_terminal, speed_estimate_period=600,
-    )  # fmt: skip
-    outcomes: list[Outcome] = []
-    with bars:
-        overall = bars.add_task("networks", total=len(entries))
-        current = bars.add_task("reading clips", total=1.0)
-
-        def show(entry: Entry, report: Progress) -> None:
-            fraction = min(1.0, report.fraction)
-            text = f"{entry.stem}  step {report.step}  loss {report.loss:.5f}"
-            bars.update(current, description=text, completed=fraction)
-            bars.update(overall, completed=len(outcomes) + fraction)
-            if report.psnr_db is not None:
-                console.print(
-                    f"{entry.stem}: {report.minutes:.1f} min, step {report.step}: "
-                    f"validation {report.psnr_db:.2f} dB",
-                    highlight=False,
-                )
-
-        for outcome in runner.run(entries, show):
-            outcomes.append(outcome)
-            bars.reset(current, total=1.0, description="")
-            bars.update(overall, completed=len(outcomes))
-            _announce(console, outcome)
-    return outcomes
-
-
-def _announce(console: Console, outcome: Outcome) -> None:
-    text = f"{outcome.network}: {outcome.state}"
-    if outcome.done is not None:
-        text += f", {outcome.done.psnr_db:.2f} dB after {outcome.done.minutes:.1f} min"
-    if outcome.error:
-        text += f": {outcome.error}"
-    style = "red" if outcome.state == "failed" else None
-    console.print(text, style=style, markup=False, highlight=False)
 
 
 def _show_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
@@ -125,17 +82,20 @@ def _show_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
     print_table(console, "Validation on held-out scenes", columns, rows)
 
 
-def _show_plan(console: Console, runner: Runner, entries: Sequence[Entry]) -> None:
+def _show_plan(
+    console: Console, runner: Runner, recipe: Recipe, entries: Sequence[Entry], budget: Budget
+) -> None:
     rows = []
     for entry in entries:
-        runner.config(entry)  # says what is wrong before hours are spent
+        job = recipe.job(entry, budget)
+        runner.config(job)  # says what is wrong before hours are spent
         own = ", ".join(f"{key} {value}" for key, value in entry.overrides.given().items())
-        state = "done" if runner.finished(entry) else "to do"
+        state = "done" if runner.finished(job) else "to do"
         rows.append((entry.stem, state, own or "-"))
-    common = ", ".join(f"{key} {value}" for key, value in runner.recipe.common.given().items())
+    common = ", ".join(f"{key} {value}" for key, value in recipe.common.given().items())
     print_table(console, "Plan", ("network", "state", "own settings"), rows)
     console.print(f"common: {common}", highlight=False)
-    budget, left = runner.budget, sum(row[1] == "to do" for row in rows)
+    left = sum(row[1] == "to do" for row in rows)
     if budget.minutes is not None:
         console.print(f"at most {left * budget.minutes:g} minutes")
 

@@ -106,6 +106,14 @@ def train(
     checkpoint_minutes: Annotated[
         float, typer.Option(help="Time between two checkpoints, each with a validation.")
     ] = 3.0,
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(help="Steps between them instead: the same best weights always.")
+    ] = None,
+    warmup_steps: Annotated[int, typer.Option(help="Steps until the rate is at its peak.")] = 100,
+    grad_clip: Annotated[
+        float,
+        typer.Option(help="Gradients this many times longer than usual are shortened; 0: no."),
+    ] = 3.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     bf16: Annotated[
         bool | None,
@@ -141,7 +149,8 @@ def train(
         "overrides": tuple(overrides or ()), "lr_fan_in": lr_fan_in, "tied": tied, "ema": ema,
         "stills": stills, "freeze_bn_at": freeze_bn_at, "device": device, "amp": bf16,
         "validation_scenes": validation_scenes, "validation_crop": validation_crop,
-        "checkpoint_minutes": checkpoint_minutes,
+        "checkpoint_minutes": checkpoint_minutes, "checkpoint_steps": checkpoint_steps,
+        "warmup_steps": warmup_steps, "grad_clip": grad_clip,
         "seed": seed, "resume": not fresh,
     }  # fmt: skip
     console = Console()
@@ -189,9 +198,10 @@ def _train(config: dict[str, Any], console: Console) -> None:
 
         result = train(settings, progress=show)
     chip = "" if result.chip_db is None else f", {result.chip_db:.2f} dB with {settings.hw} in it"
+    kept = "" if result.kept_step == result.step else f" of step {result.kept_step}, the best,"
     console.print(
         f"{'finished' if result.finished else 'interrupted'} at step {result.step} after "
-        f"{result.minutes:.1f} minutes: validation PSNR {result.psnr_db:.2f} dB{chip} "
+        f"{result.minutes:.1f} minutes: validation PSNR{kept} {result.psnr_db:.2f} dB{chip} "
         f"(noisy {result.noisy_db:.2f} dB)"
     )
     console.print(f"weights: [bold]{save_trained(result, settings)}[/]")

@@ -9,6 +9,7 @@ from cimsim import __version__
 from cimsim.training.config import TrainConfig
 from cimsim.training.train import TrainResult
 from cimsim.zoo import registry
+from cimsim.zoo.lineage import Stage
 from cimsim.zoo.weights import Card, save_weights
 
 LICENCE = "weights: same as cimsim; training clips: see their own licences"
@@ -17,7 +18,10 @@ FLAGS = {
     "batch": "--batch", "crop": "--crop", "lr": "--lr", "schedule": "--schedule",
     "optimiser": "--optimiser",
     "lr_fan_in": "--lr-fan-in", "tied": "--tied", "ema": "--ema", "stills": "--stills",
-    "freeze_bn_at": "--freeze-bn-at", "validation_scenes": "--validation-scenes", "hw": "--hw",
+    "freeze_bn_at": "--freeze-bn-at", "validation_scenes": "--validation-scenes",
+    "validation_crop": "--validation-crop", "warmup_steps": "--warmup-steps",
+    "grad_clip": "--grad-clip", "checkpoint_minutes": "--checkpoint-minutes",
+    "checkpoint_steps": "--checkpoint-steps", "hw": "--hw",
     "seed": "--seed", "steps": "--steps", "minutes": "--minutes",
 }  # fmt: skip
 
@@ -51,7 +55,9 @@ def stem(config: TrainConfig) -> str:
 
 
 def save_trained(result: TrainResult, config: TrainConfig) -> Path:
-    """Write weights and card into ``config.out``; return the path of the weights.
+    """Write the best weights and their card into ``config.out``; return the path of the weights.
+
+    The card tells every stage behind them, and after which step they were the best.
 
     Raises
     ------
@@ -61,6 +67,11 @@ def save_trained(result: TrainResult, config: TrainConfig) -> Path:
     psnr = {"validation": result.psnr_db, "validation noisy": result.noisy_db}
     if result.chip_db is not None:
         psnr[f"validation, chip in the loop ({config.hw})"] = result.chip_db
+    hw = None if config.hw is None else Path(config.hw).stem
+    stage = Stage(
+        command(config), steps=result.step, minutes=round(result.minutes, 1), seed=config.seed,
+        hw=hw, kept_step=result.kept_step, earlier_budgets=result.earlier_budgets,
+    )  # fmt: skip
     card = Card(
         model=config.model,
         options=registry.info(config.model).resolve(config.options),
@@ -72,9 +83,10 @@ def save_trained(result: TrainResult, config: TrainConfig) -> Path:
         seed=config.seed,
         sigma=config.sigma,
         psnr_db={name: round(value, 2) for name, value in psnr.items()},
-        command=command(config),
+        command=stage.command,
         code_version=__version__,
-        hw=None if config.hw is None else Path(config.hw).stem,
+        hw=hw,
+        lineage=(*result.ancestors, stage),
     )
     path = config.out / f"{stem(config)}.safetensors"
     save_weights(result.model, path, card)

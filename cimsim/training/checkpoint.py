@@ -21,22 +21,36 @@ LOG = "log.jsonl"
 LOCK = ".lock"
 
 
+class FolderBusyError(ConfigError):
+    """Another run trains into the folder."""
+
+
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Keep a folder for one run; a killed run leaves no lock.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        File that stands for the folder.
 
     Raises
     ------
-    ConfigError
+    FolderBusyError
         When another run writes into it.
     """
+    lock = FileLock(folder / name, timeout=0)
     try:
-        with FileLock(folder / LOCK, timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
-        raise ConfigError(
+        raise FolderBusyError(
             f"{folder}: another run trains into this folder; wait for it, or give another --out"
         ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write(path: Path, state: Any) -> None:
@@ -60,8 +74,15 @@ def write(path: Path, state: Any) -> None:
         ) from error
 
 
-def read(path: Path, device: torch.device) -> dict[str, Any]:
+def read(path: Path, device: torch.device, key: str = "config") -> dict[str, Any]:
     """Load what `write` saved.
+
+    Parameters
+    ----------
+    path : Path
+    device : torch.device
+    key : str
+        What the file must hold.
 
     Raises
     ------
@@ -75,7 +96,7 @@ def read(path: Path, device: torch.device) -> dict[str, Any]:
             f"{path}: cannot read the checkpoint: {_first_line(error)}; delete it, or start again "
             "with --fresh"
         ) from error
-    if not isinstance(state, dict) or "config" not in state:
+    if not isinstance(state, dict) or key not in state:
         raise InputError(f"{path}: no checkpoint of cimsim train; train into another folder")
     return state
 

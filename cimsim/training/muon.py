@@ -44,6 +44,10 @@ def orthogonalised(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     Five steps of an iteration whose polynomial is steep at 0 take every singular value above 1e-3
     of the norm to 0.7 .. 1.2. Smaller ones stay small.
 
+    All steps together multiply the matrix by one polynomial of ``X X^T``. On a CPU it is evaluated
+    on the eigenvalues of that smaller matrix: up to a third of the work of ten large products, and
+    as close to the result in double precision. A GPU, which is fast at products alone, does them.
+
     Parameters
     ----------
     matrix : Tensor [..., m, n]
@@ -53,17 +57,40 @@ def orthogonalised(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     Returns
     -------
     Tensor [..., m, n]
-        Of the dtype of ``matrix``.
+        Of the dtype of ``matrix``; NaN for one that is not finite.
     """
-    a, b, c = COEFFICIENTS
     tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.mT if tall else matrix
     norm = torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1e-12)
     x = (x / (1.01 * norm)).to(dtype)  # rounding must not take the norm beyond 1
+    by_eigenvalues = matrix.device.type == "cpu" and dtype in (torch.float32, torch.float64)
+    x = _by_eigenvalues(x) if by_eigenvalues else _by_products(x)
+    return (x.mT if tall else x).to(matrix.dtype)
+
+
+def _by_products(x: Tensor) -> Tensor:
+    """Iterate as Muon is published, on a matrix [..., m, n], m <= n."""
+    a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.mT if tall else x).to(matrix.dtype)
+    return x
+
+
+def _by_eigenvalues(x: Tensor) -> Tensor:
+    """Return what `_by_products` returns, to rounding."""
+    a, b, c = COEFFICIENTS
+    gram = x @ x.mT
+    if not torch.isfinite(gram).all():
+        return torch.full_like(x, torch.nan)
+    values, vectors = torch.linalg.eigh(gram)
+    values = values.double().clamp_min(0)
+    factor = torch.ones_like(values)
+    for _ in range(ITERATIONS):
+        step = a + b * values + c * values.square()
+        factor, values = factor * step, values * step.square()
+    polynomial = (vectors * factor.to(x.dtype).unsqueeze(-2)) @ vectors.mT
+    return polynomial @ x
 
 
 class Muon(torch.optim.Adam):

@@ -12,7 +12,16 @@ from cimsim.errors import ConfigError, suggest
 from cimsim.training import shrinkage, wiener
 from cimsim.training.config import AUTO, CLOSED_FORM, RANDOM, TrainConfig
 from cimsim.training.data import Dataset
-from cimsim.zoo.weights import Card, fill, load_weights, named_card, read_state
+from cimsim.zoo.lineage import Stage
+from cimsim.zoo.weights import (
+    Card,
+    card_of,
+    file_hash,
+    fill,
+    load_weights,
+    named_card,
+    read_state,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +71,28 @@ def _load(model: nn.Module, source: Path | Card, seed: int) -> None:
             fill(model, widened(state, seed=seed), where=str(path))
             return
     load_weights(model, source)
+
+
+def lineage(config: TrainConfig) -> tuple[Stage, ...]:
+    """Return the stages behind the weights that a run starts from, oldest first.
+
+    None for a start that was not trained. A weight file without a card gives one stage that says
+    no more than the name of the file and its hash.
+
+    Raises
+    ------
+    WeightsError
+        For a card that cannot be read.
+    """
+    if config.resolved_start in (RANDOM, *CLOSED_FORM):
+        return ()
+    source = _weights(config.resolved_start)
+    if isinstance(source, Card):
+        return source.stages
+    card = card_of(source)
+    if card is not None:
+        return card.stages
+    return (Stage(f"weights of unknown training: {source.name}", sha256=file_hash(source)),)
 
 
 def _weights(start: str) -> Path | Card:

@@ -19,6 +19,7 @@ from cimsim import rng
 from cimsim.errors import ConfigError, InputError, SimulationError
 from cimsim.hw.load import load_hw
 from cimsim.training import start
+from cimsim.training.average import Average
 from cimsim.training.batches import Batches
 from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG, Log, locked, read, write
 from cimsim.training.config import TrainConfig
@@ -29,6 +30,7 @@ from cimsim.training.muon import Muon
 from cimsim.training.schedule import learning_rate, parameter_groups
 from cimsim.training.tied import TiedAdam
 from cimsim.zoo import registry
+from cimsim.zoo.lineage import Stage, read_lineage
 
 logger = logging.getLogger(__name__)
 
@@ -55,19 +57,42 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """The trained network (in eval mode, on the CPU) and how it came about.
+    """The best network that was validated (averaged, in eval mode, on the CPU), and its story.
 
-    ``psnr_db`` is that of the float network on the held-out crops, ``chip_db`` the one with the
-    chip in the loop, None without; ``noisy_db`` is that of the noisy crops.
+    Attributes
+    ----------
+    model : nn.Module
+    step, minutes : int, float
+        Of the whole run.
+    kept_step : int
+        Step after which the network was the best.
+    psnr_db : float
+        Of the float network on the held-out crops.
+    chip_db : float, optional
+        With the chip in the loop, which is what decides then; None without.
+    noisy_db : float
+        Of the noisy crops.
+    finished : bool
+        Whether the budget is used up.
+    interrupted : bool
+        Whether Ctrl-C was pressed.
+    ancestors : tuple of Stage
+        Stages behind the weights that the run started from, oldest first.
+    earlier_budgets : tuple of str
+        Budgets that this run had before it was resumed with another one.
     """
 
     model: nn.Module
     step: int
     minutes: float
+    kept_step: int
     psnr_db: float
     noisy_db: float
     chip_db: float | None
     finished: bool
+    interrupted: bool = False
+    ancestors: tuple[Stage, ...] = ()
+    earlier_budgets: tuple[str, ...] = ()
 
 
 def train(
@@ -101,21 +126,26 @@ def train(
             dataset = load_dataset(config.data, validation_scenes=config.validation_scenes)
         run = _Run(config, dataset)
         try:
-            _work(run, progress)
+            interrupted = _work(run, progress)
         except torch.OutOfMemoryError as error:
             raise SimulationError(
                 f"train: {config.device} is out of memory; take a smaller --batch or --crop"
             ) from error
         finally:
             run.batches.close()
+        kept_step = run.take_best()
     return TrainResult(
         model=copy.deepcopy(run.averaged).cpu().eval(),
         step=run.step,
         minutes=run.minutes,
+        kept_step=kept_step,
         psnr_db=run.psnr_db,
         noisy_db=run.noisy_db,
         chip_db=run.chip_db,
         finished=run.fraction >= 1,
+        interrupted=interrupted,
+        ancestors=run.ancestors,
+        earlier_budgets=run.earlier_budgets,
     )
 
 
@@ -132,8 +162,11 @@ def mean_psnr(
     return sum(values) / len(values)
 
 
-def _work(run: _Run, progress: Callable[[Progress], None] | None) -> None:
-    """Step until the budget is used up or Ctrl-C, then validate and save what is new."""
+def _work(run: _Run, progress: Callable[[Progress], None] | None) -> bool:
+    """Step until the budget is used up or Ctrl-C, then validate and save what is new.
+
+    Returns whether Ctrl-C was pressed; a progress function may end the run by the same exception.
+    """
     with Interrupt() as interrupt:
         if run.step == 0:
             run.log_start()
@@ -147,9 +180,11 @@ def _work(run: _Run, progress: Callable[[Progress], None] | None) -> None:
         if run.validated_at != run.step:
             if run.fraction < 1:
                 logger.warning("interrupted; validating and saving before the end")
-            run.validate()
+            # an unbroken run does not look here: it must find the same best weights
+            run.validate(keep=run.fraction >= 1)
         if run.saved_at != run.step:
             run.save()
+    return interrupt.asked
 
 
 class _Run:
@@ -161,12 +196,16 @@ class _Run:
         self.amp = _is_fast_in_bf16(self.device) if config.amp is None else config.amp
         torch.manual_seed(rng.key(config.seed, "training", "start") % 2**63)
         model, averaged = (registry.build(config.model, **config.options) for _ in range(2))
+        self.ancestors: tuple[Stage, ...] = ()
+        self.earlier_budgets: tuple[str, ...] = ()
         if not _resumes(config):
             start.initialise(model, config, dataset)
+            self.ancestors = start.lineage(config)
         averaged.load_state_dict(model.state_dict())
         self.memory = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = self._moved(model)
         self.averaged = self._moved(averaged).eval()
+        self.average = Average(self.model, self.averaged, config.ema)
         self.optimiser = self._optimiser()
         chip = None if config.hw is None else load_hw(config.hw, config.overrides)
         self.chip = None if chip is None else ChipInTheLoop(self.model, chip)
@@ -192,7 +231,7 @@ class _Run:
             )
         )
         self.step, self.used_s, self.mean_norm = 0, 0.0, 0.0
-        self.psnr_db, self.best_db = -math.inf, -math.inf
+        self.psnr_db, self.judged_db, self.best_db = -math.inf, -math.inf, -math.inf
         self.validated_at = self.saved_at = -1  # steps
         self.chip_db: float | None = None
         centre = 3 * (n_frames // 2)
@@ -251,7 +290,7 @@ class _Run:
         self._clip()
         self.optimiser.step()
         self.step += 1
-        self._average()
+        self.average.follow(self.step)
         self.used_s = time.monotonic() - self.started
         due = self._is_checkpoint_due()
         psnr_db = self.validate() if due else None
@@ -277,24 +316,52 @@ class _Run:
             return self.step % self.config.checkpoint_steps == 0
         return time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes
 
-    def validate(self) -> float:
-        """Measure the averaged network on the held-out crops; keep it when it is the best.
+    def validate(self, *, keep: bool = True) -> float:
+        """Measure the averaged network on the held-out crops; ``keep`` it when it is the best.
 
         Returns the PSNR in dB that counts: with a chip in the loop the one on the chip.
         """
         self.psnr_db = judged = mean_psnr(self.averaged, *self.held_out)
         if self.averaged_chip is not None:
-            self.averaged_chip.calibrate(*self.held_out[:2])
-            draws = []
-            for draw in range(DRAWS):
-                with self.averaged_chip.applied(rng.key(draw, "training", "validation") % 2**63):
-                    draws.append(mean_psnr(self.averaged, *self.held_out))
-            self.chip_db = judged = sum(draws) / DRAWS
-        self.validated_at = self.step
-        if judged > self.best_db:
+            self.chip_db = judged = self._on_chips(self.averaged_chip)
+        self.validated_at, self.judged_db = self.step, judged
+        if keep and judged > self.best_db:
             self.best_db = judged
-            write(self.config.out / BEST, {"model": self.averaged.state_dict()})
+            state = {
+                "model": self.averaged.state_dict(), "step": self.step, "judged_db": judged,
+                "psnr_db": self.psnr_db, "chip_db": self.chip_db,
+            }  # fmt: skip
+            write(self.config.out / BEST, state)
         return judged
+
+    def _on_chips(self, chip: ChipInTheLoop) -> float:
+        """Return the PSNR over `DRAWS` chips, each of which sees its share of the held-out crops.
+
+        Every crop on every chip would take four times as long, a fifth of a training's time, and
+        tell networks apart no better: chips and crops are the same ones in every validation.
+        """
+        chip.calibrate(*self.held_out[:2])
+        count = len(self.held_out[0])
+        total = 0.0
+        for draw in range(min(DRAWS, count)):
+            part = [crops[draw::DRAWS] for crops in self.held_out]
+            with chip.applied(rng.key(draw, "training", "validation") % 2**63):
+                total += mean_psnr(self.averaged, *part) * len(part[0])
+        return total / count
+
+    def take_best(self) -> int:
+        """Put the best weights into the averaged network; return the step they are of."""
+        path = self.config.out / BEST
+        now_is_best = self.validated_at == self.step and self.judged_db >= self.best_db
+        if now_is_best or not path.is_file():  # somebody tidied up
+            return self.step
+        state = read(path, self.device, "model")
+        self.averaged.load_state_dict(state["model"])
+        if "judged_db" not in state:  # written before the file told what it was worth
+            self.validate()
+            return self.step
+        self.psnr_db, self.chip_db = state["psnr_db"], state["chip_db"]
+        return int(state["step"])
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -309,6 +376,8 @@ class _Run:
             "used_s": self.used_s,
             "mean_norm": self.mean_norm,
             "best_db": self.best_db,
+            "ancestors": [stage.plain() for stage in self.ancestors],
+            "earlier_budgets": list(self.earlier_budgets),
         }
         write(self.config.out / CHECKPOINT, state)
         self.saved, self.saved_at = time.monotonic(), self.step
@@ -333,7 +402,32 @@ class _Run:
         if self.chip is not None:
             self.chip.load_state_dict(state["chip"])
         self.step, self.used_s = int(state["step"]), float(state["used_s"])
-        self.mean_norm, self.best_db = float(state["mean_norm"]), float(state["best_db"])
+        self.mean_norm, self.best_db = float(state["mean_norm"]), self._best_so_far(state)
+        self.ancestors = read_lineage(state.get("ancestors", ()), str(path))
+        self.earlier_budgets = self._budgets_before(state)
+
+    def _best_so_far(self, state: dict[str, Any]) -> float:
+        """Return what the best weights on disk are worth: they may be newer than the checkpoint."""
+        path = self.config.out / BEST
+        judged_alike = all(
+            state["config"].get(name) == getattr(self.config, name)
+            for name in ("validation_scenes", "validation_crop", "sigma")
+        )
+        if not path.is_file() or not judged_alike:
+            return -math.inf
+        return float(read(path, self.device, "model").get("judged_db", state["best_db"]))
+
+    def _budgets_before(self, state: dict[str, Any]) -> tuple[str, ...]:
+        """Return the budgets that this run had before, the checkpoint's among them if another."""
+        before, saved = tuple(state.get("earlier_budgets", ())), state["config"]
+        budget = {name: saved.get(name) for name in ("minutes", "steps") if saved.get(name)}
+        if budget == {name: value for name in ("minutes", "steps")
+                      if (value := getattr(self.config, name)) is not None}:  # fmt: skip
+            return before
+        used = {"minutes": self.minutes, "steps": self.step}
+        share = max(used[name] / value for name, value in budget.items())
+        text = " or ".join(f"{value:g} {name}" for name, value in budget.items())
+        return (*before, text if share >= 1 else f"{100 * share:.0f} % of {text}")
 
     def _moved(self, model: nn.Module) -> nn.Module:
         return model.to(self.device, memory_format=self.memory)  # type: ignore[call-overload,no-any-return]
@@ -350,17 +444,6 @@ class _Run:
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), usual))
         if math.isfinite(norm):
             self.mean_norm += (min(norm, usual) - self.mean_norm) / min(self.step + 1, 100)
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Let the averaged copy follow; in the first steps it follows faster."""
-        decay = min(self.config.ema, self.step / (self.step + 10))
-        source = self.model.state_dict()
-        for name, value in self.averaged.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(source[name], 1 - decay)
-            else:
-                value.copy_(source[name])
 
     def log_start(self) -> None:
         """Measure and log what the start is worth."""

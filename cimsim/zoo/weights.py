@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.zoo import registry
 from cimsim.zoo.errors import WeightsError
+from cimsim.zoo.lineage import Stage, read_lineage
 from cimsim.zoo.recognise import SKIPPED, recognise
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Card:
         Version of cimsim that wrote the file.
     hw : str, optional
         The chip that the network was fine-tuned for; None for a plain float network.
+    lineage : tuple of Stage
+        Every stage of training, oldest first; the last one is what ``steps``, ``minutes`` and
+        ``command`` tell of. Empty on cards that were written before there were stages.
     sha256 : str
         Of the weight file; filled in when it is saved.
     contributions : mapping of str to (float, float or None)
@@ -68,10 +72,17 @@ class Card:
     command: str
     code_version: str
     hw: str | None = None
+    lineage: tuple[Stage, ...] = ()
     sha256: str = ""
     contributions: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
     contributions_on: str = ""
     file: Path | None = None
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The lineage; of an old card the one stage that it tells of."""
+        last = Stage(self.command, self.sha256, self.steps, self.minutes, self.seed, self.hw)
+        return self.lineage or (last,)
 
     def to_json(self) -> str:
         """Return the card as readable JSON."""
@@ -81,7 +92,7 @@ class Card:
 
     @classmethod
     def read(cls, path: Path) -> Card:
-        """Read a card; the weight file is expected beside it.
+        """Read a card; the weight file is expected beside it. Fields with a default may be missing.
 
         Raises
         ------
@@ -102,6 +113,7 @@ class Card:
         values["sigma"] = tuple(values["sigma"])
         given = values.get("contributions", {})
         values["contributions"] = {part: tuple(numbers) for part, numbers in given.items()}
+        values["lineage"] = read_lineage(values.get("lineage", ()), str(path))
         return cls(**values, file=path.with_suffix(".safetensors"))
 
 
@@ -133,7 +145,13 @@ def named_card(stem: str) -> Card | None:
 
 
 def card_of(source: Card | str | Path) -> Card | None:
-    """Return the card of some weights: itself, or the one beside a ``.safetensors`` file."""
+    """Return the card of some weights: itself, or the one beside a ``.safetensors`` file.
+
+    Raises
+    ------
+    WeightsError
+        When it cannot be read.
+    """
     if isinstance(source, Card):
         return source
     path = Path(source)
@@ -176,7 +194,7 @@ def load_weights(model: nn.Module, source: Card | str | Path) -> None:
         raise WeightsError("weight card: it names no file")
     if not path.is_file():
         raise WeightsError(f"{path}: no such weight file")
-    if card is not None and _sha256(path) != card.sha256:
+    if card is not None and file_hash(path) != card.sha256:
         raise WeightsError(
             f"{path}: the file's SHA-256 is not the one on its card ({path.stem}.json); it is "
             "damaged or was replaced: fetch both again"
@@ -293,7 +311,8 @@ def fill(model: nn.Module, state: Mapping[str, torch.Tensor], *, where: str) -> 
 def save_weights(model: nn.Module, path: Path, card: Card) -> Card:
     """Write ``path`` (safetensors, matrices in half precision) and its card; return the card.
 
-    Each file is written under another name and renamed. The returned card has the SHA-256.
+    Each file is written under another name and renamed. The returned card has the SHA-256, and so
+    has the last stage of its lineage.
 
     Raises
     ------
@@ -318,13 +337,16 @@ def save_weights(model: nn.Module, path: Path, card: Card) -> Card:
         state[key] = stored
     path.parent.mkdir(parents=True, exist_ok=True)
     payload = save(state)
-    card = replace(card, sha256=hashlib.sha256(payload).hexdigest(), file=path)
+    digest = hashlib.sha256(payload).hexdigest()
+    last = tuple(replace(stage, sha256=digest) for stage in card.lineage[-1:])
+    card = replace(card, sha256=digest, lineage=card.lineage[:-1] + last, file=path)
     _write(path, payload)
     _write(path.with_suffix(".json"), card.to_json().encode())
     return card
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.paper.recipe import load_recipe
-from benchmarks.paper.runner import DONE, Budget, Done, Runner
+from benchmarks.paper.job import Budget
+from benchmarks.paper.runner import DONE, Done, Runner
 from benchmarks.paper.train import main
 from cimsim.errors import ConfigError
 from cimsim.training.data import Clip, Dataset
@@ -24,6 +25,11 @@ COMMON = {
     "validation_scenes": 1, "validation_crop": 32,
 }  # fmt: skip
 O1, O2 = {"model": "baseline-o1", "stride": 8}, {"model": "baseline-o2", "stride": 8}
+
+
+class Training:
+    def __init__(self, runner, jobs):
+        self.runner, self.jobs, self.out = runner, jobs, runner.out
 
 
 def textures(count=3):
@@ -56,13 +62,14 @@ def recipe_file(tmp_path):
 def runner(tmp_path, dataset, recipe_file):
     def make(*networks, steps=2, out="out", **common):
         recipe = load_recipe(recipe_file(*networks, **common))
-        return Runner(recipe, tmp_path, tmp_path / out, Budget(steps=steps), dataset=dataset)
+        jobs = [recipe.job(entry, Budget(steps=steps)) for entry in recipe.select()]
+        return Training(Runner(tmp_path, tmp_path / out, dataset=dataset), jobs)
 
     return make
 
 
-def outcomes(runner, progress=None):
-    return list(runner.run(runner.recipe.select(), progress))
+def outcomes(training, progress=None):
+    return list(training.runner.run(training.jobs, progress))
 
 
 def test_the_shipped_recipe_lists_every_network_of_the_figures():
@@ -117,19 +124,19 @@ def test_what_is_done_is_skipped_and_a_larger_budget_goes_on(runner):
     outcomes(runner(O1))
     before = (runner(O1).out / "baseline-o1_s8" / "baseline-o1_s8.safetensors").stat().st_mtime_ns
     steps = []
-    (again,) = outcomes(runner(O1), lambda entry, report: steps.append(report.step))
+    (again,) = outcomes(runner(O1), lambda job, report: steps.append(report.step))
     assert (again.state, again.done.steps, steps) == ("done before", 2, [])
     (smaller,) = outcomes(runner(O1, steps=1))
     assert smaller.state == "done before"
     path = runner(O1).out / "baseline-o1_s8" / "baseline-o1_s8.safetensors"
     assert path.stat().st_mtime_ns == before
-    (more,) = outcomes(runner(O1, steps=4), lambda entry, report: steps.append(report.step))
+    (more,) = outcomes(runner(O1, steps=4), lambda job, report: steps.append(report.step))
     assert (more.state, more.done.steps, steps) == ("trained", 4, [3, 4])
 
 
 def test_an_interrupted_network_goes_on_exactly(runner):
-    def stop(entry, report):
-        if (entry.stem, report.step) == ("baseline-o2_s8", 1):
+    def stop(job, report):
+        if (job.name, report.step) == ("baseline-o2_s8", 1):
             signal.raise_signal(signal.SIGINT)
 
     first = outcomes(runner(O1, O2, steps=3), stop)

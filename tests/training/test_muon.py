@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from cimsim.training.muon import DECAY, LARGEST, MOMENTUM, RMS, Muon, orthogonalised
+from cimsim.training.muon import COEFFICIENTS, DECAY, LARGEST, MOMENTUM, RMS, Muon, orthogonalised
 
 
 def with_singular_values(m, n, values):
@@ -27,6 +27,29 @@ def test_singular_values_become_alike_and_their_directions_stay(m, n, decades, s
     assert float(across.abs().max()) < 1e-9
     assert float(seen.diagonal().min()) > 0.3
     assert float(seen.diagonal().max()) < 1.3
+
+
+@given(
+    m=st.integers(1, 40), n=st.integers(1, 40), decades=st.floats(0, 4), size=st.floats(-6, 6),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)  # fmt: skip
+def test_eigenvalues_give_what_the_published_iteration_gives(m, n, decades, size, dtype):
+    k = min(m, n)
+    values = torch.logspace(0, -decades, k, dtype=torch.float64) * 10**size
+    matrix, *_ = with_singular_values(m, n, values)
+    a, b, c = COEFFICIENTS
+    expected = (matrix if m <= n else matrix.T) / (1.01 * matrix.norm())
+    for _ in range(5):
+        gram = expected @ expected.T
+        expected = a * expected + b * gram @ expected + c * gram @ gram @ expected
+    expected = expected if m <= n else expected.T
+    got = orthogonalised(matrix.to(dtype), dtype).double()
+    close = 1e-9 if dtype == torch.float64 else 2e-3
+    assert float((got - expected).abs().max()) < close
+
+
+def test_a_gradient_that_is_not_finite_gives_nan_and_no_crash():
+    assert orthogonalised(torch.tensor([[1.0, torch.inf], [0, 1]])).isnan().all()
 
 
 def test_bfloat16_is_good_enough():
