@@ -9,6 +9,7 @@ from cimsim import __version__
 from cimsim.training.config import TrainConfig
 from cimsim.training.train import TrainResult
 from cimsim.zoo import registry
+from cimsim.zoo.narrow import is_narrowed
 from cimsim.zoo.weights import Card, save_weights
 
 LICENCE = "weights: same as cimsim; training clips: see their own licences"
@@ -33,6 +34,9 @@ def command(config: TrainConfig) -> str:
     low, high = config.sigma
     parts += ["--sigma", f"{low:g}" if low == high else f"{low:g}..{high:g}"]
     parts += ["--init", Path(config.resolved_start).name]
+    if config.teacher is not None:
+        parts += ["--teacher", Path(config.teacher).name]
+        parts += ["--teacher-weight", f"{config.teacher_weight:g}"]
     fields = TrainConfig.__dataclass_fields__
     for name, flag in FLAGS.items():
         value = getattr(config, name)
@@ -76,6 +80,7 @@ def save_trained(result: TrainResult, config: TrainConfig) -> Path:
         code_version=__version__,
         hw=None if config.hw is None else Path(config.hw).stem,
     )
-    path = config.out / f"{stem(config)}.safetensors"
+    pruned = "_pruned" if is_narrowed(result.model) else ""
+    path = config.out / f"{stem(config)}{pruned}.safetensors"
     save_weights(result.model, path, card)
     return path
