@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from cimsim.zoo._frames import AbstractDenoiser
 from cimsim.zoo.errors import WeightsError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -102,11 +103,10 @@ def _narrow_part(
 
 def _check_flow(model: nn.Module, where: str) -> None:
     """Run shapes alone through a denoiser, so that widths that do not meet are found here."""
-    n_frames = getattr(model, "n_frames", None)
-    if n_frames is None:
+    if not isinstance(model, AbstractDenoiser):
         return
     trial = copy.deepcopy(model).to("meta").eval()
-    frames = torch.empty(1, 3 * int(n_frames), _EDGE, _EDGE, device="meta")
+    frames = torch.empty(1, 3 * model.n_frames, _EDGE, _EDGE, device="meta")
     try:
         with torch.no_grad():
             out = trial(frames, frames[:, :1])
