@@ -156,7 +156,9 @@ def _distillation(budget: Budget) -> Iterator[Job]:
             series = "alone" if teacher is None else "with a teacher"
             name = f"fold-{'alone' if teacher is None else 'taught'}-{seed}"
             yield Training(name, FOLD, FOLD_OPTIONS, budget.student, "random", teacher, seed)
-            yield Measure("distillation", series, f"seed {seed}", name, FOLD, FOLD_OPTIONS, {}, seed)
+            yield Measure(
+                "distillation", series, f"seed {seed}", name, FOLD, FOLD_OPTIONS, {}, seed
+            )
 
 
 def _bits(budget: Budget) -> Iterator[Job]:

@@ -101,7 +101,9 @@ class Work:
         if (folder / "done.json").is_file():
             return False
         folder.mkdir(exist_ok=True)
-        path = self._trained(job, folder) if isinstance(job, Training) else self._pruned(job, folder)
+        path = (
+            self._trained(job, folder) if isinstance(job, Training) else self._pruned(job, folder)
+        )
         if path is None:
             raise KeyboardInterrupt
         (folder / "done.json").write_text(json.dumps({"weights": str(path)}))

@@ -87,9 +87,7 @@ def prune(
         ),
     ] = "output",
     crops: Annotated[int, typer.Option(metavar="N", help="Crops to estimate losses on.")] = 64,
-    sigma: Annotated[
-        float, typer.Option(metavar="N", help="Their noise, in 8-bit steps.")
-    ] = 15.0,
+    sigma: Annotated[float, typer.Option(metavar="N", help="Their noise, in 8-bit steps.")] = 15.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Of crops and estimates.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:

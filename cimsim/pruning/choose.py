@@ -66,9 +66,7 @@ def choose(
 
 
 class _Chooser:
-    def __init__(
-        self, channels: Channels, losses: NDArray[np.float64], budget: Budget
-    ) -> None:
+    def __init__(self, channels: Channels, losses: NDArray[np.float64], budget: Budget) -> None:
         self.channels, self.losses, self.budget = channels, losses, budget
         self.kept: Kept = np.ones(len(channels.units), bool)
         # the least needed first; equal ones in the order of the network

@@ -27,9 +27,14 @@ FIXED = -1  # the label of what must stay
 # channel c of the result depends on channel c of each argument alone, and zeros stay zeros where
 # the readers' rows are gone anyway
 _CHANNELWISE = frozenset(
-    "relu leaky_relu elu gelu silu mish sigmoid tanh hardtanh hardswish hardsigmoid softplus relu6 "
-    "add sub rsub mul div neg abs exp sqrt pow square clamp clone contiguous dropout alias detach "
-    "max_pool2d avg_pool2d adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d".split()
+    {
+        *("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "mish", "sigmoid", "tanh"),
+        *("hardtanh", "hardswish", "hardsigmoid", "softplus", "clamp", "abs", "exp", "sqrt"),
+        *("add", "sub", "rsub", "mul", "div", "neg", "pow", "square"),
+        *("clone", "contiguous", "dropout", "alias", "detach"),
+        *("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d"),
+        *("upsample_nearest2d", "upsample_bilinear2d"),
+    }
 )
 
 

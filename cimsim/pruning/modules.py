@@ -131,4 +131,3 @@ def cut(
         state[weight] = state[weight][:, inputs].contiguous()
     narrow(model, {key: tuple(value.shape) for key, value in state.items()}, where="pruning")
     model.load_state_dict(state)
-

@@ -119,9 +119,11 @@ def _gate(model: nn.Module, held: Holder) -> Tensor:
     total = torch.zeros(len(matrix.weight))
     for parameter in (part.weight, part.bias):
         if parameter is not None and parameter.grad is not None:
-            total += (parameter.detach() * parameter.grad).flatten(1).sum(1) if (
-                parameter.dim() > 1
-            ) else parameter.detach() * parameter.grad
+            total += (
+                (parameter.detach() * parameter.grad).flatten(1).sum(1)
+                if (parameter.dim() > 1)
+                else parameter.detach() * parameter.grad
+            )
     return total.reshape(-1, held.per_channel).sum(1)
 
 

@@ -83,7 +83,7 @@ def load(teacher: str, n_frames: int) -> nn.Module:
 def loss(
     estimate: torch.Tensor, clean: torch.Tensor, taught: torch.Tensor | None, weight: float
 ) -> torch.Tensor:
-    """Return ``mse(estimate, clean) + weight * mse(estimate, taught)``; without a teacher the first.
+    """Return ``mse(estimate, clean) + weight * mse(estimate, taught)``; no teacher: the first.
 
     Parameters
     ----------
