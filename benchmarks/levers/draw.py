@@ -60,7 +60,7 @@ def _pruning(rows: list[dict[str, Any]]) -> Any:
 def _distillation(rows: list[dict[str, Any]]) -> Any:
     figure, axes = style.new_figure(2.6, 1, 2, sharey=False)
     figure.set_figwidth(5.0)
-    for number, (name, found) in enumerate(_by_series(rows).items()):
+    for number, found in enumerate(_by_series(rows).values()):
         for one, key, what in zip(axes, ("float_db", "chip_db"), ("float32", "on the chip"),
                                   strict=True):  # fmt: skip
             values = [row[key] for row in found]
@@ -101,23 +101,26 @@ def _caption(name: str, rows: list[dict[str, Any]], protocol: dict[str, Any]) ->
     crops = f"steps of {budget['batch']} crops of {budget['crop']} x {budget['crop']}"
     shape = next(iter(clips.values()))
     where = (
-        f"Mean of {len(clips)} test clips, {shape[0]} frames of {shape[2]} x {shape[1]} each, sigma "
-        f"{protocol['sigma']:g}, one programming (seed 0); noisy {rows[0]['noisy_db']:.2f} dB."
+        f"Mean of {len(clips)} test clips, {shape[0]} frames of {shape[2]} x {shape[1]} each, "
+        f"sigma {protocol['sigma']:g}, one programming (seed 0); noisy {rows[0]['noisy_db']:.2f} dB."
     )
+    whole = budget["whole"] + budget["tune"]
     told = {
         "pruning": (
-            f"FastDVDnet block on eflash40nm with arrays of 256 x 256. Orange: the shipped weights. "
-            f"The others: {budget['whole']} steps from random weights, pruned and "
-            f"{budget['tune']} more, or narrower from the start for {budget['whole'] + budget['tune']} "
-            f"({crops}, one training seed)."
+            "FastDVDnet block on eflash40nm with arrays of 256 x 256. Circles: the shipped "
+            f"weights, pruned. The others: {budget['whole']} steps from random weights, pruned and "
+            f"{budget['tune']} more, or narrower from the start for {whole} ({crops}, one training "
+            "seed)."
         ),
         "distillation": (
-            f"Fold-NET (stride 2), {budget['student']} {crops} from random weights, two seeds (marks) "
-            "and their mean (bars), without and with the shipped FastDVDnet block as teacher."
+            f"Fold-NET (stride 2), {budget['student']} {crops} from random weights, two seeds "
+            "(marks) and their mean (bars), without and with the shipped FastDVDnet block as "
+            "teacher."
         ),
         "bits": (
-            f"Fold-NET (stride 2) on eflash40nm with fewer bits; {budget['chip']} {crops} with the "
-            "chip in the loop, one training seed."
+            "FastDVDnet block on eflash40nm with fewer bits: the shipped float weights, those "
+            "shipped for this chip of 8 bits, and these after "
+            f"{budget['chip']} {crops} with the chip of fewer bits in the loop (one training seed)."
         ),
     }
     return f"{told[name]} {where}"

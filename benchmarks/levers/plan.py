@@ -31,10 +31,10 @@ class Budget:
     batch, crop : int
     """
 
-    whole: int = 1200
-    tune: int = 400
+    whole: int = 900
+    tune: int = 300
     student: int = 1200
-    chip: int = 240
+    chip: int = 200
     batch: int = 4
     crop: int = 64
 
@@ -98,7 +98,7 @@ class Measure:
 Job = Training | Pruning | Measure
 
 
-PARTS = ("pruning", "distillation", "bits")
+PARTS = ("distillation", "bits", "pruning")
 
 
 def jobs(budget: Budget, only: str = "") -> list[Job]:
@@ -111,14 +111,10 @@ def jobs(budget: Budget, only: str = "") -> list[Job]:
     """
     if only and only not in PARTS:
         raise ConfigError(f"--only: '{only}' is unknown{suggest(only, PARTS)}")
-    found: list[Job] = []
-    if only != "pruning":  # networks for few bits start from what distillation trains
-        found += _distillation(budget)
-    if only in ("", "bits"):
-        found += _bits(budget)
-    if only in ("", "pruning"):
-        found += [*_shipped(), *_pruning(budget)]
-    return found
+    parts = {"pruning": (_shipped(), _pruning(budget)), "distillation": (_distillation(budget),),
+             "bits": (_bits(budget),)}  # fmt: skip
+    found = [job for part in ([only] if only else PARTS) for jobs in parts[part] for job in jobs]
+    return _free_first(found)
 
 
 def _shipped() -> Iterator[Job]:
@@ -162,14 +158,33 @@ def _distillation(budget: Budget) -> Iterator[Job]:
 
 
 def _bits(budget: Budget) -> Iterator[Job]:
-    source = "fold-taught-0"
+    """Yield the shipped block, float and trained for the chip of 8 bits, on fewer bits."""
+    trained = f"{BLOCK}_{CHIP}"
     for overrides in ({}, *BITS):
-        what = "8 bits" if not overrides else " ".join(f"{k}={v}" for k, v in overrides.items())
-        name = f"bits-{what.replace(' ', '-')}"
-        yield Training(name, FOLD, FOLD_OPTIONS, budget.chip, source, None, 0, overrides)
-        for series, weights in (
-            ("no chip in training", source),
-            ("trained for 8 bits", "bits-8-bits"),
-            ("trained for the bits", name),
-        ):
-            yield Measure("bits", series, what, weights, FOLD, FOLD_OPTIONS, overrides)
+        what = " ".join(f"{key}={value}" for key, value in overrides.items()) or "8 bits"
+        yield Measure("bits", "no chip in training", what, BLOCK, BLOCK, {}, overrides)
+        yield Measure("bits", "trained for 8 bits", what, trained, BLOCK, {}, overrides)
+        if overrides:
+            name = f"bits-{what}"
+            yield Training(name, BLOCK, {}, budget.chip, trained, None, 0, overrides)
+            yield Measure("bits", "trained for the bits", what, name, BLOCK, {}, overrides)
+
+
+def _free_first(found: list[Job]) -> list[Job]:
+    """Move what needs no training to the front: a run that is stopped early shows it."""
+    late: set[str] = set()
+    free, rest = [], []
+    for job in found:
+        needs = (
+            job.source
+            if isinstance(job, Pruning)
+            else job.weights
+            if (isinstance(job, Measure))
+            else None
+        )
+        if needs is None or needs in late:
+            late.add(job.name)
+            rest.append(job)
+        else:
+            free.append(job)
+    return free + rest

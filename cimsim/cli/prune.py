@@ -237,8 +237,8 @@ def _print(
     units = pruned.kept
     rows: list[Any] = [
         f"{budget.told(pruned.before)} before, [bold]{budget.told(pruned.after)}[/] after",
-        f"{int((~units).sum())} of {len(units)} channels cut; on the crops {psnr[0]:.2f} dB before, "
-        f"{psnr[1]:.2f} dB after, without fine-tuning",
+        f"{int((~units).sum())} of {len(units)} channels cut; on the crops {psnr[0]:.2f} dB "
+        f"before, {psnr[1]:.2f} dB after, without fine-tuning",
     ]
     if units.all():
         rows.append("nothing was cut: the network keeps the budget as it is")

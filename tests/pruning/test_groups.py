@@ -94,7 +94,7 @@ def test_the_readers_of_a_unit_are_those_that_a_nan_in_it_reaches(index):
 
 @every
 def test_every_channel_that_no_frame_is_added_to_can_be_cut(index):
-    model, graph, channels, known = network(index)
+    _, graph, channels, known = network(index)
     whole = np.ones(len(channels.units), bool)
     for op in graph.matrix_ops:
         assert channels.width(op.name, whole) == op.output.shape[1]
@@ -137,7 +137,7 @@ def test_what_is_not_understood_is_kept():
 
 @every
 def test_counted_shapes_are_those_of_the_cut_network(index):
-    model, graph, channels, known = network(index)
+    model, _, channels, known = network(index)
     kept = np.random.default_rng(1).random(len(channels.units)) > 0.4
     for group in channels.groups:
         kept[group.units[0]] = True
