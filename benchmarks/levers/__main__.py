@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.levers import draw
-from benchmarks.levers.plan import Budget, jobs
+from benchmarks.levers.plan import Budget, jobs, without_training
 from benchmarks.levers.work import Work, read_clips
 from benchmarks.paper.console import make_console, run_command
 from cimsim.cli.options import Interrupted, parse_size
@@ -33,6 +33,9 @@ def main(
     size: Annotated[str, typer.Option(help="Cut of the test frames.")] = "480x256",
     frames: Annotated[int, typer.Option(help="Frames of each test clip.")] = 3,
     only: Annotated[str, typer.Option(help="pruning, distillation, bits: a part of it.")] = "",
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Only what needs no training: shipped weights.")
+    ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="List the jobs and do nothing.")] = False,
 ) -> None:
     """Train, prune, measure and draw; what is done is kept."""
@@ -40,7 +43,7 @@ def main(
     if not 0 < share <= 100:
         raise ConfigError(f"--share: expected 0..100, got {share:g}")
     budget = Budget().scaled(0.005 if quick else share)
-    todo = jobs(budget, only)
+    todo = without_training(jobs(budget, only)) if untrained else jobs(budget, only)
     if plan:
         for job in todo:
             console.print(f"{type(job).__name__.lower()} {job.name}", highlight=False)

@@ -102,7 +102,7 @@ def _caption(name: str, rows: list[dict[str, Any]], protocol: dict[str, Any]) ->
     shape = next(iter(clips.values()))
     where = (
         f"Mean of {len(clips)} test clips, {shape[0]} frames of {shape[2]} x {shape[1]} each, "
-        f"sigma {protocol['sigma']:g}, one programming (seed 0); noisy {rows[0]['noisy_db']:.2f} dB."
+        f"sigma {protocol['sigma']:g}, one programming; noisy {rows[0]['noisy_db']:.2f} dB."
     )
     whole = budget["whole"] + budget["tune"]
     told = {

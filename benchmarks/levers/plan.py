@@ -170,21 +170,22 @@ def _bits(budget: Budget) -> Iterator[Job]:
             yield Measure("bits", "trained for the bits", what, name, BLOCK, {}, overrides)
 
 
-def _free_first(found: list[Job]) -> list[Job]:
-    """Move what needs no training to the front: a run that is stopped early shows it."""
-    late: set[str] = set()
-    free, rest = [], []
+def without_training(found: list[Job]) -> list[Job]:
+    """Return the jobs that need no trained weights but shipped ones."""
+    trained: set[str] = set()
+    free: list[Job] = []
     for job in found:
-        needs = (
-            job.source
-            if isinstance(job, Pruning)
-            else job.weights
-            if (isinstance(job, Measure))
-            else None
-        )
-        if needs is None or needs in late:
-            late.add(job.name)
-            rest.append(job)
+        if (
+            isinstance(job, Training)
+            or (job.source if isinstance(job, Pruning) else job.weights) in trained
+        ):
+            trained.add(job.name)
         else:
             free.append(job)
-    return free + rest
+    return free
+
+
+def _free_first(found: list[Job]) -> list[Job]:
+    """Move what needs no training to the front: a run that is stopped early shows it."""
+    free = without_training(found)
+    return free + [job for job in found if job not in free]

@@ -13,7 +13,7 @@ import numpy as np
 
 import cimsim
 from benchmarks.levers.plan import CHIP, SMALL_ARRAYS, Budget, Job, Measure, Pruning, Training
-from cimsim.errors import InputError
+from cimsim.errors import InputError, SimulationError
 from cimsim.files import replacing
 from cimsim.pruning.budget import Arrays
 from cimsim.pruning.prune import crops, prune
@@ -147,11 +147,17 @@ class Work:
         chip = cimsim.load_hw(CHIP, copy.deepcopy(dict(job.overrides)))
         weights = self.weights(job.weights)
         network = cimsim.load_network(job.model, dict(job.options), weights)
+        height, width = next(iter(self.clips.values())).shape[1:3]
+        graph = cimsim.trace(network.module, network.example(height, width))
+        mapping = cimsim.map_graph(graph, chip)
+        written = cimsim.program(mapping, noise_sigma=SIGMA, seed=0, threads=1)
         noisy, floats, chips = [], [], []
         for clip in self.clips.values():
-            graph = cimsim.trace(network.module, network.example(*clip.shape[1:3]))
-            mapping = cimsim.map_graph(graph, chip)
-            result = cimsim.simulate(mapping, clip, noise_sigma=SIGMA, seed=0, threads=1)
+            result = cimsim.simulate(
+                mapping, clip, noise_sigma=SIGMA, seed=0, threads=1, programmed=written
+            )
+            if result.quality is None:
+                raise SimulationError(f"{job.name}: a run without a quality")
             noisy.append(result.quality.mean("noisy_psnr"))
             floats.append(result.quality.mean("float_psnr"))
             chips.append(result.quality.mean("chip_psnr"))

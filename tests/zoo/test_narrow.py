@@ -92,7 +92,7 @@ def changed(**changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"read__conv__weight": (29, 10, 4, 4)}, r"'read.conv.weight' has shape \(29,.*the network has"),
+        ({"read__conv__weight": (29, 10, 4, 4)}, r"read.conv.weight' has shape \(29,.*the network"),
         ({"read__conv__weight": (28, 10, 3, 3)}, "changes nothing else"),
         ({"read__conv__weight": (0, 10, 4, 4)}, "changes nothing else"),
         ({"read__norm__weight": (20,)}, "different widths: weight 20, bias 28"),
