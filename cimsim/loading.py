@@ -131,6 +131,7 @@ def load_network(
     options = dict(options or {})
     torch.manual_seed(seed)
     from cimsim.zoo.errors import ZooError
+    from cimsim.zoo.narrow import is_narrowed
 
     try:
         if ":" in name:
@@ -144,6 +145,8 @@ def load_network(
     except ZooError as error:
         raise InputError(str(error)) from None
     module.eval().float()
+    if is_narrowed(module):
+        title += ", pruned"
     return Network(
         module, title, int(getattr(module, "n_frames", 1)), _takes_noise_map(module),
         {"model": name, "options": options, "weights": origin}, origin == RANDOM, found,

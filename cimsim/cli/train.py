@@ -72,6 +72,16 @@ def train(
             "(the best of these), a weight file, or shipped weights by name (cimsim models show).",
         ),
     ] = "auto",
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Learn from a trained network, too: a weight file, or shipped weights by name.",
+        ),
+    ] = None,
+    teacher_weight: Annotated[
+        float, typer.Option(help="Weight of the error against the teacher's output.")
+    ] = 0.5,
     hw: Annotated[
         str | None,
         typer.Option(
@@ -131,6 +141,8 @@ def train(
     cimsim train --model cimnet --stride 8 --data clips --out out/cimnet --steps 9000
     cimsim train --model cimnet --stride 8 --data clips --out out/chip --minutes 10 \\
         --init out/cimnet/cimnet_s8.safetensors --hw eflash40nm
+    cimsim train --model foldnet --stride 2 --data clips --out out/student --minutes 20 \\
+        --teacher fastdvdnet-block
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
 
@@ -145,6 +157,7 @@ def train(
         "data": data, "out": out,
         "minutes": minutes, "steps": steps, "batch": batch, "crop": crop, "lr": lr,
         "schedule": schedule, "optimiser": optimiser, "sigma": _sigma(sigma), "start": init,
+        "teacher": teacher, "teacher_weight": teacher_weight,
         "hw": hw,
         "overrides": tuple(overrides or ()), "lr_fan_in": lr_fan_in, "tied": tied, "ema": ema,
         "stills": stills, "freeze_bn_at": freeze_bn_at, "device": device, "amp": bf16,

@@ -7,9 +7,12 @@ What is simpler here than in the engine:
   column. It passes no gradient.
 - Correction: a column's gain and offset are the least-squares fit for the mean, the principal
   directions and the spread in each row of the calibration inputs, not for sampled windows.
-- Weights that the chip rounds to their inputs (``weights.rounding: inputs``) are not rounded: that
-  way of rounding leaves next to no error in a layer's output. Rounding them to nearest instead
-  trains a network that is good at those integers alone, and they are not what the chip will hold.
+- Weights that the chip rounds to their inputs (``weights.rounding: inputs``): with more than
+  `ROUNDED_BITS` bits they are not rounded, since that way of rounding leaves next to no error in a
+  layer's output. With fewer they are rounded as the chip would at every calibration, and until the
+  next one each weight keeps the error that it got there while the weight itself moves on. Rounding
+  them to nearest instead trains a network that is good at those integers alone, and they are not
+  what the chip will hold.
 - Erased cells between groups that share an array have no error.
 - A matrix that is used several times has one set of ranges.
 """
@@ -19,9 +22,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cimsim.arrays.rounding import round_matrix
 from cimsim.hw.spec import Chip
 from cimsim.rng import key
 from cimsim.training.cells import Cells, weight_scales
@@ -31,7 +36,9 @@ from cimsim.training.patches import MatrixShape
 from cimsim.training.ranges import LayerRanges
 from cimsim.training.straight_through import convert, encode, stand_in
 
+MIN_WINDOWS = 32  # fewer say nothing about correlations, as in the engine
 EXACT_BITS = 8  # inputs that bfloat16 holds exactly
+ROUNDED_BITS = 6  # of weights that are rounded to their inputs in training, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +100,25 @@ class AnalogLayer:
     def measure(self) -> None:
         """Fix ranges from the inputs that were added to `samples`, and forget those."""
         if not self.samples.empty:
-            nominal, _ = self._nominal(self._folded()[0])
-            self.ranges.measure(self.samples, nominal, self.cells.reading(nominal))
+            nominal, _ = self._scaled(self._folded()[0])
+            errors = self._rounding_errors(nominal)
+            nominal = nominal if errors is None else nominal + errors
+            if self.chip.weights.rounding == "nearest":
+                nominal = nominal.round()
+            self.ranges.measure(self.samples, nominal, self.cells.reading(nominal), errors)
             self.samples.clear()
+
+    def _rounding_errors(self, nominal: Tensor) -> Tensor | None:
+        """Return what rounding to the sampled inputs adds to each weight, LSB; None: not done."""
+        spec, vectors = self.chip.weights, self.samples.vectors
+        if spec.rounding != "inputs" or spec.bits > ROUNDED_BITS or len(vectors) < MIN_WINDOWS:
+            return None
+        wanted, inputs = nominal.double().cpu().numpy(), vectors.cpu().numpy()
+        whole = [
+            round_matrix(matrix.T, inputs[:, group], spec.q_max).T
+            for group, matrix in enumerate(wanted)
+        ]
+        return torch.from_numpy(np.stack(whole) - wanted).to(nominal)
 
     def write(self, seed: int) -> Written:
         """Write the matrix into cells and correct its columns; errors are drawn from ``seed``."""
@@ -149,13 +172,20 @@ class AnalogLayer:
             weight = weight * gain.reshape(self.shape.groups, -1, 1)
         return weight, bias
 
-    def _nominal(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the wanted weights in LSB, and their scales [groups, cols, 1]."""
+    def _scaled(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights in LSB, not rounded, and their scales [groups, cols, 1]."""
         spec = self.chip.weights
         scales = weight_scales(weight, spec.q_max, spec.scale)
-        nominal = weight / scales
+        return weight / scales, scales
+
+    def _nominal(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the wanted weights in LSB, and their scales [groups, cols, 1]."""
+        spec, errors = self.chip.weights, self.ranges.rounding
+        nominal, scales = self._scaled(weight)
         if spec.rounding == "nearest":
             nominal.round_()
+        elif errors is not None:
+            nominal.add_(errors).clamp_(-spec.q_max, spec.q_max)
         return nominal, scales
 
     def _mismatch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from cimsim.training.config import TrainConfig
 from cimsim.training.train import TrainResult
 from cimsim.zoo import registry
 from cimsim.zoo.lineage import Stage
+from cimsim.zoo.narrow import is_narrowed
 from cimsim.zoo.weights import Card, save_weights
 
 LICENCE = "weights: same as cimsim; training clips: see their own licences"
@@ -37,6 +38,9 @@ def command(config: TrainConfig) -> str:
     low, high = config.sigma
     parts += ["--sigma", f"{low:g}" if low == high else f"{low:g}..{high:g}"]
     parts += ["--init", Path(config.resolved_start).name]
+    if config.teacher is not None:
+        parts += ["--teacher", Path(config.teacher).name]
+        parts += ["--teacher-weight", f"{config.teacher_weight:g}"]
     fields = TrainConfig.__dataclass_fields__
     for name, flag in FLAGS.items():
         value = getattr(config, name)
@@ -88,6 +92,7 @@ def save_trained(result: TrainResult, config: TrainConfig) -> Path:
         hw=hw,
         lineage=(*result.ancestors, stage),
     )
-    path = config.out / f"{stem(config)}.safetensors"
+    pruned = "_pruned" if is_narrowed(result.model) else ""
+    path = config.out / f"{stem(config)}{pruned}.safetensors"
     save_weights(result.model, path, card)
     return path

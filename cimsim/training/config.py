@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ IDENTITY = (
     "hw",
     "overrides",
     "optimiser",
+    "teacher",
+    "teacher_weight",
 )  # a checkpoint of another one is refused
 FREE = (  # may differ from a checkpoint's without a word
     "data", "out", "minutes", "steps", "resume", "checkpoint_minutes", "checkpoint_steps", "device",
@@ -75,6 +78,12 @@ class TrainConfig:
         names), the path of a weight file, or ``auto``: shrinkage for those two at strides of 4
         and more, wiener for CIM-NET at 2 (without a residual, chance starts far below the noisy
         frame), else random.
+    teacher : str, optional
+        A trained network to learn from beside the clean frames: a name of the zoo, shipped weights
+        by name, or a weight file, see `cimsim.training.teacher`.
+    teacher_weight : float
+        The loss is the error against the clean frames plus this many times that against what the
+        teacher makes of the same noisy frames.
     hw : str, optional
         A chip to train for: its rounding, programming errors, read noise and converters are in
         the loop, see `cimsim.training.hardware`. Batch norms are frozen then.
@@ -118,6 +127,8 @@ class TrainConfig:
     freeze_bn_at: float = 0.9
     stills: float = 0.3
     start: str = AUTO
+    teacher: str | None = None
+    teacher_weight: float = 0.5
     hw: str | None = None
     overrides: tuple[str, ...] = ()
     resume: bool = True
@@ -170,6 +181,10 @@ class TrainConfig:
         if not (0 <= low <= high <= 255 and high > 0):
             raise ConfigError(
                 f"train: sigma: expected 0 <= low <= high <= 255 and high > 0, got {low}, {high}"
+            )
+        if not 0 < self.teacher_weight < math.inf:
+            raise ConfigError(
+                f"train: teacher_weight: expected a positive number, got {self.teacher_weight}"
             )
         if self.overrides and self.hw is None:
             raise ConfigError("train: changes of a chip (--set) need a chip: give --hw too")
@@ -246,11 +261,15 @@ class TrainConfig:
         wanted = self.plain()
         resolve = registry.info(self.model).resolve
         for name in IDENTITY:
-            same = saved.get(name) == wanted[name]
+            # a checkpoint of before there was a field has its default
+            held = saved.get(name, type(self).__dataclass_fields__[name].default)
+            same = held == wanted[name]
+            if name == "teacher_weight" and self.teacher is None:
+                continue
             if name == "options" and not same:  # a default may have been left out
                 same = resolve(saved["options"]) == resolve(wanted["options"])
             if not same:
                 raise ConfigError(
-                    f"{where}: {name}: this checkpoint is of {saved.get(name)!r}, not of "
+                    f"{where}: {name}: this checkpoint is of {held!r}, not of "
                     f"{wanted[name]!r}; train into another folder, or start again with --fresh"
                 )

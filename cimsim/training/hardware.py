@@ -246,7 +246,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 # what training models of each choice; the chip itself knows more
 _MODELLED: dict[str, str | float] = {
-    "weights.encoding": "differential", "inputs.signed": "offset", "adc.method": "percentile",
+    "weights.encoding": "differential", "inputs.signed": "offset",
     "adc.inl_bow_lsb": 0.0, "adc.inl_steps_lsb": 0.0, "dac.gain_sigma": 0.0, "dac.inl_lsb": 0.0,
 }  # fmt: skip
 

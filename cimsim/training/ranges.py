@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cimsim.arrays.adc import AdcRange, two_sided
@@ -18,10 +19,12 @@ from cimsim.training.patches import MatrixShape
 from cimsim.training.straight_through import encode
 
 MAX_SUMS = 1_000_000  # partial sums looked at for one converter range
+MAX_ERRORS = 200_000  # of them for a range of least error, which converts them many times
 MIN_WINDOWS = 32  # looked at however many columns there are
 FIELDS = (
     "input_range", "adc_range", "mean", "factors", "rest", "read_shape", "read_share", "read_mean",
 )  # fmt: skip
+ROUNDING = "rounding"  # of few bits alone
 
 
 class LayerRanges:
@@ -42,13 +45,19 @@ class LayerRanges:
         How much of it a column has.
     read_mean : Tensor [tiles, n_cols]
         Mean read-noise variance of a column over the calibration inputs.
+    rounding : Tensor [groups, cols, rows] or None
+        What rounding to the calibration inputs added to each weight, LSB.
     """
 
     def __init__(self, name: str, shape: MatrixShape, chip: Chip) -> None:
         self.name, self.shape, self.chip = name, shape, chip
         self.state: dict[str, Tensor] = {}
+        self.rounding: Tensor | None = None
 
-    def measure(self, samples: InputSamples, nominal: Tensor, reading: Tensor) -> None:
+    def measure(
+        self, samples: InputSamples, nominal: Tensor, reading: Tensor,
+        rounding: Tensor | None = None,
+    ) -> None:  # fmt: skip
         """Fix everything from samples, anew.
 
         Parameters
@@ -56,6 +65,8 @@ class LayerRanges:
         samples : InputSamples
         nominal, reading : Tensor [groups, cols, rows]
             Wanted weights in LSB, and their read-noise variance at unit input.
+        rounding : Tensor [groups, cols, rows], optional
+            What rounding added to each weight.
         """
         low, high = samples.range(self.chip.inputs.percentile, self.name)
         self.state = {"input_range": torch.tensor([low, high], dtype=torch.float64)}
@@ -77,6 +88,7 @@ class LayerRanges:
             "read_shape": row_shape, "read_mean": read_mean,
             "read_share": torch.where(expected > 0, read_mean / expected, 0.0),
         }  # fmt: skip
+        self.state |= {} if rounding is None else {ROUNDING: rounding}
         self._derive(nominal.device)
 
     def load(self, state: dict[str, Tensor], device: torch.device) -> None:
@@ -90,7 +102,8 @@ class LayerRanges:
                 f"saved ranges of layer '{self.name}' are of another chip: for arrays "
                 f"{list(state['adc_range'].shape[:2])}, here it takes {list(wanted[:2])}"
             )
-        self.state = {name: state[name].detach().clone() for name in FIELDS}
+        held = (*FIELDS, ROUNDING) if ROUNDING in state else FIELDS
+        self.state = {name: state[name].detach().clone() for name in held}
         for name in FIELDS[:2]:  # ranges are read on the host
             self.state[name] = self.state[name].cpu()
         self._derive(device)
@@ -117,6 +130,8 @@ class LayerRanges:
         self.read_shape, self.read_share, self.read_mean = (
             self.state[name] for name in ("read_shape", "read_share", "read_mean")
         )
+        rounding = self.state.get(ROUNDING)
+        self.rounding = None if rounding is None else rounding.to(device)
         self.is_noisy = bool(self.read_shape.any())
 
     def _converter_ranges(self, codes: Tensor, nominal: Tensor) -> Tensor:
@@ -139,10 +154,19 @@ class LayerRanges:
                 width = block.stop - block.start
                 stride = math.ceil(len(sums) / max(MIN_WINDOWS, MAX_SUMS // width))
                 pooled.append(sums[::stride, block].cpu().numpy().reshape(-1))
-                ends[t, b] = torch.tensor(two_sided(pooled[-1], adc.percentile))
+                if adc.scope != "layer":
+                    ends[t, b] = self._ends(pooled[-1])
         if adc.scope == "layer":
-            ends[:] = torch.tensor(two_sided(np.concatenate(pooled), adc.percentile))
+            ends[:] = self._ends(np.concatenate(pooled))
         return ends
+
+    def _ends(self, sums: NDArray[np.float32]) -> Tensor:
+        """Return both ends of a converter's range for sampled partial sums."""
+        adc = self.chip.adc
+        if adc.method == "percentile":
+            return torch.tensor(two_sided(sums, adc.percentile))
+        found = AdcRange.least_error(sums[:: math.ceil(len(sums) / MAX_ERRORS) | 1], adc.bits)
+        return torch.tensor((found.lo, found.lo + found.lsb * (2**adc.bits - 1)))
 
 
 def _product(matrix: Tensor, vector: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from cimsim.zoo.weights import (
     card_of,
     file_hash,
     fill,
+    is_pruned,
     load_weights,
     named_card,
     read_state,
@@ -62,7 +63,7 @@ def _load(model: nn.Module, source: Path | Card, seed: int) -> None:
     """Fill the network from a file; one that can grow takes a narrower relative's, too."""
     path = source.file if isinstance(source, Card) else source
     widened = getattr(model, "widened", None)
-    if callable(widened) and path is not None:
+    if callable(widened) and path is not None and not is_pruned(path):
         state, own = read_state(path), model.state_dict()
         if state.keys() <= own.keys() and any(
             tensor.shape[:1] < own[name].shape[:1] for name, tensor in state.items()

@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from cimsim import rng
 from cimsim.errors import ConfigError, InputError, SimulationError
 from cimsim.hw.load import load_hw
-from cimsim.training import start
+from cimsim.training import start, teacher
 from cimsim.training.average import Average
 from cimsim.training.batches import Batches
 from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG, Log, locked, read, write
@@ -31,6 +30,7 @@ from cimsim.training.schedule import learning_rate, parameter_groups
 from cimsim.training.tied import TiedAdam
 from cimsim.zoo import registry
 from cimsim.zoo.lineage import Stage, read_lineage
+from cimsim.zoo.narrow import is_narrowed, narrow, shapes_of_state
 
 logger = logging.getLogger(__name__)
 
@@ -198,9 +198,13 @@ class _Run:
         model, averaged = (registry.build(config.model, **config.options) for _ in range(2))
         self.ancestors: tuple[Stage, ...] = ()
         self.earlier_budgets: tuple[str, ...] = ()
-        if not _resumes(config):
+        if _resumes(config):
+            self._narrow_as_saved(model)
+        else:
             start.initialise(model, config, dataset)
             self.ancestors = start.lineage(config)
+        if is_narrowed(model):  # a pruned start
+            narrow(averaged, shapes_of_state(model), where="averaged network")
         averaged.load_state_dict(model.state_dict())
         self.memory = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = self._moved(model)
@@ -211,6 +215,9 @@ class _Run:
         self.chip = None if chip is None else ChipInTheLoop(self.model, chip)
         self.averaged_chip = None if chip is None else ChipInTheLoop(self.averaged, chip)
         n_frames = int(self.model.n_frames)  # type: ignore[arg-type]
+        self.teacher = None
+        if config.teacher is not None:
+            self.teacher = self._moved(teacher.load(config.teacher, n_frames))
         sampler = Sampler(
             dataset,
             n_frames=n_frames,
@@ -275,11 +282,12 @@ class _Run:
         if fraction >= config.frozen_from:
             _freeze_batch_norms(self.model)
         noisy, noise_map, clean = self._place(self.batches.get(self.step))
+        taught = self._taught(noisy, noise_map)
         self.optimiser.zero_grad(set_to_none=True)
         with self._on_chip(noisy, noise_map):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
                 estimate = self.model(noisy, noise_map)
-            loss = functional.mse_loss(estimate.float(), clean)
+            loss = teacher.loss(estimate.float(), clean, taught, config.teacher_weight)
             loss.backward()
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -298,6 +306,14 @@ class _Run:
         if due:
             self.save()
         return Progress(self.step, self.minutes, self.fraction, value, rate, psnr_db)
+
+    @torch.no_grad()
+    def _taught(self, noisy: torch.Tensor, noise_map: torch.Tensor) -> torch.Tensor | None:
+        """Return what the teacher makes of these frames, None without one."""
+        if self.teacher is None:
+            return None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            return self.teacher(noisy, noise_map).float()
 
     def _on_chip(
         self, noisy: torch.Tensor, noise_map: torch.Tensor
@@ -368,6 +384,7 @@ class _Run:
         state = {
             "config": self.config.plain(),
             "fan_in": self.config.fan_in,
+            "pruned": is_narrowed(self.model),
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -381,6 +398,15 @@ class _Run:
         }
         write(self.config.out / CHECKPOINT, state)
         self.saved, self.saved_at = time.monotonic(), self.step
+
+    def _narrow_as_saved(self, model: nn.Module) -> None:
+        """Give the network the widths of the checkpoint: its start may have been pruned."""
+        path = self.config.out / CHECKPOINT
+        state = read(path, self.device)
+        self.config.check_resumable(state["config"], path)
+        if state.get("pruned"):
+            shapes = {key: tuple(value.shape) for key, value in state["model"].items()}
+            narrow(model, shapes, where=str(path))
 
     def load(self) -> None:
         """Go on from the checkpoint; batches depend on the step alone, so nothing else is kept."""
@@ -471,6 +497,8 @@ def _check(config: TrainConfig) -> None:
     registry.info(config.model).resolve(config.options)
     if config.hw is not None:
         load_hw(config.hw, config.overrides)
+    if config.teacher is not None:
+        teacher.find(config.teacher)
     if not _resumes(config):
         start.check(config)
     try:

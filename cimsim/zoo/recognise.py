@@ -24,10 +24,26 @@ def recognise(shapes: Shapes) -> str | None:
     str or None
         Such as ``--model fastdvdnet --width 16``; None when no network of the zoo has them.
     """
+    found = identify(shapes)
+    if found is None:
+        return None
+    name, options = found
+    return " ".join((f"--model {name}", *_chosen(MODELS[name], options)))
+
+
+def identify(shapes: Shapes) -> tuple[str, dict[str, int | str]] | None:
+    """Return name and options of the network with these tensors, None when there is none.
+
+    Parameters
+    ----------
+    shapes : mapping of str to tuple of int
+        As for `recognise`; counters of batch norms do not matter.
+    """
+    wanted = {key: shape for key, shape in shapes.items() if SKIPPED not in key}
     for name, entry in MODELS.items():
-        for options in _candidates(entry, shapes):
-            if _shapes(name, options) == shapes:
-                return " ".join((f"--model {name}", *_chosen(entry, options)))
+        for options in _candidates(entry, wanted):
+            if shapes_of(name, options) == wanted:
+                return name, options
     return None
 
 
@@ -51,7 +67,8 @@ def _candidates(entry: ModelInfo, shapes: Shapes) -> Iterator[dict[str, int | st
         yield dict(zip(entry.options, combination, strict=True))
 
 
-def _shapes(name: str, options: Mapping[str, int | str]) -> dict[str, tuple[int, ...]]:
+def shapes_of(name: str, options: Mapping[str, int | str]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a network's tensors, without the counters of batch norms."""
     import torch
 
     with torch.device("meta"):  # shapes only: no memory, no random numbers

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+PRUNED = "pruned"  # key of a safetensors file's metadata: the network is narrower than its options
 # where training scripts put the network's tensors, beside an optimiser's and more
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "params", "weights")
 
@@ -199,7 +200,17 @@ def load_weights(model: nn.Module, source: Card | str | Path) -> None:
             f"{path}: the file's SHA-256 is not the one on its card ({path.stem}.json); it is "
             "damaged or was replaced: fetch both again"
         )
-    fill(model, read_state(path), where=str(path))
+    fill(model, read_state(path), where=str(path), pruned=is_pruned(path))
+
+
+def is_pruned(path: Path) -> bool:
+    """Tell whether a readable weight file holds a pruned network, see `cimsim.zoo.narrow`."""
+    if path.suffix != ".safetensors":
+        return False
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as held:
+        return PRUNED in (held.metadata() or {})
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -265,8 +276,12 @@ def _tensors(content: Any, path: Path) -> dict[str, torch.Tensor]:
     )
 
 
-def fill(model: nn.Module, state: Mapping[str, torch.Tensor], *, where: str) -> None:
+def fill(
+    model: nn.Module, state: Mapping[str, torch.Tensor], *, where: str, pruned: bool = False
+) -> None:
     """Copy tensors into a network, all or nothing; ``where`` names the source in messages.
+
+    With ``pruned`` the network's layers are first made as narrow as the tensors.
 
     Raises
     ------
@@ -275,9 +290,13 @@ def fill(model: nn.Module, state: Mapping[str, torch.Tensor], *, where: str) -> 
     """
     import torch
 
+    from cimsim.zoo.narrow import narrow
+
     adapted = getattr(model, "adapted", None)  # a network that takes the tensors of a relative
     if callable(adapted):
         state = adapted(state)
+    if pruned:
+        narrow(model, {key: tuple(value.shape) for key, value in state.items()}, where=where)
     own = {key: value for key, value in model.state_dict().items() if SKIPPED not in key}
     given = {key: value for key, value in state.items() if SKIPPED not in key}
     network = type(model).__name__
@@ -323,6 +342,8 @@ def save_weights(model: nn.Module, path: Path, card: Card) -> Card:
     import torch
     from safetensors.torch import save
 
+    from cimsim.zoo.narrow import is_narrowed
+
     if path.suffix != ".safetensors":
         raise WeightsError(f"{path}: expected a name that ends in .safetensors")
     state = {}
@@ -336,7 +357,7 @@ def save_weights(model: nn.Module, path: Path, card: Card) -> Card:
             raise WeightsError(f"{path}: tensor {key!r} does not fit into {dtype}")
         state[key] = stored
     path.parent.mkdir(parents=True, exist_ok=True)
-    payload = save(state)
+    payload = save(state, {PRUNED: "true"} if is_narrowed(model) else None)
     digest = hashlib.sha256(payload).hexdigest()
     last = tuple(replace(stage, sha256=digest) for stage in card.lineage[-1:])
     card = replace(card, sha256=digest, lineage=card.lineage[:-1] + last, file=path)

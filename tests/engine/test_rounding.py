@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cimsim
-from cimsim.engine.rounding import MAX_ROWS, _round_matrix, round_rows
+from cimsim.arrays.rounding import MAX_ROWS, round_matrix, round_rows
 
 Q_MAX = 127
 
@@ -65,7 +65,7 @@ def test_rows_beyond_a_chunk_are_rounded_too():
     rng = np.random.default_rng(2)
     rows = MAX_ROWS + 40
     inputs, target = rng.random((50, rows)).astype(np.float32), rng.normal(0, 3, (rows, 2))
-    rounded = _round_matrix(target, inputs, Q_MAX)
+    rounded = round_matrix(target, inputs, Q_MAX)
     assert rounded.shape == target.shape
     assert np.abs(rounded - target).max() < 3
     assert error(inputs, target, rounded) < 0.2 * error(inputs, target, np.rint(target))

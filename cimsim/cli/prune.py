@@ -1,0 +1,250 @@
+"""``cimsim prune``: take channels from a network until it keeps a chip's arrays or an energy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cimsim.cli.options import (
+    ArgOption,
+    HwOption,
+    InnerOption,
+    ModelOption,
+    PerFrameOption,
+    SetOption,
+    StagesOption,
+    StrideOption,
+    WidthOption,
+    check_numbers,
+    model_options,
+    parse_size,
+)
+from cimsim.cli.steps import Bars, trace
+from cimsim.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cimsim.hw.spec import Chip
+    from cimsim.loading import Network
+    from cimsim.pruning.budget import Budget
+    from cimsim.pruning.prune import Pruned
+    from cimsim.zoo.weights import Card
+
+
+def prune(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Weight file to write (.safetensors).")
+    ],
+    model: ModelOption = "fastdvdnet-block",
+    stride: StrideOption = None,
+    stages: StagesOption = None,
+    width: WidthOption = None,
+    per_frame: PerFrameOption = None,
+    inner: InnerOption = None,
+    arg: ArgOption = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME", help="Weights to prune, as for cimsim run. Default: shipped ones."
+        ),
+    ] = None,
+    arrays: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Arrays that the network may take, a layer to an array."),
+    ] = None,
+    energy: Annotated[
+        str | None,
+        typer.Option(metavar="E", help="Or energy per frame, such as '0.5 mJ', at --size."),
+    ] = None,
+    hw: HwOption = "eflash40nm",
+    overrides: SetOption = None,
+    mapping: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How matrices are cut, as for cimsim run: arrays and energy are counted with it.",
+        ),
+    ] = "im2col",
+    size: Annotated[
+        str, typer.Option("--size", metavar="WxH", help="Frame size that energy counts for.")
+    ] = "256x256",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Clips to estimate losses on, as for cimsim train. Default: embedded scenes.",
+        ),
+    ] = None,
+    saliency: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="What a channel is worth: output (how far the output moves without it), taylor, "
+            "bn or l2.",
+        ),
+    ] = "output",
+    crops: Annotated[int, typer.Option(metavar="N", help="Crops to estimate losses on.")] = 64,
+    sigma: Annotated[float, typer.Option(metavar="N", help="Their noise, in 8-bit steps.")] = 15.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of crops and estimates.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Prune a trained network to a chip: whole columns and the rows that read them.
+
+    A channel that saves no array is not cut: the mapping is counted anew for every cut, and
+    the one with the least loss per array (or joule) saved is made. The file that is written
+    holds a narrower network; `run`, `map`, `time`, `program` and `train --init` take it with
+    the same --model. Fine-tune it: pruning alone costs quality.
+
+    \b
+    cimsim prune --model fastdvdnet-block --arrays 17 --out pruned.safetensors
+    cimsim prune --model fastdvdnet-block --set array.rows=256 --set array.cols=256 \\
+        --arrays 27 --data clips --out pruned.safetensors
+    cimsim prune --model foldnet --stride 2 --weights f.safetensors --energy '60 uJ' --out p.safetensors
+    cimsim train --model fastdvdnet-block --init pruned.safetensors --data clips --out out/pruned \\
+        --minutes 10 --teacher fastdvdnet-block
+    cimsim run --model fastdvdnet-block --weights out/pruned/fastdvdnet-block_pruned.safetensors
+    """  # noqa: D301, E501 - \b keeps typer from re-flowing the examples
+    from rich.console import Console
+
+    from cimsim.hw.load import load_hw
+    from cimsim.loading import load_network
+    from cimsim.mapping.custom import find_strategy
+    from cimsim.pruning.prune import crops as draw
+    from cimsim.pruning.prune import prune as prune_network
+    from cimsim.training.data import load_dataset
+    from cimsim.training.train import mean_psnr
+    from cimsim.zoo.errors import ZooError
+
+    check_numbers(sigma, 1, seed, None)
+    _check_out(out)
+    chip = load_hw(hw, overrides)
+    find_strategy(mapping)
+    budget = _budget(arrays, energy, chip, mapping)
+    options = model_options(
+        arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
+    )
+    network = load_network(model, options, weights)
+    if not network.noise_map or network.random_weights:
+        why = "has random weights" if network.random_weights else "takes no noise map"
+        raise InputError(f"pruning: {network.title} {why}; give a trained denoiser (--weights)")
+    console = Console(emoji=False)
+    with Bars(console, quiet) as report:
+        dataset = None
+        if data is not None:
+            report("reading clips", 0, 1)
+            dataset = load_dataset(data)
+            report("reading clips", 1, 1)
+        batches = draw(
+            dataset, n_frames=network.n_frames, count=crops, sigma=sigma, seed=seed
+        )  # fmt: skip
+        graph = trace(network, parse_size(size))
+        pruned = prune_network(
+            network.module, graph, budget, batches, kind=saliency, seed=seed, progress=report
+        )
+        psnr = [
+            sum(mean_psnr(part, *batch) for batch in batches) / len(batches)
+            for part in (network.module, pruned.model)
+        ]
+    card = _card(network, model, options, pruned, psnr, sigma, _asked(arrays, energy, hw, mapping))
+    from cimsim.zoo.weights import save_weights
+
+    try:
+        save_weights(pruned.model, out, card)
+    except ZooError as error:
+        raise InputError(str(error)) from None
+    _print(console, network, pruned, budget, psnr, chip)
+    console.print(
+        f"weights: [bold]{out}[/]  (cimsim train --model {model} --init {out} fine-tunes them, "
+        f"cimsim run --model {model} --weights {out} runs them)"
+    )
+
+
+def _budget(arrays: int | None, energy: str | None, chip: Chip, mapping: str) -> Budget:
+    from cimsim.pruning.budget import Arrays, Energy
+    from cimsim.units import parse_quantity
+
+    if (arrays is None) == (energy is None):
+        raise ConfigError("pruning: give either --arrays N or --energy '0.5 mJ'")
+    if energy is not None:
+        try:
+            limit = parse_quantity(energy, "J")
+        except ValueError as error:
+            raise ConfigError(f"--energy: {error}") from None
+        if not limit > 0:
+            raise ConfigError(f"--energy: expected more than 0 J, got '{energy}'")
+        return Energy(limit, chip, mapping)
+    if arrays is None or arrays < 1:
+        raise ConfigError(f"--arrays: expected at least 1, got {arrays}")
+    return Arrays(arrays, chip, mapping)
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out: expected a name that ends in .safetensors, got '{out}'")
+    if out.is_dir():
+        raise InputError(f"--out: cannot write '{out}': it is a folder")
+
+
+def _asked(arrays: int | None, energy: str | None, hw: str, mapping: str) -> str:
+    what = f"--arrays {arrays}" if energy is None else f"--energy '{energy}'"
+    return f"cimsim prune {what} --hw {Path(hw).name} --mapping {mapping}"
+
+
+def _card(
+    network: Network, model: str, options: dict[str, int | str], pruned: Pruned,
+    psnr: list[float], sigma: float, command: str,
+) -> Card:  # fmt: skip
+    """Return the card: that of the weights that were pruned, with one more stage."""
+    from cimsim import __version__
+    from cimsim.zoo import registry
+    from cimsim.zoo.weights import Card, named_card
+
+    source = network.identity["weights"]
+    beside = Path(source).with_suffix(".json")
+    old = named_card(Path(source).stem) if not Path(source).is_file() else None
+    if old is None and Path(source).is_file() and beside.is_file():
+        old = Card.read(beside)
+    resolved = options if ":" in model else registry.info(model).resolve(options)
+    return Card(
+        model=model, options=resolved,
+        data=old.data if old else "unknown", licence=old.licence if old else "unknown",
+        steps=old.steps if old else 0, minutes=old.minutes if old else 0.0,
+        device=old.device if old else "cpu", seed=old.seed if old else 0,
+        sigma=old.sigma if old else (sigma, sigma),
+        psnr_db={
+            "crops it was pruned on, before": round(psnr[0], 2), "... after": round(psnr[1], 2)
+        },
+        command=f"{old.command if old else source} && {command}", code_version=__version__,
+    )  # fmt: skip
+
+
+def _print(
+    console: Console, network: Network, pruned: Pruned, budget: Budget, psnr: list[float],
+    chip: Chip,
+) -> None:  # fmt: skip
+    from rich.table import Table
+
+    table = Table(title=f"{network.title} for {chip.name}", title_justify="left")
+    for name in ("layer", "rows", "columns", "weights kept"):
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    for row in pruned.rows:
+        share = (row.rows[1] * row.cols[1]) / (row.rows[0] * row.cols[0])
+        table.add_row(row.matrix, _change(row.rows), _change(row.cols), f"{100 * share:.0f} %")
+    console.print(table)
+    units = pruned.kept
+    rows: list[Any] = [
+        f"{budget.told(pruned.before)} before, [bold]{budget.told(pruned.after)}[/] after",
+        f"{int((~units).sum())} of {len(units)} channels cut; on the crops {psnr[0]:.2f} dB "
+        f"before, {psnr[1]:.2f} dB after, without fine-tuning",
+    ]
+    if units.all():
+        rows.append("nothing was cut: the network keeps the budget as it is")
+    for line in rows:
+        console.print(line, highlight=False)
+
+
+def _change(pair: tuple[int, int]) -> str:
+    return f"{pair[0]}" if pair[0] == pair[1] else f"{pair[0]} -> {pair[1]}"

@@ -1,0 +1,1 @@
+"""Structured pruning: whole channels, chosen by what a chip really saves."""

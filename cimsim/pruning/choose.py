@@ -1,0 +1,153 @@
+"""Which units to remove: the least loss for what the chip really saves.
+
+An array is used or not, so most single channels save nothing. Of every group the smallest cut that
+saves at least an array is looked at, the mapping counted anew; the one with the least loss per
+array saved is made, until the budget is kept. Cuts that together saved less than they could, or
+that a later cut made needless, are then taken back: in the end no unit can be restored within the
+budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.errors import ConfigError
+from cimsim.pruning.budget import Budget, Kept
+from cimsim.pruning.groups import Channels, Group
+
+Progress = Callable[[float, float], None]  # reached so far, wanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    group: Group
+    units: tuple[int, ...]
+    loss: float
+    saved: float
+
+
+def choose(
+    channels: Channels, losses: NDArray[np.float64], budget: Budget,
+    progress: Progress | None = None,
+) -> Kept:  # fmt: skip
+    """Return the units to keep, bool [n_units].
+
+    Parameters
+    ----------
+    channels : Channels
+    losses : float64 [n_units]
+        From `cimsim.pruning.saliency.saliency`.
+    budget : Budget
+    progress : callable, optional
+
+    Raises
+    ------
+    ConfigError
+        When one unit of each group still takes more than the budget; the message has the least.
+    """
+    chooser = _Chooser(channels, losses, budget)
+    least = chooser.least()
+    if least > budget.limit:
+        raise ConfigError(
+            f"pruning: {budget.told(budget.limit)} cannot be reached: with a single channel left "
+            f"in every layer the network takes {budget.told(least)} under this mapping; give at "
+            "least as much, another --mapping, or a smaller network"
+        )
+    while chooser.now > budget.limit:
+        chooser.cut()
+        if progress is not None:
+            progress(chooser.now, budget.limit)
+    chooser.restore()
+    return chooser.kept
+
+
+class _Chooser:
+    def __init__(self, channels: Channels, losses: NDArray[np.float64], budget: Budget) -> None:
+        self.channels, self.losses, self.budget = channels, losses, budget
+        self.kept: Kept = np.ones(len(channels.units), bool)
+        # the least needed first; equal ones in the order of the network
+        self.order = {
+            group.name: sorted(group.units, key=lambda unit: (losses[unit], unit))
+            for group in channels.groups
+        }
+        self.now = self._of(self.kept)
+
+    def _of(self, kept: Kept) -> float:
+        return self.budget.of(self.channels, kept)
+
+    def _without(self, units: tuple[int, ...] | list[int]) -> Kept:
+        kept = self.kept.copy()
+        kept[list(units)] = False
+        return kept
+
+    def least(self) -> float:
+        """Return what one unit of each group takes."""
+        return self._of(self._without([u for o in self.order.values() for u in o[:-1]]))
+
+    def cut(self) -> None:
+        """Make the cut with the least loss for what it saves."""
+        found = [cut for group in self.channels.groups if (cut := self._smallest(group))]
+        if found:
+            enough = [cut for cut in found if self.now - cut.saved <= self.budget.limit]
+            best = min(found, key=lambda cut: cut.loss / cut.saved)
+            # a cheaper one that ends it wins over a better ratio that saves more than is wanted
+            best = min([best, *enough], key=lambda cut: (cut not in enough, cut.loss))
+        else:  # no group saves anything by itself: two have to give way
+            best = min(
+                (
+                    _Cut(group, (left[0],), float(self.losses[left[0]]), 0.0)
+                    for group in self.channels.groups
+                    if len(left := self._left(group)) > 1
+                ),
+                key=lambda cut: cut.loss,
+            )
+        self.kept = self._without(best.units)
+        self.now = self._of(self.kept)
+
+    def _left(self, group: Group) -> list[int]:
+        return [unit for unit in self.order[group.name] if self.kept[unit]]
+
+    def _smallest(self, group: Group) -> _Cut | None:
+        """Return the smallest cut of a group that saves something; its last unit stays."""
+        left = self._left(group)[:-1]
+        if not left:
+            return None
+        step = self.budget.step(len(group.units))
+        number = min(step, len(left)) if step else self._first_saving(left)
+        saved = self.now - self._of(self._without(left[:number]))
+        if saved <= 0:
+            return None
+        units = tuple(left[:number])
+        return _Cut(group, units, float(self.losses[list(units)].sum()), saved)
+
+    def _first_saving(self, left: list[int]) -> int:
+        """Return the least number of units whose removal saves something, by halving."""
+        low, high = 1, len(left)
+        while low < high:
+            middle = (low + high) // 2
+            if self._of(self._without(left[:middle])) < self.now:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def restore(self) -> None:
+        """Take back what saves nothing, the most needed units first."""
+        gone = sorted(np.flatnonzero(~self.kept), key=lambda unit: -self.losses[unit])
+        # a group has room for so many units, whichever they are
+        full: set[str] = set()
+        owner = {unit: group.name for group in self.channels.groups for unit in group.units}
+        for unit in gone:
+            if owner[unit] in full:
+                continue
+            kept = self.kept.copy()
+            kept[unit] = True
+            if self._of(kept) <= self.budget.limit:
+                self.kept = kept
+            else:
+                full.add(owner[unit])
+        self.now = self._of(self.kept)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import copy
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import cimsim
+from cimsim.errors import ConfigError
+from cimsim.pruning.budget import Arrays, Energy, energy_j
+from cimsim.pruning.choose import choose
+from cimsim.pruning.modules import channels_of, cut
+from tests.pruning.nets import frames, network
+
+SMALL = {"array.rows": 64, "array.cols": 32, "tile.count": 2000}
+BLOCK, FOLD = 0, 2
+
+
+def losses(channels, seed=0):
+    return np.random.default_rng(seed).lognormal(0, 2, len(channels.units))
+
+
+def whole(channels):
+    return np.ones(len(channels.units), bool)
+
+
+def on_chip(model, chip, strategy):
+    return cimsim.map_graph(cimsim.trace(model, frames(model)), chip, strategy).arrays_used
+
+
+@pytest.mark.parametrize(("index", "strategy", "share"), [
+    (BLOCK, "im2col", 0.8), (BLOCK, "im2col", 0.5), (FOLD, "im2col", 0.6), (BLOCK, "sdk", 0.7),
+])  # fmt: skip
+def test_the_real_mapping_takes_no_more_arrays(index, strategy, share):
+    model, _, channels, known = network(index)
+    chip = cimsim.load_hw("eflash40nm", SMALL)
+    before = on_chip(model, chip, strategy)
+    budget = Arrays(int(share * before), chip, strategy)
+    assert budget.of(channels, whole(channels)) == before
+    kept = choose(channels, losses(channels), budget)
+    pruned = copy.deepcopy(model)
+    cut(pruned, channels, known, kept)
+    after = on_chip(pruned, chip, strategy)
+    assert after == budget.of(channels, kept) <= budget.limit
+    with torch.no_grad():
+        assert pruned(*frames(model)).shape == model(*frames(model)).shape
+
+
+def test_no_unit_can_be_restored_within_the_arrays():
+    _, _, channels, _ = network(BLOCK)
+    budget = Arrays(60, cimsim.load_hw("eflash40nm", SMALL), "im2col")
+    kept = choose(channels, losses(channels, 5), budget)
+    assert budget.of(channels, kept) <= 60
+    for unit in np.flatnonzero(~kept):
+        more = kept.copy()
+        more[unit] = True
+        assert budget.of(channels, more) > 60
+
+
+def test_within_a_group_the_least_needed_units_go():
+    _, _, channels, _ = network(BLOCK)
+    worth = losses(channels, 2)
+    kept = choose(channels, worth, Arrays(50, cimsim.load_hw("eflash40nm", SMALL), "im2col"))
+    assert not kept.all()
+    for group in channels.groups:
+        units = np.array(group.units)
+        gone, stay = units[~kept[units]], units[kept[units]]
+        assert len(stay)
+        if len(gone):
+            assert worth[gone].max() <= worth[stay].min()
+
+
+def test_costly_channels_are_spared_where_others_save_as_much():
+    _, _, channels, _ = network(BLOCK)
+    budget = Arrays(70, cimsim.load_hw("eflash40nm", SMALL), "im2col")
+    for spared in channels.groups[2:5]:
+        worth = np.ones(len(channels.units))
+        worth[list(spared.units)] = 1e6
+        assert choose(channels, worth, budget)[list(spared.units)].all()
+
+
+def test_a_network_within_its_budget_is_left_alone():
+    _, _, channels, _ = network(BLOCK)
+    budget = Arrays(2000, cimsim.load_hw("eflash40nm", SMALL), "im2col")
+    assert choose(channels, losses(channels), budget).all()
+
+
+def test_too_few_arrays_are_refused_with_the_least_that_there_is():
+    _, _, channels, _ = network(BLOCK)
+    chip = cimsim.load_hw("eflash40nm", SMALL)
+    with pytest.raises(ConfigError, match=r"3 arrays cannot be reached.* takes \d+ arrays") as info:
+        choose(channels, losses(channels), Arrays(3, chip, "im2col"))
+    least = int(re.search(r"takes (\d+) arrays", str(info.value))[1])
+    budget = Arrays(least, chip, "im2col")
+    assert budget.of(channels, choose(channels, losses(channels), budget)) == least
+    with pytest.raises(ConfigError, match=f"takes {least} arrays"):
+        choose(channels, losses(channels), Arrays(least - 1, chip, "im2col"))
+
+
+def test_arrays_need_not_be_there():
+    _, _, channels, _ = network(BLOCK)
+    chip = cimsim.load_hw("eflash40nm", SMALL | {"tile.count": 60})
+    budget = Arrays(60, chip, "im2col")
+    assert budget.of(channels, whole(channels)) > 60
+    assert budget.of(channels, choose(channels, losses(channels), budget)) <= 60
+
+
+def test_energy_is_that_of_the_cut_network():
+    model, _, channels, known = network(BLOCK)
+    chip = cimsim.load_hw("eflash40nm")
+    before = energy_j(channels, whole(channels), chip, "im2col")
+    budget = Energy(0.9 * before, chip, "im2col")
+    kept = choose(channels, losses(channels), budget)
+    pruned = copy.deepcopy(model)
+    cut(pruned, channels, known, kept)
+    mapping = cimsim.map_graph(cimsim.trace(pruned, frames(model)), chip)
+    real = cimsim.simulate(mapping, None).energy.total_j
+    assert real == pytest.approx(budget.of(channels, kept), rel=1e-9)
+    assert 0.85 * before < real <= 0.9 * before
+    assert "J" in budget.told(real)
+
+
+def test_channels_are_found_again_in_a_pruned_network():
+    model, _, channels, known = network(BLOCK)
+    kept = choose(channels, losses(channels),
+                  Arrays(60, cimsim.load_hw("eflash40nm", SMALL), "im2col"))  # fmt: skip
+    pruned = copy.deepcopy(model)
+    cut(pruned, channels, known, kept)
+    again, _ = channels_of(pruned, cimsim.trace(pruned, frames(model)))
+    assert len(again.units) == kept.sum()
+    assert len(again.groups) == len(channels.groups)
