@@ -164,11 +164,18 @@ class Runner:
         """Return the trainer's configuration for a network."""
         from cimsim.training.config import TrainConfig
 
+        settings = self.recipe.settings(entry)
+        if entry.after is not None:
+            settings["start"] = str(self.weights(self.recipe.named(entry.after)))
         return TrainConfig(
             model=entry.model, options=entry.options, data=self.data, out=self.out / entry.stem,
             minutes=self.budget.minutes, steps=self.budget.steps, device=self.device, amp=self.amp,
-            resume=True, **self.recipe.settings(entry),
+            resume=True, **settings,
         )  # fmt: skip
+
+    def weights(self, entry: Entry) -> Path:
+        """Return the path of a network's weight file, which is there when it is finished."""
+        return self.out / entry.stem / f"{entry.weights_stem}.safetensors"
 
     def finished(self, entry: Entry) -> Done | None:
         """Return the note of a network that has used up this budget or a larger one."""

@@ -194,6 +194,30 @@ def _ffdnet() -> nn.Module:
 
 _STRIDE = Option(8, (2, 4, 8, 16), "stride S of the strided layers")
 _STAGES = Option(1, (1, 2), "1: three frames, one block; 2: five frames, cascade of blocks")
+# readings of CIM-NET, see cimsim.zoo.cimnet.Reading
+_READINGS = MappingProxyType(
+    {
+        "skip": Option(
+            "add", ("add", "none", "neither", "concat"),
+            "what meets the coarse path's output; none: the coarse path alone", "_skip-{}",
+        ),
+        "residual": Option(
+            "none", ("none", "frame"), "frame: the output is subtracted from the centre frame",
+            "_residual-{}",
+        ),
+        "coarse": Option(
+            1, (1, 0, 2, 4, 8),
+            "widths of the coarse path: as many times 64 and 128 channels; 0: two layers alone",
+            "_coarse{}",
+        ),
+        "smoothing": Option(
+            "matrix", ("matrix", "conv"),
+            "conv: 3 x 3 at full size; its weights fit matrix and compute the same", "_{}",
+        ),
+        "before": Option(1, (1, 2, 3, 4), "smoothing layers before the coarse path", "_before{}"),
+        "behind": Option(1, (1, 2, 3, 4), "smoothing layers behind the sum", "_behind{}"),
+    }
+)  # fmt: skip
 _TILES = Option(1, (1, 2, 3), "widths: as many times 28, 64 and 112 channels")
 _WIDTHS = MappingProxyType(
     {
@@ -240,7 +264,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 factory=_cimnet,
                 n_frames=3,
                 reference=_CIMNET,
-                options=MappingProxyType({"stride": _STRIDE, "stages": _STAGES}),
+                options=MappingProxyType({"stride": _STRIDE, "stages": _STAGES, **_READINGS}),
                 weights="cimnet_s{stride}{cascade}",
             ),
             ModelInfo(
