@@ -231,6 +231,11 @@ _WIDTHS = MappingProxyType(
         ),
     }
 )  # fmt: skip
+_OUTPUT = Option(
+    "residual", ("residual", "direct"),
+    "residual: what is drawn is subtracted from the centre frame; direct: it is the estimate",
+    "_{}",
+)  # fmt: skip
 # of baseline o2 alone: what its two smoothing modules let through
 _SMOOTHING = MappingProxyType(
     {
@@ -243,6 +248,13 @@ _SMOOTHING = MappingProxyType(
             "_i{}", ("smooth_out.0.weight", 1),
         ),
     }
+)  # fmt: skip
+_INNER_SKIP = Option(
+    "none", ("none", "add"), "add: past each smoothing module its input is added", "_skip"
+)
+_LAST_OF_O1 = Option(
+    32, range(1, 1025), "channels between the last two convolutions", "_i{}",
+    ("outc.0.weight", 1),
 )  # fmt: skip
 _FASTDVDNET = (
     "Tassano, Delon, Veit: FastDVDnet: Towards Real-Time Deep Video Denoising Without Flow "
@@ -302,7 +314,9 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 factory=_baseline_o1,
                 n_frames=3,
                 reference=_CIMNET,
-                options=MappingProxyType({"stride": _STRIDE}),
+                options=MappingProxyType(
+                    {"stride": _STRIDE, "inner": _LAST_OF_O1, "output": _OUTPUT}
+                ),
                 weights="baseline-o1_s{stride}",
             ),
             ModelInfo(
@@ -312,7 +326,9 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 factory=_baseline_o2,
                 n_frames=3,
                 reference=_CIMNET,
-                options=MappingProxyType({"stride": _STRIDE, **_SMOOTHING}),
+                options=MappingProxyType(
+                    {"stride": _STRIDE, **_SMOOTHING, "output": _OUTPUT, "inner_skip": _INNER_SKIP}
+                ),
                 weights="baseline-o2_s{stride}",
             ),
             ModelInfo(
