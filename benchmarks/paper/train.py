@@ -5,7 +5,7 @@ python -m benchmarks.paper.train --data clips --out out/paper --budget-minutes 3
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,7 +58,7 @@ def main(
     if plan:
         _show_plan(console, runner, entries)
         return
-    outcomes = _train(console, runner, entries)
+    outcomes = follow(console, runner, entries)
     _show_outcomes(console, outcomes)
     if any(outcome.state == "interrupted" for outcome in outcomes):
         console.print("interrupted: the same command goes on from here")
@@ -67,7 +67,13 @@ def main(
         raise typer.Exit(1)
 
 
-def _train(console: Console, runner: Runner, entries: Sequence[Entry]) -> list[Outcome]:
+def follow(
+    console: Console,
+    runner: Runner,
+    entries: Sequence[Entry],
+    done: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Train networks with bars and a line for each; ``done`` is called after each of them."""
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
@@ -94,6 +100,8 @@ def _train(console: Console, runner: Runner, entries: Sequence[Entry]) -> list[O
 
         for outcome in runner.run(entries, show):
             outcomes.append(outcome)
+            if done is not None:
+                done(outcome)
             bars.reset(current, total=1.0, description="")
             bars.update(overall, completed=len(outcomes))
             _announce(console, outcome)

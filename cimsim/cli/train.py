@@ -99,9 +99,7 @@ def train(
     ] = None,
     freeze: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="PATTERN", help="Parameters of these names keep their start (often)."
-        ),
+        typer.Option(metavar="PATTERN", help="Parameters of these names keep their start (often)."),
     ] = None,
     tied: Annotated[
         float | None,

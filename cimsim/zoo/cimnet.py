@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -143,8 +144,7 @@ class CIMBlock(AbstractDenoiser):
 
 def smoothing(c_in: int, c_out: int, n_layers: int, stride: int) -> nn.Sequential:
     """Return further layers of a smoothing module; the first one reads ``c_in`` channels."""
-    widths = (c_in, *[c_out] * n_layers)
-    pairs = zip(widths, widths[1:], strict=False)
+    pairs = pairwise((c_in, *[c_out] * n_layers))
     return nn.Sequential(*(CIMConv(a, b, stride=stride, block=stride, norm=True) for a, b in pairs))
 
 
