@@ -22,7 +22,11 @@ from cimsim.zoo.foldnet import write_out
 
 STRIDES = (2, 4, 8, 16)
 WIDTHS = (32, 64, 128)
-SKIPS = ("add", "none", "neither", "concat")
+ALLOWED = {
+    "skip": ("add", "none", "neither", "concat"),
+    "residual": ("none", "frame"),
+    "smoothing": ("matrix", "conv"),
+}
 # Subtracted from the frames: inputs of both signs around zero halve what errors of analog weights
 # do to the picture. The last layer's bias puts it back.
 GREY = 0.5
@@ -61,7 +65,15 @@ class Reading:
     behind: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a network without any path."""
+        """Refuse what is no reading, and a network without any path."""
+        for name, known in ALLOWED.items():
+            value = getattr(self, name)
+            if value not in known:
+                raise ZooError(f"cimnet {name}: expected one of {known}, got {value!r}")
+        for name, least in (("coarse", 0), ("before", 1), ("behind", 1)):
+            value = getattr(self, name)
+            if value < least:
+                raise ZooError(f"cimnet {name}: expected {least} or more, got {value!r}")
         if self.coarse == 0 and self.skip != "add":
             raise ZooError(f"cimnet coarse: 0 leaves nothing for skip={self.skip}; take skip=add")
 

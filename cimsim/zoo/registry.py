@@ -31,7 +31,7 @@ class Option:
         the value; titles name such an option only then. Empty: see `ModelInfo.weights`.
     sized_by : (str, int), optional
         End of a tensor's name, and a divisor: the tensor's first axis over the divisor is the
-        value with which a weight file was made.
+        value with which a weight file was made; 0 without such a tensor.
     """
 
     default: int | str
@@ -208,7 +208,7 @@ _READINGS = MappingProxyType(
         "coarse": Option(
             1, (1, 0, 2, 4, 8),
             "widths of the coarse path: as many times 64 and 128 channels; 0: two layers alone",
-            "_coarse{}",
+            "_coarse{}", ("down1.fc.weight", 64),
         ),
         "smoothing": Option(
             "matrix", ("matrix", "conv"),
