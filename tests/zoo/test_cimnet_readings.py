@@ -207,4 +207,6 @@ def test_a_variant_survives_its_weight_file(tmp_path):
     again = cimsim.load_network("cimnet", {"stride": 4, "coarse": 0}, tmp_path / "two.safetensors")
     frames, noise_map = inputs()
     with torch.no_grad():
-        assert torch.allclose(again.module(frames, noise_map), network(frames, noise_map), atol=1e-2)
+        assert torch.allclose(
+            again.module(frames, noise_map), network(frames, noise_map), atol=1e-2
+        )
