@@ -79,13 +79,13 @@ def test_frozen_parameters_and_their_norms_rest():
 @pytest.mark.parametrize("field", ["rates", "freeze"])
 def test_a_pattern_that_fits_nothing_is_named_with_some_that_do(field):
     model = registry.build("cimnet", stride=4)
-    with pytest.raises(
-        ConfigError, match=rf"train: {field}: 'block1.dwn1.\*' fits no .*block1.down1.\*"
-    ):
-        if field == "rates":
-            parameter_groups(model, 90, {"block1.dwn1.*": 2.0})
-        else:
-            freeze(model, ["block1.dwn1.*"])
+    use = {
+        "rates": lambda name: parameter_groups(model, 90, {name: 2.0}),
+        "freeze": lambda name: freeze(model, [name]),
+    }[field]
+    message = rf"train: {field}: 'block1.dwn1.\*' fits no .*block1.down1.\*"
+    with pytest.raises(ConfigError, match=message):
+        use("block1.dwn1.*")
 
 
 def test_nothing_left_to_learn_is_refused():

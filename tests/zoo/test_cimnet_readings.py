@@ -81,10 +81,8 @@ def by_hand(state, frames, noise_map, stride, *, skip="add", residual="none", co
         up = cim(plain(cim(below, "down2", 2, 1), "middle", 4), "up2", 1, 2)
         up = plain(up if skip == "neither" else below + up, "decode", 2)
         up = cim(up, "up1", 1, stride)
-        if skip == "add":
-            full = full + up
-        else:
-            full = torch.cat([full, up], 1) if skip == "concat" else up
+        joined = {"add": full + up, "concat": torch.cat([full, up], 1)}
+        full = joined.get(skip, up)
     for at in range(behind - 1):
         full = cim(full, f"more_out.{at}", smooth, smooth)
     drawn = cim(full, "smooth_out", smooth, smooth, norm=False, relu=False)
