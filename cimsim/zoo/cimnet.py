@@ -40,7 +40,7 @@ class Reading:
     ----------
     skip : str
         What meets the coarse path at full size and at 1/S. ``add``: the map from before it is
-        added, as figure 7 draws it. ``none``: not at full size, so the coarse path is the only
+        added, as figure 7 is read here. ``none``: not at full size, so the coarse path is the only
         way; ``neither``: not at 1/S either, which is "eliminate residual connections" taken to its
         end. ``concat``: at full size both maps go on side by side, each with weights of its own.
     residual : str
