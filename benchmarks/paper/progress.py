@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,8 +21,12 @@ def train_all(
     *,
     minutes: float | None = None,
     slice_minutes: float | None = None,
+    done: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """Train jobs as `Runner.run` does and tell how it goes; return the last outcome of each."""
+    """Train jobs as `Runner.run` does and tell how it goes; return the last outcome of each.
+
+    ``done`` is called with every outcome as soon as it is there.
+    """
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
@@ -53,6 +57,8 @@ def train_all(
         turns = runner.run(jobs, show, minutes=minutes, slice_minutes=slice_minutes)
         for outcome in turns:
             outcomes[outcome.network] = outcome
+            if done is not None:
+                done(outcome)
             bars.reset(current, total=1.0, description="")
             bars.update(overall, completed=ended())
             announce(console, outcome)

@@ -45,6 +45,8 @@ class Settings(_Part):
     optimiser: Literal["muon", "adam"] | None = None
     warmup_steps: int | None = Field(default=None, ge=0)
     lr_fan_in: int | None = Field(default=None, gt=0)
+    rates: dict[str, float] | None = None
+    freeze: tuple[str, ...] | None = None
     tied: float | None = Field(default=None, ge=0)
     grad_clip: float | None = Field(default=None, ge=0)
     ema: float | None = Field(default=None, ge=0, le=1)
@@ -84,8 +86,14 @@ class Entry(_Part):
     ----------
     model, stride
         Name in the zoo and its stride.
+    args : mapping
+        Further options of the network.
     variant : str, optional
         Tells two trainings of one network apart: ``cimnet_s8_blind``.
+    label : str
+        What tables call it; its stem when empty.
+    after : str, optional
+        Stem of the network whose weights, trained just before under the same budget, are the start.
     optional : bool
         Trained only on request.
     overrides : Settings
@@ -94,14 +102,17 @@ class Entry(_Part):
 
     model: str
     stride: int | None = None
+    args: dict[str, int | str] = {}
     variant: str | None = Field(default=None, pattern=r"^[a-z0-9]+$")
+    label: str = ""
+    after: str | None = None
     optional: bool = False
     overrides: Settings = Settings()
 
     @property
-    def options(self) -> dict[str, int]:
+    def options(self) -> dict[str, int | str]:
         """Options of the network's factory."""
-        return {} if self.stride is None else {"stride": self.stride}
+        return ({} if self.stride is None else {"stride": self.stride}) | self.args
 
     @property
     def stem(self) -> str:
@@ -137,15 +148,26 @@ class Recipe(_Part):
         twice = sorted({stem for stem in stems if stems.count(stem) > 1})
         if twice:
             raise ValueError(f"networks: {', '.join(twice)}: listed more than once")
+        for number, entry in enumerate(self.networks):
+            if entry.after is not None and entry.after not in stems[:number]:
+                raise ValueError(
+                    f"networks: {entry.stem}: after: no network of the name {entry.after} "
+                    f"before it{suggest(entry.after, stems[:number])}"
+                )
         return self
+
+    def named(self, stem: str) -> Entry:
+        """Return the network of that stem."""
+        return next(entry for entry in self.networks if entry.stem == stem)
 
     def settings(self, entry: Entry) -> dict[str, Any]:
         """Return the trainer's keywords for a network: common ones, then its own."""
         return self.common.given() | entry.overrides.given()
 
     def job(self, entry: Entry, budget: Budget) -> Job:
-        """Return what the runner trains for a network."""
-        return Job(entry.stem, entry.model, entry.options, budget, self.settings(entry))
+        """Return what the runner trains for a network, and before it."""
+        after = None if entry.after is None else self.job(self.named(entry.after), budget)
+        return Job(entry.stem, entry.model, entry.options, budget, self.settings(entry), after)
 
     def select(self, only: Sequence[str] = (), *, everything: bool = False) -> list[Entry]:
         """Return the networks to train, in the order of the file.

@@ -48,6 +48,9 @@ def command(config: TrainConfig) -> str:
             parts += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
     if config.amp is not None:
         parts.append("--bf16" if config.amp else "--no-bf16")
+    for pattern, factor in config.rates.items():
+        parts += ["--rate", f"{pattern}={factor:g}"]
+    parts += [text for pattern in config.freeze for text in ("--freeze", pattern)]
     parts += [text for change in config.overrides for text in ("--set", change)]
     return shlex.join(parts)
 

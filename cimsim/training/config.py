@@ -23,11 +23,18 @@ IDENTITY = (
     "optimiser",
     "teacher",
     "teacher_weight",
+    "rates",
+    "freeze",
 )  # a checkpoint of another one is refused
+# options of CIM-NET with which its first layer's channels reach its last layer as they are
+HANDED_ON = {"skip": "add", "before": 1, "behind": 1}
 FREE = (  # may differ from a checkpoint's without a word
     "data", "out", "minutes", "steps", "resume", "checkpoint_minutes", "checkpoint_steps", "device",
     "workers",
 )  # fmt: skip
+
+
+_PLAIN: Mapping[str, Any] = {"rates": {}, "freeze": ()}  # of checkpoints that do not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,12 @@ class TrainConfig:
         the ratio: an update moves their outputs in proportion to their fan-in. 288 when not given;
         less from a start in closed form, which a faster rate would undo: 10, or 200 from shrinkage
         with muon.
+    rates : mapping of str to float
+        Pattern for names of parameters to a factor of their learning rate, as in
+        ``{"block1.down*": 4.0}``; factors of several patterns multiply.
+    freeze : tuple of str
+        Patterns for names of parameters that keep their start; batch norms among them keep their
+        statistics.
     tied : float, optional
         With adam: how much faster than single weights the kernels learn that all positions of a
         CIM-CONV's block share, see `cimsim.training.tied`; 0: they do not. 3 when not given; 0
@@ -121,6 +134,8 @@ class TrainConfig:
     schedule: str = "cosine"
     optimiser: str = "muon"
     lr_fan_in: int | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
+    freeze: tuple[str, ...] = ()
     tied: float | None = None
     grad_clip: float = 3.0
     ema: float = 0.998
@@ -186,6 +201,12 @@ class TrainConfig:
             raise ConfigError(
                 f"train: teacher_weight: expected a positive number, got {self.teacher_weight}"
             )
+        for pattern, factor in self.rates.items():
+            if not factor > 0:
+                raise ConfigError(
+                    f"train: rates: {pattern}: expected a positive factor, got {factor}; to keep "
+                    "parameters as they are, freeze them"
+                )
         if self.overrides and self.hw is None:
             raise ConfigError("train: changes of a chip (--set) need a chip: give --hw too")
         if self.tied and self.optimiser != "adam":
@@ -199,9 +220,12 @@ class TrainConfig:
         """``start`` with ``auto`` decided."""
         if self.start != AUTO:
             return self.start
-        if self.model not in ("cimnet", "abla-net") or self.options.get("stages", 1) != 1:
+        options = registry.info(self.model).resolve(self.options)
+        if self.model not in ("cimnet", "abla-net") or options.get("stages", 1) != 1:
             return RANDOM
-        if int(self.options.get("stride", 8)) >= 4:
+        if self.model == "cimnet" and any(options[name] != v for name, v in HANDED_ON.items()):
+            return RANDOM
+        if int(options["stride"]) >= 4 and options.get("smoothing") != "conv":
             return "shrinkage"
         return "wiener" if self.model == "cimnet" else RANDOM
 
@@ -262,8 +286,8 @@ class TrainConfig:
         resolve = registry.info(self.model).resolve
         for name in IDENTITY:
             # a checkpoint of before there was a field has its default
-            held = saved.get(name, type(self).__dataclass_fields__[name].default)
-            same = held == wanted[name]
+            default = type(self).__dataclass_fields__[name].default
+            same = saved.get(name, _PLAIN.get(name, default)) == wanted[name]
             if name == "teacher_weight" and self.teacher is None:
                 continue
             if name == "options" and not same:  # a default may have been left out

@@ -90,11 +90,9 @@ def start(model: torch.nn.Module, dataset: Dataset, *, sigma: float, seed: int) 
             f"train: start shrinkage: needs a stride of 4 or more, a block of {edge} x {edge} "
             "pixels is too small for a transform; take --init wiener"
         )
-    patches = _Patches(dataset, kernel, edge, sigma, seed)
-    units = hidden_units(patches, ends)
-    out_weight, out_bias, scale = _fit_output(patches, units, ends)
     first, last = ends.first.fc, ends.last.fc
     n_channels = last.in_channels
+    units, out_weight, out_bias, scale = _fitted(dataset, ends, sigma, seed)
     taps = (units.weight * scale[:, None]).reshape(-1, 9, kernel, kernel)
     with torch.no_grad():
         quieten(model, n_channels)
@@ -105,6 +103,22 @@ def start(model: torch.nn.Module, dataset: Dataset, *, sigma: float, seed: int) 
         inside = slice(1, 1 + edge)
         last.weight[:, :, inside, inside] = out_weight.reshape(-1, n_channels, edge, edge)
         last.bias[:] = out_bias + (0.0 if ends.residual else ends.grey)  # type: ignore[index]
+
+
+_Fit = tuple[Units, Matrix, Matrix, Matrix]
+_last_fit: tuple[Dataset, tuple[object, ...], _Fit] | None = None
+
+
+def _fitted(dataset: Dataset, ends: Ends, sigma: float, seed: int) -> _Fit:
+    """Fit both layers; networks that differ elsewhere share the fit, of which the last is kept."""
+    global _last_fit
+    edge, kernel = ends.first.block, int(ends.first.fc.kernel_size[0])
+    asked = (edge, kernel, ends.first.fc.out_channels, ends.residual, sigma, seed, N_PATCHES)
+    if _last_fit is None or _last_fit[0] is not dataset or _last_fit[1] != asked:
+        patches = _Patches(dataset, kernel, edge, sigma, seed)
+        units = hidden_units(patches, ends)
+        _last_fit = dataset, asked, (units, *_fit_output(patches, units, ends))
+    return _last_fit[2]
 
 
 class _Patches:

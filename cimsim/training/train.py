@@ -26,7 +26,7 @@ from cimsim.training.data import Dataset, Sampler, load_dataset, validation_batc
 from cimsim.training.hardware import ChipInTheLoop
 from cimsim.training.interrupt import Interrupt
 from cimsim.training.muon import Muon
-from cimsim.training.schedule import learning_rate, parameter_groups
+from cimsim.training.schedule import freeze, learning_rate, parameter_groups, rest_norms
 from cimsim.training.tied import TiedAdam
 from cimsim.zoo import registry
 from cimsim.zoo.lineage import Stage, read_lineage
@@ -252,7 +252,8 @@ class _Run:
         self.saved = time.monotonic()
 
     def _optimiser(self) -> torch.optim.Adam:
-        groups = parameter_groups(self.model, self.config.fan_in)
+        groups = parameter_groups(self.model, self.config.fan_in, self.config.rates)
+        freeze(self.model, self.config.freeze)
         if self.config.optimiser == "adam":
             return TiedAdam(groups, self.model, self.config.tied_share)
         fast = _is_fast_in_bf16(self.device)
@@ -279,8 +280,7 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
         self.model.train()
-        if fraction >= config.frozen_from:
-            _freeze_batch_norms(self.model)
+        rest_norms(self.model, everywhere=fraction >= config.frozen_from)
         noisy, noise_map, clean = self._place(self.batches.get(self.step))
         taught = self._taught(noisy, noise_map)
         self.optimiser.zero_grad(set_to_none=True)
@@ -529,9 +529,3 @@ def _is_fast_in_bf16(device: torch.device) -> bool:
     if device.type != "cpu":
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _freeze_batch_norms(model: nn.Module) -> None:
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.eval()

@@ -158,8 +158,14 @@ def ends_of(model: nn.Module, start: str) -> Ends:
     if isinstance(model, AblaNet):
         return Ends(model.smooth_in, model.smooth_out, residual=True, grey=0.0)
     if isinstance(model, CIMNet) and model.stages == 1:
-        block = model.block1
-        return Ends(block.smooth_in, block.smooth_out, residual=False, grey=GREY)
+        block, reading = model.block1, model.reading
+        if (reading.skip, reading.before, reading.behind) != ("add", 1, 1):
+            raise ConfigError(
+                f"train: start {start}: the first layer's channels do not reach the last one as "
+                f"they are with {reading}; take --init random"
+            )
+        residual = reading.residual == "frame"
+        return Ends(block.smooth_in, block.smooth_out, residual=residual, grey=GREY)
     stages = f" with stages={model.stages}" if isinstance(model, CIMNet) else ""
     raise ConfigError(
         f"train: start {start}: only for cimnet with stages=1 and abla-net, not for "
@@ -173,7 +179,9 @@ def quieten(model: nn.Module, n_image: int) -> None:
         convs = [part for part in model.trunk.up1.modules() if isinstance(part, nn.Conv2d)]
         weight, edge = convs[-1].weight, model.stride
     else:
-        up = cast(CIMNet, model).block1.up1
-        weight, edge = up.norm.get_parameter("weight"), up.block
+        block = cast(CIMNet, model).block1
+        if not block.reading.coarse:
+            return
+        weight, edge = block.up1.norm.get_parameter("weight"), block.up1.block
     weight *= HIDDEN
     weight[: n_image * edge**2] *= IMAGE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from cimsim.zoo.registry import MODELS, ModelInfo, build, flag
+from cimsim.zoo.registry import MODELS, ModelInfo, Option, build, flag
 
 Shapes = Mapping[str, tuple[int, ...]]
 SKIPPED = "num_batches_tracked"  # counts training batches; inference never reads it
@@ -54,17 +54,27 @@ def _chosen(entry: ModelInfo, options: Mapping[str, int | str]) -> Iterator[str]
 
 
 def _candidates(entry: ModelInfo, shapes: Shapes) -> Iterator[dict[str, int | str]]:
-    """Every combination of options that the tensors may have been made with."""
-    values = []
-    for spec in entry.options.values():
-        found = tuple(spec.allowed)
-        if spec.sized_by is not None:
-            end, divisor = spec.sized_by
-            first = [shape[0] // divisor for key, shape in shapes.items() if key.endswith(end)]
-            found = tuple(value for value in first[:1] if value in spec.allowed)
-        values.append(found)
-    for combination in product(*values):
-        yield dict(zip(entry.options, combination, strict=True))
+    """Yield combinations of options that the tensors may have been made with.
+
+    Options that only weight files of variants name in their suffix are changed one at a time.
+    """
+    values = {key: _values(spec, shapes) for key, spec in entry.options.items()}
+    variants = [key for key, spec in entry.options.items() if spec.suffix and not spec.sized_by]
+    plain = {key: (entry.options[key].default,) for key in variants}
+    changed = [{key: values[key][1:]} for key in variants]
+    for one in ({}, *changed):
+        chosen = values | plain | one
+        for combination in product(*chosen.values()):
+            yield dict(zip(chosen, combination, strict=True))
+
+
+def _values(spec: Option, shapes: Shapes) -> tuple[int | str, ...]:
+    """Return the values that an option may have had, its default first."""
+    if spec.sized_by is None:
+        return tuple(sorted(spec.allowed, key=lambda value: value != spec.default))
+    end, divisor = spec.sized_by
+    first = [shape[0] // divisor for key, shape in shapes.items() if key.endswith(end)]
+    return tuple(value for value in first[:1] or (0,) if value in spec.allowed)
 
 
 def shapes_of(name: str, options: Mapping[str, int | str]) -> dict[str, tuple[int, ...]]:

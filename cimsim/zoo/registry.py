@@ -31,7 +31,7 @@ class Option:
         the value; titles name such an option only then. Empty: see `ModelInfo.weights`.
     sized_by : (str, int), optional
         End of a tensor's name, and a divisor: the tensor's first axis over the divisor is the
-        value with which a weight file was made.
+        value with which a weight file was made; 0 without such a tensor.
     """
 
     default: int | str
@@ -194,6 +194,30 @@ def _ffdnet() -> nn.Module:
 
 _STRIDE = Option(8, (2, 4, 8, 16), "stride S of the strided layers")
 _STAGES = Option(1, (1, 2), "1: three frames, one block; 2: five frames, cascade of blocks")
+# readings of CIM-NET, see cimsim.zoo.cimnet.Reading
+_READINGS = MappingProxyType(
+    {
+        "skip": Option(
+            "add", ("add", "none", "neither", "concat"),
+            "what meets the coarse path's output; none: the coarse path alone", "_skip-{}",
+        ),
+        "residual": Option(
+            "none", ("none", "frame"), "frame: the output is subtracted from the centre frame",
+            "_residual-{}",
+        ),
+        "coarse": Option(
+            1, (1, 0, 2, 4, 8),
+            "widths of the coarse path: as many times 64 and 128 channels; 0: two layers alone",
+            "_coarse{}", ("down1.fc.weight", 64),
+        ),
+        "smoothing": Option(
+            "matrix", ("matrix", "conv"),
+            "conv: 3 x 3 at full size; its weights fit matrix and compute the same", "_{}",
+        ),
+        "before": Option(1, (1, 2, 3, 4), "smoothing layers before the coarse path", "_before{}"),
+        "behind": Option(1, (1, 2, 3, 4), "smoothing layers behind the sum", "_behind{}"),
+    }
+)  # fmt: skip
 _TILES = Option(1, (1, 2, 3), "channels at half size: 28 times this")
 _WIDTHS = MappingProxyType(
     {
@@ -207,6 +231,11 @@ _WIDTHS = MappingProxyType(
         ),
     }
 )  # fmt: skip
+_OUTPUT = Option(
+    "residual", ("residual", "direct"),
+    "residual: what is drawn is subtracted from the centre frame; direct: it is the estimate",
+    "_{}",
+)  # fmt: skip
 # of baseline o2 alone: what its two smoothing modules let through
 _SMOOTHING = MappingProxyType(
     {
@@ -219,6 +248,13 @@ _SMOOTHING = MappingProxyType(
             "_i{}", ("smooth_out.0.weight", 1),
         ),
     }
+)  # fmt: skip
+_INNER_SKIP = Option(
+    "none", ("none", "add"), "add: past each smoothing module its input is added", "_skip"
+)
+_LAST_OF_O1 = Option(
+    32, range(1, 1025), "channels between the last two convolutions", "_i{}",
+    ("outc.0.weight", 1),
 )  # fmt: skip
 _FASTDVDNET = (
     "Tassano, Delon, Veit: FastDVDnet: Towards Real-Time Deep Video Denoising Without Flow "
@@ -240,7 +276,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 factory=_cimnet,
                 n_frames=3,
                 reference=_CIMNET,
-                options=MappingProxyType({"stride": _STRIDE, "stages": _STAGES}),
+                options=MappingProxyType({"stride": _STRIDE, "stages": _STAGES, **_READINGS}),
                 weights="cimnet_s{stride}{cascade}",
             ),
             ModelInfo(
@@ -278,7 +314,9 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 factory=_baseline_o1,
                 n_frames=3,
                 reference=_CIMNET,
-                options=MappingProxyType({"stride": _STRIDE}),
+                options=MappingProxyType(
+                    {"stride": _STRIDE, "inner": _LAST_OF_O1, "output": _OUTPUT}
+                ),
                 weights="baseline-o1_s{stride}",
             ),
             ModelInfo(
@@ -288,7 +326,9 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 factory=_baseline_o2,
                 n_frames=3,
                 reference=_CIMNET,
-                options=MappingProxyType({"stride": _STRIDE, **_SMOOTHING}),
+                options=MappingProxyType(
+                    {"stride": _STRIDE, **_SMOOTHING, "output": _OUTPUT, "inner_skip": _INNER_SKIP}
+                ),
                 weights="baseline-o2_s{stride}",
             ),
             ModelInfo(

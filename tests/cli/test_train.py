@@ -142,3 +142,17 @@ def test_a_device_that_is_not_there(clips, tmp_path):
     assert done.returncode == 2
     assert "device: 'cuda:93' cannot be used here" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--rate", "block1.up1.*", "--rate: expected PATTERN=FACTOR, got 'block1.up1.*'"),
+        ("--rate", "block1.up1.*=fast", "--rate: expected PATTERN=FACTOR"),
+        ("--rate", "block1.up1.*=-1", "rates: block1.up1.*: expected a positive factor, got -1"),
+    ],
+)
+def test_a_rate_that_is_none(option, value, message, tmp_path):
+    done = run("--data", tmp_path, "--out", tmp_path / "out", "--steps", 1, option, value)
+    assert done.returncode == 2
+    assert message in done.stderr.replace("\n", " ")

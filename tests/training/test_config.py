@@ -91,3 +91,30 @@ def test_changes_since_a_checkpoint_are_told_but_for_budget_and_place():
 def test_rates_follow_from_start_and_optimiser(changes, rate, fan_in):
     wanted = config(**changes)
     assert (wanted.peak_lr, wanted.fan_in) == (rate, fan_in)
+
+
+@pytest.mark.parametrize(
+    ("reading", "start"),
+    [
+        ({"skip": "none"}, "random"),
+        ({"behind": 2}, "random"),
+        ({"smoothing": "conv"}, "wiener"),
+        ({"residual": "frame"}, "shrinkage"),
+        ({"coarse": 0}, "shrinkage"),
+    ],
+)
+def test_a_closed_form_starts_the_readings_that_can_hand_it_on(reading, start):
+    assert config(options={"stride": 8, **reading}).resolved_start == start
+
+
+def test_a_factor_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match=r"rates: a\*: expected a positive factor, got 0"):
+        config(rates={"a*": 0})
+
+
+def test_the_command_on_a_card_names_rates_and_what_is_frozen():
+    from cimsim.training.card import command
+
+    text = command(config(rates={"block1.up1.*": 4.0}, freeze=("block1.smooth_*",)))
+    assert "--rate 'block1.up1.*=4'" in text
+    assert "--freeze 'block1.smooth_*'" in text

@@ -182,3 +182,47 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(tmp_pat
 def test_minutes_end_a_run(tmp_path, data):
     result = train(config(tmp_path, steps=None, minutes=1e-6), dataset=data)
     assert result.step == 1
+
+
+@pytest.mark.parametrize("optimiser", ["muon", "adam"])
+def test_what_is_frozen_stays_and_the_rest_moves(tmp_path, data, optimiser):
+    start = tmp_path / "start.pt"
+    torch.manual_seed(0)
+    model = registry.build("cimnet", stride=2)
+    torch.save(model.state_dict(), start)
+    frozen = ("block1.smooth_*", "block1.down1.*")
+    options = {"model": "cimnet", "options": {"stride": 2}, "start": str(start), "ema": 0.0}
+    result = train(
+        config(tmp_path / "a", freeze=frozen, optimiser=optimiser, **options), dataset=data
+    )
+    before, after = model.state_dict(), result.model.state_dict()
+    for name, value in before.items():
+        stays = "smooth_" in name or "down1" in name
+        if value.is_floating_point():
+            assert torch.equal(value, after[name]) == stays, name
+
+
+def test_a_faster_rate_moves_farther(tmp_path, data):
+    start = tmp_path / "start.pt"
+    torch.manual_seed(0)
+    model = registry.build("cimnet", stride=2)
+    torch.save(model.state_dict(), start)
+    same = {"model": "cimnet", "options": {"stride": 2}, "start": str(start), "ema": 0.0}
+    same |= {"steps": 1, "warmup_steps": 0}
+    name = "block1.encode.0.weight"
+    moved = []
+    for rates in ({}, {"block1.encode.*": 4.0}):
+        result = train(config(tmp_path / f"r{len(rates)}", rates=rates, **same), dataset=data)
+        # what decays in front of a norm decays faster, too
+        moved.append((result.model.state_dict()[name] - model.state_dict()[name]).norm())
+    assert moved[1] / moved[0] == pytest.approx(4, rel=1e-3)
+
+
+def test_other_rates_do_not_go_on_from_a_checkpoint(tmp_path, data):
+    same = {"model": "cimnet", "options": {"stride": 2}, "start": "random", "steps": 1}
+    train(config(tmp_path, **same), dataset=data)
+    same["steps"] = 2
+    with pytest.raises(ConfigError, match="freeze: this checkpoint is of"):
+        train(config(tmp_path, freeze=("block1.smooth_*",), **same), dataset=data)
+    with pytest.raises(ConfigError, match="rates: this checkpoint is of"):
+        train(config(tmp_path, rates={"block1.up1.*": 2.0}, **same), dataset=data)
