@@ -24,10 +24,25 @@ def recognise(shapes: Shapes) -> str | None:
     str or None
         Such as ``--model fastdvdnet --width 16``; None when no network of the zoo has them.
     """
+    found = identify(shapes)
+    if found is None:
+        return None
+    name, options = found
+    return " ".join((f"--model {name}", *_chosen(MODELS[name], options)))
+
+
+def identify(shapes: Shapes) -> tuple[str, dict[str, int | str]] | None:
+    """Return name and options of the network with these tensors, None when there is none.
+
+    Parameters
+    ----------
+    shapes : mapping of str to tuple of int
+        As in `recognise`.
+    """
     for name, entry in MODELS.items():
         for options in _candidates(entry, shapes):
             if _shapes(name, options) == shapes:
-                return " ".join((f"--model {name}", *_chosen(entry, options)))
+                return name, options
     return None
 
 
