@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from cimsim.zoo.weights import Card
+
 RANDOM = "random"
 
 
@@ -39,6 +41,8 @@ class Network:
         Name, options and where the weights come from, for the result.
     random_weights : bool
         True when nothing was loaded: quality means nothing then.
+    card : Card, optional
+        What is known about the training; None for weights without a card.
     """
 
     module: nn.Module
@@ -47,6 +51,34 @@ class Network:
     noise_map: bool
     identity: dict[str, Any] = field(default_factory=dict)
     random_weights: bool = False
+    card: Card | None = None
+
+    def doubts(self, sigma: float) -> tuple[str, ...]:
+        """Say why quality may be far below what the network can do, and the way out.
+
+        Parameters
+        ----------
+        sigma : float
+            Of the noise that the network gets, in 8-bit steps.
+        """
+        card = self.card
+        if card is None or not card.sigma or card.covers(sigma):
+            return ()
+        from cimsim.zoo.weights import shipped_cards
+
+        name = card.file.stem if card.file else card.model
+        ways = [
+            f"--weights {other.file.stem}"
+            for other in shipped_cards()
+            if other.file and other.covers(sigma)
+            and (other.model, dict(other.options)) == (card.model, dict(card.options))
+        ]  # fmt: skip
+        low, high = min(sigma, card.sigma[0]), max(sigma, card.sigma[-1])
+        ways.append(f"weights of `cimsim train --sigma {low:g}..{high:g}`")
+        return (
+            f"doubt: weights {name} saw noise of {card.saw}; at {sigma:g} they may do far worse "
+            f"than the network can; take {' or '.join(ways)}",
+        )
 
     def example(self, height: int, width: int) -> tuple[torch.Tensor, ...]:
         """Zero inputs of the right shapes."""
@@ -135,13 +167,14 @@ def load_network(
         chosen = weights if weights is not None else source
         if chosen is None and ":" not in name:
             raise InputError(_no_weights(title))
-        origin = _fill(module, chosen)
+        origin, card = _fill(module, chosen)
     except ZooError as error:
         raise InputError(str(error)) from None
     module.eval().float()
     return Network(
         module, title, int(getattr(module, "n_frames", 1)), _takes_noise_map(module),
         {"model": name, "options": options, "weights": origin}, origin == RANDOM,
+        card,
     )  # fmt: skip
 
 
@@ -211,16 +244,17 @@ def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
     return module
 
 
-def _fill(module: nn.Module, source: Any) -> str:
-    """Load weights; return where they came from."""
-    from cimsim.zoo.weights import Card, load_weights, named_card
+def _fill(module: nn.Module, source: Any) -> tuple[str, Card | None]:
+    """Load weights; return where they came from and their card, if there is one."""
+    from cimsim.zoo.weights import Card, card_of, load_weights, named_card
 
     if isinstance(source, str) and not Path(source).exists():
         source = named_card(source) or source
     if source is None or source == RANDOM:
-        return RANDOM
+        return RANDOM, None
     load_weights(module, source)
-    return str(source.file.name if isinstance(source, Card) and source.file else source)
+    name = source.file.name if isinstance(source, Card) and source.file else source
+    return str(name), card_of(source)
 
 
 def _takes_noise_map(module: nn.Module) -> bool:

@@ -10,7 +10,7 @@ from benchmarks.paper.recipe import Entry, Recipe
 from benchmarks.paper.runner import Done
 from cimsim.errors import InputError
 from cimsim.zoo import registry
-from cimsim.zoo.weights import Card, folder
+from cimsim.zoo.weights import Card, folder, shipped_cards
 
 FRAME = 64  # pixels; windows per pixel are exact where it is a multiple of 4 S
 
@@ -101,13 +101,14 @@ def weights_in(place: Path) -> list[Weights]:
 
 def shipped_weights() -> list[Weights]:
     """Return every weight file that comes with cimsim, sorted by name."""
-    cards = sorted(folder().glob("*.json"))
-    return [Weights(path.stem, Card.read(path), None, shipped=True) for path in cards]
+    return [
+        Weights(card.file.stem, card, None, shipped=True) for card in shipped_cards() if card.file
+    ]
 
 
 def shipped_hashes() -> set[str]:
     """Return the SHA-256 of every weight file that comes with cimsim."""
-    return {Card.read(path).sha256 for path in folder().glob("*.json")}
+    return {card.sha256 for card in shipped_cards()}
 
 
 @cache

@@ -29,6 +29,7 @@ from benchmarks.paper.denoisers import (
 from benchmarks.paper.evaluate import NOISE_SEED
 from benchmarks.paper.networks import shipped_weights, weights_in
 from benchmarks.paper.record import RESULTS, read_csv, write_csv
+from cimsim.cli.options import parse_size
 from cimsim.errors import ConfigError
 from cimsim.video.metrics import psnr
 from cimsim.video.noise import add_awgn
@@ -253,6 +254,10 @@ def main(
             "CBM3D takes a minute and more for one of 960x540.",
         ),
     ] = 4,
+    crop: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Only the middle of every frame, for all methods alike."),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="noisy, nlm, cbm3d, cimnet_s8, 'cimnet*'; repeatable."),
@@ -274,7 +279,7 @@ def main(
     """  # fmt: skip
     console = make_console()
     sigmas = _levels(sigma or [15.0, 25.0, 50.0])
-    clips = clips_in(test, frames)
+    clips = clips_in(test, frames, parse_size(crop, "--crop") if crop else None)
     methods = methods_of(weights, other or (), only or (), skip or ())
 
     def tell(row: LevelRow, done: int, total: int) -> None:

@@ -182,7 +182,7 @@ def run(
         result = cimsim.simulate(
             placed[0], clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
             title=network.title, identity=identity, threads=threads, progress=report,
-            notes=_notes(network, chip.name), as_written=placed[1] if streaming else None,
+            notes=_notes(network, chip.name, sigma), as_written=placed[1] if streaming else None,
             programmed=held, frame_rate_hz=fps,
         )  # fmt: skip
         report("writing", 0, 1)
@@ -205,8 +205,8 @@ def run(
         console.print(line)
 
 
-def _notes(network: Network, hw: str) -> tuple[str, ...]:
-    found = []
+def _notes(network: Network, hw: str, sigma: float) -> tuple[str, ...]:
+    found = [*network.doubts(sigma)]
     if network.random_weights:
         found.append("random weights: PSNR means nothing")
     stem = Path(network.identity["weights"]).stem

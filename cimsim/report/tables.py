@@ -28,7 +28,8 @@ def print_result(result: Result, console: Console) -> None:
         row.add_row(*tables[start : start + columns])
         console.print(row)
     for note in result.notes:
-        console.print(f"[yellow]note:[/] {note}", highlight=False)
+        kind, text = ("doubt", note[7:]) if note.startswith("doubt: ") else ("note", note)
+        console.print(f"[yellow]{kind}:[/] {text}", highlight=False)
 
 
 def _tables(result: Result) -> Iterator[ConsoleRenderable | None]:

@@ -66,6 +66,16 @@ class Card:
     sha256: str = ""
     file: Path | None = None
 
+    @property
+    def saw(self) -> str:
+        """Noise seen in training, in 8-bit steps: ``15 only`` or ``5..55``."""
+        low, high = self.sigma[0], self.sigma[-1]
+        return f"{low:g} only" if low == high else f"{low:g}..{high:g}"
+
+    def covers(self, sigma: float) -> bool:
+        """Tell whether noise of this standard deviation lies within what was seen in training."""
+        return self.sigma[0] <= sigma <= self.sigma[-1]
+
     def to_json(self) -> str:
         """Return the card as readable JSON."""
         values = asdict(self)
@@ -120,6 +130,26 @@ def named_card(stem: str) -> Card | None:
     return Card.read(path) if "/" not in stem and path.is_file() else None
 
 
+def shipped_cards() -> tuple[Card, ...]:
+    """Return the cards of all shipped weights, sorted by name."""
+    return tuple(Card.read(path) for path in sorted(folder().glob("*.json")))
+
+
+def card_of(source: Card | str | Path) -> Card | None:
+    """Return a card, or the one that lies beside a ``.safetensors`` file; None without one.
+
+    Raises
+    ------
+    WeightsError
+        When the card beside the file cannot be read.
+    """
+    if isinstance(source, Card):
+        return source
+    beside = Path(source).with_suffix(".json")
+    known = Path(source).suffix == ".safetensors" and beside.is_file()
+    return Card.read(beside) if known else None
+
+
 def load_weights(model: nn.Module, source: Card | str | Path) -> None:
     """Fill a network from a card's file, a ``.safetensors`` file or a torch state dict.
 
@@ -131,17 +161,10 @@ def load_weights(model: nn.Module, source: Card | str | Path) -> None:
     WeightsError
         When the file is missing, damaged, not the one the card describes, or does not fit.
     """
-    card: Card | None
-    if isinstance(source, Card):
-        card, path = source, source.file
-        if path is None:
-            raise WeightsError(f"weight card of {source.model}: it names no file")
-    else:
-        path = Path(source)
-        beside = path.with_suffix(".json")
-        card = None
-        if path.suffix == ".safetensors" and beside.is_file():
-            card = Card.read(beside)
+    card = card_of(source)
+    path = source.file if isinstance(source, Card) else Path(source)
+    if path is None:
+        raise WeightsError(f"weight card of {card.model if card else ''}: it names no file")
     if not path.is_file():
         raise WeightsError(f"{path}: no such weight file")
     if card is not None and _sha256(path) != card.sha256:
