@@ -44,7 +44,9 @@ def main(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="cimnet_stride8 or 'foldnet*'; on all chips; repeatable."),
+        typer.Option(
+            metavar="NAME", help="cimnet_stride8 or 'foldnet*'; on all chips; repeatable."
+        ),
     ] = None,
     weights: Annotated[
         Path | None,
@@ -152,9 +154,7 @@ def _measured(
     own = [(network, chip) for network, chip in jobs if chip == first]
     try:
         points = (
-            []
-            if study_file is None
-            else study(table.size, study_file, progress=table.progress)
+            [] if study_file is None else study(table.size, study_file, progress=table.progress)
         )
         cells = table.fill(jobs)
         judged = [] if judge is None else judge.run(own)

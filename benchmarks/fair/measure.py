@@ -169,9 +169,7 @@ class Table:
                 save_mapping(point.mapping, self.mapping_file(network, case, how))
         return cells
 
-    def _cell(
-        self, network: NetworkCase, case: ChipCase, how: str, point: Point | None
-    ) -> Cell:
+    def _cell(self, network: NetworkCase, case: ChipCase, how: str, point: Point | None) -> Cell:
         about = network.name, case.title, self._id(case), self._size, how
         if point is None:
             return Cell(*about, NO_ROOM, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, "")

@@ -37,11 +37,10 @@ def parts(record: Record) -> dict[str, str]:
     return found
 
 
-def quoted(record: Record) -> str:
+def quoted(record: Record, hw: str = told.FIRST) -> str:
     """Return what other pages say, with its markers: they are rewritten by `write`."""
-    return (
-        f"<!-- begin {STATEMENT} -->\n{told.statement(record)}\n<!-- end {STATEMENT} -->\n"
-    )
+    text = told.statement(record, hw)
+    return f"<!-- begin {STATEMENT} -->\n{text}\n<!-- end {STATEMENT} -->\n"
 
 
 def write(record: Record, page: Path = PAGE, quoting: tuple[Path, ...] = QUOTING) -> None:

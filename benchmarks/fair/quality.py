@@ -149,9 +149,7 @@ class Judge:
         name = self.table.mapping_file(network, chip, how).stem
         return self.table.kept / "frames" / f"{name}.csv"
 
-    def _judge(
-        self, network: NetworkCase, chip: ChipCase, how: str, weights: Weights
-    ) -> Judged:
+    def _judge(self, network: NetworkCase, chip: ChipCase, how: str, weights: Weights) -> Judged:
         file = self._file(network, chip, how)
         file.parent.mkdir(parents=True, exist_ok=True)
 

@@ -63,9 +63,7 @@ def _sentence(record: Record, one: Split) -> str:
 
 def joules_of(record: Record, network: str, hw: str, how: str) -> str:
     """Say what the energy of a frame does, plainly mapped, fastest and at least energy."""
-    table = {
-        (c.network, c.how): c.energy_j for c in _of(record.cells, hw) if c.fits
-    }
+    table = {(c.network, c.how): c.energy_j for c in _of(record.cells, hw) if c.fits}
     pairs = [(YARDSTICK.name, IM2COL), (network, IM2COL), (YARDSTICK.name, how), (network, how),
              (YARDSTICK.name, FRUGAL), (network, FRUGAL)]  # fmt: skip
     if any(pair not in table for pair in pairs):

@@ -93,9 +93,7 @@ def non_local_means() -> Classical:
     return Classical(
         "non-local means",
         f"skimage, h = {STRENGTH} sigma, " + ", ".join(f"{k} {v}" for k, v in NON_LOCAL.items()),
-        lambda frame, sigma: denoise_nl_means(
-            frame, h=STRENGTH * sigma, sigma=sigma, **NON_LOCAL
-        ),
+        lambda frame, sigma: denoise_nl_means(frame, h=STRENGTH * sigma, sigma=sigma, **NON_LOCAL),
     )
 
 
@@ -182,8 +180,6 @@ class FloatNetwork:
         import torch
 
         network = self._loaded
-        inputs = window_of_frames(
-            noisy, t, network.n_frames, sigma, 2 if network.noise_map else 1
-        )
+        inputs = window_of_frames(noisy, t, network.n_frames, sigma, 2 if network.noise_map else 1)
         with torch.inference_mode():
             return picture(network.module(*inputs))

@@ -66,7 +66,11 @@ def _line(
 ) -> LevelLine:
     per_clip = _by_clip(frames)
     values = list(per_clip.values())
-    both = {} if yardstick is None else {p: v - yardstick[p] for p, v in frames.items() if p in yardstick}
+    both = (
+        {}
+        if yardstick is None
+        else {p: v - yardstick[p] for p, v in frames.items() if p in yardstick}
+    )
     differences = list(_by_clip(both).values()) if key[0] != YARDSTICK else []
     clips = [clip for clip, _ in frames]
     return LevelLine(
@@ -148,7 +152,9 @@ def _verdicts(lines: Sequence[LevelLine]) -> list[str]:
         above = [line for line in known if (line.against_db or 0) > 0]
         best = max(known, key=lambda line: line.against_db or 0)
         distance = abs(best.against_db or 0)
-        tie = " (within its standard error: a tie)" if distance < (best.against_error_db or 0) else ""
+        tie = (
+            " (within its standard error: a tie)" if distance < (best.against_error_db or 0) else ""
+        )
         where = "above" if (best.against_db or 0) > 0 else "below"
         told.append(
             f"- σ = {sigma:g}: {len(above)} of {len(known)} networks stand above CBM3D; the best "

@@ -249,7 +249,8 @@ def main(
     sample: Annotated[
         int,
         typer.Option(
-            min=1, metavar="K",
+            min=1,
+            metavar="K",
             help="Frames judged of each clip, the same for all methods: the middle one first. "
             "CBM3D takes a minute and more for one of 960x540.",
         ),
