@@ -49,6 +49,8 @@ setup(
         "typer>=0.12",
     ],
     extras_require={
+        # classical denoisers to stand beside; bm3d's licence is for research only
+        "bench": ["bm3d>=4"],
         "test": [
             "hypothesis>=6.100",
             "mypy>=1.10",

@@ -53,6 +53,33 @@ class Network:
     random_weights: bool = False
     card: Card | None = None
 
+    def doubts(self, sigma: float) -> tuple[str, ...]:
+        """Say why quality may be far below what the network can do, and the way out.
+
+        Parameters
+        ----------
+        sigma : float
+            Of the noise that the network gets, in 8-bit steps.
+        """
+        card = self.card
+        if card is None or not card.sigma or card.covers(sigma):
+            return ()
+        from cimsim.zoo.weights import shipped_cards
+
+        name = card.file.stem if card.file else card.model
+        ways = [
+            f"--weights {other.file.stem}"
+            for other in shipped_cards()
+            if other.file and other.covers(sigma)
+            and (other.model, dict(other.options)) == (card.model, dict(card.options))
+        ]  # fmt: skip
+        low, high = min(sigma, card.sigma[0]), max(sigma, card.sigma[-1])
+        ways.append(f"weights of `cimsim train --sigma {low:g}..{high:g}`")
+        return (
+            f"doubt: weights {name} saw noise of {card.saw}; at {sigma:g} they may do far worse "
+            f"than the network can; take {' or '.join(ways)}",
+        )
+
     def example(self, height: int, width: int) -> tuple[torch.Tensor, ...]:
         """Zero inputs of the right shapes."""
         import torch

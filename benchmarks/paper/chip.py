@@ -16,6 +16,8 @@ from benchmarks.paper.record import read_csv, write_csv
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cimsim.graph.ir import LayerGraph
+    from cimsim.hw.spec import Chip
     from cimsim.loading import Network
     from cimsim.mapping.mapping import Mapping
 
@@ -102,6 +104,11 @@ class ChipRuns:
         Of the engine; they never change a bit.
     progress : callable, optional
         Called with a finished row and how many are done and wanted.
+    changes : sequence of str
+        Fields of the chip, ``field=value``.
+    place : callable, optional
+        Graph and chip -> mapping; by default each layer once, `im2col`. Rows do not say which: a
+        file of finished frames belongs to one mapping.
     """
 
     clips: ClipSet
@@ -111,6 +118,8 @@ class ChipRuns:
     step: int = 1
     threads: int | None = None
     progress: Callable[[FrameRow, int, int], None] | None = None
+    changes: Sequence[str] = ()
+    place: Callable[[LayerGraph, Chip], Mapping] | None = None
     _mappings: dict[tuple[str, Size], tuple[Network, Mapping]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -122,7 +131,7 @@ class ChipRuns:
             raise ConfigError(
                 f"--stride-frames: expected 1..{shortest} (frames of a clip), got {self.step}"
             )
-        self.chip = load_hw(self.hw)
+        self.chip = load_hw(self.hw, list(self.changes))
         self.chip_id = chip_hash(self.chip)[:12]
 
     def run(self, networks: Sequence[Weights], seeds: int) -> list[FrameRow]:
@@ -180,7 +189,8 @@ class ChipRuns:
             card = weights.card
             network = cimsim.load_network(card.model, dict(card.options), card.file)
             graph = cimsim.trace(network.module, network.example(*size), name=weights.stem)
-            self._mappings[key] = network, cimsim.map_graph(graph, self.chip)
+            place = self.place or cimsim.map_graph
+            self._mappings[key] = network, place(graph, self.chip)
         return self._mappings[key]
 
     def _programmed(self, weights: Weights, seed: int, size: Size) -> Callable[..., FrameRow]:

@@ -45,13 +45,23 @@ class ClipSet:
         return self.name.rpartition(" #")[0]
 
 
-def clips_in(folder: Path, frames: int) -> ClipSet:
+def clips_in(folder: Path, frames: int, crop: tuple[int, int] | None = None) -> ClipSet:
     """Read every clip of a folder: folders of images and video files, sorted by name.
+
+    Clips may differ in size and kind.
+
+    Parameters
+    ----------
+    folder : Path
+    frames : int
+        Taken from each clip.
+    crop : tuple of int, optional
+        Height and width of the middle that is taken of every clip; the whole by default.
 
     Raises
     ------
     InputError
-        When there is none, or one is too short or cannot be read.
+        When there is none, or one is too short, smaller than the crop or cannot be read.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --data names a folder of test clips")
@@ -60,7 +70,23 @@ def clips_in(folder: Path, frames: int) -> ClipSet:
     )
     if not places:
         raise InputError(f"{folder}: holds no clips (folders of images or {', '.join(VIDEOS)})")
-    return _set({path.stem: read_clip(path, frames=frames) for path in places}, "")
+    clips = {path.stem: read_clip(path, frames=frames) for path in places}
+    if crop is not None:
+        clips = {name: _middle(name, clip, *crop) for name, clip in clips.items()}
+    return _set(clips, "")
+
+
+def _middle(
+    name: str, clip: npt.NDArray[np.uint8], height: int, width: int
+) -> npt.NDArray[np.uint8]:
+    tall, wide = clip.shape[1:3]
+    if not (0 < height <= tall and 0 < width <= wide):
+        raise InputError(
+            f"--crop {width}x{height}: clip '{name}' is {wide}x{tall}; a crop lies within every "
+            "clip"
+        )
+    top, left = (tall - height) // 2, (wide - width) // 2
+    return np.ascontiguousarray(clip[:, top : top + height, left : left + width])
 
 
 def embedded_scenes(frames: int = QUICK_FRAMES, size: int = 256) -> ClipSet:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from benchmarks.paper.recipe import Entry, Recipe
 from benchmarks.paper.runner import Done
+from cimsim.errors import InputError
 from cimsim.zoo import registry
-from cimsim.zoo.weights import Card, folder
+from cimsim.zoo.weights import Card, folder, shipped_cards
 
 FRAME = 64  # pixels; windows per pixel are exact where it is a multiple of 4 S
 
@@ -68,16 +69,46 @@ def find_weights(entry: Entry, place: Path | None) -> list[Weights]:
 
 def all_weights(place: Path | None, recipe: Recipe) -> list[Weights]:
     """Return every shipped weight file (variants too), then those of the recipe in ``place``."""
-    cards = sorted(folder().glob("*.json"))
-    found = [Weights(path.stem, Card.read(path), None, shipped=True) for path in cards]
+    found = shipped_weights()
     known = {weights.card.sha256 for weights in found}
     given = [weights for entry in recipe.networks for weights in find_weights(entry, place)]
     return found + [w for w in given if not w.shipped and w.card.sha256 not in known]
 
 
+def weights_in(place: Path) -> list[Weights]:
+    """Return every weight file with a card in a folder and below it, sorted by path.
+
+    Raises
+    ------
+    InputError
+        When there is no such folder or it holds none.
+    """
+    if not place.is_dir():
+        raise InputError(f"--weights {place}: no such folder")
+    cards = [path.with_suffix(".json") for path in sorted(place.rglob("*.safetensors"))]
+    found = [
+        Weights(path.stem, Card.read(path), Done.read(path.parent), shipped=False)
+        for path in cards
+        if path.is_file()
+    ]
+    if not found:
+        raise InputError(
+            f"--weights {place}: holds no weights (NAME.safetensors with its card NAME.json), "
+            "neither does a folder in it; cimsim train writes both"
+        )
+    return found
+
+
+def shipped_weights() -> list[Weights]:
+    """Return every weight file that comes with cimsim, sorted by name."""
+    return [
+        Weights(card.file.stem, card, None, shipped=True) for card in shipped_cards() if card.file
+    ]
+
+
 def shipped_hashes() -> set[str]:
     """Return the SHA-256 of every weight file that comes with cimsim."""
-    return {Card.read(path).sha256 for path in folder().glob("*.json")}
+    return {card.sha256 for card in shipped_cards()}
 
 
 @cache

@@ -144,14 +144,14 @@ PictureOption = Annotated[
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write.")]
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Turn ``960x540`` into (height, width) = (540, 960)."""
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
+    """Turn ``960x540`` into (height, width) = (540, 960); messages name ``option``."""
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) != 2 or not all(part.strip().lstrip("-").isdigit() for part in parts):
-        raise ConfigError(f"--size: expected WIDTHxHEIGHT such as 960x540, got '{text}'")
+        raise ConfigError(f"{option}: expected WIDTHxHEIGHT such as 960x540, got '{text}'")
     width, height = (int(part) for part in parts)
     if width < 1 or height < 1:
-        raise ConfigError(f"--size: expected a positive width and height, got '{text}'")
+        raise ConfigError(f"{option}: expected a positive width and height, got '{text}'")
     return height, width
 
 

@@ -179,7 +179,7 @@ def run(
             graph = trace(traced, clean.shape[1:3], strict)
             placed.append(cimsim.map_graph(graph, chip, mapping, allocation))
         report("tracing", 1, 1)
-        notes, card = _notes(network, chip.name), network.card
+        notes, card = _notes(network, chip.name, sigma), network.card
         if card is not None:
             notes += (*doubts(placed[0].graph, card.contributions, card.contributions_on),)
         identity = network.identity | {"hash": weights_hash(network.module)}
@@ -211,8 +211,8 @@ def run(
         console.print(line)
 
 
-def _notes(network: Network, hw: str) -> tuple[str, ...]:
-    found = []
+def _notes(network: Network, hw: str, sigma: float) -> tuple[str, ...]:
+    found = [*network.doubts(sigma)]
     if network.random_weights:
         found.append("random weights: PSNR means nothing")
     stem = Path(network.identity["weights"]).stem

@@ -287,7 +287,8 @@ class TrainConfig:
         for name in IDENTITY:
             # a checkpoint of before there was a field has its default
             default = type(self).__dataclass_fields__[name].default
-            same = saved.get(name, _PLAIN.get(name, default)) == wanted[name]
+            held = saved.get(name, _PLAIN.get(name, default))
+            same = held == wanted[name]
             if name == "teacher_weight" and self.teacher is None:
                 continue
             if name == "options" and not same:  # a default may have been left out

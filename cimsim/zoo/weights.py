@@ -85,6 +85,16 @@ class Card:
         last = Stage(self.command, self.sha256, self.steps, self.minutes, self.seed, self.hw)
         return self.lineage or (last,)
 
+    @property
+    def saw(self) -> str:
+        """Noise seen in training, in 8-bit steps: ``15 only`` or ``5..55``."""
+        low, high = self.sigma[0], self.sigma[-1]
+        return f"{low:g} only" if low == high else f"{low:g}..{high:g}"
+
+    def covers(self, sigma: float) -> bool:
+        """Tell whether noise of this standard deviation lies within what was seen in training."""
+        return self.sigma[0] <= sigma <= self.sigma[-1]
+
     def to_json(self) -> str:
         """Return the card as readable JSON."""
         values = asdict(self)
@@ -143,6 +153,11 @@ def named_card(stem: str) -> Card | None:
     """Return the card of the shipped weights of that name, such as ``cimnet_s8_eflash40nm``."""
     path = folder() / f"{stem}.json"
     return Card.read(path) if "/" not in stem and path.is_file() else None
+
+
+def shipped_cards() -> tuple[Card, ...]:
+    """Return the cards of all shipped weights, sorted by name."""
+    return tuple(Card.read(path) for path in sorted(folder().glob("*.json")))
 
 
 def card_of(source: Card | str | Path) -> Card | None:

@@ -1,0 +1,236 @@
+"""Time and energy of a network on a chip: plainly mapped, and under the best mapping found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.fair.cases import ChipCase, NetworkCase
+from benchmarks.paper.record import read_csv, write_csv
+from cimsim.energy.model import energy
+from cimsim.errors import MappingError
+from cimsim.hw.load import chip_hash
+from cimsim.mapping.files import save_mapping
+from cimsim.search import Point, search
+from cimsim.timing.simulate import simulate
+
+if TYPE_CHECKING:
+    from cimsim.graph.ir import LayerGraph
+    from cimsim.hw.spec import Chip
+    from cimsim.mapping.mapping import Mapping
+
+IM2COL, FAST, FRUGAL = "im2col", "fastest", "least energy"
+HOW = (IM2COL, FAST, FRUGAL)
+NO_ROOM = "does not fit"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One network on one chip under one mapping: a cell of the table.
+
+    Attributes
+    ----------
+    network, hw : str
+        `NetworkCase.name` and title of the chip.
+    chip : str
+        Start of the chip's hash.
+    size : str
+        Frame, ``WxH``.
+    how : str
+        ``im2col`` (one copy of each layer), ``fastest`` or ``least energy`` (of what the search
+        found within the chip's arrays).
+    strategies : str
+        What the mapping is made of: ``sdk 9, im2col 2``; `NO_ROOM` and zeros where nothing fits.
+    arrays, windows, activations, conversions : int
+        Arrays in use; work of one frame.
+    interval_s, latency_s : float
+        Between frames; until the first one is done.
+    energy_j, static_j : float
+        Of a frame, and what of it static power takes during an interval. Array energy by the
+        chip's activity factor, so that weights do not matter.
+    bottleneck : str
+    """
+
+    network: str
+    hw: str
+    chip: str
+    size: str
+    how: str
+    strategies: str
+    arrays: int
+    windows: int
+    activations: int
+    conversions: int
+    interval_s: float
+    latency_s: float
+    energy_j: float
+    static_j: float
+    bottleneck: str
+
+    @property
+    def place(self) -> tuple[str, str, str, str]:
+        """What the cell is about."""
+        return self.network, self.chip, self.size, self.how
+
+    @property
+    def fits(self) -> bool:
+        """Whether the chip holds the network."""
+        return self.strategies != NO_ROOM
+
+
+COLUMNS = tuple(entry.name for entry in fields(Cell))
+_COUNTS = ("arrays", "windows", "activations", "conversions")
+_SECONDS = ("interval_s", "latency_s", "energy_j", "static_j")
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """Read cells; none when there is no file."""
+    return read_csv(path, COLUMNS, _cell)
+
+
+def _cell(values: dict[str, str]) -> Cell:
+    counts = {name: int(values[name]) for name in _COUNTS}
+    numbers = {name: float(values[name]) for name in _SECONDS}
+    typed: dict[str, Any] = {**values, **counts, **numbers}
+    return Cell(**typed)
+
+
+def write_cells(path: Path, cells: Iterable[Cell]) -> None:
+    """Write cells; the old file stays whole until the new one is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_csv(path, COLUMNS, map(asdict, cells))
+
+
+@dataclass
+class Table:
+    """Fills the table and keeps every cell, with the mapping behind it.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Height and width of a frame.
+    kept : Path
+        Folder of ``cells.csv`` and ``mappings/``; a cell that is there is not computed again.
+    progress : callable, optional
+        Called with a text when a network on a chip is done.
+    """
+
+    size: tuple[int, int]
+    kept: Path
+    progress: Callable[[str], None] | None = None
+
+    def fill(self, jobs: Iterable[tuple[NetworkCase, ChipCase]]) -> list[Cell]:
+        """Measure what is missing and return the cells of all jobs."""
+        file = self.kept / "cells.csv"
+        cells = {cell.place: cell for cell in read_cells(file)}
+        found = []
+        for network, chip in jobs:
+            keys = [(network.name, self._id(chip), self._size, how) for how in HOW]
+            if any(key not in cells for key in keys):
+                for cell in self._measure(network, chip):
+                    cells[cell.place] = cell
+                write_cells(file, cells.values())
+                if self.progress is not None:
+                    self.progress(_told([cells[key] for key in keys]))
+            found += [cells[key] for key in keys]
+        return found
+
+    def done(self, jobs: Iterable[tuple[NetworkCase, ChipCase]]) -> list[Cell]:
+        """Return the cells of the jobs that are there already."""
+        cells = {cell.place: cell for cell in read_cells(self.kept / "cells.csv")}
+        keys = [(n.name, self._id(c), self._size, how) for n, c in jobs for how in HOW]
+        return [cells[key] for key in keys if key in cells]
+
+    def mapping_file(self, network: NetworkCase, chip: ChipCase, how: str) -> Path:
+        """Return where a mapping of a cell is kept."""
+        name = f"{network.name}-{self._id(chip)}-{self._size}-{how.replace(' ', '_')}.json"
+        return self.kept / "mappings" / name
+
+    @property
+    def _size(self) -> str:
+        return f"{self.size[1]}x{self.size[0]}"
+
+    def _id(self, chip: ChipCase) -> str:
+        return chip_hash(chip.chip)[:12]
+
+    def _measure(self, network: NetworkCase, case: ChipCase) -> list[Cell]:
+        import cimsim
+
+        loaded = cimsim.load_network(network.model, dict(network.options), "random")
+        graph = cimsim.trace(loaded.module, loaded.example(*self.size), name=network.name)
+        points = best_mappings(graph, case.chip)
+        cells = []
+        for how in HOW:
+            point = points.get(how)
+            cells.append(self._cell(network, case, how, point))
+            if point is not None and how != IM2COL:
+                save_mapping(point.mapping, self.mapping_file(network, case, how))
+        return cells
+
+    def _cell(self, network: NetworkCase, case: ChipCase, how: str, point: Point | None) -> Cell:
+        about = network.name, case.title, self._id(case), self._size, how
+        if point is None:
+            return Cell(*about, NO_ROOM, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, "")
+        timeline = simulate(point.mapping)
+        clock = case.chip.process.clock_hz
+        interval = timeline.interval_s(clock)
+        spent = energy(point.mapping, interval)
+        total, slow = point.mapping.total, timeline.bottleneck
+        used = ", ".join(f"{name} {count}" for name, count in sorted(point.strategies.items()))
+        return Cell(
+            *about, used, point.arrays, total.windows, total.activations, total.conversions,
+            interval, timeline.latency_s(clock), spent.total_j,
+            spent.by_component.get("static", 0.0), f"{slow.name} {slow.stage} {slow.share:.0%}",
+        )  # fmt: skip
+
+
+def best_mappings(graph: LayerGraph, chip: Chip) -> dict[str, Point]:
+    """Return the plain mapping, the fastest and the one of least energy; none that does not fit.
+
+    The plain one is a candidate for all three, so no best mapping is worse than it.
+
+    Parameters
+    ----------
+    graph : LayerGraph
+    chip : Chip
+    """
+    import cimsim
+
+    found: dict[str, Point] = {}
+    candidates: list[Point] = []
+    try:
+        found[IM2COL] = point_of(cimsim.map_graph(graph, chip))
+        candidates.append(found[IM2COL])
+    except MappingError:
+        pass  # it may fit where layers share arrays
+    try:
+        candidates += search(graph, chip, "latency")
+    except MappingError:
+        pass
+    if candidates:
+        found[FAST] = min(candidates, key=lambda point: point.measure("latency"))
+        found[FRUGAL] = min(candidates, key=lambda point: point.measure("energy"))
+    return found
+
+
+def point_of(mapping: Mapping) -> Point:
+    """Return a mapping with its times and energy, as the search has them."""
+    timeline = simulate(mapping)
+    spent = energy(mapping, timeline.interval_s(mapping.chip.process.clock_hz))
+    return Point(
+        mapping, timeline.interval, timeline.cycles_first_frame, spent.total_j,
+        {mapping.strategy: len(mapping.layers)},
+    )  # fmt: skip
+
+
+def _told(cells: list[Cell]) -> str:
+    first = cells[0]
+    told = "; ".join(
+        f"{cell.how} {1e3 * cell.interval_s:.4g} ms, {1e3 * cell.energy_j:.3g} mJ"
+        if cell.fits
+        else f"{cell.how} {NO_ROOM}"
+        for cell in cells
+    )
+    return f"{first.network} on {first.hw}: {told}"

@@ -1,0 +1,258 @@
+"""The comparison in words: sentences and tables in Markdown, all numbers out of the record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from benchmarks.fair import decompose
+from benchmarks.fair.cases import CHIPS, NETWORKS, YARDSTICK
+from benchmarks.fair.decompose import Split
+from benchmarks.fair.measure import FAST, FRUGAL, HOW, IM2COL, Cell
+from benchmarks.fair.quality import Judged
+from benchmarks.fair.record import Record
+from benchmarks.fair.stride import StridePoint, best_stride, steps
+from cimsim.units import format_si
+
+TITLES = {case.name: case.title for case in NETWORKS}
+CIMNET, FOLD = "cimnet_stride8", "foldnet_stride8_tiles1"
+FIRST = CHIPS[0].title
+ENOUGH = 1.1  # a step of the stride that gains less than this does not pay
+
+
+def title(network: str) -> str:
+    """Return a network's display name."""
+    return TITLES.get(network, network)
+
+
+def statement(record: Record, hw: str = FIRST) -> str:
+    """Return the like-with-like statement of one chip: which gain is mapping, which architecture.
+
+    Parameters
+    ----------
+    record : Record
+    hw : str
+        Title of the chip.
+    """
+    splits = decompose.split(_of(record.cells, hw), decompose.interval)
+    told = [_sentence(record, one) for one in splits if one.network in (CIMNET, FOLD)]
+    if not told:
+        return f"Not measured on {hw} yet: `python -m benchmarks.fair --record`."
+    return "\n\n".join(told)
+
+
+def _sentence(record: Record, one: Split) -> str:
+    name = _short(one.network)
+    used = joules_of(record, one.network, one.hw, FAST)
+    text = (
+        f"**{name} against the block on {one.hw}, time between frames.** Both mapped plainly "
+        f"(`im2col`), {name} is {_times(one.architecture_first)}. Each under the fastest mapping "
+        f"that the search found for it within the chip's arrays, it is "
+        f"{_times(one.architecture_then)}: that is what the architecture is worth, like with like. "
+        f"The mapping alone makes the block {_times(one.mapping_first)}, and {name} "
+        f"{_times(one.mapping_then)}. From the plain block to the best-mapped {name} is "
+        f"{one.total:.3g} x = {one.mapping_first:.3g} x (mapping of the block) · "
+        f"{one.architecture_then:.3g} x (architecture) = {one.architecture_first:.3g} x "
+        f"(architecture) · {one.mapping_then:.3g} x (mapping of {name})"
+    )
+    share = one.architecture_share
+    if math.isfinite(share) and one.total > 1:
+        text += f"; over both orders, architecture is {share:.0%} of it in logarithms"
+    return f"{text}.{used}"
+
+
+def joules_of(record: Record, network: str, hw: str, how: str) -> str:
+    """Say what the energy of a frame does, plainly mapped, fastest and at least energy."""
+    table = {(c.network, c.how): c.energy_j for c in _of(record.cells, hw) if c.fits}
+    pairs = [(YARDSTICK.name, IM2COL), (network, IM2COL), (YARDSTICK.name, how), (network, how),
+             (YARDSTICK.name, FRUGAL), (network, FRUGAL)]  # fmt: skip
+    if any(pair not in table for pair in pairs):
+        return ""
+    values = [table[pair] for pair in pairs]
+    return (
+        f" Energy of a frame, block / {_short(network)}: {values[0] / values[1]:.3g} x plainly "
+        f"mapped, {values[2] / values[3]:.3g} x under the fastest mappings, "
+        f"{values[4] / values[5]:.3g} x under those of least energy."
+    )
+
+
+def _times(factor: float) -> str:
+    if factor >= 1:
+        return f"{factor:.3g} times as fast"
+    return f"{1 / factor:.3g} times as slow"
+
+
+def _short(network: str) -> str:
+    return title(network).replace(", S = 8", " of S = 8").replace(", written out", "")
+
+
+def table(record: Record, hw: str) -> str:
+    """Return the table *network x mapping* of one chip."""
+    lines = [
+        "| network | mapping | windows | interval | first frame | energy | arrays | conversions "
+        "| bottleneck | float / dB | chip / dB |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---|---:|---:|",
+    ]
+    quality = {(row.network, row.how): row for row in record.judged if row.hw == hw}
+    cells = {(c.network, c.how): c for c in _of(record.cells, hw)}
+    for case in NETWORKS:
+        for how in HOW:
+            cell = cells.get((case.name, how))
+            if cell is None:
+                continue
+            lines.append(_line(cell, quality.get((case.name, how))))
+    return "\n".join(lines)
+
+
+def _line(cell: Cell, judged: Judged | None) -> str:
+    name = f"{title(cell.network)} | {cell.how}"
+    if not cell.fits:
+        return f"| {name} | does not fit | | | | | | | – | – |"
+    return (
+        f"| {name} ({cell.strategies}) | {cell.windows:,} | {format_si(cell.interval_s, 's')} "
+        f"| {format_si(cell.latency_s, 's')} | {format_si(cell.energy_j, 'J')} | {cell.arrays} "
+        f"| {cell.conversions / 1e6:.3g} M | {cell.bottleneck} | {_db(judged, 'float_db')} "
+        f"| {_db(judged, 'chip_db')} |"
+    )
+
+
+def _db(judged: Judged | None, name: str) -> str:
+    if judged is None:
+        return "–"
+    value = f"{getattr(judged, name):.2f}"
+    several = name == "chip_db" and judged.programmings > 1
+    return f"{value} ± {judged.error_db:.2f}" if several else value
+
+
+def split_table(record: Record, value: Callable[[Cell], float], best: str) -> str:
+    """Return the table of splits over all chips, the two orders side by side."""
+    lines = [
+        "| chip | network | whole gain | mapping of the block, | then architecture "
+        "| architecture, | then mapping of the network | share of architecture |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for hw in _chips(record.cells):
+        for one in decompose.split(_of(record.cells, hw), value, best):
+            share = one.architecture_share
+            told = f"{share:.0%}" if one.total > 1 and math.isfinite(share) else "–"
+            lines.append(
+                f"| {hw} | {title(one.network)} | {one.total:.3g} x | {one.mapping_first:.3g} x "
+                f"| {one.architecture_then:.3g} x | {one.architecture_first:.3g} x "
+                f"| {one.mapping_then:.3g} x | {told} |"
+            )
+    return "\n".join(lines)
+
+
+def tables(record: Record) -> str:
+    """Return the tables of all chips with what they hold for."""
+    parts = []
+    for hw in _chips(record.cells):
+        parts += [f"### {hw}\n", table(record, hw), ""]
+    parts += [*weights_told(record), ""]
+    return "\n".join(parts)
+
+
+def weights_told(record: Record) -> list[str]:
+    """Say with which weights and on which frames quality was measured, and what has none."""
+    if not record.judged:
+        return ["PSNR: not measured yet; – where no weights are at hand."]
+    told = []
+    for clips in sorted({row.clips for row in record.judged}):
+        rows = [row for row in record.judged if row.clips == clips]
+        weights = sorted({f"{title(row.network)}: {row.weights}" for row in rows})
+        frames = sorted({row.frames for row in rows})
+        seeds = sorted({row.programmings for row in rows})
+        told.append(
+            f"PSNR on {clips.rpartition(' #')[0]}; {_range(frames)} of the frames, "
+            f"{_range(seeds)} programming(s), σ = {rows[0].sigma:g}. Weights: {'; '.join(weights)}."
+        )
+    told.append(
+        "– : no weights at hand or not run; windows, time, energy and arrays do not depend on "
+        "weights."
+    )
+    return told
+
+
+def _range(values: Sequence[int]) -> str:
+    return f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def ratios(record: Record, network: str = CIMNET) -> str:
+    """Say how far one network's gain moves over chips, buses and arrays."""
+    splits = decompose.split(record.cells, decompose.interval)
+    found = [one for one in splits if one.network == network]
+    if len(found) < 2:
+        return ""
+    plain = sorted(found, key=lambda one: one.architecture_first)
+    best = sorted(found, key=lambda one: one.architecture_then)
+    name = _short(network)
+    return (
+        f"Over {len(found)} chips the block takes {plain[0].architecture_first:.3g} "
+        f"({plain[0].hw}) to {plain[-1].architecture_first:.3g} times ({plain[-1].hw}) the time "
+        f"of {name} where both are mapped plainly, and {best[0].architecture_then:.3g} "
+        f"({best[0].hw}) to {best[-1].architecture_then:.3g} times ({best[-1].hw}) where each has "
+        "its best mapping."
+    )
+
+
+def stride_table(points: Iterable[StridePoint]) -> str:
+    """Return cycles, energy, conversions and arrays over stride and size of arrays."""
+    lines = [
+        "| arrays of | S | arrays | cells | activations | conversions | interval | energy "
+        "| cells x interval |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for p in sorted(points, key=lambda p: (p.rows, p.stride)):
+        lines.append(
+            f"| {p.rows} | {p.stride} | {p.arrays:,} | {p.cells / 1e6:.3g} M "
+            f"| {p.activations / 1e6:.3g} M | {p.conversions / 1e6:.3g} M "
+            f"| {format_si(p.interval_s, 's')} | {format_si(p.energy_j, 'J')} "
+            f"| {p.cell_seconds / 1e6:.3g} M s |"
+        )
+    return "\n".join(lines)
+
+
+def stride_told(points: Sequence[StridePoint]) -> str:
+    """Say for each size of arrays up to which stride a larger one pays, and in what."""
+    told = []
+    for rows in sorted({p.rows for p in points}):
+        own = sorted((p for p in points if p.rows == rows), key=lambda p: p.stride)
+        if len(own) < 2:
+            continue
+        gains = {
+            "time": steps(own, lambda p: p.interval_s), "energy": steps(own, lambda p: p.energy_j),
+            "conversions": steps(own, lambda p: float(p.conversions)),
+            "cells times time": steps(own, lambda p: p.cell_seconds),
+        }  # fmt: skip
+        told.append(
+            f"- **Arrays of {rows}**: energy is least at S = "
+            f"{best_stride(own, lambda p: p.energy_j)}, conversions at S = "
+            f"{best_stride(own, lambda p: p.conversions)}, cells times time (one frame's silicon) "
+            f"at S = {best_stride(own, lambda p: p.cell_seconds)}, the interval at S = "
+            f"{best_stride(own, lambda p: p.interval_s)}. {_last_step(own, gains)}"
+        )
+    return "\n".join(told)
+
+
+def _last_step(own: Sequence[StridePoint], gains: dict[str, list[float]]) -> str:
+    """Tell what the last step gains, measure by measure."""
+    before, after = own[-2].stride, own[-1].stride
+    pays = [f"{what} {g[-1]:.2g} x" for what, g in gains.items() if g[-1] >= ENOUGH]
+    not_paid = [f"{what} {g[-1]:.2g} x" for what, g in gains.items() if g[-1] < ENOUGH]
+    parts = []
+    if pays:
+        parts.append(f"gains {', '.join(pays)}")
+    if not_paid:
+        parts.append(f"does not pay in {', '.join(not_paid)}")
+    return f"The step from S = {before} to {after} {' and '.join(parts)}."
+
+
+def _chips(cells: Iterable[Cell]) -> list[str]:
+    """Return the titles of the chips in the order of the cases, others behind."""
+    there = dict.fromkeys(cell.hw for cell in cells)
+    known = [case.title for case in CHIPS if case.title in there]
+    return known + [hw for hw in there if hw not in known]
+
+
+def _of(cells: Iterable[Cell], hw: str) -> list[Cell]:
+    return [cell for cell in cells if cell.hw == hw]
