@@ -23,6 +23,9 @@ STRIDES = (2, 4, 8, 16)
 # pixels has 6 x 6, 4 x 4 and 3 x 3 positions there, so these fill 1008, 1024 and 1008 of 1024 rows.
 WIDTHS = (28, 64, 112)
 RAW = 12  # values of 2 x 2 pixels of a frame, which the last layer reads beside its features
+# Subtracted from frames that a layer reads: inputs of both signs around zero halve what errors of
+# analog weights do to the picture.
+GREY = 0.5
 
 
 class FoldConv(nn.Module):
@@ -149,12 +152,12 @@ class FoldNet(AbstractDenoiser):
 
     def estimate(self, frames: torch.Tensor, noise_map: torch.Tensor) -> torch.Tensor:
         """Map [B, 9, H, W] and [B, 1, H, W] to [B, 3, H, W]; H and W multiples of 8 (and of S)."""
-        half = self.half1(self.read(torch.cat([frames, noise_map], dim=1)))
+        half = self.half1(self.read(torch.cat([frames - GREY, noise_map], dim=1)))
         quarter = self.quarter1(self.down1(half))
         quarter = quarter + self.up2(self.eighth(self.down2(quarter)))
         half = half + self.up1(self.quarter2(quarter))
         noisy = frame(frames, 1)
-        return noisy - self.write(torch.cat([self.half2(half), self.raw(noisy)], dim=1))
+        return noisy - self.write(torch.cat([self.half2(half), self.raw(noisy - GREY)], dim=1))
 
     def widened(
         self, state: Mapping[str, torch.Tensor], spread: float = 0.3, seed: int = 0
