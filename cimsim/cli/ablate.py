@@ -156,7 +156,8 @@ def ablate(
         found = cimsim.ablate(
             graph, description, clean, noise_sigma=sigma, seed=seed, programmings=seeds,
             on_chip=chip, only=part or (), threshold=THRESHOLD if threshold is None else threshold,
-            strategy=mapping, allocation=allocation, threads=threads, progress=report,
+            place=lambda left: cimsim.map_graph(left, description, mapping, allocation),
+            threads=threads, progress=report,
             clip_name="embedded clip" if clip is None else clip.stem,
         )  # fmt: skip
     if network.random_weights:
