@@ -29,7 +29,7 @@ from cimsim.cli.options import (
     with_conditions,
 )
 from cimsim.cli.steps import Bars, check_file, clean_frames, trace
-from cimsim.errors import ConfigError
+from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,14 +108,15 @@ def ablate(
 ) -> None:
     """Take away every layer and every branch in turn: what is lost, what the chip saves.
 
-    A layer is replaced by its mean per channel over the calibration scenes, a branch
-    (an operand of an addition, with all that serves it alone) by nothing or by its
-    mean, whichever loses less. Losses are PSNR, in float32 and on the chip. Savings are
-    those of the network that is left, mapped anew.
+    A layer is replaced by its mean per channel over the calibration scenes. A
+    branch (an operand of an addition, with all that serves it alone) is left
+    out or replaced by its mean, whichever loses less. Losses are PSNR, in
+    float32 and on the chip; savings are those of the network that is left,
+    mapped anew. Ctrl-C keeps the frames that are done.
 
     \b
     cimsim ablate --model cimnet --stride 8
-    cimsim ablate --seeds 3 --input clip.mp4 --size 480x256 --frames 3 --out parts.csv
+    cimsim ablate --seeds 3 --input clip.mp4 --size 480x256 --out parts.csv
     cimsim ablate --model fastdvdnet-block --no-chip --part upc1 --part upc2
     cimsim ablate --weights mine.safetensors --record
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
@@ -156,7 +157,8 @@ def ablate(
         found = cimsim.ablate(
             graph, description, clean, noise_sigma=sigma, seed=seed, programmings=seeds,
             on_chip=chip, only=part or (), threshold=THRESHOLD if threshold is None else threshold,
-            strategy=mapping, allocation=allocation, threads=threads, progress=report,
+            place=lambda left: cimsim.map_graph(left, description, mapping, allocation),
+            threads=threads, progress=report,
             clip_name="embedded clip" if clip is None else clip.stem,
         )  # fmt: skip
     if network.random_weights:
@@ -201,15 +203,22 @@ def _keep(
 ) -> None:
     """Write the table and the card, where asked."""
     from cimsim.files import replacing
+    from cimsim.zoo.errors import ZooError
     from cimsim.zoo.weights import record as write_card
 
     if out is not None:
-        with replacing(out) as scratch:
-            scratch.write_text(found.to_csv(), encoding="utf-8", newline="")
+        try:
+            with replacing(out) as scratch:
+                scratch.write_text(found.to_csv(), encoding="utf-8", newline="")
+        except OSError as error:
+            raise InputError(f"--out: cannot write '{out}': {error}") from None
         console.print(f"table: [bold]{out}[/]")
     card: Any = network.card
     if record and found.interrupted:
         console.print("the card is left as it was: only whole runs are recorded")
     elif record:
-        path = write_card(card, found.recorded(), f"{found.measure}, {found.where}")
+        try:
+            path = write_card(card, found.recorded(), f"{found.measure}, {found.where}")
+        except ZooError as error:
+            raise InputError(f"--record: {error}") from None
         console.print(f"card: [bold]{path}[/]")

@@ -12,7 +12,7 @@ is mapped, timed and energised.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +58,7 @@ def ablate(
     on_chip: bool = True,
     only: Iterable[str] = (),
     threshold: float = THRESHOLD,
-    strategy: str = "im2col",
-    allocation: str = "in_order",
+    place: Callable[[LayerGraph], Mapping] | None = None,
     calibration: Clip | None = None,
     clip_name: str = "clip",
     threads: int | None = None,
@@ -88,8 +87,9 @@ def ablate(
         Parts to look at, see `cimsim.graph.cutting.find`; all by default.
     threshold : float
         In the unit of the measure: what gives less could go.
-    strategy, allocation : str
-        See `cimsim.map_graph`; a mapping file does not fit a network that lost layers.
+    place : callable, optional
+        Maps the network, and every network that is left of it, on ``chip``; by default
+        ``cimsim.map_graph(graph, chip)``.
     calibration, threads, progress
         See `cimsim.simulate`.
     clip_name : str
@@ -116,13 +116,14 @@ def ablate(
     if programmings < 1:
         raise InputError(f"programmings: expected at least 1, got {programmings}")
     chosen = find(graph, only) if only else parts(graph)
-    mapping = map_graph(graph, chip, strategy, allocation)
+    place = place or (lambda graph: map_graph(graph, chip))
+    mapping = place(graph)
     if measure is None:
         measure = denoising(mapping, clip, noise_sigma, seed, calibration, clip_name)
     removals = [removal for part in chosen for removal in _removals(part)]
     seeds = [seed + number for number in range(programmings if on_chip else 0)]
     with one_torch_thread():
-        study = _Study(mapping, measure, (strategy, allocation), threads, report)
+        study = _Study(mapping, measure, place, threads, report)
         done = study.passes(seeds, removals)
         whole = study.summed_up(done, removals, threshold)
         going = whole.could_go
@@ -222,13 +223,12 @@ class _Passes:
 class _Study:
     mapping: Mapping
     measure: Measure
-    placing: tuple[str, str]
+    place: Callable[[LayerGraph], Mapping]
     threads: int | None
     report: Progress
     made: list[Machine] = field(default_factory=lambda: [Float()])
     learned: dict[str, Any] | None = None
     float_means: dict[str, Tensor] = field(default_factory=dict)
-    known_costs: dict[str, Costs] = field(default_factory=dict)
 
     def passes(self, seeds: Sequence[int], removals: Sequence[_Removal]) -> _Passes:
         """Measure what is lost, in float32 and on one chip for each seed; Ctrl-C ends it early."""
@@ -363,7 +363,7 @@ class _Study:
         if not names:
             return Costs(0, 0, 0.0, 0, 0)
         # another network than the chip was made for: lines need a sign where values have one
-        mapping = map_graph(mark_signs(graph), self.mapping.chip, *self.placing)
+        mapping = self.place(mark_signs(graph))
         timeline = simulate(mapping)
         spent = energy(
             mapping, timeline.interval_s(mapping.chip.process.clock_hz), sums,

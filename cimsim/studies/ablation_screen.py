@@ -83,7 +83,7 @@ def _cells(found: Ablation, each: Contribution, on_chip: bool, wide: bool) -> It
         (whole.latency_cycles, left.latency_cycles),
     ]  # fmt: skip
     for before, after in compared if wide else compared[:-1]:
-        yield f"{100 * (before - after) / before:.0f} %" if before else "0 %"
+        yield f"{_rounded(100 * (before - after) / before if before else 0.0, 0)} %"
 
 
 def _loss(loss: Loss, with_noise: bool) -> str:

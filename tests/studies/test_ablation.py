@@ -13,7 +13,7 @@ from torch import nn
 
 import cimsim
 from cimsim.errors import InputError
-from cimsim.graph.cutting import Cut, changed, rest_of, without
+from cimsim.graph.cutting import Cut, branches, changed, rest_of, without
 from cimsim.studies.ablation import channel_mean
 from cimsim.studies.ablation_screen import print_ablation, words
 from cimsim.studies.contributions import Loss
@@ -51,6 +51,20 @@ class Chain(nn.Module):
 
     def forward(self, frames):
         return frames - 0.1 * self.second(torch.relu(self.first(frames)))
+
+
+class Skip(nn.Module):
+    """A path of two convolutions, a shorter one beside it, and a convolution behind both."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.first, self.middle = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.last = nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, frames):
+        wide = torch.relu(self.first(frames))
+        return self.last(wide + torch.relu(self.middle(wide)))
 
 
 def clip(frames=2, seed=0):
@@ -189,22 +203,30 @@ def test_a_run_that_begins_in_the_middle_has_the_bits_of_a_whole_one():
     from cimsim.engine.execute import execute
     from cimsim.functional import written
 
-    graph = graph_of(Chain())
+    graph = graph_of(Skip())
     mapping = cimsim.map_graph(graph, chip(FAST))
     measure = denoising(mapping, clip())
     cells, _ = written(mapping, list(measure.calibration), 4, 1, lambda *_: None)
-    inputs, whole = measure.inputs[1], [op.name for op in graph]
-    kept = graph.with_ops(graph, (*graph.outputs, *whole))
+    inputs, names = measure.inputs[1], [op.name for op in graph]
+    kept = graph.with_ops(graph, (*graph.outputs, *names))
     outputs = execute(cells, inputs, 1, 4, graph=kept).outputs
-    values = dict(zip(whole, outputs[1:], strict=True))
+    values = dict(zip(names, outputs[1:], strict=True))
     expected = execute(cells, inputs, 1, 4).outputs[0]
     assert torch.equal(outputs[0], expected)
-    for name in whole:
-        if graph[name].inputs and name not in graph.outputs:
-            # the value of the run itself in the place of the value changes nothing
-            rest = rest_of(without(graph, {Cut(name): values[name]}), changed(graph, [Cut(name)]))
-            again = execute(cells, tuple(values[op.name] for op in rest.inputs), 1, 4, graph=rest)
-            assert torch.equal(again.outputs[0], expected), name
+
+    def run(rest):
+        return execute(cells, tuple(values[op.name] for op in rest.inputs), 1, 4, graph=rest)
+
+    for name in names:
+        rest = rest_of(graph, changed(graph, [Cut(name)]))
+        assert torch.equal(run(rest).outputs[0], expected), name
+    # the value that an operand has anyway, as a constant in its place, changes nothing
+    cuts = [cut for part in branches(graph) for cut in part.cuts]
+    assert len(cuts) == 2
+    for cut in cuts:
+        rest = rest_of(without(graph, {cut: values[cut.value]}), changed(graph, [cut]))
+        assert {op.name for op in rest.matrix_ops} == {"last"}
+        assert torch.equal(run(rest).outputs[0], expected), cut
 
 
 def test_noise_is_that_of_frames_and_of_programmings():

@@ -17,6 +17,7 @@ from cimsim.zoo.weights import (
     load_weights,
     named_card,
     read_state,
+    record,
     save_weights,
 )
 
@@ -71,6 +72,34 @@ def test_card_round_trip(tmp_path):
     _, written = saved(tmp_path)
     assert Card.read(tmp_path / "small.json") == written
     assert len(written.sha256) == 64
+
+
+def test_a_card_without_optional_fields_is_read_and_one_without_others_is_not(tmp_path):
+    _, written = saved(tmp_path)
+    path = tmp_path / "small.json"
+    told = json.loads(path.read_text())
+    for name in ("contributions", "contributions_on", "hw"):
+        del told[name]
+    path.write_text(json.dumps(told))
+    assert Card.read(path) == written
+    for damaged in (told | {"colour": "red"}, {k: v for k, v in told.items() if k != "data"}):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(
+            WeightsError, match=r"unknown fields of a weight card: \['(colour|data)"
+        ):
+            Card.read(path)
+
+
+def test_contributions_are_recorded_in_the_card_beside_the_file(tmp_path):
+    _, written = saved(tmp_path)
+    given = {"branch a": (0.25, 0.01), "layer b": (-0.5, None)}
+    assert record(written, given, "a clip") == tmp_path / "small.json"
+    again = Card.read(tmp_path / "small.json")
+    assert (again.contributions, again.contributions_on) == (given, "a clip")
+    assert again.sha256 == written.sha256
+    load_weights(Small(), again)
+    with pytest.raises(WeightsError, match="names no file"):
+        record(card(), given, "a clip")
 
 
 def test_changed_file_is_refused(tmp_path):
