@@ -15,7 +15,6 @@ from rich.table import Table
 from cimsim.errors import CimsimError
 from cimsim.zoo.errors import ZooError
 
-
 _asked_by: list[int] = []  # signals other than that of Ctrl-C
 
 

@@ -111,7 +111,8 @@ def train(
     ] = None,
     warmup_steps: Annotated[int, typer.Option(help="Steps until the rate is at its peak.")] = 100,
     grad_clip: Annotated[
-        float, typer.Option(help="Gradients this many times longer than usual are shortened; 0: no.")
+        float,
+        typer.Option(help="Gradients this many times longer than usual are shortened; 0: no."),
     ] = 3.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     bf16: Annotated[

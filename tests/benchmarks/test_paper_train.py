@@ -11,8 +11,8 @@ import yaml
 from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
-from benchmarks.paper.recipe import load_recipe
 from benchmarks.paper.job import Budget
+from benchmarks.paper.recipe import load_recipe
 from benchmarks.paper.runner import DONE, Done, Runner
 from benchmarks.paper.train import main
 from cimsim.errors import ConfigError
