@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint train clean
 
 demo: $(READY)
 	$(BIN)/cimsim run
@@ -18,6 +18,11 @@ test-all: $(READY)
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# Train the queue while the machine has nothing better to do: make train DATA=clips OUT=out/queue
+train: $(READY)
+	@test -n "$(DATA)" -a -n "$(OUT)" || { echo "make train: give DATA=<folder of clips> and OUT=<folder of results>" >&2; exit 2; }
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.paper.queue --data $(DATA) --out $(OUT) $(ARGS)
 
 $(READY): setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cimsim needs Python 3.11 or newer; set PYTHON=")'

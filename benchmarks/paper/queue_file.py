@@ -69,7 +69,7 @@ class QueueEntry(_Part):
     after: str | None = None
     model: str | None = None
     options: dict[str, int | str] | None = None
-    seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
+    seeds: tuple[int, ...] | None = None
     budget: BudgetPart
     hw: str | None = None
     set: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class QueueEntry(_Part):
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and (min(value) < 0 or len(set(value)) < len(value)):
+        if value is not None and (min(value, default=-1) < 0 or len(set(value)) < len(value)):
             raise ValueError(f"expected different seeds of 0 and more, got {list(value)}")
         return value
 
@@ -88,7 +88,7 @@ class QueueFile(_Part):
     """A whole queue file: common settings of the trainer, and entries in order of priority."""
 
     common: dict[str, Any] = {}
-    entries: tuple[QueueEntry, ...] = Field(min_length=1)
+    entries: tuple[QueueEntry, ...]
 
     def jobs(self, seeds: Sequence[int] | None = None) -> list[Job]:
         """Return what is to be trained: seed by seed, each in the order of the file.
@@ -129,6 +129,8 @@ class QueueFile(_Part):
 
     def _check_order(self) -> None:
         """Refuse names given twice, unknown starts, and circles of starts."""
+        if not self.entries:
+            raise ConfigError("entries: expected at least one")
         names = [entry.name for entry in self.entries]
         for number, entry in enumerate(self.entries):
             if entry.name in names[:number]:
@@ -193,7 +195,7 @@ def _check_parts(
         raise ConfigError(f"{where}: {error}") from None
     try:
         if hw is not None:
-            load_hw(hw, changes)
+            load_hw(hw, tuple(changes))
     except CimsimError as error:
         raise ConfigError(f"{where}: hw: {error}") from None
 

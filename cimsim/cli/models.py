@@ -81,13 +81,29 @@ def _print_card(console: Console, stem: str, card: dict[str, Any]) -> None:
         title=f"--weights {stem}", title_justify="left", title_style="bold cyan", show_header=False
     )
     for key, value in card.items():
-        if value is None or value in ({}, ""):  # no chip was trained for, nothing was recorded
+        # no chip was trained for, nothing was recorded, no lineage known
+        if value is None or value in ({}, "", []):
             continue
         if key == "contributions":
             value = "\n".join(f"{name}: {db:+.3f} dB" for name, (db, _) in value.items())
+        if key == "lineage":
+            value = _lineage(value, stem)
         elif isinstance(value, dict):
             value = "\n".join(f"{name}: {number}" for name, number in value.items())
         elif isinstance(value, list):
             value = " .. ".join(map(str, value))
         table.add_row(key.replace("_", " "), str(value))
     console.print(table)
+
+
+def _lineage(values: list[dict[str, Any]], stem: str) -> str:
+    """Return the stages of training line by line, and their minutes together."""
+    from cimsim.zoo.lineage import read_lineage, total_minutes
+
+    stages = read_lineage(values, stem)
+    minutes = total_minutes(stages)
+    total = "minutes unknown" if minutes is None else f"{minutes:g} minutes"
+    lines = [f"{len(stages)} stage{'s' * (len(stages) > 1)}, {total} together"]
+    for number, stage in enumerate(stages, 1):
+        lines += [f"{number}. {stage.command}", f"   {stage.summary()}"]
+    return "\n".join(lines)

@@ -64,12 +64,12 @@ def orthogonalised(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     norm = torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1e-12)
     x = (x / (1.01 * norm)).to(dtype)  # rounding must not take the norm beyond 1
     by_eigenvalues = matrix.device.type == "cpu" and dtype in (torch.float32, torch.float64)
-    x = _by_eigenvalues(x) if by_eigenvalues else _by_products(x)
+    x = _by_eigenvalues(x) if by_eigenvalues else by_products(x)
     return (x.mT if tall else x).to(matrix.dtype)
 
 
-def _by_products(x: Tensor) -> Tensor:
-    """Iterate as Muon is published, on a matrix [..., m, n], m <= n."""
+def by_products(x: Tensor) -> Tensor:
+    """Iterate as Muon is published, on a matrix [..., m, n] of norm below 1, m <= n."""
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
         gram = x @ x.mT
@@ -78,7 +78,7 @@ def _by_products(x: Tensor) -> Tensor:
 
 
 def _by_eigenvalues(x: Tensor) -> Tensor:
-    """Return what `_by_products` returns, to rounding."""
+    """Return what `by_products` returns, to rounding."""
     a, b, c = COEFFICIENTS
     gram = x @ x.mT
     if not torch.isfinite(gram).all():

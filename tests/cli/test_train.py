@@ -60,7 +60,7 @@ def settings(clips, out, steps):
     return [
         "--model", "baseline-o1", "--stride", 8, "--data", clips, "--out", out, "--steps", steps,
         "--batch", 2, "--crop", 32, "--validation-scenes", 2, "--validation-crop", 32,
-        "--checkpoint-minutes", 0.01,
+        "--checkpoint-steps", 20,
     ]  # fmt: skip
 
 

@@ -8,11 +8,13 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from cimsim.errors import ConfigError, SimulationError
+from cimsim.training.average import Average
 from cimsim.training.checkpoint import BEST, CHECKPOINT, LOCK, LOG
 from cimsim.training.config import TrainConfig
 from cimsim.training.data import Clip, Dataset
 from cimsim.training.train import train
 from cimsim.zoo import registry
+from cimsim.zoo.weights import file_hash, named_card
 
 
 @pytest.fixture(scope="module")
@@ -226,3 +228,31 @@ def test_other_rates_do_not_go_on_from_a_checkpoint(tmp_path, data):
         train(config(tmp_path, freeze=("block1.smooth_*",), **same), dataset=data)
     with pytest.raises(ConfigError, match="rates: this checkpoint is of"):
         train(config(tmp_path, rates={"block1.up1.*": 2.0}, **same), dataset=data)
+
+
+def test_the_lineage_goes_on_from_shipped_weights_and_from_files(tmp_path, data):
+    from_file = tmp_path / "some.pt"
+    torch.save(registry.build("foldnet", stride=2).state_dict(), from_file)
+    settings = {"model": "foldnet", "options": {"stride": 2}, "steps": 1}
+    first = train(config(tmp_path / "a", start=str(from_file), **settings), dataset=data)
+    assert [stage.command for stage in first.ancestors] == ["weights of unknown training: some.pt"]
+    assert first.ancestors[0].sha256 == file_hash(from_file)
+    shipped = train(config(tmp_path / "b", start="fastdvdnet-block", steps=1), dataset=data)
+    card = named_card("fastdvdnet-block")
+    assert shipped.ancestors == card.stages
+    assert shipped.ancestors[-1].sha256 == card.sha256
+    from_file.unlink()
+    again = train(config(tmp_path / "a", **(settings | {"steps": 2})), dataset=data)
+    assert again.ancestors == first.ancestors
+    assert again.earlier_budgets == ("1 steps",)
+
+
+def test_an_averaged_copy_follows_every_tensor():
+    source, copy = (registry.build("foldnet", stride=2) for _ in range(2))
+    before = {name: value.clone() for name, value in copy.state_dict().items()}
+    source.read.norm.num_batches_tracked += 7
+    Average(source, copy, 0.9).follow(1000)
+    for name, value in copy.state_dict().items():
+        twin = source.state_dict()[name]
+        expected = 0.9 * before[name] + 0.1 * twin if value.is_floating_point() else twin
+        torch.testing.assert_close(value, expected)
