@@ -9,6 +9,7 @@ budget.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,10 @@ class _Cut:
     units: tuple[int, ...]
     loss: float
     saved: float
+
+
+def _ratio(cut: _Cut) -> float:
+    return cut.loss / cut.saved
 
 
 def choose(
@@ -74,6 +79,8 @@ class _Chooser:
             group.name: sorted(group.units, key=lambda unit: (losses[unit], unit))
             for group in channels.groups
         }
+        self._groups = {group.name: group for group in channels.groups}
+        self._worth = dict.fromkeys(self._groups, -math.inf)  # loss per saving when last looked at
         self.now = self._of(self.kept)
 
     def _of(self, kept: Kept) -> float:
@@ -90,23 +97,38 @@ class _Chooser:
 
     def cut(self) -> None:
         """Make the cut with the least loss for what it saves."""
-        found = [cut for group in self.channels.groups if (cut := self._smallest(group))]
-        if found:
-            enough = [cut for cut in found if self.now - cut.saved <= self.budget.limit]
-            best = min(found, key=lambda cut: cut.loss / cut.saved)
-            # a cheaper one that ends it wins over a better ratio that saves more than is wanted
-            best = min([best, *enough], key=lambda cut: (cut not in enough, cut.loss))
-        else:  # no group saves anything by itself: two have to give way
-            best = min(
-                (
-                    _Cut(group, (left[0],), float(self.losses[left[0]]), 0.0)
-                    for group in self.channels.groups
-                    if len(left := self._left(group)) > 1
-                ),
-                key=lambda cut: cut.loss,
-            )
+        best = self._quickly() if self.budget.step(1) else self._exactly()
+        if best is None:  # no group saves anything by itself: two have to give way
+            singles = [
+                _Cut(group, (left[0],), float(self.losses[left[0]]), 0.0)
+                for group in self.channels.groups
+                if len(left := self._left(group)) > 1
+            ]
+            best = min(singles, key=lambda cut: cut.loss)
         self.kept = self._without(best.units)
         self.now = self._of(self.kept)
+
+    def _exactly(self) -> _Cut | None:
+        """Look at every group; None when no cut saves anything."""
+        found = [cut for group in self.channels.groups if (cut := self._smallest(group))]
+        if not found:
+            return None
+        best = min(found, key=_ratio)
+        # one that reaches the budget at no more loss wins over one that saves more than is wanted
+        last = [cut for cut in found if self.now - cut.saved <= self.budget.limit]
+        return min(
+            [best, *(cut for cut in last if cut.loss <= best.loss)], key=lambda cut: cut.loss
+        )
+
+    def _quickly(self) -> _Cut | None:
+        """Look again only at groups that might be the best, by what they were worth before."""
+        while min(self._worth.values()) < math.inf:
+            name = min(self._worth, key=self._worth.__getitem__)
+            cut = self._smallest(self._groups[name])
+            self._worth[name] = math.inf if cut is None else _ratio(cut)
+            if cut is not None and self._worth[name] <= min(self._worth.values()):
+                return cut
+        return None
 
     def _left(self, group: Group) -> list[int]:
         return [unit for unit in self.order[group.name] if self.kept[unit]]

@@ -10,7 +10,7 @@ channels to the frame, which cannot be cut: nothing is ever removed wrongly, onl
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -59,7 +59,7 @@ class Group:
     Attributes
     ----------
     name : str
-        The matrices that write its channels.
+        The matrices that write its channels; unique.
     units : tuple of int
         Numbers of its units in `Channels.units`.
     """
@@ -188,9 +188,9 @@ class Channels:
         if op.op == "cat":
             parts, axis = op.args[0], op.args[1] if len(op.args) > 1 else 0
             return [x for part in parts for x in self._maps[part.name]] if axis == 1 else None
-        if op.op == "slice":
-            axis, start, stop, step = (*op.args[1:], *(0, 0, None, 1)[len(op.args) - 1 :])
-            return sources[0][start:stop:step] if axis == 1 else sources[0]
+        if op.op == "slice":  # a program's slice has its numbers written in it
+            axis = op.args[1] if len(op.args) > 1 else 0
+            return None if axis == 1 else sources[0]
         constants = any(hasattr(value, "numel") and value.numel() > 1 for value in op.args)
         widths = {len(labels) for labels in sources}
         if op.op.rstrip("_") not in _CHANNELWISE or constants or len(widths) != 1:
@@ -223,8 +223,11 @@ class Channels:
         for number, unit in enumerate(self.units):
             key = tuple(m for m, _ in unit.outputs), tuple(sorted(m for m, _ in unit.inputs))
             found[key].append(number)
+        used: Counter[str] = Counter()
         for (writers, _), members in found.items():
-            yield Group(" + ".join(dict.fromkeys(writers)), tuple(members))
+            name = " + ".join(dict.fromkeys(writers))
+            used[name] += 1  # a matrix may have channels that are read by others than the rest
+            yield Group(name if used[name] == 1 else f"{name} #{used[name]}", tuple(members))
 
 
 def _channels(spec: TensorSpec) -> int:

@@ -119,11 +119,7 @@ def _gate(model: nn.Module, held: Holder) -> Tensor:
     total = torch.zeros(len(matrix.weight))
     for parameter in (part.weight, part.bias):
         if parameter is not None and parameter.grad is not None:
-            total += (
-                (parameter.detach() * parameter.grad).flatten(1).sum(1)
-                if (parameter.dim() > 1)
-                else parameter.detach() * parameter.grad
-            )
+            total += (parameter.detach() * parameter.grad).reshape(len(total), -1).sum(1)
     return total.reshape(-1, held.per_channel).sum(1)
 
 

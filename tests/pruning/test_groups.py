@@ -135,6 +135,61 @@ def test_what_is_not_understood_is_kept():
     assert [group.name for group in channels.groups] == ["c"]
 
 
+class Split(nn.Module):
+    """A layer of which one half is read by one layer and one by another."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(4, 5, 3, padding=1)
+        self.c, self.d = nn.Conv2d(4, 5, 3, padding=1), nn.Conv2d(10, 3, 3, padding=1)
+
+    def forward(self, x):
+        x = torch.relu(self.a(x))
+        return self.d(torch.cat([self.b(x[:, :4]), self.c(x[:, 4:])], 1))
+
+
+def test_what_a_program_slices_by_number_is_kept():
+    torch.manual_seed(0)
+    model, x = Split().eval(), torch.rand(1, 3, 16, 16)
+    channels, known = channels_of(model, cimsim.trace(model, (x,)))
+    assert {group.name: len(group.units) for group in channels.groups} == {"b": 5, "c": 5}
+    kept = np.array([True, False, True, True, False, True, True, False, True, True])
+    pruned = copy.deepcopy(model)
+    cut(pruned, channels, known, kept)
+    with torch.no_grad():
+        wanted = without(model, channels, known, kept)(x)
+        torch.testing.assert_close(pruned(x), wanted)
+
+
+class Forked(nn.Module):
+    """A layer whose channels are read by two layers, one of which reads others, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(3, 5, 3, padding=1)
+        self.c, self.d = nn.Conv2d(11, 4, 3, padding=1), nn.Conv2d(10, 3, 3, padding=1)
+
+    def forward(self, x):
+        a, b = torch.relu(self.a(x)), torch.relu(self.b(x))
+        return self.d(torch.cat([self.c(torch.cat([a, b], 1)), a], 1))
+
+
+def test_concatenations_keep_their_parts_apart():
+    torch.manual_seed(0)
+    model, x = Forked().eval(), torch.rand(1, 3, 16, 16)
+    channels, known = channels_of(model, cimsim.trace(model, (x,)))
+    sizes = {group.name: len(group.units) for group in channels.groups}
+    assert sizes == {"a": 6, "b": 5, "c": 4}
+    first = channels.units[channels.groups[0].units[1]]
+    assert set(first.inputs) == {("c", 1), ("d", 5)}
+    kept = np.random.default_rng(0).random(15) > 0.4
+    pruned = copy.deepcopy(model)
+    cut(pruned, channels, known, kept)
+    with torch.no_grad():
+        wanted = without(model, channels, known, kept)(x)
+        torch.testing.assert_close(pruned(x), wanted)
+
+
 @every
 def test_counted_shapes_are_those_of_the_cut_network(index):
     model, _, channels, known = network(index)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +12,8 @@ from cimsim.devices import build
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
+from cimsim.engine.rounding import round_to_inputs
+from cimsim.engine.samples import collect
 from cimsim.errors import ConfigError, SimulationError
 from cimsim.hw.load import load_hw
 from cimsim.training.hardware import ChipInTheLoop
@@ -76,13 +79,14 @@ def on_chip(loop, net, inputs, seed=0):
         ({"adc.kind": "ideal"}, 0),
         (PLAIN, 0.05),
         (PLAIN | {"adc.scope": "layer", "adc.bits": 6, "adc.percentile": 98}, 0.05),
+        (PLAIN | {"adc.method": "least_error", "adc.bits": 5}, 0.05),
         (PLAIN | {"adc.range": "full", "adc.bits": 14, "weights.scale": "layer"}, 3.0),
         (PLAIN | {"weights.scale": "column", "inputs.percentile": 95}, 0.05),
         ({"calibration.column_gain": True, "calibration.column_offset": True}, 3.0),
     ],
     # full: no current lies exactly between two codes, and the last bit of a float decides;
     # corrected: the fit is of other samples
-    ids=["ideal adc", "default", "coarse", "full", "clipped inputs", "corrected"],
+    ids=["ideal adc", "default", "coarse", "least error", "full", "clipped inputs", "corrected"],
 )
 def test_without_errors_the_network_computes_what_the_engine_does(overrides, steps):
     net, inputs = network(), batch()
@@ -102,6 +106,41 @@ def test_without_errors_the_network_computes_what_the_engine_does(overrides, ste
         assert layer.ranges.code.scale == pytest.approx(ready.ops[layer.name].code.scale, rel=1e-6)
         assert layer.ranges.code.zero_point == ready.ops[layer.name].code.zero_point
     assert float((got - net(*inputs).detach()).abs().max()) > 0
+
+
+@pytest.mark.parametrize("bits", [4, 6])
+def test_few_bits_are_rounded_to_the_inputs_as_the_engine_rounds_them(bits):
+    net, inputs = network(), batch()
+    hw = chip(QUIET | {"weights.rounding": "inputs", "weights.bits": bits})
+    mapping = cimsim.map_graph(cimsim.trace(net, inputs), hw)
+    samples = collect(mapping.graph, hw, [inputs])
+    integers = round_to_inputs(mapping, samples, threads=1)
+    loop = ChipInTheLoop(net, hw)
+    loop.calibrate(*inputs)
+    for layer in loop.layers:
+        found = layer.write(0).cells.detach().numpy()
+        q = next(q for name, q in integers.items() if name.startswith(layer.name + "*")
+                 or name == layer.name)  # fmt: skip
+        wanted = np.swapaxes(q, 1, 2)
+        assert np.abs(found - np.rint(found)).max() < 1e-3
+        assert (np.rint(found) == wanted).mean() > 0.97  # sampled windows differ
+        nearest = np.rint(layer._scaled(layer._folded()[0])[0].detach().numpy())
+        assert (np.rint(found) != nearest).mean() > 0.05
+
+
+def test_between_calibrations_weights_move_and_keep_their_rounding():
+    net = network()
+    loop = in_loop(net, QUIET | {"weights.rounding": "inputs", "weights.bits": 4})
+    layer = loop.layers[1]
+    before = layer.write(0).cells.detach().clone()
+    with torch.no_grad():
+        layer.matrix.weight[0, 0, 0, 0] += 1e-3 * layer.matrix.weight.abs().max()
+    moved = layer.write(0).cells.detach() - before
+    assert float(moved.abs().max()) > 0
+    assert int((moved.abs() > 1e-6).sum()) == 1
+    other = ChipInTheLoop(net, loop.chip)
+    other.load_state_dict(loop.state_dict())
+    assert torch.equal(other.layers[1].write(0).cells, layer.write(0).cells)
 
 
 def test_with_fine_steps_and_no_errors_outputs_and_gradients_are_those_of_the_float_network():
