@@ -91,7 +91,7 @@ def matching(model: nn.Module, patterns: Iterable[str], field: str) -> list[nn.P
         Naming the ``field`` of the configuration and a pattern that fits none.
     """
     named = dict(model.named_parameters())
-    found = {}
+    found: dict[str, nn.Parameter] = {}
     for pattern in patterns:
         fitting = [name for name in named if fnmatchcase(name, pattern)]
         if not fitting:
