@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,15 +201,11 @@ def best_mappings(graph: LayerGraph, chip: Chip) -> dict[str, Point]:
 
     found: dict[str, Point] = {}
     candidates: list[Point] = []
-    try:
+    with suppress(MappingError):  # it may fit where layers share arrays
         found[IM2COL] = point_of(cimsim.map_graph(graph, chip))
         candidates.append(found[IM2COL])
-    except MappingError:
-        pass  # it may fit where layers share arrays
-    try:
+    with suppress(MappingError):
         candidates += search(graph, chip, "latency")
-    except MappingError:
-        pass
     if candidates:
         found[FAST] = min(candidates, key=lambda point: point.measure("latency"))
         found[FRUGAL] = min(candidates, key=lambda point: point.measure("energy"))

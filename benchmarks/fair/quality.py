@@ -117,9 +117,9 @@ class Judge:
         found = []
         for network, chip in jobs:
             weights = network.weights(chip.chip.name, self.given)
-            for how in JUDGED:
-                if weights is not None and self._mapped(network, chip, how):
-                    found.append(self._judge(network, chip, how, weights))
+            if weights is not None:
+                there = [how for how in JUDGED if self._mapped(network, chip, how)]
+                found += [self._judge(network, chip, how, weights) for how in there]
         return found
 
     def done(self, jobs: Sequence[tuple[NetworkCase, ChipCase]]) -> list[Judged]:

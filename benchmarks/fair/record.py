@@ -54,9 +54,13 @@ class Record:
         """Return this record with new rows in place of old ones about the same.
 
         Chips are told apart by their titles here: a chip whose numbers changed replaces its old
-        self.
+        self. Frames of another size start anew, so that a record never mixes two.
         """
-        kept = {(c.hw, c.network, c.size, c.how): c for c in (*self.cells, *cells)}
+        new_cells = list(cells)
+        sizes = {one.size for one in (*new_cells, *points)}
+        old_cells = [c for c in self.cells if not sizes or c.size in sizes]
+        old_points = [p for p in self.points if not sizes or p.size in sizes]
+        kept = {(c.hw, c.network, c.how): c for c in (*old_cells, *new_cells)}
         quality = {row.place: row for row in (*self.judged, *judged)}
-        study = {(p.model, p.stride, p.rows, p.size): p for p in (*self.points, *points)}
+        study = {(p.model, p.stride, p.rows): p for p in (*old_points, *points)}
         return Record(tuple(kept.values()), tuple(quality.values()), tuple(study.values()))

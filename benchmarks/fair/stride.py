@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,4 +162,4 @@ def best_stride(points: Iterable[StridePoint], value: Callable[[StridePoint], fl
 def steps(points: Sequence[StridePoint], value: Callable[[StridePoint], float]) -> list[float]:
     """Return what each step to the next stride gains: value before over value after."""
     ordered = sorted(points, key=lambda point: point.stride)
-    return [value(a) / value(b) for a, b in zip(ordered, ordered[1:], strict=False)]
+    return [value(a) / value(b) for a, b in pairwise(ordered)]

@@ -202,13 +202,13 @@ def stride_table(points: Iterable[StridePoint]) -> str:
         "| cells x interval |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for p in sorted(points, key=lambda p: (p.rows, p.stride)):
-        lines.append(
-            f"| {p.rows} | {p.stride} | {p.arrays:,} | {p.cells / 1e6:.3g} M "
-            f"| {p.activations / 1e6:.3g} M | {p.conversions / 1e6:.3g} M "
-            f"| {format_si(p.interval_s, 's')} | {format_si(p.energy_j, 'J')} "
-            f"| {p.cell_seconds / 1e6:.3g} M s |"
-        )
+    lines += [
+        f"| {p.rows} | {p.stride} | {p.arrays:,} | {p.cells / 1e6:.3g} M "
+        f"| {p.activations / 1e6:.3g} M | {p.conversions / 1e6:.3g} M "
+        f"| {format_si(p.interval_s, 's')} | {format_si(p.energy_j, 'J')} "
+        f"| {p.cell_seconds / 1e6:.3g} M s |"
+        for p in sorted(points, key=lambda p: (p.rows, p.stride))
+    ]
     return "\n".join(lines)
 
 

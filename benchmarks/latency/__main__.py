@@ -140,10 +140,11 @@ EXPLAINED = """Layer after layer, time follows the windows: {windows:.1f} times 
 block takes {block_ii} (reading the array). Pipelined, only the busiest layer counts: the block does
 its four full-resolution layers on every pixel while CIM-NET's busiest layers run once per 8 x 8
 block, {busiest:.0f} : 1, so mapped plainly the interval gains **more** than the windows say,
-{interval:.1f}. The first frame gains {latency:.1f}: CIM-NET has to wait for whole rows of blocks before its next
-layer can start. With the spare arrays holding replicas (CIM-NET: {net_arrays} arrays become
-{net_spare}; block: {block_arrays} become {block_spare}) the ratio is {spare:.1f}: the block, with
-few large layers, has more to gain from replicas than CIM-NET, whose layers are equally busy.
+{interval:.1f}. The first frame gains {latency:.1f}: CIM-NET has to wait for whole rows of blocks
+before its next layer can start. With the spare arrays holding replicas (CIM-NET: {net_arrays}
+arrays become {net_spare}; block: {block_arrays} become {block_spare}) the ratio is {spare:.1f}:
+the block, with few large layers, has more to gain from replicas than CIM-NET, whose layers are
+equally busy.
 """
 
 

@@ -284,8 +284,10 @@ def test_the_stride_that_stops_paying():
 def test_the_statement_says_both_orders():
     record = Record(tuple(four(3220, 81.2, 52.9, 12.1)))
     text = told.statement(record)
-    for part in ("60.9 times as fast", "6.71 times as fast", "39.7 x (mapping of the block)",
-                 "4.37 x (mapping of CIM-NET of S = 8)", "6.71 x under those of least energy"):  # fmt: skip
+    for part in (
+        "60.9 times as fast", "6.71 times as fast", "39.7 x (mapping of the block)",
+        "4.37 x (mapping of CIM-NET of S = 8)", "6.71 x under those of least energy",
+    ):  # fmt: skip
         assert part in text, part
     assert "times as slow" in told.statement(Record(tuple(four(10, 1, 20, 2))))
     assert "Not measured on sonos40nm yet" in told.statement(record, "sonos40nm")
@@ -327,6 +329,9 @@ def test_records_merge_by_chip_title_and_come_back(tmp_path):
     merged.write(tmp_path)
     assert Record.read(tmp_path) == merged
     assert Record.read(tmp_path / "none") == Record()
+    larger = merged.merged([cell("a", IM2COL, 9.0, size="128x64")])
+    assert [(c.network, c.interval_s) for c in larger.cells] == [("a", 9.0)]  # sizes never mix
+    assert larger.points == ()
 
 
 def test_all_networks_on_the_first_chip_and_main_ones_on_the_others():
@@ -341,9 +346,9 @@ def test_all_networks_on_the_first_chip_and_main_ones_on_the_others():
 def test_bad_inputs_name_the_way_out(tmp_path):
     with pytest.raises(ConfigError, match=r"--only nonet: no such network; known: fastdvdnet-bl"):
         find_networks(["nonet"])
-    with pytest.raises(ConfigError, match="expected NAME:field=value,..., got 'adc'"):
+    with pytest.raises(ConfigError, match=r"expected NAME:field=value,..., got 'adc'"):
         ChipCase.parse("eflash40nm:adc")
-    with pytest.raises(ConfigError, match="array.rowz"):
+    with pytest.raises(ConfigError, match=r"array\.rowz"):
         _ = ChipCase.parse("eflash40nm:array.rowz=3").chip
     with pytest.raises(ConfigError, match="--record: not with --quick"):
         main(quick=True, record=True, out=tmp_path)

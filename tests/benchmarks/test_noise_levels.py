@@ -64,7 +64,7 @@ def test_larger_samples_hold_smaller_ones():
         assert sorted(whole) == list(range(total))
         assert [sampled(total, k) for k in range(1, total)] == [whole[:k] for k in range(1, total)]
     for count in (0, 21):
-        with pytest.raises(ConfigError, match="--sample: expected 1..20"):
+        with pytest.raises(ConfigError, match=r"--sample: expected 1\.\.20"):
             sampled(20, count)
 
 
