@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from cimsim.engine.calibrated import CalibratedMapping
-    from cimsim.hw.spec import Chip
+    from cimsim.chip.spec import Chip
     from cimsim.programmed import ProgrammedChip
     from cimsim.report.result import Quality
 
@@ -237,7 +237,7 @@ def programmed(
     report : callable
         ``report(stage, done, total)``.
     """
-    from cimsim.devices import device_of
+    from cimsim.chip.cells import device_of
     from cimsim.engine.prepare import prepare
     from cimsim.engine.rounding import round_to_inputs
     from cimsim.engine.samples import collect

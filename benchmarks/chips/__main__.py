@@ -22,7 +22,7 @@ from cimsim.cli.options import parse_size
 from cimsim.energy.model import energy
 from cimsim.errors import MappingError
 from cimsim.functional import operand_sums
-from cimsim.hw.load import shipped
+from cimsim.chip.load import shipped
 from cimsim.mapping.mapping import layouts, matrix_name
 from cimsim.timing.simulate import simulate
 from cimsim.timing.timeline import Timeline

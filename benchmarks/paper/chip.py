@@ -115,7 +115,7 @@ class ChipRuns:
 
     def __post_init__(self) -> None:
         """Load the chip once; its hash names the rows."""
-        from cimsim.hw.load import chip_hash, load_hw
+        from cimsim.chip.load import chip_hash, load_hw
 
         shortest = min(len(clip) for clip in self.clips.clips.values())
         if not 1 <= self.step <= shortest:

@@ -27,7 +27,7 @@ from threadpoolctl import ThreadpoolController
 from cimsim.arrays import wire_kernels as kernels
 from cimsim.arrays.operator_cache import cached
 from cimsim.errors import SimulationError
-from cimsim.hw.spec import Wires
+from cimsim.chip.spec import Wires
 
 Matrix = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ def list_chips() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cimsim.hw.load import load_hw, shipped
+    from cimsim.chip.load import load_hw, shipped
 
     table = Table(title="Chips", title_justify="left", title_style="bold cyan")
     for name in ("name", "arrays", "node", "device", "what it is"):
@@ -38,8 +38,8 @@ def show(hw: ChipArgument) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from cimsim.devices import device_of
-    from cimsim.hw.load import load_hw, raw_mapping
+    from cimsim.chip.cells import device_of
+    from cimsim.chip.load import load_hw, raw_mapping
     from cimsim.report.chip_trees import area_tree, energy_tree
     from cimsim.report.provenance import rows
 
@@ -78,7 +78,7 @@ def check(hw: ChipArgument) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from cimsim.hw.load import load_hw, raw_mapping
+    from cimsim.chip.load import load_hw, raw_mapping
     from cimsim.report.provenance import findings
 
     chip, (origin, raw) = load_hw(hw), raw_mapping(hw)

@@ -115,7 +115,7 @@ def map_(
 
     import cimsim
     from cimsim import placing
-    from cimsim.hw.load import load_hw
+    from cimsim.chip.load import load_hw
     from cimsim.loading import load_network
     from cimsim.mapping.files import check_name, save_mapping
     from cimsim.report import pareto, placement

@@ -86,7 +86,7 @@ def time(
 
     import cimsim
     from cimsim.errors import ConfigError
-    from cimsim.hw.load import load_hw
+    from cimsim.chip.load import load_hw
     from cimsim.placing import check
     from cimsim.report.time_tables import print_timeline
     from cimsim.report.why_slow import MOST_TRACED, activations, print_why, why

@@ -8,7 +8,7 @@ import numpy as np
 
 from cimsim.energy.model import energy
 from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.mapping import Mapping, map_graph
 from cimsim.timing.bounds import least_interval
 from cimsim.timing.plan import make_plan

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cimsim.errors import ConfigError
 from cimsim.graph.ir import LayerGraph
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import layouts, matrix_name
 from cimsim.mapping.strategies import Strategy

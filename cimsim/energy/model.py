@@ -15,7 +15,7 @@ from typing import Any
 from cimsim.energy.idle import static_j
 from cimsim.energy.transport import transport
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.traffic import loaded_per_frame
@@ -244,7 +244,7 @@ def pulse_energy_j(chip: Chip, columns: int) -> float:
 
 def g_full_scale(chip: Chip) -> float:
     """Full-scale conductance of one cell in siemens, as the device section of the YAML has it."""
-    from cimsim.devices import build
+    from cimsim.chip.cells import build
 
     return build(chip.device.kind, chip.device.parameters).g_max_s
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.bounds import services_per_frame
 from cimsim.timing.plan import Work, make_plan

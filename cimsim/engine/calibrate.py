@@ -22,7 +22,7 @@ from cimsim.engine.windows import Reads
 from cimsim.engine.workers import workers
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.rng import key
 
 if TYPE_CHECKING:

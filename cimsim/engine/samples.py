@@ -16,7 +16,7 @@ from cimsim.errors import SimulationError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.graph.layout import to_nhwc
 from cimsim.graph.reference import run
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.lines import Patch
 

@@ -12,7 +12,7 @@ import networkx as nx
 
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation import Allocation, allocation_of, requests_of
 from cimsim.mapping.custom import checked_layout, find_strategy
 from cimsim.mapping.dataflow import Unit, units

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot
 

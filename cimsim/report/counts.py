@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cimsim.graph.ir import LayerGraph
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Counts, count
 from cimsim.mapping.mapping import layouts, matrix_name
 

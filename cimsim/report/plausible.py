@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from cimsim.hw.estimators import DEFAULTS, ESTIMATORS, unit_of
-from cimsim.hw.spec import Chip
+from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, unit_of
+from cimsim.chip.spec import Chip
 from cimsim.units import format_si
 
 # path: low, high, unit, what the range is. Zero means "not given" for energies, areas and powers.

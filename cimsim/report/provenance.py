@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cimsim.devices import device_of
-from cimsim.hw.auto import asks_auto
-from cimsim.hw.load import estimates, is_number, numbers
-from cimsim.hw.spec import Chip
+from cimsim.chip.cells import device_of
+from cimsim.chip.auto import asks_auto
+from cimsim.chip.load import estimates, is_number, numbers
+from cimsim.chip.spec import Chip
 from cimsim.report.plausible import implausible
 from cimsim.units import format_si
 

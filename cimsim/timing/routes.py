@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 
 Resource = tuple[str, *tuple[int, ...]]  # ("vector", tile); ("link", chip, router, router)
 IO_TILE = 0  # where the global buffer and DRAM are

@@ -158,7 +158,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot

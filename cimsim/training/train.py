@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from cimsim import rng
 from cimsim.errors import ConfigError, InputError, SimulationError
-from cimsim.hw.load import load_hw
+from cimsim.chip.load import load_hw
 from cimsim.training import start
 from cimsim.training.batches import Batches
 from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG, Log, locked, read, write

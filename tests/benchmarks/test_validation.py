@@ -8,7 +8,7 @@ import yaml
 from benchmarks.validation import __main__ as validation
 from benchmarks.validation import measures
 from benchmarks.validation.targets import TARGETS, UNCALIBRATED, is_estimable
-from cimsim.hw.load import load_hw, shipped
+from cimsim.chip.load import load_hw, shipped
 from cimsim.units import parse_quantity
 
 TIMES = (measures.tops, measures.one_bit_tops, measures.interval_us, measures.macro_density)

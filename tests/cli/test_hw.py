@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from cimsim.cli.hw import app
 from cimsim.energy.activation import full_activation
-from cimsim.hw.area import area
-from cimsim.hw.load import load_hw, shipped
+from cimsim.chip.area import area
+from cimsim.chip.load import load_hw, shipped
 from cimsim.report.chip_trees import area_tree, energy_tree
 from cimsim.units import format_si
 

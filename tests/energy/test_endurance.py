@@ -7,7 +7,7 @@ import pytest
 import cimsim
 from cimsim.energy.endurance import cells_written, reprogramming
 from cimsim.errors import ConfigError
-from cimsim.hw.load import load_hw
+from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import map_graph
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from cimsim.graph.ir import MatrixOp, TensorSpec, Window
-from cimsim.hw.load import load_hw
+from cimsim.chip.load import load_hw
 
 
 @cache

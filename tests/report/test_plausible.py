@@ -2,7 +2,7 @@
 
 import pytest
 
-from cimsim.hw.load import is_number, load_hw, raw_mapping, shipped
+from cimsim.chip.load import is_number, load_hw, raw_mapping, shipped
 from cimsim.report.plausible import RANGES, field_value, implausible
 from cimsim.report.provenance import findings
 from cimsim.units import format_si

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import strategies as st
 
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
-from cimsim.hw.load import build, shipped
+from cimsim.chip.load import build, shipped
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot, map_graph
 from cimsim.mapping.strategies import Im2col

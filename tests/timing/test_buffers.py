@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import cimsim
 from cimsim.errors import SimulationError
-from cimsim.hw.load import load_hw
+from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.least_buffers import least_buffers
 from cimsim.timing.plan import make_plan

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.placement import PlacedLayer, Slot
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation.base import Request, slot
 from cimsim.mapping.dataflow import units
 from cimsim.mapping.placement import PlacedLayer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation.base import Request, on_one_chip, slot
 from cimsim.mapping.allocation.packed import boxes
 from cimsim.mapping.allocation.rectangles import Piece, Room, Spot, pack_first_fit

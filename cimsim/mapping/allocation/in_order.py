@@ -8,7 +8,7 @@ from typing import Literal
 
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation.base import Request, no_room, on_one_chip, slot
 from cimsim.mapping.placement import PlacedLayer
 

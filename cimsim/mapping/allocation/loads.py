@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation.base import Request, on_one_chip, slot
 from cimsim.mapping.placement import PlacedLayer
 

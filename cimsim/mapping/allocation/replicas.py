@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation.base import on_one_chip
 
 Cost = Callable[[int, int], float]  # layer, replicas -> cycles of one frame on each replica

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Block, Layout
 
 

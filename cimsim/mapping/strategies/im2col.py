@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.strategies.base import array_size, grid
 

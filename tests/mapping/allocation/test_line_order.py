@@ -3,7 +3,7 @@ import pytest
 
 from cimsim.arrays.wires import wired
 from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
-from cimsim.hw.spec import Wires
+from cimsim.chip.spec import Wires
 from cimsim.mapping.mapping import map_graph
 from tests.timing.nets import chip
 
