@@ -25,7 +25,7 @@ _TABLE = "operating.table"  # one number among others, although it is a mapping
 _LATER_SECTIONS = ("conditions", "dram", "faults", "frames", "operating", "system", "wires")
 _LATER_FIELDS = {
     "array": ("mode", "cell_capacitance_f", "fixed_energy_j", "active_power_w"),
-    "tile": ("clock_power_w", "idle", "wake_energy_j"),
+    "tile": ("clock_power_w", "idle", "t_stage_s", "wake_energy_j"),
     "dac": ("gain_sigma", "inl_lsb", "t_step_s", "bit_energy_j"),
     "adc": ("t_step_s", "method", "inl_bow_lsb", "inl_steps_lsb"),
     "buffer": ("overflow",),

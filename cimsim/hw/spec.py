@@ -435,6 +435,12 @@ class Tile(Part):
     input_reuse: Literal["row", "none"] = Field(
         default="row", description="row: a window loads only pixels that its left neighbour lacks"
     )
+    t_stage_s: Time = Field(
+        default=0.0,
+        alias="t_stage",
+        description="clocked tile pipelines: LOAD, POST and STORE take whole stages, at least one, "
+        "REDUCE one more for shift-add; 0: each takes the cycles that it needs",
+    )
     gated: bool = Field(default=True, description="unused tiles are switched off")
     clock_power_w: Power = Field(
         default=0.0, alias="clock_power", description="clock tree and control of a working tile"

@@ -35,7 +35,10 @@ _STATIC = {
     "tile": ("static_power_w",),
 }  # fmt: skip
 _ACTIVE = {"array": ("active_power_w",), "tile": ("clock_power_w",)}
-_TIMES = {"array": ("t_read_s",), "dac": ("t_step_s",), "adc": ("t_conversion_s", "t_step_s")}
+_TIMES = {
+    "array": ("t_read_s",), "dac": ("t_step_s",), "adc": ("t_conversion_s", "t_step_s"),
+    "tile": ("t_stage_s",),
+}  # fmt: skip
 
 
 def at_operating_point(chip: Chip) -> Chip:

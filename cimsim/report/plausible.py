@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[float, float, str, str]] = {
     "interconnect.energy": (1e-15, 1e-9, "J/B", "a millimetre of wire .. a link off the chip"),
     "interconnect.area": (1e-12, 1e-3, "m2", "a bus .. a mesh of routers"),
     "tile.static_power": (1e-9, 10, "W", "leakage .. clock and registers of a large tile"),
+    "tile.t_stage": (1e-10, 1e-5, "s", "a clock .. a slow pulse"),
     "tile.clock_power": (1e-9, 10, "W", "clock of one tile"),
     "tile.area": (1e-12, 1e-4, "m2", "one tile"),
     "static_power": (1e-9, 200, "W", "a sensor node .. a card"),

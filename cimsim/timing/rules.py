@@ -88,6 +88,10 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   asked for when that transfer on its chip is over which would end last if nobody else were there
   (at once if there is none); these values are added, too. Latency is charged if anything is moved.
   Shift-add over pulses and slices is hidden behind CONVERT.
+- *Clocked tile pipelines* (``tile.t_stage``): LOAD of a matrix, REDUCE, POST and STORE end with a
+  stage of that length: their ``own`` cycles are so many more that each takes, if nobody else is
+  there, whole stages, one at least; REDUCE, of a matrix, then takes one more, the register between
+  the last conversion's shift-add and the sum over arrays. DRIVE and CONVERT have their own times.
 - POST: one operation for each output value of a matrix (scale and bias) plus the unit's
   ``vector_ops``.
 - STORE: the values that the unit's windows store, ``inputs.bits / 8`` bytes each, once for all
@@ -161,7 +165,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cimsim.graph.ir import MatrixOp
 from cimsim.hw.spec import Chip
@@ -281,16 +285,18 @@ def matrix_services(
         whole = pulses * (max(drive, convert) if double else drive + convert)
         analog = _on(shared, whole), Service((), min(drive, convert) if double else 0)
         pulses = 1
+    loads = (
+        _load(op, chip, arrive, max(n_bytes), max(first), spill, ahead)
+        for n_bytes, ahead in ((first, False), (later, True))
+    )
+    reduce = _reduce(layout, slots, chip)
+    post = _post(wpa * (op.n_cols + unit.vector_ops), chip, home, spill)
+    load, following, reduce, post, store = (
+        _in_stages(service, chip, more)
+        for service, more in zip((*loads, reduce, post, store), (0, 0, 1, 0, 0), strict=True)
+    )
     return Services(
-        (
-            _load(op, chip, arrive, max(first), max(first), spill, ahead=False),
-            *analog,
-            _reduce(layout, slots, chip),
-            _post(wpa * (op.n_cols + unit.vector_ops), chip, home, spill),
-            store,
-            _load(op, chip, arrive, max(later), max(first), spill, ahead=True),
-        ),
-        pulses, double, latency,
+        (load, *analog, reduce, post, store, following), pulses, double, latency,
     )  # fmt: skip
 
 
@@ -300,7 +306,8 @@ def vector_services(
     """Return the services of a unit on the vector unit of its home tile."""
     store, latency = _store(chip, home, targets, unit.stored * chip.input_bytes, spill)
     first, later = (_from_port(chip, home, spill.read, ahead) for ahead in (False, True))
-    post = _post(unit.vector_ops, chip, home, spill)
+    post = _in_stages(_post(unit.vector_ops, chip, home, spill), chip)
+    store = _in_stages(store, chip)
     return Services((first, Service(), Service(), Service(), post, store, later), latency=latency)
 
 
@@ -341,6 +348,22 @@ def _latency(chip: Chip, route: Route, ends: Iterable[int], moved: bool) -> int:
 
 def _only_store(store: Service, latency: int) -> Services:
     return Services((*[Service()] * 5, store, Service()), latency=latency)
+
+
+def whole_stages(cycles: int, chip: Chip) -> int:
+    """Return the cycles of a stage of a clocked tile pipeline that needs so many; 0 is one stage.
+
+    Without ``tile.t_stage`` they are the cycles that it needs.
+    """
+    stage = to_cycles(chip.tile.t_stage_s, chip.process.clock_hz)
+    return max(1, -(-cycles // stage)) * stage if stage else cycles
+
+
+def _in_stages(service: Service, chip: Chip, more: int = 0) -> Service:
+    """Return the service in whole stages, and ``more`` of them."""
+    alone = service.alone
+    idle = whole_stages(alone, chip) - alone + more * whole_stages(0, chip)
+    return replace(service, own=service.own + idle)
 
 
 def _on(resource: Resource | None, cycles: int) -> Service:
