@@ -79,12 +79,10 @@ class Row:
 
 
 def chips_needed(graph: LayerGraph, hw: str) -> int | None:
-    """Return how many chips hold a network; None: more than `MOST_CHIPS`, or a layer crosses."""
+    """Return how many chips hold a network; None: more than `MOST_CHIPS`."""
     chip = cimsim.load_hw(hw)
     found = layouts(graph, chip)
     by_matrix = {matrix_name(op): found[op.name].n_arrays for op in graph.matrix_ops}
-    if max(by_matrix.values()) > chip.n_arrays:
-        return None  # partial sums do not cross chips
     least = math.ceil(sum(by_matrix.values()) / chip.n_arrays)
     for chips in range(least, MOST_CHIPS + 1):
         try:

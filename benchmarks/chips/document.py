@@ -124,8 +124,7 @@ def _missing(missing: list[tuple[str, str]]) -> str:
         by_chip.setdefault(chip, []).append(network)
     told = "; ".join(f"{chip}: {', '.join(found)}" for chip, found in by_chip.items())
     return (
-        "## Chips that do not hold them\n\nWith at most eight chips in a chain, and no layer "
-        f"spread over two: {told}.\n"
+        f"## Chips that do not hold them\n\nNot even with eight chips in a chain: {told}.\n"
     )
 
 
