@@ -19,8 +19,8 @@ from cimsim.units import format_celsius, format_duration
 if TYPE_CHECKING:
     import torch
 
-    from cimsim.engine.calibrated import CalibratedMapping
     from cimsim.chip.spec import Chip
+    from cimsim.engine.calibrated import CalibratedMapping
     from cimsim.programmed import ProgrammedChip
     from cimsim.report.result import Quality
 

@@ -150,7 +150,8 @@ def simulate(
         notes=(*notes, *(run.notes if run else ()), *collect.remarks(mapping, spent, timeline)),
         frames=run.frames if run else {},
         doubts=(
-            *doubts, *chip_doubts(mapping.chip),
+            *doubts,
+            *chip_doubts(mapping.chip),
             *(run_doubts(mapping.chip, run.statistics.by_op) if run else ()),
         ),
         as_written=written,

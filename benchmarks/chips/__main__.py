@@ -18,11 +18,11 @@ import typer
 import cimsim
 from benchmarks.chips.document import document
 from benchmarks.paper.console import make_console, run_command
+from cimsim.chip.load import shipped
 from cimsim.cli.options import parse_size
 from cimsim.energy.model import energy
 from cimsim.errors import MappingError
 from cimsim.functional import operand_sums
-from cimsim.chip.load import shipped
 from cimsim.mapping.mapping import layouts, matrix_name
 from cimsim.timing.simulate import simulate
 from cimsim.timing.timeline import Timeline
@@ -79,12 +79,10 @@ class Row:
 
 
 def chips_needed(graph: LayerGraph, hw: str) -> int | None:
-    """Return how many chips hold a network; None: more than `MOST_CHIPS`, or a layer crosses."""
+    """Return how many chips hold a network; None: more than `MOST_CHIPS`."""
     chip = cimsim.load_hw(hw)
     found = layouts(graph, chip)
     by_matrix = {matrix_name(op): found[op.name].n_arrays for op in graph.matrix_ops}
-    if max(by_matrix.values()) > chip.n_arrays:
-        return None  # partial sums do not cross chips
     least = math.ceil(sum(by_matrix.values()) / chip.n_arrays)
     for chips in range(least, MOST_CHIPS + 1):
         try:

@@ -123,10 +123,7 @@ def _missing(missing: list[tuple[str, str]]) -> str:
     for chip, network in missing:
         by_chip.setdefault(chip, []).append(network)
     told = "; ".join(f"{chip}: {', '.join(found)}" for chip, found in by_chip.items())
-    return (
-        "## Chips that do not hold them\n\nWith at most eight chips in a chain, and no layer "
-        f"spread over two: {told}.\n"
-    )
+    return f"## Chips that do not hold them\n\nNot even with eight chips in a chain: {told}.\n"
 
 
 def _draw(rows: list[Row], size: str, path: Path) -> None:

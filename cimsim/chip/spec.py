@@ -917,6 +917,20 @@ class Tile(Part):
     input_reuse: Annotated[Literal["row", "none"], Fact("cycles", "energy.buffer")] = Field(
         default="row", description="row: a window loads only pixels that its left neighbour lacks"
     )
+    t_stage_s: Annotated[
+        Time,
+        Fact(
+            "cycles",
+            scales="time",
+            plausible=(1e-10, 1e-5, "a clock .. a slow pulse"),
+            tried=("100 ns",),
+        ),
+    ] = Field(
+        default=0.0,
+        alias="t_stage",
+        description="clocked tile pipelines: LOAD, POST and STORE take whole stages, at least one, "
+        "REDUCE one more for shift-add; 0: each takes the cycles that it needs",
+    )
     gated: Annotated[bool, Fact("energy.static")] = Field(
         default=True, description="unused tiles are switched off"
     )

@@ -152,8 +152,8 @@ def run(
     from cimsim.arrays.faults import fault_map
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
-    from cimsim.loading import load_network, weights_hash
     from cimsim.doubts import refuse
+    from cimsim.loading import load_network, weights_hash
     from cimsim.report.doubts import chip_doubts
     from cimsim.report.folder import check_target
     from cimsim.report.tables import print_result

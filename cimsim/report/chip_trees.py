@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 
 from rich.tree import Tree
 
+from cimsim.chip.area import area
+from cimsim.chip.spec import Chip
 from cimsim.energy.activation import Activation, full_activation, full_array
 from cimsim.energy.idle import static_power_w
 from cimsim.energy.model import COMPONENTS, activity
-from cimsim.chip.area import area
-from cimsim.chip.spec import Chip
 from cimsim.units import format_si
 
 _IN_ARRAY = ("cells", "array periphery", "dac", "adc")

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from cimsim import __version__
+from cimsim.chip.area import area
 from cimsim.chip.cells import DEVICES, device_of
+from cimsim.chip.load import dump
+from cimsim.chip.spec import Chip
 from cimsim.energy.idle import working
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.chip.area import area
-from cimsim.chip.load import dump
-from cimsim.chip.spec import Chip
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.result import AsWritten, Energy, Hardware, Timing
 from cimsim.timing.rules import STAGES

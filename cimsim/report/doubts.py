@@ -37,9 +37,7 @@ def run_doubts(chip: Chip, statistics: Mapping[str, OpStatistics]) -> list[Doubt
     """Return what is doubtful about a functional run: converters that clip far too much."""
     expected = 1 - chip.adc.percentile / 100 if chip.adc.range == "calibrated" else 0.0
     limit = max(_OFTEN * expected, _AT_LEAST)
-    worst = {
-        name: done.saturated for name, done in statistics.items() if done.saturated > limit
-    }
+    worst = {name: done.saturated for name, done in statistics.items() if done.saturated > limit}
     if not worst:
         return []
     name = max(worst, key=lambda op: worst[op])

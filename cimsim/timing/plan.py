@@ -13,7 +13,8 @@ from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp, Window
 from cimsim.mapping.dataflow import Need, Unit, frame_units
 from cimsim.mapping.layout import Layout
-from cimsim.mapping.mapping import Mapping, PlacedLayer, Slot
+from cimsim.mapping.mapping import Mapping, Slot
+from cimsim.mapping.traffic import stations
 from cimsim.timing.buffers import Edge, capacities, pixel_bytes
 from cimsim.timing.routes import IO_TILE, Resource
 from cimsim.timing.rules import (
@@ -45,6 +46,8 @@ class Pipe:
         Tiles that it sits on.
     home : int
         Home tile.
+    stations : tuple of int
+        Where its input arrives: the home tile, and one tile on each further chip.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Pipe:
     units: tuple[int, ...]
     tiles: frozenset[int]
     home: int
+    stations: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ def make_plan(mapping: Mapping, spilled: Iterable[tuple[str, str]] = ()) -> Plan
     Raises
     ------
     SimulationError
-        If a unit has no windows, or a replica is spread over several chips.
+        If a unit has no windows.
     """
     single = _with_loads(mapping, _units(mapping))
     units = tuple(_of_activations(mapping, unit) for unit in single)
@@ -225,38 +229,35 @@ def _pipes(
         name = unit.name if layer is None else layer.name
         if layer is not None:
             places = [frozenset(slot.tile for slot in slots) for slots in layer.slots]
-            homes = [slots[0].tile for slots in layer.slots]
-            _check_chips(mapping, layer, places)
+            arrive = [stations(slots, mapping.chip) for slots in layer.slots]
         else:
             read = [index[n.producer] for n in unit.needs if n.producer in index]
             last = max((p for p in read if p < u and units[p].kind != "program"), default=-1)
-            homes = [default if last < 0 else pipes[found[last][0]].home]
+            home = default if last < 0 else pipes[found[last][0]].home
             if unit.kind == "input":
-                homes = [IO_TILE]
+                home = IO_TILE
             elif last >= 0 and units[last].kind == "input":
-                homes = [default]
-            places = [frozenset(homes)]
+                home = default
+            arrive, places = [(home,)], [frozenset((home,))]
         if name not in first:
             first[name] = len(pipes)
             pipes += [
-                Pipe(name, r, (), tiles, home)
-                for r, (tiles, home) in enumerate(zip(places, homes, strict=True))
+                Pipe(name, r, (), tiles, ends[0], ends)
+                for r, (tiles, ends) in enumerate(zip(places, arrive, strict=True))
             ]
-        mine = tuple(range(first[name], first[name] + len(homes)))
+        mine = tuple(range(first[name], first[name] + len(arrive)))
         for p in mine:
             pipes[p] = replace(pipes[p], units=(*pipes[p].units, u))
         found.append(mine)
     return tuple(pipes), tuple(found)
 
 
-def _check_chips(mapping: Mapping, layer: PlacedLayer, places: list[frozenset[int]]) -> None:
-    for replica, tiles in enumerate(places):
-        chips = sorted({tile // mapping.chip.tile.count for tile in tiles})
-        if len(chips) > 1:
-            raise SimulationError(
-                f"layer '{layer.name}', replica {replica}: spread over chips {chips}; partial sums "
-                "do not cross chips, place it on one"
-            )
+def _by_chip(tiles: frozenset[int], per_chip: int) -> list[frozenset[int]]:
+    """Return the tiles chip by chip: each chip that a replica lies on has its input."""
+    found: dict[int, set[int]] = defaultdict(set)
+    for tile in tiles:
+        found[tile // per_chip].add(tile)
+    return [frozenset(found[number]) for number in sorted(found)]
 
 
 def _edges(
@@ -283,7 +284,10 @@ def _edges(
     )  # fmt: skip
     if chip.buffer.overflow == "ignore":
         return edges
-    tiles = tuple(tuple(pipes[p].tiles for p in mine) for mine in of_unit)
+    tiles = tuple(
+        tuple(part for p in mine for part in _by_chip(pipes[p].tiles, chip.tile.count))
+        for mine in of_unit
+    )
     limited = [e for e in edges if not e.spilled and units[e.consumer].kind != "output"]
     sizes = dict(
         zip(limited, capacities(tuple(limited), units, tiles, int(chip.buffer.size_b)), strict=True)
@@ -356,16 +360,17 @@ class _Builder:
         return vector_services(unit, self.chip, home, self._targets(u), self._spill(u))
 
     def _targets(self, u: int) -> frozenset[int] | None:
-        """Home tiles of all that read what unit ``u`` stores; None: only output units do."""
+        """Stations of all that read what unit ``u`` stores; None: only output units do."""
         readers = [edge for edge in self.edges if edge.producer == u]
         inside = [edge for edge in readers if self.units[edge.consumer].kind != "output"]
         if readers and not inside:
             return None
         return frozenset(
-            self.pipes[p].home
+            station
             for edge in inside
             if not edge.spilled
             for p in self.of_unit[edge.consumer]
+            for station in self.pipes[p].stations
         )
 
     def _spill(self, u: int) -> Spill:

@@ -86,6 +86,15 @@ class Route:
         between = leg >= 0 and self.legs[leg].resource[0] == "chips"
         return self.chip.system.latency_cycles if between else 0
 
+    def ends(self, leg: int) -> int:
+        """Cycle, from the stage's entry, in which a leg is over if nobody else is there."""
+        this = self.legs[leg]
+        start, parent = this.delay, this.parent
+        while parent >= 0:
+            start += self.legs[parent].delay
+            parent = self.legs[parent].parent
+        return start + this.cycles
+
     def send(
         self, source: int, targets: Iterable[int], n_bytes: int, after: int = -1, wait: int = 0
     ) -> dict[int, int]:

@@ -45,8 +45,8 @@ def simulate(
     ConfigError
         A wrong schedule or number of frames.
     SimulationError
-        A unit without windows, a replica on several chips, or line buffers that are too small
-        (``buffer.overflow: error``; with ``global_buffer``: all together).
+        A unit without windows, or line buffers that are too small (``buffer.overflow: error``; with
+        ``global_buffer``: all together).
     """
     if schedule not in get_args(Schedule):
         raise ConfigError(

@@ -21,6 +21,7 @@ def rows():
 
 def test_predictions_are_within_a_tenth_and_fits_within_a_fiftieth_on_average(rows):
     assert validation.mean_error(rows, "prediction") <= 0.10
+    assert validation.mean_error(rows, "rescaling") <= 0.10
     assert validation.mean_error(rows, "fit") <= 0.02
     assert validation.mean_error(rows, "identity") <= 0.002
     # not one good row among bad ones

@@ -110,8 +110,10 @@ class Numbers:
             return area(self.chip)[part.replace("_", " ")]
         if head == "cycles":
             line = self.timeline
-            return line.cycles_first_frame, line.interval, line.interval_s(
-                self.chip.process.clock_hz
+            return (
+                line.cycles_first_frame,
+                line.interval,
+                line.interval_s(self.chip.process.clock_hz),
             )
         if head == "mapping":
             return repr(self.mapping.to_dict()), self.mapping.total, self.mapping.arrays_used

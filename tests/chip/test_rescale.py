@@ -100,7 +100,6 @@ def test_overrides_are_told_in_the_name_and_make_no_other_chip():
     assert low.history.overrides == ("adc.bits=6", "operating.vdd=0.9 V")
 
 
-
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_every_number_follows_every_field_that_it_declares(name):
     """Over all chips: rescaled and marked, kept and marked, or refused with what to give."""
