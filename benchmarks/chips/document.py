@@ -123,9 +123,7 @@ def _missing(missing: list[tuple[str, str]]) -> str:
     for chip, network in missing:
         by_chip.setdefault(chip, []).append(network)
     told = "; ".join(f"{chip}: {', '.join(found)}" for chip, found in by_chip.items())
-    return (
-        f"## Chips that do not hold them\n\nNot even with eight chips in a chain: {told}.\n"
-    )
+    return f"## Chips that do not hold them\n\nNot even with eight chips in a chain: {told}.\n"
 
 
 def _draw(rows: list[Row], size: str, path: Path) -> None:
