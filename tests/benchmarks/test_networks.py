@@ -74,3 +74,5 @@ def test_the_page_shows_what_running_gives():
     found = networks.evaluate()
     assert networks.markdown(found) in text, "python -m benchmarks.validation.networks --write"
     assert networks.summary(found) in text
+    assert networks.explained(found) in text
+    assert all(one.row.off for one in found if abs(one.error) > networks.LARGE)
