@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
+from cimsim.energy.idle import working
 from cimsim.energy.model import energy
 from cimsim.errors import ConfigError, MappingError, SimulationError, suggest
 from cimsim.graph.ir import LayerGraph, MatrixOp
@@ -339,7 +340,10 @@ def _simulated(
         timeline = simulate(mapping)
     except (MappingError, SimulationError):
         return None
-    spent = energy(mapping, timeline.interval_s(chip.process.clock_hz))
+    spent = energy(
+        mapping, timeline.interval_s(chip.process.clock_hz),
+        working_s=working(mapping, timeline), spilled=timeline.spilled,
+    )  # fmt: skip
     return Point(
         mapping, timeline.interval, timeline.cycles_first_frame, spent.total_j, dict(used)
     )  # fmt: skip

@@ -91,6 +91,7 @@ def simulate(
     from cimsim.energy.model import energy
     from cimsim.engine.workers import one_torch_thread
     from cimsim.functional import FunctionalRun, operand_sums
+    from cimsim.hw.ledger import left_out
     from cimsim.report import collect
     from cimsim.report.result import Result
     from cimsim.timing.simulate import simulate as simulate_timing
@@ -148,4 +149,5 @@ def simulate(
         frames=run.frames if run else {},
         as_written=written,
         programmed=None if programmed is None else programmed.told,
+        left_out=left_out(mapping.chip),
     )

@@ -8,7 +8,7 @@ from cimsim.hw.spec import Chip
 from cimsim.report.chip_trees import static_power_w_of
 
 # what a published energy includes
-MACRO = ("array", "dac", "adc")
+MACRO = ("array", "front_end", "dac", "adc")
 UNIT = (*MACRO, "adder")
 MACRO_AREA = ("cells", "array periphery", "dac", "adc")
 

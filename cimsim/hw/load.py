@@ -22,15 +22,25 @@ from cimsim.hw.voltage import at_operating_point
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
 _TABLE = "operating.table"  # one number among others, although it is a mapping
 # what chips did not have at first: counts in their hash only where it says something
-_LATER_SECTIONS = ("conditions", "dram", "faults", "frames", "operating", "system", "wires")
+_LATER_SECTIONS = (
+    "conditions", "dram", "faults", "frames", "io", "operating", "power_conversion", "processor",
+    "system", "wires",
+)  # fmt: skip
 _LATER_FIELDS = {
-    "array": ("mode", "cell_capacitance_f", "fixed_energy_j", "active_power_w"),
+    "process": ("leakage_doubling_k",),
+    "array": (
+        "mode",
+        "cell_capacitance_f",
+        "fixed_energy_j",
+        "active_power_w",
+        "reference_power_w",
+    ),
     "tile": ("clock_power_w", "idle", "wake_energy_j"),
     "dac": ("gain_sigma", "inl_lsb", "t_step_s", "bit_energy_j"),
     "adc": ("t_step_s", "method", "inl_bow_lsb", "inl_steps_lsb"),
     "buffer": ("overflow",),
     "global_buffer": ("overflow",),
-    "interconnect": ("hop_cycles",),
+    "interconnect": ("hop_cycles", "static_power_w"),
     "programming": ("reload",),
 }
 
@@ -96,6 +106,12 @@ def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
                 f"{origin}: sources: '{path}' names no field of this file"
                 + suggest(path, sorted(numbers(raw)))
             )
+    for part, path in chip.included_in.items():
+        if path not in numbers(raw):
+            raise ConfigError(
+                f"{origin}: included_in.{part}: '{path}' names no number of this file"
+                + suggest(path, sorted(numbers(raw)))
+            )
     try:
         return at_operating_point(chip)
     except ValueError as error:
@@ -135,7 +151,8 @@ def chip_hash(chip: Chip) -> str:
     hash that results were recorded under.
     """
     data = dump(chip)
-    data.pop("summary")
+    for told in ("summary", "leaves_out", "included_in"):
+        data.pop(told)
     for section in _LATER_SECTIONS:
         if getattr(chip, section) == Chip.model_fields[section].default:
             data.pop(section)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field
     Area = float
     Power = float
     Fraction = float
+    Efficiency = float
     Size = float
     Length = float
     Temperature = float
@@ -44,11 +45,19 @@ else:
     # a read of a second and a clock of a terahertz are far beyond any chip; cycles stay in 64 bits
     Time, PositiveTime = quantity("s"), quantity("s", exclusive=True, maximum=1.0)
     Area, Power, Fraction = quantity("m2"), quantity("W"), quantity("1")
+    Efficiency = quantity("1", exclusive=True, maximum=1.0)
     Size = quantity("B", exclusive=True)
     Length, Voltage = quantity("m", exclusive=True), quantity("V", exclusive=True)
     Frequency = quantity("Hz", exclusive=True, maximum=1e12)
     Resistance, Capacitance = quantity("ohm"), quantity("F")
     Temperature = quantity("K", exclusive=True)
+
+
+# parts of a chip's energy, each of which a description states or leaves out; see cimsim.hw.ledger
+LedgerPart = Literal[
+    "array", "front_end", "references", "dac", "adc", "adder", "vector", "buffer", "control",
+    "interconnect", "global_buffer", "dram", "io", "processor", "static", "conversion",
+]  # fmt: skip
 
 
 class Part(BaseModel):
@@ -76,6 +85,11 @@ class Process(Part):
     clock_hz: Frequency = Field(
         alias="clock", description="the one clock that cycles are counted in"
     )
+    leakage_doubling_k: Temperature = Field(
+        default=10.0, alias="leakage_doubling",
+        description="leakage doubles with so many kelvin; 8 .. 12 K is what subthreshold currents "
+        "of planar transistors do around room temperature",
+    )  # fmt: skip
 
 
 class Operating(Part):
@@ -129,7 +143,12 @@ class Array(Part):
     )  # fmt: skip
     active_power_w: Power = Field(
         default=0.0, alias="active_power",
-        description="amplifiers and biases of one array while it fires",
+        description="column front end of one array while it fires: integrators, amplifiers, "
+        "sample-and-hold, their biases",
+    )  # fmt: skip
+    reference_power_w: Power = Field(
+        default=0.0, alias="reference_power",
+        description="references and read pumps of one array, while its tile has a supply",
     )  # fmt: skip
     cell_area_m2: Area = Field(default=0.0, alias="cell_area", description="area per weight cell")
     periphery_area_m2: Area = Field(
@@ -358,10 +377,11 @@ class Buffer(Part):
     write_energy_j_b: EnergyPerByte = Field(default=0.0, alias="write_energy")
     leakage_w: Power = Field(default=0.0, alias="leakage")
     area_m2: Area = Field(default=0.0, alias="area")
-    overflow: Literal["ignore", "error", "global_buffer", "dram"] = Field(
-        default="ignore",
-        description="tile buffers: what happens to line buffers that do not fit. ignore: they are "
-        "never full; error: tell what they need; else: they spill there, at its cost",
+    overflow: Literal["auto", "global_buffer", "dram", "error", "ignore"] = Field(
+        default="auto",
+        description="tile buffers: where line buffers go that do not fit. auto: to the global "
+        "buffer as far as it holds them, else to DRAM; error: nowhere, tell what they need; "
+        "ignore: a what-if, no memory is ever full",
     )
 
 
@@ -370,7 +390,36 @@ class Dram(Part):
 
     bytes_per_cycle: int = Field(gt=0, description="port width")
     latency_cycles: int = Field(default=0, ge=0, description="of a read")
-    energy_j_b: EnergyPerByte = Field(default=0.0, alias="energy", description="one byte moved")
+    energy_j_b: EnergyPerByte = Field(
+        default=0.0, alias="energy", description="one byte moved: memory and both ends of its bus"
+    )
+    static_power_w: Power = Field(
+        default=0.0, alias="static_power", description="refresh and standby, whether used or not"
+    )
+
+
+class Io(Part):
+    """The link to whoever sends frames and takes results."""
+
+    energy_j_b: EnergyPerByte = Field(
+        default=0.0, alias="energy", description="one byte of a frame that comes in or goes out"
+    )
+    static_power_w: Power = Field(
+        default=0.0, alias="static_power", description="of the link and its pads, always on"
+    )
+
+
+class Processor(Part):
+    """A processor beside the arrays: starts them, prepares inputs, reads results."""
+
+    power_w: Power = Field(default=0.0, alias="power", description="while it works")
+    load: Efficiency = Field(default=1.0, description="share of the time that it works")
+
+
+class PowerConversion(Part):
+    """Regulators between the supply that a watt meter sees and the chip."""
+
+    efficiency: Efficiency = Field(default=1.0, description="of all of them together")
 
 
 class Vector(Part):
@@ -408,6 +457,9 @@ class Interconnect(Part):
     energy_j_b: EnergyPerByte = Field(
         default=0.0, alias="energy", description="one byte moved (mesh: over one link)"
     )
+    static_power_w: Power = Field(
+        default=0.0, alias="static_power", description="clocks of the whole interconnect, always on"
+    )
     area_m2: Area = Field(default=0.0, alias="area", description="whole interconnect")
 
 
@@ -426,8 +478,9 @@ class Tile(Part):
     count: int = Field(gt=0)
     arrays: int = Field(default=1, gt=0, description="arrays per tile")
     static_power_w: Power = Field(
-        default=0.0, alias="static_power", description="control, clock and leakage of one tile"
-    )
+        default=0.0, alias="static_power",
+        description="control of one tile that stopping its clock does not save",
+    )  # fmt: skip
     area_m2: Area = Field(default=0.0, alias="area", description="what no other field covers")
     sample_hold: Literal["double", "single"] = Field(
         default="double", description="double: a pulse is driven while the last one is converted"
@@ -561,13 +614,22 @@ class Chip(Part):
         description="where frames come from and go to, row by row; resident: no time for either",
     )
     system: System = System()
+    io: Io = Io()
+    processor: Processor = Processor()
+    power_conversion: PowerConversion = PowerConversion()
     static_power_w: Power = Field(
-        default=0.0, alias="static_power", description="chip level: PLL, host, pads"
+        default=0.0, alias="static_power", description="chip level: PLL, and what no section has"
     )
     other_area_m2: Area = Field(default=0.0, alias="other_area", description="chip level")
     programming: Programming = Programming()
     conditions: Conditions = Conditions()
     faults: Faults = Faults()
+    leaves_out: tuple[LedgerPart, ...] = Field(
+        default=(), description="parts of the energy that this description does not count"
+    )
+    included_in: dict[LedgerPart, str] = Field(
+        default={}, description="part: the field whose figure holds it, too"
+    )
     sources: dict[str, Source] = {}
 
     @model_validator(mode="after")
@@ -600,7 +662,7 @@ class Chip(Part):
         if self.dram is None and "dram" in (self.frames, self.buffer.overflow):
             where = "frames" if self.frames == "dram" else "buffer.overflow"
             raise ValueError(f"{where}: dram, but the chip has no section dram; describe its port")
-        if self.global_buffer.overflow != "ignore":
+        if self.global_buffer.overflow != "auto":
             raise ValueError("global_buffer.overflow: leave it out; it is for the tile buffers")
         if self.inputs.signed == "rows" and self.array.rows < 2:
             raise ValueError("array.rows: expected at least 2 with inputs.signed = rows, got 1")

@@ -5,8 +5,9 @@ With ``r = operating.vdd / process.vdd`` and ``s`` the ratio of speeds:
 - energy of an action: times ``r**energy_exponent``; 2 is ``C V**2`` of full swings;
 - clock: times ``s``; drive, step and conversion times: by ``s``;
 - leakage and other static power: times ``r``, the same current from another supply;
-- power while something works (``array.active_power``, ``tile.clock_power``): energy over time,
-  times ``s r**energy_exponent``;
+- power while something works (``array.active_power``, ``tile.clock_power``, ``processor.power``):
+  energy over time, times ``s r**energy_exponent``;
+- what has supplies of its own (``dram``, ``io``): nothing;
 - charge-mode arrays swing with the supply, so ``array.v_read`` changes with it (``V**2`` of the
   array's energy then always has the exponent 2, corrected in ``cell_capacitance`` for another).
   Current-mode arrays keep their read voltage, their cells were programmed for it.
@@ -32,9 +33,10 @@ _ENERGIES = {
 }  # fmt: skip
 _STATIC = {
     "buffer": ("leakage_w",), "vector": ("leakage_w",), "global_buffer": ("leakage_w",),
-    "tile": ("static_power_w",),
+    "tile": ("static_power_w",), "array": ("reference_power_w",),
+    "interconnect": ("static_power_w",),
 }  # fmt: skip
-_ACTIVE = {"array": ("active_power_w",), "tile": ("clock_power_w",)}
+_ACTIVE = {"array": ("active_power_w",), "tile": ("clock_power_w",), "processor": ("power_w",)}
 _TIMES = {"array": ("t_read_s",), "dac": ("t_step_s",), "adc": ("t_conversion_s", "t_step_s")}
 
 

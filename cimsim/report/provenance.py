@@ -8,6 +8,7 @@ from typing import Any
 
 from cimsim.devices import device_of
 from cimsim.hw.auto import asks_auto
+from cimsim.hw.ledger import LEDGER, contradictions, sourced_zeros, unsaid
 from cimsim.hw.load import estimates, is_number, numbers
 from cimsim.hw.spec import Chip
 from cimsim.report.plausible import implausible
@@ -57,8 +58,9 @@ def _shown(value: Any) -> str:
 def findings(chip: Chip, raw: Mapping[str, Any], origin: str = "") -> list[str]:
     """Return what a careful reader would ask about a valid description.
 
-    Numbers without a source, energies and areas that are not given and so count as zero, and what
-    is implausible (`cimsim.report.plausible`).
+    Numbers without a source, energies and areas that are not given and so count as zero, parts of
+    the energy that are neither stated nor left out (`cimsim.hw.ledger`), and what is implausible
+    (`cimsim.report.plausible`).
 
     Raises
     ------
@@ -76,6 +78,15 @@ def findings(chip: Chip, raw: Mapping[str, Any], origin: str = "") -> list[str]:
     ]
     found += [f"{path}: not given, counted as 0 J" for path in _ENERGIES if path not in told]
     found += [f"{path}: not given, counted as 0 m2" for path in _AREAS if path not in told]
+    for part in unsaid(chip):
+        fields = " or ".join(LEDGER[part].fields)
+        found.append(
+            f"{LEDGER[part].title}: not counted, give {fields}, or say leaves_out: [{part}]"
+        )
+    found += contradictions(chip)
+    found += [
+        f"{path}: 0, although its source says: {t}" for path, t in sourced_zeros(chip).items()
+    ]
     found += implausible(chip)
     if device.g_min_s >= device.g_max_s:
         found.append("device: g_min is not below g_max")

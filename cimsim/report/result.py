@@ -203,6 +203,7 @@ class Result:
     frames: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     as_written: AsWritten | None = None
     programmed: dict[str, Any] | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -280,6 +281,7 @@ class Result:
             "as_written": asdict(self.as_written) if self.as_written else None,
             "layers": list(self.layers),
             "notes": list(self.notes),
+            "left_out": list(self.left_out),
             "programmed": self.programmed,
             "inputs": self.inputs,
         }
@@ -312,6 +314,7 @@ class Result:
             tuple(data["layers"]), data["inputs"], tuple(data["notes"]),
             as_written=AsWritten(**written) if written else None,
             programmed=data.get("programmed"),
+            left_out=tuple(data.get("left_out", ())),
         )  # fmt: skip
         if result.hash != data["hash"]:
             raise InputError(f"{path}: the inputs were edited: their hash is not the stored one")

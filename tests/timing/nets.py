@@ -26,7 +26,7 @@ def chip(**overrides):
         "process__clock": "1 GHz", "array__rows": 64, "array__cols": 64, "array__t_read": "10 ns",
         "adc__count": 64, "adc__t_conversion": "7 ns", "buffer__bytes_per_cycle": 8,
         "vector__lanes": 16, "interconnect__bytes_per_cycle": 16, "interconnect__latency_cycles": 0,
-        "tile__count": 500,
+        "tile__count": 500, "buffer__overflow": "ignore",
     }  # fmt: skip
     for path, value in (base | overrides).items():
         *folder, key = path.split("__")
