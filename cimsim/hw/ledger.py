@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from cimsim.hw.spec import Chip, LedgerPart
 
-State = Literal["stated", "included", "left out", "unsaid"]
+State = Literal["stated", "included", "absent", "left out", "unsaid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ def value_at(chip: Chip, path: str) -> float:
 
     A loss counts as the number that states it: the efficiency is 0 where nothing is lost.
     """
+    if path.startswith("device."):  # the cells' own parameters always say something
+        return 1.0
     part: Any = chip
     for name in path.split("."):
         if part is None:
@@ -83,11 +85,16 @@ def value_at(chip: Chip, path: str) -> float:
 
 
 def state(chip: Chip, part: LedgerPart) -> State:
-    """Return whether a chip states a part of its energy; what is stated is not left out."""
+    """Return whether a chip states a part of its energy; what is stated is not left out.
+
+    DRAM is ``absent`` where the chip has none: nothing goes there.
+    """
     if any(value_at(chip, path) for path in LEDGER[part].fields):
         return "stated"
     if part in chip.included_in:
         return "included"
+    if part == "dram" and chip.dram is None:
+        return "absent"
     return "left out" if part in chip.leaves_out else "unsaid"
 
 

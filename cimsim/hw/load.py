@@ -107,9 +107,9 @@ def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
                 + suggest(path, sorted(numbers(raw)))
             )
     for part, path in chip.included_in.items():
-        if path not in numbers(raw):
+        if not _exists(raw, path):
             raise ConfigError(
-                f"{origin}: included_in.{part}: '{path}' names no number of this file"
+                f"{origin}: included_in.{part}: '{path}' names no field of this file"
                 + suggest(path, sorted(numbers(raw)))
             )
     try:

@@ -377,9 +377,9 @@ class Buffer(Part):
     write_energy_j_b: EnergyPerByte = Field(default=0.0, alias="write_energy")
     leakage_w: Power = Field(default=0.0, alias="leakage")
     area_m2: Area = Field(default=0.0, alias="area")
-    overflow: Literal["auto", "global_buffer", "dram", "error", "ignore"] = Field(
-        default="auto",
-        description="tile buffers: where line buffers go that do not fit. auto: to the global "
+    overflow: Literal["spill", "global_buffer", "dram", "error", "ignore"] = Field(
+        default="spill",
+        description="tile buffers: where line buffers go that do not fit. spill: to the global "
         "buffer as far as it holds them, else to DRAM; error: nowhere, tell what they need; "
         "ignore: a what-if, no memory is ever full",
     )
@@ -662,7 +662,7 @@ class Chip(Part):
         if self.dram is None and "dram" in (self.frames, self.buffer.overflow):
             where = "frames" if self.frames == "dram" else "buffer.overflow"
             raise ValueError(f"{where}: dram, but the chip has no section dram; describe its port")
-        if self.global_buffer.overflow != "auto":
+        if self.global_buffer.overflow != "spill":
             raise ValueError("global_buffer.overflow: leave it out; it is for the tile buffers")
         if self.inputs.signed == "rows" and self.array.rows < 2:
             raise ValueError("array.rows: expected at least 2 with inputs.signed = rows, got 1")

@@ -133,6 +133,8 @@ def field_value(chip: Chip, path: str) -> float | None:
     """Return a number of a chip by its YAML path; None where it is not given at all."""
     part: Any = chip
     for name in path.split("."):
+        if part is None:  # a section that the chip does not have
+            return None
         for attribute, field in type(part).model_fields.items():
             if name in (field.alias, attribute):
                 part = getattr(part, attribute)

@@ -2,7 +2,7 @@
 
 Frames that are ``resident`` or stream from the ``global_buffer`` take room there: all inputs and
 outputs of the network, once. Line buffers that a tile has no room for take their peaks there, too.
-With ``buffer.overflow: auto`` the largest of them go to DRAM until the rest fits; ``ignore`` checks
+With ``buffer.overflow: spill`` the largest of them go to DRAM until the rest fits; ``ignore`` checks
 nothing.
 """
 
@@ -97,13 +97,13 @@ def to_dram(
     room, taken = size - frames, sum(held.values())
     if taken <= room or not held:
         return ()
-    if chip.buffer.overflow != "auto" or chip.dram is None:
+    if chip.buffer.overflow != "spill" or chip.dram is None:
         kept = f" beside frames of {frames:,} B" if frames else ""
         raise SimulationError(
             f"global_buffer.size: {len(held)} line buffers that the tiles do not hold take up to "
             f"{taken:,} B{kept}, the global buffer of chip '{chip.name}' has {size:,} B. Ways out: "
             f"--set buffer.size={enough(chip, tight)}; --set "
-            f"global_buffer.size={_kib(taken + frames)}; {_dram(chip, 'buffer.overflow=auto')}; "
+            f"global_buffer.size={_kib(taken + frames)}; {_dram(chip, 'buffer.overflow=spill')}; "
             f"{_OTHERWISE}"
         )
     moved: list[Edge] = []
@@ -126,7 +126,7 @@ def tell_too_small(chip: Chip, tight: Sequence[TooSmall]) -> str:
     return (
         f"buffer.size: line buffers are too small, the network would stop for ever: "
         f"{'; '.join(told[:4])}{more}. Ways out: --set buffer.size={enough(chip, tight)}; let them "
-        f"spill to the global buffer or DRAM with --set buffer.overflow=auto; {_OTHERWISE}"
+        f"spill to the global buffer or DRAM with --set buffer.overflow=spill; {_OTHERWISE}"
     )
 
 
@@ -145,7 +145,7 @@ def doubt(chip: Chip, peak_bytes: int) -> str:
     return (
         f"a what-if, no chip: line buffers take up to {format_si(peak_bytes, 'B')} where a tile "
         f"has {format_si(chip.buffer.size_b, 'B')}, and buffer.overflow = ignore lets them; time "
-        "and energy of moving them are missing (--set buffer.overflow=auto counts them)"
+        "and energy of moving them are missing (--set buffer.overflow=spill counts them)"
     )
 
 
