@@ -2,8 +2,8 @@
 
 Frames that are ``resident`` or stream from the ``global_buffer`` take room there: all inputs and
 outputs of the network, once. Line buffers that a tile has no room for take their peaks there, too.
-With ``buffer.overflow: spill`` the largest of them go to DRAM until the rest fits; ``ignore`` checks
-nothing.
+With ``buffer.overflow: spill`` the largest of them go to DRAM until the rest fits; ``ignore``
+checks nothing.
 """
 
 from __future__ import annotations
