@@ -10,6 +10,7 @@ from rich.table import Table
 
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.least_buffers import LeastBuffer
+from cimsim.timing.memories import doubt
 from cimsim.timing.plan import make_plan
 from cimsim.timing.rules import STAGES
 from cimsim.timing.timeline import Timeline, UnitTime
@@ -102,6 +103,9 @@ def print_timeline(
         f"{frames} frame{'' if frames == 1 else 's'} simulated",
         highlight=False,
     )
+    told = doubt(mapping.chip, max((edge.n_bytes for edge in timeline.edges), default=0))
+    if told:
+        console.print(f"[yellow]note:[/] {told}", highlight=False)
     console.print(_summary(mapping, timeline))
     worst = timeline.bottleneck
     what = "" if worst.stage == "resource" else f" {worst.stage}"
