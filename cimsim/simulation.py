@@ -94,6 +94,7 @@ def simulate(
         graph, ``as_written`` is the mapping of another network, or ``programmed`` does not fit or
         is given without a clip or with calibration frames.
     """
+    from cimsim.chip.ledger import left_out
     from cimsim.energy.idle import working
     from cimsim.energy.ledger import Ledger, draw, sensitivity
     from cimsim.engine.workers import one_torch_thread
@@ -177,6 +178,7 @@ def simulate(
         sensitivity=tuple(sensitivity(ledger)),
         as_written=written,
         programmed=None if programmed is None else programmed.told,
+        left_out=left_out(mapping.chip),
     )
 
 

@@ -20,6 +20,7 @@ from benchmarks.chips.document import document
 from benchmarks.paper.console import make_console, run_command
 from cimsim.chip.load import shipped
 from cimsim.cli.options import parse_size
+from cimsim.energy.idle import working
 from cimsim.energy.model import energy
 from cimsim.errors import MappingError
 from cimsim.functional import operand_sums
@@ -113,7 +114,9 @@ def measure(hw: str, title: str, name: str, options: dict[str, int], size: str) 
     seconds = timeline.interval_s(chip.process.clock_hz)
     frames = embedded_clip(frames=2, height=parse_size(size)[0], width=parse_size(size)[1])
     sums = operand_sums(mapping, frames, SIGMA, 0, None)
-    spent = energy(mapping, seconds, sums, sums_from="statistics", spilled=timeline.spilled)
+    spent = energy(
+        mapping, seconds, sums, working(mapping, timeline), "statistics", timeline.spilled
+    )
     total = mapping.total
     return Row(
         hw, title, chips, mapping.arrays_used, judged.quality.mean("float_psnr"),

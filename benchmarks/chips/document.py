@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cimsim.energy.model import COMPONENTS
+from cimsim.energy.model import COMPONENTS, STANDING
 from cimsim.files import replacing
 from cimsim.report.plots import COLOURS
 from cimsim.units import format_si
@@ -78,7 +78,10 @@ def _worth(pairs: list[tuple[Row, Row]]) -> str:
     ]
     worth = []
     for block, net in pairs:
-        dynamic = [row.spent.total_j - row.spent.by_component["static"] for row in (block, net)]
+        dynamic = [
+            row.spent.total_j - sum(row.spent.by_component[name] for name in STANDING)
+            for row in (block, net)
+        ]
         ratios = (
             block.windows / net.windows, block.activations / net.activations,
             block.conversions / net.conversions, block.interval_s / net.interval_s,

@@ -96,7 +96,7 @@ def summary(rows: list[Row]) -> str:
     """Return the mean errors as a table."""
     lines = ["| rows | number | mean error | largest |", "|---|---|---|---|"]
     for kind, name in (
-        ("prediction", "predictions"), ("rescaling", "rescalings of a fitted macro"),
+        ("prediction", "**predictions**"), ("rescaling", "rescalings of a fitted macro"),
         ("fit", "fitted figures"),
     ):  # fmt: skip
         errors = [abs(row.error) for row in rows if row.target.kind == kind]

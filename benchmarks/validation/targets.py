@@ -28,9 +28,9 @@ class Target:
         Chip -> the same figure from the model.
     kind : {"fit", "rescaling", "prediction", "identity"}
         ``fit``: a number of the description was chosen so that this comes out; ``rescaling``: the
-        same macro under other conditions (supply, bits, phases, number) than those it was fitted
-        to; ``identity``: it follows from other published figures of the row; ``prediction``: none
-        of these.
+        same macro under other conditions (supply, bits, phases, data, number) than those it was
+        fitted to; ``identity``: it follows from other published figures of the row;
+        ``prediction``: none of these.
     changes : mapping
         Overrides of the description: the condition that was measured.
     """
@@ -102,6 +102,17 @@ _FLASH = (
            "fit", {"array.activity": 0.0997}),
     Target("V10", "time of a tile's MVM", "eflash40nm", 6.4, "us",
            "2 x 1024^2 x 76 / 25 TOPS, M1076 product page", m.interval_us, "fit"),
+    Target("V12", "power, 76 busy tiles", "eflash40nm", 3.5, "W",
+           "M1076 product page: 3 .. 4 W", m.busy_chip_w, "fit"),
+    Target("V12", "throughput, 76 busy tiles", "eflash40nm", 25, "TOPS",
+           "M1076 product page: 25 .. 26 TOPS", m.tops, "fit"),
+    Target("V13", "SoC, denoising, 1024 Mop/s", "wtm2101", 2.70, "mW", _BAI, m.soc_mw(1024e6),
+           "fit"),
+    *(
+        Target("V13", f"SoC, {what}, 400 Mop/s", "wtm2101", published, "mW", _BAI, m.soc_mw(400e6),
+               "prediction", {"processor.load": 400 / 1024})
+        for what, published in (("100 words", 1.26), ("40 words", 0.90), ("wake-up", 0.54))
+    ),
     # no energies of its components are published: power over throughput, nothing more
     Target("V11", "55 nm NOR SoC, 0.16 TOPS at 21.4 mW", "", 7.48, "TOPS/W", "Jin, 55 nm NOR SoC",
            lambda _: 0.16 / 21.4e-3, "identity"),

@@ -159,6 +159,12 @@ def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
                 f"{origin}: sources: '{path}' names no field of this file"
                 + suggest(path, sorted(numbers(raw)))
             )
+    for part, path in chip.included_in.items():
+        if not _exists(raw, path):
+            raise ConfigError(
+                f"{origin}: included_in.{part}: '{path}' names no field of this file"
+                + suggest(path, sorted(numbers(raw)))
+            )
     ranges = _ranges(chip, origin)
     try:
         there = at_operating_point(chip)
@@ -197,8 +203,8 @@ def dump(chip: Chip) -> dict[str, Any]:
 def chip_hash(chip: Chip) -> str:
     """SHA-256 over everything that can change a result: titles and sources cannot."""
     data = dump(chip)
-    for title in ("name", "summary"):
-        data.pop(title)
+    for told in ("name", "summary", "leaves_out", "included_in"):
+        data.pop(told)
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field
     Area = float
     Power = float
     Fraction = float
+    Efficiency = float
     Size = float
     Length = float
     Temperature = float
@@ -47,6 +48,7 @@ else:
     # a read of a second and a clock of a terahertz are far beyond any chip; cycles stay in 64 bits
     Time, PositiveTime = quantity("s"), quantity("s", exclusive=True, maximum=1.0)
     Area, Power, Fraction = quantity("m2"), quantity("W"), quantity("1")
+    Efficiency = quantity("1", exclusive=True, maximum=1.0)
     Size = quantity("B", exclusive=True)
     Length, Voltage = quantity("m", exclusive=True), quantity("V", exclusive=True)
     Frequency = quantity("Hz", exclusive=True, maximum=1e12)
@@ -59,6 +61,13 @@ _LOW = {"operating.vdd": "0.8 V"}
 _TABLE = {"0.1 V": "1 MHz", "5 V": "9 MHz"}
 _DRAM = {"dram": {"bytes_per_cycle": 8, "energy": "20 pJ/B"}, "frames": "dram"}
 _CHAIN = {"system.chips": 8, "tile.count": 1}
+
+
+# parts of a chip's energy, each of which a description states or leaves out; see cimsim.chip.ledger
+LedgerPart = Literal[
+    "array", "front_end", "references", "dac", "adc", "adder", "vector", "buffer", "control",
+    "interconnect", "global_buffer", "dram", "io", "processor", "static", "conversion",
+]  # fmt: skip
 
 
 class Part(BaseModel):
@@ -114,15 +123,27 @@ class Operating(Part):
     vdd_v: Annotated[
         Voltage | None, Fact("energy.adc", "energy.array", "cycles", tried=("0.8 V",))
     ] = Field(default=None, alias="vdd", description="supply now; default: process.vdd")
-    energy_exponent: Annotated[
-        float, Fact("energy.adc", "energy.array", when=_LOW)
-    ] = Field(default=2.0, ge=0, le=4, description="energy of an action goes as vdd to this power")
-    frequency: Annotated[
-        Literal["fixed", "alpha", "table"], Fact("cycles", when=_LOW)
-    ] = Field(
+    energy_exponent: Annotated[float, Fact("energy.adc", "energy.array", when=_LOW)] = Field(
+        default=2.0, ge=0, le=4, description="energy of an action goes as vdd to this power"
+    )
+    frequency: Annotated[Literal["fixed", "alpha", "table"], Fact("cycles", when=_LOW)] = Field(
         default="alpha",
         description="clock and analog times at another supply: unchanged, by the alpha-power law, "
         "or interpolated in a table",
+    )
+    leakage_doubling_k: Annotated[
+        Temperature,
+        Fact(
+            "energy.static",
+            plausible=(5, 40, "steep subthreshold leakage .. mostly gate leakage"),
+            when={"conditions.temperature": "60 C", "device": {"kind": "ideal", "g_max": "10 uS"}},
+            tried=("8 K",),
+        ),
+    ] = Field(
+        default=10.0,
+        alias="leakage_doubling",
+        description="leakage doubles with so many kelvin; 8 .. 12 K is what subthreshold currents "
+        "of planar transistors do around room temperature",
     )
     v_threshold_v: Annotated[
         Voltage, Fact("cycles", when={"operating.vdd": "0.8 V", "operating.frequency": "alpha"})
@@ -221,7 +242,7 @@ class Array(Part):
     active_power_w: Annotated[
         Power,
         Fact(
-            "energy.array",
+            "energy.front_end",
             scales="active",
             plausible=(1e-09, 1, "amplifiers of one array"),
             spread="analog",
@@ -231,7 +252,23 @@ class Array(Part):
     ] = Field(
         default=0.0,
         alias="active_power",
-        description="amplifiers and biases of one array while it fires",
+        description="column front end of one array while it fires: integrators, amplifiers, "
+        "sample-and-hold, their biases",
+    )
+    reference_power_w: Annotated[
+        Power,
+        Fact(
+            "energy.references",
+            scales="static",
+            plausible=(1e-9, 1, "a bias cell .. pumps of a large array"),
+            spread="analog",
+            tried=("10 uW",),
+            follows=Follows(kept=("array.rows", "array.cols", "process.node")),
+        ),
+    ] = Field(
+        default=0.0,
+        alias="reference_power",
+        description="references and read pumps of one array, while its tile has a supply",
     )
     cell_area_m2: Annotated[
         Area,
@@ -693,12 +730,13 @@ class Buffer(Part):
         ),
     ] = Field(default=0.0, alias="area")
     overflow: Annotated[
-        Literal["ignore", "error", "global_buffer", "dram"],
-        Fact("cycles", "energy.buffer", when={"buffer.size": "64 B"}, tried=("global_buffer",)),
+        Literal["spill", "global_buffer", "dram", "error", "ignore"],
+        Fact("cycles", "energy.buffer", when={"buffer.size": "64 B"}, tried=("ignore",)),
     ] = Field(
-        default="ignore",
-        description="tile buffers: what happens to line buffers that do not fit. ignore: they are "
-        "never full; error: tell what they need; else: they spill there, at its cost",
+        default="spill",
+        description="tile buffers: where line buffers go that do not fit. spill: to the global "
+        "buffer as far as it holds them, else to DRAM; error: nowhere, tell what they need; "
+        "ignore: a what-if, no memory is ever full",
     )
 
 
@@ -709,14 +747,14 @@ class GlobalBuffer(Buffer):
         Size, Fact(because="line buffers that spill into it beyond its size are refused")
     ] = Field(alias="size")
     overflow: Annotated[
-        Literal["ignore"],
+        Literal["spill"],
         Fact(because="for tile buffers; nothing spills out of the global buffer"),
-    ] = "ignore"
+    ] = "spill"
 
     @field_validator("overflow", mode="before")
     @classmethod
     def _no_overflow(cls, value: Any) -> Any:
-        if value != "ignore":
+        if value != "spill":
             raise ValueError("leave it out; it is for the tile buffers")
         return value
 
@@ -726,26 +764,91 @@ class Dram(Part):
 
     bytes_per_cycle: Annotated[
         int,
-        Fact(
-            "cycles", when=_DRAM
-        ),
+        Fact("cycles", when=_DRAM),
     ] = Field(gt=0, description="port width")
     latency_cycles: Annotated[
         int,
-        Fact(
-            "cycles", when=_DRAM
-        ),
+        Fact("cycles", when=_DRAM),
     ] = Field(default=0, ge=0, description="of a read")
     energy_j_b: Annotated[
         EnergyPerByte,
         Fact(
             "energy.dram",
             when=_DRAM,
-            plausible=(1e-12, 1e-09, "stacked memory .. an old interface"),
+            plausible=(1e-12, 2e-09, "stacked DRAM .. DDR2 with its bus"),
             expected=True,
             spread="memory",
         ),
-    ] = Field(default=0.0, alias="energy", description="one byte moved")
+    ] = Field(
+        default=0.0, alias="energy", description="one byte moved: memory and both ends of its bus"
+    )
+    static_power_w: Annotated[
+        Power,
+        Fact(
+            "energy.dram",
+            plausible=(1e-6, 50, "self-refresh of one die .. modules"),
+            spread="memory",
+            tried=("10 mW",),
+        ),
+    ] = Field(
+        default=0.0, alias="static_power", description="refresh and standby, whether used or not"
+    )
+
+
+class Io(Part):
+    """The link to whoever sends frames and takes results."""
+
+    energy_j_b: Annotated[
+        EnergyPerByte,
+        Fact(
+            "energy.io",
+            plausible=(1e-12, 1e-8, "a link on a board .. a slow serial port"),
+            spread="wire",
+            tried=("100 pJ/B",),
+        ),
+    ] = Field(
+        default=0.0, alias="energy", description="one byte of a frame that comes in or goes out"
+    )
+    static_power_w: Annotated[
+        Power,
+        Fact(
+            "energy.io",
+            plausible=(1e-9, 50, "a serial port .. links of a server"),
+            spread="logic",
+            tried=("10 mW",),
+        ),
+    ] = Field(default=0.0, alias="static_power", description="of the link and its pads, always on")
+
+
+class Processor(Part):
+    """A processor beside the arrays: starts them, prepares inputs, reads results."""
+
+    power_w: Annotated[
+        Power,
+        Fact(
+            "energy.processor",
+            scales="active",
+            plausible=(1e-9, 50, "a microcontroller that sleeps .. application cores"),
+            spread="logic",
+            tried=("1 mW",),
+        ),
+    ] = Field(default=0.0, alias="power", description="while it works")
+    load: Annotated[
+        Efficiency, Fact("energy.processor", when={"processor.power": "1 mW"}, tried=(0.5,))
+    ] = Field(default=1.0, description="share of the time that it works")
+
+
+class PowerConversion(Part):
+    """Regulators between the supply that a watt meter sees and the chip."""
+
+    efficiency: Annotated[
+        Efficiency,
+        Fact(
+            "energy.conversion",
+            plausible=(0.3, 1, "linear regulators .. none at all"),
+            tried=(0.8,),
+        ),
+    ] = Field(default=1.0, description="of all of them together")
 
 
 class Vector(Part):
@@ -862,6 +965,19 @@ class Interconnect(Part):
             ),
         ),
     ] = Field(default=0.0, alias="energy", description="one byte moved (mesh: over one link)")
+    static_power_w: Annotated[
+        Power,
+        Fact(
+            "energy.interconnect",
+            scales="static",
+            plausible=(1e-9, 50, "a bus .. routers of a large chip"),
+            spread="logic",
+            tried=("1 mW",),
+            follows=Follows(kept=("tile.count", "interconnect.kind", "process.node")),
+        ),
+    ] = Field(
+        default=0.0, alias="static_power", description="clocks of the whole interconnect, always on"
+    )
     area_m2: Annotated[
         Area,
         Fact(
@@ -881,11 +997,11 @@ class System(Part):
     """Chips in a chain, tile 0 of each linked to its neighbours'."""
 
     chips: Annotated[int, Fact("mapping", "area.other", "energy.static")] = Field(default=1, gt=0)
-    bytes_per_cycle: Annotated[int, Fact("cycles", when=_CHAIN)] = (
-        Field(default=8, gt=0, description="of one link, each way")
+    bytes_per_cycle: Annotated[int, Fact("cycles", when=_CHAIN)] = Field(
+        default=8, gt=0, description="of one link, each way"
     )
-    latency_cycles: Annotated[int, Fact("cycles", when=_CHAIN)] = (
-        Field(default=0, ge=0, description="of one link")
+    latency_cycles: Annotated[int, Fact("cycles", when=_CHAIN)] = Field(
+        default=0, ge=0, description="of one link"
     )
     energy_j_b: Annotated[
         EnergyPerByte,
@@ -909,7 +1025,7 @@ class Tile(Part):
     static_power_w: Annotated[
         Power,
         Fact(
-            "energy.static",
+            "energy.control",
             scales="static",
             plausible=(1e-09, 10, "leakage .. clock and registers of a large tile"),
             spread="leakage",
@@ -917,7 +1033,9 @@ class Tile(Part):
             follows=Follows(kept=("tile.arrays", "array.rows", "array.cols", "process.node")),
         ),
     ] = Field(
-        default=0.0, alias="static_power", description="control, clock and leakage of one tile"
+        default=0.0,
+        alias="static_power",
+        description="control of one tile that stopping its clock does not save",
     )
     area_m2: Annotated[
         Area,
@@ -949,13 +1067,13 @@ class Tile(Part):
         description="clocked tile pipelines: LOAD, POST and STORE take whole stages, at least one, "
         "REDUCE one more for shift-add; 0: each takes the cycles that it needs",
     )
-    gated: Annotated[bool, Fact("energy.static")] = Field(
+    gated: Annotated[bool, Fact("energy.control")] = Field(
         default=True, description="unused tiles are switched off"
     )
     clock_power_w: Annotated[
         Power,
         Fact(
-            "energy.static",
+            "energy.control",
             scales="active",
             plausible=(1e-09, 10, "clock of one tile"),
             spread="logic",
@@ -967,7 +1085,7 @@ class Tile(Part):
     )
     idle: Annotated[
         Literal["on", "clock_gated", "power_gated"],
-        Fact("energy.static", when={"tile.clock_power": "1 mW"}),
+        Fact("energy.control", when={"tile.clock_power": "1 mW"}),
     ] = Field(
         default="on",
         description="a tile that waits: clocked on, its clock stopped, or its supply off, too",
@@ -975,7 +1093,7 @@ class Tile(Part):
     wake_energy_j: Annotated[
         Energy,
         Fact(
-            "energy.static",
+            "energy.control",
             scales="energy",
             plausible=(1e-12, 0.001, "a small tile .. a large one"),
             spread="logic",
@@ -1163,6 +1281,9 @@ class Chip(Part):
         description="where frames come from and go to, row by row; resident: no time for either",
     )
     system: System = System()
+    io: Io = Io()
+    processor: Processor = Processor()
+    power_conversion: PowerConversion = PowerConversion()
     static_power_w: Annotated[
         Power,
         Fact(
@@ -1172,7 +1293,9 @@ class Chip(Part):
             spread="leakage",
             tried=("1 mW",),
         ),
-    ] = Field(default=0.0, alias="static_power", description="chip level: PLL, host, pads")
+    ] = Field(
+        default=0.0, alias="static_power", description="chip level: PLL, and what no section has"
+    )
     other_area_m2: Annotated[
         Area,
         Fact(
@@ -1186,6 +1309,13 @@ class Chip(Part):
     programming: Programming = Programming()
     conditions: Conditions = Conditions()
     faults: Faults = Faults()
+    leaves_out: Annotated[
+        tuple[LedgerPart, ...], Fact(because="says what is not counted; results print it")
+    ] = Field(default=(), description="parts of the energy that this description does not count")
+    included_in: Annotated[
+        dict[LedgerPart, str],
+        Fact(because="says where a part is counted; results print the others"),
+    ] = Field(default={}, description="part: the field whose figure holds it, too")
     ranges: Annotated[
         dict[str, str], Fact(because="intervals of results are drawn from it, no value is")
     ] = {}

@@ -6,8 +6,9 @@ Which field goes how, each field says itself (``scales`` of its `cimsim.chip.fac
 - energy of an action: times ``r**energy_exponent``; 2 is ``C V**2`` of full swings;
 - clock: times ``s``; drive, step and conversion times: by ``s``;
 - leakage and other static power: times ``r``, the same current from another supply;
-- power while something works (``array.active_power``, ``tile.clock_power``): energy over time,
-  times ``s r**energy_exponent``;
+- power while something works (``array.active_power``, ``tile.clock_power``, ``processor.power``):
+  energy over time, times ``s r**energy_exponent``;
+- what has supplies of its own (``dram``, ``io``): nothing;
 - charge-mode arrays swing with the supply, so ``array.v_read`` changes with it (``V**2`` of the
   array's energy then always has the exponent 2, corrected in ``cell_capacitance`` for another).
   Current-mode arrays keep their read voltage, their cells were programmed for it.

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from cimsim.chip.area import area
+from cimsim.chip.ledger import left_out
 from cimsim.chip.spec import Chip
 from cimsim.energy.activation import Activation, full_activation, full_array
 from cimsim.energy.idle import static_power_w
@@ -72,12 +73,13 @@ def energy_tree(chip: Chip) -> Tree:
 
 
 def _summary(full: Activation, chip: Chip) -> list[str]:
-    power = static_power_w_of(chip)
+    power, missing = static_power_w_of(chip), left_out(chip)
     return [
         f"{_times(full.pulses, 'pulse')}, {full.conversions:,} conversions, {full.macs:,} MACs",
         f"one every {format_si(full.interval_s, 's')}: {full.tops:.4g} TOPS per array",
-        f"{2 * full.macs / full.total_j / 1e12:.4g} TOPS/W without static power",
-        f"static power, all tiles on: {format_si(power, 'W')}",
+        f"{2 * full.macs / full.total_j / 1e12:.4g} TOPS/W without what goes with time",
+        f"power that goes with time, all tiles working: {format_si(power, 'W')}",
+        *([f"not counted: {'; '.join(missing)}"] if missing else []),
     ]
 
 
@@ -98,7 +100,7 @@ def print_sensitivity(title: str, ledger: Ledger, console: Console, most: int = 
 
 
 def static_power_w_of(chip: Chip) -> float:
-    """Leakage and clock power with every tile on, W."""
+    """Power that goes with time with every tile at work, W."""
     tile = chip.tile.model_copy(update={"gated": False})
     return static_power_w(full_array(chip.model_copy(update={"tile": tile})))
 

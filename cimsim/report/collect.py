@@ -13,6 +13,7 @@ import numpy as np
 from cimsim import __version__
 from cimsim.chip.area import area
 from cimsim.chip.cells import DEVICES, device_of
+from cimsim.chip.ledger import sourced_zeros
 from cimsim.chip.load import dump
 from cimsim.chip.spec import Chip
 from cimsim.energy.idle import working
@@ -23,6 +24,7 @@ from cimsim.errors import InputError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.result import AsWritten, Energy, Hardware, Timing
+from cimsim.timing.memories import doubt
 from cimsim.timing.rules import STAGES
 from cimsim.timing.timeline import Timeline
 from cimsim.units import format_si
@@ -189,12 +191,16 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
             f"the chip is written {mapping.loads} times for each frame; the figures have time and "
             "energy of that"
         )
-    if timeline is not None and mapping.chip.buffer.overflow == "ignore":
+    if timeline is not None:
         found += _line_buffers(mapping.chip, timeline)
     if spent.array_energy_from == "statistics":
         found.append(
             "array energy from statistics of the float network's operands: no frames were executed"
         )
+    found += [
+        f"{path} is 0, although its source says: {text}"
+        for path, text in sourced_zeros(mapping.chip).items()
+    ]
     return found + _wires(mapping.chip) + _cells(mapping.chip)
 
 
@@ -212,14 +218,21 @@ def _rescaled(chip: Chip) -> list[str]:
 
 
 def _line_buffers(chip: Chip, timeline: Timeline) -> list[str]:
-    """Say that line buffers are larger than the tiles that should hold them."""
+    """Say where line buffers are that the tiles do not hold."""
     most = max((edge.n_bytes for edge in timeline.edges), default=0)
-    if most <= chip.buffer.size_b:
+    told, found = doubt(chip, most), [edge for edge in timeline.edges if edge.spilled]
+    if told:
+        return [told]
+    if not found:
         return []
+    where = []
+    for memory, name in (("global_buffer", "the global buffer"), ("dram", "DRAM")):
+        kept = [edge.n_bytes for edge in found if edge.memory == memory]
+        if kept:
+            where.append(f"{len(kept)} in {name} ({format_si(sum(kept), 'B')})")
     return [
-        f"line buffers hold up to {format_si(most, 'B')} where a tile has "
-        f"{format_si(chip.buffer.size_b, 'B')}; time and energy take them as if they fitted "
-        "(buffer.overflow can say otherwise; cimsim time tells what they need)"
+        f"{len(found)} of {len(timeline.edges)} line buffers do not fit the tiles and are kept "
+        f"elsewhere, at its cost in time and energy: {', '.join(where)}"
     ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.energy.model import COMPONENTS
+from cimsim.energy.model import COMPONENTS, STANDING
 from cimsim.errors import SimulationError
 from cimsim.report.result import Result
 from cimsim.units import format_si
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # Okabe-Ito order: told apart by people with any kind of colour vision
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999",
-            "#882255", "#6F4E37", "#000000")  # fmt: skip
+            "#882255", "#6F4E37", "#000000", "#44AA99", "#AA4499", "#DDCC77", "#332288", "#117733",
+            "#BBBBBB")  # fmt: skip
 COLOURS = dict(zip(COMPONENTS, _COLOURS, strict=True))
 STAGES = ("load", "drive", "convert", "reduce", "post", "store")
 
@@ -76,7 +77,7 @@ def energy_by_layer(result: Result) -> Figure:
     total = format_si(result.energy.total_j, "J")
     _title(whole, f"Energy of one frame by component: {total}", _subtitle(result))
     unit, factor = _scale(max(map(_dynamic, rows)), "J")
-    shown = [n for n in COMPONENTS if n != "static" and any(row.get(f"{n}_j") for row in rows)]
+    shown = [n for n in COMPONENTS if n not in STANDING and any(row.get(f"{n}_j") for row in rows)]
     left = np.zeros(len(rows))
     for name in shown:
         widths = np.array([row.get(f"{name}_j", 0.0) * factor for row in rows])
@@ -85,7 +86,7 @@ def energy_by_layer(result: Result) -> Figure:
         left += widths
     layers.set_yticks(np.arange(len(rows)), [row["layer"] for row in rows])
     layers.set_xlabel(f"energy per frame / {unit}")
-    _title(layers, "By layer, static energy left out", "")
+    _title(layers, "By layer, without what goes with time (control, leakage and the like)", "")
     for axes in (whole, layers):
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
@@ -96,7 +97,7 @@ def energy_by_layer(result: Result) -> Figure:
 
 
 def _dynamic(row: dict[str, Any]) -> float:
-    return float(row["energy_j"]) - float(row.get("static_j", 0.0))
+    return float(row["energy_j"]) - sum(float(row.get(f"{n}_j", 0.0)) for n in STANDING)
 
 
 def time_by_layer(result: Result) -> Figure:

@@ -219,6 +219,7 @@ class Result:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     sensitivity: tuple[Effect, ...] = ()
     programmings: tuple[float, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -330,6 +331,7 @@ class Result:
             "programmings": list(self.programmings),
             "sensitivity": [asdict(effect) for effect in self.sensitivity],
             "doubts": [asdict(doubt) for doubt in self.doubts],
+            "left_out": list(self.left_out),
             "programmed": self.programmed,
             "inputs": self.inputs,
         }
@@ -380,6 +382,7 @@ class Result:
             },
             programmings=tuple(data["programmings"]),
             sensitivity=tuple(Effect(**effect) for effect in data["sensitivity"]),
+            left_out=tuple(data.get("left_out", ())),
         )  # fmt: skip
 
     def to_dir(self, folder: str | Path) -> Path:

@@ -13,8 +13,6 @@ from cimsim.energy.model import COMPONENTS
 from cimsim.report.result import Result
 from cimsim.units import format_interval, format_si
 
-_WHERE_PAID = ("dram", "programming")  # components that most chips do not pay for in a frame
-
 
 def print_result(result: Result, console: Console) -> None:
     """Print quality, time, energy and hardware, side by side where the terminal is wide enough."""
@@ -29,6 +27,8 @@ def print_result(result: Result, console: Console) -> None:
         row = Table.grid(padding=(0, 2))
         row.add_row(*tables[start : start + columns])
         console.print(row)
+    if result.left_out:
+        console.print(f"not counted: {'; '.join(result.left_out)}", highlight=False)
     print_doubts(result.doubts, console)
     for note in result.notes:
         console.print(f"[yellow]note:[/] {note}", highlight=False)
@@ -97,7 +97,7 @@ def _energy(result: Result) -> Table:
     energy = result.energy
     table = _table("Energy per frame", "component", "energy", "share")
     for name, value in energy.by_component.items():
-        if value == 0 and name in _WHERE_PAID:
+        if value == 0:  # left out, or included elsewhere: a line below says which
             continue
         share = 100 * value / energy.total_j if energy.total_j else 0.0
         label = COMPONENTS[name]

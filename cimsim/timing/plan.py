@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +17,7 @@ from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot
 from cimsim.mapping.traffic import stations
 from cimsim.timing.buffers import Edge, capacities, pixel_bytes
+from cimsim.timing.memories import first_memory
 from cimsim.timing.routes import IO_TILE, Resource
 from cimsim.timing.rules import (
     Services,
@@ -122,14 +124,18 @@ class Plan:
         return {resource: len(asked[resource]) for resource in sorted(asked)}
 
 
-def make_plan(mapping: Mapping, spilled: Iterable[tuple[str, str]] = ()) -> Plan:
+Spilled = MappingABC[tuple[str, str], str] | Iterable[tuple[str, str]]
+
+
+def make_plan(mapping: Mapping, spilled: Spilled = ()) -> Plan:
     """Assign the units of a mapped network to pipelines.
 
     Parameters
     ----------
     mapping : Mapping
-    spilled : iterable of (str, str)
-        Producer and consumer of the line buffers that are kept in the global buffer or DRAM.
+    spilled : mapping of (str, str) to str, or iterable of (str, str)
+        Producer and consumer of the line buffers that are kept in the global buffer or DRAM ->
+        which of the two; without that, where ``buffer.overflow`` puts them first.
 
     Raises
     ------
@@ -139,7 +145,9 @@ def make_plan(mapping: Mapping, spilled: Iterable[tuple[str, str]] = ()) -> Plan
     single = _with_loads(mapping, _units(mapping))
     units = tuple(_of_activations(mapping, unit) for unit in single)
     pipes, of_unit = _pipes(mapping, units)
-    edges = _edges(mapping, units, pipes, of_unit, frozenset(spilled))
+    if not isinstance(spilled, MappingABC):
+        spilled = dict.fromkeys(spilled, first_memory(mapping.chip))
+    edges = _edges(mapping, units, pipes, of_unit, spilled)
     builder = _Builder(mapping, single, units, pipes, of_unit, edges)
     return Plan(tuple(builder.works()), pipes, edges)
 
@@ -265,7 +273,7 @@ def _edges(
     units: tuple[Unit, ...],
     pipes: tuple[Pipe, ...],
     of_unit: tuple[tuple[int, ...], ...],
-    spilled: frozenset[tuple[str, str]],
+    spilled: MappingABC[tuple[str, str], str],
 ) -> tuple[Edge, ...]:
     """Return all edges, by producer, then by consumer, with their capacities."""
     chip, index = mapping.chip, {unit.name: i for i, unit in enumerate(units)}
@@ -278,7 +286,7 @@ def _edges(
     edges = tuple(
         Edge(
             producer, consumer, tuple(found), pixel_bytes(units[producer], chip.input_bytes),
-            spilled=(units[producer].name, units[consumer].name) in spilled,
+            memory=spilled.get((units[producer].name, units[consumer].name), ""),
         )
         for (producer, consumer), found in sorted(needs.items())
     )  # fmt: skip
@@ -375,14 +383,15 @@ class _Builder:
 
     def _spill(self, u: int) -> Spill:
         """Return what unit ``u`` moves to and from spilled line buffers for one activation."""
-        load, read, operand, write = False, 0, 0, 0
+        load = ""
+        read, operand, write = Counter[str](), Counter[str](), Counter[str]()
         unit = self.units[u]
         activations = unit.windows
         if unit.kind == "matrix":
             activations = -(-unit.windows // _together(self.mapping.layer_of[unit.name].layout))
         for edge in self.edges:
-            if edge.spilled and edge.producer == u:
-                write = int(edge.pixel_bytes * unit.block[0] * unit.block[1]) * (
+            if edge.spilled and edge.producer == u:  # once for all readers in one memory
+                write[edge.memory] = int(edge.pixel_bytes * unit.block[0] * unit.block[1]) * (
                     -(-unit.windows // activations)
                 )
             elif edge.spilled and edge.consumer == u:
@@ -390,12 +399,12 @@ class _Builder:
                 pixels = producer.windows * producer.block[0] * producer.block[1]
                 n_bytes = -int(-pixels * edge.pixel_bytes // activations)
                 if all(need.at == "post" for need in edge.needs):
-                    operand += n_bytes
-                elif unit.kind == "matrix":
-                    load = True
+                    operand[edge.memory] += n_bytes
+                elif unit.kind == "matrix":  # of several producers the slower memory counts
+                    load = max(load, edge.memory, key=("", "global_buffer", "dram").index)
                 else:
-                    read += n_bytes
-        return Spill(load, read, operand, write)
+                    read[edge.memory] += n_bytes
+        return Spill(load, *(tuple(moves.items()) for moves in (read, operand, write)))
 
 
 def _together(layout: Layout) -> int:

@@ -139,11 +139,11 @@ Of the units whose next one lacks nothing but credit, those come first whose pix
 another unit lacks; of these those of the earliest frame; of these the last in order. Its edges that
 lack credit are given the capacity that the activation needs, in the cycle in which the last
 activation so far was stored. So each edge ends at the smallest capacity with which the network can
-run, the others being as they are. With ``overflow: error`` that is the message; with
-``global_buffer`` or ``dram`` these edges are *spilled*, and the simulation begins anew: the
-producer stores to that port (too, or instead), and readers LOAD (post operands: POST) from there,
-the first activation in a map row with ``dram.latency_cycles`` more, later ones read ahead; a
-spilled edge has no limit, but the global buffer has its size.
+run, the others being as they are. With ``overflow: error`` that is the message; otherwise these
+edges are *spilled*, and the simulation begins anew: the producer stores to that port (too, or
+instead), and readers LOAD (post operands: POST) from there, the first activation in a map row with
+``dram.latency_cycles`` more, later ones read ahead; a spilled edge has no limit. Where it goes, and
+what the memories hold, is said in `cimsim.timing.memories`.
 
 **Programming.** If the layers are loaded in turn, each load begins with a *program* unit of one
 window: POST takes the cycles of erasing and writing its arrays. It needs all units of the load
@@ -227,23 +227,25 @@ class Services:
         return analog + self.latency + sum(self.alone(s) for s in (LOAD, REDUCE, POST, STORE))
 
 
+Moves = tuple[tuple[str, int], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Spill:
     """What a unit reads from and writes to spilled line buffers, in bytes of one activation.
 
     Attributes
     ----------
-    load : bool
-        A matrix: all its input comes from the port.
-    read, operand : int
-        Bytes that another unit, and that POST, reads.
-    write : int
+    load : str
+        A matrix: memory that all its input comes from; empty: from the tile.
+    read, operand, write : tuple of (str, int)
+        Memory and bytes: what another unit, and what POST, reads; what is stored.
     """
 
-    load: bool = False
-    read: int = 0
-    operand: int = 0
-    write: int = 0
+    load: str = ""
+    read: Moves = ()
+    operand: Moves = ()
+    write: Moves = ()
 
 
 def matrix_services(
@@ -386,28 +388,31 @@ def _port_cycles(chip: Chip, where: str, n_bytes: int) -> int:
     return math.ceil(n_bytes / width)
 
 
-def _from_port(chip: Chip, home: int, n_bytes: int, ahead: bool) -> Service:
+def _from_port(chip: Chip, home: int, moves: Moves, ahead: bool) -> Service:
     """Return the service of reading spilled pixels, without the buffer port."""
-    route, _, wait = _read_spilled(chip, (home,), n_bytes, ahead)
+    route, _, wait = _read_spilled(chip, (home,), moves, ahead)
     return Service(tuple(route.legs), wait)
 
 
 def _read_spilled(
-    chip: Chip, arrive: tuple[int, ...], n_bytes: int, ahead: bool = True
+    chip: Chip, arrive: tuple[int, ...], moves: Moves, ahead: bool = True
 ) -> tuple[Route, int, int]:
-    """Return the legs from the port to all stations, that to the home tile, the wait behind it.
+    """Return the legs from the ports to all stations, the last one to the home tile, and the wait.
 
-    What is read ahead has been asked for so early that the latency of DRAM is over.
+    What is read ahead has been asked for so early that the latency of DRAM is over. Of two memories
+    one is read after the other.
     """
-    route = Route(chip)
-    if n_bytes == 0:
-        return route, -1, 0
-    port, wait = _port(chip, chip.buffer.overflow)
-    wait = 0 if ahead else wait
-    cycles = _port_cycles(chip, chip.buffer.overflow, n_bytes)
-    begin = route.use(port, cycles, n_bytes=n_bytes)
-    end = route.send(IO_TILE, arrive, n_bytes, begin, wait)[arrive[0]]
-    return route, end, wait if end == begin else 0
+    route, end, left = Route(chip), -1, 0
+    for memory, n_bytes in moves:
+        if n_bytes == 0:
+            continue
+        port, wait = _port(chip, memory)
+        wait = 0 if ahead else wait
+        cycles = _port_cycles(chip, memory, n_bytes)
+        begin = route.use(port, cycles, end, left, n_bytes=n_bytes)
+        end = route.send(IO_TILE, arrive, n_bytes, begin, wait)[arrive[0]]
+        left = wait if end == begin else 0
+    return route, end, left
 
 
 def _load(
@@ -422,7 +427,7 @@ def _load(
     """LOAD: the slowest array's bytes; a spilled input is read whole, once for all arrays."""
     rows = op.groups * op.group_rows if spill.load else 0
     whole = -(-rows * n_bytes // first) * chip.input_bytes
-    route, end, wait = _read_spilled(chip, arrive, whole, ahead)
+    route, end, wait = _read_spilled(chip, arrive, ((spill.load, whole),), ahead)
     route.use(("buffer", arrive[0]), math.ceil(n_bytes / chip.buffer.bytes_per_cycle), end, wait)
     return Service(tuple(route.legs))
 
@@ -484,8 +489,7 @@ def _store(
     wanted = {*(targets or ()), *([IO_TILE] if spill.write else [])}
     ends = route.send(home, wanted, n_bytes)
     latency = _latency(chip, route, ends.values(), len(route.legs) > 0)
-    if spill.write:
-        port, _ = _port(chip, chip.buffer.overflow)
-        cycles = _port_cycles(chip, chip.buffer.overflow, spill.write)
-        route.use(port, cycles, ends[IO_TILE], n_bytes=spill.write)
+    for memory, written in spill.write:
+        port, _ = _port(chip, memory)
+        route.use(port, _port_cycles(chip, memory, written), ends[IO_TILE], n_bytes=written)
     return Service(tuple(route.legs)), latency

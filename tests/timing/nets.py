@@ -16,7 +16,8 @@ from cimsim.mapping.strategies import Im2col
 from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STORE
 
 _RAW = yaml.safe_load(shipped()["eflash40nm"])
-_RAW.pop("sources")
+for _told in ("sources", "leaves_out", "included_in"):
+    _RAW.pop(_told)
 
 
 def chip(**overrides):
@@ -26,7 +27,8 @@ def chip(**overrides):
         "process__clock": "1 GHz", "array__rows": 64, "array__cols": 64, "array__t_read": "10 ns",
         "adc__count": 64, "adc__t_conversion": "7 ns", "buffer__bytes_per_cycle": 8,
         "vector__lanes": 16, "interconnect__bytes_per_cycle": 16, "interconnect__latency_cycles": 0,
-        "tile__count": 500,
+        "tile__count": 500, "buffer__overflow": "ignore", "frames": "resident",
+        "interconnect__energy": "1 pJ/B",
     }  # fmt: skip
     for path, value in (base | overrides).items():
         *folder, key = path.split("__")
