@@ -112,6 +112,20 @@ class Process(Part):
             plausible=(100000.0, 5000000000.0, "clocks of published accelerators"),
         ),
     ] = Field(alias="clock", description="the one clock that cycles are counted in")
+    leakage_doubling_k: Annotated[
+        Temperature,
+        Fact(
+            "energy.static",
+            plausible=(5, 40, "steep subthreshold leakage .. mostly gate leakage"),
+            when={"conditions.temperature": "60 C", "device": {"kind": "ideal", "g_max": "10 uS"}},
+            tried=("8 K",),
+        ),
+    ] = Field(
+        default=10.0,
+        alias="leakage_doubling",
+        description="leakage doubles with so many kelvin; 8 .. 12 K is what subthreshold currents "
+        "of planar transistors do around room temperature",
+    )
 
 
 class Operating(Part):
@@ -130,20 +144,6 @@ class Operating(Part):
         default="alpha",
         description="clock and analog times at another supply: unchanged, by the alpha-power law, "
         "or interpolated in a table",
-    )
-    leakage_doubling_k: Annotated[
-        Temperature,
-        Fact(
-            "energy.static",
-            plausible=(5, 40, "steep subthreshold leakage .. mostly gate leakage"),
-            when={"conditions.temperature": "60 C", "device": {"kind": "ideal", "g_max": "10 uS"}},
-            tried=("8 K",),
-        ),
-    ] = Field(
-        default=10.0,
-        alias="leakage_doubling",
-        description="leakage doubles with so many kelvin; 8 .. 12 K is what subthreshold currents "
-        "of planar transistors do around room temperature",
     )
     v_threshold_v: Annotated[
         Voltage, Fact("cycles", when={"operating.vdd": "0.8 V", "operating.frequency": "alpha"})
