@@ -205,7 +205,9 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
 def _line_buffers(chip: Chip, timeline: Timeline) -> list[str]:
     """Say where line buffers are that the tiles do not hold."""
     most = max((edge.n_bytes for edge in timeline.edges), default=0)
-    told, found = doubt(chip, most), [edge for edge in timeline.edges if edge.spilled]
+    told = doubt(chip, most)
+    frames = {unit.name for unit in timeline.units if unit.kind == "input"}
+    found = [e for e in timeline.edges if e.spilled and e.producer not in frames]
     if told:
         return [told]
     if not found:
