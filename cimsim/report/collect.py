@@ -220,7 +220,9 @@ def _rescaled(chip: Chip) -> list[str]:
 def _line_buffers(chip: Chip, timeline: Timeline) -> list[str]:
     """Say where line buffers are that the tiles do not hold."""
     most = max((edge.n_bytes for edge in timeline.edges), default=0)
-    told, found = doubt(chip, most), [edge for edge in timeline.edges if edge.spilled]
+    told = doubt(chip, most)
+    frames = {unit.name for unit in timeline.units if unit.kind == "input"}
+    found = [e for e in timeline.edges if e.spilled and e.producer not in frames]
     if told:
         return [told]
     if not found:

@@ -12,6 +12,7 @@ import networkx as nx
 
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp, Window
+from cimsim.hw.spec import Chip
 from cimsim.mapping.dataflow import Need, Unit, frame_units
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot
@@ -286,7 +287,7 @@ def _edges(
     edges = tuple(
         Edge(
             producer, consumer, tuple(found), pixel_bytes(units[producer], chip.input_bytes),
-            memory=spilled.get((units[producer].name, units[consumer].name), ""),
+            memory=_memory(chip, units[producer], units[consumer], spilled),
         )
         for (producer, consumer), found in sorted(needs.items())
     )  # fmt: skip
@@ -301,6 +302,14 @@ def _edges(
         zip(limited, capacities(tuple(limited), units, tiles, int(chip.buffer.size_b)), strict=True)
     )
     return tuple(replace(edge, capacity=sizes.get(edge)) for edge in edges)
+
+
+def _memory(
+    chip: Chip, producer: Unit, consumer: Unit, spilled: MappingABC[tuple[str, str], str]
+) -> str:
+    """Return where a line buffer is; frames are read where they are instead of being copied."""
+    found = spilled.get((producer.name, consumer.name), "")
+    return chip.frames if found and producer.kind == "input" else found
 
 
 class _Builder:

@@ -142,8 +142,10 @@ activation so far was stored. So each edge ends at the smallest capacity with wh
 run, the others being as they are. With ``overflow: error`` that is the message; otherwise these
 edges are *spilled*, and the simulation begins anew: the producer stores to that port (too, or
 instead), and readers LOAD (post operands: POST) from there, the first activation in a map row with
-``dram.latency_cycles`` more, later ones read ahead; a spilled edge has no limit. Where it goes, and
-what the memories hold, is said in `cimsim.timing.memories`.
+``dram.latency_cycles`` more, later ones read ahead; a spilled edge has no limit. Frames that come
+in are not copied for that: who reads them reads them where they are, and an input unit with no
+other reader takes no time. Where lines go, and what the memories hold, is said in
+`cimsim.timing.memories`.
 
 **Programming.** If the layers are loaded in turn, each load begins with a *program* unit of one
 window: POST takes the cycles of erasing and writing its arrays. It needs all units of the load
@@ -314,12 +316,14 @@ def vector_services(
 
 
 def input_services(unit: Unit, chip: Chip, targets: Iterable[int] | None) -> Services:
-    """Return the services of one pixel row that comes in."""
+    """Return the services of one pixel row that comes in; none if no tile keeps it."""
+    if not targets:
+        return _only_store(Service(), 0)
     route = Route(chip)
     n_bytes = unit.stored * chip.input_bytes
     port, wait = _port(chip, chip.frames)
     begin = route.use(port, _port_cycles(chip, chip.frames, n_bytes), n_bytes=n_bytes)
-    ends = route.send(IO_TILE, targets or (), n_bytes, begin, wait)
+    ends = route.send(IO_TILE, targets, n_bytes, begin, wait)
     moved = len(route.legs) > 1
     own = 0 if moved else wait
     return _only_store(Service(tuple(route.legs), own), _latency(chip, route, ends.values(), moved))

@@ -92,7 +92,12 @@ def _fitted(
                 raise SimulationError(tell_too_small(chip, small))
             spilled |= {(one.producer, one.consumer): first_memory(chip) for one in small}
             continue
-        held = {(e.producer, e.consumer): e.n_bytes for e in edges if e.memory == "global_buffer"}
+        frames_in = {work.unit.name for work in plan.works if work.unit.kind == "input"}
+        held = {
+            (e.producer, e.consumer): e.n_bytes
+            for e in edges
+            if e.memory == "global_buffer" and e.producer not in frames_in
+        }
         moved = to_dram(mapping, held, tight)
         if not moved:
             return plan, memory, edges
