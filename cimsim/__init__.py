@@ -20,9 +20,9 @@ if not (_here / "frontends" / "__init__.py").is_file():
     __path__.append(str(_here.parent))
 
 if TYPE_CHECKING:
+    from cimsim.chip.load import load_hw as load_hw
+    from cimsim.chip.spec import Chip as Chip
     from cimsim.frontends.torch_export import trace as trace
-    from cimsim.hw.load import load_hw as load_hw
-    from cimsim.hw.spec import Chip as Chip
     from cimsim.loading import load_network as load_network
     from cimsim.mapping.mapping import Mapping as Mapping
     from cimsim.placing import map_graph as map_graph
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 # Public names are imported when they are first used: torch and numba take their time.
 _PUBLIC = {
-    "Chip": "cimsim.hw.spec",
+    "Chip": "cimsim.chip.spec",
     "Mapping": "cimsim.mapping.mapping",
     "ProgrammedChip": "cimsim.programmed",
     "Result": "cimsim.report.result",
     "ablate": "cimsim.studies.ablation",
-    "load_hw": "cimsim.hw.load",
+    "load_hw": "cimsim.chip.load",
     "load_network": "cimsim.loading",
     "map_graph": "cimsim.placing",
     "program": "cimsim.programmed",

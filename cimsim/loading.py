@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cimsim.doubts import Doubt
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Network:
     random_weights: bool = False
     card: Card | None = None
 
-    def doubts(self, sigma: float) -> tuple[str, ...]:
+    def doubts(self, sigma: float) -> tuple[Doubt, ...]:
         """Say why quality may be far below what the network can do, and the way out.
 
         Parameters
@@ -76,8 +77,12 @@ class Network:
         low, high = min(sigma, card.sigma[0]), max(sigma, card.sigma[-1])
         ways.append(f"weights of `cimsim train --sigma {low:g}..{high:g}`")
         return (
-            f"doubt: weights {name} saw noise of {card.saw}; at {sigma:g} they may do far worse "
-            f"than the network can; take {' or '.join(ways)}",
+            Doubt(
+                "noise-not-seen",
+                f"weights {name} saw noise of {card.saw}; at {sigma:g} they may do far worse than "
+                "the network can",
+                f"take {' or '.join(ways)}",
+            ),
         )
 
     def example(self, height: int, width: int) -> tuple[torch.Tensor, ...]:

@@ -91,7 +91,7 @@ class ProgrammedChip:
         InputError
             Naming everything that differs and what to do.
         """
-        from cimsim.devices import device_of
+        from cimsim.chip.cells import device_of
         from cimsim.engine.saved import unpack
 
         differing = list(_differences(self.header, mapping))
@@ -209,10 +209,10 @@ def program(
     >>> chip = cimsim.ProgrammedChip.load("chip.safetensors")  # doctest: +SKIP
     >>> cimsim.simulate(mapping, clip, seed=3, programmed=chip)  # doctest: +SKIP
     """
+    from cimsim.chip.load import chip_hash, dump
     from cimsim.engine.saved import pack
     from cimsim.engine.workers import one_torch_thread
     from cimsim.functional import programmed
-    from cimsim.hw.load import chip_hash, dump
     from cimsim.report.collect import graph_hash, mapping_hash
 
     report = progress or (lambda stage, done, total: None)
@@ -293,7 +293,7 @@ def _digest(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
 
 def _differences(header: dict[str, Any], mapping: Mapping) -> Iterator[str]:
     """Say what differs between a file and a mapping; consequences of it are left out."""
-    from cimsim.hw.load import chip_hash
+    from cimsim.chip.load import chip_hash
     from cimsim.report.collect import graph_hash, mapping_hash
 
     graph = mapping.graph
@@ -325,7 +325,7 @@ def _other_network(header: dict[str, Any], graph: LayerGraph) -> str:
 
 
 def _other_chip(held: dict[str, Any], mapping: Mapping) -> str:
-    from cimsim.hw.load import dump
+    from cimsim.chip.load import dump
 
     before, now = _flat(held), _flat(json.loads(json.dumps(dump(mapping.chip))))
     names = sorted(before.keys() | now.keys())

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
+from cimsim.chip.spec import Chip
+from cimsim.energy.idle import working
 from cimsim.energy.model import energy
 from cimsim.errors import ConfigError, MappingError, SimulationError, suggest
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.hw.spec import Chip
 from cimsim.mapping.allocation.base import Allocation, Request, requests_of
 from cimsim.mapping.allocation.in_order import InOrder
 from cimsim.mapping.allocation.packed import Packed
@@ -79,7 +80,7 @@ class Option:
     cycles : callable
         Replicas -> cycles of one frame in the busiest stage.
     energy_j : float
-        Of one frame, without static power, with one replica.
+        Of one frame with one replica: its actions and the clock of its tiles.
     """
 
     strategy: str
@@ -178,8 +179,10 @@ def search(
             if point is not None:
                 found.append(point)
     if not found:
-        # the message of the plain mapping says what is missing and the ways out
-        InOrder().allocate(graph, _requests(graph, [found[0] for found in options]), chip)
+        # the message of the plain mapping says what is missing, arrays or memory, and the ways out
+        plain = _requests(graph, [found[0] for found in options])
+        layers = InOrder().allocate(graph, plain, chip)
+        simulate(Mapping(graph, chip, "", layers))
     return pareto(found, chosen)
 
 
@@ -233,8 +236,12 @@ def layer_options(
         cost = layer_cost(graph, layers, roomy)
         for index, (request, (name, layout)) in enumerate(zip(requests, nth.values(), strict=True)):
             if n < len(by_matrix[request.name]):
+                cycles = _cycles(cost, index)
                 joules = sum(sum(spent[op.name].values()) for op in request.ops)
-                found[index].append(Option(name, layout, _cycles(cost, index), joules))
+                # replicas share the work, so their clocks together run as long as one's
+                tiles, clock = layout.n_arrays / chip.tile.arrays, chip.process.clock_hz
+                joules += chip.tile.clock_power_w * tiles * cycles(1) / clock
+                found[index].append(Option(name, layout, cycles, joules))
     return found
 
 
@@ -327,7 +334,7 @@ def _requests(graph: LayerGraph, chosen: Sequence[Option]) -> tuple[Request, ...
 def _simulated(
     graph: LayerGraph, chip: Chip, choice: _Choice, allocation: Allocation
 ) -> Point | None:
-    """Place and simulate a choice; None if the chip has no room for it."""
+    """Place and simulate a choice; None if the chip has no arrays or no memory for it."""
     requests = _requests(graph, [option for option, _ in choice])
     used = Counter(option.strategy for option, _ in choice)
     name = next(iter(used)) if len(used) == 1 else "mixed"
@@ -339,7 +346,10 @@ def _simulated(
         timeline = simulate(mapping)
     except (MappingError, SimulationError):
         return None
-    spent = energy(mapping, timeline.interval_s(chip.process.clock_hz))
+    spent = energy(
+        mapping, timeline.interval_s(chip.process.clock_hz),
+        working_s=working(mapping, timeline), spilled=timeline.spilled,
+    )  # fmt: skip
     return Point(
         mapping, timeline.interval, timeline.cycles_first_frame, spent.total_j, dict(used)
     )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -124,6 +125,13 @@ def _time_or_temperature(text: str, unit: str) -> float | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The SI unit of a field that `quantity` reads, found again in its annotation."""
+
+    si: str
+
+
 def quantity(
     unit: str, *, minimum: float | None = 0.0, exclusive: bool = False, maximum: float | None = None
 ) -> Any:
@@ -151,7 +159,7 @@ def quantity(
             raise ValueError(f"expected a quantity <= {maximum:g}{shown}, got '{value}'")
         return number
 
-    return Annotated[float, BeforeValidator(read)]
+    return Annotated[float, BeforeValidator(read), Unit(unit)]
 
 
 def format_si(value: float, unit: str, digits: int = 3) -> str:
@@ -168,6 +176,33 @@ def format_si(value: float, unit: str, digits: int = 3) -> str:
         return f"{value:g} {unit}"
     exponent = min(max(_exponent(value, digits) // 3, -6), 4)
     return f"{_significant(value / 1000.0**exponent, digits)} {_PREFIXES[exponent]}{unit}"
+
+
+def format_interval(value: float, low: float, high: float, unit: str) -> str:
+    """Write a number with as many digits as its interval allows: ``86 µJ (40..190)``.
+
+    Parameters
+    ----------
+    value : float
+    low, high : float
+        Its interval, 5 .. 95 %.
+    unit : str
+        As in `format_si`.
+    """
+    if not (value and math.isfinite(value)) or low == high:
+        return format_si(value, unit)
+    digits = interval_digits(low, high)
+    text, _, shown = format_si(value, unit, digits).partition(" ")
+    # the same prefix for all three: the factor is what the text and the value differ by
+    factor = float(format_si(value, unit, 12).partition(" ")[0].replace(",", "")) / value
+    ends = "..".join(_significant(end * factor, digits) for end in (low, high))
+    return f"{text} {shown} ({ends})".replace("  ", " ")
+
+
+def interval_digits(low: float, high: float) -> int:
+    """Return how many digits a number with this interval deserves, 2 to 4."""
+    ratio = high / low if low > 0 else math.inf
+    return 2 if ratio > 1.2 else 3 if ratio > 1.02 else 4
 
 
 def format_duration(seconds: float) -> str:

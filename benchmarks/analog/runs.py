@@ -98,7 +98,7 @@ def scores(first: FunctionalRun, changes: Mapping[str, Any]) -> dict[str, float]
         ``noisy_db``, ``float_db`` and ``chip_db``.
     """
     import cimsim
-    from cimsim.devices import device_of
+    from cimsim.chip.cells import device_of
     from cimsim.engine.prepare import prepare
     from cimsim.engine.rounding import round_to_inputs
     from cimsim.engine.workers import one_torch_thread

@@ -15,7 +15,7 @@ import torch
 
 import cimsim
 from benchmarks.paper import document
-from cimsim.devices import device_of
+from cimsim.chip.cells import device_of
 from cimsim.engine.execute import execute
 from cimsim.engine.prepare import prepare
 from cimsim.errors import CimsimError

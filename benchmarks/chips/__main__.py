@@ -18,11 +18,12 @@ import typer
 import cimsim
 from benchmarks.chips.document import document
 from benchmarks.paper.console import make_console, run_command
+from cimsim.chip.load import shipped
 from cimsim.cli.options import parse_size
+from cimsim.energy.idle import working
 from cimsim.energy.model import energy
 from cimsim.errors import MappingError
 from cimsim.functional import operand_sums
-from cimsim.hw.load import shipped
 from cimsim.mapping.mapping import layouts, matrix_name
 from cimsim.timing.simulate import simulate
 from cimsim.timing.timeline import Timeline
@@ -79,12 +80,10 @@ class Row:
 
 
 def chips_needed(graph: LayerGraph, hw: str) -> int | None:
-    """Return how many chips hold a network; None: more than `MOST_CHIPS`, or a layer crosses."""
+    """Return how many chips hold a network; None: more than `MOST_CHIPS`."""
     chip = cimsim.load_hw(hw)
     found = layouts(graph, chip)
     by_matrix = {matrix_name(op): found[op.name].n_arrays for op in graph.matrix_ops}
-    if max(by_matrix.values()) > chip.n_arrays:
-        return None  # partial sums do not cross chips
     least = math.ceil(sum(by_matrix.values()) / chip.n_arrays)
     for chips in range(least, MOST_CHIPS + 1):
         try:
@@ -115,7 +114,9 @@ def measure(hw: str, title: str, name: str, options: dict[str, int], size: str) 
     seconds = timeline.interval_s(chip.process.clock_hz)
     frames = embedded_clip(frames=2, height=parse_size(size)[0], width=parse_size(size)[1])
     sums = operand_sums(mapping, frames, SIGMA, 0, None)
-    spent = energy(mapping, seconds, sums, sums_from="statistics", spilled=timeline.spilled)
+    spent = energy(
+        mapping, seconds, sums, working(mapping, timeline), "statistics", timeline.spilled
+    )
     total = mapping.total
     return Row(
         hw, title, chips, mapping.arrays_used, judged.quality.mean("float_psnr"),

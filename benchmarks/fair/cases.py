@@ -13,7 +13,7 @@ from cimsim.errors import ConfigError
 from cimsim.zoo import registry
 
 if TYPE_CHECKING:
-    from cimsim.hw.spec import Chip
+    from cimsim.chip.spec import Chip
 
 ROWS, CELLS_PER_CONVERTER = 1024, 16  # of eflash40nm: an array's edge, and columns for each ADC
 
@@ -128,7 +128,7 @@ class ChipCase:
     @cached_property
     def chip(self) -> Chip:
         """The chip itself."""
-        from cimsim.hw.load import load_hw
+        from cimsim.chip.load import load_hw
 
         return load_hw(self.hw, list(self.changes))
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.fair.cases import ChipCase, NetworkCase
 from benchmarks.paper.record import read_csv, write_csv
+from cimsim.chip.load import chip_hash
 from cimsim.energy.model import energy
 from cimsim.errors import MappingError
-from cimsim.hw.load import chip_hash
 from cimsim.mapping.files import save_mapping
 from cimsim.search import Point, search
 from cimsim.timing.simulate import simulate
 
 if TYPE_CHECKING:
+    from cimsim.chip.spec import Chip
     from cimsim.graph.ir import LayerGraph
-    from cimsim.hw.spec import Chip
     from cimsim.mapping.mapping import Mapping
 
 IM2COL, FAST, FRUGAL = "im2col", "fastest", "least energy"

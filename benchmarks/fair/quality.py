@@ -18,8 +18,8 @@ from benchmarks.paper.networks import Weights
 from benchmarks.paper.record import read_csv, write_csv
 
 if TYPE_CHECKING:
+    from cimsim.chip.spec import Chip
     from cimsim.graph.ir import LayerGraph
-    from cimsim.hw.spec import Chip
     from cimsim.mapping.mapping import Mapping
 
 JUDGED = (IM2COL, FAST)  # mappings on which quality is measured

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.fair.cases import CELLS_PER_CONVERTER
 from benchmarks.paper.record import read_csv, write_csv
+from cimsim.chip.load import chip_hash, load_hw
 from cimsim.energy.model import energy
-from cimsim.hw.load import chip_hash, load_hw
 from cimsim.timing.simulate import simulate
 
 if TYPE_CHECKING:

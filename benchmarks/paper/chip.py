@@ -16,8 +16,8 @@ from benchmarks.paper.record import read_csv, write_csv
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cimsim.chip.spec import Chip
     from cimsim.graph.ir import LayerGraph
-    from cimsim.hw.spec import Chip
     from cimsim.loading import Network
     from cimsim.mapping.mapping import Mapping
 
@@ -124,7 +124,7 @@ class ChipRuns:
 
     def __post_init__(self) -> None:
         """Load the chip once; its hash names the rows."""
-        from cimsim.hw.load import chip_hash, load_hw
+        from cimsim.chip.load import chip_hash, load_hw
 
         shortest = min(len(clip) for clip in self.clips.clips.values())
         if not 1 <= self.step <= shortest:

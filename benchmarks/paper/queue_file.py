@@ -187,7 +187,7 @@ def _check_parts(
     where: str, model: str, options: Mapping[str, Any], hw: str | None, changes: Sequence[str]
 ) -> None:
     """Refuse an unknown network, option or chip before hours are spent."""
-    from cimsim.hw.load import load_hw
+    from cimsim.chip.load import load_hw
 
     try:
         registry.info(model).resolve(options)

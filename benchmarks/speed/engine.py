@@ -57,7 +57,7 @@ def median_seconds(work: Callable[[], object], runs: int) -> float:
 
 def prepared(graph: Any, inputs: Any, overrides: dict[str, Any]) -> Any:
     """Map, program and calibrate a graph on eflash40nm with changes."""
-    from cimsim.devices import build
+    from cimsim.chip.cells import build
 
     chip = cimsim.load_hw("eflash40nm", overrides=overrides)
     device = build(chip.device.kind, chip.device.parameters)

@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.paper import document
 from benchmarks.validation.targets import TARGETS, UNCALIBRATED, Target, is_estimable
+from cimsim.chip.load import load_hw
 from cimsim.errors import ConfigError
-from cimsim.hw.load import load_hw
 
 PATH = document.PATH.with_name("validation.md")
 
@@ -95,7 +95,10 @@ def markdown(rows: list[Row]) -> str:
 def summary(rows: list[Row]) -> str:
     """Return the mean errors as a table."""
     lines = ["| rows | number | mean error | largest |", "|---|---|---|---|"]
-    for kind, name in (("prediction", "predictions"), ("fit", "fitted figures")):
+    for kind, name in (
+        ("prediction", "**predictions**"), ("rescaling", "rescalings of a fitted macro"),
+        ("fit", "fitted figures"),
+    ):  # fmt: skip
         errors = [abs(row.error) for row in rows if row.target.kind == kind]
         lines.append(
             f"| {name} | {len(errors)} | {100 * mean_error(rows, kind):.1f} % "

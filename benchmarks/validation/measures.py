@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from cimsim.chip.area import area
+from cimsim.chip.spec import Chip
 from cimsim.energy.activation import Activation, full_activation
-from cimsim.hw.area import area
-from cimsim.hw.spec import Chip
 from cimsim.report.chip_trees import static_power_w_of
 
 # what a published energy includes
-MACRO = ("array", "dac", "adc")
+MACRO = ("array", "front_end", "dac", "adc")
 UNIT = (*MACRO, "adder")
 MACRO_AREA = ("cells", "array periphery", "dac", "adc")
 
@@ -78,6 +80,25 @@ def chip_power_w(chip: Chip) -> float:
     """Power with all arrays busy, W: every action of theirs, and everything static."""
     full = full_activation(chip)
     return _at_once(chip) * full.total_j / full.interval_s + static_power_w_of(chip)
+
+
+def busy_chip_w(chip: Chip) -> float:
+    """Count the way of every output to the next tile in, too, W."""
+    full = full_activation(chip)
+    moved = chip.weight_cols * chip.input_bytes
+    each = chip.interconnect.energy_j_b + chip.buffer.write_energy_j_b
+    return chip_power_w(chip) + _at_once(chip) * moved * each / full.interval_s
+
+
+def soc_mw(ops_per_s: float) -> Callable[[Chip], float]:
+    """Return a measure: power of a chip that does so many operations in full arrays, mW."""
+
+    def measure(chip: Chip) -> float:
+        full = full_activation(chip)
+        rate = ops_per_s / (2 * full.macs)
+        return 1e3 * (rate * full.total_j + static_power_w_of(chip))
+
+    return measure
 
 
 def macro_power_w(chip: Chip) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from benchmarks.validation import measures as m
 
-Kind = Literal["fit", "prediction", "identity"]
+Kind = Literal["fit", "rescaling", "prediction", "identity"]
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,11 @@ class Target:
     source : str
     measure : callable
         Chip -> the same figure from the model.
-    kind : {"fit", "prediction", "identity"}
-        ``fit``: a number of the description was chosen so that this comes out; ``identity``: it
-        follows from other published figures of the row; ``prediction``: neither.
+    kind : {"fit", "rescaling", "prediction", "identity"}
+        ``fit``: a number of the description was chosen so that this comes out; ``rescaling``: the
+        same macro under other conditions (supply, bits, phases, data, number) than those it was
+        fitted to; ``identity``: it follows from other published figures of the row;
+        ``prediction``: none of these.
     changes : mapping
         Overrides of the description: the condition that was measured.
     """
@@ -100,6 +102,17 @@ _FLASH = (
            "fit", {"array.activity": 0.0997}),
     Target("V10", "time of a tile's MVM", "eflash40nm", 6.4, "us",
            "2 x 1024^2 x 76 / 25 TOPS, M1076 product page", m.interval_us, "fit"),
+    Target("V12", "power, 76 busy tiles", "eflash40nm", 3.5, "W",
+           "M1076 product page: 3 .. 4 W", m.busy_chip_w, "fit"),
+    Target("V12", "throughput, 76 busy tiles", "eflash40nm", 25, "TOPS",
+           "M1076 product page: 25 .. 26 TOPS", m.tops, "fit"),
+    Target("V13", "SoC, denoising, 1024 Mop/s", "wtm2101", 2.70, "mW", _BAI, m.soc_mw(1024e6),
+           "fit"),
+    *(
+        Target("V13", f"SoC, {what}, 400 Mop/s", "wtm2101", published, "mW", _BAI, m.soc_mw(400e6),
+               "prediction", {"processor.load": 400 / 1024})
+        for what, published in (("100 words", 1.26), ("40 words", 0.90), ("wake-up", 0.54))
+    ),
     # no energies of its components are published: power over throughput, nothing more
     Target("V11", "55 nm NOR SoC, 0.16 TOPS at 21.4 mW", "", 7.48, "TOPS/W", "Jin, 55 nm NOR SoC",
            lambda _: 0.16 / 21.4e-3, "identity"),
@@ -114,15 +127,15 @@ _PCM = (
            "fit"),
     Target("V3", "power, 1 phase", "pcm64core14nm", 6.47, "W", _LEG, m.macro_power_w, "identity"),
     Target("V3", "throughput, 64 cores of V2", "hermes14nm", 63.1, "TOPS", _LEG, m.tops,
-           "prediction", _SHRUNK),
+           "rescaling", _SHRUNK),
     Target("V3", "efficiency, 64 cores of V2", "hermes14nm", 9.76, "TOPS/W", _LEG, m.tops_per_w,
-           "prediction", _SHRUNK),
+           "rescaling", _SHRUNK),
     Target("V3", "throughput, 4 phases", "pcm64core14nm", 16.1, "TOPS", _LEG, m.tops,
-           "prediction", _FOUR),
+           "rescaling", _FOUR),
     Target("V3", "efficiency, 4 phases", "pcm64core14nm", 2.48, "TOPS/W", _LEG, m.tops_per_w,
-           "prediction", _FOUR),
+           "rescaling", _FOUR),
     Target("V3", "density, 4 phases", "pcm64core14nm", 0.40, "TOPS/mm2", _LEG, m.macro_density,
-           "prediction", _FOUR),
+           "rescaling", _FOUR),
 )  # fmt: skip
 
 # bits out, bits in, phases: TOPS, TOPS/W. The description is fitted to times of one phase and to
@@ -143,8 +156,8 @@ def _neurram() -> tuple[Target, ...]:
             "adc.bits": out, "inputs.bits": magnitude, "dac.bits": -(-magnitude // phases),
         }  # fmt: skip
         name = f"{out} bit out, {bits} in" + (", 2 phases" if phases == 2 else "")
-        timed: Kind = "fit" if phases == 1 else "prediction"
-        spent: Kind = "fit" if (out, bits) == (6, 4) else "prediction"
+        timed: Kind = "fit" if phases == 1 else "rescaling"
+        spent: Kind = "fit" if (out, bits) == (6, 4) else "rescaling"
         found += [
             Target("V4a", f"throughput, {name}", "neurram130nm", speed, "TOPS", _WAN, m.tops,
                    timed, changes),
@@ -158,10 +171,10 @@ _CHARGE = (
     Target("V5", "efficiency, 1.2 V", "sram65nm", 192, "1b-TOPS/W", _JIA, m.one_bit_tops_per_w,
            "fit"),
     Target("V5", "efficiency, 0.85 V", "sram65nm", 400, "1b-TOPS/W", _JIA, m.one_bit_tops_per_w,
-           "prediction", _AT_085),
+           "rescaling", _AT_085),
     Target("V5b", "throughput, 1.2 V", "sram65nm", 2.185, "1b-TOPS", _JIA, m.one_bit_tops, "fit"),
     Target("V5b", "throughput, 0.85 V", "sram65nm", 0.874, "1b-TOPS", _JIA, m.one_bit_tops,
-           "prediction", _AT_085),
+           "rescaling", _AT_085),
     Target("V5b", "area of the converters", "sram65nm", 0.497, "mm2", _JIA, m.adc_mm2, "fit"),
     Target("V6", "efficiency, 1.0 V", "sram22nm", 16.4, "TOPS/W", _WANG, m.tops_per_w, "fit"),
     Target("V6", "density, 1.0 V", "sram22nm", 3.60, "TOPS/mm2", _WANG, m.macro_density, "fit"),
@@ -175,9 +188,9 @@ def _sweep() -> tuple[Target, ...]:
         changes = {"operating.vdd": f"{volts} V"}
         found += [
             Target("V6b", f"efficiency, {volts} V", "sram22nm", efficiency, "TOPS/W", _WANG,
-                   m.tops_per_w, "prediction", changes),
+                   m.tops_per_w, "rescaling", changes),
             Target("V6b", f"density, {volts} V", "sram22nm", density, "TOPS/mm2", _WANG,
-                   m.macro_density, "prediction", changes),
+                   m.macro_density, "rescaling", changes),
         ]  # fmt: skip
     return tuple(found)
 
@@ -191,11 +204,11 @@ _OUTPUTS = {
 def _outputs() -> tuple[Target, ...]:
     found = [
         Target("V7", "throughput, 0.8 V", "sram7nm", 0.3724, "TOPS", _SIN, m.tops, "fit"),
-        Target("V7", "throughput, 1.0 V", "sram7nm", 0.4551, "TOPS", _SIN, m.tops, "prediction",
+        Target("V7", "throughput, 1.0 V", "sram7nm", 0.4551, "TOPS", _SIN, m.tops, "rescaling",
                {"operating.vdd": "1.0 V"}),
     ]  # fmt: skip
     for (volts, output), efficiency in _OUTPUTS.items():
-        kind: Kind = "fit" if volts == 0.8 and output in (0, 15) else "prediction"
+        kind: Kind = "fit" if volts == 0.8 and output in (0, 15) else "rescaling"
         changes = {"array.activity": max(output / 15, 1e-9), "operating.vdd": f"{volts} V"}
         what = f"efficiency, {volts} V, average output {output}"
         found.append(Target("V7", what, "sram7nm", efficiency, "TOPS/W", _SIN, m.tops_per_w, kind,

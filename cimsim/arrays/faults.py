@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.devices.base import AbstractDevice
+from cimsim.chip.cells.base import AbstractDevice
+from cimsim.chip.spec import Chip, Faults
 from cimsim.errors import ConfigError, suggest
-from cimsim.hw.spec import Chip, Faults
 
 STUCK_OFF, STUCK_ON, OPEN = 1, 2, 3  # 0: the cell works
 _KINDS = {"off": STUCK_OFF, "on": STUCK_ON, "open": OPEN}

@@ -2,7 +2,7 @@
 
 All voltages are relative to the read voltage: a cell of conductance ``g`` carries ``g h(V)`` with
 ``h(V) = sinh(a V) / sinh(a)``, ``a`` the steepness ``v_read / V0`` (source and the user's parameter
-in `cimsim.devices.ohmic`).
+in `cimsim.chip.cells.ohmic`).
 
 Behind ideal wires all cells of a row see the row's voltage, so ``h`` is one curve on the inputs.
 Behind resistive wires (circuit in `cimsim.arrays.wires`) every vector of inputs is solved by

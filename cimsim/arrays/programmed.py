@@ -16,8 +16,8 @@ from cimsim.arrays.faults import FaultCodes, apply_faults
 from cimsim.arrays.nonlinear import Circuit, WiredCells
 from cimsim.arrays.planes import Planes, signal_planes, variance_planes
 from cimsim.arrays.wires import Resistances, fast_shares, wired
-from cimsim.devices.base import AbstractDevice
-from cimsim.hw.spec import REFERENCE_K, Wires
+from cimsim.chip.cells.base import AbstractDevice
+from cimsim.chip.spec import REFERENCE_K, Wires
 
 
 @dataclass(frozen=True, eq=False)

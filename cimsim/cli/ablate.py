@@ -124,10 +124,10 @@ def ablate(
 
     import cimsim
     from cimsim.arrays.faults import fault_map
+    from cimsim.chip.cells import device_of
+    from cimsim.chip.load import load_hw
     from cimsim.contract import Contract
-    from cimsim.devices import device_of
     from cimsim.graph.cutting import find
-    from cimsim.hw.load import load_hw
     from cimsim.loading import load_network
     from cimsim.report.contributions import THRESHOLD
     from cimsim.studies.ablation_screen import print_ablation

@@ -64,7 +64,7 @@ def count(
 
     from rich.console import Console
 
-    from cimsim.hw.load import load_hw
+    from cimsim.chip.load import load_hw
     from cimsim.report.counts import comparisons, count_row
 
     chip, frame = load_hw(hw, overrides), parse_size(size)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from cimsim.chip.spec import Chip
+    from cimsim.energy.ledger import Ledger
+
 app = typer.Typer(no_args_is_help=True, help="Hardware descriptions: list, show, check.")
 
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Change one field first: --set adc.bits=6 (often)."
+    ),
+]
 ChipArgument = Annotated[str, typer.Argument(help="A shipped name or the path of a YAML file.")]
 
 
@@ -17,7 +27,7 @@ def list_chips() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cimsim.hw.load import load_hw, shipped
+    from cimsim.chip.load import load_hw, shipped
 
     table = Table(title="Chips", title_justify="left", title_style="bold cyan")
     for name in ("name", "arrays", "node", "device", "what it is"):
@@ -32,21 +42,49 @@ def list_chips() -> None:
 
 
 @app.command("show")
-def show(hw: ChipArgument) -> None:
-    """Print every number with its kind and source, and trees of area and energy."""
+def show(
+    hw: ChipArgument,
+    overrides: SetOption = None,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity", help="Which number matters most for the energy of a frame, instead."
+        ),
+    ] = False,
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL", help="Network for --sensitivity.")
+    ] = "cimnet",
+    size: Annotated[
+        str, typer.Option("--size", metavar="WxH", help="Frame size for --sensitivity.")
+    ] = "256x256",
+) -> None:
+    """Print every number with its kind and source, and trees of area and energy.
+
+    Numbers that follow a --set are marked as rescaled, with what they were.
+
+    \b
+    cimsim hw show eflash40nm
+    cimsim hw show eflash40nm --set adc.bits=6
+    cimsim hw show wtm2101 --sensitivity --model fastdvdnet-block
+    """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from cimsim.devices import device_of
-    from cimsim.hw.load import load_hw, raw_mapping
+    from cimsim.chip.cells import device_of
+    from cimsim.chip.load import described
     from cimsim.report.chip_trees import area_tree, energy_tree
     from cimsim.report.provenance import rows
 
-    chip, (origin, raw) = load_hw(hw), raw_mapping(hw)
+    chip, origin, raw = described(hw, overrides)
     device_of(chip, origin)
     console = Console(highlight=False)
-    console.print(f"[bold]{escape(chip.name)}[/]: {escape(chip.summary)}")
+    console.print(f"[bold]{escape(chip.label)}[/]: {escape(chip.summary)}")
+    if sensitivity:
+        from cimsim.report.chip_trees import print_sensitivity
+
+        print_sensitivity(*_ledger(chip, model, size), console)
+        return
     # a narrow terminal has no room for a column of sources: they go below their fields
     wide = console.width >= 110
     table = Table(show_lines=False)
@@ -72,19 +110,53 @@ def show(hw: ChipArgument) -> None:
     console.print(energy_tree(chip))
 
 
+def _ledger(chip: Chip, model: str, size: str) -> tuple[str, Ledger]:
+    """Return the title of a network and its energy on a chip, arrays by their activity."""
+    import cimsim
+    from cimsim.cli.options import parse_size
+    from cimsim.cli.steps import trace
+    from cimsim.energy.idle import working
+    from cimsim.energy.ledger import Ledger
+    from cimsim.loading import RANDOM, load_network
+    from cimsim.timing.simulate import simulate
+
+    frame = parse_size(size)
+    network = load_network(model, {}, RANDOM)
+    mapping = cimsim.map_graph(trace(network, frame), chip)
+    timeline = simulate(mapping)
+    period_s = timeline.interval_s(chip.process.clock_hz)
+    ledger = Ledger(
+        mapping, period_s, working_s=working(mapping, timeline), spilled=timeline.spilled
+    )
+    return f"{network.title}, {frame[1]} x {frame[0]}", ledger
+
+
 @app.command("check")
-def check(hw: ChipArgument) -> None:
-    """Check a description: errors end with code 2, doubts are listed."""
+def check(
+    hw: ChipArgument,
+    overrides: SetOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Doubts are errors, too: exit code 2.")
+    ] = False,
+) -> None:
+    """Check a description: errors end with code 2, doubts are listed.
+
+    \b
+    cimsim hw check my_chip.yaml
+    cimsim hw check eflash40nm --set array.rows=512 --strict
+    """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
     from rich.markup import escape
 
-    from cimsim.hw.load import load_hw, raw_mapping
+    from cimsim.chip.load import described
     from cimsim.report.provenance import findings
 
-    chip, (origin, raw) = load_hw(hw), raw_mapping(hw)
+    chip, origin, raw = described(hw, overrides)
     found = findings(chip, raw, origin)
     console = Console(highlight=False)
     for line in found:
         console.print(f"[yellow]doubt:[/] {escape(line)}")
     count = "no doubts" if not found else f"{len(found)} doubt{'s' if len(found) > 1 else ''}"
-    console.print(f"{escape(chip.name)}: valid, {count}")
+    console.print(f"{escape(chip.label)}: valid, {count}")
+    if strict and found:
+        raise typer.Exit(2)

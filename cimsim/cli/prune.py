@@ -27,7 +27,7 @@ from cimsim.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cimsim.hw.spec import Chip
+    from cimsim.chip.spec import Chip
     from cimsim.loading import Network
     from cimsim.pruning.budget import Budget
     from cimsim.pruning.prune import Pruned
@@ -109,7 +109,7 @@ def prune(
     """  # noqa: D301, E501 - \b keeps typer from re-flowing the examples
     from rich.console import Console
 
-    from cimsim.hw.load import load_hw
+    from cimsim.chip.load import load_hw
     from cimsim.loading import load_network
     from cimsim.mapping.custom import find_strategy
     from cimsim.pruning.prune import crops as draw

@@ -37,6 +37,8 @@ from cimsim.cli.steps import Bars, check_timeline_files, clean_frames, trace, wr
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
+    from cimsim.chip.spec import Chip
+    from cimsim.doubts import Doubt
     from cimsim.loading import Network
 
 
@@ -107,6 +109,15 @@ def run(
             help="Energy and power at this frame rate instead of back-to-back frames.",
         ),
     ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds",
+            metavar="N",
+            help="Chips that are programmed and read one after another on the same frames: mean "
+            "and interval of the PSNR.",
+        ),
+    ] = 1,
     programmed: Annotated[
         Path | None,
         typer.Option(
@@ -123,7 +134,10 @@ def run(
     trace_file: TraceOption = None,
     picture: PictureOption = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse operations that have no cost rule.")
+        bool,
+        typer.Option(
+            "--strict", help="Refuse operations that have no cost rule, and make errors of doubts."
+        ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -138,6 +152,7 @@ def run(
     cimsim run --model fastdvdnet --weights model.pth --streaming
     cimsim run --model cimnet --hw my_chip.yaml --set adc.bits=6 --set tile.count=40
     cimsim run --set device.kind=pcm --time 30d
+    cimsim run --seeds 5
     cimsim program --out chip.safetensors && cimsim run --programmed chip.safetensors
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
@@ -145,10 +160,12 @@ def run(
     import cimsim
     from cimsim import placing
     from cimsim.arrays.faults import fault_map
-    from cimsim.devices import device_of
-    from cimsim.hw.load import load_hw
+    from cimsim.chip.cells import device_of
+    from cimsim.chip.load import load_hw
+    from cimsim.doubts import refuse
     from cimsim.loading import load_network, weights_hash
     from cimsim.report.contributions import doubts, with_contributions
+    from cimsim.report.doubts import chip_doubts
     from cimsim.report.folder import check_target
     from cimsim.report.tables import print_result
 
@@ -157,10 +174,15 @@ def run(
     sigma = sigma if sigma is not None else held.sigma if held else 15.0
     seed = seed if seed is not None else held.seed if held else 0
     check_numbers(sigma, frames, seed, threads)
+    if seeds < 1 or (seeds > 1 and held is not None):
+        what = "at least 1" if held is None else "1 with --programmed, which is one chip"
+        raise ConfigError(f"--seeds: expected {what}, got {seeds}")
     chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
     placing.check(mapping, allocation)
     device_of(chip, hw)
     fault_map(chip)
+    if strict:
+        refuse(chip_doubts(chip))
     target = check_target(out or _default_folder(model))
     check_timeline_files(trace_file, picture)
     clean = clean_frames(clip, frames, parse_size(size) if size else None)
@@ -179,15 +201,16 @@ def run(
             graph = trace(traced, clean.shape[1:3], strict)
             placed.append(cimsim.map_graph(graph, chip, mapping, allocation))
         report("tracing", 1, 1)
-        notes, card = _notes(network, chip.name, sigma), network.card
+        doubted, card = _weights_doubts(network, chip) + network.doubts(sigma), network.card
         if card is not None:
-            notes += (*doubts(placed[0].graph, card.contributions, card.contributions_on),)
+            doubted += doubts(placed[0].graph, card.contributions, card.contributions_on)
         identity = network.identity | {"hash": weights_hash(network.module)}
         result = cimsim.simulate(
             placed[0], clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
             title=network.title, identity=identity, threads=threads, progress=report,
-            notes=notes, as_written=placed[1] if streaming else None,
-            programmed=held, frame_rate_hz=fps,
+            notes=_notes(network, chip), doubts=doubted,
+            as_written=placed[1] if streaming else None,
+            programmed=held, frame_rate_hz=fps, programmings=seeds,
         )  # fmt: skip
         if card is not None:
             result = with_contributions(result, card.contributions)
@@ -209,20 +232,52 @@ def run(
     )
     for line in written:
         console.print(line)
+    if strict:
+        refuse(result.doubts)
 
 
-def _notes(network: Network, hw: str, sigma: float) -> tuple[str, ...]:
-    found = [*network.doubts(sigma)]
+def _notes(network: Network, chip: Chip) -> tuple[str, ...]:
+    from cimsim.chip.differences import differences
+
+    found = []
+    trained = _trained_for(network)
+    if trained is not None and not differences(chip, trained[1]):
+        found.append(f"weights {trained[0]}: trained for this chip (--weights takes others)")
     if network.random_weights:
         found.append("random weights: PSNR means nothing")
-    stem = Path(network.identity["weights"]).stem
-    if stem.endswith(f"_{hw}"):
-        found.append(f"weights {stem}: trained for this chip (--weights takes others)")
     if network.is_cascade:
         found.append(
             "the network runs as written; with --streaming it reuses results of its first stage"
         )
     return tuple(found)
+
+
+def _weights_doubts(network: Network, chip: Chip) -> tuple[Doubt, ...]:
+    """Doubt weights that were trained for another chip than this one."""
+    from cimsim.chip.differences import differences
+    from cimsim.doubts import Doubt
+
+    trained = _trained_for(network)
+    other = differences(chip, trained[1]) if trained is not None else []
+    if trained is None or not other:
+        return ()
+    text = f"weights {trained[0]} were trained for {trained[1].name}, this chip differs in "
+    return (
+        Doubt(
+            "trained-for-another",
+            text + ", ".join(other),
+            "train for this chip (cimsim train --hw), or take weights of no chip (--weights)",
+        ),
+    )
+
+
+def _trained_for(network: Network) -> tuple[str, Chip] | None:
+    """Return the weights' name and the shipped chip in it, ``<network>_<chip>``."""
+    from cimsim.chip.load import load_hw, shipped
+
+    stem = Path(network.identity["weights"]).stem
+    name = next((name for name in shipped() if stem.endswith(f"_{name}")), None)
+    return None if name is None else (stem, load_hw(name))
 
 
 def _default_folder(model: str) -> Path:

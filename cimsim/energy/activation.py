@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cimsim.chip.spec import Chip
 from cimsim.energy.model import energy
 from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
-from cimsim.hw.spec import Chip
 from cimsim.mapping.mapping import Mapping, map_graph
 from cimsim.timing.bounds import least_interval
 from cimsim.timing.plan import make_plan
@@ -49,14 +49,18 @@ class Activation:
 
 
 def full_array(chip: Chip) -> Mapping:
-    """Return the mapping of a network of one matrix that just fills an array of the chip."""
+    """Return the mapping of a network of one matrix that just fills an array of the chip.
+
+    What goes in and out is there already, so no port of frames takes part.
+    """
     rows, cols = chip.array.rows // chip.lines_per_input(signed=False), chip.weight_cols
     vector, out = TensorSpec((1, rows, 1, 1)), TensorSpec((1, cols, 1, 1))
     op = MatrixOp(
         NAME, ("x",), vector, out, np.ones((1, rows, cols), np.float32), None, Window(),
         (cols, 1, 1), signed=False,
     )  # fmt: skip
-    return map_graph(LayerGraph(NAME, [InputOp("x", vector), op], [NAME]), chip)
+    fed = chip.model_copy(update={"frames": "resident"})
+    return map_graph(LayerGraph(NAME, [InputOp("x", vector), op], [NAME]), fed)
 
 
 def full_activation(chip: Chip) -> Activation:

@@ -1,32 +1,33 @@
-"""What a chip takes for being on: leakage, clocks, and what gating saves while tiles wait."""
+"""What a chip takes for being on: leakage, references, clocks, and what gating saves in waiting."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping as MappingABC
 
+from cimsim.chip.spec import REFERENCE_K, Chip
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.timeline import Timeline
 
 
 def static_power_w(mapping: Mapping) -> float:
-    """Leakage and clock power in watts of everything that is switched on, while all of it works."""
-    chip = mapping.chip
-    tiles = mapping.tiles_used if chip.tile.gated else chip.n_tiles
-    return tiles * (_leakage_w(mapping) + chip.tile.clock_power_w) + chip_power_w(mapping)
+    """Return what everything that is switched on takes while all of it works, W, by time alone."""
+    return sum(standing_j(mapping, 1.0).values())
 
 
-def chip_power_w(mapping: Mapping) -> float:
-    """Return the static power of what belongs to no tile, W: global buffers, chip level."""
-    chip = mapping.chip
-    shared = chip.vector.leakage_w if chip.vector.scope == "chip" else 0.0
-    return chip.system.chips * (shared + chip.global_buffer.leakage_w + chip.static_power_w)
+def leakage_factor(chip: Chip) -> float:
+    """Return leakage at ``conditions.temperature`` over that of the description, which is at 25 C.
+
+    Twice for every ``process.leakage_doubling``.
+    """
+    above = chip.conditions.temperature_k - REFERENCE_K
+    return float(2 ** (above / chip.process.leakage_doubling_k))
 
 
-def static_j(
+def standing_j(
     mapping: Mapping, time_per_frame_s: float, working_s: MappingABC[str, float] | None = None
-) -> float:
-    """Leakage and clock energy of one frame, J.
+) -> dict[str, float]:
+    """Return the energy of one frame that goes with time and not with actions, by component, J.
 
     Parameters
     ----------
@@ -35,27 +36,37 @@ def static_j(
         Interval between frames.
     working_s : mapping, optional
         Unit -> time per frame that its tiles work for it, see `working`. By ``tile.idle`` a waiting
-        tile takes leakage and clock (``on``), leakage (``clock_gated``) or neither, and then
-        ``tile.wake_energy`` once per frame if it waits at all (``power_gated``).
+        tile takes all that it takes while it works (``on``), all but its clock (``clock_gated``) or
+        nothing, and then ``tile.wake_energy`` once per frame if it waits at all (``power_gated``).
     """
-    chip, leakage = mapping.chip, _leakage_w(mapping)
+    chip, period = mapping.chip, time_per_frame_s
     idle = chip.tile.idle if working_s is not None else "on"
     used = mapping.tiles_used
     # tiles that hold nothing and are not switched off never work: their clock follows `idle`
     spare = 0 if chip.tile.gated else chip.n_tiles - used
-    on = (used + spare) * time_per_frame_s
-    if idle == "on":
-        tiles = on * (leakage + chip.tile.clock_power_w)
-    else:
-        times = [min(t, time_per_frame_s) for t in _by_tile(mapping, working_s or {}).values()]
-        worked = sum(times)
-        tiles = chip.tile.clock_power_w * worked
-        if idle == "clock_gated":
-            tiles += leakage * on
-        else:
-            waits = sum(t < time_per_frame_s for t in times)
-            tiles += leakage * worked + chip.tile.wake_energy_j * waits
-    return tiles + chip_power_w(mapping) * time_per_frame_s
+    supplied = clocked = (used + spare) * period
+    waits = 0
+    if idle != "on":
+        times = [min(t, period) for t in _by_tile(mapping, working_s or {}).values()]
+        clocked = sum(times)
+        if idle == "power_gated":
+            supplied, waits = clocked, sum(t < period for t in times)
+    chips, leaks = chip.system.chips, leakage_factor(chip)
+    by_tile = chip.vector.scope == "tile"
+    leakage = chip.buffer.leakage_w + (chip.vector.leakage_w if by_tile else 0.0)
+    shared = chip.global_buffer.leakage_w + (0.0 if by_tile else chip.vector.leakage_w)
+    return {
+        "references": supplied * chip.tile.arrays * chip.array.reference_power_w,
+        "control": clocked * chip.tile.clock_power_w
+        + supplied * chip.tile.static_power_w
+        + waits * chip.tile.wake_energy_j,
+        "interconnect": chips * period * chip.interconnect.static_power_w,
+        "dram": 0.0 if chip.dram is None else period * chip.dram.static_power_w,
+        "io": chips * period * chip.io.static_power_w,
+        "processor": chips * period * chip.processor.power_w * chip.processor.load,
+        "static": leaks * (supplied * leakage + chips * period * shared)
+        + chips * period * chip.static_power_w,
+    }
 
 
 def working(mapping: Mapping, timeline: Timeline) -> dict[str, float]:
@@ -83,10 +94,3 @@ def _by_tile(mapping: Mapping, working_s: MappingABC[str, float]) -> dict[int, f
         for tile in {slot.tile for slot in mapping.held(load)}:
             found[tile] += working_s.get(f"load {load}", 0.0)
     return found
-
-
-def _leakage_w(mapping: Mapping) -> float:
-    """Leakage of one tile, W."""
-    chip = mapping.chip
-    own = chip.vector.leakage_w if chip.vector.scope == "tile" else 0.0
-    return chip.tile.static_power_w + chip.buffer.leakage_w + own

@@ -7,33 +7,41 @@ from the timeline, and the value-dependent array energy from the operands that t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from typing import Any
 
-from cimsim.energy.idle import static_j
+from cimsim.chip.spec import Chip
+from cimsim.energy.idle import standing_j
 from cimsim.energy.transport import transport
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import Chip
 from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.traffic import loaded_per_frame
+from cimsim.timing.plan import Spilled
 
 COMPONENTS: dict[str, str] = {
-    "array": "array: cells, lines, amplifiers",
+    "array": "array: cells, lines",
+    "front_end": "front end: integrators, amplifiers",
+    "references": "references, read pumps",
     "dac": "DACs: word-line drivers",
     "adc": "ADCs: column converters",
     "adder": "adders: shift-add, row tiles",
     "vector": "vector: scale, bias, activation",
     "buffer": "tile buffers: read, write",
+    "control": "tile control, clock",
     "interconnect": "interconnect: bytes moved",
     "global_buffer": "global buffer: frames in, out",
-    "dram": "DRAM: frames in, out, spilled pixels",
+    "dram": "DRAM: frames, spilled pixels, refresh",
+    "io": "link to the host",
+    "processor": "processor",
     "programming": "programming: arrays written anew",
-    "static": "static: leakage, clock, control",
+    "static": "static: leakage, chip level",
+    "conversion": "power conversion: lost there",
 }
 CHIP_ROW = "(chip)"
+# what goes with the time that a chip is on (the link: nearly all of it), not with what it does
+STANDING = ("references", "control", "io", "processor", "static")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ def energy(
     conductance_sums: MappingABC[str, float] | None = None,
     working_s: MappingABC[str, float] | None = None,
     sums_from: str = "operands",
-    spilled: Iterable[tuple[str, str]] = (),
+    spilled: Spilled = (),
 ) -> EnergyReport:
     """Charge every action of one frame.
 
@@ -106,8 +114,8 @@ def energy(
         working all the time.
     sums_from : {"operands", "statistics"}
         Where ``conductance_sums`` come from: a functional run, or `cimsim.energy.operands`.
-    spilled : iterable of (str, str)
-        Line buffers that the timeline kept in the global buffer or DRAM.
+    spilled : mapping of (str, str) to str, or iterable of (str, str)
+        Line buffers that the timeline kept in the global buffer or DRAM: `Timeline.spilled`.
     """
     kept = frozenset(spilled)
     rows: dict[str, dict[str, float]] = {}
@@ -116,19 +124,25 @@ def energy(
             rows[unit.name] = _matrix_unit(mapping, unit, unit.op, conductance_sums, kept)
         elif unit.kind == "vector":
             rows[unit.name] = _vector_unit(mapping, unit, kept)
-    rows[CHIP_ROW] = _frame_traffic(mapping) | {
-        "static": static_j(mapping, time_per_frame_s, working_s),
-    }
+    rows[CHIP_ROW] = _frame_traffic(mapping)
+    _add(rows[CHIP_ROW], standing_j(mapping, time_per_frame_s, working_s))
     if mapping.loads > 1:  # written anew in each frame
         rows[CHIP_ROW]["programming"] = programming(mapping)["energy_j"]
-    for name, moved in transport(mapping, kept).items():
-        row = rows[name if name in rows else CHIP_ROW]
-        for component, joules in moved.items():
-            row[component] = row.get(component, 0.0) + joules
+    for name, moved in transport(mapping, spilled).items():
+        _add(rows[name if name in rows else CHIP_ROW], moved)
+    efficiency = mapping.chip.power_conversion.efficiency
+    if efficiency < 1:
+        for row in rows.values():
+            row["conversion"] = sum(row.values()) * (1 / efficiency - 1)
     return EnergyReport(
         rows, time_per_frame_s, "activity" if conductance_sums is None else sums_from,
         sum(count.macs for count in mapping.counts.values()),
     )  # fmt: skip
+
+
+def _add(row: dict[str, float], more: MappingABC[str, float]) -> None:
+    for component, joules in more.items():
+        row[component] = row.get(component, 0.0) + joules
 
 
 def _matrix_unit(
@@ -158,7 +172,11 @@ def _matrix_unit(
     stored = unit.windows * unit.stored * chip.input_bytes
     return {
         "array": conductance * chip.array.v_read_v**2 * read_time_s(chip)
-        + count.pulses / layout.n_arrays * sum(pulse_energy_j(chip, n) for n in layout.cols_used),
+        + count.pulses * chip.array.fixed_energy_j,
+        "front_end": count.pulses
+        / layout.n_arrays
+        * chip.array.active_power_w
+        * sum(busy_s(chip, n) for n in layout.cols_used),
         "dac": count.dac_conversions * (chip.dac.energy_j + pulse_bits * chip.dac.bit_energy_j),
         "adc": count.conversions * chip.adc.energy_j,
         # a value that is the sum of k conversions takes k - 1 additions
@@ -195,14 +213,17 @@ def _readers(mapping: Mapping, unit: Unit, spilled: frozenset[tuple[str, str]]) 
 
 
 def _frame_traffic(mapping: Mapping) -> dict[str, float]:
-    """Input frames read from the global buffer into tile buffers, outputs written back.
+    """Input frames from the link and the global buffer into tile buffers, outputs back.
 
     Where frames stream through a port `cimsim.energy.transport` has the way between.
     """
     chip, graph = mapping.chip, mapping.graph
     into = sum(op.output.per_frame for op in graph.inputs) * chip.input_bytes
     out = sum(graph[name].output.per_frame for name in graph.outputs) * chip.input_bytes
-    found = {"buffer": into * chip.buffer.write_energy_j_b}
+    found = {
+        "buffer": into * chip.buffer.write_energy_j_b,
+        "io": (into + out) * chip.io.energy_j_b,
+    }
     if chip.frames == "resident":
         free = chip.interconnect.kind == "ideal"
         found["interconnect"] = 0.0 if free else (into + out) * chip.interconnect.energy_j_b
@@ -229,22 +250,20 @@ def read_time_s(chip: Chip) -> float:
     return chip.drive_s
 
 
-def pulse_energy_j(chip: Chip, columns: int) -> float:
-    """Return what one pulse of one array takes whatever the data, J.
+def busy_s(chip: Chip, columns: int) -> float:
+    """Return for how long one pulse keeps an array's front end on, s.
 
-    ``array.fixed_energy``, and ``array.active_power`` for as long as a pulse keeps the array: it is
-    driven, then ``columns`` (of weights) are converted; with double sample-and-hold the longer one
-    of the two counts, as pulses then follow each other at that distance.
+    The array is driven, then ``columns`` (of weights) are converted; with double sample-and-hold
+    the longer one of the two counts, as pulses then follow each other at that distance.
     """
     rounds = math.ceil(columns * chip.weights.slices / chip.adc.count)
     drive, convert = chip.drive_s, rounds * chip.adc.conversion_s
-    busy = max(drive, convert) if chip.tile.sample_hold == "double" else drive + convert
-    return chip.array.fixed_energy_j + chip.array.active_power_w * busy
+    return max(drive, convert) if chip.tile.sample_hold == "double" else drive + convert
 
 
 def g_full_scale(chip: Chip) -> float:
     """Full-scale conductance of one cell in siemens, as the device section of the YAML has it."""
-    from cimsim.devices import build
+    from cimsim.chip.cells import build
 
     return build(chip.device.kind, chip.device.parameters).g_max_s
 

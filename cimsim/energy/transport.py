@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.bounds import services_per_frame
-from cimsim.timing.plan import Work, make_plan
+from cimsim.timing.plan import Spilled, Work, make_plan
 from cimsim.timing.rules import LOAD, LOAD_NEXT, POST, STORE
 
 
-def transport(
-    mapping: Mapping, spilled: Iterable[tuple[str, str]] = ()
-) -> dict[str, dict[str, float]]:
+def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, float]]:
     """Charge every leg of every transfer of one frame.
 
     A byte costs ``interconnect.energy`` on a bus and on each link of a mesh, ``system.energy`` on
@@ -24,7 +21,7 @@ def transport(
     Parameters
     ----------
     mapping : Mapping
-    spilled : iterable of (str, str)
+    spilled : mapping of (str, str) to str, or iterable of (str, str)
         Producer and consumer of line buffers that are kept in the global buffer or DRAM.
 
     Returns

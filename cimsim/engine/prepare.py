@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.devices.base import AbstractDevice
+from cimsim.chip.cells.base import AbstractDevice
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.calibrated import CalibratedMapping
 from cimsim.engine.program import program

@@ -17,11 +17,11 @@ from cimsim.arrays.encode import WeightCode, encode_weights
 from cimsim.arrays.faults import FaultCodes, FaultMap, draw_faults, fault_map
 from cimsim.arrays.nonlinear import bent, bent_levels
 from cimsim.arrays.programmed import CellHistory, ProgrammedArray, program_array
-from cimsim.devices.base import AbstractDevice
-from cimsim.devices.ohmic import check_bent
+from cimsim.chip.cells.base import AbstractDevice
+from cimsim.chip.cells.ohmic import check_bent
+from cimsim.chip.spec import REFERENCE_K, Chip
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import REFERENCE_K, Chip
 from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.lines import Lines
 from cimsim.mapping.mapping import Mapping, PlacedLayer, Slot
@@ -193,7 +193,7 @@ def program(
     ----------
     mapping : Mapping
     device : AbstractDevice
-        `cimsim.devices.build` of the chip's device entry.
+        `cimsim.chip.cells.build` of the chip's device entry.
     seed : int
         >= 0.
     integers : mapping of str to int32 [groups, rows, cols], optional
@@ -208,7 +208,7 @@ def program(
     ------
     ConfigError
         Conditions that the device has no model for, a map of faults that cannot be used, or
-        non-linear cells where they are not modelled, see `cimsim.devices.ohmic.check_bent`.
+        non-linear cells where they are not modelled, see `cimsim.chip.cells.ohmic.check_bent`.
     SimulationError
         Weights that are not finite.
     """

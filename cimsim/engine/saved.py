@@ -16,7 +16,7 @@ from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode
 from cimsim.arrays.nonlinear import WiredCells
 from cimsim.arrays.programmed import ProgrammedArray
-from cimsim.devices.base import AbstractDevice
+from cimsim.chip.cells.base import AbstractDevice
 from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.program import PlacedArray, ProgrammedLayer, ProgrammedMapping
 from cimsim.errors import SimulationError
@@ -74,7 +74,7 @@ def unpack(
     mapping : Mapping
         Equal to the one that was programmed.
     device : AbstractDevice
-        `cimsim.devices.device_of` its chip.
+        `cimsim.chip.cells.device_of` its chip.
     arrays, plan
         From `pack`.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 
+from cimsim.chip.spec import Chip
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot
 
@@ -67,29 +68,66 @@ def loaded_per_frame(op: MatrixOp, layout: Layout, replicas: int, chip: Chip) ->
     return starts * sum(first) + (activations - starts) * sum(later)
 
 
-def partial_sums(layout: Layout, slots: tuple[Slot, ...]) -> tuple[int, int]:
-    """Return the partial sums of one activation that change tiles, and those that are added."""
-    moves, added = partial_sum_moves(layout, slots)
-    return sum(moves.values()), added
+def stations(slots: tuple[Slot, ...], chip: Chip) -> tuple[int, ...]:
+    """Return the tiles where a replica's input arrives, one on each chip, its home tile first.
+
+    On each chip it is the tile of the first local array there.
+    """
+    found: dict[int, int] = {}
+    for slot in slots:
+        found.setdefault(slot.tile // chip.tile.count, slot.tile)
+    return tuple(found.values())
 
 
-def partial_sum_moves(
-    layout: Layout, slots: tuple[Slot, ...]
-) -> tuple[dict[tuple[int, int], int], int]:
-    """Return how many partial sums of one activation go from tile to tile, and are added.
+@dataclass(frozen=True, slots=True)
+class PartialSums:
+    """Partial sums of one activation.
 
-    Output values are added up in the tile that holds their first matrix row.
+    Attributes
+    ----------
+    moves : dict
+        (tile, tile) of one chip -> sums that go from one to the other.
+    home : dict
+        Station of a chip other than the home tile's -> sums that go from there to the home tile,
+        one for each output value that has rows on that chip.
+    added : int
+        Additions, all tiles together.
+    """
+
+    moves: dict[tuple[int, int], int]
+    home: dict[int, int]
+    added: int
+
+    @property
+    def moved(self) -> int:
+        """Sums that change tiles."""
+        return sum(self.moves.values()) + sum(self.home.values())
+
+
+def partial_sums(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> PartialSums:
+    """Return which partial sums of one activation go where.
+
+    On each chip an output value is added up in the tile that holds the first of its matrix rows
+    there; what other chips than that of the home tile have added up goes to the home tile.
     """
     tiles = np.array([slot.tile for slot in slots])
+    number = {station // chip.tile.count: n for n, station in enumerate(stations(slots, chip))}
+    chips = np.array([number[tile // chip.tile.count] for tile in tiles.tolist()])
     n_cols = layout.groups * layout.group_cols
-    home = np.empty(layout.windows_per_activation * n_cols, np.int64)
-    for b in layout.blocks:
-        if b.src_row0 == 0:
-            first = b.window * n_cols + b.group * layout.group_cols + b.src_col0
-            home[first : first + b.cols] = tiles[b.array]
+    # target[chip, value]: the tile that adds it up; -1: none of its rows is on that chip
+    target = np.full((len(number), layout.windows_per_activation * n_cols), -1, np.int64)
+    for b in sorted(layout.blocks, key=lambda b: b.src_row0):
+        first = b.window * n_cols + b.group * layout.group_cols + b.src_col0
+        here = target[chips[b.array], first : first + b.cols]
+        here[here < 0] = tiles[b.array]
     moves: dict[tuple[int, int], int] = defaultdict(int)
-    for lines, tile in zip(layout.lines, tiles.tolist(), strict=True):
-        for target, count in zip(*np.unique(home[lines.outputs], return_counts=True), strict=True):
-            if target != tile:
-                moves[tile, int(target)] += int(count)
-    return dict(moves), sum(len(lines.outputs) for lines in layout.lines) - len(home)
+    for lines, tile, part in zip(layout.lines, tiles.tolist(), chips, strict=True):
+        ends, counts = np.unique(target[part, lines.outputs], return_counts=True)
+        for end, count in zip(ends.tolist(), counts.tolist(), strict=True):
+            if end != tile:
+                moves[tile, end] += count
+    sent = {
+        station: int((target[n] >= 0).sum()) for n, station in enumerate(stations(slots, chip)) if n
+    }
+    summed = sum(len(lines.outputs) for lines in layout.lines)
+    return PartialSums(dict(moves), sent, summed - target.shape[1])

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.chip.spec import Chip
 from cimsim.energy.model import energy
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import Chip
 from cimsim.mapping.custom import checked_layout, find_strategy
 from cimsim.mapping.mapping import map_graph, matrix_name
 from cimsim.mapping.strategies import Strategy

@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 
 from cimsim import __version__
-from cimsim.devices import DEVICES, device_of
+from cimsim.chip.area import area
+from cimsim.chip.cells import DEVICES, device_of
+from cimsim.chip.ledger import sourced_zeros
+from cimsim.chip.load import dump
+from cimsim.chip.spec import Chip
 from cimsim.energy.idle import working
+from cimsim.energy.ledger import Draws, interval
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.hw.area import area
-from cimsim.hw.load import dump
-from cimsim.hw.spec import Chip
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.result import AsWritten, Energy, Hardware, Timing
+from cimsim.timing.memories import doubt
 from cimsim.timing.rules import STAGES
 from cimsim.timing.timeline import Timeline
 from cimsim.units import format_si
@@ -175,6 +178,7 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
     if graph.uncosted:
         listed = ", ".join(f"{op.op} ({op.source or op.name})" for op in graph.uncosted[:5])
         found.append(f"{len(graph.uncosted)} operations run without time and energy: {listed}")
+    found += _rescaled(mapping.chip)
     if spent.array_energy_from == "activity":
         found.append("array energy from the activity factor: no frames were executed")
     arrays = (places for load in range(mapping.loads) for places in mapping.held(load).values())
@@ -187,24 +191,50 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
             f"the chip is written {mapping.loads} times for each frame; the figures have time and "
             "energy of that"
         )
-    if timeline is not None and mapping.chip.buffer.overflow == "ignore":
+    if timeline is not None:
         found += _line_buffers(mapping.chip, timeline)
     if spent.array_energy_from == "statistics":
         found.append(
             "array energy from statistics of the float network's operands: no frames were executed"
         )
+    found += [
+        f"{path} is 0, although its source says: {text}"
+        for path, text in sourced_zeros(mapping.chip).items()
+    ]
     return found + _wires(mapping.chip) + _cells(mapping.chip)
 
 
-def _line_buffers(chip: Chip, timeline: Timeline) -> list[str]:
-    """Say that line buffers are larger than the tiles that should hold them."""
-    most = max((edge.n_bytes for edge in timeline.edges), default=0)
-    if most <= chip.buffer.size_b:
+def _rescaled(chip: Chip) -> list[str]:
+    """Say which sourced numbers follow an override."""
+    moved = chip.history.rescaled
+    if not moved:
         return []
+    causes = ", ".join(dict.fromkeys(one.cause for one in moved))
+    what = ", ".join(
+        f"{one.path} {format_si(one.before, one.unit)} -> {format_si(one.after, one.unit)}"
+        for one in moved
+    )
+    return [f"rescaled from their sources as {causes}: {what}"]
+
+
+def _line_buffers(chip: Chip, timeline: Timeline) -> list[str]:
+    """Say where line buffers are that the tiles do not hold."""
+    most = max((edge.n_bytes for edge in timeline.edges), default=0)
+    told = doubt(chip, most)
+    frames = {unit.name for unit in timeline.units if unit.kind == "input"}
+    found = [e for e in timeline.edges if e.spilled and e.producer not in frames]
+    if told:
+        return [told]
+    if not found:
+        return []
+    where = []
+    for memory, name in (("global_buffer", "the global buffer"), ("dram", "DRAM")):
+        kept = [edge.n_bytes for edge in found if edge.memory == memory]
+        if kept:
+            where.append(f"{len(kept)} in {name} ({format_si(sum(kept), 'B')})")
     return [
-        f"line buffers hold up to {format_si(most, 'B')} where a tile has "
-        f"{format_si(chip.buffer.size_b, 'B')}; time and energy take them as if they fitted "
-        "(buffer.overflow can say otherwise; cimsim time tells what they need)"
+        f"{len(found)} of {len(timeline.edges)} line buffers do not fit the tiles and are kept "
+        f"elsewhere, at its cost in time and energy: {', '.join(where)}"
     ]
 
 
@@ -239,6 +269,7 @@ def resolved_inputs(mapping: Mapping, schedule: str, identity: dict[str, Any]) -
         "version": __version__,
         "network": identity,
         "chip": dump(mapping.chip),
+        "overrides": list(mapping.chip.history.overrides),
         "mapping": mapping.to_dict(),
         "weights": graph_hash(mapping.graph),
         "schedule": schedule,
@@ -250,11 +281,13 @@ def rows(
     timeline: Timeline,
     spent: EnergyReport,
     statistics: MappingABC[str, OpStatistics] | None = None,
+    drawn: MappingABC[str, Draws] | None = None,
 ) -> tuple[dict[str, Any], ...]:
     """One row per unit of work, per frame, and one for what belongs to the chip.
 
     With the ``statistics`` of a functional run, matrices also say which share of their conversions
-    was ``saturated`` and how many ``effective_bits`` their converters delivered.
+    was ``saturated`` and how many ``effective_bits`` their converters delivered. With the ``drawn``
+    energy of each row they have its 5 and 95 % points, too.
     """
     done_by = statistics or {}
     found, fired = [], timeline.by_name
@@ -279,10 +312,20 @@ def rows(
             for stage, cycles in zip(STAGES, busy, strict=True)
         }
         row |= {f"{name}_j": value for name, value in spent.by_layer[unit.name].items()}
-        found.append(row | {"energy_j": sum(spent.by_layer[unit.name].values())})
+        found.append(row | _total(unit.name, spent, drawn))
     rest = spent.by_layer[CHIP_ROW]
     last = {"layer": CHIP_ROW, "kind": "chip"} | {f"{k}_j": v for k, v in rest.items()}
-    return (*found, last | {"energy_j": sum(rest.values())})
+    return (*found, last | _total(CHIP_ROW, spent, drawn))
+
+
+def _total(
+    name: str, spent: EnergyReport, drawn: MappingABC[str, Draws] | None
+) -> dict[str, float]:
+    whole = {"energy_j": sum(spent.by_layer[name].values())}
+    if drawn is None:
+        return whole
+    low, high = interval(drawn[name])
+    return whole | {"energy_low_j": low, "energy_high_j": high}
 
 
 def graph_hash(graph: LayerGraph) -> str:

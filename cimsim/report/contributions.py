@@ -6,17 +6,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from cimsim.doubts import Doubt
 from cimsim.graph.cutting import branches, gone, largest, matrices
 from cimsim.graph.ir import LayerGraph
 from cimsim.report.result import Result
 
 THRESHOLD = 0.02  # dB: less is no reason to keep a layer
-DOUBT = "doubt: "  # a note that begins so is one
 
 Given = Mapping[str, tuple[float, float | None]]
 
 
-def doubts(graph: LayerGraph, given: Given, measured_on: str) -> list[str]:
+def doubts(graph: LayerGraph, given: Given, measured_on: str) -> tuple[Doubt, ...]:
     """Name the branches whose layers give nothing that could be told from noise.
 
     Parameters
@@ -29,8 +29,8 @@ def doubts(graph: LayerGraph, given: Given, measured_on: str) -> list[str]:
 
     Returns
     -------
-    list of str
-        One sentence for each branch with layers of its own, without those inside of another one.
+    tuple of Doubt
+        One for each branch with layers of its own, without those inside of another one.
     """
     weak = {}
     for part in branches(graph):
@@ -44,11 +44,15 @@ def doubts(graph: LayerGraph, given: Given, measured_on: str) -> list[str]:
         n = len(list(matrices(graph, weak[part])))
         about = "" if noise is None else f" ± {noise:.2f}"
         found.append(
-            f"{DOUBT}branch {part.name} ({n} of {len(graph.matrix_ops)} layers) gives "
-            f"{_rounded(value)}{about} dB ({measured_on}); cimsim ablate shows what the chip saves "
-            "without it; other weights, or training that uses it, are the way to keep it"
+            Doubt(
+                "idle-branch",
+                f"branch {part.name} ({n} of {len(graph.matrix_ops)} layers) gives "
+                f"{_rounded(value)}{about} dB ({measured_on})",
+                "cimsim ablate shows what the chip saves without it; other weights, or training "
+                "that uses it, are the way to keep it",
+            )
         )
-    return found
+    return tuple(found)
 
 
 def with_contributions(result: Result, given: Given) -> Result:

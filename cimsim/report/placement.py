@@ -96,6 +96,8 @@ def chip_lines(mapping: Mapping) -> list[str]:
         passes = used < max(holders) and numbers[-1] not in holders.get(used + 1, [])
         if passes and numbers[-1] < len(cost):
             line += f", {cost[numbers[-1]]:,} bytes per frame to and from the next"
+        elif numbers[-1] in holders.get(used + 1, []):
+            line += f", layer {numbers[-1]} goes on on the next"
         found.append(line)
     return found
 
@@ -117,6 +119,7 @@ def summary(mapping: Mapping, timeline: Timeline) -> dict[str, Any]:
     return {
         "network": mapping.graph.name,
         "chip": chip.name,
+        "overrides": list(chip.history.overrides),
         "strategy": mapping.strategy,
         "allocation": mapping.allocation,
         "arrays_used": mapping.arrays_used,

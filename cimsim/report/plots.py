@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.energy.model import COMPONENTS
+from cimsim.energy.model import COMPONENTS, STANDING
 from cimsim.errors import SimulationError
 from cimsim.report.result import Result
 from cimsim.units import format_si
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # Okabe-Ito order: told apart by people with any kind of colour vision
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999",
-            "#882255", "#6F4E37", "#000000")  # fmt: skip
+            "#882255", "#6F4E37", "#000000", "#44AA99", "#AA4499", "#DDCC77", "#332288", "#117733",
+            "#BBBBBB")  # fmt: skip
 COLOURS = dict(zip(COMPONENTS, _COLOURS, strict=True))
 STAGES = ("load", "drive", "convert", "reduce", "post", "store")
 
@@ -30,10 +31,32 @@ def draw_all(result: Result, folder: Path) -> None:
     plots.mkdir()
     _save(energy_by_layer(result), plots / "energy_by_layer.png")
     _save(time_by_layer(result), plots / "time_by_layer.png")
+    if result.sensitivity:
+        _save(tornado(result), plots / "tornado.png")
     if result.quality is not None:
         _save(psnr_per_frame(result), plots / "psnr_per_frame.png")
     if result.frames:
         _save(before_after(result), folder / "before_after.png")
+
+
+def tornado(result: Result, most: int = 12) -> Figure:
+    """Draw which numbers of the chip the energy of a frame depends on most."""
+    effects = [one for one in result.sensitivity if one.high_j > one.low_j][:most]
+    figure, axes = _figure(8.0, 1.6 + 0.32 * len(effects))
+    unit, factor = _scale(result.energy.total_j, "J")
+    middle = result.energy.total_j * factor
+    for ends, colour, label in (
+        ([one.low_j for one in effects], _COLOURS[4], "at its 5 % point"),
+        ([one.high_j for one in effects], _COLOURS[1], "at its 95 % point"),
+    ):
+        widths = [end * factor - middle for end in ends]
+        axes.barh([one.path for one in effects], widths, 0.7, middle, color=colour, label=label)
+    axes.axvline(middle, color="#555555", linewidth=0.8)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"energy per frame / {unit}")
+    _title(axes, "Which number of the chip matters most", _subtitle(result))
+    _legend(axes)
+    return figure
 
 
 def energy_by_layer(result: Result) -> Figure:
@@ -54,7 +77,7 @@ def energy_by_layer(result: Result) -> Figure:
     total = format_si(result.energy.total_j, "J")
     _title(whole, f"Energy of one frame by component: {total}", _subtitle(result))
     unit, factor = _scale(max(map(_dynamic, rows)), "J")
-    shown = [n for n in COMPONENTS if n != "static" and any(row.get(f"{n}_j") for row in rows)]
+    shown = [n for n in COMPONENTS if n not in STANDING and any(row.get(f"{n}_j") for row in rows)]
     left = np.zeros(len(rows))
     for name in shown:
         widths = np.array([row.get(f"{name}_j", 0.0) * factor for row in rows])
@@ -63,7 +86,7 @@ def energy_by_layer(result: Result) -> Figure:
         left += widths
     layers.set_yticks(np.arange(len(rows)), [row["layer"] for row in rows])
     layers.set_xlabel(f"energy per frame / {unit}")
-    _title(layers, "By layer, static energy left out", "")
+    _title(layers, "By layer, without what goes with time (control, leakage and the like)", "")
     for axes in (whole, layers):
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
@@ -74,7 +97,7 @@ def energy_by_layer(result: Result) -> Figure:
 
 
 def _dynamic(row: dict[str, Any]) -> float:
-    return float(row["energy_j"]) - float(row.get("static_j", 0.0))
+    return float(row["energy_j"]) - sum(float(row.get(f"{n}_j", 0.0)) for n in STANDING)
 
 
 def time_by_layer(result: Result) -> Figure:
@@ -216,7 +239,7 @@ def _title(axes: Axes, title: str, subtitle: str) -> None:
 
 def _subtitle(result: Result) -> str:
     _, height, width = result.frame
-    return f"{result.model} on {result.hardware.chip}, {width} x {height}, {result.timing.schedule}"
+    return f"{result.model} on {result.chip_label}, {width} x {height}, {result.timing.schedule}"
 
 
 def _scale(largest: float, unit: str) -> tuple[str, float]:

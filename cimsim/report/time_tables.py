@@ -10,6 +10,7 @@ from rich.table import Table
 
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.least_buffers import LeastBuffer
+from cimsim.timing.memories import doubt
 from cimsim.timing.plan import make_plan
 from cimsim.timing.rules import STAGES
 from cimsim.timing.timeline import Timeline, UnitTime
@@ -56,9 +57,8 @@ class LayerTime:
 
 def layer_times(mapping: Mapping, timeline: Timeline) -> tuple[LayerTime, ...]:
     """Return where the time of each unit goes, in execution order."""
-    spilled = {(edge.producer, edge.consumer) for edge in timeline.edges if edge.spilled}
     found = []
-    for work, unit in zip(make_plan(mapping, spilled).works, timeline.units, strict=True):
+    for work, unit in zip(make_plan(mapping, timeline.spilled).works, timeline.units, strict=True):
         stage = max(range(len(STAGES)), key=lambda s: unit.busy[s])
         interval = max(services.interval for services in work.services)
         found.append(_layer_time(unit, stage, work.activations, interval, timeline.cycles))
@@ -99,10 +99,13 @@ def print_timeline(
     """
     frames = timeline.frames
     console.print(
-        f"[bold]{title}[/] on [bold]{mapping.chip.name}[/], {timeline.schedule}, "
+        f"[bold]{title}[/] on [bold]{mapping.chip.label}[/], {timeline.schedule}, "
         f"{frames} frame{'' if frames == 1 else 's'} simulated",
         highlight=False,
     )
+    told = doubt(mapping.chip, max((edge.n_bytes for edge in timeline.edges), default=0))
+    if told:
+        console.print(f"[yellow]note:[/] {told}", highlight=False)
     console.print(_summary(mapping, timeline))
     worst = timeline.bottleneck
     what = "" if worst.stage == "resource" else f" {worst.stage}"
@@ -223,7 +226,7 @@ def _buffers(mapping: Mapping, timeline: Timeline, least: tuple[LeastBuffer, ...
             room = edge.capacity
             cells.append("-" if room is None else _bytes(room * edge.n_bytes // edge.pixels))
         if spilled:
-            cells.append(mapping.chip.buffer.overflow.replace("_", " ") if edge.spilled else "tile")
+            cells.append(edge.memory.replace("_", " ") or "tile")
         table.add_row(*cells)
     total = sum(edge.n_bytes for edge in found)
     more = f"and {len(found) - _TOP} smaller ones; " if len(found) > _TOP else ""

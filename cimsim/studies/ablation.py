@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import InputError
 from cimsim.graph.cutting import (
     Cut,
@@ -31,7 +32,6 @@ from cimsim.graph.cutting import (
     without,
 )
 from cimsim.graph.ir import LayerGraph
-from cimsim.hw.spec import Chip
 from cimsim.mapping.mapping import Mapping, matrix_name
 from cimsim.placing import map_graph
 from cimsim.report.contributions import THRESHOLD

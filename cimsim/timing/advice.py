@@ -103,7 +103,7 @@ def _trials(mapping: Mapping, timeline: Timeline) -> Iterator[tuple[str, str, Ma
     chip = mapping.chip
     for component, field, factor, words, needs in _PARTS:
         part = getattr(chip, component)
-        if part is None or not _matters(mapping, needs):
+        if part is None or not _matters(mapping, timeline, needs):
             continue
         value = getattr(part, field)
         new = value * factor
@@ -122,19 +122,19 @@ def _trials(mapping: Mapping, timeline: Timeline) -> Iterator[tuple[str, str, Ma
         )  # fmt: skip
     if chip.buffer.overflow != "ignore":
         yield (
-            "line buffers without a limit", "--set buffer.overflow=ignore",
+            "a what-if: memories without a limit", "--set buffer.overflow=ignore",
             _with(mapping, "buffer", {"overflow": "ignore"}),
         )  # fmt: skip
     yield from _one_more(mapping, timeline)
 
 
-def _matters(mapping: Mapping, needs: str) -> bool:
+def _matters(mapping: Mapping, timeline: Timeline, needs: str) -> bool:
     chip = mapping.chip
     if needs == "not ideal":
         return chip.interconnect.kind != "ideal"
     if needs == "limited":
         return chip.buffer.overflow != "ignore"
-    return not needs or needs in (chip.frames, chip.buffer.overflow)
+    return not needs or needs in (chip.frames, *timeline.spilled.values())
 
 
 def _told(value: Any, field: str) -> str:

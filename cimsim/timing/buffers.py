@@ -23,8 +23,8 @@ class Edge:
         Bytes of one pixel.
     capacity : int or None
         Pixels; None: no limit.
-    spilled : bool
-        The pixels are kept in the global buffer or DRAM.
+    memory : str
+        ``global_buffer`` or ``dram`` where the pixels are kept there; empty: in the tile.
     """
 
     producer: int
@@ -32,7 +32,12 @@ class Edge:
     needs: tuple[Need, ...]
     pixel_bytes: Fraction
     capacity: int | None = None
-    spilled: bool = False
+    memory: str = ""
+
+    @property
+    def spilled(self) -> bool:
+        """Whether the pixels are kept outside of the tile."""
+        return bool(self.memory)
 
 
 def pixel_bytes(producer: Unit, input_bytes: int) -> Fraction:

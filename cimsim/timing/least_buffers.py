@@ -50,7 +50,7 @@ def least_buffers(mapping: Mapping, schedule: Schedule = "pipelined") -> tuple[L
     tight = tuple(
         edge
         if plan.works[edge.consumer].unit.kind == "output"
-        else replace(edge, capacity=0, spilled=False)
+        else replace(edge, capacity=0, memory="")
         for edge in plan.edges
     )
     plan = replace(plan, edges=tight)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import networkx as nx
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp, Window
 from cimsim.mapping.dataflow import Need, Unit, frame_units
 from cimsim.mapping.layout import Layout
-from cimsim.mapping.mapping import Mapping, PlacedLayer, Slot
+from cimsim.mapping.mapping import Mapping, Slot
+from cimsim.mapping.traffic import stations
 from cimsim.timing.buffers import Edge, capacities, pixel_bytes
+from cimsim.timing.memories import first_memory
 from cimsim.timing.routes import IO_TILE, Resource
 from cimsim.timing.rules import (
     Services,
@@ -45,6 +49,8 @@ class Pipe:
         Tiles that it sits on.
     home : int
         Home tile.
+    stations : tuple of int
+        Where its input arrives: the home tile, and one tile on each further chip.
     """
 
     name: str
@@ -52,6 +58,7 @@ class Pipe:
     units: tuple[int, ...]
     tiles: frozenset[int]
     home: int
+    stations: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +125,30 @@ class Plan:
         return {resource: len(asked[resource]) for resource in sorted(asked)}
 
 
-def make_plan(mapping: Mapping, spilled: Iterable[tuple[str, str]] = ()) -> Plan:
+Spilled = MappingABC[tuple[str, str], str] | Iterable[tuple[str, str]]
+
+
+def make_plan(mapping: Mapping, spilled: Spilled = ()) -> Plan:
     """Assign the units of a mapped network to pipelines.
 
     Parameters
     ----------
     mapping : Mapping
-    spilled : iterable of (str, str)
-        Producer and consumer of the line buffers that are kept in the global buffer or DRAM.
+    spilled : mapping of (str, str) to str, or iterable of (str, str)
+        Producer and consumer of the line buffers that are kept in the global buffer or DRAM ->
+        which of the two; without that, where ``buffer.overflow`` puts them first.
 
     Raises
     ------
     SimulationError
-        If a unit has no windows, or a replica is spread over several chips.
+        If a unit has no windows.
     """
     single = _with_loads(mapping, _units(mapping))
     units = tuple(_of_activations(mapping, unit) for unit in single)
     pipes, of_unit = _pipes(mapping, units)
-    edges = _edges(mapping, units, pipes, of_unit, frozenset(spilled))
+    if not isinstance(spilled, MappingABC):
+        spilled = dict.fromkeys(spilled, first_memory(mapping.chip))
+    edges = _edges(mapping, units, pipes, of_unit, spilled)
     builder = _Builder(mapping, single, units, pipes, of_unit, edges)
     return Plan(tuple(builder.works()), pipes, edges)
 
@@ -225,38 +238,35 @@ def _pipes(
         name = unit.name if layer is None else layer.name
         if layer is not None:
             places = [frozenset(slot.tile for slot in slots) for slots in layer.slots]
-            homes = [slots[0].tile for slots in layer.slots]
-            _check_chips(mapping, layer, places)
+            arrive = [stations(slots, mapping.chip) for slots in layer.slots]
         else:
             read = [index[n.producer] for n in unit.needs if n.producer in index]
             last = max((p for p in read if p < u and units[p].kind != "program"), default=-1)
-            homes = [default if last < 0 else pipes[found[last][0]].home]
+            home = default if last < 0 else pipes[found[last][0]].home
             if unit.kind == "input":
-                homes = [IO_TILE]
+                home = IO_TILE
             elif last >= 0 and units[last].kind == "input":
-                homes = [default]
-            places = [frozenset(homes)]
+                home = default
+            arrive, places = [(home,)], [frozenset((home,))]
         if name not in first:
             first[name] = len(pipes)
             pipes += [
-                Pipe(name, r, (), tiles, home)
-                for r, (tiles, home) in enumerate(zip(places, homes, strict=True))
+                Pipe(name, r, (), tiles, ends[0], ends)
+                for r, (tiles, ends) in enumerate(zip(places, arrive, strict=True))
             ]
-        mine = tuple(range(first[name], first[name] + len(homes)))
+        mine = tuple(range(first[name], first[name] + len(arrive)))
         for p in mine:
             pipes[p] = replace(pipes[p], units=(*pipes[p].units, u))
         found.append(mine)
     return tuple(pipes), tuple(found)
 
 
-def _check_chips(mapping: Mapping, layer: PlacedLayer, places: list[frozenset[int]]) -> None:
-    for replica, tiles in enumerate(places):
-        chips = sorted({tile // mapping.chip.tile.count for tile in tiles})
-        if len(chips) > 1:
-            raise SimulationError(
-                f"layer '{layer.name}', replica {replica}: spread over chips {chips}; partial sums "
-                "do not cross chips, place it on one"
-            )
+def _by_chip(tiles: frozenset[int], per_chip: int) -> list[frozenset[int]]:
+    """Return the tiles chip by chip: each chip that a replica lies on has its input."""
+    found: dict[int, set[int]] = defaultdict(set)
+    for tile in tiles:
+        found[tile // per_chip].add(tile)
+    return [frozenset(found[number]) for number in sorted(found)]
 
 
 def _edges(
@@ -264,7 +274,7 @@ def _edges(
     units: tuple[Unit, ...],
     pipes: tuple[Pipe, ...],
     of_unit: tuple[tuple[int, ...], ...],
-    spilled: frozenset[tuple[str, str]],
+    spilled: MappingABC[tuple[str, str], str],
 ) -> tuple[Edge, ...]:
     """Return all edges, by producer, then by consumer, with their capacities."""
     chip, index = mapping.chip, {unit.name: i for i, unit in enumerate(units)}
@@ -277,18 +287,29 @@ def _edges(
     edges = tuple(
         Edge(
             producer, consumer, tuple(found), pixel_bytes(units[producer], chip.input_bytes),
-            spilled=(units[producer].name, units[consumer].name) in spilled,
+            memory=_memory(chip, units[producer], units[consumer], spilled),
         )
         for (producer, consumer), found in sorted(needs.items())
     )  # fmt: skip
     if chip.buffer.overflow == "ignore":
         return edges
-    tiles = tuple(tuple(pipes[p].tiles for p in mine) for mine in of_unit)
+    tiles = tuple(
+        tuple(part for p in mine for part in _by_chip(pipes[p].tiles, chip.tile.count))
+        for mine in of_unit
+    )
     limited = [e for e in edges if not e.spilled and units[e.consumer].kind != "output"]
     sizes = dict(
         zip(limited, capacities(tuple(limited), units, tiles, int(chip.buffer.size_b)), strict=True)
     )
     return tuple(replace(edge, capacity=sizes.get(edge)) for edge in edges)
+
+
+def _memory(
+    chip: Chip, producer: Unit, consumer: Unit, spilled: MappingABC[tuple[str, str], str]
+) -> str:
+    """Return where a line buffer is; frames are read where they are instead of being copied."""
+    found = spilled.get((producer.name, consumer.name), "")
+    return chip.frames if found and producer.kind == "input" else found
 
 
 class _Builder:
@@ -356,28 +377,30 @@ class _Builder:
         return vector_services(unit, self.chip, home, self._targets(u), self._spill(u))
 
     def _targets(self, u: int) -> frozenset[int] | None:
-        """Home tiles of all that read what unit ``u`` stores; None: only output units do."""
+        """Stations of all that read what unit ``u`` stores; None: only output units do."""
         readers = [edge for edge in self.edges if edge.producer == u]
         inside = [edge for edge in readers if self.units[edge.consumer].kind != "output"]
         if readers and not inside:
             return None
         return frozenset(
-            self.pipes[p].home
+            station
             for edge in inside
             if not edge.spilled
             for p in self.of_unit[edge.consumer]
+            for station in self.pipes[p].stations
         )
 
     def _spill(self, u: int) -> Spill:
         """Return what unit ``u`` moves to and from spilled line buffers for one activation."""
-        load, read, operand, write = False, 0, 0, 0
+        load = ""
+        read, operand, write = Counter[str](), Counter[str](), Counter[str]()
         unit = self.units[u]
         activations = unit.windows
         if unit.kind == "matrix":
             activations = -(-unit.windows // _together(self.mapping.layer_of[unit.name].layout))
         for edge in self.edges:
-            if edge.spilled and edge.producer == u:
-                write = int(edge.pixel_bytes * unit.block[0] * unit.block[1]) * (
+            if edge.spilled and edge.producer == u:  # once for all readers in one memory
+                write[edge.memory] = int(edge.pixel_bytes * unit.block[0] * unit.block[1]) * (
                     -(-unit.windows // activations)
                 )
             elif edge.spilled and edge.consumer == u:
@@ -385,12 +408,12 @@ class _Builder:
                 pixels = producer.windows * producer.block[0] * producer.block[1]
                 n_bytes = -int(-pixels * edge.pixel_bytes // activations)
                 if all(need.at == "post" for need in edge.needs):
-                    operand += n_bytes
-                elif unit.kind == "matrix":
-                    load = True
+                    operand[edge.memory] += n_bytes
+                elif unit.kind == "matrix":  # of several producers the slower memory counts
+                    load = max(load, edge.memory, key=("", "global_buffer", "dram").index)
                 else:
-                    read += n_bytes
-        return Spill(load, read, operand, write)
+                    read[edge.memory] += n_bytes
+        return Spill(load, *(tuple(moves.items()) for moves in (read, operand, write)))
 
 
 def _together(layout: Layout) -> int:

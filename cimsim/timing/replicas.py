@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.hw.spec import Chip
 from cimsim.mapping.allocation.base import Request, no_room
 from cimsim.mapping.allocation.groups import group_cost, grouped, place_groups
 from cimsim.mapping.allocation.in_order import InOrder
@@ -19,7 +19,7 @@ from cimsim.mapping.placement import PlacedLayer
 from cimsim.mapping.traffic import load_bytes
 from cimsim.timing.bounds import least_interval, services_per_frame
 from cimsim.timing.plan import make_plan
-from cimsim.timing.rules import POST, REDUCE, STORE
+from cimsim.timing.rules import POST, REDUCE, STORE, whole_stages
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def layer_stages(
             copied = replace(works[name], pipes=tuple(range(replicas)))
             first, later = services_per_frame(copied, 0)
             loads = [
-                math.ceil(max(n_bytes) / chip.buffer.bytes_per_cycle)
+                whole_stages(math.ceil(max(n_bytes) / chip.buffer.bytes_per_cycle), chip)
                 for n_bytes in load_bytes(ops[name], layer.layout, replicas, chip)
             ]
             n = first + later

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 
 Resource = tuple[str, *tuple[int, ...]]  # ("vector", tile); ("link", chip, router, router)
 IO_TILE = 0  # where the global buffer and DRAM are
@@ -85,6 +85,15 @@ class Route:
         """Cycles from the end of a leg to its arrival: those of a link between chips."""
         between = leg >= 0 and self.legs[leg].resource[0] == "chips"
         return self.chip.system.latency_cycles if between else 0
+
+    def ends(self, leg: int) -> int:
+        """Cycle, from the stage's entry, in which a leg is over if nobody else is there."""
+        this = self.legs[leg]
+        start, parent = this.delay, this.parent
+        while parent >= 0:
+            start += self.legs[parent].delay
+            parent = self.legs[parent].parent
+        return start + this.cycles
 
     def send(
         self, source: int, targets: Iterable[int], n_bytes: int, after: int = -1, wait: int = 0

@@ -17,7 +17,7 @@ activations enter the pipeline in sequence; the first that has not entered is th
 **Frames.** With ``frames: resident`` all pixels of all input frames are in the line buffers of
 their readers at cycle 0, and outputs stay where they are. With ``global_buffer`` or ``dram`` each
 input is an *input* unit at the head of the order: one window per pixel row, read at that port and
-sent to the readers' home tiles; each output is an *output* unit at the end: one window per pixel
+sent to the readers' stations; each output is an *output* unit at the end: one window per pixel
 row, sent from its producer's home tile to the port.
 
 **Stages.** A matrix pipeline is LOAD, DRIVE, CONVERT, REDUCE, POST, STORE, any other LOAD, POST,
@@ -54,6 +54,8 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
 - *Home tile* of a replica: that of its array 0. A vector unit's: that of the last (in order) unit
   it needs, tile of the first layer if it needs inputs only. Simplification: a layer on several
   tiles asks for the buffer port, shared converters and vector unit of its home tile only.
+- *Stations* of a replica: its home tile and, on each other chip that it lies on, the tile of its
+  first array there. What it reads arrives at all of them. Other units have their home tile only.
 - LOAD, matrix: the arrays load at the same time, the slowest counts. An array's bytes are
   ``inputs.bits / 8`` (rounded up) times its driven rows: all of them for the replica's first
   activation in each map row and whenever ``tile.input_reuse`` is ``none``; otherwise ``ceil(rows *
@@ -79,19 +81,27 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   pulses are not told apart: DRIVE is a single leg on the group's resource, ``pulses * max(drive,
   convert)`` cycles with double sample-and-hold, else ``pulses * (drive + convert)``; CONVERT is
   own, ``min(drive, convert)`` cycles or none. An activation then counts as one pulse here.
-- REDUCE: output values are added up in the tile that holds their first row tile. Each column of
-  each other row tile is one addition; those from other tiles are first moved, ``4`` bytes each, all
-  tiles at once. Latency is charged if anything is moved. Shift-add over pulses and slices is hidden
-  behind CONVERT.
+- REDUCE: output values are added up in the tile that holds their first row tile, on each chip by
+  itself. Each column of each other row tile is one addition; those from other tiles are first
+  moved, ``4`` bytes each, all tiles at once. Of each chip other than that of the home tile one
+  message with all its output values, ``4`` bytes each, then goes from the station to the home tile,
+  asked for when that transfer on its chip is over which would end last if nobody else were there
+  (at once if there is none); these values are added, too. Latency is charged if anything is moved.
+  Shift-add over pulses and slices is hidden behind CONVERT.
+- *Clocked tile pipelines* (``tile.t_stage``): LOAD of a matrix, REDUCE, POST and STORE end with a
+  stage of that length: their ``own`` cycles are so many more that each takes, if nobody else is
+  there, whole stages, one at least; REDUCE, of a matrix, then takes one more, the register between
+  the last conversion's shift-add and the sum over arrays. DRIVE and CONVERT have their own times.
 - POST: one operation for each output value of a matrix (scale and bias) plus the unit's
   ``vector_ops``.
 - STORE: the values that the unit's windows store, ``inputs.bits / 8`` bytes each, once for all
-  consumers: from the replica's home tile to the home tiles of all replicas of all units that read
+  consumers: from the replica's home tile to the stations of all replicas of all units that read
   them; what only output units read stays at home. The activation counts as *stored*
   ``interconnect.latency_cycles`` after it has left STORE (at once if it moves nothing).
 
 **Transfers.** ``interconnect.kind: ideal`` moves everything in 0 cycles without latency. ``bus``:
-one leg on the bus of the chip, whether or not the tiles differ. ``mesh``: the tiles of a chip stand
+one leg on the bus of the chip, whether or not the tiles differ (all partial sums of REDUCE that
+stay on a chip are one message). ``mesh``: the tiles of a chip stand
 row by row in a grid of ``ceil(sqrt(tile.count))`` columns; a message goes along x first, then along
 y; each directed link on its way is one leg of bytes / ``bytes_per_cycle``, asked for
 ``hop_cycles`` after the leg on the link before began (cut-through, with room for a message at each
@@ -100,7 +110,7 @@ tiles of equal number nothing is moved. Several chips (``system.chips``) stand i
 each is its gateway and the global buffer and DRAM are at tile 0 of chip 0. On the way to another
 chip a message is stored whole at each gateway: the leg on the link between two chips is asked for
 when the one before is over; what follows comes ``system.latency_cycles`` after the end of the
-link's. A replica must not be spread over several chips.
+link's.
 
 **Line buffers.** An *edge* leads from a unit to a unit that reads its pixels. *Released* are all
 pixel rows (of producer windows) above the first one that any row of the consumer reads that is not
@@ -108,8 +118,8 @@ yet wholly in its stored prefix; after the last row of a frame all of it is. Whe
 ``buffer.overflow`` is not ``ignore`` each edge has a *capacity*: every tile's ``buffer.size`` is
 divided among the edges into the layers and units on it in proportion to their working sets (window
 height x one pixel row of the producer; ``None``: the whole map); an edge has what it gets on the
-tiles of one replica together, the least of all replicas, in whole pixels. Edges into output units
-have no limit.
+tiles of one replica on one chip together, the least of all replicas and chips, in whole pixels.
+Edges into output units have no limit.
 
 **Admission.** Of each unit, only its stored prefix counts: windows 0 .. k-1 of a frame, all stored,
 and all earlier frames. The head of a unit and replica is *ready* in the first cycle in which (a)
@@ -129,11 +139,13 @@ Of the units whose next one lacks nothing but credit, those come first whose pix
 another unit lacks; of these those of the earliest frame; of these the last in order. Its edges that
 lack credit are given the capacity that the activation needs, in the cycle in which the last
 activation so far was stored. So each edge ends at the smallest capacity with which the network can
-run, the others being as they are. With ``overflow: error`` that is the message; with
-``global_buffer`` or ``dram`` these edges are *spilled*, and the simulation begins anew: the
-producer stores to that port (too, or instead), and readers LOAD (post operands: POST) from there,
-the first activation in a map row with ``dram.latency_cycles`` more, later ones read ahead; a
-spilled edge has no limit, but the global buffer has its size.
+run, the others being as they are. With ``overflow: error`` that is the message; otherwise these
+edges are *spilled*, and the simulation begins anew: the producer stores to that port (too, or
+instead), and readers LOAD (post operands: POST) from there, the first activation in a map row with
+``dram.latency_cycles`` more, later ones read ahead; a spilled edge has no limit. Frames that come
+in are not copied for that: who reads them reads them where they are, and an input unit with no
+other reader takes no time. Where lines go, and what the memories hold, is said in
+`cimsim.timing.memories`.
 
 **Programming.** If the layers are loaded in turn, each load begins with a *program* unit of one
 window: POST takes the cycles of erasing and writing its arrays. It needs all units of the load
@@ -143,7 +155,7 @@ before (the first one: of the last load, one frame earlier), and all units of it
 
 Simplifications, each one named: rows of a line buffer are released whole; a broadcast is one
 transfer and keeps its stage until it has arrived; routers have room for a message and tiles any
-number of ports.
+number of ports; a layer on several chips has its whole input on each of them.
 
 **Occupancy** of an edge (inputs that are resident left out), in pixels of the producer's map:
 written pixels of the producer's stored prefix, less all released. The peak is that of the ends of
@@ -155,14 +167,14 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from cimsim.chip.spec import Chip
 from cimsim.graph.ir import MatrixOp
-from cimsim.hw.spec import Chip
 from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot
-from cimsim.mapping.traffic import load_bytes, partial_sum_moves
+from cimsim.mapping.traffic import PartialSums, load_bytes, partial_sums, stations
 from cimsim.timing.routes import IO_TILE, Leg, Resource, Route, Service
 from cimsim.units import to_cycles
 
@@ -217,23 +229,25 @@ class Services:
         return analog + self.latency + sum(self.alone(s) for s in (LOAD, REDUCE, POST, STORE))
 
 
+Moves = tuple[tuple[str, int], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Spill:
     """What a unit reads from and writes to spilled line buffers, in bytes of one activation.
 
     Attributes
     ----------
-    load : bool
-        A matrix: all its input comes from the port.
-    read, operand : int
-        Bytes that another unit, and that POST, reads.
-    write : int
+    load : str
+        A matrix: memory that all its input comes from; empty: from the tile.
+    read, operand, write : tuple of (str, int)
+        Memory and bytes: what another unit, and what POST, reads; what is stored.
     """
 
-    load: bool = False
-    read: int = 0
-    operand: int = 0
-    write: int = 0
+    load: str = ""
+    read: Moves = ()
+    operand: Moves = ()
+    write: Moves = ()
 
 
 def matrix_services(
@@ -252,7 +266,7 @@ def matrix_services(
     ----------
     unit, layout, slots, replicas, chip
     targets : iterable of int or None
-        Home tiles of the units that read what it stores; None: it stays at home.
+        Stations of the units that read what it stores; None: it stays at home.
     shared : Resource, optional
         Group of pipelines that have arrays in common.
     spill : Spill
@@ -261,6 +275,7 @@ def matrix_services(
     if not isinstance(op, MatrixOp):
         raise TypeError(f"unit '{unit.name}' is no matrix")
     home, wpa = slots[0].tile, layout.windows_per_activation
+    arrive = stations(slots, chip)
     first, later = load_bytes(op, layout, replicas, chip)
     pulses, double = chip.pulses_for(op.signed), chip.tile.sample_hold == "double"
     drive = max(Counter(slots).values()) * to_cycles(chip.drive_s, chip.process.clock_hz)
@@ -274,16 +289,18 @@ def matrix_services(
         whole = pulses * (max(drive, convert) if double else drive + convert)
         analog = _on(shared, whole), Service((), min(drive, convert) if double else 0)
         pulses = 1
+    loads = (
+        _load(op, chip, arrive, max(n_bytes), max(first), spill, ahead)
+        for n_bytes, ahead in ((first, False), (later, True))
+    )
+    reduce = _reduce(layout, slots, chip)
+    post = _post(wpa * (op.n_cols + unit.vector_ops), chip, home, spill)
+    load, following, reduce, post, store = (
+        _in_stages(service, chip, more)
+        for service, more in zip((*loads, reduce, post, store), (0, 0, 1, 0, 0), strict=True)
+    )
     return Services(
-        (
-            _load(op, chip, home, max(first), max(first), spill, ahead=False),
-            *analog,
-            _reduce(layout, slots, chip),
-            _post(wpa * (op.n_cols + unit.vector_ops), chip, home, spill),
-            store,
-            _load(op, chip, home, max(later), max(first), spill, ahead=True),
-        ),
-        pulses, double, latency,
+        (load, *analog, reduce, post, store, following), pulses, double, latency,
     )  # fmt: skip
 
 
@@ -293,20 +310,23 @@ def vector_services(
     """Return the services of a unit on the vector unit of its home tile."""
     store, latency = _store(chip, home, targets, unit.stored * chip.input_bytes, spill)
     first, later = (_from_port(chip, home, spill.read, ahead) for ahead in (False, True))
-    post = _post(unit.vector_ops, chip, home, spill)
+    post = _in_stages(_post(unit.vector_ops, chip, home, spill), chip)
+    store = _in_stages(store, chip)
     return Services((first, Service(), Service(), Service(), post, store, later), latency=latency)
 
 
 def input_services(unit: Unit, chip: Chip, targets: Iterable[int] | None) -> Services:
-    """Return the services of one pixel row that comes in."""
+    """Return the services of one pixel row that comes in; none if no tile keeps it."""
+    if not targets:
+        return _only_store(Service(), 0)
     route = Route(chip)
     n_bytes = unit.stored * chip.input_bytes
     port, wait = _port(chip, chip.frames)
     begin = route.use(port, _port_cycles(chip, chip.frames, n_bytes), n_bytes=n_bytes)
-    ends = route.send(IO_TILE, targets or (), n_bytes, begin, wait)
+    ends = route.send(IO_TILE, targets, n_bytes, begin, wait)
     moved = len(route.legs) > 1
     own = 0 if moved else wait
-    return _only_store(Service(tuple(route.legs), own), _latency(chip, route, ends, moved))
+    return _only_store(Service(tuple(route.legs), own), _latency(chip, route, ends.values(), moved))
 
 
 def output_services(unit: Unit, chip: Chip, home: int) -> Services:
@@ -314,7 +334,7 @@ def output_services(unit: Unit, chip: Chip, home: int) -> Services:
     route = Route(chip)
     n_bytes = unit.stored * chip.input_bytes
     ends = route.send(home, (IO_TILE,), n_bytes)
-    latency = _latency(chip, route, {}, len(route.legs) > 0)
+    latency = _latency(chip, route, (), len(route.legs) > 0)
     port, _ = _port(chip, chip.frames)
     cycles = _port_cycles(chip, chip.frames, n_bytes)
     route.use(port, cycles, ends[IO_TILE], n_bytes=n_bytes)
@@ -326,14 +346,30 @@ def program_services(cycles: int) -> Services:
     return Services((*[Service()] * 4, Service((), cycles), Service(), Service()))
 
 
-def _latency(chip: Chip, route: Route, ends: dict[int, int], moved: bool) -> int:
-    """Cycles from the last leg to the arrival at all targets."""
-    between_chips = max((route.latency(leg) for leg in ends.values()), default=0)
+def _latency(chip: Chip, route: Route, ends: Iterable[int], moved: bool) -> int:
+    """Cycles from the last leg to the arrival at all targets, which ``ends`` reach."""
+    between_chips = max((route.latency(leg) for leg in ends), default=0)
     return between_chips + (chip.interconnect.latency_cycles if moved else 0)
 
 
 def _only_store(store: Service, latency: int) -> Services:
     return Services((*[Service()] * 5, store, Service()), latency=latency)
+
+
+def whole_stages(cycles: int, chip: Chip) -> int:
+    """Return the cycles of a stage of a clocked tile pipeline that needs so many; 0 is one stage.
+
+    Without ``tile.t_stage`` they are the cycles that it needs.
+    """
+    stage = to_cycles(chip.tile.t_stage_s, chip.process.clock_hz)
+    return max(1, -(-cycles // stage)) * stage if stage else cycles
+
+
+def _in_stages(service: Service, chip: Chip, more: int = 0) -> Service:
+    """Return the service in whole stages, and ``more`` of them."""
+    alone = service.alone
+    idle = whole_stages(alone, chip) - alone + more * whole_stages(0, chip)
+    return replace(service, own=service.own + idle)
 
 
 def _on(resource: Resource | None, cycles: int) -> Service:
@@ -356,38 +392,47 @@ def _port_cycles(chip: Chip, where: str, n_bytes: int) -> int:
     return math.ceil(n_bytes / width)
 
 
-def _from_port(chip: Chip, home: int, n_bytes: int, ahead: bool) -> Service:
+def _from_port(chip: Chip, home: int, moves: Moves, ahead: bool) -> Service:
     """Return the service of reading spilled pixels, without the buffer port."""
-    route, _, wait = _read_spilled(chip, home, n_bytes, ahead)
+    route, _, wait = _read_spilled(chip, (home,), moves, ahead)
     return Service(tuple(route.legs), wait)
 
 
 def _read_spilled(
-    chip: Chip, home: int, n_bytes: int, ahead: bool = True
+    chip: Chip, arrive: tuple[int, ...], moves: Moves, ahead: bool = True
 ) -> tuple[Route, int, int]:
-    """Return the legs from the port to a home tile, the last of them, and the wait behind it.
+    """Return the legs from the ports to all stations, the last one to the home tile, and the wait.
 
-    What is read ahead has been asked for so early that the latency of DRAM is over.
+    What is read ahead has been asked for so early that the latency of DRAM is over. Of two memories
+    one is read after the other.
     """
-    route = Route(chip)
-    if n_bytes == 0:
-        return route, -1, 0
-    port, wait = _port(chip, chip.buffer.overflow)
-    wait = 0 if ahead else wait
-    cycles = _port_cycles(chip, chip.buffer.overflow, n_bytes)
-    begin = route.use(port, cycles, n_bytes=n_bytes)
-    end = route.send(IO_TILE, (home,), n_bytes, begin, wait)[home]
-    return route, end, wait if end == begin else 0
+    route, end, left = Route(chip), -1, 0
+    for memory, n_bytes in moves:
+        if n_bytes == 0:
+            continue
+        port, wait = _port(chip, memory)
+        wait = 0 if ahead else wait
+        cycles = _port_cycles(chip, memory, n_bytes)
+        begin = route.use(port, cycles, end, left, n_bytes=n_bytes)
+        end = route.send(IO_TILE, arrive, n_bytes, begin, wait)[arrive[0]]
+        left = wait if end == begin else 0
+    return route, end, left
 
 
 def _load(
-    op: MatrixOp, chip: Chip, home: int, n_bytes: int, first: int, spill: Spill, ahead: bool
+    op: MatrixOp,
+    chip: Chip,
+    arrive: tuple[int, ...],
+    n_bytes: int,
+    first: int,
+    spill: Spill,
+    ahead: bool,
 ) -> Service:
     """LOAD: the slowest array's bytes; a spilled input is read whole, once for all arrays."""
     rows = op.groups * op.group_rows if spill.load else 0
     whole = -(-rows * n_bytes // first) * chip.input_bytes
-    route, end, wait = _read_spilled(chip, home, whole, ahead)
-    route.use(("buffer", home), math.ceil(n_bytes / chip.buffer.bytes_per_cycle), end, wait)
+    route, end, wait = _read_spilled(chip, arrive, ((spill.load, whole),), ahead)
+    route.use(("buffer", arrive[0]), math.ceil(n_bytes / chip.buffer.bytes_per_cycle), end, wait)
     return Service(tuple(route.legs))
 
 
@@ -405,20 +450,33 @@ def _adc_rounds(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> int:
 
 
 def _reduce(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> Service:
-    moves, added = partial_sum_moves(layout, slots)
-    route = Route(chip)
-    if chip.interconnect.kind == "bus":  # one transfer for all of them
-        route.send(slots[0].tile, (), sum(moves.values()) * chip.partial_sum_bytes)
+    sums = partial_sums(layout, slots, chip)
+    route, n_bytes = Route(chip), chip.partial_sum_bytes
+    arrive = stations(slots, chip)
+    last = {station: _gather(route, station, sums, n_bytes) for station in arrive}
+    ends = [
+        route.send(station, arrive[:1], sums.home[station] * n_bytes, last[station])[arrive[0]]
+        for station in arrive[1:]
+    ]
+    own = math.ceil(sums.added / chip.adder.lanes)
+    return Service(tuple(route.legs), own + _latency(chip, route, ends, len(route.legs) > 0))
+
+
+def _gather(route: Route, station: int, sums: PartialSums, n_bytes: int) -> int:
+    """Add what changes tiles on the chip of a station; returns the leg that ends last alone."""
+    per_chip, begun = route.chip.tile.count, len(route.legs)
+    mine = {way: n for way, n in sums.moves.items() if way[0] // per_chip == station // per_chip}
+    if route.chip.interconnect.kind == "bus":  # one transfer for all of them
+        route.send(station, (), sum(mine.values()) * n_bytes)
     else:
-        for (source, target), count in sorted(moves.items()):
-            route.send(source, (target,), count * chip.partial_sum_bytes)
-    own = math.ceil(added / chip.adder.lanes)
-    return Service(tuple(route.legs), own + (chip.interconnect.latency_cycles if route.legs else 0))
+        for (source, target), count in sorted(mine.items()):
+            route.send(source, (target,), count * n_bytes)
+    return max(range(begun, len(route.legs)), key=route.ends, default=-1)
 
 
 def _post(operations: float, chip: Chip, home: int, spill: Spill) -> Service:
     vector = ("vector", home if chip.vector.scope == "tile" else home // chip.tile.count)
-    route, end, wait = _read_spilled(chip, home, spill.operand)
+    route, end, wait = _read_spilled(chip, (home,), spill.operand)
     # operations per window are an average over the map: 1e-9 forgives its rounding error
     cycles = math.ceil(operations / chip.vector.lanes - 1e-9)
     route.use(vector, cycles, end, wait)
@@ -434,9 +492,8 @@ def _store(
         return Service(), 0
     wanted = {*(targets or ()), *([IO_TILE] if spill.write else [])}
     ends = route.send(home, wanted, n_bytes)
-    latency = _latency(chip, route, ends, len(route.legs) > 0)
-    if spill.write:
-        port, _ = _port(chip, chip.buffer.overflow)
-        cycles = _port_cycles(chip, chip.buffer.overflow, spill.write)
-        route.use(port, cycles, ends[IO_TILE], n_bytes=spill.write)
+    latency = _latency(chip, route, ends.values(), len(route.legs) > 0)
+    for memory, written in spill.write:
+        port, _ = _port(chip, memory)
+        route.use(port, _port_cycles(chip, memory, written), ends[IO_TILE], n_bytes=written)
     return Service(tuple(route.legs)), latency

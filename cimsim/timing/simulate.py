@@ -13,6 +13,7 @@ from cimsim.mapping.mapping import Mapping
 from cimsim.timing import records as k
 from cimsim.timing.bounds import least_interval, resource_work
 from cimsim.timing.buffers import Edge
+from cimsim.timing.memories import TooSmall, check_frames, first_memory, tell_too_small, to_dram
 from cimsim.timing.plan import Plan, Schedule, make_plan
 from cimsim.timing.routes import Resource
 from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STORE, Services
@@ -45,8 +46,8 @@ def simulate(
     ConfigError
         A wrong schedule or number of frames.
     SimulationError
-        A unit without windows, a replica on several chips, or line buffers that are too small
-        (``buffer.overflow: error``; with ``global_buffer``: all together).
+        A unit without windows, or memories that are too small for frames and line buffers: see
+        `cimsim.timing.memories`.
     """
     if schedule not in get_args(Schedule):
         raise ConfigError(
@@ -54,21 +55,7 @@ def simulate(
         )
     if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
         raise ConfigError(f"timing: frames: expected an integer >= 1, got {frames!r}")
-    spilled: set[tuple[str, str]] = set()
-    while True:
-        plan = make_plan(mapping, spilled)
-        memory = run_plan(plan, frames, schedule, trace)
-        raised = raised_edges(plan, memory)
-        if not raised:
-            break
-        if mapping.chip.buffer.overflow == "error":
-            raise SimulationError(_too_small(mapping, plan, raised))
-        spilled |= {
-            (plan.works[edge.producer].unit.name, plan.works[edge.consumer].unit.name)
-            for edge, _ in raised
-        }
-    edges = _edge_peaks(plan, memory)
-    _check_global_buffer(mapping, edges)
+    plan, memory, edges = _fitted(mapping, frames, schedule, trace)
     cycles = int(memory.frame[:, 1].max())
     return Timeline(
         schedule=schedule,
@@ -79,6 +66,42 @@ def simulate(
         edges=edges,
         trace=read_trace(plan, memory, frames) if trace else None,
     )
+
+
+def _fitted(
+    mapping: Mapping, frames: int, schedule: Schedule, trace: bool
+) -> tuple[Plan, Memory, tuple[EdgePeak, ...]]:
+    """Run until every line buffer has a place that holds it."""
+    check_frames(mapping)
+    chip, spilled, tight = mapping.chip, dict[tuple[str, str], str](), list[TooSmall]()
+    while True:
+        plan = make_plan(mapping, spilled)
+        memory = run_plan(plan, frames, schedule, trace)
+        edges = _edge_peaks(plan, memory)
+        raised = raised_edges(plan, memory)
+        if raised:
+            small = [
+                TooSmall(
+                    plan.works[edge.producer].unit.name, plan.works[edge.consumer].unit.name,
+                    edge.capacity or 0, pixels, math.ceil(pixels * edge.pixel_bytes),
+                )
+                for edge, pixels in raised
+            ]  # fmt: skip
+            tight = tight or small
+            if chip.buffer.overflow == "error":
+                raise SimulationError(tell_too_small(chip, small))
+            spilled |= {(one.producer, one.consumer): first_memory(chip) for one in small}
+            continue
+        frames_in = {work.unit.name for work in plan.works if work.unit.kind == "input"}
+        held = {
+            (e.producer, e.consumer): e.n_bytes
+            for e in edges
+            if e.memory == "global_buffer" and e.producer not in frames_in
+        }
+        moved = to_dram(mapping, held, tight)
+        if not moved:
+            return plan, memory, edges
+        spilled |= dict.fromkeys(moved, "dram")
 
 
 def run_plan(plan: Plan, frames: int, schedule: Schedule, trace: bool = False) -> Memory:
@@ -113,35 +136,6 @@ def raised_edges(plan: Plan, memory: Memory) -> list[tuple[Edge, int]]:
         for edge, row in zip(plan.edges, memory.edge, strict=True)
         if edge.capacity is not None and row[k.E_CAPACITY] > edge.capacity
     ]
-
-
-def _too_small(mapping: Mapping, plan: Plan, raised: list[tuple[Edge, int]]) -> str:
-    chip, told, factor = mapping.chip, [], 1.0
-    for edge, needed in raised:
-        names = [plan.works[i].unit.name for i in (edge.producer, edge.consumer)]
-        told.append(
-            f"{names[0]} -> {names[1]} holds {edge.capacity} pixels "
-            f"and needs {needed} ({math.ceil(needed * edge.pixel_bytes)} B)"
-        )
-        factor = max(factor, (needed + 1) / max(edge.capacity or 0, 0.5))
-    size = math.ceil(chip.buffer.size_b * factor / 1024)
-    more = f"; and {len(told) - 4} more" if len(told) > 4 else ""
-    return (
-        f"buffer.size: line buffers are too small, the network would stop for ever: "
-        f"{'; '.join(told[:4])}{more}. Ways out: --set buffer.size={size}KiB; spill them with "
-        "--set buffer.overflow=global_buffer (or dram); smaller frames"
-    )
-
-
-def _check_global_buffer(mapping: Mapping, edges: tuple[EdgePeak, ...]) -> None:
-    chip = mapping.chip
-    held = sum(edge.n_bytes for edge in edges if edge.spilled)
-    if chip.buffer.overflow == "global_buffer" and held > chip.global_buffer.size_b:
-        raise SimulationError(
-            f"global_buffer.size: line buffers that spill take up to {held:,} B, the global buffer "
-            f"has {int(chip.global_buffer.size_b):,} B. Ways out: a larger one; --set "
-            "buffer.overflow=dram with a section dram; smaller frames"
-        )
 
 
 def _unit_time(plan: Plan, memory: Memory, u: int, frames: int) -> UnitTime:
@@ -220,7 +214,7 @@ def _edge_peaks(plan: Plan, memory: Memory) -> tuple[EdgePeak, ...]:
         found.append(
             EdgePeak(
                 producer.name, consumer.name, peak, frame, math.ceil(peak * edge.pixel_bytes),
-                edge.capacity, edge.spilled,
+                edge.capacity, edge.memory,
             )
         )  # fmt: skip
     return tuple(found)

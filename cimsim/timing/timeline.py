@@ -77,8 +77,8 @@ class EdgePeak:
         Bytes of ``pixels``.
     capacity : int or None
         Pixels that it has room for; None: no limit.
-    spilled : bool
-        It is kept in the global buffer or DRAM.
+    memory : str
+        ``global_buffer`` or ``dram`` where it is kept there; empty: in the tile.
     """
 
     producer: str
@@ -87,7 +87,12 @@ class EdgePeak:
     frame: int
     n_bytes: int = 0
     capacity: int | None = None
-    spilled: bool = False
+    memory: str = ""
+
+    @property
+    def spilled(self) -> bool:
+        """Whether it is kept outside of the tile."""
+        return bool(self.memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +190,9 @@ class Timeline:
     trace: Trace | None = None
 
     @property
-    def spilled(self) -> tuple[tuple[str, str], ...]:
-        """Producer and consumer of line buffers that are kept in the global buffer or DRAM."""
-        return tuple((edge.producer, edge.consumer) for edge in self.edges if edge.spilled)
+    def spilled(self) -> dict[tuple[str, str], str]:
+        """Producer and consumer of line buffers outside of the tiles -> the memory they are in."""
+        return {(edge.producer, edge.consumer): edge.memory for edge in self.edges if edge.memory}
 
     @property
     def frames(self) -> int:

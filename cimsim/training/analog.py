@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.arrays.rounding import round_matrix
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.rng import key
 from cimsim.training.cells import Cells, weight_scales
 from cimsim.training.folding import Matrix, folded

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cimsim.devices import build
-from cimsim.hw.spec import Chip
+from cimsim.chip.cells import build
+from cimsim.chip.spec import Chip
 from cimsim.rng import stream
 
 SAMPLES = 2**21  # cells written to learn what a device model does

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from cimsim.hw.spec import Chip
+from cimsim.chip.spec import Chip
 from cimsim.training.folding import Matrix
 
 OVERLAP = 2  # windows that cover a pixel no more often are collected, not convolved

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from cimsim import rng
+from cimsim.chip.load import load_hw
 from cimsim.errors import ConfigError, InputError, SimulationError
-from cimsim.hw.load import load_hw
 from cimsim.training import start, teacher
 from cimsim.training.average import Average
 from cimsim.training.batches import Batches

@@ -14,10 +14,10 @@ from cimsim.arrays.faults import (
     fault_map,
     read_fault_map,
 )
-from cimsim.devices import build
+from cimsim.chip.cells import build
+from cimsim.chip.load import load_hw
+from cimsim.chip.spec import Faults
 from cimsim.errors import ConfigError
-from cimsim.hw.load import load_hw
-from cimsim.hw.spec import Faults
 
 N = 400_000
 CSV = "tile,array,row,col,cell,fault\n"

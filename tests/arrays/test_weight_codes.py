@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from cimsim.arrays.encode import WeightCode
 from cimsim.arrays.programmed import combine, program_array
-from cimsim.devices import build
+from cimsim.chip.cells import build
 
 ENCODINGS = ("differential", "offset", "twos_complement")
 EXACT = {"g_max": "11.5 nS", "g_min": "0.01 nS"}

@@ -18,9 +18,9 @@ from benchmarks.analog.drift import (
 )
 from benchmarks.analog.runs import save
 from benchmarks.paper.record import write_csv
-from cimsim.devices import device_of
+from cimsim.chip.cells import device_of
+from cimsim.chip.load import load_hw
 from cimsim.errors import ConfigError
-from cimsim.hw.load import load_hw
 
 STEM = "cimnet_s8_eflash40nm"
 

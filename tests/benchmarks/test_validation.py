@@ -8,7 +8,7 @@ import yaml
 from benchmarks.validation import __main__ as validation
 from benchmarks.validation import measures
 from benchmarks.validation.targets import TARGETS, UNCALIBRATED, is_estimable
-from cimsim.hw.load import load_hw, shipped
+from cimsim.chip.load import load_hw, shipped
 from cimsim.units import parse_quantity
 
 TIMES = (measures.tops, measures.one_bit_tops, measures.interval_us, measures.macro_density)
@@ -21,6 +21,7 @@ def rows():
 
 def test_predictions_are_within_a_tenth_and_fits_within_a_fiftieth_on_average(rows):
     assert validation.mean_error(rows, "prediction") <= 0.10
+    assert validation.mean_error(rows, "rescaling") <= 0.10
     assert validation.mean_error(rows, "fit") <= 0.02
     assert validation.mean_error(rows, "identity") <= 0.002
     # not one good row among bad ones

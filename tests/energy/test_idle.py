@@ -3,18 +3,23 @@
 import pytest
 
 import cimsim
-from cimsim.energy.idle import static_j, static_power_w, working
+from cimsim.chip.load import load_hw
+from cimsim.energy.idle import standing_j, static_power_w, working
 from cimsim.energy.model import energy
 from cimsim.errors import InputError
-from cimsim.hw.load import load_hw
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.simulate import simulate
 
 POWERS = {
     "tile.static_power": "1 mW", "tile.clock_power": "3 mW", "tile.wake_energy": "5 nJ",
     "vector.leakage": "0 W", "buffer.leakage": "0 W", "global_buffer.leakage": "7 mW",
-    "static_power": "0 W",
+    "static_power": "0 W", "array.reference_power": "0 W", "io.static_power": "0 W",
+    "io.energy": "0 J/B", "dram.static_power": "0 W",
 }  # fmt: skip
+
+
+def static_j(*given):
+    return sum(standing_j(*given).values())
 
 
 def close(value):
@@ -28,7 +33,7 @@ def graph():
 
 
 def mapped(graph, **chip):
-    return map_graph(graph, load_hw("eflash40nm", POWERS | chip))
+    return map_graph(graph, load_hw("eflash40nm", POWERS | {"tile.idle": "on"} | chip))
 
 
 @pytest.mark.parametrize(
@@ -87,11 +92,32 @@ def test_gating_without_wake_ups_never_costs_more(graph, slower):
         assert spent["power_gated"] - 7e-3 * period < 0.01 * spent["on"]
 
 
-def test_defaults_are_what_they_were(graph):
-    mapping = map_graph(graph, load_hw("eflash40nm"))
+def test_tiles_that_are_never_gated_cost_the_same_however_little_they_work(graph):
+    mapping = map_graph(graph, load_hw("eflash40nm", {"tile.idle": "on"}))
     timeline = simulate(mapping)
     times = working(mapping, timeline)
     assert energy(mapping, 1e-3, working_s=times) == energy(mapping, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("idle", "references", "control"),
+    [
+        ("on", "2e-3 * tiles * period", "4e-3 * tiles * period"),
+        ("clock_gated", "2e-3 * tiles * period", "3e-3 * worked + 1e-3 * tiles * period"),
+        ("power_gated", "2e-3 * worked", "4e-3 * worked + 5e-9 * tiles"),
+    ],
+)
+def test_references_and_control_by_hand(graph, idle, references, control):
+    """A stopped clock saves the clock; references run on until the supply is cut."""
+    mapping = mapped(graph, **{"tile.idle": idle, "array.reference_power": "2 mW"})
+    layers = [op.name for op in graph.matrix_ops]
+    used = {name: len(mapping.layer_of[name].slots[0]) for name in layers}
+    names = {
+        "tiles": mapping.tiles_used, "period": 1e-3, "worked": sum(used[n] * 1e-6 for n in layers),
+    }  # fmt: skip
+    found = standing_j(mapping, 1e-3, dict.fromkeys(layers, 1e-6))
+    assert found["references"] == close(eval(references, names))
+    assert found["control"] == close(eval(control, names))
 
 
 def test_frame_rate_adds_waiting_to_static_energy_and_nothing_else(graph):
@@ -100,7 +126,7 @@ def test_frame_rate_adds_waiting_to_static_energy_and_nothing_else(graph):
     rate = 0.25 / cimsim.simulate(mapping, None).timing.seconds_per_frame
     slow = cimsim.simulate(mapping, None, frame_rate_hz=rate).energy
     for name, value in fast.by_component.items():
-        factor = 4 if name == "static" else 1
+        factor = 4 if name in ("static", "control") else 1
         assert slow.by_component[name] == close(factor * value)
     assert slow.average_power_w == close(slow.total_j * rate)
     assert slow.frame_rate_hz == rate

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from cimsim.energy.idle import static_power_w
+from cimsim.chip.area import area
+from cimsim.chip.load import load_hw
+from cimsim.energy.idle import standing_j, static_power_w
 from cimsim.energy.model import CHIP_ROW, COMPONENTS, energy, programming
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
-from cimsim.hw.area import area
-from cimsim.hw.load import load_hw
 from cimsim.mapping.mapping import map_graph
 
 PJ = 1e-12
@@ -34,8 +34,20 @@ def network(size=8, c_mid=40):
     )  # fmt: skip
 
 
+# prices that stand here, so that sums by hand do not follow the preset
+PRICES = {
+    "array.rows": 128, "array.cols": 64, "frames": "resident",
+    "buffer.read_energy": "0.84 pJ/B", "buffer.write_energy": "2.38 pJ/B",
+    "buffer.leakage": "1.9 uW", "interconnect.energy": "1 pJ/B",
+    "global_buffer.read_energy": "9.61 pJ/B", "global_buffer.write_energy": "7.77 pJ/B",
+    "global_buffer.leakage": "54 uW", "array.active_power": "1 mW",
+    "array.reference_power": "0.5 mW", "tile.clock_power": "4 mW", "io.energy": "50 pJ/B",
+    "io.static_power": "40 mW", "dram.static_power": "20 mW",
+}  # fmt: skip
+
+
 def chip(**overrides):
-    return load_hw("eflash40nm", {"array.rows": 128, "array.cols": 64} | overrides)
+    return load_hw("eflash40nm", PRICES | overrides)
 
 
 def test_every_component_of_a_two_layer_network_by_hand():
@@ -45,6 +57,9 @@ def test_every_component_of_a_two_layer_network_by_hand():
     windows, chip_ = 64, mapping.chip
     # v^2 t with 1.0 V and 6.2 us
     assert a["array"] == pytest.approx(2e-6 * 6.2e-6)
+    # amplifiers: 6.2 us driven, one round of 0.4 us converted meanwhile; b fires three arrays
+    assert a["front_end"] == pytest.approx(windows * 1e-3 * 6.2e-6)
+    assert b["front_end"] == pytest.approx(3 * windows * 1e-3 * 6.2e-6)
     # b has 360 rows: three arrays of 128, 128, 104 rows, 3 columns each
     assert a["dac"] == pytest.approx(windows * 27 * 0.291 * PJ)
     assert b["dac"] == pytest.approx(windows * 360 * 0.291 * PJ)
@@ -69,7 +84,15 @@ def test_every_component_of_a_two_layer_network_by_hand():
     assert frame["global_buffer"] == pytest.approx(192 * (9.61 + 7.77) * PJ)
     assert frame["interconnect"] == pytest.approx(192 * (1.0 + 1.0) * PJ)
     assert frame["buffer"] == pytest.approx(192 * 2.38 * PJ)
-    assert frame["static"] == pytest.approx(static_power_w(mapping) * 1e-3)
+    # by time: four tiles on for a millisecond
+    assert frame["references"] == pytest.approx(4 * 0.5e-3 * 1e-3)
+    assert frame["control"] == pytest.approx(4 * 4e-3 * 1e-3)
+    assert frame["static"] == pytest.approx((4 * (1.9e-6 + 38.8e-6) + 54e-6 + 0.54e-3) * 1e-3)
+    assert frame["io"] == pytest.approx(40e-3 * 1e-3 + 2 * 192 * 50 * PJ)
+    assert frame["dram"] == pytest.approx(20e-3 * 1e-3)
+    assert static_power_w(mapping) == pytest.approx(
+        4 * (0.5e-3 + 4e-3 + 1.9e-6 + 38.8e-6) + 54e-6 + 0.54e-3 + 60e-3
+    )
     assert chip_.weights.slices == 1
 
 
@@ -164,9 +187,44 @@ def test_static_energy_is_power_times_time_and_gating_saves_unused_tiles():
     gated = map_graph(network(), chip())
     open_ = map_graph(network(), chip(**{"tile.gated": False}))
     assert gated.tiles_used == 4
-    per_tile = 1.9e-6 + 38.8e-6
-    assert static_power_w(gated) == pytest.approx(4 * per_tile + 54e-6 + 0.54e-3)
-    assert static_power_w(open_) == pytest.approx(76 * per_tile + 54e-6 + 0.54e-3)
+    per_tile, rest = 1.9e-6 + 38.8e-6 + 4e-3 + 0.5e-3, 54e-6 + 0.54e-3 + 40e-3 + 20e-3
+    assert static_power_w(gated) == pytest.approx(4 * per_tile + rest)
+    assert static_power_w(open_) == pytest.approx(76 * per_tile + rest)
+
+
+def test_leakage_doubles_with_the_stated_number_of_kelvin_and_nothing_else_moves():
+    cold = map_graph(network(), chip())
+    hot = map_graph(network(), chip(**{"conditions.temperature": "85 C"}))
+    slow = map_graph(
+        network(), chip(**{"conditions.temperature": "85 C", "process.leakage_doubling": "20 K"})
+    )
+    leaks = 4 * (1.9e-6 + 38.8e-6) + 54e-6
+    base = energy(cold, 1e-3).by_component
+    for mapping, factor in ((hot, 2**6), (slow, 2**3)):
+        found = energy(mapping, 1e-3).by_component
+        assert found["static"] == pytest.approx((factor * leaks + 0.54e-3) * 1e-3)
+        assert {n: v for n, v in found.items() if n != "static"} == {
+            n: v for n, v in base.items() if n != "static"
+        }
+
+
+def test_regulators_lose_a_share_of_everything():
+    whole = energy(map_graph(network(), chip()), 1e-3)
+    lossy = energy(map_graph(network(), chip(**{"power_conversion.efficiency": "80 %"})), 1e-3)
+    assert lossy.total_j == pytest.approx(whole.total_j / 0.8)
+    assert lossy.by_component["conversion"] == pytest.approx(0.25 * whole.total_j)
+    assert whole.by_component["conversion"] == 0
+    for name, row in lossy.by_layer.items():
+        assert row["conversion"] == pytest.approx(0.2 * sum(row.values())), name
+
+
+def test_a_processor_is_paid_for_the_share_of_time_that_it_works():
+    busy = chip(**{"processor.power": "5 mW"})
+    asleep = chip(**{"processor.power": "5 mW", "processor.load": "30 %"})
+    for hardware, watts in ((busy, 5e-3), (asleep, 1.5e-3)):
+        assert standing_j(map_graph(network(), hardware), 2e-3)["processor"] == pytest.approx(
+            watts * 2e-3
+        )
 
 
 def test_programming_writes_two_cells_for_each_weight():
@@ -216,7 +274,7 @@ def test_published_efficiency_range_of_the_40nm_soc():
     for activity, published in ((1.0, 26.0), (0.0997, 160.0)):
         mapping = map_graph(net, load_hw("wtm2101", {"array.activity": activity}))
         row = energy(mapping, 1e-3).by_layer["full"]
-        inside = sum(value for name, value in row.items() if name not in ("interconnect", "static"))
+        inside = sum(value for name, value in row.items() if name != "interconnect")
         # the published fit counts the output's register write, which is 'buffer' of a reader here
         inside += 1024 * mapping.chip.buffer.write_energy_j_b
         assert 2 * 896 * 1024 / inside / 1e12 == pytest.approx(published, rel=0.05)

@@ -5,7 +5,7 @@ import functools
 import pytest
 
 import cimsim
-from cimsim.devices import device_of
+from cimsim.chip.cells import device_of
 from cimsim.energy.operands import row_conductance_s
 from cimsim.engine.program import program
 from cimsim.errors import InputError

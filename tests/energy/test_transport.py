@@ -1,11 +1,13 @@
 """Bytes that travel cost what the cycle engine moves."""
 
+from dataclasses import replace
+
 import pytest
 
 from cimsim.energy.idle import working
 from cimsim.energy.model import energy, programming
 from cimsim.energy.transport import transport
-from cimsim.mapping.mapping import map_graph
+from cimsim.mapping.mapping import Slot, map_graph
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Net, chip, moved
 
@@ -42,6 +44,27 @@ def test_links_between_chips_have_their_own_price():
     # a bus on either side of the link
     found = transport(mapping)["m1"]["interconnect"]
     assert found == pytest.approx(144 * (1 + 100 + 1) * 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["mesh", "bus"])
+def test_a_layer_on_two_chips_pays_for_its_input_and_its_sums_on_every_way(kind):
+    """36 windows; 192 bytes in, 8 sums of 4 bytes from each of two arrays of chip 1."""
+    net = Net(4, 6, 6)
+    net.conv(net.conv("x", 192, 1), 8, 1)
+    hardware = chip(
+        interconnect__kind=kind, tile__count=4, array__cols=192,
+        system={"chips": 2, "energy": "100 pJ/B"}, **PRICES,
+    )  # fmt: skip
+    mapping = map_graph(net.graph(), hardware)
+    places = (Slot(0, 0),), (Slot(1, 0), Slot(5, 0), Slot(6, 0))
+    layers = [replace(m, slots=(s,)) for m, s in zip(mapping.layers, places, strict=True)]
+    found = transport(replace(mapping, layers=tuple(layers)))
+    # mesh: gateway 0 to 1, and over the link to 4 and 5; sums 6 to 5 (two links), 5, 4, 0, 1
+    ways = {"mesh": (2, 4), "bus": (2, 3)}[kind]
+    assert found["m1"]["interconnect"] == pytest.approx(36 * 192 * (ways[0] + 100) * 1e-12)
+    stored = 36 * 8 if kind == "bus" else 0  # of what the network gives out, on its own bus
+    sums = 36 * 32 * (ways[1] + 100) * 1e-12
+    assert found["m2"]["interconnect"] == pytest.approx(sums + stored * 1e-12)
 
 
 def test_frames_that_stream_pay_at_the_port():

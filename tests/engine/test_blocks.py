@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cimsim.arrays.encode import pulses_of
-from cimsim.devices import build
+from cimsim.chip.cells import build
 from cimsim.engine.execute import execute
 from cimsim.engine.maps import encode_input
 from cimsim.engine.windows import window_places

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from cimsim.arrays.adc import AdcRange
-from cimsim.devices import build
+from cimsim.chip.cells import build
 from cimsim.engine.execute import execute
 from cimsim.engine.maps import encode_input
 from cimsim.engine.program import program

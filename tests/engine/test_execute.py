@@ -291,7 +291,7 @@ def test_programming_error_alone_has_its_closed_form_variance(lab):
     hw = lab.chip(device__sigma_program="1.75 %", array__cols=4096)
     done = lab.run(lab.graph(lab.linear(weight, 1)), hw, frame)
     errors = (done.outputs[0][0, 0].numpy().astype(np.float64) - weight @ x)[1:]
-    from cimsim.devices import build
+    from cimsim.chip.cells import build
 
     device = build(hw.device.kind, hw.device.parameters)
     step = (device.g_max_s - device.g_min_s) / 127

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.devices import build
+from cimsim.chip.cells import build
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
@@ -152,6 +152,28 @@ def test_every_copy_has_a_column_correction_of_its_own(copies):
     exact = execute(prepared(network, lab.chip(), x, "im2col"), (x,), 0, 0, 1).outputs[0]
     error = execute(ready, (x,), 0, 0, 1).outputs[0] - exact
     assert float(error.std()) < 1e-3 * float(exact.std())
+
+
+def test_results_do_not_depend_on_the_chip_that_a_part_of_a_layer_lies_on():
+    rng = np.random.default_rng(0)
+    op = lab.conv(rng.normal(0, 1, (40, 9, 3, 3)), (6, 7), padding=(1,) * 4)  # 3 x 2 arrays
+    x = torch.from_numpy(rng.uniform(0, 1, (1, 9, 6, 7)).astype(np.float32))
+    noisy = {"device__sigma_program": "2 %", "device__sigma_read": "2 %", "adc__kind": "sar"}
+    outputs = []
+    for tiles, chips in ((6, 1), (4, 2), (1, 6)):
+        hw = lab.chip(tile__count=tiles, system__chips=chips, **noisy)
+        ready = prepared(lab.graph(op), hw, x, "im2col")
+        (layer,) = ready.programmed.mapping.layers
+        assert len({slot.tile // tiles for slot in layer.slots[0]}) == chips
+        done = execute(ready, (x,), 0, 3, 1)
+        outputs.append(done.outputs[0])
+        counted, counts = done.statistics.by_op["layer"], ready.programmed.mapping.counts["layer"]
+        assert (counted.activations, counted.conversions) == (
+            counts.activations,
+            counts.conversions,
+        )
+    assert torch.equal(outputs[0], outputs[1])
+    assert torch.equal(outputs[0], outputs[2])
 
 
 def test_samples_of_another_mapping_are_refused(copies):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cimsim.devices import build
+from cimsim.chip.cells import build
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.prepare import prepare

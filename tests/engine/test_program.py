@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cimsim.devices import build
+from cimsim.chip.cells import build
 from cimsim.engine.program import program
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import LayerGraph

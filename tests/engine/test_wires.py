@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cimsim.devices import build
+from cimsim.chip.cells import build
+from cimsim.chip.load import chip_hash, load_hw
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
 from cimsim.errors import ConfigError, SimulationError
-from cimsim.hw.load import chip_hash, load_hw
 from cimsim.mapping.mapping import map_graph
 from tests.arrays.nodal import Nodal
 

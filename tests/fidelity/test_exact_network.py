@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 import cimsim
-from cimsim.devices import build
+from cimsim.chip.cells import build
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program

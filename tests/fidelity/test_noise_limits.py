@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import cimsim
-from cimsim.devices import build
+from cimsim.chip.cells import build
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program

@@ -1,13 +1,15 @@
+from collections import Counter
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cimsim.chip.load import load_hw
 from cimsim.graph.ir import MatrixOp, TensorSpec, Window
-from cimsim.hw.load import load_hw
 from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.mapping import Slot
 from cimsim.mapping.strategies import Im2col, strategy
-from cimsim.mapping.traffic import load_bytes, loaded_per_frame, new_columns, partial_sums
+from cimsim.mapping.traffic import load_bytes, loaded_per_frame, new_columns, partial_sums, stations
 from tests.mapping.layers import arrays, chip, layer, layers
 
 NAMES = ["im2col", "smd", "sdk", "vwsdk", "omm", "smd:2", "vwsdk:3x2", "omm:3"]
@@ -75,20 +77,43 @@ def test_bytes_of_any_mapping_are_those_of_its_activations_one_by_one(op, size, 
     assert loaded_per_frame(op, layout, replicas, hw) == loaded
 
 
-@given(op=layers(), size=arrays(), name=st.sampled_from(NAMES), tiles=st.integers(1, 3))
-def test_partial_sums_are_counted_value_by_value(op, size, name, tiles):
-    """Each value is added up where its first matrix row is; what lies elsewhere is moved there."""
-    layout = strategy(name).place(op, chip(*size))
+@given(
+    op=layers(), size=arrays(), name=st.sampled_from(NAMES), tiles=st.integers(1, 7),
+    per_chip=st.integers(1, 3),
+)  # fmt: skip
+def test_partial_sums_are_counted_value_by_value(op, size, name, tiles, per_chip):
+    """On each chip a value is added up where its first row there is, then it goes home."""
+    hw = chip(*size)
+    layout = strategy(name).place(op, hw)
+    hw = hw.model_copy(update={"tile": hw.tile.model_copy(update={"count": per_chip})})
     slots = tuple(Slot(array % tiles, array // tiles) for array in range(layout.n_arrays))
-    homes, columns = {}, set()
+    rows, columns = {}, set()
     for b in layout.blocks:
         for col in range(b.src_col0, b.src_col0 + b.cols):
-            value = b.window, b.group, col
+            value, tile = (b.window, b.group, col), slots[b.array].tile
             columns.add((*value, b.array, b.col0 + col - b.src_col0))
-            if b.src_row0 == 0:
-                homes[value] = slots[b.array].tile
-    moved = sum(slots[array].tile != homes[w, g, col] for w, g, col, array, _ in columns)
-    assert partial_sums(layout, slots) == (moved, len(columns) - len(homes))
+            rows.setdefault((value, tile // per_chip), []).append((b.src_row0, tile))
+    homes = {place: min(found)[1] for place, found in rows.items()}
+    expected = Counter()
+    for w, g, col, array, _ in columns:
+        tile = slots[array].tile
+        end = homes[(w, g, col), tile // per_chip]
+        if end != tile:
+            expected[tile, end] += 1
+    arrive = {}
+    for slot in slots:
+        arrive.setdefault(slot.tile // per_chip, slot.tile)
+    assert stations(slots, hw) == tuple(arrive.values())
+    sums = partial_sums(layout, slots, hw)
+    assert sums.moves == expected
+    home = slots[0].tile // per_chip
+    assert sums.home == {
+        station: sum(c == number for _, c in homes)
+        for number, station in arrive.items()
+        if number != home
+    }
+    assert sums.moved == sum(expected.values()) + sum(sums.home.values())
+    assert sums.added == len(columns) - len({value for value, _ in homes})
     assert len(columns) == sum(layout.cols_used)
     per_value = [(w, g, col) for w, g, col, *_ in columns]
     assert layout.row_tiles == max(per_value.count(value) for value in set(per_value))
@@ -124,7 +149,8 @@ def test_a_column_adds_up_the_blocks_below_each_other_by_itself():
     def sums(*blocks):
         layout = Layout.of(op, hardware, [Block(*place, 0, row, 0) for *place, row in blocks])
         here = tuple(Slot(array, 0) for array in range(layout.n_arrays))
-        return layout.row_tiles, partial_sums(layout, here)
+        found = partial_sums(layout, here, hardware)
+        return layout.row_tiles, (found.moved, found.added)
 
     # array, row0, col0, rows, cols; row of the matrix
     assert sums((0, 0, 0, 30, 4, 0)) == (1, (0, 0))

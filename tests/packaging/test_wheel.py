@@ -45,7 +45,8 @@ def test_installed_package_works_away_from_the_checkout(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     code = (
-        "import cimsim, cimsim.hw.load as hw, sys; assert cimsim.__file__.startswith(sys.argv[1]);"
+        "import cimsim, sys, cimsim.chip.load as hw;"
+        "assert cimsim.__file__.startswith(sys.argv[1]);"
         "print(*[hw.load_hw(name).name for name in hw.shipped()]);"
         "import cimsim.frontends; print(cimsim.frontends.__file__)"
     )

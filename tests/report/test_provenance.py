@@ -2,8 +2,8 @@
 
 import pytest
 
+from cimsim.chip.load import load_hw, raw_mapping, shipped
 from cimsim.errors import ConfigError
-from cimsim.hw.load import load_hw, raw_mapping, shipped
 from cimsim.report.provenance import findings
 
 

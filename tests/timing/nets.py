@@ -8,15 +8,16 @@ import numpy as np
 import yaml
 from hypothesis import strategies as st
 
+from cimsim.chip.load import build, shipped
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
-from cimsim.hw.load import build, shipped
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot, map_graph
 from cimsim.mapping.strategies import Im2col
 from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STORE
 
 _RAW = yaml.safe_load(shipped()["eflash40nm"])
-_RAW.pop("sources")
+for _told in ("sources", "leaves_out", "included_in"):
+    _RAW.pop(_told)
 
 
 def chip(**overrides):
@@ -26,7 +27,8 @@ def chip(**overrides):
         "process__clock": "1 GHz", "array__rows": 64, "array__cols": 64, "array__t_read": "10 ns",
         "adc__count": 64, "adc__t_conversion": "7 ns", "buffer__bytes_per_cycle": 8,
         "vector__lanes": 16, "interconnect__bytes_per_cycle": 16, "interconnect__latency_cycles": 0,
-        "tile__count": 500,
+        "tile__count": 500, "buffer__overflow": "ignore", "frames": "resident",
+        "interconnect__energy": "1 pJ/B",
     }  # fmt: skip
     for path, value in (base | overrides).items():
         *folder, key = path.split("__")
@@ -192,6 +194,23 @@ def moved(mapping, step, chips):
     return Mapping(mapping.graph, mapping.chip, mapping.strategy, tuple(layers))
 
 
+def spread(mapping, cuts):
+    """The same mapping with local arrays ``cuts[copy]`` and later ones of a copy on the next chip.
+
+    Tiles keep their number on the chip; behind the last chip comes the first one.
+    """
+    count, places = mapping.chip.tile.count, iter(cuts)
+    layers = []
+    for layer in mapping.layers:
+        slots = []
+        for one in layer.slots:
+            cut = next(places)
+            far = [Slot((s.tile + count) % mapping.chip.n_tiles, s.array) for s in one[cut:]]
+            slots.append((*one[:cut], *far))
+        layers.append(replace(layer, slots=tuple(slots)))
+    return Mapping(mapping.graph, mapping.chip, mapping.strategy, tuple(layers))
+
+
 @st.composite
 def nets(draw, layers=5):
     """Random networks: strides, dilation, blocks, branches, skips, pooling, shared weights."""
@@ -247,6 +266,7 @@ def chips(draw, **fixed):
         "dac__bits": st.sampled_from([2, 4, 8]),
         "tile__sample_hold": st.sampled_from(["double", "single"]),
         "tile__input_reuse": st.sampled_from(["row", "none"]),
+        "tile__t_stage": st.sampled_from(["0 s", "0 s", "6 ns"]),
         "tile__arrays": st.sampled_from([1, 2, 4]),
         "buffer__bytes_per_cycle": st.sampled_from([1, 8, 64]),
         "vector__lanes": st.sampled_from([1, 4, 64]),
@@ -261,7 +281,7 @@ def chips(draw, **fixed):
         "dram__latency_cycles": st.sampled_from([0, 20]),
         "buffer__overflow": st.sampled_from(["ignore", "error"]),
         "buffer__size": st.sampled_from(["64 B", "256 B", "1 KiB", "4 KiB"]),
-        "system__chips": st.sampled_from([1, 1, 2]),
+        "system__chips": st.sampled_from([1, 1, 2, 3]),
         "system__bytes_per_cycle": st.sampled_from([1, 8]),
         "system__latency_cycles": st.sampled_from([0, 5]),
         "array__rows": st.sampled_from([9, 24, 64]),
@@ -283,4 +303,5 @@ def mappings(draw, layers=5, replicas=True, **fixed):
             mapping = joined(mapping, index)
     n_chips, count = mapping.chip.system.chips, sum(len(layer.slots) for layer in mapping.layers)
     of_replica = draw(st.lists(st.integers(0, n_chips - 1), min_size=count, max_size=count))
-    return moved(mapping, draw(st.sampled_from([1, 27])), of_replica)  # 27: down the grid, too
+    mapping = moved(mapping, draw(st.sampled_from([1, 27])), of_replica)  # 27: down the grid, too
+    return spread(mapping, draw(st.lists(st.integers(1, 6), min_size=count, max_size=count)))

@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import cimsim
+from cimsim.chip.load import load_hw
 from cimsim.errors import SimulationError
-from cimsim.hw.load import load_hw
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.least_buffers import least_buffers
 from cimsim.timing.plan import make_plan
@@ -184,11 +184,67 @@ def test_spilled_pixels_must_fit_the_global_buffer_or_go_to_dram():
     with pytest.raises(SimulationError, match=r"global_buffer.size: .* has 32 B"):
         simulate(map_graph(net.graph(), chip(**spilling(global_buffer__size="32 B"))))
     dram = {"bytes_per_cycle": 4, "latency_cycles": 50}
-    hardware = chip(**spilling(buffer__overflow="dram", dram=dram, global_buffer__size="32 B"))
+    small = {"global_buffer__size": "32 B", "frames": "dram", "dram": dram}
+    hardware = chip(**spilling(buffer__overflow="dram", **small))
     slow = simulate(map_graph(net.graph(), hardware))
     fast = simulate(map_graph(net.graph(), chip(**spilling())))
     assert slow.cycles_first_frame > fast.cycles_first_frame
     assert any(r.name == "dram 0" for r in slow.resources)
+
+
+def test_spilling_fills_the_global_buffer_and_moves_the_largest_to_dram():
+    net, *_ = skip()
+    roomy = {"buffer__size": "100 B", "buffer__overflow": "spill", "frames": "dram"}
+    roomy["dram"] = {"bytes_per_cycle": 4, "latency_cycles": 50}
+    mapping = map_graph(net.graph(), chip(**roomy))
+    timeline = simulate(mapping)
+    held = {(e.producer, e.consumer): e.n_bytes for e in timeline.edges if e.spilled}
+    assert set(timeline.spilled.values()) == {"global_buffer"}
+    assert len(held) > 1
+    # one byte less than they take together: the largest one leaves
+    tight = roomy | {"global_buffer__size": f"{sum(held.values()) - 1} B"}
+    moved = simulate(map_graph(net.graph(), chip(**tight)))
+    largest = max(held, key=lambda edge: (held[edge], edge))
+    assert [edge for edge, where in moved.spilled.items() if where == "dram"] == [largest]
+    ports = {r.name: r.busy for r in moved.resources}
+    assert ports["global_buffer 0"] > 0
+    # the frames' port, and each pixel of the line buffer in and out
+    frames_only = {r.name: r.busy for r in timeline.resources}["dram 0"]
+    values = next(e for e in moved.edges if (e.producer, e.consumer) == largest).frame * 4
+    assert ports["dram 0"] == frames_only + 3 * 2 * values // 4
+    # nothing but DRAM holds the rest
+    none = simulate(map_graph(net.graph(), chip(**(roomy | {"global_buffer__size": "1 B"}))))
+    assert set(none.spilled.values()) == {"dram"}
+
+
+def test_without_a_memory_that_holds_them_three_ways_out_are_told_and_each_helps():
+    net, *_ = skip()
+    small = {
+        "buffer__size": "100 B", "buffer__overflow": "spill", "global_buffer__size": "600 B",
+        "dram": None,
+    }  # fmt: skip
+    with pytest.raises(SimulationError, match=r"beside frames of 512 B, .* has 600 B") as caught:
+        simulate(map_graph(net.graph(), chip(**small)))
+    told = re.findall(r"--set ([\w.]+)=(\w+)", str(caught.value))
+    fields = dict(told)
+    assert set(fields) == {
+        "buffer.size", "global_buffer.size", "dram.bytes_per_cycle", "buffer.overflow",
+    }  # fmt: skip
+    for way in ("buffer.size", "global_buffer.size"):
+        changed = small | {way.replace(".", "__"): fields[way].replace("KiB", " KiB")}
+        simulate(map_graph(net.graph(), chip(**changed)))
+    simulate(map_graph(net.graph(), chip(**(small | {"dram": {"bytes_per_cycle": 32}}))))
+
+
+def test_frames_must_live_somewhere():
+    net = chain()
+    few = {"buffer__overflow": "spill", "global_buffer__size": "200 B", "dram": None}
+    for where in ("resident", "global_buffer"):
+        with pytest.raises(SimulationError, match=r"one frame take 288 B \(frames: "):
+            simulate(map_graph(net.graph(), chip(frames=where, **few)))
+    simulate(map_graph(net.graph(), chip(**(few | {"global_buffer__size": "288 B"}))))
+    away = few | {"dram": {"bytes_per_cycle": 4}, "frames": "dram"}
+    simulate(map_graph(net.graph(), chip(**away)))
 
 
 def test_layer_after_layer_needs_whole_maps_and_says_so():
@@ -205,7 +261,7 @@ def test_dram_must_be_described(where, what):
 
     path = f"{where}.{what}" if where else what
     with pytest.raises(ConfigError, match=f"{path}: dram, but the chip has no section dram"):
-        load_hw("eflash40nm", {path: "dram"})
+        load_hw("wtm2101", {path: "dram"})
 
 
 @pytest.mark.parametrize("frames", [1, 3])

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from cimsim.hw.load import load_hw
+from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Net

@@ -350,7 +350,7 @@ def test_unread_rows_go_with_the_row_above_and_at_the_bottom_with_the_last_one()
 
 def made_up(works):
     """A plan of vector units with pipelines of their own."""
-    pipes = tuple(Pipe(w.unit.name, 0, (u,), frozenset([0]), 0) for u, w in enumerate(works))
+    pipes = tuple(Pipe(w.unit.name, 0, (u,), frozenset([0]), 0, (0,)) for u, w in enumerate(works))
     edges = tuple(
         Edge(p, u, (need,), Fraction(1))
         for u, work in enumerate(works)

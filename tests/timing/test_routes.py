@@ -1,13 +1,17 @@
 """Messages on meshes, buses and between chips, to the cycle."""
 
+from dataclasses import replace
+
 import networkx as nx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.mapping.mapping import map_graph
+from cimsim.chip.load import load_hw
+from cimsim.mapping.mapping import Slot, map_graph
 from cimsim.timing.plan import make_plan
 from cimsim.timing.routes import Route, Service
+from cimsim.timing.rules import LOAD, LOAD_NEXT, POST, REDUCE, STORE
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Net, chip, mappings, moved, stage_times
 
@@ -78,6 +82,85 @@ def test_a_layer_on_the_next_chip_waits_for_the_link():
     # window (4, 4) is the first of eight that wait for the last one of the layer before
     tail = second.serial + 7 * second.interval
     assert simulate(far, 1).cycles == first.serial + 35 * 46 + tail
+
+
+def spanning(kind="mesh", **overrides):
+    """Two layers; the second has three row tiles: tile 1 of chip 0, tiles 5 and 6 of chip 1."""
+    net = Net(4, 6, 6)
+    net.conv(net.conv("x", 192, 1), 8, 1)
+    hardware = chip(
+        interconnect__kind=kind, interconnect__bytes_per_cycle=4, tile__count=4,
+        interconnect__latency_cycles=3, array__cols=192, adc__count=192,
+        system={"chips": 2, "bytes_per_cycle": 2, "latency_cycles": 5}, **overrides,
+    )  # fmt: skip
+    mapping = map_graph(net.graph(), hardware)
+    first, second = mapping.layers
+    places = (Slot(0, 0),), (Slot(1, 0), Slot(5, 0), Slot(6, 0))
+    layers = tuple(replace(m, slots=(s,)) for m, s in zip((first, second), places, strict=True))
+    return replace(mapping, layers=layers)
+
+
+@pytest.mark.parametrize("kind", ["mesh", "bus", "ideal"])
+def test_sums_of_another_chip_are_added_up_there_and_come_home_over_the_link(kind):
+    first, second = (work.services[0] for work in make_plan(spanning(kind)).works)
+    # 8 sums of 4 bytes: 8 cycles on a chip's own way, 16 on the link and 5 behind it
+    inside = {"mesh": 8 + 1, "bus": 8, "ideal": 0}[kind]  # tile 6 to tile 5 over two mesh links
+    # station 5, gateway 4, gateway 0, home 1
+    home = 0 if kind == "ideal" else 8 + (16 + 5) + 8
+    latency = 0 if kind == "ideal" else 3
+    assert second.alone(REDUCE) == inside + home + latency + 1  # 16 additions on 64 lanes
+    assert second.stages[REDUCE].own == latency + 1
+    # 192 input bytes of a window to both stations: 48 cycles a way, 96 on the link
+    store = {"mesh": 48 + 48, "bus": 48 + (96 + 5) + 48, "ideal": 0}[kind]
+    if kind == "mesh":  # tile 0 is the gateway: the link at once, then one way on chip 1
+        store = (96 + 5) + 48
+    assert first.alone(STORE) == store
+    ways = [leg.resource for leg in first.stages[STORE].legs]
+    assert [way for way in ways if way[0] == "chips"] == [("chips", 0, 1)] * (kind != "ideal")
+
+
+def test_a_layer_that_ends_at_a_gateway_waits_for_the_link_there():
+    mapping = spanning()
+    far = replace(mapping.layers[1], slots=((Slot(0, 0), Slot(4, 0), Slot(5, 0)),))
+    near = replace(mapping.layers[0], slots=((Slot(1, 0),),))
+    (_, work) = make_plan(replace(mapping, layers=(near, far))).works
+    reduce = work.services[0].stages[REDUCE]
+    assert (reduce.alone, reduce.own) == (8 + 16 + 5 + 3 + 1, 5 + 3 + 1)
+
+
+def test_a_layer_on_two_chips_is_slower_than_on_one_by_what_crosses():
+    far = spanning(tile__sample_hold="single")
+    slots = ((Slot(1, 0), Slot(2, 0), Slot(3, 0)),)
+    near = replace(far, layers=(far.layers[0], replace(far.layers[1], slots=slots)))
+    one, two = (simulate(m, 2) for m in (near, far))
+    assert two.interval > one.interval
+    assert two.cycles_first_frame > one.cycles_first_frame
+    counts = [[(u.windows, u.activations, u.conversions) for u in t.units] for t in (one, two)]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("stage_ns", [6, 100])
+def test_a_clocked_tile_pipeline_takes_whole_stages(stage_ns):
+    graph = spanning().graph
+    free = make_plan(map_graph(graph, chip(tile__count=8))).works
+    clocked = make_plan(map_graph(graph, chip(tile__count=8, tile__t_stage=f"{stage_ns} ns"))).works
+    for before, after in zip(free, clocked, strict=True):
+        for stage in (LOAD, LOAD_NEXT, REDUCE, POST, STORE):
+            least = max(1, -(-before.services[0].alone(stage) // stage_ns))
+            more = stage == REDUCE
+            assert after.services[0].alone(stage) == (least + more) * stage_ns
+            assert before.services[0].stages[stage].legs == after.services[0].stages[stage].legs
+        assert before.services[0].analog == after.services[0].analog
+
+
+def test_a_window_of_isaac_takes_the_22_stages_of_its_tile_pipeline():
+    net = Net(128, 4, 4)
+    net.conv("x", 16, 1)
+    isaac = load_hw("isaac32nm", {"interconnect.latency_cycles": 0})
+    (work,) = make_plan(map_graph(net.graph(), isaac)).works
+    # eDRAM, first pulse, 16 conversions, shift-add, sum of arrays, sigmoid, eDRAM
+    assert work.services[0].serial == 22 * 128
+    assert work.services[0].interval == 16 * 128
 
 
 def test_frames_come_in_row_by_row_and_go_out_the_same_way():

@@ -1,6 +1,6 @@
 import pytest
 
-from cimsim.hw.load import load_hw
+from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.plan import make_plan
 from tests.timing.nets import Duplicates, Net, chip, linear, stage_times

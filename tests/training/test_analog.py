@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 import cimsim
-from cimsim.devices import build
+from cimsim.chip.cells import build
+from cimsim.chip.load import load_hw
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
-from cimsim.hw.load import load_hw
 from cimsim.training.hardware import ChipInTheLoop
 
 CHIPS = 80

@@ -6,8 +6,8 @@ import torch
 
 from cimsim.arrays.encode import encode_weights
 from cimsim.arrays.programmed import program_array
-from cimsim.devices import build
-from cimsim.hw.load import load_hw
+from cimsim.chip.cells import build
+from cimsim.chip.load import load_hw
 from cimsim.training.cells import Cells, weight_scales
 
 

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 import cimsim
-from cimsim.devices import build
+from cimsim.chip.cells import build
+from cimsim.chip.load import load_hw
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
 from cimsim.engine.rounding import round_to_inputs
 from cimsim.engine.samples import collect
 from cimsim.errors import ConfigError, SimulationError
-from cimsim.hw.load import load_hw
 from cimsim.training.hardware import ChipInTheLoop
 
 PLAIN = {"calibration.column_gain": False, "calibration.column_offset": False}

@@ -12,7 +12,7 @@ from cimsim.training.patches import MatrixShape
 def shape(channels):
     from torch import nn
 
-    from cimsim.hw.load import load_hw
+    from cimsim.chip.load import load_hw
 
     return MatrixShape.of(nn.Conv2d(channels, 2, 3, padding=1), load_hw("eflash40nm"))
 

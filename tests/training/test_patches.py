@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cimsim.hw.load import load_hw
+from cimsim.chip.load import load_hw
 from cimsim.mapping.strategies import strategy
 from cimsim.training.patches import MatrixShape
 

@@ -6,9 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Protocol
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.hw.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.placement import PlacedLayer, Slot
 
@@ -85,13 +85,13 @@ def slot(index: int, chip: Chip) -> Slot:
     return Slot(*divmod(index, chip.tile.arrays))
 
 
-def on_one_chip(following: int, n: int, chip: Chip) -> int:
-    """Return where ``n`` arrays that do not leave a chip begin, from array ``following`` on."""
+def on_fewest_chips(following: int, n: int, chip: Chip) -> int:
+    """Return where ``n`` arrays on as few chips as can be begin, from array ``following`` on."""
     if chip.system.chips == 1:
         return following
     whole = chip.tile.count * chip.tile.arrays
-    left = -following % whole
-    return following + left if 0 < left < n <= whole else following
+    spread = -(-(following % whole + n) // whole)
+    return following + -following % whole if spread > -(-n // whole) else following
 
 
 def no_room(

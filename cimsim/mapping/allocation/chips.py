@@ -1,39 +1,47 @@
-"""A network on several chips: cut where the least data crosses."""
+"""A network on several chips: cut where the least data crosses, a layer only if it must be."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.hw.spec import Chip
 from cimsim.mapping.allocation.base import Request, slot
 from cimsim.mapping.dataflow import units
 from cimsim.mapping.placement import PlacedLayer
 
+Cuts = dict[int, tuple[int, int, int, int]]  # layers placed -> how they are placed best
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """Layers in a row on one chip after another.
+    """Layers in a row, in parts; a part is one chip, or the chips that its first layer must span.
 
     Attributes
     ----------
     first : tuple of int
-        Number of the first request of each chip in use.
+        Number of the first request of each part.
+    chips : tuple of int
+        Chips of each part: one, unless its first layer is larger than a chip.
     arrays : tuple of int
-        Arrays that each chip gives.
+        Arrays of each part.
     crossing : tuple of int
-        Bytes of one frame that pass between each chip and the next, in both directions.
+        Bytes of one frame that pass between each part and the next, in both directions.
     """
 
     first: tuple[int, ...]
+    chips: tuple[int, ...]
     arrays: tuple[int, ...]
     crossing: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class ByChip:
-    """Contiguous layers on each chip of ``system.chips``, whole arrays in order on each."""
+    """Contiguous layers on each chip of ``system.chips``, whole arrays in order on each.
+
+    A layer larger than a chip begins on a chip of its own and takes as many as it must.
+    """
 
     name: str = "by_chip"
 
@@ -45,7 +53,7 @@ class ByChip:
         layers = []
         per_chip = chip.tile.count * chip.tile.arrays
         for number, begin in enumerate(found.first):
-            following = number * per_chip
+            following = sum(found.chips[:number]) * per_chip
             end = found.first[number + 1] if number + 1 < len(found.first) else len(requests)
             for request in requests[begin:end]:
                 n = request.layout.n_arrays
@@ -57,74 +65,74 @@ class ByChip:
 def partition(graph: LayerGraph, requests: tuple[Request, ...], chip: Chip) -> Partition:
     """Cut the layers, in execution order, into parts that fit a chip each.
 
-    Of all such cuts into at most ``system.chips`` parts: the fewest bytes between chips that follow
-    each other (data for a later chip passes through those between), then the smallest largest part.
-    Dynamic programming over the order, exact.
+    Of all such cuts onto at most ``system.chips``: the fewest bytes between parts that follow each
+    other (data for a later chip passes through those between), then the smallest largest number of
+    arrays of a chip. Dynamic programming over the order, exact. A layer larger than a chip is the
+    first one of a part of just as many chips as it needs; layers behind it may share the last of
+    them. What passes between the chips of such a part is the same for every cut.
 
     Raises
     ------
     MappingError
-        A layer larger than a chip, or too few chips.
+        Too few chips.
     """
     sizes = [request.layout.n_arrays for request in requests]
     room = chip.tile.count * chip.tile.arrays
-    for request in requests:
-        if request.layout.n_arrays > room:
-            raise MappingError(
-                f"layer '{request.name}' needs {request.layout.n_arrays} arrays, one chip has "
-                f"{room}: take larger chips (--set tile.count=...) or larger arrays"
-            )
     cost = crossing_bytes(graph, requests, chip)
-    # best[k][i]: (bytes, largest part, where the last part begins) of i layers on k chips
-    best: list[dict[int, tuple[int, int, int]]] = [{0: (0, 0, 0)}]
-    for _ in range(chip.system.chips):
-        best.append(_one_more(best[-1], sizes, cost, room))
+    # best[k][i]: (bytes, largest chip, where the last part begins, its chips) of i layers on k
+    best: list[Cuts] = [{0: (0, 0, 0, 0)}, *({} for _ in range(chip.system.chips))]
+    for used in range(chip.system.chips):
+        _one_more(best, used, sizes, cost, room)
     whole = len(requests)
     options = [(best[k][whole][:2], k) for k in range(1, len(best)) if whole in best[k]]
     if not options:
         needed = _chips(sizes, room)
         raise MappingError(
             f"network '{graph.name}' needs {needed} chips of {room} arrays when layers stay in "
-            f"order and whole ({sum(sizes)} arrays), chip '{chip.name}' has system.chips = "
-            f"{chip.system.chips}: take --set system.chips={needed}, or larger chips "
-            "(--set tile.count=...)"
+            f"order and cross no border that they need not ({sum(sizes)} arrays), chip "
+            f"'{chip.name}' has system.chips = {chip.system.chips}. Ways out: --set "
+            f"system.chips={needed}; larger chips (--set tile.count=...) or arrays (--set "
+            "array.rows=..., array.cols=...); layers that cross borders (--allocation in_order)"
         )
     _, k = min(options)
-    starts, end = [], whole
-    for chips in range(k, 0, -1):
-        starts.append(best[chips][end][2])
-        end = starts[-1]
-    first = tuple(reversed(starts))
+    parts, end = [], whole
+    while k:
+        parts.append(best[k][end][2:])
+        k, end = k - parts[-1][1], parts[-1][0]
+    first, chips = (tuple(values) for values in zip(*reversed(parts), strict=True))
     ends = (*first[1:], whole)
     arrays = tuple(sum(sizes[a:b]) for a, b in zip(first, ends, strict=True))
-    return Partition(first, arrays, tuple(cost[begin] for begin in first[1:]))
+    return Partition(first, chips, arrays, tuple(cost[begin] for begin in first[1:]))
 
 
 def _chips(sizes: list[int], room: int) -> int:
     """Fewest chips: each one takes layers as long as they fit."""
-    chips, used = 1, 0
+    chips, left = 0, 0
     for size in sizes:
-        if used + size > room:
-            chips, used = chips + 1, 0
-        used += size
+        if size > left:
+            more = -(-size // room)
+            chips, left = chips + more, more * room
+        left -= size
     return chips
 
 
-def _one_more(
-    before: dict[int, tuple[int, int, int]], sizes: list[int], cost: list[int], room: int
-) -> dict[int, tuple[int, int, int]]:
-    """Return the best cuts with one more chip, by the number of layers."""
-    found: dict[int, tuple[int, int, int]] = {}
-    for begin, (crossed, largest, _) in before.items():
-        used = 0
+def _one_more(best: list[Cuts], used: int, sizes: list[int], cost: list[int], room: int) -> None:
+    """Add a part behind each best cut onto ``used`` chips."""
+    for begin, (crossed, largest, *_) in best[used].items():
+        if begin == len(sizes):
+            continue
+        chips, taken = -(-sizes[begin] // room), 0
+        if used + chips >= len(best):
+            continue
         for end in range(begin + 1, len(sizes) + 1):
-            used += sizes[end - 1]
-            if used > room:
+            taken += sizes[end - 1]
+            if taken > chips * room:
                 break
-            option = (crossed + cost[begin], max(largest, used), begin)
+            fullest = max(largest, min(taken, room))
+            option = (crossed + cost[begin], fullest, begin, chips)
+            found = best[used + chips]
             if end not in found or option < found[end]:
                 found[end] = option
-    return found
 
 
 def crossing_bytes(graph: LayerGraph, requests: tuple[Request, ...], chip: Chip) -> list[int]:

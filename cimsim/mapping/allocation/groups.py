@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from cimsim.hw.spec import Chip
-from cimsim.mapping.allocation.base import Request, on_one_chip, slot
+from cimsim.chip.spec import Chip
+from cimsim.mapping.allocation.base import Request, on_fewest_chips, slot
 from cimsim.mapping.allocation.packed import boxes
 from cimsim.mapping.allocation.rectangles import Piece, Room, Spot, pack_first_fit
 from cimsim.mapping.placement import Origin, PlacedLayer
@@ -101,7 +101,7 @@ def place_groups(
     for group, count in zip(groups, copies, strict=True):
         n, starts = group.n_arrays, []
         for _ in range(count):
-            starts.append(on_one_chip(following, n, chip))
+            starts.append(on_fewest_chips(following, n, chip))
             following = starts[-1] + n
         for member in group.members:
             corners = [corner for corner, _ in boxes(requests[member])]

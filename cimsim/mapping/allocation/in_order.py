@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.hw.spec import Chip
-from cimsim.mapping.allocation.base import Request, no_room, on_one_chip, slot
+from cimsim.mapping.allocation.base import Request, no_room, on_fewest_chips, slot
 from cimsim.mapping.placement import PlacedLayer
 
 
 @dataclass(frozen=True)
 class InOrder:
     """Each array holds one layer; layers follow each other through the tiles.
+
+    A copy of a layer lies on as few chips as can be. Where the chips have no room for all of them
+    that way, copies follow each other without a gap and cross the borders between chips.
 
     Attributes
     ----------
@@ -34,24 +37,33 @@ class InOrder:
         self, graph: LayerGraph, requests: tuple[Request, ...], chip: Chip
     ) -> tuple[PlacedLayer, ...]:
         """Count through the arrays of the chip."""
+        layers, following = self._placed(requests, chip, crossing=False)
+        if following > chip.n_arrays and chip.system.chips > 1 and self.region == "chip":
+            layers, following = self._placed(requests, chip, crossing=True)
+        if following > chip.n_arrays:
+            raise no_room(graph, chip, requests, following, shared=False)
+        return tuple(layers)
+
+    def _placed(
+        self, requests: tuple[Request, ...], chip: Chip, crossing: bool
+    ) -> tuple[list[PlacedLayer], int]:
+        """Place all copies; returns the layers and the array behind the last one."""
         copies = self.replicas or [1] * len(requests)
         layers, following = [], 0
         for request, count in zip(requests, copies, strict=True):
             n = request.layout.n_arrays
             places = []
             for _ in range(count):
-                start = self._start(following, request, chip)
+                start = following if crossing else self._start(following, request, chip)
                 places.append(tuple(slot(start + i, chip) for i in range(n)))
                 following = start + n
             layers.append(request.placed(*places))
-        if following > chip.n_arrays:
-            raise no_room(graph, chip, requests, following, shared=False)
-        return tuple(layers)
+        return layers, following
 
     def _start(self, following: int, request: Request, chip: Chip) -> int:
         n, size = request.layout.n_arrays, chip.tile.arrays
         if self.region == "chip":
-            return on_one_chip(following, n, chip)
+            return on_fewest_chips(following, n, chip)
         if n > size:
             raise MappingError(
                 f"layer '{request.name}' needs {n} arrays and must stay in one tile, which has "

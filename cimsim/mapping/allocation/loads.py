@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.hw.spec import Chip
-from cimsim.mapping.allocation.base import Request, on_one_chip, slot
+from cimsim.mapping.allocation.base import Request, on_fewest_chips, slot
 from cimsim.mapping.placement import PlacedLayer
 
 
@@ -28,17 +28,18 @@ class Loads:
         """Fill the chip, begin a new load where the next layer has no room, and so on."""
         order = {op.name: i for i, op in enumerate(graph.matrix_ops)}
         largest = max(requests, key=lambda r: r.layout.n_arrays)
-        if largest.layout.n_arrays > chip.tile.count * chip.tile.arrays:
+        per_tile = chip.tile.arrays * chip.system.chips
+        if largest.layout.n_arrays > chip.n_arrays:
             raise MappingError(
                 f"layer '{largest.ops[0].name}' alone needs {largest.layout.n_arrays} arrays, chip "
-                f"'{chip.name}' has {chip.tile.count * chip.tile.arrays}: a layer is not cut into "
-                f"loads. Ways out: a larger chip (--set tile.count="
-                f"{-(-largest.layout.n_arrays // chip.tile.arrays)}); larger arrays"
+                f"'{chip.name}' has {chip.n_arrays}: a layer is not cut into loads. Ways out: "
+                f"a larger chip (--set tile.count={-(-largest.layout.n_arrays // per_tile)}); "
+                "several chips (--set system.chips=...); larger arrays"
             )
         layers, following, load = [], 0, 0
         for request in requests:
             n = request.layout.n_arrays
-            following = on_one_chip(following, n, chip)
+            following = on_fewest_chips(following, n, chip)
             if following + n > chip.n_arrays:
                 following, load = 0, load + 1
             placed = request.placed(tuple(slot(following + i, chip) for i in range(n)))

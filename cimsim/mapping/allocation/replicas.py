@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
-from cimsim.hw.spec import Chip
-from cimsim.mapping.allocation.base import on_one_chip
+from cimsim.chip.spec import Chip
+from cimsim.mapping.allocation.base import on_fewest_chips
 
 Cost = Callable[[int, int], float]  # layer, replicas -> cycles of one frame on each replica
 
@@ -54,7 +54,7 @@ def replicas_of(
 def replicas_on(
     chip: Chip, cost: Cost, arrays: Sequence[int], most: Sequence[int] | None = None
 ) -> list[int]:
-    """Return `replicas_of` a chip's arrays, as many as find room if none crosses a chip's border.
+    """Return `replicas_of` a chip's arrays, as many as find room on as few chips each as can be.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def extent(arrays: Sequence[int], replicas: Sequence[int], chip: Chip) -> int:
     following = 0
     for n, count in zip(arrays, replicas, strict=True):
         for _ in range(count):
-            following = on_one_chip(following, n, chip) + n
+            following = on_fewest_chips(following, n, chip) + n
     return following
 
 

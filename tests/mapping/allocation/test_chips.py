@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cimsim.chip.area import area
 from cimsim.energy.idle import static_power_w
 from cimsim.errors import MappingError
-from cimsim.hw.area import area
 from cimsim.mapping.allocation import requests_of
 from cimsim.mapping.allocation.chips import crossing_bytes, partition
 from cimsim.mapping.dataflow import units
@@ -39,7 +39,8 @@ def moved(graph, assigned, hardware):
 @settings(max_examples=60, deadline=None)
 @given(graph=nets(6), tiles=st.integers(2, 9), chips=st.integers(1, 3))
 def test_no_other_cut_moves_less(graph, tiles, chips):
-    hardware = chip(tile__count=tiles, system__chips=chips, array__rows=64)
+    """Parts that begin with a layer larger than a chip take as many chips as it needs."""
+    hardware = chip(tile__count=tiles, system__chips=chips, array__rows=24)
     requests = requests_of(graph, layouts(graph, hardware))
     sizes = [r.layout.n_arrays for r in requests]
     options = []
@@ -47,21 +48,34 @@ def test_no_other_cut_moves_less(graph, tiles, chips):
         for cuts in itertools.combinations(range(1, len(requests)), used - 1):
             edges = (0, *cuts, len(requests))
             loads = [sum(sizes[a:b]) for a, b in itertools.pairwise(edges)]
-            if max(loads) <= tiles:
+            spans = [-(-sizes[a] // tiles) for a in edges[:-1]]
+            fits = all(n <= tiles * m for n, m in zip(loads, spans, strict=True))
+            if fits and sum(spans) <= chips:
                 assigned = {
                     op.name: part
                     for part, (a, b) in enumerate(itertools.pairwise(edges))
                     for r in requests[a:b]
                     for op in r.ops
                 }
-                options.append((moved(graph, assigned, hardware), max(loads)))
+                fullest = max(min(n, tiles) for n in loads)
+                options.append((moved(graph, assigned, hardware), fullest))
     if not options:
         with pytest.raises(MappingError, match=r"needs \d+ (chips|arrays)"):
             partition(graph, requests, hardware)
         return
     found = partition(graph, requests, hardware)
-    assert max(found.arrays) <= tiles
-    assert (sum(found.crossing), max(found.arrays)) == min(options)
+    assert sum(found.chips) <= chips
+    fullest = max(min(n, tiles) for n in found.arrays)
+    assert (sum(found.crossing), fullest) == min(options)
+    mapping = map_graph(graph, hardware, "im2col", "by_chip")
+    for layer, request in zip(mapping.layers, requests, strict=True):
+        assert chips_of(layer, hardware) == [-(-request.layout.n_arrays // tiles)]
+    assert mapping.arrays_used == sum(sizes)
+
+
+def chips_of(layer, hardware):
+    """How many chips each copy lies on."""
+    return [len({slot.tile // hardware.tile.count for slot in slots}) for slots in layer.slots]
 
 
 def pinched():
@@ -78,7 +92,7 @@ def test_the_cut_goes_through_the_thinnest_map():
     assert [r.layout.n_arrays for r in requests] == [1, 3, 3, 1, 3]
     # m3 writes 8 x 8 x 1 bytes; it does not fit beside m1 and m2
     assert crossing_bytes(graph, requests, hardware)[3] == 64
-    with pytest.raises(MappingError, match=r"needs 3 chips of 6 .*--set system.chips=3"):
+    with pytest.raises(MappingError, match=r"needs 3 chips of 6 .*--set system.chips=3.*in_order"):
         map_graph(graph, hardware, "im2col", "by_chip")
     roomy = hardware.model_copy(update={"tile": hardware.tile.model_copy(update={"count": 7})})
     found = partition(graph, requests, roomy)
@@ -88,10 +102,31 @@ def test_the_cut_goes_through_the_thinnest_map():
     assert chips == [{0}, {0}, {0}, {1}, {1}]
 
 
-def test_a_layer_larger_than_a_chip_is_named():
+def test_a_layer_larger_than_a_chip_takes_as_many_as_it_must():
     graph, hardware = pinched(), chip(tile__count=2, system__chips=9)
-    with pytest.raises(MappingError, match=r"layer 'm2' needs 3 arrays, one chip has 2"):
-        map_graph(graph, hardware, "im2col", "by_chip")
+    requests = requests_of(graph, layouts(graph, hardware))
+    found = partition(graph, requests, hardware)
+    # 1 | 3 on two | 3 and 1 on two | 3 on two
+    assert (found.first, found.chips, found.arrays) == ((0, 1, 2, 4), (1, 2, 2, 2), (1, 3, 4, 3))
+    mapping = map_graph(graph, hardware, "im2col", "by_chip")
+    assert [chips_of(layer, hardware) for layer in mapping.layers] == [[1], [2], [2], [1], [2]]
+    assert [slot.tile for slot in mapping.layers[3].slots[0]] == [9]  # beside the end of m3
+    with pytest.raises(MappingError, match=r"needs 7 chips of 2 .*--set system.chips=7"):
+        map_graph(graph, chip(tile__count=2, system__chips=6), "im2col", "by_chip")
+
+
+def test_copies_cross_borders_only_where_there_is_no_room_otherwise():
+    graph = pinched()  # 1, 3, 3, 1, 3 arrays
+    roomy, tight = (chip(tile__count=6, system__chips=n) for n in (3, 2))
+    for hardware, most in ((roomy, 1), (tight, 2)):
+        mapping = map_graph(graph, hardware)
+        assert max(n for layer in mapping.layers for n in chips_of(layer, hardware)) == most
+        assert mapping.arrays_used == 11
+        assert simulate(mapping, 2).cycles > 0
+    with pytest.raises(MappingError, match=r"needs 11 arrays .* has 10 \(2 x 5 tiles .*Ways out"):
+        map_graph(graph, chip(tile__count=5, system__chips=2))
+    with pytest.raises(MappingError, match="needs 3 chips of 6"):
+        map_graph(graph, tight, "im2col", "by_chip")
 
 
 def test_two_chips_have_twice_of_everything():

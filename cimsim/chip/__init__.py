@@ -1,0 +1,1 @@
+"""The chip as data: description, YAML loader, cell models, estimators, supply, area."""

@@ -1,0 +1,117 @@
+"""Fields that say ``auto``: find them, ask their estimators, put the figures in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, unit_of
+from cimsim.chip.spec import Chip
+from cimsim.errors import ConfigError, suggest
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A field that was filled in.
+
+    Attributes
+    ----------
+    value : float
+        In SI units.
+    unit, estimator, formula, source : str
+    """
+
+    value: float
+    unit: str
+    estimator: str
+    formula: str
+    source: str
+
+
+def asks_auto(value: Any) -> bool:
+    """Whether a YAML leaf asks for an estimator."""
+    return isinstance(value, str) and value.split()[:1] == ["auto"]
+
+
+def resolve(
+    raw: Mapping[str, Any], origin: str, check: Callable[[Mapping[str, Any]], Chip]
+) -> tuple[Mapping[str, Any], dict[str, Estimate]]:
+    """Return the description with figures in place of each ``auto``, and what they are.
+
+    Parameters
+    ----------
+    raw : mapping
+        As the YAML has it; it is not changed.
+    origin : str
+        File that messages name.
+    check : callable
+        Validates a mapping as a chip.
+
+    Raises
+    ------
+    ConfigError
+        Unknown estimator, a field that it does not give, or a chip that it is not valid for.
+    """
+    asked = _asked(raw, origin)
+    if not asked:
+        return raw, {}
+    filled: dict[str, Any] = copy.deepcopy(dict(raw))
+    for section, field in asked:
+        # a placeholder that every check passes; only estimators that come earlier may read it
+        filled[section][field] = "1e-21 F" if field == "cell_capacitance" else 0
+    found: dict[str, Estimate] = {}
+    for section in DEFAULTS:
+        chip = check(filled) if any(s == section for s, _ in asked) else None
+        for (where, field), name in asked.items():
+            if where != section or chip is None:
+                continue
+            estimator, path = ESTIMATORS[name], f"{section}.{field}"
+            try:
+                value = estimator.estimate(chip, section)[field]
+            except ValueError as error:
+                raise ConfigError(f"{origin}: {path}: {error}") from None
+            filled[section][field] = f"{value!r} {unit_of(section, field)}"
+            found[path] = Estimate(
+                value, unit_of(section, field), name, estimator.formula, estimator.source
+            )
+    return filled, found
+
+
+def _asked(raw: Mapping[str, Any], origin: str) -> dict[tuple[str, str], str]:
+    """Return (section, field) -> estimator of every ``auto``."""
+    found = {}
+    for section, fields in raw.items():
+        if asks_auto(fields) and section not in ("name", "summary"):
+            raise ConfigError(f"{origin}: {section}: 'auto' is not known here; {_where()}")
+        if section in ("sources", "device") or not isinstance(fields, Mapping):
+            continue
+        for field, value in fields.items():
+            if asks_auto(value):
+                found[section, field] = _estimator(f"{origin}: {section}.{field}", value)
+    return found
+
+
+def _estimator(place: str, value: str) -> str:
+    section, _, field = place.rpartition(": ")[2].partition(".")
+    if section not in DEFAULTS:
+        raise ConfigError(f"{place}: 'auto' is not known here; {_where()}")
+    words = value.split()
+    name = words[1] if len(words) > 1 else DEFAULTS[section]
+    if len(words) > 2 or name not in ESTIMATORS:
+        wrong = " ".join(words[1:])
+        raise ConfigError(f"{place}: no estimator '{wrong}'{suggest(wrong, sorted(ESTIMATORS))}")
+    gives = ESTIMATORS[name].gives
+    if field not in gives:
+        raise ConfigError(
+            f"{place}: estimator '{name}' gives {', '.join(gives)}, not {field}; give a value"
+        )
+    return name
+
+
+def _where() -> str:
+    return "auto: " + ", ".join(
+        f"{section}.{field}" for section, name in DEFAULTS.items()
+        for field in ESTIMATORS[name].gives
+    )  # fmt: skip

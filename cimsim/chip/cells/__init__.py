@@ -1,0 +1,102 @@
+"""Cell models, one per file. A new one is a file and a line in `DEVICES`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cimsim.chip.cells.base import AbstractDevice, parameters_of
+from cimsim.chip.cells.eflash import EFlash
+from cimsim.chip.cells.ideal import Ideal
+from cimsim.chip.cells.ohmic import bend, check_bent
+from cimsim.chip.cells.pcm import Pcm
+from cimsim.chip.cells.rram import Rram
+from cimsim.chip.cells.sonos40 import Sonos40
+from cimsim.chip.cells.sram import Sram
+from cimsim.chip.cells.table import Table
+from cimsim.chip.cells.verify import VerifyParameters, WriteVerified
+from cimsim.chip.spec import Chip
+from cimsim.errors import ConfigError, suggest
+
+DEVICES: dict[str, type[AbstractDevice]] = {
+    "eflash": EFlash,
+    "ideal": Ideal,
+    "pcm": Pcm,
+    "rram": Rram,
+    "sonos40": Sonos40,
+    "sram": Sram,
+    "table": Table,
+}
+
+COMMON = ("nonlinearity", "verify")  # keys that may stand beside those of any device
+
+__all__ = ["DEVICES", "AbstractDevice", "build", "device_of"]
+
+
+def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
+    """Make a device from its YAML entry.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `DEVICES`.
+    parameters : mapping
+        Everything beside ``kind``, quantities as strings: ``{"g_max": "11.5 nS"}``. With
+        ``verify`` among them, cells are written by `cimsim.chip.cells.verify.WriteVerified`; with
+        ``nonlinearity``, their current is that of `cimsim.chip.cells.ohmic`.
+
+    Raises
+    ------
+    ConfigError
+        Unknown kind, unknown or missing key, wrong unit or range; one line ``device.<field>: ...``
+        each.
+    """
+    if kind not in DEVICES:
+        raise ConfigError(f"device.kind: '{kind}' is unknown{suggest(kind, DEVICES)}")
+    model = DEVICES[kind]
+    own = dict(parameters)
+    common = {name: own.pop(name) for name in COMMON if name in own}
+    device = model(parameters_of(model.Parameters, own, others=COMMON))  # type: ignore[call-arg]
+    if "nonlinearity" in common:
+        bend(device, common["nonlinearity"])
+    if "verify" not in common:
+        return device
+    verify = common["verify"]
+    if not isinstance(verify, Mapping):
+        raise ConfigError(
+            f"device.verify: expected fields such as {{tolerance: 1 %, max_pulses: 30}}, got "
+            f"{verify!r}"
+        )
+    return WriteVerified(device, parameters_of(VerifyParameters, verify, "device.verify"))
+
+
+def device_of(chip: Chip, origin: str = "") -> AbstractDevice:
+    """Make a chip's device and check that it can do what the chip asks of it.
+
+    Parameters
+    ----------
+    chip : Chip
+    origin : str
+        File that stands at the head of each line of a message, if it is given.
+
+    Raises
+    ------
+    ConfigError
+        As `build`; conditions that the model has no data for; more bits per cell than it holds;
+        non-linear cells behind wires or drivers that know linear ones only.
+    """
+    if origin:
+        try:
+            return device_of(chip)
+        except ConfigError as error:
+            lines = (f"{origin}: {line}" for line in str(error).splitlines())
+            raise ConfigError("\n".join(lines)) from None
+    device = build(chip.device.kind, chip.device.parameters)
+    device.check_conditions(chip.conditions.time_s, chip.conditions.temperature_k)
+    if device.max_bits is not None and chip.weights.slice_bits > device.max_bits:
+        raise ConfigError(
+            f"weights.cell_bits: expected at most {device.max_bits} for device '{device.name}', "
+            f"got {chip.weights.slice_bits}; set weights.cell_bits to {device.max_bits}"
+        )
+    check_bent(chip, device)
+    return device

@@ -1,0 +1,393 @@
+"""Read a hardware description: shipped name or file -> `Chip`, with overrides."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from cimsim.chip.auto import Estimate, resolve
+from cimsim.chip.history import History, Kept, Rescaled
+from cimsim.chip.ranges import relative_ranges
+from cimsim.chip.rescale import is_given, rescale
+from cimsim.chip.spec import Chip
+from cimsim.chip.voltage import at_operating_point
+from cimsim.errors import ConfigError, suggest
+
+FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
+_TABLE = "operating.table"  # one number among others, although it is a mapping
+
+
+def shipped() -> dict[str, str]:
+    """Return the shipped descriptions: name -> YAML text, sorted by name."""
+    folder = files("cimsim.hwconfigs")
+    found = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    return {
+        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(found, key=lambda entry: entry.name)
+    }
+
+
+def load_hw(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] | None = None) -> Chip:
+    """Load a chip.
+
+    Parameters
+    ----------
+    name : str or Path
+        A file, or the name of a shipped description with or without ``.yaml``. A file in the
+        working directory wins over a shipped one of the same name.
+    overrides : mapping or iterable of str, optional
+        ``{"adc.bits": 6}`` or ``["adc.bits=6"]``: values as they would stand in the YAML.
+
+    Raises
+    ------
+    ConfigError
+        Unknown name, broken YAML, unknown key, wrong type, range or unit. The message reads
+        ``<file>: <path>: <what was expected, what came>``.
+
+    Notes
+    -----
+    Files that a description names (`FILES`) are sought beside it when their path is relative; in
+    an override, in the working directory.
+
+    Numbers that were given for what an override changes follow it, see `cimsim.chip.rescale`;
+    `Chip.history` tells which.
+    """
+    return described(name, overrides)[0]
+
+
+def described(
+    name: str | Path, overrides: Mapping[str, Any] | Iterable[str] | None = None
+) -> tuple[Chip, str, Mapping[str, Any]]:
+    """Load a chip, and return with it its origin and its plain description, overrides included.
+
+    Raises
+    ------
+    ConfigError
+        As `load_hw`.
+    """
+    origin, text = _read(name)
+    raw = _parse(origin, text)
+    _beside(raw, Path(name))
+    pairs = _pairs(overrides)
+    if not pairs:
+        return build(raw, origin), origin, raw
+    plain = copy.deepcopy(raw)
+    before = {path for path in _sources(raw) if _exists(raw, path)}
+    # another kind of cell first: it must not sweep away parameters that stand before it
+    for path, value in sorted(pairs, key=lambda pair: pair[0] != "device.kind"):
+        _override(origin, raw, path, value)
+    gone = {path for path in before if not _exists(raw, path)}
+    if gone:
+        raw["sources"] = {k: v for k, v in raw["sources"].items() if k not in gone}
+    try:
+        unchanged: Chip | None = _resolved(plain, origin)
+    except ConfigError:  # the overrides mend a file that is none without them
+        unchanged = None
+    ranges: dict[str, tuple[float, float]] = {}
+    given = frozenset(path for path, _ in pairs)
+    if unchanged is not None:
+        # a range is one of the number in the file, wherever the number goes from there
+        ranges = _ranges(unchanged, origin)
+        ranges = {path: ends for path, ends in ranges.items() if not is_given(path, given)}
+        raw = _without_ranges(raw)
+    chip = build(raw, origin)
+    rescaled: tuple[Rescaled, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    if unchanged is not None:
+        new, rescaled, kept = rescale(
+            origin, unchanged, raw, given, partial(_resolved, origin=origin)
+        )
+        raw = dict(new)
+        chip = build(raw, origin) if rescaled else chip
+    told = tuple(f"{path}={_told(value)}" for path, value in pairs)
+    history = replace(chip.history, overrides=told, rescaled=rescaled, kept=kept)
+    history = replace(history, ranges=ranges or chip.history.ranges)
+    return chip.with_history(history), origin, raw
+
+
+def _ranges(chip: Chip, origin: str) -> dict[str, tuple[float, float]]:
+    try:
+        return relative_ranges(chip)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+
+
+def _without_ranges(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a description whose numbers may leave the ranges that its file gives them."""
+    kept = {key: value for key, value in raw.items() if key != "ranges"}
+    if isinstance(raw.get("sources"), dict):
+        kept["sources"] = {
+            path: {key: text for key, text in source.items() if key != "range"}
+            if isinstance(source, dict) else source
+            for path, source in raw["sources"].items()
+        }  # fmt: skip
+    return kept
+
+
+def _resolved(raw: Mapping[str, Any], origin: str) -> Chip:
+    """Return a chip with all estimates, not yet at its operating point."""
+    return _validated(origin, resolve(raw, origin, partial(_validated, origin))[0])
+
+
+def _told(value: Any) -> str:
+    """Write a value of an override as the command line has it."""
+    if isinstance(value, str):
+        return value
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
+
+
+def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
+    """Validate a plain mapping as a chip; ``origin`` stands at the head of each message.
+
+    Fields that say ``auto`` are estimated, and the chip is brought to its operating point.
+    """
+    chip = _resolved(raw, origin)
+    for path in chip.sources:
+        if not _exists(raw, path):
+            raise ConfigError(
+                f"{origin}: sources: '{path}' names no field of this file"
+                + suggest(path, sorted(numbers(raw)))
+            )
+    for part, path in chip.included_in.items():
+        if not _exists(raw, path):
+            raise ConfigError(
+                f"{origin}: included_in.{part}: '{path}' names no field of this file"
+                + suggest(path, sorted(numbers(raw)))
+            )
+    ranges = _ranges(chip, origin)
+    try:
+        there = at_operating_point(chip)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    estimated = frozenset(estimates(raw, origin))
+    return there.with_history(History(ranges=ranges, estimated=estimated))
+
+
+def estimates(raw: Mapping[str, Any], origin: str = "chip") -> dict[str, Estimate]:
+    """Return what each ``auto`` of a description becomes, by dotted path."""
+    return resolve(raw, origin, partial(_validated, origin))[1]
+
+
+def _validated(origin: str, raw: Mapping[str, Any]) -> Chip:
+    try:
+        return Chip.model_validate(dict(raw))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(origin, error))) from None
+
+
+def dump(chip: Chip) -> dict[str, Any]:
+    """Return the resolved chip as plain data in SI units (for results and hashes).
+
+    A file stands there by its name and content, not by its place.
+    """
+    data = chip.model_dump(mode="json", exclude={"sources"})
+    for section, field in FILES:
+        given = data[section].get(field)
+        if isinstance(given, str) and Path(given).is_file():
+            content = hashlib.sha256(Path(given).read_bytes()).hexdigest()
+            data[section][field] = f"{Path(given).name} sha256:{content}"
+    return data
+
+
+def chip_hash(chip: Chip) -> str:
+    """SHA-256 over everything that can change a result: titles and sources cannot."""
+    data = dump(chip)
+    for told in ("name", "summary", "leaves_out", "included_in"):
+        data.pop(told)
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def numbers(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return every numeric leaf of a YAML mapping by dotted path (``sources`` left out)."""
+    found: dict[str, Any] = {}
+    for key, value in raw.items():
+        path = f"{prefix}{key}"
+        if path in ("sources", "ranges", "schema_version"):
+            continue
+        if path == _TABLE:
+            found[path] = value
+        elif isinstance(value, Mapping):
+            found |= numbers(value, path + ".")
+        elif is_number(value) and path != "summary":
+            found[path] = value
+    return found
+
+
+def is_number(value: Any) -> bool:
+    """Whether a YAML leaf is a number or a quantity string."""
+    if isinstance(value, str):
+        return value[:1].isdigit()
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def raw_mapping(name: str | Path) -> tuple[str, dict[str, Any]]:
+    """Return (origin, plain YAML mapping) without validation, for `hw show` and `hw check`."""
+    origin, text = _read(name)
+    return origin, _parse(origin, text)
+
+
+def _read(name: str | Path) -> tuple[str, str]:
+    path = Path(name)
+    if path.is_file():
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from None
+    known = shipped()
+    stem = path.name.removesuffix(".yaml").removesuffix(".yml")
+    if path.parent == Path() and stem in known:
+        return f"{stem}.yaml", known[stem]
+    what = f"no file '{name}'" if path.suffix or path.parent != Path() else f"no chip '{name}'"
+    raise ConfigError(
+        f"hw: {what} and no shipped description of that name{suggest(stem, known)}; "
+        "give one of these or the path of a YAML file"
+    )
+
+
+def _beside(raw: dict[str, Any], file: Path) -> None:
+    """Make relative file names of a description those beside it."""
+    if not file.is_file():
+        return
+    for section, field in FILES:
+        place = raw.get(section)
+        given = place.get(field) if isinstance(place, dict) else None
+        if isinstance(given, str) and not Path(given).is_absolute():
+            raw[section] = {**raw[section], field: str(file.resolve().parent / given)}
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice instead of keeping the last one."""
+
+
+def _unique_keys(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if not isinstance(key, str):
+            raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: key {key!r} is no text")
+        if key in seen:
+            raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: key '{key}' stands twice")
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_keys)
+
+
+def _parse(origin: str, text: str) -> dict[str, Any]:
+    try:
+        raw = yaml.load(text, Loader=_Loader)  # _Loader is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise ConfigError(f"{origin}: not readable as YAML: {line}{error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"{origin}: not readable as YAML: {' '.join(str(error).split())}"
+        ) from None
+    if raw is None:
+        raise ConfigError(f"{origin}: the file is empty; expected a mapping of chip fields")
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{origin}: expected a mapping of chip fields, got {type(raw).__name__}")
+    return raw
+
+
+def _pairs(overrides: Mapping[str, Any] | Iterable[str] | None) -> list[tuple[str, Any]]:
+    if overrides is None:
+        return []
+    if isinstance(overrides, Mapping):
+        return list(overrides.items())
+    pairs = []
+    for item in overrides:
+        path, sign, text = item.partition("=")
+        if not sign or not path.strip():
+            raise ConfigError(f"--set: expected path=value such as adc.bits=6, got '{item}'")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set: the value in '{item}' is not readable") from None
+        pairs.append((path.strip(), value))
+    return pairs
+
+
+def _override(origin: str, raw: dict[str, Any], path: str, value: Any) -> None:
+    """Put ``value`` at a dotted path; the field itself is checked by the model afterwards.
+
+    Another ``device.kind`` is another cell: the parameters of the old one go with it.
+    """
+    if path == "device.kind" and isinstance(raw.get("device"), dict):
+        if raw["device"].get("kind") != value:
+            raw["device"] = {"kind": value}
+        return
+    *parents, leaf = path.split(".")
+    place = raw
+    for depth, part in enumerate(parents):
+        below = place.setdefault(part, {})
+        if not isinstance(below, dict):
+            at = ".".join(parents[: depth + 1])
+            raise ConfigError(f"{origin}: --set {path}: '{at}' is a value, it has no fields")
+        place = below
+    place[leaf] = value
+
+
+def _sources(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    sources = raw.get("sources")
+    return sources if isinstance(sources, Mapping) else {}
+
+
+def _exists(raw: Mapping[str, Any], path: str) -> bool:
+    place: Any = raw
+    for part in path.split("."):
+        if not isinstance(place, Mapping) or part not in place:
+            return False
+        place = place[part]
+    return True
+
+
+def _explain(origin: str, error: ValidationError) -> list[str]:
+    """Turn pydantic's findings into our message form."""
+    lines = []
+    for item in error.errors(include_url=False):
+        location = [str(part) for part in item["loc"]]
+        path = ".".join(location)
+        head = f"{origin}: {path}: " if path else f"{origin}: "
+        lines.append(head + describe(item, partial(_fields, location[:-1])))
+    return lines
+
+
+def describe(item: ErrorDetails, known: Callable[[], list[str]]) -> str:
+    """Say in our words what pydantic found; ``known`` gives the keys that are allowed there."""
+    match item["type"]:
+        case "extra_forbidden":
+            wrong = str(item["loc"][-1])
+            return f"unknown key '{wrong}'{suggest(wrong, known())}"
+        case "missing":
+            return "missing; it has no default"
+        case "value_error":
+            return str(item["ctx"]["error"])
+        case "model_type":
+            return f"expected a mapping of fields, got {item['input']!r}"
+        case _:
+            return f"expected {item['msg'].removeprefix('Input should be ')}, got {item['input']!r}"
+
+
+def _fields(location: list[str]) -> list[str]:
+    """YAML names of the fields of the model at ``location``."""
+    model: type[BaseModel] = Chip
+    for part in location:
+        for name, field in model.model_fields.items():
+            if part in (field.alias, name) and isinstance(field.annotation, type):
+                model = field.annotation
+                break
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,1 +1,0 @@
-"""Hardware descriptions: pydantic models, YAML loader, overrides and provenance."""
