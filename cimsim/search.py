@@ -180,8 +180,8 @@ def search(
                 found.append(point)
     if not found:
         # the message of the plain mapping says what is missing, arrays or memory, and the ways out
-        plain = _requests(graph, [found[0] for found in options])
-        layers = InOrder().allocate(graph, plain, chip)
+        asked = _requests(graph, [found[0] for found in options])
+        layers = InOrder().allocate(graph, asked, chip)
         simulate(Mapping(graph, chip, "", layers))
     return pareto(found, chosen)
 

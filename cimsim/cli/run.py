@@ -34,7 +34,7 @@ from cimsim.cli.options import (
     with_conditions,
 )
 from cimsim.cli.steps import Bars, check_timeline_files, clean_frames, trace, write_timeline
-from cimsim.errors import InputError
+from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip

@@ -159,7 +159,7 @@ class _Chooser:
 
     def restore(self) -> None:
         """Take back what saves nothing, the most needed units first."""
-        gone = sorted(np.flatnonzero(~self.kept), key=lambda unit: -self.losses[unit])
+        gone = sorted(np.flatnonzero(~self.kept).tolist(), key=lambda unit: -self.losses[unit])
         # a group has room for so many units, whichever they are
         full: set[str] = set()
         owner = {unit: group.name for group in self.channels.groups for unit in group.units}

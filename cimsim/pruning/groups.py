@@ -207,7 +207,7 @@ class Channels:
             inputs[self._joined[label]][matrix, channel] = None
         fixed = self._joined[FIXED]
         number: dict[int, int] = {}
-        units = []
+        units: list[Unit] = []
         for root, writers in outputs.items():
             if root != fixed:
                 number[root] = len(units)
