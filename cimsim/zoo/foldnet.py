@@ -22,7 +22,8 @@ STRIDES = (2, 4, 8, 16)
 # Channels at half (for each tile of rows), quarter and eighth size. The patch of a block of 8 x 8
 # pixels has 6 x 6, 4 x 4 and 3 x 3 positions there, so these fill 1008, 1024 and 1008 of 1024 rows.
 WIDTHS = (28, 64, 112)
-RAW = 12  # values of 2 x 2 pixels of a frame, which the last layer reads beside its features
+RAW = 12  # values of 2 x 2 pixels of a frame
+KEPT = 0.6  # of the noisy frame, digitally; what else of it reaches the output passes `direct`
 # Subtracted from frames that a layer reads: inputs of both signs around zero halve what errors of
 # analog weights do to the picture.
 GREY = 0.5
@@ -113,8 +114,11 @@ class FoldNet(AbstractDenoiser):
     its layers have ``H*W / S^2`` windows, but for those at eighth size, which have ``H*W / 64`` at
     S < 8. S = 2 is the network as convolutions, the one to train; its weight file serves every S.
 
-    The last layer reads the noisy frame, too: what the network subtracts is mostly noise, of which
-    each pixel has its own, and features of few channels cannot carry it through a ReLU.
+    What the network subtracts is mostly noise, of which each pixel has its own, and features of few
+    channels cannot carry it through a ReLU: ``direct`` filters the noisy frame beside them. It is a
+    matrix of its own, since its weights are several times as large as those of the features: in one
+    array they would set the scale of both, and the small ones would drown in the cells' noise. For
+    the same reason a share of the frame is kept digitally.
 
     Parameters
     ----------
@@ -147,7 +151,8 @@ class FoldNet(AbstractDenoiser):
         self.up1 = FoldConv(quarter, half, up=2, fold=at_quarter)
         self.half2 = FoldConv(half, half, fold=at_half)
         self.raw = nn.PixelUnshuffle(2)
-        self.write = FoldConv(half + RAW, 3, up=2, fold=at_half, activation=False)
+        self.direct = FoldConv(RAW, 3, up=2, fold=at_half, activation=False)
+        self.write = FoldConv(half, 3, up=2, fold=at_half, activation=False)
         init_kaiming(self)
 
     def estimate(self, frames: torch.Tensor, noise_map: torch.Tensor) -> torch.Tensor:
@@ -157,7 +162,8 @@ class FoldNet(AbstractDenoiser):
         quarter = quarter + self.up2(self.eighth(self.down2(quarter)))
         half = half + self.up1(self.quarter2(quarter))
         noisy = frame(frames, 1)
-        return noisy - self.write(torch.cat([self.half2(half), self.raw(noisy - GREY)], dim=1))
+        subtracted = self.write(self.half2(half)) + self.direct(self.raw(noisy - GREY))
+        return KEPT * noisy - subtracted
 
     def widened(
         self, state: Mapping[str, torch.Tensor], spread: float = 0.3, seed: int = 0
@@ -191,11 +197,8 @@ class FoldNet(AbstractDenoiser):
         for name, wanted in self.state_dict().items():
             if name not in state:
                 continue
-            tensor, kept = state[name], state[name][:, :0] if state[name].dim() > 1 else None
-            if name == "write.conv.weight":  # the noisy frame does not become wider
-                tensor, kept = tensor[:, :-RAW], tensor[:, -RAW:]
-            grown = self._grown(name, tensor, wanted.shape, kept, generator, spread)
-            out[name] = tensor if grown is None else grown
+            grown = self._grown(name, state[name], wanted.shape, generator, spread)
+            out[name] = state[name] if grown is None else grown
         return out
 
     def _grown(
@@ -203,22 +206,14 @@ class FoldNet(AbstractDenoiser):
         name: str,
         tensor: torch.Tensor,
         wanted: torch.Size,
-        kept: torch.Tensor | None,
         generator: torch.Generator,
         spread: float,
     ) -> torch.Tensor | None:
-        """Return one tensor of `widened`; None when it need not grow.
-
-        ``kept`` are input channels behind those of ``tensor``, which stay as they are.
-        """
-        if tensor.dim() == 0:
+        """Return one tensor of `widened`; None when it need not grow."""
+        if tensor.shape == wanted:
             return None
-        inputs = wanted[1] - (kept.shape[1] if kept is not None else 0) if tensor.dim() > 1 else 1
-        have = (len(tensor), tensor.shape[1] if tensor.dim() > 1 else 1)
-        copies, rest = zip(
-            *(divmod(want, has) for want, has in zip((wanted[0], inputs), have, strict=True)),
-            strict=True,
-        )
+        pairs = zip((*wanted, 1)[:2], (*tensor.shape, 1)[:2], strict=True)
+        copies, rest = zip(*(divmod(want, have) for want, have in pairs), strict=True)
         if any(rest) or 0 in copies:
             raise ZooError(
                 f"foldnet: {name}: {tuple(tensor.shape)} cannot be widened to {tuple(wanted)}; the "
@@ -229,8 +224,6 @@ class FoldNet(AbstractDenoiser):
             noise -= noise.mean(0)
             shares = (1 + spread * noise.to(tensor)) / copies[1]
             tensor = torch.cat([tensor * share for share in shares], dim=1)
-        if kept is not None:
-            tensor = torch.cat([tensor, kept], dim=1)
         if copies[0] > 1:  # sub-pixels of one channel stay together
             parts = tensor.reshape(-1, self._sub_pixels(name), *tensor.shape[1:])
             tensor = parts.repeat(copies[0], *(1 for _ in parts.shape[1:])).flatten(0, 1)

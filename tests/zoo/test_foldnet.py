@@ -105,18 +105,18 @@ def test_each_layer_fills_its_rows_and_has_the_same_windows():
         for tiles in (1, 2, 3):
             network = registry.build("foldnet", stride=8, tiles=tiles)
             layers = [part.conv for part in network.modules() if isinstance(part, FoldConv)]
-            assert len(layers) == 16
+            assert len(layers) == 17
             rows = [layer.weight[0].numel() for layer in layers]
-            read, half1, down1, *deeper, up1, half2, write = rows
-            assert (read, half1, down1, half2) == (1000, *3 * (1008 * tiles,))
+            read, half1, down1, *deeper, up1, half2, direct, write = rows
+            assert (read, half1, down1, half2, write) == (1000, *4 * (1008 * tiles,))
             assert {*deeper, up1} == {1008, 1024}
-            assert write == 1008 * tiles + 36 * 12  # the noisy frame beside the features
+            assert direct == 36 * 12
             sizes: list[tuple[int, ...]] = []
             note = partial(_note_size, sizes)
             for layer in layers:
                 layer.register_forward_hook(note)
             network(torch.empty(1, 9, 64, 96), torch.empty(1, 1, 64, 96))
-            assert sizes == [(8, 12)] * 16
+            assert sizes == [(8, 12)] * 17
 
 
 def _note_size(sizes, _module, _inputs, output):
