@@ -30,7 +30,7 @@ from cimsim.zoo.weights import Card, load_weights
 ROOT = Path(__file__).resolve().parents[2]
 COMMON = {
     "batch": 2, "crop": 16, "warmup_steps": 2, "validation_scenes": 1, "validation_crop": 32,
-    "checkpoint_steps": 2, "ema": 0.5,
+    "checkpoint_steps": 2, "ema": 0.5, "optimiser": "adam",
 }  # fmt: skip
 NET = {"model": "foldnet", "options": {"stride": 2}, "budget": {"steps": 2}}
 
@@ -273,7 +273,7 @@ def clips(tmp_path):
 
 
 def test_a_killed_queue_ends_with_the_weights_of_an_unbroken_one(queue_file, clips, tmp_path):
-    queue = queue_file({"name": "a"} | NET | {"budget": {"steps": 60}}, checkpoint_steps=5)
+    queue = queue_file({"name": "a"} | NET | {"budget": {"steps": 40}}, checkpoint_steps=5)
 
     def start(out):
         command = [
@@ -289,7 +289,7 @@ def test_a_killed_queue_ends_with_the_weights_of_an_unbroken_one(queue_file, cli
         """Start, send a signal once the log is beyond a step, and return the exit code."""
         with start(tmp_path / "broken") as process:
             log = tmp_path / "broken" / "a" / "log.jsonl"
-            deadline = time.monotonic() + 300
+            deadline = time.monotonic() + 900
             while time.monotonic() < deadline and process.poll() is None:
                 text = log.read_text() if log.is_file() else ""
                 if f'"step": {step},' in text:
@@ -297,11 +297,11 @@ def test_a_killed_queue_ends_with_the_weights_of_an_unbroken_one(queue_file, cli
                 time.sleep(0.01)
             assert read_pids(tmp_path / "broken") == [process.pid]
             process.send_signal(number)
-            process.communicate(timeout=300)
+            process.communicate(timeout=900)
         return process.returncode
 
     with start(tmp_path / "whole") as process:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert "1 of 1 done" in out
     assert stopped_beyond(10, signal.SIGKILL) == -signal.SIGKILL
@@ -309,7 +309,7 @@ def test_a_killed_queue_ends_with_the_weights_of_an_unbroken_one(queue_file, cli
     assert not (tmp_path / "broken" / "a" / "done.json").exists()
     assert stopped_beyond(30, signal.SIGINT) == 128 + signal.SIGINT
     with start(tmp_path / "broken") as process:
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     files = [tmp_path / name / "a" / "foldnet_t1.safetensors" for name in ("whole", "broken")]
     assert files[0].read_bytes() == files[1].read_bytes()
