@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip.spec import Chip
+from cimsim.energy.idle import working
 from cimsim.energy.model import energy
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.custom import checked_layout, find_strategy
@@ -122,4 +123,6 @@ def energy_j(channels: Channels, kept: Kept, chip: Chip, strategy: str | Strateg
     """
     mapping = map_graph(channels.narrowed(kept), chip, strategy)
     timeline = simulate(mapping)
-    return energy(mapping, timeline.interval_s(chip.process.clock_hz)).total_j
+    period_s = timeline.interval_s(chip.process.clock_hz)
+    at_work = working(mapping, timeline)
+    return energy(mapping, period_s, working_s=at_work, spilled=timeline.spilled).total_j

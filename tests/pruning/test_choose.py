@@ -14,7 +14,7 @@ from cimsim.pruning.choose import choose
 from cimsim.pruning.modules import channels_of, cut
 from tests.pruning.nets import frames, network
 
-SMALL = {"array.rows": 64, "array.cols": 32, "tile.count": 2000}
+SMALL = {"array.rows": 32, "array.cols": 16, "tile.count": 4000}  # the block takes 169
 BLOCK, FOLD = 0, 2
 
 
@@ -31,7 +31,7 @@ def on_chip(model, chip, strategy):
 
 
 @pytest.mark.parametrize(("index", "strategy", "share"), [
-    (BLOCK, "im2col", 0.8), (BLOCK, "im2col", 0.5), (FOLD, "im2col", 0.6), (BLOCK, "sdk", 0.7),
+    (BLOCK, "im2col", 0.8), (BLOCK, "im2col", 0.5), (FOLD, "im2col", 0.9), (BLOCK, "sdk", 0.7),
 ])  # fmt: skip
 def test_the_real_mapping_takes_no_more_arrays(index, strategy, share):
     model, _, channels, known = network(index)
@@ -50,19 +50,20 @@ def test_the_real_mapping_takes_no_more_arrays(index, strategy, share):
 
 def test_no_unit_can_be_restored_within_the_arrays():
     _, _, channels, _ = network(BLOCK)
-    budget = Arrays(60, cimsim.load_hw("eflash40nm", SMALL), "im2col")
+    budget = Arrays(110, cimsim.load_hw("eflash40nm", SMALL), "im2col")
     kept = choose(channels, losses(channels, 5), budget)
-    assert budget.of(channels, kept) <= 60
+    assert budget.of(channels, whole(channels)) == 169
+    assert budget.of(channels, kept) <= 110
     for unit in np.flatnonzero(~kept):
         more = kept.copy()
         more[unit] = True
-        assert budget.of(channels, more) > 60
+        assert budget.of(channels, more) > 110
 
 
 def test_within_a_group_the_least_needed_units_go():
     _, _, channels, _ = network(BLOCK)
     worth = losses(channels, 2)
-    kept = choose(channels, worth, Arrays(50, cimsim.load_hw("eflash40nm", SMALL), "im2col"))
+    kept = choose(channels, worth, Arrays(100, cimsim.load_hw("eflash40nm", SMALL), "im2col"))
     assert not kept.all()
     for group in channels.groups:
         units = np.array(group.units)
@@ -74,7 +75,7 @@ def test_within_a_group_the_least_needed_units_go():
 
 def test_costly_channels_are_spared_where_others_save_as_much():
     _, _, channels, _ = network(BLOCK)
-    budget = Arrays(70, cimsim.load_hw("eflash40nm", SMALL), "im2col")
+    budget = Arrays(150, cimsim.load_hw("eflash40nm", SMALL), "im2col")
     for spared in channels.groups[2:5]:
         worth = np.ones(len(channels.units))
         worth[list(spared.units)] = 1e6
@@ -83,7 +84,7 @@ def test_costly_channels_are_spared_where_others_save_as_much():
 
 def test_a_network_within_its_budget_is_left_alone():
     _, _, channels, _ = network(BLOCK)
-    budget = Arrays(2000, cimsim.load_hw("eflash40nm", SMALL), "im2col")
+    budget = Arrays(4000, cimsim.load_hw("eflash40nm", SMALL), "im2col")
     assert choose(channels, losses(channels), budget).all()
 
 
@@ -101,31 +102,31 @@ def test_too_few_arrays_are_refused_with_the_least_that_there_is():
 
 def test_arrays_need_not_be_there():
     _, _, channels, _ = network(BLOCK)
-    chip = cimsim.load_hw("eflash40nm", SMALL | {"tile.count": 60})
-    budget = Arrays(60, chip, "im2col")
-    assert budget.of(channels, whole(channels)) > 60
-    assert budget.of(channels, choose(channels, losses(channels), budget)) <= 60
+    chip = cimsim.load_hw("eflash40nm", SMALL | {"tile.count": 110})
+    budget = Arrays(110, chip, "im2col")
+    assert budget.of(channels, whole(channels)) > 110
+    assert budget.of(channels, choose(channels, losses(channels), budget)) <= 110
 
 
 def test_energy_is_that_of_the_cut_network():
     model, _, channels, known = network(BLOCK)
     chip = cimsim.load_hw("eflash40nm")
     before = energy_j(channels, whole(channels), chip, "im2col")
-    budget = Energy(0.9 * before, chip, "im2col")
+    budget = Energy(0.95 * before, chip, "im2col")
     kept = choose(channels, losses(channels), budget)
     pruned = copy.deepcopy(model)
     cut(pruned, channels, known, kept)
     mapping = cimsim.map_graph(cimsim.trace(pruned, frames(model)), chip)
     real = cimsim.simulate(mapping, None).energy.total_j
     assert real == pytest.approx(budget.of(channels, kept), rel=1e-9)
-    assert 0.85 * before < real <= 0.9 * before
+    assert 0.93 * before < real <= 0.95 * before
     assert "J" in budget.told(real)
 
 
 def test_channels_are_found_again_in_a_pruned_network():
     model, _, channels, known = network(BLOCK)
     kept = choose(channels, losses(channels),
-                  Arrays(60, cimsim.load_hw("eflash40nm", SMALL), "im2col"))  # fmt: skip
+                  Arrays(110, cimsim.load_hw("eflash40nm", SMALL), "im2col"))  # fmt: skip
     pruned = copy.deepcopy(model)
     cut(pruned, channels, known, kept)
     again, _ = channels_of(pruned, cimsim.trace(pruned, frames(model)))
