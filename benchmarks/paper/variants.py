@@ -206,6 +206,8 @@ HEAD = ("variant", "S", "budget", "crops", "seeds", "PSNR / dB", "gain / dB", "p
 
 def markdown(rows: Sequence[VariantRow]) -> str:
     """Return the table in Markdown."""
+    if not rows:
+        return "(None is recorded yet.)"
     lines = [HEAD, ("---", *["---:"] * (len(HEAD) - 1)), *table(rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

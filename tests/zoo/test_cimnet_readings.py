@@ -177,7 +177,7 @@ def test_a_reading_made_directly_is_checked(reading, message):
 
 
 @pytest.mark.parametrize("reading", READINGS[1:], ids=str)
-def test_a_reading_runs_on_a_chip(reading):
+def test_a_reading_is_traced_and_mapped(reading):
     network = built(4, **reading)
     chip = cimsim.load_hw("eflash40nm")
     frames, noise_map = inputs(16)
@@ -187,6 +187,15 @@ def test_a_reading_runs_on_a_chip(reading):
     (got,) = graph.reference(frames, noise_map)
     assert torch.allclose(torch.as_tensor(got), expected, atol=1e-4)
     mapping = cimsim.map_graph(graph, chip)
+    matrices = sum(isinstance(part, torch.nn.Conv2d) for part in network.modules())
+    assert len(mapping.layers) == matrices
+
+
+@pytest.mark.parametrize("reading", [{"skip": "concat"}, {"coarse": 0}], ids=str)
+def test_a_reading_runs_on_a_chip(reading):
+    network = built(4, **reading)
+    graph = cimsim.trace(network, inputs(16))
+    mapping = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm"))
     result = cimsim.simulate(mapping, embedded_clip(frames=1, height=16, width=16), noise_sigma=15)
     assert result.timing.cycles_per_frame > 0
     assert torch.isfinite(torch.tensor(result.quality.psnr_db))
