@@ -35,6 +35,8 @@ def draw_trade_off(record: Record, hw: str, path: Path) -> None:
     path : Path
         PNG to write. Networks without a PSNR stand in a strip of their own at the bottom.
     """
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
     figure = _figure(10.0, 4.6)
     axes: Any = figure.subplots(1, 2, sharey=True)
     measures: tuple[tuple[Callable[[Cell], float], str], ...] = (
@@ -52,6 +54,9 @@ def draw_trade_off(record: Record, hw: str, path: Path) -> None:
                 xs = [value(cell) for cell in pair if cell is not None]
                 _pair(one, xs, heights, number, case.title)
         one.set_xscale("log")
+        one.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        one.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        one.xaxis.set_minor_formatter(NullFormatter())
         one.set_xlabel(label)
         one.grid(visible=True, color="#DDDDDD", linewidth=0.5)
         one.set_axisbelow(True)
@@ -86,6 +91,8 @@ def _height(judged: Judged | None, floor: float) -> float:
 
 def draw_strides(points: Sequence[StridePoint], path: Path) -> None:
     """Draw interval, energy, conversions and cells x interval over the stride, a line per array."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator
+
     figure = _figure(10.0, 3.2)
     axes: Any = figure.subplots(1, 4)
     measures: tuple[tuple[Callable[[StridePoint], float], str], ...] = (
@@ -106,6 +113,8 @@ def draw_strides(points: Sequence[StridePoint], path: Path) -> None:
         strides = sorted({p.stride for p in points})
         one.set_xticks(strides, [str(stride) for stride in strides])
         one.minorticks_off()
+        one.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        one.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         one.set_xlabel("stride S")
         one.set_title(label, fontsize=9)
         one.grid(visible=True, color="#DDDDDD", linewidth=0.5)

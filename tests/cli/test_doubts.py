@@ -21,17 +21,18 @@ def run(tmp_path, *arguments):
 
 
 def test_noise_beyond_the_training_is_a_doubt_with_a_way_out(tmp_path):
-    screen, (doubt,) = run(tmp_path, "--weights", "cimnet_s8", "--sigma", "25")
-    assert doubt.startswith("doubt: weights cimnet_s8 saw noise of 15 only; at 25 ")
+    block = ("--model", "fastdvdnet-block", "--weights", "fastdvdnet-block")
+    screen, (doubt,) = run(tmp_path, *block, "--sigma", "25")
+    assert doubt.startswith("doubt: weights fastdvdnet-block saw noise of 15 only; at 25 ")
     assert "cimsim train --sigma 15..25" in doubt
     assert doubt in screen
     assert "note: doubt" not in screen
 
 
-def test_noise_of_the_training_is_none(tmp_path):
-    screen, doubts = run(tmp_path, "--weights", "cimnet_s8")
-    assert doubts == []
-    assert "doubt" not in screen
+def test_noise_of_the_training_is_none():
+    network = cimsim.load_network("fastdvdnet-block", {}, "fastdvdnet-block")
+    assert network.doubts(15.0) == ()
+    assert network.doubts(14.9)
 
 
 @pytest.mark.parametrize(
