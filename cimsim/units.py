@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -124,6 +125,13 @@ def _time_or_temperature(text: str, unit: str) -> float | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The SI unit of a field that `quantity` reads, found again in its annotation."""
+
+    si: str
+
+
 def quantity(
     unit: str, *, minimum: float | None = 0.0, exclusive: bool = False, maximum: float | None = None
 ) -> Any:
@@ -151,7 +159,7 @@ def quantity(
             raise ValueError(f"expected a quantity <= {maximum:g}{shown}, got '{value}'")
         return number
 
-    return Annotated[float, BeforeValidator(read)]
+    return Annotated[float, BeforeValidator(read), Unit(unit)]
 
 
 def format_si(value: float, unit: str, digits: int = 3) -> str:

@@ -21,19 +21,6 @@ from cimsim.chip.voltage import at_operating_point
 
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
 _TABLE = "operating.table"  # one number among others, although it is a mapping
-# what chips did not have at first: counts in their hash only where it says something
-_LATER_SECTIONS = ("conditions", "dram", "faults", "frames", "operating", "system", "wires")
-_LATER_FIELDS = {
-    "array": ("mode", "cell_capacitance_f", "fixed_energy_j", "active_power_w"),
-    "tile": ("clock_power_w", "idle", "wake_energy_j"),
-    "dac": ("gain_sigma", "inl_lsb", "t_step_s", "bit_energy_j"),
-    "adc": ("t_step_s", "method", "inl_bow_lsb", "inl_steps_lsb"),
-    "buffer": ("overflow",),
-    "global_buffer": ("overflow",),
-    "interconnect": ("hop_cycles",),
-    "programming": ("reload",),
-}
-
 
 def shipped() -> dict[str, str]:
     """Return the shipped descriptions: name -> YAML text, sorted by name."""
@@ -129,21 +116,10 @@ def dump(chip: Chip) -> dict[str, Any]:
 
 
 def chip_hash(chip: Chip) -> str:
-    """SHA-256 over everything that can change a result (sources and summary cannot).
-
-    Sections and fields that came later count only when they say something, so that a chip keeps the
-    hash that results were recorded under.
-    """
+    """SHA-256 over everything that can change a result: titles and sources cannot."""
     data = dump(chip)
-    data.pop("summary")
-    for section in _LATER_SECTIONS:
-        if getattr(chip, section) == Chip.model_fields[section].default:
-            data.pop(section)
-    for section, names in _LATER_FIELDS.items():
-        part = getattr(chip, section)
-        for name in names:
-            if getattr(part, name) == type(part).model_fields[name].default:
-                data[section].pop(name)
+    for title in ("name", "summary"):
+        data.pop(title)
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

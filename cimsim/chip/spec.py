@@ -8,7 +8,7 @@ A YAML field is called as here without the unit suffix (``adc.energy: 2.61 pJ`` 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from cimsim.chip.fact import Fact, Follows
 from cimsim.units import quantity
 
 _LARGEST = 2**31 - 1
@@ -71,11 +72,28 @@ class Part(BaseModel):
 class Process(Part):
     """Technology and clock of the chip."""
 
-    node_m: Length = Field(alias="node", description="feature size")
-    vdd_v: Voltage = Field(alias="vdd", description="core supply")
-    clock_hz: Frequency = Field(
-        alias="clock", description="the one clock that cycles are counted in"
-    )
+    node_m: Annotated[
+        Length,
+        Fact(
+            because="numbers that are given hold for it; estimators and rescaling read it",
+            plausible=(5e-09, 2.5e-07, "nodes that arrays were built in"),
+        ),
+    ] = Field(alias="node", description="feature size")
+    vdd_v: Annotated[
+        Voltage,
+        Fact(
+            because="numbers that are given hold for it; operating.vdd, estimators and rescaling read it",
+            plausible=(0.4, 5, "core supplies of 5 .. 250 nm"),
+        ),
+    ] = Field(alias="vdd", description="core supply")
+    clock_hz: Annotated[
+        Frequency,
+        Fact(
+            "cycles",
+            "energy.static",
+            plausible=(100000.0, 5000000000.0, "clocks of published accelerators"),
+        ),
+    ] = Field(alias="clock", description="the one clock that cycles are counted in")
 
 
 class Operating(Part):
@@ -84,55 +102,149 @@ class Operating(Part):
     `cimsim.chip.voltage` says what scales, and how.
     """
 
-    vdd_v: Voltage | None = Field(
-        default=None, alias="vdd", description="supply now; default: process.vdd"
-    )
-    energy_exponent: float = Field(
-        default=2.0, ge=0, le=4, description="energy of an action goes as vdd to this power"
-    )
-    frequency: Literal["fixed", "alpha", "table"] = Field(
+    vdd_v: Annotated[
+        Voltage | None, Fact("energy.adc", "energy.array", "cycles", tried=("0.8 V",))
+    ] = Field(default=None, alias="vdd", description="supply now; default: process.vdd")
+    energy_exponent: Annotated[
+        float, Fact("energy.adc", "energy.array", when={"operating.vdd": "0.8 V"})
+    ] = Field(default=2.0, ge=0, le=4, description="energy of an action goes as vdd to this power")
+    frequency: Annotated[
+        Literal["fixed", "alpha", "table"], Fact("cycles", when={"operating.vdd": "0.8 V"})
+    ] = Field(
         default="alpha",
         description="clock and analog times at another supply: unchanged, by the alpha-power law, "
         "or interpolated in a table",
     )
-    v_threshold_v: Voltage = Field(default=0.35, alias="v_threshold", description="alpha law")
-    alpha: float = Field(default=1.3, ge=1, le=2, description="alpha law; 2 for long channels")
-    table: dict[str, str] = Field(
-        default={}, description="supply: clock, such as {0.85 V: 40 MHz, 1.2 V: 100 MHz}"
-    )
+    v_threshold_v: Annotated[
+        Voltage, Fact("cycles", when={"operating.vdd": "0.8 V", "operating.frequency": "alpha"})
+    ] = Field(default=0.35, alias="v_threshold", description="alpha law")
+    alpha: Annotated[
+        float, Fact("cycles", when={"operating.vdd": "0.8 V", "operating.frequency": "alpha"})
+    ] = Field(default=1.3, ge=1, le=2, description="alpha law; 2 for long channels")
+    table: Annotated[
+        dict[str, str],
+        Fact(
+            "cycles",
+            when={"operating.vdd": "0.8 V", "operating.frequency": "table"},
+            tried=({"0.1 V": "1 MHz", "5 V": "2 MHz"},),
+        ),
+    ] = Field(default={}, description="supply: clock, such as {0.85 V: 40 MHz, 1.2 V: 100 MHz}")
 
 
 class Array(Part):
     """One crossbar: cells for ``rows x cols`` weights slices, its drivers and its read-out."""
 
-    rows: int = Field(gt=0, le=65536, description="word lines")
-    cols: int = Field(
-        gt=0, le=65536,
+    rows: Annotated[int, Fact("mapping", "area.cells", "frames")] = Field(
+        gt=0, le=65536, description="word lines"
+    )
+    cols: Annotated[int, Fact("mapping", "area.cells", "frames")] = Field(
+        gt=0,
+        le=65536,
         description="columns; a differential pair is one column, else each column of cells is one",
-    )  # fmt: skip
-    t_read_s: PositiveTime = Field(alias="t_read", description="drive and integrate one pulse")
-    v_read_v: Voltage = Field(alias="v_read", description="cell voltage at full-scale input")
-    mode: Literal["current", "charge"] = Field(
+    )
+    t_read_s: Annotated[
+        PositiveTime,
+        Fact(
+            "cycles",
+            "energy.array",
+            scales="time",
+            plausible=(1e-10, 0.0001, "reads of SRAM .. subthreshold flash"),
+            follows=Follows(kept=("array.rows", "array.cols", "dac.bits", "dac.encoding")),
+        ),
+    ] = Field(alias="t_read", description="drive and integrate one pulse")
+    v_read_v: Annotated[
+        Voltage,
+        Fact(
+            "energy.array",
+            plausible=(0.001, 3, "read voltages from charge-trap cells to NAND"),
+            spread="analog",
+        ),
+    ] = Field(alias="v_read", description="cell voltage at full-scale input")
+    mode: Annotated[
+        Literal["current", "charge"],
+        Fact(
+            "energy.array",
+            tried=(
+                {"array.mode": "charge", "array.cell_capacitance": "1 fF"},
+                {"array.mode": "current", "array.cell_capacitance": "0 F"},
+            ),
+        ),
+    ] = Field(
         default="current",
         description="current: a cell draws V**2 G t; charge: it moves the charge C V once a pulse",
     )
-    cell_capacitance_f: Capacitance = Field(
+    cell_capacitance_f: Annotated[
+        Capacitance,
+        Fact(
+            "energy.array",
+            plausible=(1e-17, 1e-12, "wire of a cell .. a ladder of capacitors"),
+            spread="analog",
+            when={"array.mode": "charge"},
+            tried=("2 fF",),
+            follows=Follows(law="cell_line", fields=("array.cell_area",)),
+        ),
+    ] = Field(
         default=0.0, alias="cell_capacitance", description="charge: what one full-scale cell moves"
     )
-    activity: float | None = Field(
-        default=None, gt=0, le=1,
+    activity: Annotated[float | None, Fact("energy.array", spread="analog", tried=(0.2,))] = Field(
+        default=None,
+        gt=0,
+        le=1,
         description="mean of input x conductance over full scale when no functional run is made",
-    )  # fmt: skip
-    fixed_energy_j: Energy = Field(
-        default=0.0, alias="fixed_energy",
+    )
+    fixed_energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.array",
+            scales="energy",
+            plausible=(1e-15, 1e-06, "control of one array"),
+            spread="logic",
+            tried=("1 pJ",),
+            follows=Follows(
+                law="rows x cols", fields=("array.rows", "array.cols"), kept=("process.node",)
+            ),
+        ),
+    ] = Field(
+        default=0.0,
+        alias="fixed_energy",
         description="one pulse of one array, whatever the data: precharge, lines, control",
-    )  # fmt: skip
-    active_power_w: Power = Field(
-        default=0.0, alias="active_power",
+    )
+    active_power_w: Annotated[
+        Power,
+        Fact(
+            "energy.array",
+            scales="active",
+            plausible=(1e-09, 1, "amplifiers of one array"),
+            spread="analog",
+            tried=("1 uW",),
+            follows=Follows(law="cols", fields=("array.cols",), kept=("process.node",)),
+        ),
+    ] = Field(
+        default=0.0,
+        alias="active_power",
         description="amplifiers and biases of one array while it fires",
-    )  # fmt: skip
-    cell_area_m2: Area = Field(default=0.0, alias="cell_area", description="area per weight cell")
-    periphery_area_m2: Area = Field(
+    )
+    cell_area_m2: Annotated[
+        Area,
+        Fact(
+            "area.cells",
+            expected=True,
+            spread="area",
+            follows=Follows(law="node squared", fields=("process.node",)),
+        ),
+    ] = Field(default=0.0, alias="cell_area", description="area per weight cell")
+    periphery_area_m2: Annotated[
+        Area,
+        Fact(
+            "area.array periphery",
+            plausible=(1e-12, 1e-05, "drivers of one array"),
+            expected=True,
+            spread="area",
+            follows=Follows(
+                law="rows + cols", fields=("array.rows", "array.cols"), kept=("process.node",)
+            ),
+        ),
+    ] = Field(
         default=0.0,
         alias="periphery_area",
         description="drivers, high voltage and sense, per array",
@@ -142,20 +254,51 @@ class Array(Part):
 class Wires(Part):
     """Resistance of an array's lines; see `cimsim.arrays.wires` for the circuit."""
 
-    model: Literal["ideal", "exact", "fast"] = Field(
+    model: Annotated[
+        Literal["ideal", "exact", "fast"],
+        Fact(
+            "frames", trained=("ideal",), tried=({"wires.model": "exact", "wires.r_bit": "50 ohm"},)
+        ),
+    ] = Field(
         default="ideal",
         description="exact: nodal equations, solved once per array; fast: one ladder per line",
     )
-    r_word_ohm: Resistance = Field(
-        default=0.0, alias="r_word", description="word line, from one cell to the next"
-    )
-    r_bit_ohm: Resistance = Field(
-        default=0.0, alias="r_bit", description="bit line, from one cell to the next"
-    )
-    r_driver_ohm: Resistance = Field(
-        default=0.0, alias="r_driver", description="word-line driver to the first cell"
-    )
-    r_sense_ohm: Resistance = Field(
+    r_word_ohm: Annotated[
+        Resistance,
+        Fact(
+            "frames",
+            plausible=(0.001, 10000.0, "a wide metal line .. poly"),
+            when={"wires.model": "exact"},
+            tried=("50 ohm",),
+        ),
+    ] = Field(default=0.0, alias="r_word", description="word line, from one cell to the next")
+    r_bit_ohm: Annotated[
+        Resistance,
+        Fact(
+            "frames",
+            plausible=(0.001, 10000.0, "a wide metal line .. poly"),
+            when={"wires.model": "exact"},
+            tried=("50 ohm",),
+        ),
+    ] = Field(default=0.0, alias="r_bit", description="bit line, from one cell to the next")
+    r_driver_ohm: Annotated[
+        Resistance,
+        Fact(
+            "frames",
+            plausible=(0.1, 1000000.0, "a wide driver .. a small switch"),
+            when={"wires.model": "exact"},
+            tried=("5 kohm",),
+        ),
+    ] = Field(default=0.0, alias="r_driver", description="word-line driver to the first cell")
+    r_sense_ohm: Annotated[
+        Resistance,
+        Fact(
+            "frames",
+            plausible=(0.1, 1000000.0, "an amplifier's input .. a small switch"),
+            when={"wires.model": "exact"},
+            tried=("5 kohm",),
+        ),
+    ] = Field(
         default=0.0, alias="r_sense", description="last cell to the bit line's virtual ground"
     )
 
@@ -170,7 +313,13 @@ class Device(BaseModel):
     """The cell model by name, with its own parameters beside it."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    kind: str
+    kind: Annotated[
+        str,
+        Fact(
+            "frames",
+            tried=({"device": {"kind": "ideal"}}, {"device": {"kind": "eflash", "g_max": "10 nS"}}),
+        ),
+    ]
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -181,21 +330,28 @@ class Device(BaseModel):
 class Weights(Part):
     """How weights become cells."""
 
-    bits: int = Field(default=8, ge=2, le=16, description="signed integer weights")
-    cell_bits: int | None = Field(
-        default=None, ge=1, le=16,
+    bits: Annotated[int, Fact("frames", "mapping")] = Field(
+        default=8, ge=2, le=16, description="signed integer weights"
+    )
+    cell_bits: Annotated[int | None, Fact("mapping", "frames", tried=(3, 2))] = Field(
+        default=None,
+        ge=1,
+        le=16,
         description="bits that one cell holds; fewer than a weight needs means several slices",
-    )  # fmt: skip
-    encoding: Literal["differential", "offset", "twos_complement"] = Field(
+    )
+    encoding: Annotated[
+        Literal["differential", "offset", "twos_complement"],
+        Fact("mapping", "frames", trained=("differential",)),
+    ] = Field(
         default="differential",
         description="differential: difference of two cells; offset: one cell of q + 2**(bits-1) "
         "less a reference column; twos_complement: one cell per slice, the sign bit in its own",
     )
-    rounding: Literal["nearest", "inputs"] = Field(
+    rounding: Annotated[Literal["nearest", "inputs"], Fact("frames")] = Field(
         default="nearest",
         description="inputs: round so that the layer's output errs least on calibration frames",
     )
-    scale: Literal["layer", "column", "balanced"] = Field(
+    scale: Annotated[Literal["layer", "column", "balanced"], Fact("frames")] = Field(
         default="layer",
         description="one weight scale per layer, per output column, or per column as far as the "
         "converters' range allows",
@@ -236,15 +392,18 @@ class Weights(Part):
 class Inputs(Part):
     """How activations become voltages."""
 
-    bits: int = Field(
+    bits: Annotated[int, Fact("frames", "cycles")] = Field(
         default=8, ge=1, le=16, description="integer inputs, the sign of phases and rows included"
     )
-    signed: Literal["offset", "phases", "rows"] = Field(
+    signed: Annotated[
+        Literal["offset", "phases", "rows"],
+        Fact("frames", "mapping", "cycles", trained=("offset",)),
+    ] = Field(
         default="offset",
         description="offset: a whole shift that is subtracted digitally; phases: positive part, "
         "then negative part; rows: both at once on two rows of opposite weights",
     )
-    percentile: float = Field(
+    percentile: Annotated[float, Fact("frames", tried=(90.0,))] = Field(
         default=100.0, gt=50, le=100, description="share of calibration inputs inside the range, %"
     )
 
@@ -252,19 +411,73 @@ class Inputs(Part):
 class Dac(Part):
     """Word-line drivers."""
 
-    bits: int = Field(default=8, ge=1, le=16, description="input bits applied in one pulse")
-    encoding: Literal["amplitude", "pulse_width"] = "amplitude"
-    t_step_s: PositiveTime | None = Field(
-        default=None, alias="t_step",
+    bits: Annotated[int, Fact("cycles", "frames", "energy.dac")] = Field(
+        default=8, ge=1, le=16, description="input bits applied in one pulse"
+    )
+    encoding: Annotated[
+        Literal["amplitude", "pulse_width"],
+        Fact("frames", "cycles", tried=({"dac.encoding": "pulse_width", "dac.t_step": "1 us"},)),
+    ] = "amplitude"
+    t_step_s: Annotated[
+        PositiveTime | None,
+        Fact(
+            "cycles",
+            scales="time",
+            plausible=(1e-12, 0.0001, "a gate delay .. slow counters"),
+            when={"dac.encoding": "pulse_width"},
+            tried=("100 ns",),
+        ),
+    ] = Field(
+        default=None,
+        alias="t_step",
         description="pulse_width: one step; full scale lasts 2**bits - 1 of them beyond t_read",
-    )  # fmt: skip
-    gain_sigma: Fraction = Field(default=0.0, description="static gain error per row, rms")
-    inl_lsb: float = Field(default=0.0, ge=0, description="static non-linearity per row, rms")
-    energy_j: Energy = Field(default=0.0, alias="energy", description="per conversion (row, pulse)")
-    bit_energy_j: Energy = Field(
+    )
+    gain_sigma: Annotated[Fraction, Fact("frames", trained=(0.0,), tried=("5 %",))] = Field(
+        default=0.0, description="static gain error per row, rms"
+    )
+    inl_lsb: Annotated[float, Fact("frames", trained=(0.0,), tried=(2.0,))] = Field(
+        default=0.0, ge=0, description="static non-linearity per row, rms"
+    )
+    energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.dac",
+            scales="energy",
+            plausible=(1e-17, 1e-10, "one line switched .. a fast 10-bit DAC"),
+            expected=True,
+            spread="converter",
+            follows=Follows(
+                law="estimator", fields=("dac.bits", "process.node"), kept=("dac.encoding",)
+            ),
+        ),
+    ] = Field(default=0.0, alias="energy", description="per conversion (row, pulse)")
+    bit_energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.dac",
+            scales="energy",
+            plausible=(1e-17, 1e-10, "one line switched .. a pair of long word lines"),
+            spread="converter",
+            tried=("1 pJ",),
+            follows=Follows(
+                law="cols", fields=("array.cols",), kept=("process.node", "dac.encoding")
+            ),
+        ),
+    ] = Field(
         default=0.0, alias="bit_energy", description="per row and input bit: trains of pulses"
     )
-    area_m2: Area = Field(default=0.0, alias="area", description="per row")
+    area_m2: Annotated[
+        Area,
+        Fact(
+            "area.dac",
+            plausible=(1e-14, 1e-08, "inverter .. capacitive DAC at 130 nm"),
+            expected=True,
+            spread="area",
+            follows=Follows(
+                law="estimator", fields=("dac.bits", "process.node"), kept=("dac.encoding",)
+            ),
+        ),
+    ] = Field(default=0.0, alias="area", description="per row")
 
     @property
     def steps_s(self) -> float:
@@ -283,44 +496,102 @@ class Dac(Part):
 class Adc(Part):
     """Read-out converters."""
 
-    kind: Literal["sar", "ramp", "flash", "cco", "ideal"] = Field(
-        default="sar", description="'ideal' passes the exact value on (for tests)"
+    kind: Annotated[
+        Literal["sar", "ramp", "flash", "cco", "ideal"], Fact("frames", "cycles", tried=("ideal",))
+    ] = Field(default="sar", description="'ideal' passes the exact value on (for tests)")
+    bits: Annotated[int, Fact("frames")] = Field(ge=1, le=32)
+    count: Annotated[int, Fact("cycles", "area.adc")] = Field(
+        gt=0, description="converters per array (per tile when shared by the tile)"
     )
-    bits: int = Field(ge=1, le=32)
-    count: int = Field(gt=0, description="converters per array (per tile when shared by the tile)")
-    shared: Literal["array", "tile"] = Field(
-        default="array", description="who shares the converters"
-    )
-    t_conversion_s: PositiveTime = Field(alias="t_conversion", description="one conversion")
-    energy_j: Energy = Field(default=0.0, alias="energy", description="one conversion")
-    area_m2: Area = Field(default=0.0, alias="area", description="one converter")
-    t_step_s: PositiveTime | None = Field(
-        default=None, alias="t_step",
+    shared: Annotated[
+        Literal["array", "tile"],
+        Fact("cycles", "area.adc", when={"tile.arrays": 4, "adc.count": 2}),
+    ] = Field(default="array", description="who shares the converters")
+    t_conversion_s: Annotated[
+        PositiveTime,
+        Fact(
+            "cycles",
+            scales="time",
+            plausible=(1e-11, 0.001, "Murmann's survey"),
+            follows=Follows(
+                law="conversion", fields=("adc.bits",), kept=("adc.kind", "process.node")
+            ),
+        ),
+    ] = Field(alias="t_conversion", description="one conversion")
+    energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.adc",
+            scales="energy",
+            plausible=(1e-15, 1e-09, "Murmann's survey, 4 .. 16 bits"),
+            expected=True,
+            spread="converter",
+            follows=Follows(
+                law="adc energy", fields=("adc.bits", "process.node"), kept=("adc.kind",)
+            ),
+        ),
+    ] = Field(default=0.0, alias="energy", description="one conversion")
+    area_m2: Annotated[
+        Area,
+        Fact(
+            "area.adc",
+            plausible=(1e-12, 1e-06, "Murmann's survey"),
+            expected=True,
+            spread="converter",
+            follows=Follows(
+                law="adc area", fields=("adc.bits", "process.node"), kept=("adc.kind",)
+            ),
+        ),
+    ] = Field(default=0.0, alias="area", description="one converter")
+    t_step_s: Annotated[
+        PositiveTime | None,
+        Fact(
+            "cycles",
+            scales="time",
+            plausible=(1e-12, 0.001, "a gate delay .. slow counters"),
+            when={"adc.kind": "sar"},
+            tried=("100 ns",),
+        ),
+    ] = Field(
+        default=None,
+        alias="t_step",
         description="one step on top of t_conversion: a ramp takes 2**bits of them, a SAR bits",
-    )  # fmt: skip
-    range: Literal["full", "calibrated", "power2"] = Field(
+    )
+    range: Annotated[
+        Literal["full", "calibrated", "power2"], Fact("frames", trained=("full", "calibrated"))
+    ] = Field(
         default="calibrated",
         description="full: the worst case fits; calibrated: from calibration frames; power2: full "
         "over a power of two that calibration chooses",
     )
-    method: Literal["percentile", "least_error"] = Field(
+    method: Annotated[
+        Literal["percentile", "least_error"],
+        Fact("frames", trained=("percentile",), when={"adc.range": "calibrated"}),
+    ] = Field(
         default="percentile",
         description="percentile: that share of calibration currents fits; least_error: least "
         "squared error of clipping and steps together",
     )
-    scope: Literal["layer", "array"] = Field(
-        default="array", description="what shares one calibrated range"
+    scope: Annotated[
+        Literal["layer", "array"], Fact("frames", when={"adc.range": "calibrated"})
+    ] = Field(default="array", description="what shares one calibrated range")
+    percentile: Annotated[
+        float,
+        Fact("frames", when={"adc.range": "calibrated", "adc.method": "percentile"}, tried=(90.0,)),
+    ] = Field(default=100.0, gt=50, le=100, description="share of calibration currents in range, %")
+    noise_lsb: Annotated[float, Fact("frames", tried=(1.0,))] = Field(
+        default=0.0, ge=0, description="input-referred noise, rms, in steps"
     )
-    percentile: float = Field(
-        default=100.0, gt=50, le=100, description="share of calibration currents in range, %"
+    gain_sigma: Annotated[Fraction, Fact("frames", tried=("5 %",))] = Field(
+        default=0.0, description="static gain mismatch per column, rms"
     )
-    noise_lsb: float = Field(default=0.0, ge=0, description="input-referred noise, rms, in steps")
-    gain_sigma: Fraction = Field(default=0.0, description="static gain mismatch per column, rms")
-    offset_sigma_lsb: float = Field(default=0.0, ge=0, description="static offset per column, rms")
-    inl_bow_lsb: float = Field(
+    offset_sigma_lsb: Annotated[float, Fact("frames", tried=(2.0,))] = Field(
+        default=0.0, ge=0, description="static offset per column, rms"
+    )
+    inl_bow_lsb: Annotated[float, Fact("frames", trained=(0.0,), tried=(3.0,))] = Field(
         default=0.0, ge=0, description="static bow of the transfer curve at mid-range, rms"
     )
-    inl_steps_lsb: float = Field(
+    inl_steps_lsb: Annotated[float, Fact("frames", trained=(0.0,), tried=(2.0,))] = Field(
         default=0.0, ge=0, description="static random non-linearity, rms over converters and codes"
     )
 
@@ -344,121 +615,388 @@ class Adc(Part):
 class Calibration(Part):
     """What the chip measures about itself after programming and corrects digitally."""
 
-    frames: int = Field(default=2, ge=1, description="frames used for ranges and corrections")
-    column_gain: bool = Field(default=False, description="least-squares gain per output column")
-    column_offset: bool = Field(default=False, description="mean error per output column")
+    frames: Annotated[int, Fact("frames")] = Field(
+        default=2, ge=1, description="frames used for ranges and corrections"
+    )
+    column_gain: Annotated[bool, Fact("frames")] = Field(
+        default=False, description="least-squares gain per output column"
+    )
+    column_offset: Annotated[bool, Fact("frames")] = Field(
+        default=False, description="mean error per output column"
+    )
 
 
 class Buffer(Part):
     """An SRAM: tile buffer or global buffer."""
 
-    size_b: Size = Field(alias="size")
-    bytes_per_cycle: int = Field(gt=0, description="port width")
-    read_energy_j_b: EnergyPerByte = Field(default=0.0, alias="read_energy")
-    write_energy_j_b: EnergyPerByte = Field(default=0.0, alias="write_energy")
-    leakage_w: Power = Field(default=0.0, alias="leakage")
-    area_m2: Area = Field(default=0.0, alias="area")
-    overflow: Literal["ignore", "error", "global_buffer", "dram"] = Field(
+    size_b: Annotated[
+        Size,
+        Fact(
+            "cycles",
+            "energy.buffer",
+            "energy.global_buffer",
+            when={"buffer.overflow": "global_buffer", "buffer.size": "512 B"},
+            tried=("64 KiB",),
+        ),
+    ] = Field(alias="size")
+    bytes_per_cycle: Annotated[int, Fact("cycles")] = Field(gt=0, description="port width")
+    read_energy_j_b: Annotated[
+        EnergyPerByte,
+        Fact(
+            "energy.{section}",
+            scales="energy",
+            plausible=(1e-15, 1e-09, "registers .. DRAM of an older generation"),
+            expected=True,
+            spread="memory",
+            follows=Follows(law="sram", fields=("{section}.size", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="read_energy")
+    write_energy_j_b: Annotated[
+        EnergyPerByte,
+        Fact(
+            "energy.{section}",
+            scales="energy",
+            plausible=(1e-15, 1e-09, "registers .. DRAM of an older generation"),
+            expected=True,
+            spread="memory",
+            follows=Follows(law="sram", fields=("{section}.size", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="write_energy")
+    leakage_w: Annotated[
+        Power,
+        Fact(
+            "energy.static",
+            scales="static",
+            plausible=(1e-09, 1, "registers .. tens of megabytes of SRAM"),
+            spread="leakage",
+            tried=("1 uW",),
+            follows=Follows(law="sram", fields=("{section}.size", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="leakage")
+    area_m2: Annotated[
+        Area,
+        Fact(
+            "area.{section}",
+            plausible=(1e-11, 0.001, "registers .. tens of megabytes of SRAM"),
+            expected=True,
+            spread="area",
+            follows=Follows(law="sram", fields=("{section}.size", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="area")
+    overflow: Annotated[
+        Literal["ignore", "error", "global_buffer", "dram"],
+        Fact("cycles", "energy.buffer", when={"buffer.size": "64 B"}, tried=("global_buffer",)),
+    ] = Field(
         default="ignore",
         description="tile buffers: what happens to line buffers that do not fit. ignore: they are "
         "never full; error: tell what they need; else: they spill there, at its cost",
     )
 
 
+class GlobalBuffer(Buffer):
+    """The chip's own memory: frames, and line buffers that spill."""
+
+    size_b: Annotated[
+        Size, Fact(because="line buffers that spill into it beyond its size are refused")
+    ] = Field(alias="size")
+    overflow: Annotated[
+        Literal["ignore"],
+        Fact(because="for tile buffers; nothing spills out of the global buffer"),
+    ] = "ignore"
+
+    @field_validator("overflow", mode="before")
+    @classmethod
+    def _no_overflow(cls, value: Any) -> Any:
+        if value != "ignore":
+            raise ValueError("leave it out; it is for the tile buffers")
+        return value
+
+
 class Dram(Part):
     """Memory outside the chip, at its port."""
 
-    bytes_per_cycle: int = Field(gt=0, description="port width")
-    latency_cycles: int = Field(default=0, ge=0, description="of a read")
-    energy_j_b: EnergyPerByte = Field(default=0.0, alias="energy", description="one byte moved")
+    bytes_per_cycle: Annotated[int, Fact("cycles")] = Field(gt=0, description="port width")
+    latency_cycles: Annotated[int, Fact("cycles")] = Field(default=0, ge=0, description="of a read")
+    energy_j_b: Annotated[
+        EnergyPerByte,
+        Fact(
+            "energy.dram",
+            plausible=(1e-12, 1e-09, "stacked memory .. an old interface"),
+            expected=True,
+            spread="memory",
+        ),
+    ] = Field(default=0.0, alias="energy", description="one byte moved")
 
 
 class Vector(Part):
     """Digital vector units: scale, bias, activation, residual add, pooling."""
 
-    lanes: int = Field(gt=0, description="elements per cycle of one unit")
-    scope: Literal["tile", "chip"] = Field(default="tile", description="one unit per tile or chip")
-    energy_j: Energy = Field(default=0.0, alias="energy", description="one operation on a value")
-    scale_energy_j: Energy = Field(
-        default=0.0, alias="scale_energy", description="scale and bias of one output value"
+    lanes: Annotated[int, Fact("cycles")] = Field(
+        gt=0, description="elements per cycle of one unit"
     )
-    leakage_w: Power = Field(default=0.0, alias="leakage", description="one unit")
-    area_m2: Area = Field(default=0.0, alias="area", description="one unit")
+    scope: Annotated[Literal["tile", "chip"], Fact("area.vector", "cycles", "energy.static")] = (
+        Field(default="tile", description="one unit per tile or chip")
+    )
+    energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.vector",
+            scales="energy",
+            plausible=(1e-16, 1e-10, "compare at 7 nm .. special functions"),
+            expected=True,
+            spread="logic",
+            follows=Follows(law="input bits", fields=("inputs.bits", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="energy", description="one operation on a value")
+    scale_energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.vector",
+            scales="energy",
+            plausible=(1e-16, 1e-10, "add at 7 nm .. 32-bit multiply at 40 nm"),
+            expected=True,
+            spread="logic",
+            follows=Follows(
+                law="scale bits", fields=("inputs.bits", "weights.bits", "process.node")
+            ),
+        ),
+    ] = Field(default=0.0, alias="scale_energy", description="scale and bias of one output value")
+    leakage_w: Annotated[
+        Power,
+        Fact(
+            "energy.static",
+            scales="static",
+            plausible=(1e-09, 1, "a few lanes .. a core"),
+            spread="leakage",
+            tried=("1 uW",),
+            follows=Follows(law="lanes leakage", fields=("vector.lanes", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="leakage", description="one unit")
+    area_m2: Annotated[
+        Area,
+        Fact(
+            "area.vector",
+            plausible=(1e-12, 1e-05, "a few lanes .. a core"),
+            expected=True,
+            spread="area",
+            follows=Follows(law="lanes area", fields=("vector.lanes", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="area", description="one unit")
 
 
 class Adder(Part):
     """Shift-add over pulses and slices, and the sum over row tiles."""
 
-    lanes: int = Field(default=64, gt=0, description="values added per cycle at the home tile")
-    energy_j: Energy = Field(default=0.0, alias="energy", description="one addition")
-    area_m2: Area = Field(default=0.0, alias="area", description="one tile's adders")
+    lanes: Annotated[int, Fact("cycles")] = Field(
+        default=64, gt=0, description="values added per cycle at the home tile"
+    )
+    energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.adder",
+            scales="energy",
+            plausible=(1e-15, 1e-10, "16-bit add at 7 nm .. datapath at 65 nm"),
+            expected=True,
+            spread="logic",
+            follows=Follows(law="logic energy", fields=("process.node",)),
+        ),
+    ] = Field(default=0.0, alias="energy", description="one addition")
+    area_m2: Annotated[
+        Area,
+        Fact(
+            "area.adder",
+            plausible=(1e-12, 1e-05, "some adders .. a datapath"),
+            expected=True,
+            spread="area",
+            follows=Follows(law="adder area", fields=("adder.lanes", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="area", description="one tile's adders")
 
 
 class Interconnect(Part):
     """What connects the tiles of a chip: a shared bus, a mesh of routers, or nothing at all."""
 
-    kind: Literal["bus", "mesh", "ideal"] = Field(
+    kind: Annotated[Literal["bus", "mesh", "ideal"], Fact("cycles", "energy.interconnect")] = Field(
         default="bus", description="mesh: routers in a square grid, x first, then y"
     )
-    bytes_per_cycle: int = Field(default=64, gt=0, description="of the bus, or of one mesh link")
-    latency_cycles: int = Field(default=0, ge=0, description="added to each transfer")
-    hop_cycles: int = Field(
+    bytes_per_cycle: Annotated[int, Fact("cycles")] = Field(
+        default=64, gt=0, description="of the bus, or of one mesh link"
+    )
+    latency_cycles: Annotated[int, Fact("cycles")] = Field(
+        default=0, ge=0, description="added to each transfer"
+    )
+    hop_cycles: Annotated[int, Fact("cycles", when={"interconnect.kind": "mesh"})] = Field(
         default=1, ge=1, description="mesh: from one link to the next, for the head of a message"
     )
-    energy_j_b: EnergyPerByte = Field(
-        default=0.0, alias="energy", description="one byte moved (mesh: over one link)"
-    )
-    area_m2: Area = Field(default=0.0, alias="area", description="whole interconnect")
+    energy_j_b: Annotated[
+        EnergyPerByte,
+        Fact(
+            "energy.interconnect",
+            scales="energy",
+            plausible=(1e-15, 1e-09, "a millimetre of wire .. a link off the chip"),
+            expected=True,
+            spread="wire",
+            when={"interconnect.kind": "bus"},
+            follows=Follows(
+                kept=("interconnect.kind", "tile.count", "array.rows", "array.cols", "process.node")
+            ),
+        ),
+    ] = Field(default=0.0, alias="energy", description="one byte moved (mesh: over one link)")
+    area_m2: Annotated[
+        Area,
+        Fact(
+            "area.interconnect",
+            plausible=(1e-12, 0.001, "a bus .. a mesh of routers"),
+            expected=True,
+            spread="area",
+            tried=("1 mm2",),
+            follows=Follows(
+                law="tiles", fields=("tile.count",), kept=("interconnect.kind", "process.node")
+            ),
+        ),
+    ] = Field(default=0.0, alias="area", description="whole interconnect")
 
 
 class System(Part):
     """Chips in a chain, tile 0 of each linked to its neighbours'."""
 
-    chips: int = Field(default=1, gt=0)
-    bytes_per_cycle: int = Field(default=8, gt=0, description="of one link, each way")
-    latency_cycles: int = Field(default=0, ge=0, description="of one link")
-    energy_j_b: EnergyPerByte = Field(default=0.0, alias="energy", description="one byte, one link")
+    chips: Annotated[int, Fact("mapping", "area.other", "energy.static")] = Field(default=1, gt=0)
+    bytes_per_cycle: Annotated[int, Fact("cycles", when={"system.chips": 2, "tile.count": 1})] = (
+        Field(default=8, gt=0, description="of one link, each way")
+    )
+    latency_cycles: Annotated[int, Fact("cycles", when={"system.chips": 2, "tile.count": 1})] = (
+        Field(default=0, ge=0, description="of one link")
+    )
+    energy_j_b: Annotated[
+        EnergyPerByte,
+        Fact(
+            "energy.interconnect",
+            plausible=(1e-13, 1e-09, "neighbours in a package .. a cable"),
+            spread="wire",
+            when={"system.chips": 2, "tile.count": 1},
+            tried=("10 pJ/B",),
+        ),
+    ] = Field(default=0.0, alias="energy", description="one byte, one link")
 
 
 class Tile(Part):
     """Tiles of the chip and the arrays in each."""
 
-    count: int = Field(gt=0)
-    arrays: int = Field(default=1, gt=0, description="arrays per tile")
-    static_power_w: Power = Field(
+    count: Annotated[int, Fact("mapping", "area.buffer")] = Field(gt=0)
+    arrays: Annotated[int, Fact("mapping", "area.cells")] = Field(
+        default=1, gt=0, description="arrays per tile"
+    )
+    static_power_w: Annotated[
+        Power,
+        Fact(
+            "energy.static",
+            scales="static",
+            plausible=(1e-09, 10, "leakage .. clock and registers of a large tile"),
+            spread="leakage",
+            tried=("1 mW",),
+            follows=Follows(kept=("tile.arrays", "array.rows", "array.cols", "process.node")),
+        ),
+    ] = Field(
         default=0.0, alias="static_power", description="control, clock and leakage of one tile"
     )
-    area_m2: Area = Field(default=0.0, alias="area", description="what no other field covers")
-    sample_hold: Literal["double", "single"] = Field(
+    area_m2: Annotated[
+        Area,
+        Fact(
+            "area.tile other",
+            plausible=(1e-12, 0.0001, "one tile"),
+            spread="area",
+            tried=("0.1 mm2",),
+            follows=Follows(kept=("tile.arrays", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="area", description="what no other field covers")
+    sample_hold: Annotated[Literal["double", "single"], Fact("cycles")] = Field(
         default="double", description="double: a pulse is driven while the last one is converted"
     )
-    input_reuse: Literal["row", "none"] = Field(
+    input_reuse: Annotated[Literal["row", "none"], Fact("cycles", "energy.buffer")] = Field(
         default="row", description="row: a window loads only pixels that its left neighbour lacks"
     )
-    gated: bool = Field(default=True, description="unused tiles are switched off")
-    clock_power_w: Power = Field(
+    gated: Annotated[bool, Fact("energy.static")] = Field(
+        default=True, description="unused tiles are switched off"
+    )
+    clock_power_w: Annotated[
+        Power,
+        Fact(
+            "energy.static",
+            scales="active",
+            plausible=(1e-09, 10, "clock of one tile"),
+            spread="logic",
+            tried=("1 mW",),
+            follows=Follows(law="clock", fields=("process.clock",), kept=("process.node",)),
+        ),
+    ] = Field(
         default=0.0, alias="clock_power", description="clock tree and control of a working tile"
     )
-    idle: Literal["on", "clock_gated", "power_gated"] = Field(
+    idle: Annotated[
+        Literal["on", "clock_gated", "power_gated"],
+        Fact("energy.static", when={"tile.clock_power": "1 mW"}),
+    ] = Field(
         default="on",
         description="a tile that waits: clocked on, its clock stopped, or its supply off, too",
     )
-    wake_energy_j: Energy = Field(
-        default=0.0, alias="wake_energy", description="power_gated: one tile once per frame"
-    )
+    wake_energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.static",
+            scales="energy",
+            plausible=(1e-12, 0.001, "a small tile .. a large one"),
+            spread="logic",
+            when={"tile.idle": "power_gated"},
+            tried=("1 nJ",),
+        ),
+    ] = Field(default=0.0, alias="wake_energy", description="power_gated: one tile once per frame")
 
 
 class Programming(Part):
     """Writing the weights."""
 
-    t_pulse_s: Time = Field(default=0.0, alias="t_pulse")
-    pulses_per_cell: float = Field(default=1.0, gt=0)
-    pulse_energy_j: Energy = Field(default=0.0, alias="pulse_energy")
-    parallel_cells: int = Field(default=1, gt=0, description="cells written at once in one array")
-    t_erase_s: Time = Field(default=0.0, alias="t_erase", description="one array")
-    erase_energy_j: Energy = Field(default=0.0, alias="erase_energy", description="one array")
-    endurance_cycles: float | None = Field(default=None, gt=0)
-    reload: Literal["refuse", "allow"] = Field(
+    t_pulse_s: Annotated[
+        Time, Fact("programming", plausible=(1e-10, 1, "SRAM write .. slow flash"), tried=("1 us",))
+    ] = Field(default=0.0, alias="t_pulse")
+    pulses_per_cell: Annotated[float, Fact("programming", when={"programming.t_pulse": "1 us"})] = (
+        Field(default=1.0, gt=0)
+    )
+    pulse_energy_j: Annotated[
+        Energy,
+        Fact(
+            "programming",
+            plausible=(1e-16, 1e-05, "SRAM write .. hot electrons with pump losses"),
+            spread="analog",
+            tried=("1 nJ",),
+        ),
+    ] = Field(default=0.0, alias="pulse_energy")
+    parallel_cells: Annotated[int, Fact("programming", when={"programming.t_pulse": "1 us"})] = (
+        Field(default=1, gt=0, description="cells written at once in one array")
+    )
+    t_erase_s: Annotated[
+        Time, Fact("programming", plausible=(1e-09, 10, "SRAM .. flash sectors"), tried=("1 ms",))
+    ] = Field(default=0.0, alias="t_erase", description="one array")
+    erase_energy_j: Annotated[
+        Energy,
+        Fact(
+            "programming",
+            plausible=(1e-13, 1, "one array"),
+            spread="analog",
+            tried=("1 uJ",),
+            follows=Follows(law="rows x cols", fields=("array.rows", "array.cols")),
+        ),
+    ] = Field(default=0.0, alias="erase_energy", description="one array")
+    endurance_cycles: Annotated[
+        float | None,
+        Fact("programming", plausible=(100.0, 1e17, "worn flash .. SRAM"), tried=(1000000.0,)),
+    ] = Field(default=None, gt=0)
+    reload: Annotated[
+        Literal["refuse", "allow"],
+        Fact(
+            "mapping",
+            when={"tile.count": 1, "tile.arrays": 1, "programming.t_pulse": "1 us"},
+            tried=("allow",),
+        ),
+    ] = Field(
         default="refuse",
         description="allow: a network that does not fit is written load after load in each frame",
     )
@@ -477,11 +1015,23 @@ class Programming(Part):
 class Conditions(Part):
     """When and how warm the cells are read: time since programming, temperature."""
 
-    time_s: Time = Field(default=0.0, alias="time", description="since the cells were verified")
-    temperature_k: Temperature = Field(
+    time_s: Annotated[
+        Time, Fact("frames", tried=("1 h",), when={"device": {"kind": "pcm"}}, trained=(0.0,))
+    ] = Field(default=0.0, alias="time", description="since the cells were verified")
+    temperature_k: Annotated[
+        Temperature,
+        Fact(
+            "frames",
+            tried=("60 C",),
+            when={"device": {"kind": "eflash", "g_max": "10 nS"}},
+            trained=(298.15,),
+        ),
+    ] = Field(
         default=REFERENCE_K, alias="temperature", description="of the cells when they are read"
     )
-    recalibrate: bool = Field(
+    recalibrate: Annotated[
+        bool, Fact("frames", when={"device": {"kind": "pcm"}, "conditions.time": "30 d"})
+    ] = Field(
         default=False,
         description="ranges and column corrections anew at this time; else those of time 0, 25 C",
     )
@@ -495,10 +1045,22 @@ class Conditions(Part):
 class Faults(Part):
     """Cells that hold one conductance whatever is written."""
 
-    stuck_off: Fraction = Field(default=0.0, description="share of cells that stay at g_min")
-    stuck_on: Fraction = Field(default=0.0, description="share of cells that stay at g_max")
-    open: Fraction = Field(default=0.0, description="share of cells that conduct nothing, 0 S")
-    map: str | None = Field(default=None, description=".csv or .npz of faults by array")
+    stuck_off: Annotated[Fraction, Fact("frames", tried=("5 %",), trained=(0.0,))] = Field(
+        default=0.0, description="share of cells that stay at g_min"
+    )
+    stuck_on: Annotated[Fraction, Fact("frames", tried=("5 %",), trained=(0.0,))] = Field(
+        default=0.0, description="share of cells that stay at g_max"
+    )
+    open: Annotated[Fraction, Fact("frames", tried=("5 %",), trained=(0.0,))] = Field(
+        default=0.0, description="share of cells that conduct nothing, 0 S"
+    )
+    map: Annotated[
+        str | None,
+        Fact(
+            because="it names a file; the faults in it move the frames, see tests of cimsim.arrays.faults",
+            trained=(None,),
+        ),
+    ] = Field(default=None, description=".csv or .npz of faults by array")
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
@@ -536,9 +1098,11 @@ class Chip(Part):
     ``sources`` maps a dotted path (``adc.energy``) to the origin of the number that stands there.
     """
 
-    schema_version: Literal[1] = 1
-    name: str = Field(min_length=1)
-    summary: str = ""
+    schema_version: Annotated[Literal[1], Fact(because="says how the file is to be read")] = 1
+    name: Annotated[
+        str, Fact(because="text for people; chooses the shipped weights that were trained for it")
+    ] = Field(min_length=1)
+    summary: Annotated[str, Fact(because="text for people")] = ""
     process: Process
     operating: Operating = Operating()
     array: Array
@@ -554,21 +1118,42 @@ class Chip(Part):
     adder: Adder = Adder()
     vector: Vector
     interconnect: Interconnect = Interconnect()
-    global_buffer: Buffer
+    global_buffer: GlobalBuffer
     dram: Dram | None = None
-    frames: Literal["resident", "global_buffer", "dram"] = Field(
+    frames: Annotated[
+        Literal["resident", "global_buffer", "dram"],
+        Fact("cycles", "energy.global_buffer", tried=("global_buffer",)),
+    ] = Field(
         default="resident",
         description="where frames come from and go to, row by row; resident: no time for either",
     )
     system: System = System()
-    static_power_w: Power = Field(
-        default=0.0, alias="static_power", description="chip level: PLL, host, pads"
-    )
-    other_area_m2: Area = Field(default=0.0, alias="other_area", description="chip level")
+    static_power_w: Annotated[
+        Power,
+        Fact(
+            "energy.static",
+            scales="static",
+            plausible=(1e-09, 200, "a sensor node .. a card"),
+            spread="leakage",
+            tried=("1 mW",),
+        ),
+    ] = Field(default=0.0, alias="static_power", description="chip level: PLL, host, pads")
+    other_area_m2: Annotated[
+        Area,
+        Fact(
+            "area.other",
+            plausible=(1e-12, 0.001, "a reticle"),
+            spread="area",
+            tried=("1 mm2",),
+            follows=Follows(kept=("process.node",)),
+        ),
+    ] = Field(default=0.0, alias="other_area", description="chip level")
     programming: Programming = Programming()
     conditions: Conditions = Conditions()
     faults: Faults = Faults()
-    sources: dict[str, Source] = {}
+    sources: Annotated[
+        dict[str, Source], Fact(because="where numbers come from; ranges of results read it")
+    ] = {}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -600,8 +1185,6 @@ class Chip(Part):
         if self.dram is None and "dram" in (self.frames, self.buffer.overflow):
             where = "frames" if self.frames == "dram" else "buffer.overflow"
             raise ValueError(f"{where}: dram, but the chip has no section dram; describe its port")
-        if self.global_buffer.overflow != "ignore":
-            raise ValueError("global_buffer.overflow: leave it out; it is for the tile buffers")
         if self.inputs.signed == "rows" and self.array.rows < 2:
             raise ValueError("array.rows: expected at least 2 with inputs.signed = rows, got 1")
         return self

@@ -1,6 +1,6 @@
 """A chip at another supply: what of its description changes, and by how much.
 
-With ``r = operating.vdd / process.vdd`` and ``s`` the ratio of speeds:
+Which field goes how, each field says itself (``scales`` of its `cimsim.chip.fact.Fact`). With ``r = operating.vdd / process.vdd`` and ``s`` the ratio of speeds:
 
 - energy of an action: times ``r**energy_exponent``; 2 is ``C V**2`` of full swings;
 - clock: times ``s``; drive, step and conversion times: by ``s``;
@@ -21,21 +21,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from cimsim.chip.fields import changed, scaling
 from cimsim.chip.spec import Chip, Operating
 from cimsim.units import format_si, parse_quantity
-
-_ENERGIES = {
-    "array": ("fixed_energy_j",), "dac": ("energy_j", "bit_energy_j"), "adc": ("energy_j",),
-    "buffer": ("read_energy_j_b", "write_energy_j_b"), "adder": ("energy_j",),
-    "vector": ("energy_j", "scale_energy_j"), "interconnect": ("energy_j_b",),
-    "global_buffer": ("read_energy_j_b", "write_energy_j_b"), "tile": ("wake_energy_j",),
-}  # fmt: skip
-_STATIC = {
-    "buffer": ("leakage_w",), "vector": ("leakage_w",), "global_buffer": ("leakage_w",),
-    "tile": ("static_power_w",),
-}  # fmt: skip
-_ACTIVE = {"array": ("active_power_w",), "tile": ("clock_power_w",)}
-_TIMES = {"array": ("t_read_s",), "dac": ("t_step_s",), "adc": ("t_conversion_s", "t_step_s")}
 
 
 def at_operating_point(chip: Chip) -> Chip:
@@ -52,24 +40,18 @@ def at_operating_point(chip: Chip) -> Chip:
         return chip
     volts = point.vdd_v / nominal
     energy, speed = volts**point.energy_exponent, _speed(point, nominal)
-    changes: dict[str, dict[str, Any]] = {}
-    for table, factor in (
-        (_ENERGIES, energy), (_STATIC, volts), (_ACTIVE, energy * speed), (_TIMES, 1 / speed)
-    ):  # fmt: skip
-        for section, fields in table.items():
-            part = getattr(chip, section)
-            for field in fields:
-                value = getattr(part, field)
-                if value is not None:
-                    changes.setdefault(section, {})[field] = value * factor
-    changes["process"] = {"vdd_v": point.vdd_v, "clock_hz": chip.process.clock_hz * speed}
+    factors = {"energy": energy, "static": volts, "active": energy * speed, "time": 1 / speed}
+    new: dict[str, Any] = {}
+    for kind, factor in factors.items():
+        for field in scaling(kind):
+            value = field.value(chip)
+            if value:  # neither None nor a zero, which says that nothing was given
+                new[field.path] = value * factor
+    new |= {"process.vdd": point.vdd_v, "process.clock": chip.process.clock_hz * speed}
     if chip.array.mode == "charge":
-        changes["array"]["v_read_v"] = chip.array.v_read_v * volts
-        changes["array"]["cell_capacitance_f"] = chip.array.cell_capacitance_f * energy / volts**2
-    parts = {name: getattr(chip, name).model_copy(update=new) for name, new in changes.items()}
-    return chip.model_copy(
-        update=parts | {"static_power_w": chip.static_power_w * volts, "operating": Operating()}
-    )
+        new["array.v_read"] = chip.array.v_read_v * volts
+        new["array.cell_capacitance"] = chip.array.cell_capacitance_f * energy / volts**2
+    return changed(chip, new).model_copy(update={"operating": Operating()})
 
 
 def _speed(point: Operating, nominal_v: float) -> float:

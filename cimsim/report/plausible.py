@@ -4,75 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, unit_of
+from cimsim.chip.fields import fields
 from cimsim.chip.spec import Chip
 from cimsim.units import format_si
 
-# path: low, high, unit, what the range is. Zero means "not given" for energies, areas and powers.
-RANGES: dict[str, tuple[float, float, str, str]] = {
-    "process.node": (5e-9, 250e-9, "m", "nodes that arrays were built in"),
-    "process.vdd": (0.4, 5, "V", "core supplies of 5 .. 250 nm"),
-    "process.clock": (1e5, 5e9, "Hz", "clocks of published accelerators"),
-    "array.t_read": (1e-10, 1e-4, "s", "reads of SRAM .. subthreshold flash"),
-    "array.v_read": (1e-3, 3, "V", "read voltages from charge-trap cells to NAND"),
-    "array.cell_capacitance": (1e-17, 1e-12, "F", "wire of a cell .. a ladder of capacitors"),
-    "array.fixed_energy": (1e-15, 1e-6, "J", "control of one array"),
-    "array.active_power": (1e-9, 1, "W", "amplifiers of one array"),
-    "array.periphery_area": (1e-12, 1e-5, "m2", "drivers of one array"),
-    "dac.energy": (1e-17, 1e-10, "J", "one line switched .. a fast 10-bit DAC"),
-    "dac.bit_energy": (1e-17, 1e-10, "J", "one line switched .. a pair of long word lines"),
-    "dac.area": (1e-14, 1e-8, "m2", "inverter .. capacitive DAC at 130 nm"),
-    "adc.energy": (1e-15, 1e-9, "J", "Murmann's survey, 4 .. 16 bits"),
-    "adc.area": (1e-12, 1e-6, "m2", "Murmann's survey"),
-    "adc.t_conversion": (1e-11, 1e-3, "s", "Murmann's survey"),
-    "buffer.read_energy": (1e-15, 1e-10, "J/B", "registers .. megabytes of SRAM"),
-    "buffer.write_energy": (1e-15, 1e-10, "J/B", "registers .. megabytes of SRAM"),
-    "buffer.leakage": (1e-9, 1, "W", "registers .. megabytes of SRAM"),
-    "buffer.area": (1e-11, 1e-4, "m2", "registers .. megabytes of SRAM"),
-    "global_buffer.read_energy": (1e-14, 1e-9, "J/B", "SRAM .. DRAM of an older generation"),
-    "global_buffer.write_energy": (1e-14, 1e-9, "J/B", "SRAM .. DRAM of an older generation"),
-    "global_buffer.leakage": (1e-9, 1, "W", "kilobytes .. tens of megabytes of SRAM"),
-    "global_buffer.area": (1e-10, 1e-3, "m2", "kilobytes .. tens of megabytes of SRAM"),
-    "adder.energy": (1e-15, 1e-10, "J", "16-bit add at 7 nm .. datapath at 65 nm"),
-    "adder.area": (1e-12, 1e-5, "m2", "some adders .. a datapath"),
-    "vector.energy": (1e-16, 1e-10, "J", "compare at 7 nm .. special functions"),
-    "vector.scale_energy": (1e-16, 1e-10, "J", "add at 7 nm .. 32-bit multiply at 40 nm"),
-    "vector.leakage": (1e-9, 1, "W", "a few lanes .. a core"),
-    "vector.area": (1e-12, 1e-5, "m2", "a few lanes .. a core"),
-    "interconnect.energy": (1e-15, 1e-9, "J/B", "a millimetre of wire .. a link off the chip"),
-    "interconnect.area": (1e-12, 1e-3, "m2", "a bus .. a mesh of routers"),
-    "tile.static_power": (1e-9, 10, "W", "leakage .. clock and registers of a large tile"),
-    "tile.clock_power": (1e-9, 10, "W", "clock of one tile"),
-    "tile.area": (1e-12, 1e-4, "m2", "one tile"),
-    "static_power": (1e-9, 200, "W", "a sensor node .. a card"),
-    "other_area": (1e-12, 1e-3, "m2", "a reticle"),
-    "programming.t_pulse": (1e-10, 1, "s", "SRAM write .. slow flash"),
-    "programming.t_erase": (1e-9, 10, "s", "SRAM .. flash sectors"),
-    "programming.pulse_energy": (1e-16, 1e-5, "J", "SRAM write .. hot electrons with pump losses"),
-    "programming.erase_energy": (1e-13, 1, "J", "one array"),
-    "programming.endurance_cycles": (1e2, 1e17, "", "worn flash .. SRAM"),
-}
 _FIT_FACTOR = 30  # figures of silicon lie within 3 of the ADC fit, ten times that is another thing
 
 
 def implausible(chip: Chip) -> Iterator[str]:
-    """Yield what lies outside of `RANGES`, or far from the estimate of its component.
+    """Yield what lies outside of the range that its field declares, or far from the estimate of its component.
 
     Parameters
     ----------
     chip : Chip
         Resolved: values of ``auto`` fields are checked, too.
     """
-    for path, (low, high, unit, what) in RANGES.items():
-        value = field_value(chip, path)
-        if value is None or value == 0 or low <= value <= high:
+    for path, field in fields().items():
+        value = field.value(chip)
+        if field.fact is None or field.fact.plausible is None or not value:
             continue
-        yield (
-            f"{path}: {_text(value, unit)} is outside of {_text(low, unit)} .. "
-            f"{_text(high, unit)} ({what})"
-        )
+        low, high, what = field.fact.plausible
+        if not low <= value <= high:
+            yield (
+                f"{path}: {_text(value, field.unit)} is outside of {_text(low, field.unit)} .. "
+                f"{_text(high, field.unit)} ({what})"
+            )
     yield from _cell(chip)
     yield from _against_fit(chip, "adc", "energy")
     yield from _together(chip)
@@ -89,7 +47,7 @@ def _cell(chip: Chip) -> Iterator[str]:
 
 
 def _against_fit(chip: Chip, section: str, field: str) -> Iterator[str]:
-    value = field_value(chip, f"{section}.{field}")
+    value = fields()[f"{section}.{field}"].value(chip)
     try:
         expected = ESTIMATORS[DEFAULTS[section]].estimate(chip, section)[field]
     except ValueError:
@@ -118,19 +76,6 @@ def _together(chip: Chip) -> Iterator[str]:
         )
     if chip.adc.count > chip.array.cols * (chip.tile.arrays if chip.adc.shared == "tile" else 1):
         yield f"adc.count: {chip.adc.count} converters for {chip.array.cols} columns"
-
-
-def field_value(chip: Chip, path: str) -> float | None:
-    """Return a number of a chip by its YAML path; None where it is not given at all."""
-    part: Any = chip
-    for name in path.split("."):
-        for attribute, field in type(part).model_fields.items():
-            if name in (field.alias, attribute):
-                part = getattr(part, attribute)
-                break
-        else:
-            return None
-    return float(part) if isinstance(part, int | float) else None
 
 
 def _text(value: float, unit: str) -> str:

@@ -8,16 +8,11 @@ from typing import Any
 
 from cimsim.chip.cells import device_of
 from cimsim.chip.auto import asks_auto
+from cimsim.chip.fields import fields
 from cimsim.chip.load import estimates, is_number, numbers
 from cimsim.chip.spec import Chip
 from cimsim.report.plausible import implausible
 from cimsim.units import format_si
-
-_ENERGIES = ("dac.energy", "adc.energy", "buffer.read_energy", "buffer.write_energy",
-             "adder.energy", "vector.energy", "vector.scale_energy", "interconnect.energy",
-             "global_buffer.read_energy", "global_buffer.write_energy")  # fmt: skip
-_AREAS = ("array.cell_area", "array.periphery_area", "dac.area", "adc.area", "adder.area",
-          "vector.area", "buffer.area", "global_buffer.area", "interconnect.area")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +69,12 @@ def findings(chip: Chip, raw: Mapping[str, Any], origin: str = "") -> list[str]:
         for path in given
         if path not in chip.sources and not path.startswith(asked)
     ]
-    found += [f"{path}: not given, counted as 0 J" for path in _ENERGIES if path not in told]
-    found += [f"{path}: not given, counted as 0 m2" for path in _AREAS if path not in told]
+    found += [
+        f"{path}: not given, counted as 0 {field.unit}"
+        for path, field in fields().items()
+        if field.fact is not None and field.fact.expected and path not in told
+        and field.value(chip) is not None
+    ]
     found += implausible(chip)
     if device.g_min_s >= device.g_max_s:
         found.append("device: g_min is not below g_max")

@@ -19,6 +19,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from cimsim.chip.cells import build
 from cimsim.errors import ConfigError, SimulationError, suggest
+from cimsim.chip.fields import fields
 from cimsim.chip.spec import Chip
 from cimsim.training.analog import AnalogLayer, Written
 from cimsim.training.cells import Cells
@@ -244,28 +245,27 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-# what training models of each choice; the chip itself knows more
-_MODELLED: dict[str, str | float] = {
-    "weights.encoding": "differential", "inputs.signed": "offset", "adc.method": "percentile",
-    "adc.inl_bow_lsb": 0.0, "adc.inl_steps_lsb": 0.0, "dac.gain_sigma": 0.0, "dac.inl_lsb": 0.0,
-}  # fmt: skip
-
-
 def _check_choices(chip: Chip) -> None:
-    """Refuse encodings and converters that training has no model of."""
-    for path, known in _MODELLED.items():
-        part, field = path.split(".")
-        got = getattr(getattr(chip, part), field)
-        if got != known:
+    """Refuse what training has no model of; each field says itself which values those are."""
+    for path, field in fields().items():
+        known, got = field.fact.trained if field.fact else (), field.value(chip)
+        if not known or got in known or not _takes_effect(chip, path):
+            continue
+        section = path.partition(".")[0]
+        if section in ("conditions", "faults"):
             raise ConfigError(
-                f"{path}: hardware-aware training knows {known} only, got {got}. Train with --set "
-                f"{path}={known} and simulate on the chip as it is"
+                f"{section}: hardware-aware training draws sound cells right after programming; "
+                "train without this section and simulate with it"
             )
-    if chip.adc.range == "power2":
         raise ConfigError(
-            "adc.range: hardware-aware training knows full and calibrated, got power2. Train with "
-            "--set adc.range=calibrated and simulate on the chip as it is"
+            f"{path}: hardware-aware training knows {' and '.join(map(str, known))} only, got "
+            f"{got}. Train with --set {path}={known[-1]} and simulate on the chip as it is"
         )
+
+
+def _takes_effect(chip: Chip, path: str) -> bool:
+    """Whether a choice does anything: wires without resistance do not."""
+    return path != "wires.model" or not chip.wires.are_ideal
 
 
 def _check(model: nn.Module, chip: Chip) -> None:
@@ -284,24 +284,12 @@ def _check(model: nn.Module, chip: Chip) -> None:
             f"{chip.weights.slices}. Train with --set weights.cell_bits={chip.weights.bits - 1} "
             "and simulate on the chip as it is"
         )
-    if not chip.wires.are_ideal:
-        raise ConfigError(
-            f"wires.model: hardware-aware training knows ideal wires only, got "
-            f"{chip.wires.model}. Train with --set wires.model=ideal and simulate on the chip as "
-            "it is"
-        )
     nonlinearity = build(chip.device.kind, chip.device.parameters).nonlinearity
     if nonlinearity > 2:
         raise ConfigError(
             f"device.nonlinearity: hardware-aware training knows linear cells only, got "
             f"{nonlinearity:g}. Train with --set device.nonlinearity=2 and simulate on the chip as "
             "it is"
-        )
-    if not (chip.conditions.fresh and chip.faults.none):
-        section = "faults" if chip.conditions.fresh else "conditions"
-        raise ConfigError(
-            f"{section}: hardware-aware training draws sound cells right after programming; train "
-            f"without this section and simulate with it"
         )
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):

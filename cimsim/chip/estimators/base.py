@@ -5,18 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from cimsim.chip.fields import fields
 from cimsim.chip.spec import Chip
 from cimsim.units import format_si
 
-UNITS = {
-    "energy": "J", "scale_energy": "J", "read_energy": "J/B", "write_energy": "J/B",
-    "leakage": "W", "area": "m2", "cell_capacitance": "F",
-}  # fmt: skip
-
 
 def unit_of(section: str, field: str) -> str:
-    """SI unit of a field that can be estimated."""
-    return "J/B" if section == "interconnect" and field == "energy" else UNITS[field]
+    """SI unit of a field, as the field itself declares it."""
+    return fields()[f"{section}.{field}"].unit
 
 
 class AbstractEstimator(ABC):
@@ -25,7 +21,7 @@ class AbstractEstimator(ABC):
     Attributes
     ----------
     gives : tuple of str
-        Fields of the section that it can fill, keys of `UNITS`.
+        Fields of the section that it can fill.
     formula, source : str
         What is computed and who published it; ``cimsim hw show`` prints both.
     """

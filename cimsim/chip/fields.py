@@ -1,0 +1,145 @@
+"""All fields of a chip with what they declare: the one list that everything else is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from cimsim.chip.fact import Fact
+from cimsim.chip.spec import Chip
+from cimsim.units import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One field of a chip.
+
+    Attributes
+    ----------
+    path : str
+        As a YAML file has it: ``adc.energy``.
+    names : tuple of str
+        Attributes that lead to it: ``("adc", "energy_j")``.
+    unit : str
+        SI unit; empty for counts, choices and texts.
+    kind : {"number", "count", "choice", "switch", "other"}
+    choices : tuple
+        Values of a choice.
+    default : object
+        None where there is none.
+    fact : Fact or None
+        None if the field declares nothing, which a test refuses.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    unit: str
+    kind: str
+    choices: tuple[Any, ...]
+    default: Any
+    fact: Fact | None
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """Whose numbers move with it; the two buffers are charged apart."""
+        return tuple(self._of_section(who) for who in self.fact.by) if self.fact else ()
+
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """Fields that it is rescaled with."""
+        rule = self.fact.follows if self.fact else None
+        return tuple(map(self._of_section, rule.fields)) if rule else ()
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Fields that it may depend on, nobody knows how."""
+        rule = self.fact.follows if self.fact else None
+        return tuple(map(self._of_section, rule.kept)) if rule else ()
+
+    def value(self, chip: Chip) -> Any:
+        """Return what a chip holds there; None in a section that it does not have."""
+        place: Any = chip
+        for name in self.names:
+            place = None if place is None else getattr(place, name)
+        return place
+
+    def _of_section(self, text: str) -> str:
+        return text.replace("{section}", self.names[0])
+
+
+@cache
+def fields(model: type[BaseModel] = Chip) -> dict[str, Described]:
+    """Return every field by its YAML path; the cell's own parameters are its model's affair."""
+    return {found.path: found for found in _walk(model, "", ())}
+
+
+def changed(chip: Chip, values: dict[str, Any]) -> Chip:
+    """Return a chip with other values at YAML paths, unchecked: for scaling and for draws."""
+    known = fields()
+    parts: dict[str, dict[str, Any]] = {}
+    for path, value in values.items():
+        *section, name = known[path].names
+        parts.setdefault(section[0] if section else "", {})[name] = value
+    whole = parts.pop("", {})
+    new = {name: getattr(chip, name).model_copy(update=part) for name, part in parts.items()}
+    return chip.model_copy(update=new | whole)
+
+
+def scaling(kind: str) -> Iterator[Described]:
+    """Yield the fields that go with the supply in one of the ways of `cimsim.chip.voltage`."""
+    yield from (f for f in fields().values() if f.fact is not None and f.fact.scales == kind)
+
+
+def number_fields() -> Iterator[Described]:
+    """Yield every physical quantity."""
+    yield from (f for f in fields().values() if f.kind == "number")
+
+
+def _walk(model: type[BaseModel], prefix: str, names: tuple[str, ...]) -> Iterator[Described]:
+    for name, info in model.model_fields.items():
+        path = f"{prefix}{info.alias or name}"
+        section = _section(info)
+        if section is not None:
+            yield from _walk(section, f"{path}.", (*names, name))
+        else:
+            yield _described(path, (*names, name), info)
+
+
+def _section(info: FieldInfo) -> type[BaseModel] | None:
+    """Return the model of a section, also of one that may be missing."""
+    for kind in (info.annotation, *get_args(info.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind if get_origin(info.annotation) is not dict else None
+    return None
+
+
+def _described(path: str, names: tuple[str, ...], info: FieldInfo) -> Described:
+    marks = [*info.metadata, *_marks(info.annotation)]
+    unit = next((mark.si for mark in marks if isinstance(mark, Unit)), "")
+    fact = next((mark for mark in marks if isinstance(mark, Fact)), None)
+    plain = [kind for kind in (info.annotation, *get_args(info.annotation)) if kind is not None]
+    if get_origin(info.annotation) is Literal:
+        kind, choices = "choice", get_args(info.annotation)
+    elif unit or float in plain:
+        kind, choices = "number", ()
+    elif bool in plain:
+        kind, choices = "switch", (False, True)
+    elif int in plain:
+        kind, choices = "count", ()
+    else:
+        kind, choices = "other", ()
+    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    return Described(path, names, unit, kind, choices, default, fact)
+
+
+def _marks(annotation: Any) -> list[Any]:
+    """Return what stands in the Annotated parts of a union such as ``Voltage | None``."""
+    found = []
+    for part in get_args(annotation):
+        found += list(getattr(part, "__metadata__", ()))
+    return found
