@@ -16,6 +16,7 @@ from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
+    from cimsim.doubts import Doubt
     from cimsim.functional import Progress
     from cimsim.programmed import ProgrammedChip
     from cimsim.report.result import Result
@@ -34,6 +35,7 @@ def simulate(
     title: str | None = None,
     identity: dict[str, Any] | None = None,
     notes: Sequence[str] = (),
+    doubts: Sequence[Doubt] = (),
     threads: int | None = None,
     progress: Progress | None = None,
     as_written: Mapping | None = None,
@@ -59,8 +61,8 @@ def simulate(
     calibration : frames like ``clip``, optional
         What ranges and column corrections are calibrated on; by default two embedded scenes
         of other subjects, so that a chip is never tuned to the clip that it is judged on.
-    title, identity, notes : optional
-        Name of the network for tables; where it came from; remarks to pass on.
+    title, identity, notes, doubts : optional
+        Name of the network for tables; where it came from; remarks and doubts to pass on.
     threads : int, optional
         Worker threads; they never change a bit of the result.
     progress : callable, optional
@@ -92,6 +94,7 @@ def simulate(
     from cimsim.engine.workers import one_torch_thread
     from cimsim.functional import FunctionalRun, operand_sums
     from cimsim.report import collect
+    from cimsim.report.doubts import chip_doubts, run_doubts
     from cimsim.report.result import Result
     from cimsim.timing.simulate import simulate as simulate_timing
 
@@ -146,6 +149,10 @@ def simulate(
         inputs=inputs | (run.identity if run else {}),
         notes=(*notes, *(run.notes if run else ()), *collect.remarks(mapping, spent, timeline)),
         frames=run.frames if run else {},
+        doubts=(
+            *doubts, *chip_doubts(mapping.chip),
+            *(run_doubts(mapping.chip, run.statistics.by_op) if run else ()),
+        ),
         as_written=written,
         programmed=None if programmed is None else programmed.told,
     )

@@ -68,6 +68,15 @@ class Described:
             place = None if place is None else getattr(place, name)
         return place
 
+    def is_given(self, chip: Chip) -> bool:
+        """Whether the chip's description says anything there, ``auto`` included."""
+        place: Any = chip
+        for name in self.names:
+            if place is None or name not in place.model_fields_set:
+                return False
+            place = getattr(place, name)
+        return True
+
     def _of_section(self, text: str) -> str:
         return text.replace("{section}", self.names[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +17,8 @@ from pydantic_core import ErrorDetails
 
 from cimsim.errors import ConfigError, suggest
 from cimsim.chip.auto import Estimate, resolve
+from cimsim.chip.history import History, Kept, Rescaled
+from cimsim.chip.rescale import rescale
 from cimsim.chip.spec import Chip
 from cimsim.chip.voltage import at_operating_point
 
@@ -53,21 +56,65 @@ def load_hw(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] | Non
     -----
     Files that a description names (`FILES`) are sought beside it when their path is relative; in
     an override, in the working directory.
+
+    Numbers that were given for what an override changes follow it, see `cimsim.chip.rescale`;
+    `Chip.history` tells which.
+    """
+    return described(name, overrides)[0]
+
+
+def described(
+    name: str | Path, overrides: Mapping[str, Any] | Iterable[str] | None = None
+) -> tuple[Chip, str, Mapping[str, Any]]:
+    """Load a chip, and return with it its origin and its plain description, overrides included.
+
+    Raises
+    ------
+    ConfigError
+        As `load_hw`.
     """
     origin, text = _read(name)
     raw = _parse(origin, text)
     _beside(raw, Path(name))
     pairs = _pairs(overrides)
-    if pairs:
-        before = {path for path in _sources(raw) if _exists(raw, path)}
-        # another kind of cell first: it must not sweep away parameters that stand before it
-        for path, value in sorted(pairs, key=lambda pair: pair[0] != "device.kind"):
-            _override(origin, raw, path, value)
-        gone = {path for path in before if not _exists(raw, path)}
-        raw |= (
-            {"sources": {k: v for k, v in raw["sources"].items() if k not in gone}} if gone else {}
+    if not pairs:
+        return build(raw, origin), origin, raw
+    plain = copy.deepcopy(raw)
+    before = {path for path in _sources(raw) if _exists(raw, path)}
+    # another kind of cell first: it must not sweep away parameters that stand before it
+    for path, value in sorted(pairs, key=lambda pair: pair[0] != "device.kind"):
+        _override(origin, raw, path, value)
+    gone = {path for path in before if not _exists(raw, path)}
+    if gone:
+        raw["sources"] = {k: v for k, v in raw["sources"].items() if k not in gone}
+    chip = build(raw, origin)
+    rescaled: tuple[Rescaled, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    try:
+        unchanged = _resolved(plain, origin)
+    except ConfigError:  # the overrides mend a file that is none without them
+        unchanged = None
+    if unchanged is not None:
+        given = frozenset(path for path, _ in pairs)
+        new, rescaled, kept = rescale(
+            origin, unchanged, raw, given, partial(_resolved, origin=origin)
         )
-    return build(raw, origin)
+        raw = dict(new)
+        chip = build(raw, origin) if rescaled else chip
+    told = tuple(f"{path}={_told(value)}" for path, value in pairs)
+    return chip.with_history(History(told, rescaled, kept)), origin, raw
+
+
+def _resolved(raw: Mapping[str, Any], origin: str) -> Chip:
+    """Return a chip with all estimates, not yet at its operating point."""
+    return _validated(origin, resolve(raw, origin, partial(_validated, origin))[0])
+
+
+def _told(value: Any) -> str:
+    """Write a value of an override as the command line has it."""
+    if isinstance(value, str):
+        return value
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
 
 
 def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
@@ -75,8 +122,7 @@ def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
 
     Fields that say ``auto`` are estimated, and the chip is brought to its operating point.
     """
-    filled, _ = resolve(raw, origin, partial(_validated, origin))
-    chip = _validated(origin, filled)
+    chip = _resolved(raw, origin)
     for path in chip.sources:
         if not _exists(raw, path):
             raise ConfigError(

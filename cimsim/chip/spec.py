@@ -14,12 +14,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from cimsim.chip.fact import Fact, Follows
+from cimsim.chip.history import History
 from cimsim.units import quantity
 
 _LARGEST = 2**31 - 1
@@ -181,7 +183,7 @@ class Array(Part):
             spread="analog",
             when={"array.mode": "charge"},
             tried=("2 fF",),
-            follows=Follows(law="cell_line", fields=("array.cell_area",)),
+            follows=Follows(law="estimator", fields=("array.cell_area",)),
         ),
     ] = Field(
         default=0.0, alias="cell_capacitance", description="charge: what one full-scale cell moves"
@@ -201,7 +203,7 @@ class Array(Part):
             spread="logic",
             tried=("1 pJ",),
             follows=Follows(
-                law="rows x cols", fields=("array.rows", "array.cols"), kept=("process.node",)
+                law="cells of an array", fields=("array.rows", "array.cols"), kept=("process.node",)
             ),
         ),
     ] = Field(
@@ -217,7 +219,7 @@ class Array(Part):
             plausible=(1e-09, 1, "amplifiers of one array"),
             spread="analog",
             tried=("1 uW",),
-            follows=Follows(law="cols", fields=("array.cols",), kept=("process.node",)),
+            follows=Follows(law="columns", fields=("array.cols",), kept=("process.node",)),
         ),
     ] = Field(
         default=0.0,
@@ -230,7 +232,7 @@ class Array(Part):
             "area.cells",
             expected=True,
             spread="area",
-            follows=Follows(law="node squared", fields=("process.node",)),
+            follows=Follows(law="squares of the feature size", fields=("process.node",)),
         ),
     ] = Field(default=0.0, alias="cell_area", description="area per weight cell")
     periphery_area_m2: Annotated[
@@ -241,7 +243,7 @@ class Array(Part):
             expected=True,
             spread="area",
             follows=Follows(
-                law="rows + cols", fields=("array.rows", "array.cols"), kept=("process.node",)
+                law="lines of an array", fields=("array.rows", "array.cols"), kept=("process.node",)
             ),
         ),
     ] = Field(
@@ -447,7 +449,7 @@ class Dac(Part):
             expected=True,
             spread="converter",
             follows=Follows(
-                law="estimator", fields=("dac.bits", "process.node"), kept=("dac.encoding",)
+                law="capacitive DAC", fields=("dac.bits", "process.node"), kept=("dac.encoding",)
             ),
         ),
     ] = Field(default=0.0, alias="energy", description="per conversion (row, pulse)")
@@ -460,7 +462,7 @@ class Dac(Part):
             spread="converter",
             tried=("1 pJ",),
             follows=Follows(
-                law="cols", fields=("array.cols",), kept=("process.node", "dac.encoding")
+                law="columns", fields=("array.cols",), kept=("process.node", "dac.encoding")
             ),
         ),
     ] = Field(
@@ -474,7 +476,7 @@ class Dac(Part):
             expected=True,
             spread="area",
             follows=Follows(
-                law="estimator", fields=("dac.bits", "process.node"), kept=("dac.encoding",)
+                law="capacitive DAC", fields=("dac.bits", "process.node"), kept=("dac.encoding",)
             ),
         ),
     ] = Field(default=0.0, alias="area", description="per row")
@@ -514,7 +516,7 @@ class Adc(Part):
             scales="time",
             plausible=(1e-11, 0.001, "Murmann's survey"),
             follows=Follows(
-                law="conversion", fields=("adc.bits",), kept=("adc.kind", "process.node")
+                law="steps of a conversion", fields=("adc.bits",), kept=("adc.kind", "process.node")
             ),
         ),
     ] = Field(alias="t_conversion", description="one conversion")
@@ -527,7 +529,7 @@ class Adc(Part):
             expected=True,
             spread="converter",
             follows=Follows(
-                law="adc energy", fields=("adc.bits", "process.node"), kept=("adc.kind",)
+                law="converter survey", fields=("adc.bits", "process.node"), kept=("adc.kind",)
             ),
         ),
     ] = Field(default=0.0, alias="energy", description="one conversion")
@@ -539,7 +541,7 @@ class Adc(Part):
             expected=True,
             spread="converter",
             follows=Follows(
-                law="adc area", fields=("adc.bits", "process.node"), kept=("adc.kind",)
+                law="converter survey", fields=("adc.bits", "process.node"), kept=("adc.kind",)
             ),
         ),
     ] = Field(default=0.0, alias="area", description="one converter")
@@ -648,7 +650,7 @@ class Buffer(Part):
             plausible=(1e-15, 1e-09, "registers .. DRAM of an older generation"),
             expected=True,
             spread="memory",
-            follows=Follows(law="sram", fields=("{section}.size", "process.node")),
+            follows=Follows(law="SRAM table", fields=("{section}.size", "process.node")),
         ),
     ] = Field(default=0.0, alias="read_energy")
     write_energy_j_b: Annotated[
@@ -659,7 +661,7 @@ class Buffer(Part):
             plausible=(1e-15, 1e-09, "registers .. DRAM of an older generation"),
             expected=True,
             spread="memory",
-            follows=Follows(law="sram", fields=("{section}.size", "process.node")),
+            follows=Follows(law="SRAM table", fields=("{section}.size", "process.node")),
         ),
     ] = Field(default=0.0, alias="write_energy")
     leakage_w: Annotated[
@@ -670,7 +672,7 @@ class Buffer(Part):
             plausible=(1e-09, 1, "registers .. tens of megabytes of SRAM"),
             spread="leakage",
             tried=("1 uW",),
-            follows=Follows(law="sram", fields=("{section}.size", "process.node")),
+            follows=Follows(law="SRAM table", fields=("{section}.size", "process.node")),
         ),
     ] = Field(default=0.0, alias="leakage")
     area_m2: Annotated[
@@ -680,7 +682,7 @@ class Buffer(Part):
             plausible=(1e-11, 0.001, "registers .. tens of megabytes of SRAM"),
             expected=True,
             spread="area",
-            follows=Follows(law="sram", fields=("{section}.size", "process.node")),
+            follows=Follows(law="SRAM table", fields=("{section}.size", "process.node")),
         ),
     ] = Field(default=0.0, alias="area")
     overflow: Annotated[
@@ -757,7 +759,7 @@ class Vector(Part):
             expected=True,
             spread="logic",
             follows=Follows(
-                law="scale bits", fields=("inputs.bits", "weights.bits", "process.node")
+                law="multiplier bits", fields=("inputs.bits", "weights.bits", "process.node")
             ),
         ),
     ] = Field(default=0.0, alias="scale_energy", description="scale and bias of one output value")
@@ -769,7 +771,7 @@ class Vector(Part):
             plausible=(1e-09, 1, "a few lanes .. a core"),
             spread="leakage",
             tried=("1 uW",),
-            follows=Follows(law="lanes leakage", fields=("vector.lanes", "process.node")),
+            follows=Follows(law="lanes", fields=("vector.lanes", "process.node")),
         ),
     ] = Field(default=0.0, alias="leakage", description="one unit")
     area_m2: Annotated[
@@ -779,7 +781,7 @@ class Vector(Part):
             plausible=(1e-12, 1e-05, "a few lanes .. a core"),
             expected=True,
             spread="area",
-            follows=Follows(law="lanes area", fields=("vector.lanes", "process.node")),
+            follows=Follows(law="lanes", fields=("vector.lanes", "process.node")),
         ),
     ] = Field(default=0.0, alias="area", description="one unit")
 
@@ -798,7 +800,7 @@ class Adder(Part):
             plausible=(1e-15, 1e-10, "16-bit add at 7 nm .. datapath at 65 nm"),
             expected=True,
             spread="logic",
-            follows=Follows(law="logic energy", fields=("process.node",)),
+            follows=Follows(law="node", fields=("process.node",)),
         ),
     ] = Field(default=0.0, alias="energy", description="one addition")
     area_m2: Annotated[
@@ -808,7 +810,7 @@ class Adder(Part):
             plausible=(1e-12, 1e-05, "some adders .. a datapath"),
             expected=True,
             spread="area",
-            follows=Follows(law="adder area", fields=("adder.lanes", "process.node")),
+            follows=Follows(law="lanes", fields=("adder.lanes", "process.node")),
         ),
     ] = Field(default=0.0, alias="area", description="one tile's adders")
 
@@ -982,7 +984,7 @@ class Programming(Part):
             plausible=(1e-13, 1, "one array"),
             spread="analog",
             tried=("1 uJ",),
-            follows=Follows(law="rows x cols", fields=("array.rows", "array.cols")),
+            follows=Follows(law="cells of an array", fields=("array.rows", "array.cols")),
         ),
     ] = Field(default=0.0, alias="erase_energy", description="one array")
     endurance_cycles: Annotated[
@@ -1154,6 +1156,31 @@ class Chip(Part):
     sources: Annotated[
         dict[str, Source], Fact(because="where numbers come from; ranges of results read it")
     ] = {}
+
+    _history: History = PrivateAttr(default=History())
+
+    @property
+    def history(self) -> History:
+        """Overrides that made this chip of its file, and what they moved; no part of its hash."""
+        return self._history
+
+    def with_history(self, history: History) -> Self:
+        """Return the same chip with another history."""
+        new = self.model_copy()
+        new._history = history
+        return new
+
+    @property
+    def label(self) -> str:
+        """The name for headings: ``eflash40nm with adc.bits=6``."""
+        changed = ", ".join(self.history.overrides)
+        return f"{self.name} with {changed}" if changed else self.name
+
+    def __eq__(self, other: object) -> bool:
+        """Chips are equal by what they are, not by how they came about."""
+        return isinstance(other, Chip) and dict(self) == dict(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -8,6 +8,12 @@ import typer
 
 app = typer.Typer(no_args_is_help=True, help="Hardware descriptions: list, show, check.")
 
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Change one field first: --set adc.bits=6 (often)."
+    ),
+]
 ChipArgument = Annotated[str, typer.Argument(help="A shipped name or the path of a YAML file.")]
 
 
@@ -32,21 +38,28 @@ def list_chips() -> None:
 
 
 @app.command("show")
-def show(hw: ChipArgument) -> None:
-    """Print every number with its kind and source, and trees of area and energy."""
+def show(hw: ChipArgument, overrides: SetOption = None) -> None:
+    """Print every number with its kind and source, and trees of area and energy.
+
+    Numbers that follow a --set are marked as rescaled, with what they were.
+
+    \b
+    cimsim hw show eflash40nm
+    cimsim hw show eflash40nm --set adc.bits=6
+    """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from cimsim.chip.cells import device_of
-    from cimsim.chip.load import load_hw, raw_mapping
+    from cimsim.chip.load import described
     from cimsim.report.chip_trees import area_tree, energy_tree
     from cimsim.report.provenance import rows
 
-    chip, (origin, raw) = load_hw(hw), raw_mapping(hw)
+    chip, origin, raw = described(hw, overrides)
     device_of(chip, origin)
     console = Console(highlight=False)
-    console.print(f"[bold]{escape(chip.name)}[/]: {escape(chip.summary)}")
+    console.print(f"[bold]{escape(chip.label)}[/]: {escape(chip.summary)}")
     # a narrow terminal has no room for a column of sources: they go below their fields
     wide = console.width >= 110
     table = Table(show_lines=False)
@@ -73,18 +86,31 @@ def show(hw: ChipArgument) -> None:
 
 
 @app.command("check")
-def check(hw: ChipArgument) -> None:
-    """Check a description: errors end with code 2, doubts are listed."""
+def check(
+    hw: ChipArgument,
+    overrides: SetOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Doubts are errors, too: exit code 2.")
+    ] = False,
+) -> None:
+    """Check a description: errors end with code 2, doubts are listed.
+
+    \b
+    cimsim hw check my_chip.yaml
+    cimsim hw check eflash40nm --set array.rows=512 --strict
+    """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
     from rich.markup import escape
 
-    from cimsim.chip.load import load_hw, raw_mapping
+    from cimsim.chip.load import described
     from cimsim.report.provenance import findings
 
-    chip, (origin, raw) = load_hw(hw), raw_mapping(hw)
+    chip, origin, raw = described(hw, overrides)
     found = findings(chip, raw, origin)
     console = Console(highlight=False)
     for line in found:
         console.print(f"[yellow]doubt:[/] {escape(line)}")
     count = "no doubts" if not found else f"{len(found)} doubt{'s' if len(found) > 1 else ''}"
-    console.print(f"{escape(chip.name)}: valid, {count}")
+    console.print(f"{escape(chip.label)}: valid, {count}")
+    if strict and found:
+        raise typer.Exit(2)

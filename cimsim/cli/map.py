@@ -92,6 +92,9 @@ def map_(
             help="Search strategies and replicas instead: the Pareto set, best for this first.",
         ),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Doubts about the chip are errors: exit code 2.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON and nothing else; no folder.")
     ] = False,
@@ -110,15 +113,19 @@ def map_(
     cimsim map --model fastdvdnet-block --optimize latency --save best.yaml
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     import json
+    from dataclasses import asdict
 
     from rich.console import Console
 
     import cimsim
     from cimsim import placing
     from cimsim.chip.load import load_hw
+    from cimsim.doubts import refuse
     from cimsim.loading import load_network
     from cimsim.mapping.files import check_name, save_mapping
     from cimsim.report import pareto, placement
+    from cimsim.report.doubts import chip_doubts
+    from cimsim.report.tables import print_doubts
     from cimsim.search import search
     from cimsim.timing.simulate import simulate
 
@@ -126,6 +133,9 @@ def map_(
         raise ConfigError("--optimize chooses both: leave out --mapping and --allocation")
     chip, frame = load_hw(hw, with_conditions(overrides, reprogram=reprogram)), parse_size(size)
     placing.check(mapping, allocation)
+    doubts = chip_doubts(chip, hw)
+    if strict:
+        refuse(doubts)
     if save is not None:
         check_name(save)
     options = model_options(
@@ -146,6 +156,7 @@ def map_(
     if as_json:
         data = placement.to_data(placed, timeline)
         data |= {"pareto": [pareto.to_data(point) for point in points]} if points else {}
+        data["doubts"] = [asdict(doubt) for doubt in doubts]
         typer.echo(json.dumps(data, indent=1))
         return
     folder = out or _default_folder(model)
@@ -154,10 +165,11 @@ def map_(
     if points:
         pareto.draw(points, str(optimize), [folder / "pareto.png", folder / "pareto.svg"])
         _print_points(points, console)
-    console.print(f"[bold]{placed.graph.name}[/] on [bold]{chip.name}[/], frames of {size}")
+    console.print(f"[bold]{placed.graph.name}[/] on [bold]{chip.label}[/], frames of {size}")
     console.print(_table(placed))
     for line in _summary(placed, timeline):
         console.print(line, highlight=False)
+    print_doubts(doubts, console)
     console.print(f"floor plan: [bold]{folder}/[/]  (floorplan.png, floorplan.svg, mapping.json)")
     if save is not None:
         console.print(f"mapping: [bold]{save}[/]  (edit it, then cimsim run --mapping {save} ...)")

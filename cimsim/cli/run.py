@@ -37,6 +37,8 @@ from cimsim.cli.steps import Bars, check_timeline_files, trace, write_timeline
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    from cimsim.chip.spec import Chip
+    from cimsim.doubts import Doubt
     from cimsim.loading import Network
 
 
@@ -123,7 +125,10 @@ def run(
     trace_file: TraceOption = None,
     picture: PictureOption = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse operations that have no cost rule.")
+        bool,
+        typer.Option(
+            "--strict", help="Refuse operations that have no cost rule, and make errors of doubts."
+        ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -148,6 +153,8 @@ def run(
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
     from cimsim.loading import load_network, weights_hash
+    from cimsim.doubts import refuse
+    from cimsim.report.doubts import chip_doubts
     from cimsim.report.folder import check_target
     from cimsim.report.tables import print_result
 
@@ -160,6 +167,8 @@ def run(
     placing.check(mapping, allocation)
     device_of(chip, hw)
     fault_map(chip)
+    if strict:
+        refuse(chip_doubts(chip))
     target = check_target(out or _default_folder(model))
     check_timeline_files(trace_file, picture)
     clean = _clean_frames(clip, frames, parse_size(size) if size else None)
@@ -182,7 +191,7 @@ def run(
         result = cimsim.simulate(
             placed[0], clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
             title=network.title, identity=identity, threads=threads, progress=report,
-            notes=_notes(network, chip.name), as_written=placed[1] if streaming else None,
+            notes=_notes(network, chip), doubts=_weights_doubts(network, chip), as_written=placed[1] if streaming else None,
             programmed=held, frame_rate_hz=fps,
         )  # fmt: skip
         report("writing", 0, 1)
@@ -203,20 +212,52 @@ def run(
     )
     for line in written:
         console.print(line)
+    if strict:
+        refuse(result.doubts)
 
 
-def _notes(network: Network, hw: str) -> tuple[str, ...]:
+def _notes(network: Network, chip: Chip) -> tuple[str, ...]:
+    from cimsim.chip.differences import differences
+
     found = []
+    trained = _trained_for(network)
+    if trained is not None and not differences(chip, trained[1]):
+        found.append(f"weights {trained[0]}: trained for this chip (--weights takes others)")
     if network.random_weights:
         found.append("random weights: PSNR means nothing")
-    stem = Path(network.identity["weights"]).stem
-    if stem.endswith(f"_{hw}"):
-        found.append(f"weights {stem}: trained for this chip (--weights takes others)")
     if network.is_cascade:
         found.append(
             "the network runs as written; with --streaming it reuses results of its first stage"
         )
     return tuple(found)
+
+
+def _weights_doubts(network: Network, chip: Chip) -> tuple[Doubt, ...]:
+    """Doubt weights that were trained for another chip than this one."""
+    from cimsim.chip.differences import differences
+    from cimsim.doubts import Doubt
+
+    trained = _trained_for(network)
+    other = differences(chip, trained[1]) if trained is not None else []
+    if trained is None or not other:
+        return ()
+    text = f"weights {trained[0]} were trained for {trained[1].name}, this chip differs in "
+    return (
+        Doubt(
+            "trained-for-another",
+            text + ", ".join(other),
+            "train for this chip (cimsim train --hw), or take weights of no chip (--weights)",
+        ),
+    )
+
+
+def _trained_for(network: Network) -> tuple[str, Chip] | None:
+    """Return the weights' name and the shipped chip in it, ``<network>_<chip>``."""
+    from cimsim.chip.load import load_hw, shipped
+
+    stem = Path(network.identity["weights"]).stem
+    name = next((name for name in shipped() if stem.endswith(f"_{name}")), None)
+    return None if name is None else (stem, load_hw(name))
 
 
 def _default_folder(model: str) -> Path:

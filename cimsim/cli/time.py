@@ -67,7 +67,10 @@ def time(
     trace_file: TraceOption = None,
     picture: PictureOption = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse operations that have no cost rule.")
+        bool,
+        typer.Option(
+            "--strict", help="Refuse operations that have no cost rule, and make errors of doubts."
+        ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -87,7 +90,10 @@ def time(
     import cimsim
     from cimsim.errors import ConfigError
     from cimsim.chip.load import load_hw
+    from cimsim.doubts import refuse
     from cimsim.placing import check
+    from cimsim.report.doubts import chip_doubts
+    from cimsim.report.tables import print_doubts
     from cimsim.report.time_tables import print_timeline
     from cimsim.report.why_slow import MOST_TRACED, activations, print_why, why
     from cimsim.timing.least_buffers import least_buffers
@@ -100,6 +106,9 @@ def time(
     frame = parse_size(size)
     check(mapping, allocation)
     check_timeline_files(trace_file, picture)
+    doubts = chip_doubts(chip, hw)
+    if strict:
+        refuse(doubts)
     options = model_options(
         arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
@@ -127,6 +136,7 @@ def time(
                 f"No critical path: more than {MOST_TRACED:,} activations; take a smaller --size."
             )
         print_why(placed, timeline, *found, console)
+    print_doubts(doubts, console)
     for line in written:
         console.print(line)
 

@@ -175,6 +175,7 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
     if graph.uncosted:
         listed = ", ".join(f"{op.op} ({op.source or op.name})" for op in graph.uncosted[:5])
         found.append(f"{len(graph.uncosted)} operations run without time and energy: {listed}")
+    found += _rescaled(mapping.chip)
     if spent.array_energy_from == "activity":
         found.append("array energy from the activity factor: no frames were executed")
     arrays = (places for load in range(mapping.loads) for places in mapping.held(load).values())
@@ -194,6 +195,19 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
             "array energy from statistics of the float network's operands: no frames were executed"
         )
     return found + _wires(mapping.chip) + _cells(mapping.chip)
+
+
+def _rescaled(chip: Chip) -> list[str]:
+    """Say which sourced numbers follow an override."""
+    moved = chip.history.rescaled
+    if not moved:
+        return []
+    causes = ", ".join(dict.fromkeys(one.cause for one in moved))
+    what = ", ".join(
+        f"{one.path} {format_si(one.before, one.unit)} -> {format_si(one.after, one.unit)}"
+        for one in moved
+    )
+    return [f"rescaled from their sources as {causes}: {what}"]
 
 
 def _line_buffers(chip: Chip, timeline: Timeline) -> list[str]:
@@ -239,6 +253,7 @@ def resolved_inputs(mapping: Mapping, schedule: str, identity: dict[str, Any]) -
         "version": __version__,
         "network": identity,
         "chip": dump(mapping.chip),
+        "overrides": list(mapping.chip.history.overrides),
         "mapping": mapping.to_dict(),
         "weights": graph_hash(mapping.graph),
         "schedule": schedule,

@@ -331,7 +331,7 @@ def _headline(figure: Figure, mapping: Mapping, load: int) -> None:
     arrays = f"{mapping.arrays_used} of {chip.n_arrays} arrays of {chip.array.rows} x "
     arrays += f"{chip.weight_cols} weights, {100 * mapping.utilisation:.1f} % of their cells used"
     x = (_SIDE_IN + 0.05) / width
-    figure.text(x, 1 - 0.16 / height, f"{mapping.graph.name} on {chip.name}", fontsize=14,
+    figure.text(x, 1 - 0.16 / height, f"{mapping.graph.name} on {chip.label}", fontsize=14,
                 fontweight="bold", color=_TEXT, va="top")  # fmt: skip
     how = f"{mapping.strategy}, {mapping.allocation}"
     how += f" (load {load} of 0..{mapping.loads - 1})" if mapping.loads > 1 else ""

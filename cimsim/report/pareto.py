@@ -79,7 +79,7 @@ def draw(points: Sequence[Point], goal: str, paths: Sequence[Path]) -> None:
     bar.ax.tick_params(labelsize=8, labelcolor=_TEXT)
     bar.outline.set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="upper right")
-    title = f"{mapping.graph.name} on {mapping.chip.name}: mappings that nothing beats"
+    title = f"{mapping.graph.name} on {mapping.chip.label}: mappings that nothing beats"
     axes.set_title(title, fontsize=11, loc="left", color=_TEXT, fontweight="bold")
     for path in paths:
         try:

@@ -224,7 +224,7 @@ class _Writer:
         kept = Kept(0, self.activations, len(self.run.trace.unit), self.stretches)
         return {
             "network": mapping.graph.name,
-            "chip": mapping.chip.name,
+            "chip": mapping.chip.label,
             "schedule": timeline.schedule,
             "time": f"1 us shown is 1 cycle, {format_si(1 / clock, 's')} at "
             f"{format_si(clock, 'Hz')}",

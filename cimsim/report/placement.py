@@ -117,6 +117,7 @@ def summary(mapping: Mapping, timeline: Timeline) -> dict[str, Any]:
     return {
         "network": mapping.graph.name,
         "chip": chip.name,
+        "overrides": list(chip.history.overrides),
         "strategy": mapping.strategy,
         "allocation": mapping.allocation,
         "arrays_used": mapping.arrays_used,

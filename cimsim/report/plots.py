@@ -216,7 +216,7 @@ def _title(axes: Axes, title: str, subtitle: str) -> None:
 
 def _subtitle(result: Result) -> str:
     _, height, width = result.frame
-    return f"{result.model} on {result.hardware.chip}, {width} x {height}, {result.timing.schedule}"
+    return f"{result.model} on {result.chip_label}, {width} x {height}, {result.timing.schedule}"
 
 
 def _scale(largest: float, unit: str) -> tuple[str, float]:

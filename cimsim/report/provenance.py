@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cimsim.chip.cells import device_of
-from cimsim.chip.auto import asks_auto
-from cimsim.chip.fields import fields
 from cimsim.chip.load import estimates, is_number, numbers
 from cimsim.chip.spec import Chip
-from cimsim.report.plausible import implausible
+from cimsim.report.doubts import chip_doubts
 from cimsim.units import format_si
 
 
@@ -30,13 +27,24 @@ def rows(chip: Chip, raw: Mapping[str, Any]) -> list[Row]:
 
     Fields that say ``auto`` show what they became, with the formula and source of the estimator.
     """
-    found, estimated = [], estimates(raw)
+    found, estimated, given = [], estimates(raw), _set(chip)
+    moved = {one.path: one for one in chip.history.rescaled}
     for path, value in _leaves(raw):
         source = chip.sources.get(path)
         if path in estimated:
             got = estimated[path]
             text = f"{got.estimator}: {got.formula}; {got.source}"
             found.append(Row(path, f"auto {format_si(got.value, got.unit)}", "model", text))
+            continue
+        if path in moved:
+            one = moved[path]
+            old, new = (format_si(value, one.unit) for value in (one.before, one.after))
+            why = f"rescaled from {old} ({one.cause}; {one.law})"
+            text = f"{why}; {source.text}" if source else why
+            found.append(Row(path, new, "rescaled", text))
+            continue
+        if path in given:
+            found.append(Row(path, _shown(value), "given", "by --set"))
             continue
         kind = source.kind if source else ("-" if not is_number(value) else "none given")
         found.append(Row(path, _shown(value), kind, source.text if source else ""))
@@ -52,33 +60,26 @@ def _shown(value: Any) -> str:
 def findings(chip: Chip, raw: Mapping[str, Any], origin: str = "") -> list[str]:
     """Return what a careful reader would ask about a valid description.
 
-    Numbers without a source, energies and areas that are not given and so count as zero, and what
-    is implausible (`cimsim.report.plausible`).
+    Numbers without a source, and the doubts of `cimsim.report.doubts.chip_doubts`.
 
     Raises
     ------
     ConfigError
         If the device section is wrong, or the cells cannot do what the chip asks of them.
     """
-    device = device_of(chip, origin)
-    given = numbers(raw)
-    told = {path for path, value in _leaves(raw) if asks_auto(value)} | set(given)
     asked = ("conditions.", "faults.")  # what a user asks about, no property of the chip
     found = [
         f"{path}: no source given"
-        for path in given
-        if path not in chip.sources and not path.startswith(asked)
+        for path in numbers(raw)
+        if path not in chip.sources and not path.startswith(asked) and path not in _set(chip)
     ]
-    found += [
-        f"{path}: not given, counted as 0 {field.unit}"
-        for path, field in fields().items()
-        if field.fact is not None and field.fact.expected and path not in told
-        and field.value(chip) is not None
-    ]
-    found += implausible(chip)
-    if device.g_min_s >= device.g_max_s:
-        found.append("device: g_min is not below g_max")
-    return found
+    return found + [str(doubt) for doubt in chip_doubts(chip, origin)]
+
+
+def _set(chip: Chip) -> dict[str, str]:
+    """Return what overrides gave, by path."""
+    pairs = (text.partition("=") for text in chip.history.overrides)
+    return {path: value for path, _, value in pairs}
 
 
 def _leaves(raw: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cimsim.doubts import Doubt
 from cimsim.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -189,6 +190,8 @@ class Result:
     programmed : dict or None
         File, SHA-256, seed and sigma of the programmed chip that was run; None when the run wrote
         its own. No part of the hash: the same cells give the same bits wherever they come from.
+    doubts : tuple of Doubt
+        What may make the numbers wrong, with the way out.
     """
 
     model: str
@@ -203,11 +206,20 @@ class Result:
     frames: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     as_written: AsWritten | None = None
     programmed: dict[str, Any] | None = None
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def hash(self) -> str:
         """SHA-256 of the inputs: equal hashes give bit-equal results."""
-        return hashlib.sha256(json.dumps(self.inputs, sort_keys=True).encode()).hexdigest()
+        # how the chip came about says nothing that the chip itself does not say
+        what = {name: value for name, value in self.inputs.items() if name != "overrides"}
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def chip_label(self) -> str:
+        """The chip for headings: ``eflash40nm with adc.bits=6``."""
+        changed = ", ".join(self.inputs.get("overrides", ()))
+        return f"{self.hardware.chip} with {changed}" if changed else self.hardware.chip
 
     def numbers(self) -> dict[str, Number]:
         """Every headline number by dotted name."""
@@ -280,6 +292,7 @@ class Result:
             "as_written": asdict(self.as_written) if self.as_written else None,
             "layers": list(self.layers),
             "notes": list(self.notes),
+            "doubts": [asdict(doubt) for doubt in self.doubts],
             "programmed": self.programmed,
             "inputs": self.inputs,
         }
@@ -312,6 +325,7 @@ class Result:
             tuple(data["layers"]), data["inputs"], tuple(data["notes"]),
             as_written=AsWritten(**written) if written else None,
             programmed=data.get("programmed"),
+            doubts=tuple(Doubt(**doubt) for doubt in data["doubts"]),
         )  # fmt: skip
         if result.hash != data["hash"]:
             raise InputError(f"{path}: the inputs were edited: their hash is not the stored one")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, ConsoleRenderable
+from rich.markup import escape
 from rich.table import Table
 
+from cimsim.doubts import Doubt
 from cimsim.energy.model import COMPONENTS
 from cimsim.report.result import Result
 from cimsim.units import format_si
@@ -18,7 +20,7 @@ def print_result(result: Result, console: Console) -> None:
     """Print quality, time, energy and hardware, side by side where the terminal is wide enough."""
     frames, height, width = result.frame
     console.print(
-        f"[bold]{result.model}[/] on [bold]{result.hardware.chip}[/], "
+        f"[bold]{result.model}[/] on [bold]{result.chip_label}[/], "
         f"{frames} frame{'' if frames == 1 else 's'} of {width} x {height}"
     )
     tables = [table for table in _tables(result) if table is not None]
@@ -27,8 +29,15 @@ def print_result(result: Result, console: Console) -> None:
         row = Table.grid(padding=(0, 2))
         row.add_row(*tables[start : start + columns])
         console.print(row)
+    print_doubts(result.doubts, console)
     for note in result.notes:
         console.print(f"[yellow]note:[/] {note}", highlight=False)
+
+
+def print_doubts(doubts: Sequence[Doubt], console: Console) -> None:
+    """Print each doubt in a line, with its way out."""
+    for doubt in doubts:
+        console.print(f"[yellow]doubt:[/] {escape(str(doubt))}", highlight=False)
 
 
 def _tables(result: Result) -> Iterator[ConsoleRenderable | None]:

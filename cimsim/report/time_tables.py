@@ -99,7 +99,7 @@ def print_timeline(
     """
     frames = timeline.frames
     console.print(
-        f"[bold]{title}[/] on [bold]{mapping.chip.name}[/], {timeline.schedule}, "
+        f"[bold]{title}[/] on [bold]{mapping.chip.label}[/], {timeline.schedule}, "
         f"{frames} frame{'' if frames == 1 else 's'} simulated",
         highlight=False,
     )

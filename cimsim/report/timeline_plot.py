@@ -301,7 +301,7 @@ def _headline(
     rate = timeline.frames_per_second(clock)
     told = f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
     figure.suptitle(
-        f"{title or mapping.graph.name} on {mapping.chip.name}, {timeline.schedule}: "
+        f"{title or mapping.graph.name} on {mapping.chip.label}, {timeline.schedule}: "
         f"latency {format_si(timeline.latency_s(clock), 's')}, one frame every "
         f"{format_si(timeline.interval_s(clock), 's')} ({told} frames/s)",
         fontsize=11, x=0.01, ha="left",

@@ -8,7 +8,7 @@ from cimsim.chip.estimators.base import AbstractEstimator, within
 from cimsim.chip.estimators.scaling import Scaling, log_log
 from cimsim.chip.spec import Chip
 
-_KIB = [1, 4, 8, 32, 64, 320, 1024]
+KIB = [1, 4, 8, 32, 64, 320, 1024]
 _NODE_M, _VDD_V = 40e-9, 1.1
 
 
@@ -29,7 +29,7 @@ class _SramTable(AbstractEstimator):
             "leakage": 1e-6 * scale.leakage, "area": 1e-6 * scale.area,
         }  # fmt: skip
         return {
-            name: log_log(_KIB, column, size / 1024) * factor[name]
+            name: log_log(KIB, column, size / 1024) * factor[name]
             for name, column in self.table.items()
         }
 

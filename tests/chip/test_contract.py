@@ -1,0 +1,231 @@
+"""No number that nobody reads: each field moves what it says that it moves, or says why it cannot.
+
+Every field of every shipped chip is changed, on a network of two layers, and the numbers of the
+payers that it declares are compared: energy by component, area by part, cycles, values on the chip,
+mapping, writing. Whatever takes effect only beside other choices is tried beside them.
+"""
+
+import copy
+import math
+from functools import cache
+from typing import Annotated
+
+import numpy as np
+import pytest
+import torch
+from pydantic import Field, create_model
+
+from cimsim.chip.area import area
+from cimsim.chip.cells import device_of
+from cimsim.chip.fact import Fact
+from cimsim.chip.fields import fields
+from cimsim.chip.load import build, raw_mapping, shipped
+from cimsim.chip.spec import Adc, Chip, Energy
+from cimsim.energy.idle import working
+from cimsim.energy.model import energy, programming
+from cimsim.errors import CimsimError
+from cimsim.functional import FunctionalRun
+from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
+from cimsim.mapping.mapping import map_graph
+from cimsim.timing.simulate import simulate
+from cimsim.units import format_si
+
+SIZE, MIDDLE = 10, 12
+# small arrays, so that two layers fill several of them; all else is the preset's
+SMALL = {"array.rows": 40, "array.cols": 64}
+FAST = ("eflash40nm", "sram65nm")
+
+
+def network():
+    rng = np.random.default_rng(1)
+
+    def conv(name, source, c_in, c_out):
+        return MatrixOp(
+            name, (source,), TensorSpec((1, c_in, SIZE, SIZE)), TensorSpec((1, c_out, SIZE, SIZE)),
+            rng.normal(0, 0.1, (1, 9 * c_in, c_out)).astype(np.float32), None,
+            Window((3, 3), padding=(1,) * 4), (c_out, 1, 1),
+        )  # fmt: skip
+
+    middle = TensorSpec((1, MIDDLE, SIZE, SIZE))
+    relu = DigitalOp("relu", ("a",), middle, "relu", torch.ops.aten.relu.default, (Ref("a"),), {},
+                     "pointwise", 1.0)  # fmt: skip
+    return LayerGraph(
+        "net",
+        [InputOp("x", TensorSpec((1, 3, SIZE, SIZE))), conv("a", "x", 3, MIDDLE), relu,
+         conv("b", "relu", MIDDLE, 3)],
+        ["b"],
+    )  # fmt: skip
+
+
+NET = network()
+CLIP = np.random.default_rng(2).random((1, SIZE, SIZE, 3)).astype(np.float32)
+
+
+def put(raw, path, value):
+    *sections, leaf = path.split(".")
+    for name in sections:
+        if not isinstance(raw.get(name), dict):
+            raw[name] = {}
+        raw = raw[name]
+    raw[leaf] = copy.deepcopy(value)
+
+
+def make(raw, changes):
+    """A chip with changes; its sources go, as fields may."""
+    new = copy.deepcopy(raw)
+    new.pop("sources", None)
+    for path, value in changes.items():
+        put(new, path, value)
+    chip = build(new)
+    device_of(chip)
+    return chip
+
+
+class Numbers:
+    """What one chip says of the network, each part worked out when it is asked for."""
+
+    def __init__(self, chip):
+        self.chip = chip
+
+    @property
+    @cache  # noqa: B019 - few and short-lived
+    def mapping(self):
+        return map_graph(NET, self.chip)
+
+    @property
+    @cache  # noqa: B019
+    def timeline(self):
+        return simulate(self.mapping)
+
+    def of(self, payer):
+        head, _, part = payer.partition(".")
+        if head == "energy":
+            line = self.timeline
+            period = line.interval_s(self.chip.process.clock_hz)
+            spent = energy(
+                self.mapping, period, None, working(self.mapping, line), spilled=line.spilled
+            )
+            return spent.by_component[part]
+        if head == "area":
+            return area(self.chip)[part.replace("_", " ")]
+        if head == "cycles":
+            line = self.timeline
+            return line.cycles_first_frame, line.interval, line.interval_s(
+                self.chip.process.clock_hz
+            )
+        if head == "mapping":
+            return repr(self.mapping.to_dict()), self.mapping.total, self.mapping.arrays_used
+        if head == "programming":
+            plan = self.chip.programming
+            return programming(self.mapping), plan.endurance_cycles
+        assert head == "frames", payer
+        run = FunctionalRun(self.mapping, CLIP, 15.0, 0, 1)
+        run.prepare(None, lambda *_: None)
+        run.execute(lambda *_: None)
+        return run.frames["chip"].tobytes()
+
+
+def others(field, value):
+    """Other values of a field, as a YAML file has them, the small change first."""
+    if field.kind in ("choice", "switch"):
+        yield from (choice for choice in field.choices if choice != value)
+    elif field.kind == "count" and value is not None:
+        yield from (value + max(1, round(value / 10)), max(1, value - 1), 2 * value, 8 * value)
+    elif field.kind == "number" and value:
+        # whole cycles and whole codes may hide a tenth
+        for factor in (1.1, 1 / 1.1, 3, 1 / 3, 100):
+            new = value * factor
+            yield f"{new!r} {field.unit}" if field.unit not in ("", "1") else new
+    yield from field.fact.tried
+
+
+def try_beside(raw, field):
+    """Chips without and with a change of the field alone, and what was changed."""
+    base = {**SMALL, **field.fact.when}
+    base.pop(field.path, None)
+    for beside in (SMALL, base):
+        try:
+            before = make(raw, beside)
+        except CimsimError:
+            continue
+        for value in others(field, field.value(before)):
+            changes = value if isinstance(value, dict) and field.path != "operating.table" else {
+                field.path: value
+            }  # fmt: skip
+            try:
+                yield before, make(raw, {**beside, **changes}), changes
+            except CimsimError:
+                continue  # not legal beside the rest: another one
+
+
+def moves(raw, field):
+    """Return the payer whose number moved and with what, or None."""
+    for before, after, changes in try_beside(raw, field):
+        first, second = Numbers(before), Numbers(after)
+        for payer in field.by:
+            try:
+                if first.of(payer) != second.of(payer):
+                    return payer, changes
+            except CimsimError as error:
+                # a chip that refuses the network for this field answers, too
+                if field.path.partition(".")[2] in str(error):
+                    return "refused", changes
+    return None
+
+
+def unread(model, raw, only=None):
+    """Return the fields of a chip model that neither move anything nor say why not."""
+    found = []
+    for path, field in fields(model).items():
+        if only is not None and path not in only:
+            continue
+        if field.fact is None:
+            found.append(f"{path}: declares neither who reads it nor why nobody does")
+        elif not field.fact.because and moves(raw, field) is None:
+            found.append(f"{path}: says {', '.join(field.by)}, and none of it moved")
+    return found
+
+
+@pytest.mark.parametrize("name", FAST[:1])
+def test_every_field_of_the_default_chip_moves_something(name):
+    assert unread(Chip, raw_mapping(name)[1]) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(shipped()) - set(FAST[:1])))
+def test_every_field_of_every_chip_moves_something(name):
+    assert unread(Chip, raw_mapping(name)[1]) == []
+
+
+def test_a_field_that_nobody_reads_is_found():
+    """The test of the test: one field without a declaration, one with a false one."""
+    idle = create_model(
+        "IdleAdc", __base__=Adc, standby_energy_j=(Energy, Field(default=0.0, alias="standby"))
+    )
+    says = Annotated[Energy, Fact("energy.adc", tried=("1 pJ",))]
+    false = create_model(
+        "FalseAdc", __base__=Adc, standby_energy_j=(says, Field(default=0.0, alias="standby"))
+    )
+    raw = raw_mapping("eflash40nm")[1]
+    for adc, part in ((idle, "declares neither"), (false, "none of it moved")):
+        model = create_model("Other", __base__=Chip, adc=(adc, ...))
+        paths = set(fields(model)) - set(fields())
+        assert paths == {"adc.standby"}
+        found = unread(model, raw, paths)
+        assert len(found) == 1
+        assert found[0].startswith("adc.standby: ")
+        assert part in found[0]
+
+
+def test_reasons_are_words_and_units_are_known():
+    for path, field in fields().items():
+        assert field.fact is not None, path
+        if field.fact.because:
+            assert len(field.fact.because.split()) > 3, path
+        if field.fact.plausible:
+            low, high, what = field.fact.plausible
+            assert 0 < low < high, path
+            assert what, path
+        if field.unit and field.kind == "number":
+            assert format_si(1.0, field.unit), path
+        assert not math.isnan(len(field.by)), path

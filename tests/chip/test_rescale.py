@@ -1,0 +1,144 @@
+"""Overrides take along what was given for other bits, sizes, nodes; by hand, and over all chips."""
+
+import pytest
+
+from cimsim.chip.area import area
+from cimsim.chip.estimators import ESTIMATORS
+from cimsim.chip.estimators.adc import survey_energy_j
+from cimsim.chip.fields import fields
+from cimsim.chip.load import load_hw, raw_mapping, shipped
+from cimsim.chip.rescale import _stands
+from cimsim.errors import ConfigError
+
+PJ = 1e-12
+
+
+def close(value):
+    return pytest.approx(value, rel=1e-9, abs=0)
+
+
+def test_converters_follow_their_bits_by_the_survey():
+    # 0.4 us at 8 bits: the survey is asked for circuits of that speed
+    at_8 = survey_energy_j(8, 2.5e6, 40e-9)
+    chips = {bits: load_hw("eflash40nm", {"adc.bits": bits}) for bits in (4, 6, 8, 10)}
+    for bits, chip in chips.items():
+        assert chip.adc.energy_j == close(2.61e-12 * survey_energy_j(bits, 2.5e6, 40e-9) / at_8)
+        assert chip.adc.t_conversion_s == close(0.4e-6 * bits / 8)
+    for one in ("energy_j", "area_m2", "t_conversion_s"):
+        values = [getattr(chip.adc, one) for chip in chips.values()]
+        assert values == sorted(set(values)), one
+    areas = [sum(area(chip).values()) for chip in chips.values()]
+    assert areas == sorted(set(areas))
+
+
+@pytest.mark.parametrize(
+    ("kind", "factor"), [("sar", 6 / 8), ("ramp", 2.0**-2), ("cco", 2.0**-2), ("flash", 1)]
+)
+def test_time_follows_bits_as_the_kind_of_converter_says(kind, factor):
+    before = load_hw("eflash40nm", {"adc.kind": kind}).adc.t_conversion_s
+    after = load_hw("eflash40nm", {"adc.kind": kind, "adc.bits": 6}).adc.t_conversion_s
+    assert (before, after) == (close(0.4e-6), close(0.4e-6 * factor))
+
+
+def test_steps_that_are_given_need_no_rescaling():
+    step = {"adc.t_step": "10 ns"}
+    for bits in (8, 6):
+        chip = load_hw("eflash40nm", step | {"adc.bits": bits})
+        assert chip.adc.t_conversion_s == close(0.4e-6)
+        assert chip.adc.conversion_s == close(0.4e-6 + bits * 1e-8)
+
+
+def test_what_the_same_call_gives_stays_and_auto_is_estimated_anew():
+    chip = load_hw("eflash40nm", ["adc.bits=6", "adc.energy=1 pJ", "adc.area=auto"])
+    assert chip.adc.energy_j == close(1e-12)
+    assert chip.adc.area_m2 == close(ESTIMATORS["adc_survey"].estimate(chip, "adc")["area"])
+    assert [r.path for r in chip.history.rescaled] == ["adc.t_conversion"]
+    whole = {"adc": {"kind": "sar", "bits": 6, "count": 64, "t_conversion": "0.4 us"}}
+    assert load_hw("eflash40nm", whole).history.rescaled == ()
+
+
+def test_buffers_arrays_and_lanes_by_hand():
+    big = load_hw("eflash40nm", {"buffer.size": "64 KiB"})
+    assert big.buffer.read_energy_j_b == close(0.84e-12 * 1.50 / 0.84)
+    assert big.buffer.leakage_w == close(1.9e-6 * 4.4 / 1.9)
+    assert big.global_buffer == load_hw("eflash40nm").global_buffer
+    half = load_hw("eflash40nm", {"array.rows": 512})
+    assert half.array.periphery_area_m2 == close(0.83e-6 * (512 + 1024) / 2048)
+    assert load_hw("eflash40nm", {"vector.lanes": 8}).vector.area_m2 == close(5584e-12 / 2)
+    assert load_hw("eflash40nm", {"dac.bits": 6}).dac.energy_j == close(0.291e-12 / 4)
+
+
+def test_another_nominal_supply_goes_with_its_square():
+    base, low = load_hw("eflash40nm"), load_hw("eflash40nm", {"process.vdd": "0.55 V"})
+    assert low.adc.energy_j == close(base.adc.energy_j / 4)
+    assert low.buffer.leakage_w == close(base.buffer.leakage_w / 2)
+    assert low.adc.t_conversion_s == base.adc.t_conversion_s
+    both = load_hw("eflash40nm", {"process.vdd": "0.55 V", "adc.bits": 6})
+    six = load_hw("eflash40nm", {"adc.bits": 6})
+    assert both.adc.energy_j == close(six.adc.energy_j / 4)
+
+
+def test_where_no_law_holds_the_message_says_what_to_give():
+    with pytest.raises(ConfigError, match=r"dac\.energy: 291 fJ.*process\.node 40.*--set dac\.ene"):
+        load_hw("eflash40nm", ["process.node=5nm"])
+
+
+def test_what_nobody_knows_is_kept_and_told():
+    kept = load_hw("eflash40nm", {"array.rows": 512}).history.kept
+    assert [(k.path, k.cause) for k in kept if k.path == "array.t_read"] == [
+        ("array.t_read", "array.rows 1024 -> 512")
+    ]
+
+
+def test_overrides_are_told_in_the_name_and_make_no_other_chip():
+    plain = load_hw("eflash40nm")
+    chip = load_hw("eflash40nm", {"adc.bits": 8, "tile.gated": True})
+    assert chip.label == "eflash40nm with adc.bits=8, tile.gated=true"
+    assert plain.label == "eflash40nm"
+    assert chip == plain
+    low = load_hw("eflash40nm", ["adc.bits=6", "operating.vdd=0.9 V"])
+    assert low.history.overrides == ("adc.bits=6", "operating.vdd=0.9 V")
+
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_number_follows_every_field_that_it_declares(name):
+    """Over all chips: rescaled and marked, kept and marked, or refused with what to give."""
+    raw = raw_mapping(name)[1]
+    base, tried = load_hw(name), 0
+    causes = {cause for field in fields().values() for cause in (*field.follows, *field.kept)}
+    for cause in sorted(causes):
+        source = fields()[cause]
+        for value in _others(source, source.value(base)):
+            try:
+                chip = load_hw(name, {cause: value})
+            except ConfigError as error:
+                if "cannot be rescaled" in str(error):
+                    assert "--set" in str(error)
+                continue  # or not legal for this chip at all
+            rescaled = {r.path: r for r in chip.history.rescaled}
+            kept = {k.path for k in chip.history.kept}
+            for path, field in fields().items():
+                if not _stands(field, raw) or not field.value(base):
+                    assert path not in rescaled
+                    continue
+                if cause in field.follows:
+                    tried += 1
+                    moved = field.value(chip) != field.value(base)
+                    assert moved == (path in rescaled), (cause, path)
+                    assert moved or path.startswith("adc."), (cause, path)
+                if cause in field.kept:
+                    tried += 1
+                    assert path in kept, (cause, path)
+                if cause not in (*field.follows, *field.kept) and path != cause:
+                    assert field.value(chip) == field.value(base), (cause, path)
+            break
+    assert tried > 10
+
+
+def _others(field, value):
+    if field.kind == "choice":
+        return [choice for choice in field.choices if choice != value]
+    if field.kind == "count":
+        return [value - 1, value + 1]
+    return [f"{value / 1.25!r} {field.unit}", f"{value * 1.25!r} {field.unit}"]
