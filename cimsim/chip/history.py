@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,21 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Overrides of one chip in the order that they were given, as ``path=value``."""
+    """How a chip came about.
+
+    Attributes
+    ----------
+    overrides : tuple of str
+        In the order that they were given, as ``path=value``.
+    rescaled, kept : tuple
+    ranges : dict
+        Path -> lowest and highest over the value, where the description gives a range.
+    estimated : frozenset of str
+        Paths that said ``auto``.
+    """
 
     overrides: tuple[str, ...] = ()
     rescaled: tuple[Rescaled, ...] = ()
     kept: tuple[Kept, ...] = ()
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    estimated: frozenset[str] = frozenset()

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +19,8 @@ from pydantic_core import ErrorDetails
 from cimsim.errors import ConfigError, suggest
 from cimsim.chip.auto import Estimate, resolve
 from cimsim.chip.history import History, Kept, Rescaled
-from cimsim.chip.rescale import rescale
+from cimsim.chip.ranges import relative_ranges
+from cimsim.chip.rescale import is_given, rescale
 from cimsim.chip.spec import Chip
 from cimsim.chip.voltage import at_operating_point
 
@@ -87,22 +89,49 @@ def described(
     gone = {path for path in before if not _exists(raw, path)}
     if gone:
         raw["sources"] = {k: v for k, v in raw["sources"].items() if k not in gone}
+    try:
+        unchanged: Chip | None = _resolved(plain, origin)
+    except ConfigError:  # the overrides mend a file that is none without them
+        unchanged = None
+    ranges: dict[str, tuple[float, float]] = {}
+    given = frozenset(path for path, _ in pairs)
+    if unchanged is not None:
+        # a range is one of the number in the file, wherever the number goes from there
+        ranges = _ranges(unchanged, origin)
+        ranges = {path: ends for path, ends in ranges.items() if not is_given(path, given)}
+        raw = _without_ranges(raw)
     chip = build(raw, origin)
     rescaled: tuple[Rescaled, ...] = ()
     kept: tuple[Kept, ...] = ()
-    try:
-        unchanged = _resolved(plain, origin)
-    except ConfigError:  # the overrides mend a file that is none without them
-        unchanged = None
     if unchanged is not None:
-        given = frozenset(path for path, _ in pairs)
         new, rescaled, kept = rescale(
             origin, unchanged, raw, given, partial(_resolved, origin=origin)
         )
         raw = dict(new)
         chip = build(raw, origin) if rescaled else chip
     told = tuple(f"{path}={_told(value)}" for path, value in pairs)
-    return chip.with_history(History(told, rescaled, kept)), origin, raw
+    history = replace(chip.history, overrides=told, rescaled=rescaled, kept=kept)
+    history = replace(history, ranges=ranges or chip.history.ranges)
+    return chip.with_history(history), origin, raw
+
+
+def _ranges(chip: Chip, origin: str) -> dict[str, tuple[float, float]]:
+    try:
+        return relative_ranges(chip)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+
+
+def _without_ranges(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a description whose numbers may leave the ranges that its file gives them."""
+    kept = {key: value for key, value in raw.items() if key != "ranges"}
+    if isinstance(raw.get("sources"), dict):
+        kept["sources"] = {
+            path: {key: text for key, text in source.items() if key != "range"}
+            if isinstance(source, dict) else source
+            for path, source in raw["sources"].items()
+        }  # fmt: skip
+    return kept
 
 
 def _resolved(raw: Mapping[str, Any], origin: str) -> Chip:
@@ -129,10 +158,13 @@ def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
                 f"{origin}: sources: '{path}' names no field of this file"
                 + suggest(path, sorted(numbers(raw)))
             )
+    ranges = _ranges(chip, origin)
     try:
-        return at_operating_point(chip)
+        there = at_operating_point(chip)
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
+    estimated = frozenset(estimates(raw, origin))
+    return there.with_history(History(ranges=ranges, estimated=estimated))
 
 
 def estimates(raw: Mapping[str, Any], origin: str = "chip") -> dict[str, Estimate]:
@@ -174,7 +206,7 @@ def numbers(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in raw.items():
         path = f"{prefix}{key}"
-        if path in ("sources", "schema_version"):
+        if path in ("sources", "ranges", "schema_version"):
             continue
         if path == _TABLE:
             found[path] = value

@@ -47,7 +47,7 @@ def rescale(
     """
     after = check(raw)
     moved = [f.path for f in fields().values() if f.value(before) != f.value(after)]
-    numbers = [f for f in fields().values() if _stands(f, raw) and not _is_given(f.path, given)]
+    numbers = [f for f in fields().values() if _stands(f, raw) and not is_given(f.path, given)]
     new: dict[str, Any] = copy.deepcopy(dict(raw))
     rescaled: list[Rescaled] = []
     # times first: the energy of a conversion depends on how long it takes
@@ -115,7 +115,8 @@ def _stands(field: Described, raw: Mapping[str, Any]) -> bool:
     return field.kind == "number" and not automatic
 
 
-def _is_given(path: str, given: frozenset[str]) -> bool:
+def is_given(path: str, given: frozenset[str]) -> bool:
+    """Whether overrides name a field, or the whole section that it stands in."""
     return path in given or path.partition(".")[0] in given
 
 

@@ -1090,6 +1090,7 @@ class Source(Part):
 
     kind: Literal["measured", "vendor", "model", "estimate"]
     text: str = Field(min_length=3)
+    range: str | None = Field(default=None, description="5 .. 95 %, such as 1.3..7.8 pJ")
 
 
 class Chip(Part):
@@ -1153,6 +1154,9 @@ class Chip(Part):
     programming: Programming = Programming()
     conditions: Conditions = Conditions()
     faults: Faults = Faults()
+    ranges: Annotated[
+        dict[str, str], Fact(because="intervals of results are drawn from it, no value is")
+    ] = {}
     sources: Annotated[
         dict[str, Source], Fact(because="where numbers come from; ranges of results read it")
     ] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -121,6 +122,12 @@ class Mapping:
                 f"{place.where}: leaves the array of {array.rows} word lines x "
                 f"{self.chip.weight_cols} weight columns"
             )
+
+    def with_numbers(self, chip: Chip) -> Mapping:
+        """Return the same mapping on a chip of the same structure and other numbers, unchecked."""
+        same = copy.copy(self)
+        object.__setattr__(same, "chip", chip)
+        return same
 
     @property
     def loads(self) -> int:

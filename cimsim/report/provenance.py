@@ -85,7 +85,7 @@ def _set(chip: Chip) -> dict[str, str]:
 def _leaves(raw: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in raw.items():
-        if prefix == "" and key in ("sources", "schema_version", "summary", "name"):
+        if prefix == "" and key in ("sources", "ranges", "schema_version", "summary", "name"):
             continue
         if isinstance(value, Mapping) and f"{prefix}{key}" != "operating.table":
             found += _leaves(value, f"{prefix}{key}.")

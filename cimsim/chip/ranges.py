@@ -1,0 +1,143 @@
+"""How sure the numbers of a chip are: ranges that were given, else factors by kind of source.
+
+All factors are log-normal, ``value * exp(sigma z)``; a given range is the 5 and the 95 % point, one
+sigma for each side. Rows, bits and counts are exact, as are numbers that a user sets: who sets one
+asks what if.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from cimsim.chip.fields import Described, fields
+from cimsim.chip.spec import Chip
+from cimsim.units import format_si, parse_quantity
+
+Z_95 = 1.6448536269514722  # 95 % of a normal distribution lie below
+# one sigma as a factor: measured numbers (power: of whole systems in two papers), vendor's, and
+# numbers of models by component; docs/model.md has where each comes from
+_MEASURED, _MEASURED_POWER, _VENDOR = 1.05, 1.25, 1.4
+_MODEL = {
+    "analog": 1.15, "converter": 3.0, "memory": 1.6, "logic": 1.5, "wire": 2.5, "area": 1.1,
+    "leakage": 3.0,
+}  # fmt: skip
+# of estimates: a voltage or an activity is known better than an energy that nobody published
+_ESTIMATE = {"analog": 1.25, "area": 1.5}
+_ESTIMATED = 3.0
+_RESCALED = 1.15  # on top, for a number at other bits, sizes or nodes than it was given for
+_PAID = ("energy.", "area.", "programming")
+
+
+def relative_ranges(chip: Chip) -> dict[str, tuple[float, float]]:
+    """Return path -> (lowest, highest) over the value, of the ranges that a description gives.
+
+    They stand in ``ranges`` or beside a source, ``range: 1.3..7.8 pJ``.
+
+    Raises
+    ------
+    ValueError
+        A path that is no number of this chip, a range that cannot be read, or one that the value
+        lies outside of.
+    """
+    texts = dict(chip.ranges)
+    for path, source in chip.sources.items():
+        if source.range is not None:
+            if path in texts:
+                raise ValueError(f"ranges.{path}: stands in sources, too; leave one of them out")
+            texts[path] = source.range
+    return {path: _relative(chip, path, text) for path, text in texts.items()}
+
+
+def uncertain(chip: Chip) -> dict[str, tuple[float, float]]:
+    """Return path -> sigma of the logarithm below and above, of all numbers that are not exact.
+
+    Parameters
+    ----------
+    chip : Chip
+        Only numbers that energy, area or writing are charged by, and that are not 0.
+    """
+    found = {}
+    for path, field in fields().items():
+        if field.kind != "number" or not any(who.startswith(_PAID) for who in field.by):
+            continue
+        if field.fact is None or field.fact.spread == "exact" or not field.value(chip):
+            continue
+        below, above = _sigmas(chip, field)
+        if below or above:
+            found[path] = (below, above)
+    return found
+
+
+def _sigmas(chip: Chip, field: Described) -> tuple[float, float]:
+    path, history = field.path, chip.history
+    moved = {one.path for one in history.rescaled}
+    if path in history.ranges:
+        low, high = history.ranges[path]
+        sides = -math.log(low) / Z_95, math.log(high) / Z_95
+    elif any(path == text.partition("=")[0] for text in history.overrides):
+        return 0.0, 0.0
+    else:
+        factor = math.log(_factor(chip, field))
+        sides = factor, factor
+    if path in moved:
+        extra = math.log(_RESCALED)
+        sides = math.hypot(sides[0], extra), math.hypot(sides[1], extra)
+    return sides
+
+
+def _factor(chip: Chip, field: Described) -> float:
+    spread = field.fact.spread if field.fact else "exact"
+    source = chip.sources.get(field.path)
+    # an ``auto`` has no source of its own: it is a model's figure; other numbers without are guesses
+    kind = source.kind if source else "model" if field.path in chip.history.estimated else "estimate"
+    if kind == "measured":
+        return _MEASURED_POWER if field.unit == "W" else _MEASURED
+    if kind == "vendor":
+        return _VENDOR
+    if kind == "model":
+        return _MODEL[spread]
+    return _ESTIMATE.get(spread, _ESTIMATED)
+
+
+def _relative(chip: Chip, path: str, text: str) -> tuple[float, float]:
+    field = fields().get(path)
+    if field is None or field.kind != "number":
+        raise ValueError(f"ranges.{path}: no number of a chip has this name")
+    value = field.value(chip)
+    ends = re.fullmatch(r"\s*(.+?)\s*\.\.\s*(.+?)\s*", text)
+    if ends is None:
+        raise ValueError(f"ranges.{path}: expected two ends such as '1.3..7.8 pJ', got '{text}'")
+    low, high = _ends(path, ends[1], ends[2], field.unit)
+    if not value:
+        raise ValueError(f"ranges.{path}: the number itself is not given or 0; give it, too")
+    if not 0 < low <= value <= high:
+        shown = format_si(value, field.unit) if field.unit else f"{value:g}"
+        raise ValueError(f"ranges.{path}: expected a range around {shown}, got '{text}'")
+    return low / value, high / value
+
+
+def _ends(path: str, low: str, high: str, unit: str) -> tuple[float, float]:
+    """Read both ends; the unit may stand once, after the second."""
+    unit = unit or "1"
+    try:
+        top = parse_quantity(high, unit)
+        if re.fullmatch(r"[-+0-9.eE]+", low):
+            low += re.sub(r"^[-+0-9.eE]+", "", high)
+        return parse_quantity(low, unit), top
+    except ValueError as error:
+        raise ValueError(f"ranges.{path}: {error}") from None
+
+
+def given_ranges(chip: Chip, exact: Mapping[str, str]) -> dict[str, tuple[float, float]]:
+    """Return `relative_ranges` without numbers that an override gave.
+
+    Parameters
+    ----------
+    chip : Chip
+        As its file has it.
+    exact : mapping
+        Paths of overrides.
+    """
+    return {p: ends for p, ends in relative_ranges(chip).items() if p not in exact}
