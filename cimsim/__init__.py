@@ -20,9 +20,9 @@ if not (_here / "frontends" / "__init__.py").is_file():
     __path__.append(str(_here.parent))
 
 if TYPE_CHECKING:
-    from cimsim.frontends.torch_export import trace as trace
     from cimsim.chip.load import load_hw as load_hw
     from cimsim.chip.spec import Chip as Chip
+    from cimsim.frontends.torch_export import trace as trace
     from cimsim.loading import load_network as load_network
     from cimsim.mapping.mapping import Mapping as Mapping
     from cimsim.placing import map_graph as map_graph

@@ -19,8 +19,8 @@ from cimsim.units import format_celsius, format_duration
 if TYPE_CHECKING:
     import torch
 
-    from cimsim.engine.calibrated import CalibratedMapping
     from cimsim.chip.spec import Chip
+    from cimsim.engine.calibrated import CalibratedMapping
     from cimsim.programmed import ProgrammedChip
     from cimsim.report.result import Quality
 
@@ -48,11 +48,14 @@ class FunctionalRun:
         Noise added, in 8-bit steps.
     seed : int
     threads : int or None
+    noise_seed : int, optional
+        Of the clip's noise, where other chips run on the same frames; default: ``seed``.
     """
 
     def __init__(
-        self, mapping: Mapping, clip: Any, sigma: float, seed: int, threads: int | None
-    ) -> None:
+        self, mapping: Mapping, clip: Any, sigma: float, seed: int, threads: int | None,
+        noise_seed: int | None = None,
+    ) -> None:  # fmt: skip
         from cimsim.video.noise import add_awgn
 
         self.mapping, self.sigma, self.seed, self.threads = mapping, sigma, seed, threads
@@ -64,7 +67,7 @@ class FunctionalRun:
                 f"clip: frames of {self.clean.shape[2]} x {self.clean.shape[1]}, but the network "
                 f"was traced for {width} x {height}; trace it again for this size"
             )
-        self.noisy = add_awgn(self.clean, sigma, seed)
+        self.noisy = add_awgn(self.clean, sigma, seed if noise_seed is None else noise_seed)
         self.scene = ""
         self.written: dict[str, Any] = {}
         self.float: list[Frames] = []

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingABC
 from pathlib import Path
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation import ALLOCATIONS as _PLAIN
 from cimsim.mapping.allocation import Allocation, allocation_of
 from cimsim.mapping.custom import find_strategy

@@ -209,10 +209,10 @@ def program(
     >>> chip = cimsim.ProgrammedChip.load("chip.safetensors")  # doctest: +SKIP
     >>> cimsim.simulate(mapping, clip, seed=3, programmed=chip)  # doctest: +SKIP
     """
+    from cimsim.chip.load import chip_hash, dump
     from cimsim.engine.saved import pack
     from cimsim.engine.workers import one_torch_thread
     from cimsim.functional import programmed
-    from cimsim.chip.load import chip_hash, dump
     from cimsim.report.collect import graph_hash, mapping_hash
 
     report = progress or (lambda stage, done, total: None)

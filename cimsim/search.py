@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
+from cimsim.chip.spec import Chip
 from cimsim.energy.model import energy
 from cimsim.errors import ConfigError, MappingError, SimulationError, suggest
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation.base import Allocation, Request, requests_of
 from cimsim.mapping.allocation.in_order import InOrder
 from cimsim.mapping.allocation.packed import Packed

@@ -42,6 +42,7 @@ def simulate(
     programmed: ProgrammedChip | None = None,
     operands: Clip | None = None,
     frame_rate_hz: float | None = None,
+    programmings: int = 1,
 ) -> Result:
     """Run a mapped network on a noisy clip and report quality, cycles and energy.
 
@@ -81,6 +82,10 @@ def simulate(
     frame_rate_hz : float, optional
         Frames come at this rate instead of back to back: energy and power are those of a chip that
         waits in between, as ``tile.idle`` says.
+    programmings : int
+        Chips that are programmed and read one after another on the same frames, with the seeds
+        ``seed``, ``seed + 1`` ...: the result is that of the first one, with the mean and the
+        interval of all.
 
     Raises
     ------
@@ -90,7 +95,7 @@ def simulate(
         is given without a clip or with calibration frames.
     """
     from cimsim.energy.idle import working
-    from cimsim.energy.model import energy
+    from cimsim.energy.ledger import Ledger, draw, sensitivity
     from cimsim.engine.workers import one_torch_thread
     from cimsim.functional import FunctionalRun, operand_sums
     from cimsim.report import collect
@@ -107,6 +112,11 @@ def simulate(
     if programmed is not None and (clip is None or calibration is not None):
         what = "needs a clip to run" if clip is None else "is calibrated: leave out calibration"
         raise InputError(f"programmed: a programmed chip {what}")
+    if programmings < 1 or (programmings > 1 and (clip is None or programmed is not None)):
+        raise InputError(
+            "programmings: expected at least 1, and more than 1 only with a clip and without a "
+            f"programmed chip, got {programmings}"
+        )
     report("timing", 0, 1)
     timeline = simulate_timing(mapping, schedule=schedule)
     report("timing", 1, 1)
@@ -119,40 +129,70 @@ def simulate(
             else:
                 run.take(programmed)
             run.execute(report)
+    others = [] if clip is None else _repeated(
+        mapping, clip, noise_sigma, seed, programmings, calibration, threads, report
+    )  # fmt: skip
     sums, sums_from = run.conductance_sums if run else None, "operands"
     if operands is not None:
         sums, sums_from = (
             operand_sums(mapping, operands, noise_sigma, seed, calibration),
             "statistics",
         )
-    spent = energy(
-        mapping, period_s, sums, working(mapping, timeline), sums_from, timeline.spilled,
-    )  # fmt: skip
+    ledger = Ledger(
+        mapping, period_s, sums, working(mapping, timeline), sums_from, timeline.spilled
+    )
+    spent, drawn = ledger.report(), draw(ledger)
     written = None
     if as_written is not None:
         longer = simulate_timing(as_written, schedule=schedule)
         written = collect.as_written(as_written, longer, mapping, sums, frame_rate_hz)
     inputs = collect.resolved_inputs(mapping, schedule, identity or {"model": graph.name})
     inputs |= {"as_written": collect.mapping_hash(as_written)} if as_written else {}
+    inputs |= {"programmings": programmings} if programmings > 1 else {}
     inputs |= {"frame_rate_hz": frame_rate_hz} if frame_rate_hz is not None else {}
     height, width = graph.inputs[0].output.grid
+    quality = run.quality() if run else None
     return Result(
         model=title or graph.name,
         frame=(len(run.chip) if run else 0, height, width),
-        quality=run.quality() if run else None,
+        quality=quality,
+        programmings=(quality.psnr_db, *others) if quality else (),
         timing=collect.timing(mapping, timeline),
         energy=collect.energies(
             mapping, spent, run.pulses_per_cell if run else None, frame_rate_hz
         ),
         hardware=collect.hardware(mapping),
-        layers=collect.rows(mapping, timeline, spent, run.statistics.by_op if run else None),
+        layers=collect.rows(
+            mapping, timeline, spent, run.statistics.by_op if run else None, drawn.by_layer
+        ),
         inputs=inputs | (run.identity if run else {}),
         notes=(*notes, *(run.notes if run else ()), *collect.remarks(mapping, spent, timeline)),
         frames=run.frames if run else {},
         doubts=(
-            *doubts, *chip_doubts(mapping.chip),
+            *doubts,
+            *chip_doubts(mapping.chip),
             *(run_doubts(mapping.chip, run.statistics.by_op) if run else ()),
         ),
+        intervals=drawn.intervals(),
+        sensitivity=tuple(sensitivity(ledger)),
         as_written=written,
         programmed=None if programmed is None else programmed.told,
     )
+
+
+def _repeated(
+    mapping: Mapping, clip: Clip, sigma: float, seed: int, programmings: int,
+    calibration: Clip | None, threads: int | None, report: Progress,
+) -> list[float]:  # fmt: skip
+    """Return the mean PSNR of further chips on the same noisy frames, dB."""
+    from cimsim.engine.workers import one_torch_thread
+    from cimsim.functional import FunctionalRun
+
+    found = []
+    for number in range(1, programmings):
+        run = FunctionalRun(mapping, clip, sigma, seed + number, threads, noise_seed=seed)
+        with one_torch_thread():
+            run.prepare(calibration, report)
+            run.execute(report)
+        found.append(run.quality().psnr_db)
+    return found

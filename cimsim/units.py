@@ -178,6 +178,33 @@ def format_si(value: float, unit: str, digits: int = 3) -> str:
     return f"{_significant(value / 1000.0**exponent, digits)} {_PREFIXES[exponent]}{unit}"
 
 
+def format_interval(value: float, low: float, high: float, unit: str) -> str:
+    """Write a number with as many digits as its interval allows: ``86 µJ (40..190)``.
+
+    Parameters
+    ----------
+    value : float
+    low, high : float
+        Its interval, 5 .. 95 %.
+    unit : str
+        As in `format_si`.
+    """
+    if not (value and math.isfinite(value)) or low == high:
+        return format_si(value, unit)
+    digits = interval_digits(low, high)
+    text, _, shown = format_si(value, unit, digits).partition(" ")
+    # the same prefix for all three: the factor is what the text and the value differ by
+    factor = float(format_si(value, unit, 12).partition(" ")[0].replace(",", "")) / value
+    ends = "..".join(_significant(end * factor, digits) for end in (low, high))
+    return f"{text} {shown} ({ends})".replace("  ", " ")
+
+
+def interval_digits(low: float, high: float) -> int:
+    """Return how many digits a number with this interval deserves, 2 to 4."""
+    ratio = high / low if low > 0 else math.inf
+    return 2 if ratio > 1.2 else 3 if ratio > 1.02 else 4
+
+
 def format_duration(seconds: float) -> str:
     """Write a long time for people: ``format_duration(2.592e6) == "30 d"``."""
     for unit in ("y", "d", "h", "min"):

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip.cells.base import AbstractDevice
-from cimsim.errors import ConfigError, suggest
 from cimsim.chip.spec import Chip, Faults
+from cimsim.errors import ConfigError, suggest
 
 STUCK_OFF, STUCK_ON, OPEN = 1, 2, 3  # 0: the cell works
 _KINDS = {"off": STUCK_OFF, "on": STUCK_ON, "open": OPEN}

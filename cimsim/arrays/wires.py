@@ -26,8 +26,8 @@ from threadpoolctl import ThreadpoolController
 
 from cimsim.arrays import wire_kernels as kernels
 from cimsim.arrays.operator_cache import cached
-from cimsim.errors import SimulationError
 from cimsim.chip.spec import Wires
+from cimsim.errors import SimulationError
 
 Matrix = NDArray[np.float64]
 

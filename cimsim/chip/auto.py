@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cimsim.errors import ConfigError, suggest
 from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, unit_of
 from cimsim.chip.spec import Chip
+from cimsim.errors import ConfigError, suggest
 
 
 @dataclass(frozen=True, slots=True)

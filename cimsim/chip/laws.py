@@ -46,7 +46,7 @@ def _adc(chip: Chip, field: str) -> float:
 
 
 def _conversion(chip: Chip, section: str, field: str) -> float:
-    """A SAR decides bit by bit, a ramp and a counter pass all codes, a flash takes one step.
+    """Count steps: a SAR decides bit by bit, a ramp and a counter pass all codes, a flash one.
 
     Where ``adc.t_step`` gives the steps, ``t_conversion`` is what comes on top of them.
     """

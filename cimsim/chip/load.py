@@ -16,16 +16,17 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cimsim.errors import ConfigError, suggest
 from cimsim.chip.auto import Estimate, resolve
 from cimsim.chip.history import History, Kept, Rescaled
 from cimsim.chip.ranges import relative_ranges
 from cimsim.chip.rescale import is_given, rescale
 from cimsim.chip.spec import Chip
 from cimsim.chip.voltage import at_operating_point
+from cimsim.errors import ConfigError, suggest
 
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
 _TABLE = "operating.table"  # one number among others, although it is a mapping
+
 
 def shipped() -> dict[str, str]:
     """Return the shipped descriptions: name -> YAML text, sorted by name."""

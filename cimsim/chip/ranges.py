@@ -90,8 +90,9 @@ def _sigmas(chip: Chip, field: Described) -> tuple[float, float]:
 def _factor(chip: Chip, field: Described) -> float:
     spread = field.fact.spread if field.fact else "exact"
     source = chip.sources.get(field.path)
-    # an ``auto`` has no source of its own: it is a model's figure; other numbers without are guesses
-    kind = source.kind if source else "model" if field.path in chip.history.estimated else "estimate"
+    # an ``auto`` has no source of its own: it is a model's figure; others without are guesses
+    bare = "model" if field.path in chip.history.estimated else "estimate"
+    kind = source.kind if source else bare
     if kind == "measured":
         return _MEASURED_POWER if field.unit == "W" else _MEASURED
     if kind == "vendor":

@@ -54,6 +54,13 @@ else:
     Temperature = quantity("K", exclusive=True)
 
 
+# beside what some fields take effect, for the test that changes each of them
+_LOW = {"operating.vdd": "0.8 V"}
+_TABLE = {"0.1 V": "1 MHz", "5 V": "9 MHz"}
+_DRAM = {"dram": {"bytes_per_cycle": 8, "energy": "20 pJ/B"}, "frames": "dram"}
+_CHAIN = {"system.chips": 8, "tile.count": 1}
+
+
 class Part(BaseModel):
     """What all components share: frozen, no unknown keys, numbers that are numbers."""
 
@@ -84,7 +91,7 @@ class Process(Part):
     vdd_v: Annotated[
         Voltage,
         Fact(
-            because="numbers that are given hold for it; operating.vdd, estimators and rescaling read it",
+            because="numbers that are given hold for it; operating.vdd and estimators read it",
             plausible=(0.4, 5, "core supplies of 5 .. 250 nm"),
         ),
     ] = Field(alias="vdd", description="core supply")
@@ -108,10 +115,10 @@ class Operating(Part):
         Voltage | None, Fact("energy.adc", "energy.array", "cycles", tried=("0.8 V",))
     ] = Field(default=None, alias="vdd", description="supply now; default: process.vdd")
     energy_exponent: Annotated[
-        float, Fact("energy.adc", "energy.array", when={"operating.vdd": "0.8 V"})
+        float, Fact("energy.adc", "energy.array", when=_LOW)
     ] = Field(default=2.0, ge=0, le=4, description="energy of an action goes as vdd to this power")
     frequency: Annotated[
-        Literal["fixed", "alpha", "table"], Fact("cycles", when={"operating.vdd": "0.8 V"})
+        Literal["fixed", "alpha", "table"], Fact("cycles", when=_LOW)
     ] = Field(
         default="alpha",
         description="clock and analog times at another supply: unchanged, by the alpha-power law, "
@@ -127,7 +134,7 @@ class Operating(Part):
         dict[str, str],
         Fact(
             "cycles",
-            when={"operating.vdd": "0.8 V", "operating.frequency": "table"},
+            when={**_LOW, "operating.frequency": "table", "operating.table": _TABLE},
             tried=({"0.1 V": "1 MHz", "5 V": "2 MHz"},),
         ),
     ] = Field(default={}, description="supply: clock, such as {0.85 V: 40 MHz, 1.2 V: 100 MHz}")
@@ -181,7 +188,7 @@ class Array(Part):
             "energy.array",
             plausible=(1e-17, 1e-12, "wire of a cell .. a ladder of capacitors"),
             spread="analog",
-            when={"array.mode": "charge"},
+            when={"array.mode": "charge", "array.cell_capacitance": "1 fF"},
             tried=("2 fF",),
             follows=Follows(law="estimator", fields=("array.cell_area",)),
         ),
@@ -637,7 +644,7 @@ class Buffer(Part):
             "cycles",
             "energy.buffer",
             "energy.global_buffer",
-            when={"buffer.overflow": "global_buffer", "buffer.size": "512 B"},
+            when={"buffer.overflow": "global_buffer", "buffer.size": "64 B"},
             tried=("64 KiB",),
         ),
     ] = Field(alias="size")
@@ -717,12 +724,23 @@ class GlobalBuffer(Buffer):
 class Dram(Part):
     """Memory outside the chip, at its port."""
 
-    bytes_per_cycle: Annotated[int, Fact("cycles")] = Field(gt=0, description="port width")
-    latency_cycles: Annotated[int, Fact("cycles")] = Field(default=0, ge=0, description="of a read")
+    bytes_per_cycle: Annotated[
+        int,
+        Fact(
+            "cycles", when=_DRAM
+        ),
+    ] = Field(gt=0, description="port width")
+    latency_cycles: Annotated[
+        int,
+        Fact(
+            "cycles", when=_DRAM
+        ),
+    ] = Field(default=0, ge=0, description="of a read")
     energy_j_b: Annotated[
         EnergyPerByte,
         Fact(
             "energy.dram",
+            when=_DRAM,
             plausible=(1e-12, 1e-09, "stacked memory .. an old interface"),
             expected=True,
             spread="memory",
@@ -863,10 +881,10 @@ class System(Part):
     """Chips in a chain, tile 0 of each linked to its neighbours'."""
 
     chips: Annotated[int, Fact("mapping", "area.other", "energy.static")] = Field(default=1, gt=0)
-    bytes_per_cycle: Annotated[int, Fact("cycles", when={"system.chips": 2, "tile.count": 1})] = (
+    bytes_per_cycle: Annotated[int, Fact("cycles", when=_CHAIN)] = (
         Field(default=8, gt=0, description="of one link, each way")
     )
-    latency_cycles: Annotated[int, Fact("cycles", when={"system.chips": 2, "tile.count": 1})] = (
+    latency_cycles: Annotated[int, Fact("cycles", when=_CHAIN)] = (
         Field(default=0, ge=0, description="of one link")
     )
     energy_j_b: Annotated[
@@ -875,7 +893,7 @@ class System(Part):
             "energy.interconnect",
             plausible=(1e-13, 1e-09, "neighbours in a package .. a cable"),
             spread="wire",
-            when={"system.chips": 2, "tile.count": 1},
+            when=_CHAIN,
             tried=("10 pJ/B",),
         ),
     ] = Field(default=0.0, alias="energy", description="one byte, one link")
@@ -1059,7 +1077,7 @@ class Faults(Part):
     map: Annotated[
         str | None,
         Fact(
-            because="it names a file; the faults in it move the frames, see tests of cimsim.arrays.faults",
+            because="names a file; the faults in it move the frames (cimsim.arrays.faults)",
             trained=(None,),
         ),
     ] = Field(default=None, description=".csv or .npz of faults by array")

@@ -1,6 +1,7 @@
 """A chip at another supply: what of its description changes, and by how much.
 
-Which field goes how, each field says itself (``scales`` of its `cimsim.chip.fact.Fact`). With ``r = operating.vdd / process.vdd`` and ``s`` the ratio of speeds:
+Which field goes how, each field says itself (``scales`` of its `cimsim.chip.fact.Fact`). With
+``r = operating.vdd / process.vdd`` and ``s`` the ratio of speeds:
 
 - energy of an action: times ``r**energy_exponent``; 2 is ``C V**2`` of full swings;
 - clock: times ``s``; drive, step and conversion times: by ``s``;

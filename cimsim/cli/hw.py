@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from cimsim.chip.spec import Chip
+    from cimsim.energy.ledger import Ledger
 
 app = typer.Typer(no_args_is_help=True, help="Hardware descriptions: list, show, check.")
 
@@ -38,7 +42,22 @@ def list_chips() -> None:
 
 
 @app.command("show")
-def show(hw: ChipArgument, overrides: SetOption = None) -> None:
+def show(
+    hw: ChipArgument,
+    overrides: SetOption = None,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity", help="Which number matters most for the energy of a frame, instead."
+        ),
+    ] = False,
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL", help="Network for --sensitivity.")
+    ] = "cimnet",
+    size: Annotated[
+        str, typer.Option("--size", metavar="WxH", help="Frame size for --sensitivity.")
+    ] = "256x256",
+) -> None:
     """Print every number with its kind and source, and trees of area and energy.
 
     Numbers that follow a --set are marked as rescaled, with what they were.
@@ -46,6 +65,7 @@ def show(hw: ChipArgument, overrides: SetOption = None) -> None:
     \b
     cimsim hw show eflash40nm
     cimsim hw show eflash40nm --set adc.bits=6
+    cimsim hw show wtm2101 --sensitivity --model fastdvdnet-block
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
     from rich.markup import escape
@@ -60,6 +80,11 @@ def show(hw: ChipArgument, overrides: SetOption = None) -> None:
     device_of(chip, origin)
     console = Console(highlight=False)
     console.print(f"[bold]{escape(chip.label)}[/]: {escape(chip.summary)}")
+    if sensitivity:
+        from cimsim.report.chip_trees import print_sensitivity
+
+        print_sensitivity(*_ledger(chip, model, size), console)
+        return
     # a narrow terminal has no room for a column of sources: they go below their fields
     wide = console.width >= 110
     table = Table(show_lines=False)
@@ -83,6 +108,27 @@ def show(hw: ChipArgument, overrides: SetOption = None) -> None:
     console.print(table)
     console.print(area_tree(chip))
     console.print(energy_tree(chip))
+
+
+def _ledger(chip: Chip, model: str, size: str) -> tuple[str, Ledger]:
+    """Return the title of a network and its energy on a chip, arrays by their activity."""
+    import cimsim
+    from cimsim.cli.options import parse_size
+    from cimsim.cli.steps import trace
+    from cimsim.energy.idle import working
+    from cimsim.energy.ledger import Ledger
+    from cimsim.loading import RANDOM, load_network
+    from cimsim.timing.simulate import simulate
+
+    frame = parse_size(size)
+    network = load_network(model, {}, RANDOM)
+    mapping = cimsim.map_graph(trace(network, frame), chip)
+    timeline = simulate(mapping)
+    period_s = timeline.interval_s(chip.process.clock_hz)
+    ledger = Ledger(
+        mapping, period_s, working_s=working(mapping, timeline), spilled=timeline.spilled
+    )
+    return f"{network.title}, {frame[1]} x {frame[0]}", ledger
 
 
 @app.command("check")

@@ -109,6 +109,15 @@ def run(
             help="Energy and power at this frame rate instead of back-to-back frames.",
         ),
     ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds",
+            metavar="N",
+            help="Chips that are programmed and read one after another on the same frames: mean "
+            "and interval of the PSNR.",
+        ),
+    ] = 1,
     programmed: Annotated[
         Path | None,
         typer.Option(
@@ -143,6 +152,7 @@ def run(
     cimsim run --model fastdvdnet --weights model.pth --streaming
     cimsim run --model cimnet --hw my_chip.yaml --set adc.bits=6 --set tile.count=40
     cimsim run --set device.kind=pcm --time 30d
+    cimsim run --seeds 5
     cimsim program --out chip.safetensors && cimsim run --programmed chip.safetensors
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
@@ -152,8 +162,8 @@ def run(
     from cimsim.arrays.faults import fault_map
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
-    from cimsim.loading import load_network, weights_hash
     from cimsim.doubts import refuse
+    from cimsim.loading import load_network, weights_hash
     from cimsim.report.doubts import chip_doubts
     from cimsim.report.folder import check_target
     from cimsim.report.tables import print_result
@@ -163,6 +173,9 @@ def run(
     sigma = sigma if sigma is not None else held.sigma if held else 15.0
     seed = seed if seed is not None else held.seed if held else 0
     check_numbers(sigma, frames, seed, threads)
+    if seeds < 1 or (seeds > 1 and held is not None):
+        what = "at least 1" if held is None else "1 with --programmed, which is one chip"
+        raise ConfigError(f"--seeds: expected {what}, got {seeds}")
     chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
     placing.check(mapping, allocation)
     device_of(chip, hw)
@@ -191,8 +204,9 @@ def run(
         result = cimsim.simulate(
             placed[0], clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
             title=network.title, identity=identity, threads=threads, progress=report,
-            notes=_notes(network, chip), doubts=_weights_doubts(network, chip), as_written=placed[1] if streaming else None,
-            programmed=held, frame_rate_hz=fps,
+            notes=_notes(network, chip), doubts=_weights_doubts(network, chip),
+            as_written=placed[1] if streaming else None,
+            programmed=held, frame_rate_hz=fps, programmings=seeds,
         )  # fmt: skip
         report("writing", 0, 1)
         try:

@@ -88,9 +88,9 @@ def time(
     from rich.console import Console
 
     import cimsim
-    from cimsim.errors import ConfigError
     from cimsim.chip.load import load_hw
     from cimsim.doubts import refuse
+    from cimsim.errors import ConfigError
     from cimsim.placing import check
     from cimsim.report.doubts import chip_doubts
     from cimsim.report.tables import print_doubts

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cimsim.chip.spec import Chip
 from cimsim.energy.model import energy
 from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
-from cimsim.chip.spec import Chip
 from cimsim.mapping.mapping import Mapping, map_graph
 from cimsim.timing.bounds import least_interval
 from cimsim.timing.plan import make_plan

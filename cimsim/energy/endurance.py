@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import ConfigError
 from cimsim.graph.ir import LayerGraph
-from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import layouts, matrix_name
 from cimsim.mapping.strategies import Strategy

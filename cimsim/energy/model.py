@@ -12,10 +12,10 @@ from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from typing import Any
 
+from cimsim.chip.spec import Chip
 from cimsim.energy.idle import static_j
 from cimsim.energy.transport import transport
 from cimsim.graph.ir import MatrixOp
-from cimsim.chip.spec import Chip
 from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.traffic import loaded_per_frame

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from cimsim.arrays.encode import InputCode, WeightCode, encode_weights
 from cimsim.chip.cells import device_of
 from cimsim.chip.cells.base import AbstractDevice
+from cimsim.chip.spec import Chip
 from cimsim.engine.samples import Samples, collect
 from cimsim.graph.ir import MatrixOp
-from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode, WeightCode
+from cimsim.chip.spec import Chip
 from cimsim.engine.blocks import Sums, fire
 from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.firing import Firing
@@ -22,7 +23,6 @@ from cimsim.engine.windows import Reads
 from cimsim.engine.workers import workers
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
-from cimsim.chip.spec import Chip
 from cimsim.rng import key
 
 if TYPE_CHECKING:

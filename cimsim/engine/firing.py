@@ -20,9 +20,9 @@ from cimsim.arrays.encode import InputCode
 from cimsim.arrays.programmed import ProgrammedArray
 from cimsim.arrays.vnni import tiles
 from cimsim.chip.cells.base import AbstractDevice
+from cimsim.chip.spec import Chip
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
 from cimsim.engine.windows import Reads, runs_of
-from cimsim.chip.spec import Chip
 
 _EXACT_FLOAT32 = 2**24
 _FINE_CODES = 2**20  # with as many a float32 level is exact to a sixteenth of a step

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.arrays.encode import InputCode, input_ends
+from cimsim.chip.spec import Chip
 from cimsim.engine.windows import Places, Reads, padded_shape, window_places
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.graph.layout import to_nhwc
 from cimsim.graph.reference import run
-from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.lines import Patch
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cimsim.graph.ir import MatrixOp
 from cimsim.chip.spec import Chip
+from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.strategies import Im2col, Omm, Sdk, Smd, Tally, Vwsdk, array_size
 from cimsim.mapping.strategies.choice import single
 from cimsim.mapping.strategies.vwsdk import rectangles

@@ -9,9 +9,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import CimsimError, MappingError, suggest
 from cimsim.graph.ir import MatrixOp
-from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.strategies import STRATEGIES, Strategy, strategy
 

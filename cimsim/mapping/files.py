@@ -16,10 +16,10 @@ from typing import Any
 
 import yaml
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError, suggest
 from cimsim.files import replacing
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.placement import Origin, PlacedLayer, Slot

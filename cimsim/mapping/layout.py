@@ -15,9 +15,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import MatrixOp, Window
-from cimsim.chip.spec import Chip
 from cimsim.mapping.lines import Ints, Lines, Patch
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ from typing import Any
 
 import networkx as nx
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation import Allocation, allocation_of, requests_of
 from cimsim.mapping.custom import checked_layout, find_strategy
 from cimsim.mapping.dataflow import Unit, units

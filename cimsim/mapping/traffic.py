@@ -7,8 +7,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from cimsim.graph.ir import MatrixOp
 from cimsim.chip.spec import Chip
+from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from rich.console import Console
+from rich.table import Table
 from rich.tree import Tree
 
-from cimsim.energy.activation import Activation, full_activation, full_array
-from cimsim.energy.idle import static_power_w
-from cimsim.energy.model import COMPONENTS, activity
 from cimsim.chip.area import area
 from cimsim.chip.spec import Chip
-from cimsim.units import format_si
+from cimsim.energy.activation import Activation, full_activation, full_array
+from cimsim.energy.idle import static_power_w
+from cimsim.energy.ledger import Ledger, draw, interval, sensitivity
+from cimsim.energy.model import COMPONENTS, activity
+from cimsim.units import format_interval, format_si
 
 _IN_ARRAY = ("cells", "array periphery", "dac", "adc")
 _IN_TILE = ("adder", "vector", "buffer", "tile other")
@@ -76,6 +79,22 @@ def _summary(full: Activation, chip: Chip) -> list[str]:
         f"{2 * full.macs / full.total_j / 1e12:.4g} TOPS/W without static power",
         f"static power, all tiles on: {format_si(power, 'W')}",
     ]
+
+
+def print_sensitivity(title: str, ledger: Ledger, console: Console, most: int = 15) -> None:
+    """Print what each number's range does to the energy of a frame, the largest effect first."""
+    whole, drawn = ledger.report().total_j, draw(ledger)
+    told = format_interval(whole, *interval(drawn.total_j), "J")
+    console.print(f"{title}: {told} per frame; one number at its 5 and 95 % point, others as given")
+    table = Table(title="Sensitivity", title_justify="left", title_style="bold cyan")
+    for name in ("number", "energy per frame", "share of the span"):
+        table.add_column(name, justify="left" if name == "number" else "right", no_wrap=True)
+    effects = [one for one in sensitivity(ledger) if one.high_j > one.low_j]
+    spans = sum(one.high_j - one.low_j for one in effects)
+    for one in effects[:most]:
+        ends = f"{format_si(one.low_j, 'J', 2)} .. {format_si(one.high_j, 'J', 2)}"
+        table.add_row(one.path, ends, f"{100 * (one.high_j - one.low_j) / spans:.0f} %")
+    console.print(table)
 
 
 def static_power_w_of(chip: Chip) -> float:

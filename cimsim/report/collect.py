@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from cimsim import __version__
+from cimsim.chip.area import area
 from cimsim.chip.cells import DEVICES, device_of
+from cimsim.chip.load import dump
+from cimsim.chip.spec import Chip
 from cimsim.energy.idle import working
+from cimsim.energy.ledger import Draws, interval
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.chip.area import area
-from cimsim.chip.load import dump
-from cimsim.chip.spec import Chip
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.result import AsWritten, Energy, Hardware, Timing
 from cimsim.timing.rules import STAGES
@@ -265,11 +266,13 @@ def rows(
     timeline: Timeline,
     spent: EnergyReport,
     statistics: MappingABC[str, OpStatistics] | None = None,
+    drawn: MappingABC[str, Draws] | None = None,
 ) -> tuple[dict[str, Any], ...]:
     """One row per unit of work, per frame, and one for what belongs to the chip.
 
     With the ``statistics`` of a functional run, matrices also say which share of their conversions
-    was ``saturated`` and how many ``effective_bits`` their converters delivered.
+    was ``saturated`` and how many ``effective_bits`` their converters delivered. With the ``drawn``
+    energy of each row they have its 5 and 95 % points, too.
     """
     done_by = statistics or {}
     found, fired = [], timeline.by_name
@@ -294,10 +297,20 @@ def rows(
             for stage, cycles in zip(STAGES, busy, strict=True)
         }
         row |= {f"{name}_j": value for name, value in spent.by_layer[unit.name].items()}
-        found.append(row | {"energy_j": sum(spent.by_layer[unit.name].values())})
+        found.append(row | _total(unit.name, spent, drawn))
     rest = spent.by_layer[CHIP_ROW]
     last = {"layer": CHIP_ROW, "kind": "chip"} | {f"{k}_j": v for k, v in rest.items()}
-    return (*found, last | {"energy_j": sum(rest.values())})
+    return (*found, last | _total(CHIP_ROW, spent, drawn))
+
+
+def _total(
+    name: str, spent: EnergyReport, drawn: MappingABC[str, Draws] | None
+) -> dict[str, float]:
+    whole = {"energy_j": sum(spent.by_layer[name].values())}
+    if drawn is None:
+        return whole
+    low, high = interval(drawn[name])
+    return whole | {"energy_low_j": low, "energy_high_j": high}
 
 
 def graph_hash(graph: LayerGraph) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cimsim.graph.ir import LayerGraph
 from cimsim.chip.spec import Chip
+from cimsim.graph.ir import LayerGraph
 from cimsim.mapping.layout import Counts, count
 from cimsim.mapping.mapping import layouts, matrix_name
 

@@ -37,9 +37,7 @@ def run_doubts(chip: Chip, statistics: Mapping[str, OpStatistics]) -> list[Doubt
     """Return what is doubtful about a functional run: converters that clip far too much."""
     expected = 1 - chip.adc.percentile / 100 if chip.adc.range == "calibrated" else 0.0
     limit = max(_OFTEN * expected, _AT_LEAST)
-    worst = {
-        name: done.saturated for name, done in statistics.items() if done.saturated > limit
-    }
+    worst = {name: done.saturated for name, done in statistics.items() if done.saturated > limit}
     if not worst:
         return []
     name = max(worst, key=lambda op: worst[op])
@@ -55,7 +53,7 @@ def run_doubts(chip: Chip, statistics: Mapping[str, OpStatistics]) -> list[Doubt
 
 
 def _missing(chip: Chip) -> Iterator[Doubt]:
-    """What all chips have and this one does not say."""
+    """Yield what all chips have and this one does not say."""
     for path, field in fields().items():
         if field.fact is None or not field.fact.expected or field.value(chip) is None:
             continue
@@ -64,7 +62,7 @@ def _missing(chip: Chip) -> Iterator[Doubt]:
 
 
 def _zeros(chip: Chip) -> Iterator[Doubt]:
-    """Zeros whose own source says that there is something."""
+    """Yield zeros whose own source says that there is something."""
     for path, source in chip.sources.items():
         field = fields().get(path)
         if field is None or field.unit not in ("W", "J", "J/B") or field.value(chip) != 0:
@@ -78,7 +76,7 @@ def _zeros(chip: Chip) -> Iterator[Doubt]:
 
 
 def _kept(chip: Chip) -> Iterator[Doubt]:
-    """Numbers that an override may have made stale."""
+    """Yield numbers that an override may have made stale."""
     kept = chip.history.kept
     if kept:
         causes = ", ".join(dict.fromkeys(one.cause for one in kept))

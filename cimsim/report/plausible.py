@@ -14,7 +14,7 @@ _FIT_FACTOR = 30  # figures of silicon lie within 3 of the ADC fit, ten times th
 
 
 def implausible(chip: Chip) -> Iterator[str]:
-    """Yield what lies outside of the range that its field declares, or far from the estimate of its component.
+    """Yield what lies outside of its field's range, or far from the estimate of its component.
 
     Parameters
     ----------

@@ -30,10 +30,32 @@ def draw_all(result: Result, folder: Path) -> None:
     plots.mkdir()
     _save(energy_by_layer(result), plots / "energy_by_layer.png")
     _save(time_by_layer(result), plots / "time_by_layer.png")
+    if result.sensitivity:
+        _save(tornado(result), plots / "tornado.png")
     if result.quality is not None:
         _save(psnr_per_frame(result), plots / "psnr_per_frame.png")
     if result.frames:
         _save(before_after(result), folder / "before_after.png")
+
+
+def tornado(result: Result, most: int = 12) -> Figure:
+    """Draw which numbers of the chip the energy of a frame depends on most."""
+    effects = [one for one in result.sensitivity if one.high_j > one.low_j][:most]
+    figure, axes = _figure(8.0, 1.6 + 0.32 * len(effects))
+    unit, factor = _scale(result.energy.total_j, "J")
+    middle = result.energy.total_j * factor
+    for ends, colour, label in (
+        ([one.low_j for one in effects], _COLOURS[4], "at its 5 % point"),
+        ([one.high_j for one in effects], _COLOURS[1], "at its 95 % point"),
+    ):
+        widths = [end * factor - middle for end in ends]
+        axes.barh([one.path for one in effects], widths, 0.7, middle, color=colour, label=label)
+    axes.axvline(middle, color="#555555", linewidth=0.8)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"energy per frame / {unit}")
+    _title(axes, "Which number of the chip matters most", _subtitle(result))
+    _legend(axes)
+    return figure
 
 
 def energy_by_layer(result: Result) -> Figure:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cimsim.doubts import Doubt
+from cimsim.energy.ledger import Effect
 from cimsim.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -16,11 +17,12 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """One reported number."""
+    """One reported number; the interval is 5 .. 95 % where there is one."""
 
     value: float | int | str | None
     unit: str
     meaning: str
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,13 @@ class Result:
         its own. No part of the hash: the same cells give the same bits wherever they come from.
     doubts : tuple of Doubt
         What may make the numbers wrong, with the way out.
+    intervals : dict
+        Name of a number (see `numbers`) -> 5 and 95 % of what the ranges of the chip's numbers
+        allow.
+    sensitivity : tuple of Effect
+        What each number's range does to the energy of a frame, the largest effect first.
+    programmings : tuple of float
+        Mean PSNR of each programmed chip on the same frames, dB; the first is the one reported.
     """
 
     model: str
@@ -207,6 +216,9 @@ class Result:
     as_written: AsWritten | None = None
     programmed: dict[str, Any] | None = None
     doubts: tuple[Doubt, ...] = ()
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    sensitivity: tuple[Effect, ...] = ()
+    programmings: tuple[float, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -214,6 +226,19 @@ class Result:
         # how the chip came about says nothing that the chip itself does not say
         what = {name: value for name, value in self.inputs.items() if name != "overrides"}
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def psnr_interval(self) -> tuple[float, float] | None:
+        """5 .. 95 % of the mean PSNR on the chip, dB, by Student's t-distribution.
+
+        Over programmings, where there were several; else over the frames of the one chip, which
+        says nothing of other chips. None for one frame of one chip.
+        """
+        if len(self.programmings) > 1:
+            return mean_interval(self.programmings)
+        if self.quality is not None and len(self.quality.chip_psnr) > 1:
+            return mean_interval(self.quality.chip_psnr)
+        return None
 
     @property
     def chip_label(self) -> str:
@@ -225,6 +250,10 @@ class Result:
         """Every headline number by dotted name."""
         found = _quality_numbers(self.quality) if self.quality else {}
         t, e, h = self.timing, self.energy, self.hardware
+        if len(self.programmings) > 1:
+            found["quality.programmings_psnr"] = Number(
+                _mean(self.programmings), "dB", f"mean PSNR of {len(self.programmings)} chips"
+            )
         found |= {
             "timing.latency": Number(t.latency_cycles, "cycles", "first frame, start to end"),
             "timing.latency_s": Number(t.latency_s, "s", "first frame, start to end"),
@@ -269,7 +298,12 @@ class Result:
         }
         if self.as_written is not None:
             found |= _written_numbers(self.as_written, self)
-        return found
+        ends = dict(self.intervals)
+        several = len(self.programmings) > 1
+        if self.psnr_interval is not None:
+            name = "quality.programmings_psnr" if several else "quality.chip_psnr"
+            ends[name] = self.psnr_interval
+        return {name: replace(number, interval=ends.get(name)) for name, number in found.items()}
 
     def to_json(self) -> str:
         """Serialise everything but the frames."""
@@ -283,6 +317,7 @@ class Result:
             "hash": self.hash,
             "numbers": {
                 name: {"value": n.value, "unit": n.unit, "meaning": n.meaning}
+                | ({"interval": list(n.interval)} if n.interval else {})
                 for name, n in self.numbers().items()
             },
             "quality": quality,
@@ -292,6 +327,8 @@ class Result:
             "as_written": asdict(self.as_written) if self.as_written else None,
             "layers": list(self.layers),
             "notes": list(self.notes),
+            "programmings": list(self.programmings),
+            "sensitivity": [asdict(effect) for effect in self.sensitivity],
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "programmed": self.programmed,
             "inputs": self.inputs,
@@ -326,6 +363,13 @@ class Result:
             as_written=AsWritten(**written) if written else None,
             programmed=data.get("programmed"),
             doubts=tuple(Doubt(**doubt) for doubt in data["doubts"]),
+            intervals={
+                name: (number["interval"][0], number["interval"][1])
+                for name, number in data["numbers"].items()
+                if "interval" in number and not name.startswith("quality.")
+            },
+            programmings=tuple(data["programmings"]),
+            sensitivity=tuple(Effect(**effect) for effect in data["sensitivity"]),
         )  # fmt: skip
         if result.hash != data["hash"]:
             raise InputError(f"{path}: the inputs were edited: their hash is not the stored one")
@@ -336,6 +380,16 @@ class Result:
         from cimsim.report.folder import write
 
         return write(self, folder)
+
+
+def mean_interval(values: tuple[float, ...]) -> tuple[float, float]:
+    """Return 5 .. 95 % of the mean of at least two independent values, by the t-distribution."""
+    from scipy.stats import t
+
+    n, mean = len(values), _mean(values)
+    variance = sum((value - mean) ** 2 for value in values) / (n - 1)
+    half = float(t.ppf(0.95, n - 1)) * (variance / n) ** 0.5
+    return mean - half, mean + half
 
 
 def _mean(values: tuple[float, ...]) -> float:

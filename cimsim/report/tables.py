@@ -11,7 +11,7 @@ from rich.table import Table
 from cimsim.doubts import Doubt
 from cimsim.energy.model import COMPONENTS
 from cimsim.report.result import Result
-from cimsim.units import format_si
+from cimsim.units import format_interval, format_si
 
 _WHERE_PAID = ("dram", "programming")  # components that most chips do not pay for in a frame
 
@@ -65,6 +65,14 @@ def _quality(result: Result) -> Table | None:
         psnr = quality.mean(f"{name}_psnr")
         gain = "" if name == "noisy" else f"{psnr - noisy:+.2f}"
         table.add_row(label, f"{psnr:.2f}", f"{quality.mean(f'{name}_ssim'):.4f}", gain)
+    if len(result.programmings) > 1:
+        chips = result.programmings
+        table.add_row(f"mean of {len(chips)} chips", f"{sum(chips) / len(chips):.2f}", "", "")
+    if result.psnr_interval is not None:
+        of = "programmings" if len(result.programmings) > 1 else "frames of one chip, not chips"
+        low, high = result.psnr_interval
+        table.caption = f"5..95 % of the mean over {of}: {low:.2f}..{high:.2f} dB"
+        table.caption_justify = "left"
     loss = quality.mean("float_psnr") - quality.psnr_db
     table.add_row("lost on the chip", f"{loss:.2f}", "", "", style="bold")
     return table
@@ -93,13 +101,27 @@ def _energy(result: Result) -> Table:
             continue
         share = 100 * value / energy.total_j if energy.total_j else 0.0
         label = COMPONENTS[name]
-        table.add_row(label, format_si(value, "J"), f"{share:.1f} %")
+        table.add_row(label, _told(result, f"energy.{name}", value, "J"), f"{share:.0f} %")
     table.add_section()
-    table.add_row("total", format_si(energy.total_j, "J"), "", style="bold")
+    total = _told(result, "energy.per_frame", energy.total_j, "J")
+    table.add_row("total", total, "", style="bold")
     rate = "" if energy.frame_rate_hz is None else f" at {energy.frame_rate_hz:g} frames/s"
-    table.add_row(f"average power{rate}", format_si(energy.average_power_w, "W"), "")
-    table.add_row("TOPS/W", f"{energy.tops_per_w:.3g}", "")
+    table.add_row(
+        f"average power{rate}",
+        _told(result, "energy.average_power", energy.average_power_w, "W"),
+        "",
+    )
+    table.add_row("TOPS/W", _told(result, "energy.tops_per_w", energy.tops_per_w, "1"), "")
+    if result.intervals:
+        table.caption = "in brackets: 5..95 % of what the chip's sources allow"
+        table.caption_justify = "left"
     return table
+
+
+def _told(result: Result, name: str, value: float, unit: str) -> str:
+    """Write a number with its interval, if it has one."""
+    ends = result.intervals.get(name)
+    return format_interval(value, *ends, unit) if ends else format_si(value, unit)
 
 
 def _hardware(result: Result) -> Table:
@@ -108,8 +130,8 @@ def _hardware(result: Result) -> Table:
     table.add_row("arrays used", f"{h.arrays_used} of {h.arrays}")
     table.add_row("cells used in them", f"{100 * h.utilisation:.1f} %")
     table.add_row("weights", f"{h.weights:,}")
-    table.add_row("area of used tiles", format_si(h.area_used_m2, "m2"))
-    table.add_row("area of the chip", format_si(h.area_m2, "m2"))
+    table.add_row("area of used tiles", _told(result, "hardware.area_used", h.area_used_m2, "m2"))
+    table.add_row("area of the chip", _told(result, "hardware.area", h.area_m2, "m2"))
     table.add_section()
     table.add_row("windows (MVMs) per frame", f"{h.windows:,}")
     table.add_row("array activations", f"{h.activations:,}")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation.base import Request, no_room
 from cimsim.mapping.allocation.groups import group_cost, grouped, place_groups
 from cimsim.mapping.allocation.in_order import InOrder

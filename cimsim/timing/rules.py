@@ -157,8 +157,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cimsim.graph.ir import MatrixOp
 from cimsim.chip.spec import Chip
+from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot

@@ -18,9 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from cimsim.chip.cells import build
-from cimsim.errors import ConfigError, SimulationError, suggest
 from cimsim.chip.fields import fields
 from cimsim.chip.spec import Chip
+from cimsim.errors import ConfigError, SimulationError, suggest
 from cimsim.training.analog import AnalogLayer, Written
 from cimsim.training.cells import Cells
 from cimsim.training.folding import matrix_layers

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cimsim.arrays.adc import AdcRange, two_sided
 from cimsim.arrays.encode import InputCode
-from cimsim.errors import ConfigError
 from cimsim.chip.spec import Chip
+from cimsim.errors import ConfigError
 from cimsim.rng import key
 from cimsim.training.inputs import InputSamples, InputStatistics
 from cimsim.training.patches import MatrixShape

@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 from cimsim import rng
-from cimsim.errors import ConfigError, InputError, SimulationError
 from cimsim.chip.load import load_hw
+from cimsim.errors import ConfigError, InputError, SimulationError
 from cimsim.training import start
 from cimsim.training.batches import Batches
 from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG, Log, locked, read, write

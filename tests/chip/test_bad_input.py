@@ -9,11 +9,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cimsim.cli.hw import app
 from cimsim.chip.cells import device_of
-from cimsim.errors import CimsimError, ConfigError
 from cimsim.chip.load import build, is_number, raw_mapping, shipped
 from cimsim.chip.spec import Chip
+from cimsim.cli.hw import app
+from cimsim.errors import CimsimError, ConfigError
 
 CHIPS = sorted(shipped())
 MISSING = object()

@@ -101,7 +101,7 @@ class Numbers:
         head, _, part = payer.partition(".")
         if head == "energy":
             line = self.timeline
-            period = line.interval_s(self.chip.process.clock_hz)
+            period = 2 * line.interval_s(self.chip.process.clock_hz)  # tiles wait in between
             spent = energy(
                 self.mapping, period, None, working(self.mapping, line), spilled=line.spilled
             )
@@ -110,8 +110,10 @@ class Numbers:
             return area(self.chip)[part.replace("_", " ")]
         if head == "cycles":
             line = self.timeline
-            return line.cycles_first_frame, line.interval, line.interval_s(
-                self.chip.process.clock_hz
+            return (
+                line.cycles_first_frame,
+                line.interval,
+                line.interval_s(self.chip.process.clock_hz),
             )
         if head == "mapping":
             return repr(self.mapping.to_dict()), self.mapping.total, self.mapping.arrays_used
@@ -131,6 +133,7 @@ def others(field, value):
         yield from (choice for choice in field.choices if choice != value)
     elif field.kind == "count" and value is not None:
         yield from (value + max(1, round(value / 10)), max(1, value - 1), 2 * value, 8 * value)
+        yield from (max(1, value // 8), 1)
     elif field.kind == "number" and value:
         # whole cycles and whole codes may hide a tenth
         for factor in (1.1, 1 / 1.1, 3, 1 / 3, 100):
@@ -141,9 +144,7 @@ def others(field, value):
 
 def try_beside(raw, field):
     """Chips without and with a change of the field alone, and what was changed."""
-    base = {**SMALL, **field.fact.when}
-    base.pop(field.path, None)
-    for beside in (SMALL, base):
+    for beside in (SMALL, {**SMALL, **field.fact.when}):
         try:
             before = make(raw, beside)
         except CimsimError:
@@ -163,14 +164,17 @@ def moves(raw, field):
     for before, after, changes in try_beside(raw, field):
         first, second = Numbers(before), Numbers(after)
         for payer in field.by:
-            try:
-                if first.of(payer) != second.of(payer):
-                    return payer, changes
-            except CimsimError as error:
-                # a chip that refuses the network for this field answers, too
-                if field.path.partition(".")[2] in str(error):
-                    return "refused", changes
+            if told(first, payer) != told(second, payer):
+                return payer, changes
     return None
+
+
+def told(numbers, payer):
+    """A number, or None from a chip that refuses the network: that is an answer, too."""
+    try:
+        return numbers.of(payer)
+    except CimsimError:
+        return None
 
 
 def unread(model, raw, only=None):

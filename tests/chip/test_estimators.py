@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.errors import ConfigError
 from cimsim.chip.area import area
 from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, AbstractEstimator, unit_of
 from cimsim.chip.estimators.adc import survey_area_m2, survey_energy_j
 from cimsim.chip.estimators.scaling import Scaling
 from cimsim.chip.estimators.wires import wire_energy_j_b
 from cimsim.chip.load import chip_hash, estimates, load_hw, raw_mapping
+from cimsim.errors import ConfigError
 from cimsim.report.provenance import findings, rows
 
 PJ, UM2 = 1e-12, 1e-12

@@ -2,8 +2,8 @@ import pytest
 import yaml
 
 from cimsim.chip.cells import build
-from cimsim.errors import ConfigError
 from cimsim.chip.load import chip_hash, dump, load_hw, numbers, raw_mapping, shipped
+from cimsim.errors import ConfigError
 
 CHIPS = sorted(shipped())
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from cimsim.chip.load import build, chip_hash, load_hw, raw_mapping
 from cimsim.energy.activation import full_activation
 from cimsim.errors import ConfigError
-from cimsim.chip.load import build, chip_hash, load_hw, raw_mapping
 
 
 def close(value, rel=1e-9):

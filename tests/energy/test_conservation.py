@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import cimsim
+from cimsim.chip.load import load_hw, shipped
 from cimsim.energy.idle import working
 from cimsim.energy.model import CHIP_ROW, COMPONENTS, energy
-from cimsim.chip.load import load_hw, shipped
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.simulate import simulate
 

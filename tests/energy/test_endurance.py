@@ -5,9 +5,9 @@ import math
 import pytest
 
 import cimsim
+from cimsim.chip.load import load_hw
 from cimsim.energy.endurance import cells_written, reprogramming
 from cimsim.errors import ConfigError
-from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import map_graph
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 import cimsim
+from cimsim.chip.load import load_hw
 from cimsim.energy.idle import static_j, static_power_w, working
 from cimsim.energy.model import energy
 from cimsim.errors import InputError
-from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.simulate import simulate
 

@@ -1,4 +1,4 @@
-"""Intervals against chips drawn one by one, parts that add up, and ratios surer than their parts."""
+"""Intervals against chips drawn one by one, parts that add up, ratios surer than parts."""
 
 import copy
 import math
@@ -68,7 +68,7 @@ def test_a_ratio_on_one_chip_is_surer_than_its_parts():
     same = compare(small, small)
     assert same == (1, 1, 1)
     with pytest.raises(InputError, match="one chip"):
-        compare(small, draw(ledger(load_hw("sram65nm"), 8)))
+        compare(small, draw(ledger(load_hw("wtm2101"), 8)))
 
 
 def test_one_number_alone_by_hand():

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from cimsim.chip.area import area
+from cimsim.chip.load import load_hw
 from cimsim.energy.idle import static_power_w
 from cimsim.energy.model import CHIP_ROW, COMPONENTS, energy, programming
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
-from cimsim.chip.area import area
-from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import map_graph
 
 PJ = 1e-12

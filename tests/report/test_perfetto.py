@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.errors import InputError, SimulationError
 from cimsim.chip.load import load_hw
+from cimsim.errors import InputError, SimulationError
 from cimsim.mapping.mapping import map_graph
 from cimsim.report.perfetto import write_trace
 from cimsim.timing.rules import STAGES

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cimsim.errors import ConfigError
 from cimsim.chip.load import load_hw, raw_mapping, shipped
+from cimsim.errors import ConfigError
 from cimsim.report.provenance import findings
 
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from cimsim.errors import InputError, SimulationError
 from cimsim.chip.load import load_hw
+from cimsim.errors import InputError, SimulationError
 from cimsim.mapping.mapping import map_graph
 from cimsim.report.timeline_plot import STATES, draw_timeline, layer_shares, save_timeline
 from cimsim.report.traced import TracedRun

@@ -15,8 +15,8 @@ from cimsim.chip.cells.sonos40 import Sonos40
 from cimsim.chip.cells.sram import Sram
 from cimsim.chip.cells.table import Table
 from cimsim.chip.cells.verify import VerifyParameters, WriteVerified
-from cimsim.errors import ConfigError, suggest
 from cimsim.chip.spec import Chip
+from cimsim.errors import ConfigError, suggest
 
 DEVICES: dict[str, type[AbstractDevice]] = {
     "eflash": EFlash,

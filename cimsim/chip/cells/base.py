@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cimsim.errors import ConfigError
 from cimsim.chip.load import describe
 from cimsim.chip.spec import REFERENCE_K
+from cimsim.errors import ConfigError
 from cimsim.units import format_celsius, format_duration
 
 Conduction = Literal["ohmic", "gate"]

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from cimsim.chip.cells.base import PARAMETERS, AbstractDevice, Conduction, check_range
-from cimsim.errors import ConfigError
 from cimsim.chip.spec import REFERENCE_K
+from cimsim.errors import ConfigError
 from cimsim.units import ZERO_CELSIUS_K, format_celsius, format_duration, quantity
 
 PROGRAM_KNEE = 0.11  # of g_max: the error reaches 63 % of its full size

@@ -15,8 +15,8 @@ import math
 from pydantic import BaseModel, Field, field_validator
 
 from cimsim.chip.cells.base import PARAMETERS, AbstractDevice, parameters_of
-from cimsim.errors import ConfigError
 from cimsim.chip.spec import Chip
+from cimsim.errors import ConfigError
 
 LARGEST = 100.0  # v_read / V0 of 9.2; a cell with so hard a threshold needs a model of its own
 

@@ -1,8 +1,8 @@
 """Component estimators: what the value ``auto`` in a hardware description becomes.
 
 A new one is a class (`cimsim.chip.estimators.base`) and a line in `ESTIMATORS`; from code of one's
-own that line is ``cimsim.chip.estimators.ESTIMATORS["mine"] = Mine()``. A description asks for it by
-name, ``energy: auto mine``; ``auto`` alone takes the one of `DEFAULTS`.
+own that line is ``cimsim.chip.estimators.ESTIMATORS["mine"] = Mine()``. A description asks for it
+by name, ``energy: auto mine``; ``auto`` alone takes the one of `DEFAULTS`.
 """
 
 from __future__ import annotations

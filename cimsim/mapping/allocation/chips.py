@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation.base import Request, slot
 from cimsim.mapping.dataflow import units
 from cimsim.mapping.placement import PlacedLayer

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.chip.spec import Chip
+from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.mapping.allocation.base import Allocation, Request
 from cimsim.mapping.allocation.in_order import InOrder
 from cimsim.mapping.layout import Block, Layout

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation.base import Request, on_one_chip, slot
 from cimsim.mapping.placement import PlacedLayer
 

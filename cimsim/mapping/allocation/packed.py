@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.chip.spec import Chip
 from cimsim.mapping.allocation.base import Request, no_room, slot
 from cimsim.mapping.allocation.exact import pack_exact
 from cimsim.mapping.allocation.rectangles import (

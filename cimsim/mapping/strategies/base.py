@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from cimsim.graph.ir import MatrixOp
 from cimsim.chip.spec import Chip
+from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Block, Layout
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import MatrixOp
-from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.strategies.base import array_size
 from cimsim.mapping.strategies.im2col import Im2col

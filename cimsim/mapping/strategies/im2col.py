@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cimsim.graph.ir import MatrixOp
 from cimsim.chip.spec import Chip
+from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.strategies.base import array_size, grid
 

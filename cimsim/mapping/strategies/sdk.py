@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cimsim.graph.ir import MatrixOp
 from cimsim.chip.spec import Chip
+from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.strategies.base import array_size
 from cimsim.mapping.strategies.choice import laid_out, positive, single

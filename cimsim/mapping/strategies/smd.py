@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from cimsim.graph.ir import MatrixOp
 from cimsim.chip.spec import Chip
+from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.strategies.base import Tally, array_size
 from cimsim.mapping.strategies.choice import positive

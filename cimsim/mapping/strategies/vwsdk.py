@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import MatrixOp
-from cimsim.chip.spec import Chip
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.lines import n_axis_reads
 from cimsim.mapping.strategies.base import Tally, array_size

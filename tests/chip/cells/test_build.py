@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from cimsim.chip.cells import DEVICES, build, device_of
-from cimsim.errors import ConfigError
 from cimsim.chip.load import load_hw, shipped
 from cimsim.chip.spec import REFERENCE_K
+from cimsim.errors import ConfigError
 
 QUIET = {"program_scale": 0, "read_scale": 0}
 EXACT_CELLS = "target_uS,mean_uS,sigma_uS\n0.3,0.3,0\n1.1,1.1,0\n7.7,7.7,0\n"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from cimsim.chip.cells import build
-from cimsim.errors import ConfigError
 from cimsim.chip.spec import REFERENCE_K
+from cimsim.errors import ConfigError
 
 N = 60_000
 DAY = 86400.0

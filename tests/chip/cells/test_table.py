@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cimsim.chip.cells import build
-from cimsim.errors import ConfigError
 from cimsim.chip.load import chip_hash, dump, load_hw, shipped
 from cimsim.chip.spec import REFERENCE_K
+from cimsim.errors import ConfigError
 
 N = 60_000
 MEASURED = """\
