@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from cimsim.units import (
     format_celsius,
     format_duration,
+    format_interval,
     format_si,
     parse_quantity,
     to_cycles,
@@ -114,3 +115,18 @@ def test_people_read_the_largest_unit_that_fits():
 
 def test_carry_into_the_next_prefix():
     assert format_si(999.96e-12, "J") == "1.00 nJ"
+
+
+@pytest.mark.parametrize(
+    ("value", "ends", "unit", "text"),
+    [
+        (86.4e-6, (40.2e-6, 190e-6), "J", "86 µJ (40..190)"),
+        (1.234e-3, (1.2e-3, 1.3e-3), "W", "1.23 mW (1.20..1.30)"),
+        (0.9e-3, (0.8e-3, 2.5e-3), "J", "900 µJ (800..2,500)"),
+        (105.3, (47.0, 160.0), "1", "105 (47..160)"),
+        (1.75e-4, (1.5e-4, 2.0e-4), "m2", "175 mm² (150..200)"),
+        (0.0, (0.0, 0.0), "J", "0 J"),
+    ],
+)
+def test_digits_are_those_that_the_interval_allows(value, ends, unit, text):
+    assert format_interval(value, *ends, unit) == text

@@ -65,10 +65,25 @@ def test_check_lists_what_is_missing_implausible_or_unsourced(tmp_path):
     found = run("check", str(path), width=200)
     for part in (
         "dac.energy: not given", "programming.t_pulse: 100 s is outside of",
-        "other_area: no source given", "4 doubts",
+        "other_area: no source given", "5 doubts",
     ):  # fmt: skip
         assert part in found
     assert "no doubts" in run("check", "isaac32nm")
+
+
+def test_set_changes_what_is_shown_and_checked():
+    shown = run("show", "eflash40nm", "--set", "adc.bits=6", width=200)
+    assert "eflash40nm with adc.bits=6" in shown
+    assert "rescaled from 2.61 pJ (adc.bits 8 -> 6" in shown
+    checked = run("check", "isaac32nm", "--set", "array.rows=64", width=200)
+    assert "array.t_read" in checked
+    assert "kept as given although array.rows 128 -> 64" in checked
+
+
+def test_strict_turns_doubts_into_a_code():
+    done = CliRunner().invoke(app, ["check", "isaac32nm", "--set", "array.rows=64", "--strict"])
+    assert done.exit_code == 2
+    assert CliRunner().invoke(app, ["check", "isaac32nm", "--strict"]).exit_code == 0
 
 
 def test_brackets_in_a_file_are_text(tmp_path):

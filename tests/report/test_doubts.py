@@ -1,0 +1,88 @@
+"""Doubts of a chip and of a run: each with its way out, none where there is no reason."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from cimsim.chip.differences import differences
+from cimsim.chip.load import load_hw, raw_mapping, shipped
+from cimsim.doubts import Doubt, refuse
+from cimsim.errors import ConfigError
+from cimsim.report.doubts import chip_doubts, run_doubts
+from cimsim.report.provenance import rows
+
+
+def codes(chip):
+    return [doubt.code for doubt in chip_doubts(chip)]
+
+
+def test_a_zero_whose_source_speaks_of_watts_is_doubted():
+    raw = raw_mapping("eflash40nm")[1]
+    text = raw["sources"]["tile.static_power"]["text"]
+    chip = load_hw("eflash40nm", {
+        "tile.static_power": "0 W",
+        "sources": {"tile.static_power": {"kind": "estimate", "text": text}},
+    })  # fmt: skip
+    assert "tens of mW" in text
+    found = [doubt for doubt in chip_doubts(chip) if doubt.code == "zero-with-source"]
+    assert len(found) == 1
+    assert found[0].text.startswith("tile.static_power: 0 W, although its source says: ")
+    assert "--set tile.static_power=" in found[0].way
+    given = load_hw("eflash40nm", {"tile.static_power": "20 mW"})
+    assert "zero-with-source" not in codes(given)
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_a_doubt_names_a_field_and_a_shipped_chip_has_few(name):
+    for doubt in chip_doubts(load_hw(name)):
+        assert doubt.code in ("not-given", "zero-with-source")
+        assert doubt.text.partition(":")[0] in ("interconnect.area", "tile.static_power")
+
+
+def test_dram_and_links_have_ranges_too():
+    chip = load_hw("eflash40nm", {
+        "dram": {"bytes_per_cycle": 8, "energy": "1 J/B"}, "system": {"chips": 2, "energy": "1 J/B"}
+    })  # fmt: skip
+    found = [doubt.text for doubt in chip_doubts(chip) if doubt.code == "implausible"]
+    assert any(text.startswith("dram.energy: 1.00 J/B is outside") for text in found)
+    assert any(text.startswith("system.energy: 1.00 J/B is outside") for text in found)
+    bare = load_hw("eflash40nm", {"dram": {"bytes_per_cycle": 8}})
+    assert any(doubt.text.startswith("dram.energy: not given") for doubt in chip_doubts(bare))
+
+
+def test_converters_that_clip_far_more_than_calibrated():
+    chip = load_hw("eflash40nm")  # percentile 99.99: one in ten thousand
+    fine = {"a": SimpleNamespace(saturated=0.005), "b": SimpleNamespace(saturated=0.0)}
+    assert run_doubts(chip, fine) == []
+    found = run_doubts(chip, fine | {"b": SimpleNamespace(saturated=0.2)})
+    assert [doubt.code for doubt in found] == ["saturation"]
+    assert "b 20 % of its conversions" in found[0].text
+    loose = load_hw("eflash40nm", {"adc.percentile": 95})
+    assert run_doubts(loose, {"b": SimpleNamespace(saturated=0.2)}) == []
+
+
+def test_strict_lists_all_doubts_and_lets_none_pass():
+    refuse([])
+    with pytest.raises(ConfigError, match=r"(?s)--strict: 2 doubts\n.*one; do this\n.*two\n"):
+        refuse([Doubt("a", "one", "do this"), Doubt("b", "two")])
+
+
+def test_chips_differ_where_they_compute_otherwise():
+    plain = load_hw("eflash40nm")
+    assert differences(plain, plain) == []
+    # energy and time compute nothing; another way to write a number is no other number
+    same = load_hw("eflash40nm", ["adc.energy=1 pJ", "process.clock=1 GHz", "device.g_max=11.50nS"])
+    assert differences(same, plain) == []
+    other = load_hw("eflash40nm", ["adc.bits=6", "array.rows=512", "device.sigma_read=2 %"])
+    assert differences(other, plain) == ["array.rows", "adc.bits", "device.sigma_read"]
+    assert "device.kind" in differences(load_hw("eflash40nm", ["device.kind=pcm"]), plain)
+
+
+def test_rows_mark_what_was_given_and_what_followed():
+    raw = raw_mapping("eflash40nm")[1]
+    chip = load_hw("eflash40nm", ["adc.bits=6"])
+    found = {row.path: row for row in rows(chip, raw)}
+    assert found["adc.bits"].kind == "given"
+    assert found["adc.energy"].kind == "rescaled"
+    assert found["adc.energy"].source.startswith("rescaled from 2.61 pJ (adc.bits 8 -> 6; ")
+    assert found["dac.energy"].kind == "measured"
