@@ -39,10 +39,11 @@ def _adc(chip: Chip, field: str) -> float:
     bits = min(max(chip.adc.bits, _BITS[0]), _BITS[1])
     eight = chip.adc.conversion_s * _steps(chip, 8) / _steps(chip, chip.adc.bits)
     rate = min(max(1 / eight, _RATES_HZ[0]), _RATES_HZ[1])
-    beyond = 2.0 ** min(chip.adc.bits - _BITS[0], 0) * 4.0 ** max(chip.adc.bits - _BITS[1], 0)
+    low, high = min(chip.adc.bits - _BITS[0], 0), max(chip.adc.bits - _BITS[1], 0)
+    beyond = float(2.0**low * 4.0**high)
     if field == "energy":
         return beyond * survey_energy_j(bits, rate, chip.process.node_m)
-    return beyond**0.3 * survey_area_m2(bits, rate, chip.process.node_m)
+    return float(beyond**0.3 * survey_area_m2(bits, rate, chip.process.node_m))
 
 
 def _conversion(chip: Chip, section: str, field: str) -> float:

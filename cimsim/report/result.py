@@ -353,15 +353,25 @@ class Result:
             raise InputError(f"{path}: no result of a run: {error}") from None
         if version != SCHEMA_VERSION:
             raise InputError(f"{path}: schema_version {version}, expected {SCHEMA_VERSION}")
-        # results of before there was streaming have no such entry
-        quality, written = data["quality"], data.get("as_written")
-        result = cls(
+        try:
+            result = cls._of(data)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path}: no result of this version: {error!r}") from None
+        if result.hash != data["hash"]:
+            raise InputError(f"{path}: the inputs were edited: their hash is not the stored one")
+        return result
+
+    @classmethod
+    def _of(cls, data: dict[str, Any]) -> Result:
+        """Return what `to_json` wrote."""
+        quality, written = data["quality"], data["as_written"]
+        return cls(
             data["model"], tuple(data["frame"]),
             Quality(**{k: tuple(v) for k, v in quality.items()}) if quality else None,
             Timing(**data["timing"]), Energy(**data["energy"]), Hardware(**data["hardware"]),
             tuple(data["layers"]), data["inputs"], tuple(data["notes"]),
             as_written=AsWritten(**written) if written else None,
-            programmed=data.get("programmed"),
+            programmed=data["programmed"],
             doubts=tuple(Doubt(**doubt) for doubt in data["doubts"]),
             intervals={
                 name: (number["interval"][0], number["interval"][1])
@@ -371,9 +381,6 @@ class Result:
             programmings=tuple(data["programmings"]),
             sensitivity=tuple(Effect(**effect) for effect in data["sensitivity"]),
         )  # fmt: skip
-        if result.hash != data["hash"]:
-            raise InputError(f"{path}: the inputs were edited: their hash is not the stored one")
-        return result
 
     def to_dir(self, folder: str | Path) -> Path:
         """Write ``result.json``, ``layers.csv``, pictures and plots; see `cimsim.report.folder`."""
