@@ -58,7 +58,7 @@ else:
 _LOW = {"operating.vdd": "0.8 V"}
 _TABLE = {"0.1 V": "1 MHz", "5 V": "9 MHz"}
 _DRAM = {"dram": {"bytes_per_cycle": 8, "energy": "20 pJ/B"}, "frames": "dram"}
-_CHAIN = {"system.chips": 8, "tile.count": 1}
+_CHAIN = {"system.chips": 2, "tile.count": 3}
 
 
 class Part(BaseModel):
@@ -1013,7 +1013,7 @@ class Programming(Part):
         Literal["refuse", "allow"],
         Fact(
             "mapping",
-            when={"tile.count": 1, "tile.arrays": 1, "programming.t_pulse": "1 us"},
+            when={"tile.count": 3, "tile.arrays": 1, "programming.t_pulse": "1 us"},
             tried=("allow",),
         ),
     ] = Field(
