@@ -20,8 +20,8 @@ from benchmarks.paper.record import read_csv, write_csv
 from benchmarks.paper.style import DPI, WIDTH, halo, paper_style
 from cimsim.arrays.encode import encode_weights
 from cimsim.arrays.wires import Resistances, fast_operator
-from cimsim.cli.options import parse_size
 from cimsim.chip.cells import build
+from cimsim.cli.options import parse_size
 from cimsim.errors import SimulationError
 from cimsim.video.embedded import embedded_clip
 

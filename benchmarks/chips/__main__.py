@@ -18,11 +18,11 @@ import typer
 import cimsim
 from benchmarks.chips.document import document
 from benchmarks.paper.console import make_console, run_command
+from cimsim.chip.load import shipped
 from cimsim.cli.options import parse_size
 from cimsim.energy.model import energy
 from cimsim.errors import MappingError
 from cimsim.functional import operand_sums
-from cimsim.chip.load import shipped
 from cimsim.mapping.mapping import layouts, matrix_name
 from cimsim.timing.simulate import simulate
 from cimsim.timing.timeline import Timeline

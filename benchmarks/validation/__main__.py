@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.paper import document
 from benchmarks.validation.targets import TARGETS, UNCALIBRATED, Target, is_estimable
-from cimsim.errors import ConfigError
 from cimsim.chip.load import load_hw
+from cimsim.errors import ConfigError
 
 PATH = document.PATH.with_name("validation.md")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cimsim.energy.activation import Activation, full_activation
 from cimsim.chip.area import area
 from cimsim.chip.spec import Chip
+from cimsim.energy.activation import Activation, full_activation
 from cimsim.report.chip_trees import static_power_w_of
 
 # what a published energy includes

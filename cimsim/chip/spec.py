@@ -114,12 +114,10 @@ class Operating(Part):
     vdd_v: Annotated[
         Voltage | None, Fact("energy.adc", "energy.array", "cycles", tried=("0.8 V",))
     ] = Field(default=None, alias="vdd", description="supply now; default: process.vdd")
-    energy_exponent: Annotated[
-        float, Fact("energy.adc", "energy.array", when=_LOW)
-    ] = Field(default=2.0, ge=0, le=4, description="energy of an action goes as vdd to this power")
-    frequency: Annotated[
-        Literal["fixed", "alpha", "table"], Fact("cycles", when=_LOW)
-    ] = Field(
+    energy_exponent: Annotated[float, Fact("energy.adc", "energy.array", when=_LOW)] = Field(
+        default=2.0, ge=0, le=4, description="energy of an action goes as vdd to this power"
+    )
+    frequency: Annotated[Literal["fixed", "alpha", "table"], Fact("cycles", when=_LOW)] = Field(
         default="alpha",
         description="clock and analog times at another supply: unchanged, by the alpha-power law, "
         "or interpolated in a table",
@@ -726,15 +724,11 @@ class Dram(Part):
 
     bytes_per_cycle: Annotated[
         int,
-        Fact(
-            "cycles", when=_DRAM
-        ),
+        Fact("cycles", when=_DRAM),
     ] = Field(gt=0, description="port width")
     latency_cycles: Annotated[
         int,
-        Fact(
-            "cycles", when=_DRAM
-        ),
+        Fact("cycles", when=_DRAM),
     ] = Field(default=0, ge=0, description="of a read")
     energy_j_b: Annotated[
         EnergyPerByte,
@@ -881,11 +875,11 @@ class System(Part):
     """Chips in a chain, tile 0 of each linked to its neighbours'."""
 
     chips: Annotated[int, Fact("mapping", "area.other", "energy.static")] = Field(default=1, gt=0)
-    bytes_per_cycle: Annotated[int, Fact("cycles", when=_CHAIN)] = (
-        Field(default=8, gt=0, description="of one link, each way")
+    bytes_per_cycle: Annotated[int, Fact("cycles", when=_CHAIN)] = Field(
+        default=8, gt=0, description="of one link, each way"
     )
-    latency_cycles: Annotated[int, Fact("cycles", when=_CHAIN)] = (
-        Field(default=0, ge=0, description="of one link")
+    latency_cycles: Annotated[int, Fact("cycles", when=_CHAIN)] = Field(
+        default=0, ge=0, description="of one link"
     )
     energy_j_b: Annotated[
         EnergyPerByte,

@@ -15,9 +15,9 @@ from cimsim.arrays.faults import (
     read_fault_map,
 )
 from cimsim.chip.cells import build
-from cimsim.errors import ConfigError
 from cimsim.chip.load import load_hw
 from cimsim.chip.spec import Faults
+from cimsim.errors import ConfigError
 
 N = 400_000
 CSV = "tile,array,row,col,cell,fault\n"

@@ -8,8 +8,8 @@ from cimsim.arrays.faults import OPEN, STUCK_OFF, STUCK_ON
 from cimsim.arrays.programmed import CellHistory, program_array
 from cimsim.arrays.wires import Resistances, crossbar_operator
 from cimsim.chip.cells import build
-from cimsim.errors import ConfigError, SimulationError
 from cimsim.chip.spec import REFERENCE_K, Wires
+from cimsim.errors import ConfigError, SimulationError
 from tests.arrays.nodal import Nodal
 
 EXACT = {"g_max": "11.5 nS", "g_min": "0.01 nS"}

@@ -19,8 +19,8 @@ from benchmarks.analog.drift import (
 from benchmarks.analog.runs import save
 from benchmarks.paper.record import write_csv
 from cimsim.chip.cells import device_of
-from cimsim.errors import ConfigError
 from cimsim.chip.load import load_hw
+from cimsim.errors import ConfigError
 
 STEM = "cimnet_s8_eflash40nm"
 

@@ -8,11 +8,11 @@ import torch
 from torch.nn import functional
 
 from cimsim.chip.cells import build
+from cimsim.chip.load import load_hw
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
-from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import map_graph
 
 EXACT = {"device.sigma_program": 0, "device.sigma_read": 0}

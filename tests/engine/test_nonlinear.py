@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from cimsim.arrays import nonlinear
 from cimsim.chip.cells import build, device_of
+from cimsim.chip.load import load_hw
 from cimsim.engine import calibrate as calibration
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
 from cimsim.engine.saved import pack, unpack
 from cimsim.errors import ConfigError, SimulationError
-from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import map_graph
 from cimsim.report.collect import _cells
 from tests.arrays.nonlinear_nodal import NonlinearNodal, h

@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional
 
 from cimsim.chip.cells import build
+from cimsim.chip.load import chip_hash, load_hw
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
 from cimsim.errors import ConfigError, SimulationError
-from cimsim.chip.load import chip_hash, load_hw
 from cimsim.mapping.mapping import map_graph
 from tests.arrays.nodal import Nodal
 

@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 from hypothesis import strategies as st
 
-from cimsim.graph.ir import MatrixOp, TensorSpec, Window
 from cimsim.chip.load import load_hw
+from cimsim.graph.ir import MatrixOp, TensorSpec, Window
 
 
 @cache

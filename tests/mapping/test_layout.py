@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cimsim.chip.load import load_hw
 from cimsim.errors import MappingError
 from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
-from cimsim.chip.load import load_hw
 from cimsim.mapping.layout import Block, Layout, count
 from cimsim.mapping.mapping import Mapping, PlacedLayer, Slot, map_graph
 from cimsim.mapping.strategies import Im2col, strategy

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.graph.ir import MatrixOp, TensorSpec, Window
 from cimsim.chip.load import load_hw
+from cimsim.graph.ir import MatrixOp, TensorSpec, Window
 from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.mapping import Slot
 from cimsim.mapping.strategies import Im2col, strategy

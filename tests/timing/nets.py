@@ -8,8 +8,8 @@ import numpy as np
 import yaml
 from hypothesis import strategies as st
 
-from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
 from cimsim.chip.load import build, shipped
+from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot, map_graph
 from cimsim.mapping.strategies import Im2col

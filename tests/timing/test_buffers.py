@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import cimsim
-from cimsim.errors import SimulationError
 from cimsim.chip.load import load_hw
+from cimsim.errors import SimulationError
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.least_buffers import least_buffers
 from cimsim.timing.plan import make_plan

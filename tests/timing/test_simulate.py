@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.errors import ConfigError, SimulationError
 from cimsim.chip.load import load_hw
+from cimsim.errors import ConfigError, SimulationError
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.bounds import bounds
 from cimsim.timing.plan import make_plan

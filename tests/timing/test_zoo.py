@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from cimsim.frontends.torch_export import trace
 from cimsim.chip.load import load_hw
+from cimsim.frontends.torch_export import trace
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.bounds import bounds
 from cimsim.timing.simulate import simulate

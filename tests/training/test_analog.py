@@ -9,10 +9,10 @@ from torch import nn
 
 import cimsim
 from cimsim.chip.cells import build
+from cimsim.chip.load import load_hw
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
-from cimsim.chip.load import load_hw
 from cimsim.training.hardware import ChipInTheLoop
 
 CHIPS = 80

@@ -8,11 +8,11 @@ from torch import nn
 
 import cimsim
 from cimsim.chip.cells import build
+from cimsim.chip.load import load_hw
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
 from cimsim.errors import ConfigError, SimulationError
-from cimsim.chip.load import load_hw
 from cimsim.training.hardware import ChipInTheLoop
 
 PLAIN = {"calibration.column_gain": False, "calibration.column_offset": False}

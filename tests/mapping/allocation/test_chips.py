@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cimsim.chip.area import area
 from cimsim.energy.idle import static_power_w
 from cimsim.errors import MappingError
-from cimsim.chip.area import area
 from cimsim.mapping.allocation import requests_of
 from cimsim.mapping.allocation.chips import crossing_bytes, partition
 from cimsim.mapping.dataflow import units
