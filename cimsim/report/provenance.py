@@ -21,6 +21,10 @@ _AREAS = ("array.cell_area", "array.periphery_area", "dac.area", "adc.area", "ad
           "vector.area", "buffer.area", "global_buffer.area", "interconnect.area")  # fmt: skip
 
 
+# no fields of the chip but what is said of it; trees and doubts tell what is left out
+_TOLD_APART = ("sources", "schema_version", "summary", "name", "leaves_out", "included_in")
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One field of the YAML file."""
@@ -96,7 +100,7 @@ def findings(chip: Chip, raw: Mapping[str, Any], origin: str = "") -> list[str]:
 def _leaves(raw: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in raw.items():
-        if prefix == "" and key in ("sources", "schema_version", "summary", "name"):
+        if prefix == "" and key in _TOLD_APART:
             continue
         if isinstance(value, Mapping) and f"{prefix}{key}" != "operating.table":
             found += _leaves(value, f"{prefix}{key}.")
