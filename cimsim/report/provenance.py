@@ -12,6 +12,18 @@ from cimsim.report.doubts import chip_doubts
 from cimsim.units import format_si
 
 
+# no fields of the chip but what is said of it; trees and doubts tell what is left out
+_TOLD_APART = (
+    "sources",
+    "ranges",
+    "schema_version",
+    "summary",
+    "name",
+    "leaves_out",
+    "included_in",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One field of the YAML file."""
@@ -85,7 +97,7 @@ def _set(chip: Chip) -> dict[str, str]:
 def _leaves(raw: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in raw.items():
-        if prefix == "" and key in ("sources", "ranges", "schema_version", "summary", "name"):
+        if prefix == "" and key in _TOLD_APART:
             continue
         if isinstance(value, Mapping) and f"{prefix}{key}" != "operating.table":
             found += _leaves(value, f"{prefix}{key}.")

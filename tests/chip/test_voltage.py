@@ -27,8 +27,11 @@ def test_energy_of_digital_actions_is_quadratic():
         assert after == close(before / 4)
     assert low.buffer.leakage_w == close(base.buffer.leakage_w / 2)
     assert low.static_power_w == close(base.static_power_w / 2)
-    # flash cells were programmed for their read voltage
-    assert low.array == base.array
+    assert low.array.active_power_w == close(base.array.active_power_w / 4)
+    assert low.array.reference_power_w == close(base.array.reference_power_w / 2)
+    # memory and link have supplies of their own, flash cells were programmed for their read voltage
+    assert (low.dram, low.io) == (base.dram, base.io)
+    assert low.array.v_read_v == base.array.v_read_v
     assert low.process.clock_hz == base.process.clock_hz
     assert low.process.vdd_v == 0.55
 

@@ -75,10 +75,20 @@ def test_the_result_says_which_wires_it_took(changes, told):
     assert all(part in line for part, line in zip(told, found, strict=True))
 
 
-@pytest.mark.parametrize(("size", "told"), [("64 B", True), ("1 MiB", False)])
-def test_line_buffers_that_do_not_fit_are_told(size, told):
+@pytest.mark.parametrize(
+    ("overflow", "size", "told"),
+    [
+        ("ignore", "64 B", "a what-if, no chip: line buffers take up to"),
+        ("spill", "64 B", "1 of 1 line buffers do not fit the tiles and are kept elsewhere"),
+        ("ignore", "1 MiB", ""),
+        ("spill", "1 MiB", ""),
+    ],
+)
+def test_line_buffers_that_do_not_fit_are_told(overflow, size, told):
     net = Net(4, 6, 6)
     net.conv(net.conv("x", 4), 4)
-    mapping = map_graph(net.graph(), chip(buffer__size=size))
+    mapping = map_graph(net.graph(), chip(buffer__size=size, buffer__overflow=overflow))
     found = collect.remarks(mapping, energy(mapping, 1e-3), simulate(mapping))
-    assert any("line buffers hold up to" in remark for remark in found) == told
+    lines = [remark for remark in found if "line buffers" in remark]
+    assert len(lines) == bool(told)
+    assert all(told in line for line in lines)
