@@ -16,6 +16,7 @@ NETWORKS = [
     ("cimnet", {"stride": 2}), ("cimnet", {"stride": 8}), ("cimnet", {"stride": 8, "stages": 2}),
     ("fastdvdnet", {}), ("fastdvdnet-block", {}), ("baseline-o1", {"stride": 8}),
     ("baseline-o2", {"stride": 4}), ("abla-net", {"stride": 8}), ("dncnn", {}), ("ffdnet", {}),
+    ("foldnet", {"stride": 8}),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from cimsim.chip.cells import device_of
 from cimsim.chip.fields import fields
+from cimsim.chip.ledger import LEDGER, contradictions, sourced_zeros, unsaid
 from cimsim.chip.spec import Chip
 from cimsim.doubts import Doubt
 from cimsim.engine.statistics import OpStatistics
@@ -26,7 +27,7 @@ def chip_doubts(chip: Chip, origin: str = "") -> list[Doubt]:
         The cells cannot do what the chip asks of them.
     """
     device = device_of(chip, origin)
-    found = [*_missing(chip), *_zeros(chip)]
+    found = [*_missing(chip), *_zeros(chip), *_ledger(chip)]
     found += [Doubt("implausible", text) for text in implausible(chip)]
     if device.g_min_s >= device.g_max_s:
         found.append(Doubt("cells", "device: g_min is not below g_max"))
@@ -72,6 +73,27 @@ def _zeros(chip: Chip) -> Iterator[Doubt]:
                 "zero-with-source",
                 f"{path}: 0 {field.unit}, although its source says: {_short(source.text)}",
                 f"give a figure, --set {path}=...",
+            )
+
+
+def _ledger(chip: Chip) -> Iterator[Doubt]:
+    """Yield parts of the energy that are neither stated nor left out, and what contradicts."""
+    for part in unsaid(chip):
+        fields_of = " or ".join(LEDGER[part].fields)
+        yield Doubt(
+            "not-counted",
+            f"{LEDGER[part].title}: not counted",
+            f"give {fields_of}, or say leaves_out: [{part}]",
+        )
+    for text in contradictions(chip):
+        yield Doubt("contradiction", text)
+    shown = {doubt.text.partition(":")[0] for doubt in _zeros(chip)}
+    for path, text in sourced_zeros(chip).items():
+        if path not in shown:
+            yield Doubt(
+                "zero-with-source",
+                f"{path}: 0, although its source says: {_short(text)}",
+                f"give a figure, --set {path}=..., or say what it is contained in",
             )
 
 

@@ -96,7 +96,7 @@ def result_of(folder, weights):
 def test_a_recorded_card_makes_a_run_doubt_the_branch_that_gives_nothing(tmp_path):
     weights = own_weights(tmp_path)
     before_screen, before = result_of(tmp_path / "a", weights)
-    assert "doubt" not in before_screen
+    assert "doubt: branch" not in before_screen
     assert "contribution_db" not in before["layers"][0]
 
     run("ablate", *SMALL, f"--weights={weights}", "--no-chip", "--record")

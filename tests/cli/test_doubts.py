@@ -16,17 +16,16 @@ def run(tmp_path, *arguments):
     command = ["run", "--size", "32x32", "--frames", "1", "--quiet", "--out", str(tmp_path / "r")]
     done = CliRunner(env={"COLUMNS": "400"}).invoke(app, [*command, *arguments])
     assert done.exit_code == 0, (done.output, done.exception)
-    notes = json.loads((tmp_path / "r" / "result.json").read_text())["notes"]
-    return done.output, [note for note in notes if note.startswith("doubt")]
+    doubts = json.loads((tmp_path / "r" / "result.json").read_text())["doubts"]
+    return done.output, [doubt for doubt in doubts if doubt["code"] == "noise-not-seen"]
 
 
 def test_noise_beyond_the_training_is_a_doubt_with_a_way_out(tmp_path):
     block = ("--model", "fastdvdnet-block", "--weights", "fastdvdnet-block")
     screen, (doubt,) = run(tmp_path, *block, "--sigma", "25")
-    assert doubt.startswith("doubt: weights fastdvdnet-block saw noise of 15 only; at 25 ")
-    assert "cimsim train --sigma 15..25" in doubt
-    assert doubt in screen
-    assert "note: doubt" not in screen
+    assert doubt["text"].startswith("weights fastdvdnet-block saw noise of 15 only; at 25 ")
+    assert "cimsim train --sigma 15..25" in doubt["way"]
+    assert f"doubt: {doubt['text']}" in screen
 
 
 def test_noise_of_the_training_is_none():
@@ -43,14 +42,14 @@ def test_a_range_holds_its_ends(sigma, fine):
     wide = replace(network, card=replace(network.card, sigma=(5.0, 55.0)))
     assert (wide.doubts(sigma) == ()) is fine
     if not fine:
-        assert "saw noise of 5..55" in wide.doubts(sigma)[0]
+        assert "saw noise of 5..55" in str(wide.doubts(sigma)[0])
 
 
 def test_shipped_weights_that_cover_the_noise_are_named(monkeypatch):
     network = cimsim.load_network("cimnet", {"stride": 8}, "cimnet_s8")
     blind = replace(named_card("cimnet_s8"), sigma=(5.0, 55.0), file=Path("cimnet_s8_blind.st"))
     monkeypatch.setattr("cimsim.zoo.weights.shipped_cards", lambda: (*shipped_cards(), blind))
-    assert "take --weights cimnet_s8_blind or weights of" in network.doubts(25.0)[0]
+    assert "take --weights cimnet_s8_blind or weights of" in str(network.doubts(25.0)[0])
 
 
 def test_weights_without_a_card_raise_no_doubt(tmp_path):

@@ -11,7 +11,7 @@ from cimsim.zoo.registry import MODELS, build
 NETWORKS = [
     ("cimnet", {"stride": 8}), ("cimnet", {"stride": 2}), ("cimnet", {"stride": 4, "stages": 2}),
     ("fastdvdnet-block", {}), ("baseline-o1", {"stride": 4}), ("baseline-o2", {"stride": 8}),
-    ("abla-net", {"stride": 4}), ("dncnn", {}), ("ffdnet", {}),
+    ("abla-net", {"stride": 4}), ("dncnn", {}), ("ffdnet", {}), ("foldnet", {"stride": 8}),
     ("fastdvdnet", {}),
 ]  # fmt: skip
 HALVES = {
