@@ -113,7 +113,10 @@ def _fitted(dataset: Dataset, ends: Ends, sigma: float, seed: int) -> _Fit:
     """Fit both layers; networks that differ elsewhere share the fit, of which the last is kept."""
     global _last_fit
     edge, kernel = ends.first.block, int(ends.first.fc.kernel_size[0])
-    asked = (edge, kernel, ends.first.fc.out_channels, ends.residual, sigma, seed, N_PATCHES)
+    columns = ends.first.fc.out_channels
+    asked = (
+        edge, kernel, columns, ends.residual, sigma, seed, N_PATCHES, WEIGHT_ERROR, OUTPUT_RIDGE,
+    )  # fmt: skip
     if _last_fit is None or _last_fit[0] is not dataset or _last_fit[1] != asked:
         patches = _Patches(dataset, kernel, edge, sigma, seed)
         units = hidden_units(patches, ends)

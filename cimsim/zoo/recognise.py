@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import product
 
+from cimsim.zoo.errors import ZooError
 from cimsim.zoo.registry import MODELS, ModelInfo, Option, build, flag
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -42,7 +43,11 @@ def identify(shapes: Shapes) -> tuple[str, dict[str, int | str]] | None:
     wanted = {key: shape for key, shape in shapes.items() if SKIPPED not in key}
     for name, entry in MODELS.items():
         for options in _candidates(entry, wanted):
-            if shapes_of(name, options) == wanted:
+            try:
+                found = shapes_of(name, options)
+            except ZooError:  # options that do not go together
+                continue
+            if found == wanted:
                 return name, options
     return None
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from cimsim.arrays import fused, kernels
+from cimsim.arrays import fused, kernels, lookup
 from cimsim.arrays.adc import AdcRange
 from tests.arrays.fused_case import PULSES, Case
 
@@ -88,7 +88,15 @@ def test_a_vector_has_the_same_bits_in_any_block():
         np.testing.assert_array_equal(part, whole[first:last])
 
 
-@pytest.mark.parametrize("by_bits", [False, True])
+@pytest.mark.parametrize(
+    "by_bits",
+    [
+        False,
+        pytest.param(
+            True, marks=pytest.mark.skipif(not lookup.HAS_LOOKUP, reason="no AVX-512 BW")
+        ),
+    ],
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_first_to_add_to_an_output_does_not_look_at_it(by_bits, dtype):
     case, adc = Case(6), AdcRange(-30000.0, 400.0, 127)

@@ -81,11 +81,11 @@ def test_principal_directions_are_those_of_an_svd():
 
 
 def test_the_features_of_the_fitted_path_are_layers_of_a_network():
-    full = drawn(2, 32, 24, 16).abs()
+    full = drawn(4, 32, 64, 64).abs()  # more patches than channels: each of those has a spread
     features = bound.CoarseFit.fitted(bound.patches_of(full))
     x = features(full)
     assert list(features.counts.values()) == [577, 577 + bound.N_RANDOM]
-    assert x.shape == (2 * 3 * 2, 577 + bound.N_RANDOM)
+    assert x.shape == (4 * 8 * 8, 577 + bound.N_RANDOM)
     strided = functional.conv2d(
         full, features.components.T.reshape(-1, 32, 10, 10), stride=8, padding=1
     )

@@ -210,4 +210,4 @@ def test_sigterm_stops_a_background_job_whose_shell_ignores_ctrl_c():
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, timeout=50, check=False, capture_output=True)
-    assert done.returncode == 130, done.stderr
+    assert done.returncode == 143, done.stderr
