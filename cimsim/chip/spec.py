@@ -1067,7 +1067,7 @@ class Tile(Part):
         description="clocked tile pipelines: LOAD, POST and STORE take whole stages, at least one, "
         "REDUCE one more for shift-add; 0: each takes the cycles that it needs",
     )
-    gated: Annotated[bool, Fact("energy.control")] = Field(
+    gated: Annotated[bool, Fact("energy.control", "energy.references", "energy.static")] = Field(
         default=True, description="unused tiles are switched off"
     )
     clock_power_w: Annotated[
@@ -1255,7 +1255,7 @@ class Chip(Part):
     name: Annotated[
         str, Fact(because="text for people; chooses the shipped weights that were trained for it")
     ] = Field(min_length=1)
-    summary: Annotated[str, Fact(because="text for people")] = ""
+    summary: Annotated[str, Fact(because="text for people, no number")] = ""
     process: Process
     operating: Operating = Operating()
     array: Array

@@ -58,8 +58,16 @@ def _missing(chip: Chip) -> Iterator[Doubt]:
     for path, field in fields().items():
         if field.fact is None or not field.fact.expected or field.value(chip) is None:
             continue
-        if not field.is_given(chip):
+        if not field.is_given(chip) and not _told_apart(chip, path):
             yield Doubt("not-given", f"{path}: not given, counted as 0 {field.unit}")
+
+
+def _told_apart(chip: Chip, path: str) -> bool:
+    """Whether a chip says that it leaves the part of a field out, or counts it elsewhere."""
+    return any(
+        path in entry.fields and (part in chip.leaves_out or part in chip.included_in)
+        for part, entry in LEDGER.items()
+    )
 
 
 def _zeros(chip: Chip) -> Iterator[Doubt]:

@@ -92,9 +92,7 @@ def test_a_vector_has_the_same_bits_in_any_block():
     "by_bits",
     [
         False,
-        pytest.param(
-            True, marks=pytest.mark.skipif(not lookup.HAS_LOOKUP, reason="no AVX-512 BW")
-        ),
+        pytest.param(True, marks=pytest.mark.skipif(not lookup.HAS_LOOKUP, reason="no AVX-512 BW")),
     ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

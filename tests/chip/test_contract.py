@@ -141,6 +141,14 @@ def others(field, value):
     yield from field.fact.tried
 
 
+def held(field, chip):
+    """Return what a chip has there; the default of a field that only a synthetic model has."""
+    try:
+        return field.value(chip)
+    except AttributeError:
+        return field.default
+
+
 def try_beside(raw, field):
     """Chips without and with a change of the field alone, and what was changed."""
     for beside in (SMALL, {**SMALL, **field.fact.when}):
@@ -148,7 +156,7 @@ def try_beside(raw, field):
             before = make(raw, beside)
         except CimsimError:
             continue
-        for value in others(field, field.value(before)):
+        for value in others(field, held(field, before)):
             changes = value if isinstance(value, dict) and field.path != "operating.table" else {
                 field.path: value
             }  # fmt: skip

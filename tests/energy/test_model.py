@@ -37,6 +37,7 @@ def network(size=8, c_mid=40):
 # prices that stand here, so that sums by hand do not follow the preset
 PRICES = {
     "array.rows": 128, "array.cols": 64, "frames": "resident",
+    "programming.erase_energy": "10 uJ",
     "buffer.read_energy": "0.84 pJ/B", "buffer.write_energy": "2.38 pJ/B",
     "buffer.leakage": "1.9 uW", "interconnect.energy": "1 pJ/B",
     "global_buffer.read_energy": "9.61 pJ/B", "global_buffer.write_energy": "7.77 pJ/B",

@@ -156,7 +156,7 @@ def test_a_clocked_tile_pipeline_takes_whole_stages(stage_ns):
 def test_a_window_of_isaac_takes_the_22_stages_of_its_tile_pipeline():
     net = Net(128, 4, 4)
     net.conv("x", 16, 1)
-    isaac = load_hw("isaac32nm", {"interconnect.latency_cycles": 0})
+    isaac = load_hw("isaac32nm", {"interconnect.latency_cycles": 0, "frames": "resident"})
     (work,) = make_plan(map_graph(net.graph(), isaac)).works
     # eDRAM, first pulse, 16 conversions, shift-add, sum of arrays, sigmoid, eDRAM
     assert work.services[0].serial == 22 * 128

@@ -110,14 +110,14 @@ def test_pulses_set_the_analog_interval(hold, bits, interval, serial):
 
 
 def test_a_full_tile_of_eflash40nm_takes_what_mythic_class_chips_publish():
-    hardware = load_hw("eflash40nm")
+    hardware = load_hw("eflash40nm", {"frames": "resident"})
     found = cycles(linear(1024, 1024, 4), hardware)
     assert found.interval == found.convert == 16 * 60
     assert 6.1e-6 <= found.interval / hardware.process.clock_hz <= 6.6e-6
 
 
 def test_a_full_region_of_wtm2101_gives_its_published_throughput():
-    hardware = load_hw("wtm2101")
+    hardware = load_hw("wtm2101", {"frames": "resident"})
     found = cycles(linear(896, 1024, 4), hardware)
     assert found.interval == 896
     gops = 2 * 896 * 1024 / (found.interval / hardware.process.clock_hz) / 1e9
@@ -126,7 +126,7 @@ def test_a_full_region_of_wtm2101_gives_its_published_throughput():
 
 def test_an_array_of_isaac_keeps_its_published_pipeline():
     """Shafiee, ISCA 2016: 16 one-bit pulses of 100 ns; 128 columns converted at 1.28 GS/s."""
-    hardware = load_hw("isaac32nm")
+    hardware = load_hw("isaac32nm", {"frames": "resident"})
     found = cycles(linear(128, 16, 4), hardware)
     ns = 1e9 / hardware.process.clock_hz
     assert found.pulses == 16

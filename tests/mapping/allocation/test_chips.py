@@ -136,7 +136,8 @@ def test_two_chips_have_twice_of_everything():
     graph = pinched()
     wide = map_graph(graph, chip(tile__count=14))
     pair = map_graph(graph, two, "im2col", "by_chip")
-    extra = two.global_buffer.leakage_w + two.static_power_w
+    extra = two.global_buffer.leakage_w + two.static_power_w + two.io.static_power_w
+    extra += two.interconnect.static_power_w + two.processor.power_w * two.processor.load
     assert static_power_w(pair) == pytest.approx(static_power_w(wide) + extra)
 
 
