@@ -685,7 +685,9 @@ class Buffer(Part):
             tried=("64 KiB",),
         ),
     ] = Field(alias="size")
-    bytes_per_cycle: Annotated[int, Fact("cycles")] = Field(gt=0, description="port width")
+    bytes_per_cycle: Annotated[int, Fact("cycles", when={"frames": "global_buffer"})] = Field(
+        gt=0, description="port width"
+    )
     read_energy_j_b: Annotated[
         EnergyPerByte,
         Fact(
@@ -694,6 +696,7 @@ class Buffer(Part):
             plausible=(1e-15, 1e-09, "registers .. DRAM of an older generation"),
             expected=True,
             spread="memory",
+            when={"frames": "global_buffer"},
             follows=Follows(law="SRAM table", fields=("{section}.size", "process.node")),
         ),
     ] = Field(default=0.0, alias="read_energy")
@@ -705,6 +708,7 @@ class Buffer(Part):
             plausible=(1e-15, 1e-09, "registers .. DRAM of an older generation"),
             expected=True,
             spread="memory",
+            when={"frames": "global_buffer"},
             follows=Follows(law="SRAM table", fields=("{section}.size", "process.node")),
         ),
     ] = Field(default=0.0, alias="write_energy")

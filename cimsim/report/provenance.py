@@ -11,7 +11,6 @@ from cimsim.chip.spec import Chip
 from cimsim.report.doubts import chip_doubts
 from cimsim.units import format_si
 
-
 # no fields of the chip but what is said of it; trees and doubts tell what is left out
 _TOLD_APART = (
     "sources",

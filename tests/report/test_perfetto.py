@@ -21,7 +21,9 @@ PARTS = {"service": "busy", "waiting": "waiting", "blocked": "blocked"}
 
 @pytest.fixture(scope="module")
 def cimnet():
-    mapping = map_graph(exported("cimnet", {"stride": 8}, 64, 96), load_hw("eflash40nm"))
+    mapping = map_graph(
+        exported("cimnet", {"stride": 8}, 64, 96), load_hw("eflash40nm", {"frames": "resident"})
+    )
     return mapping, simulate(mapping, 3, trace=True)
 
 

@@ -35,7 +35,9 @@ def test_parts_of_all_stays_add_up_to_the_counters(overflow):
         credit_seen += adds_up(mapping, frames, way)
 
     holds()
-    assert (credit_seen > 0) == (overflow != "ignore")
+    # what spills to DRAM leaves the others all the room that they need
+    assert credit_seen == 0 or overflow != "ignore"
+    assert credit_seen > 0 or overflow != "error"
 
 
 def adds_up(mapping, frames, way):

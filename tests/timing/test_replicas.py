@@ -87,7 +87,7 @@ def test_copies_come_within_a_tenth_of_the_even_spread(name, options):
     """The paper's networks on the default chip, as simulated, not only in closed form."""
     network = cimsim.load_network(name, options, "random")
     graph = cimsim.trace(network.module, network.example(192, 192))
-    hardware = cimsim.load_hw("eflash40nm")
+    hardware = cimsim.load_hw("eflash40nm", {"frames": "resident"})
     requests = requests_of(graph, layouts(graph, hardware))
     cost = layer_cost(graph, InOrder().allocate(graph, requests, hardware), hardware)
     work = [cost(i, 1) for i in range(len(requests))]
