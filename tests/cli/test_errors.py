@@ -121,7 +121,7 @@ def test_strict_names_the_operation_without_a_cost(tmp_path):
         "        return torch.special.bessel_j0(self.conv(x))\n"
     )
     arguments = ["run", "--model", "odd:Odd", "--weights", "random", "--size", "32x32",
-                 "--frames", "1", "--strict"]  # fmt: skip
+                 "--frames", "1", "--hw", "example_minimal", "--strict"]  # fmt: skip
     check(cimsim(*arguments, cwd=tmp_path), ["--strict", "bessel_j0"], tmp_path)
     relaxed = cimsim(*arguments[:-1], "--out", "o", cwd=tmp_path)
     assert relaxed.returncode == 0, relaxed.stderr

@@ -137,7 +137,9 @@ def test_time_and_temperature_are_shortcuts_for_the_chips_conditions(tmp_path):
     )  # fmt: skip
     assert "30 d after programming at 25 °C" in " ".join(long.split())
     short = Result.load(tmp_path / "short")
-    assert short == Result.load(tmp_path / "long")
+    other = Result.load(tmp_path / "long")
+    assert short.hash == other.hash
+    assert short.numbers() == other.numbers()
     assert short.inputs["chip"]["conditions"]["time_s"] == 30 * 86400
     run("--temperature", "85C", "--out", tmp_path / "warm")
     warm = Result.load(tmp_path / "warm")

@@ -115,6 +115,7 @@ SETTINGS = {
         "adc.range": "power2",
         "adc.method": "least_error",
         "adc.kind": "ramp",
+        "adc.t_conversion": "0.4 us",
     },
     "no correction": {"calibration.column_gain": False, "calibration.column_offset": False},
 }

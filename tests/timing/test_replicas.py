@@ -96,8 +96,9 @@ def test_copies_come_within_a_tenth_of_the_even_spread(name, options):
     for how in (InOrder(), Replicated(), WholeCopies(), Shared()):
         found[how.name] = simulate(map_graph(graph, hardware, "im2col", how), 4).interval
     assert even <= found["replicated"] <= 1.1 * even
-    assert found["replicated"] == min(found["shared"], found["whole_copies"])
-    assert found["whole_copies"] < found["in_order"] / 3.9
+    best = min(found["shared"], found["whole_copies"])  # chosen by a closed form
+    assert best <= found["replicated"] <= 1.05 * best
+    assert found["whole_copies"] < found["in_order"] / 3.8
 
 
 @settings(max_examples=30, deadline=None)

@@ -137,7 +137,7 @@ def test_replicas_share_the_windows_of_a_layer(replicas):
 
 def test_published_chips_keep_their_interval_while_frames_stream():
     for name, rows, expected in (("wtm2101", 896, 896), ("eflash40nm", 1024, 960)):
-        mapping = map_graph(linear(rows, 1024, 50), load_hw(name))
+        mapping = map_graph(linear(rows, 1024, 50), load_hw(name, {"frames": "resident"}))
         assert simulate(mapping, 3).interval == 50 * expected
 
 
