@@ -270,6 +270,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
                     f"{path}: a safetensors file, but no programmed chip; make one with cimsim "
                     "program (weights are given with --weights)"
                 )
+            if text != json.dumps(header):
+                raise ValueError("its header is not as cimsim writes it")
             # the engine's memory is its own, aligned and in C order
             return header, {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except InputError:

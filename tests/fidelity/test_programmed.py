@@ -267,7 +267,6 @@ def test_the_file_has_the_same_bytes_whatever_the_threads(kept, tmp_path):
     assert cimsim.program(mapped(), seed=8).hash != cimsim.ProgrammedChip.load(kept).hash
 
 
-@pytest.mark.xfail(reason="the texts of a chip in the header are in no hash", strict=False)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_one_damaged_bit_anywhere_is_found(kept, tmp_path_factory, data):
