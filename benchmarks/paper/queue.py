@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -84,12 +85,25 @@ def _seeds(text: str | None) -> list[int] | None:
 def _step_back(device: str) -> None:
     """Leave the machine to everybody else: lowest priority, one core."""
     os.nice(19)
+    if not _has_terminal():
+        # Linux weighs whole sessions against each other, and a nice value only inside of one
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text("19", encoding="ascii")
     if device != "cpu":
         return
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
     torch.set_num_threads(1)
+
+
+def _has_terminal() -> bool:
+    """Whether somebody works in this session, who would be slowed down with it."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _end(console: Console, outcomes: Sequence[Outcome]) -> None:
