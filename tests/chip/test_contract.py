@@ -31,8 +31,9 @@ from cimsim.timing.simulate import simulate
 from cimsim.units import format_si
 
 SIZE, MIDDLE = 10, 12
-# small arrays, so that two layers fill several of them; all else is the preset's
+# small arrays, so that two layers fill several of them, and as many as that takes
 SMALL = {"array.rows": 40, "array.cols": 64}
+TILES = 12
 
 
 def network():
@@ -151,7 +152,8 @@ def held(field, chip):
 
 def try_beside(raw, field):
     """Chips without and with a change of the field alone, and what was changed."""
-    for beside in (SMALL, {**SMALL, **field.fact.when}):
+    small = {**SMALL, "tile.count": max(TILES, raw["tile"]["count"])}
+    for beside in (small, {**small, **field.fact.when}):
         try:
             before = make(raw, beside)
         except CimsimError:
