@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.fair.cases import ChipCase, NetworkCase
+from benchmarks.fair.cases import YARDSTICK, ChipCase, NetworkCase
+from benchmarks.fair.draws import Kept, ledger_of
 from benchmarks.paper.record import read_csv, write_csv
 from cimsim.chip.load import chip_hash
-from cimsim.energy.model import energy
+from cimsim.energy.ledger import draw, interval
+from cimsim.energy.model import STANDING
 from cimsim.errors import MappingError
 from cimsim.mapping.files import save_mapping
 from cimsim.search import Point, search
@@ -49,9 +51,18 @@ class Cell:
     interval_s, latency_s : float
         Between frames; until the first one is done.
     energy_j, static_j : float
-        Of a frame, and what of it static power takes during an interval. Array energy by the
-        chip's activity factor, so that weights do not matter.
+        Of a frame, and what of it goes with time alone (`cimsim.energy.model.STANDING`). Array
+        energy by the chip's activity factor, so that weights do not matter.
     bottleneck : str
+    energy_low_j, energy_high_j : float
+        5 .. 95 % of what the chip's sources allow.
+    block_low, block_high : float
+        5 .. 95 % of the energy of the block under the same kind of mapping over this one; these
+        and the next are 0 where the other one is not known.
+    plain_low, plain_high : float
+        Of the network's own plain mapping over this one.
+    whole_low, whole_high : float
+        Of the plainly mapped block over this one.
     """
 
     network: str
@@ -69,6 +80,14 @@ class Cell:
     energy_j: float
     static_j: float
     bottleneck: str
+    energy_low_j: float = 0.0
+    energy_high_j: float = 0.0
+    block_low: float = 0.0
+    block_high: float = 0.0
+    plain_low: float = 0.0
+    plain_high: float = 0.0
+    whole_low: float = 0.0
+    whole_high: float = 0.0
 
     @property
     def place(self) -> tuple[str, str, str, str]:
@@ -83,7 +102,10 @@ class Cell:
 
 COLUMNS = tuple(entry.name for entry in fields(Cell))
 _COUNTS = ("arrays", "windows", "activations", "conversions")
-_SECONDS = ("interval_s", "latency_s", "energy_j", "static_j")
+_REALS = (
+    "interval_s", "latency_s", "energy_j", "static_j", "energy_low_j", "energy_high_j",
+    "block_low", "block_high", "plain_low", "plain_high", "whole_low", "whole_high",
+)  # fmt: skip
 
 
 def read_cells(path: Path) -> list[Cell]:
@@ -93,7 +115,7 @@ def read_cells(path: Path) -> list[Cell]:
 
 def _cell(values: dict[str, str]) -> Cell:
     counts = {name: int(values[name]) for name in _COUNTS}
-    numbers = {name: float(values[name]) for name in _SECONDS}
+    numbers = {name: float(values[name]) for name in _REALS}
     typed: dict[str, Any] = {**values, **counts, **numbers}
     return Cell(**typed)
 
@@ -113,7 +135,8 @@ class Table:
     size : tuple of int
         Height and width of a frame.
     kept : Path
-        Folder of ``cells.csv`` and ``mappings/``; a cell that is there is not computed again.
+        Folder of ``cells.csv``, ``mappings/`` and ``draws/``; a cell that is there is not computed
+        again. Ratios to the block need its draws: it comes first.
     progress : callable, optional
         Called with a text when a network on a chip is done.
     """
@@ -146,8 +169,10 @@ class Table:
 
     def mapping_file(self, network: NetworkCase, chip: ChipCase, how: str) -> Path:
         """Return where a mapping of a cell is kept."""
-        name = f"{network.name}-{self._id(chip)}-{self._size}-{how.replace(' ', '_')}.json"
-        return self.kept / "mappings" / name
+        return self.kept / "mappings" / f"{self._file(network, chip, how)}.json"
+
+    def _file(self, network: NetworkCase, chip: ChipCase, how: str) -> str:
+        return f"{network.name}-{self._id(chip)}-{self._size}-{how.replace(' ', '_')}"
 
     @property
     def _size(self) -> str:
@@ -176,14 +201,22 @@ class Table:
             return Cell(*about, NO_ROOM, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, "")
         timeline = simulate(point.mapping)
         clock = case.chip.process.clock_hz
-        interval = timeline.interval_s(clock)
-        spent = energy(point.mapping, interval)
+        ledger = ledger_of(point.mapping, timeline)
+        spent, drawn = ledger.report(), draw(ledger).total_j
+        kept, own = Kept(self.kept / "draws"), self._file(network, case, how)
+        kept.write(own, drawn)
+        ratios = [
+            kept.ratio(self._file(other, case, way), own)
+            for other, way in ((YARDSTICK, how), (network, IM2COL), (YARDSTICK, IM2COL))
+        ]
         total, slow = point.mapping.total, timeline.bottleneck
         used = ", ".join(f"{name} {count}" for name, count in sorted(point.strategies.items()))
         return Cell(
             *about, used, point.arrays, total.windows, total.activations, total.conversions,
-            interval, timeline.latency_s(clock), spent.total_j,
-            spent.by_component.get("static", 0.0), f"{slow.name} {slow.stage} {slow.share:.0%}",
+            spent.time_per_frame_s, timeline.latency_s(clock), spent.total_j,
+            sum(spent.by_component[name] for name in STANDING),
+            f"{slow.name} {slow.stage} {slow.share:.0%}", *interval(drawn),
+            *(end for ratio in ratios for end in ratio),
         )  # fmt: skip
 
 
@@ -215,9 +248,9 @@ def best_mappings(graph: LayerGraph, chip: Chip) -> dict[str, Point]:
 def point_of(mapping: Mapping) -> Point:
     """Return a mapping with its times and energy, as the search has them."""
     timeline = simulate(mapping)
-    spent = energy(mapping, timeline.interval_s(mapping.chip.process.clock_hz))
     return Point(
-        mapping, timeline.interval, timeline.cycles_first_frame, spent.total_j,
+        mapping, timeline.interval, timeline.cycles_first_frame,
+        ledger_of(mapping, timeline).report().total_j,
         {mapping.strategy: len(mapping.layers)},
     )  # fmt: skip
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.fair.cases import CELLS_PER_CONVERTER
+from benchmarks.fair.draws import Kept, ledger_of
 from benchmarks.paper.record import read_csv, write_csv
 from cimsim.chip.load import chip_hash, load_hw
-from cimsim.energy.model import energy
+from cimsim.energy.ledger import draw, interval
 from cimsim.timing.simulate import simulate
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class StridePoint:
         Of the arrays in use, in cells.
     interval_s, energy_j : float
         Between frames; of a frame, by the chip's activity factor.
+    energy_low_j, energy_high_j : float
+        5 .. 95 % of what the chip's sources allow.
+    step_low, step_high : float
+        The same of the energy at the stride before over this one; 0 at the first stride.
     """
 
     model: str
@@ -54,6 +59,10 @@ class StridePoint:
     cycles: int
     interval_s: float
     energy_j: float
+    energy_low_j: float = 0.0
+    energy_high_j: float = 0.0
+    step_low: float = 0.0
+    step_high: float = 0.0
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -75,7 +84,8 @@ def read_points(path: Path) -> list[StridePoint]:
 
 
 def _point(values: dict[str, str]) -> StridePoint:
-    texts, reals = ("model", "chip", "size"), ("interval_s", "energy_j")
+    texts = ("model", "chip", "size")
+    reals = ("interval_s", "energy_j", "energy_low_j", "energy_high_j", "step_low", "step_high")
     typed: dict[str, Any] = {
         name: text if name in texts else float(text) if name in reals else int(text)
         for name, text in values.items()
@@ -119,6 +129,7 @@ def study(
     import cimsim
 
     points = {point.place: point for point in read_points(kept)}
+    draws = Kept(kept.parent / "draws")
     text, found = f"{size[1]}x{size[0]}", []
 
     @lru_cache(maxsize=1)
@@ -137,12 +148,18 @@ def study(
             if place not in points:
                 mapping = cimsim.map_graph(graph(stride), chip)
                 timeline = simulate(mapping)
-                seconds = timeline.interval_s(chip.process.clock_hz)
-                total = mapping.total
+                ledger = ledger_of(mapping, timeline)
+                seconds, total, drawn = ledger.time_per_frame_s, mapping.total, draw(ledger).total_j
+                draws.write("-".join(map(str, place)), drawn)
+                before = max((s for s in strides if s < stride), default=stride)
+                step = draws.ratio(
+                    *("-".join(map(str, (model, s, *place[2:]))) for s in (before, stride))
+                )
                 points[place] = StridePoint(
                     *place, mapping.arrays_used, mapping.arrays_used * edge * edge,
                     total.activations, total.conversions, timeline.interval, seconds,
-                    energy(mapping, seconds).total_j,
+                    ledger.report().total_j, *interval(drawn),
+                    *(step if before < stride else (0.0, 0.0)),
                 )  # fmt: skip
                 write_points(kept, points.values())
                 if progress is not None:

@@ -57,7 +57,12 @@ else:
 
 
 # beside what some fields take effect, for the test that changes each of them
-_LOW = {"operating.vdd": "0.8 V"}
+_LOW = {"operating.vdd": "0.85 V"}
+# too small for any line buffer, and so for the estimators
+_TINY = {
+    "buffer.size": "64 B", "buffer.read_energy": "1 pJ/B", "buffer.write_energy": "1 pJ/B",
+    "buffer.leakage": "1 uW", "buffer.area": "0.01 mm2",
+}  # fmt: skip
 _TABLE = {"0.1 V": "1 MHz", "5 V": "9 MHz"}
 _DRAM = {"dram": {"bytes_per_cycle": 8, "energy": "20 pJ/B"}, "frames": "dram"}
 _CHAIN = {"system.chips": 2, "tile.count": 3}
@@ -117,7 +122,11 @@ class Process(Part):
         Fact(
             "energy.static",
             plausible=(5, 40, "steep subthreshold leakage .. mostly gate leakage"),
-            when={"conditions.temperature": "60 C", "device": {"kind": "ideal", "g_max": "10 uS"}},
+            when={
+                "conditions.temperature": "60 C",
+                "device": {"kind": "ideal", "g_max": "10 uS"},
+                "buffer.leakage": "1 mW",
+            },
             tried=("8 K",),
         ),
     ] = Field(
@@ -135,21 +144,21 @@ class Operating(Part):
     """
 
     vdd_v: Annotated[
-        Voltage | None, Fact("energy.adc", "energy.array", "cycles", tried=("0.8 V",))
+        Voltage | None, Fact("energy.adc", "energy.array", "cycles", tried=("0.85 V",))
     ] = Field(default=None, alias="vdd", description="supply now; default: process.vdd")
-    energy_exponent: Annotated[float, Fact("energy.adc", "energy.array", when=_LOW)] = Field(
-        default=2.0, ge=0, le=4, description="energy of an action goes as vdd to this power"
-    )
+    energy_exponent: Annotated[
+        float, Fact("energy.adc", "energy.array", "energy.vector", "energy.buffer", when=_LOW)
+    ] = Field(default=2.0, ge=0, le=4, description="energy of an action goes as vdd to this power")
     frequency: Annotated[Literal["fixed", "alpha", "table"], Fact("cycles", when=_LOW)] = Field(
         default="alpha",
         description="clock and analog times at another supply: unchanged, by the alpha-power law, "
         "or interpolated in a table",
     )
     v_threshold_v: Annotated[
-        Voltage, Fact("cycles", when={"operating.vdd": "0.8 V", "operating.frequency": "alpha"})
+        Voltage, Fact("cycles", when={"operating.vdd": "0.85 V", "operating.frequency": "alpha"})
     ] = Field(default=0.35, alias="v_threshold", description="alpha law")
     alpha: Annotated[
-        float, Fact("cycles", when={"operating.vdd": "0.8 V", "operating.frequency": "alpha"})
+        float, Fact("cycles", when={"operating.vdd": "0.85 V", "operating.frequency": "alpha"})
     ] = Field(default=1.3, ge=1, le=2, description="alpha law; 2 for long channels")
     table: Annotated[
         dict[str, str],
@@ -274,6 +283,7 @@ class Array(Part):
         Area,
         Fact(
             "area.cells",
+            plausible=(1e-16, 1e-10, "4 F^2 at 5 nm .. an analog memory cell of 10 um edge"),
             expected=True,
             spread="area",
             follows=Follows(law="squares of the feature size", fields=("process.node",)),
@@ -363,7 +373,11 @@ class Device(BaseModel):
         str,
         Fact(
             "frames",
-            tried=({"device": {"kind": "ideal"}}, {"device": {"kind": "eflash", "g_max": "10 nS"}}),
+            tried=(
+                {"device": {"kind": "ideal"}},
+                {"device": {"kind": "eflash", "g_max": "10 nS"}},
+                {"device": {"kind": "pcm"}},
+            ),
         ),
     ]
 
@@ -481,9 +495,9 @@ class Dac(Part):
     gain_sigma: Annotated[Fraction, Fact("frames", trained=(0.0,), tried=("5 %",))] = Field(
         default=0.0, description="static gain error per row, rms"
     )
-    inl_lsb: Annotated[float, Fact("frames", trained=(0.0,), tried=(2.0,))] = Field(
-        default=0.0, ge=0, description="static non-linearity per row, rms"
-    )
+    inl_lsb: Annotated[
+        float, Fact("frames", trained=(0.0,), tried=(2.0,), when={"dac.bits": 4})
+    ] = Field(default=0.0, ge=0, description="static non-linearity per row, rms")
     energy_j: Annotated[
         Energy,
         Fact(
@@ -735,7 +749,7 @@ class Buffer(Part):
     ] = Field(default=0.0, alias="area")
     overflow: Annotated[
         Literal["spill", "global_buffer", "dram", "error", "ignore"],
-        Fact("cycles", "energy.buffer", when={"buffer.size": "64 B"}, tried=("ignore",)),
+        Fact("cycles", "energy.buffer", when=_TINY, tried=("ignore",)),
     ] = Field(
         default="spill",
         description="tile buffers: where line buffers go that do not fit. spill: to the global "
@@ -792,6 +806,7 @@ class Dram(Part):
             "energy.dram",
             plausible=(1e-6, 50, "self-refresh of one die .. modules"),
             spread="memory",
+            when=_DRAM,
             tried=("10 mW",),
         ),
     ] = Field(

@@ -31,8 +31,12 @@ from cimsim.timing.simulate import simulate
 from cimsim.units import format_si
 
 SIZE, MIDDLE = 10, 12
-# small arrays, so that two layers fill several of them; all else is the preset's
+# small arrays, so that two layers fill several of them, and as many as that takes
 SMALL = {"array.rows": 40, "array.cols": 64}
+TILES = 12
+# what hides a field on some chip: stages of a tile pipeline, tiles that hold everything, converters
+# that lose nothing
+HIDES = {"tile.t_stage": "0 s", "tile.arrays": 1, "adc.bits": 4}
 
 
 def network():
@@ -138,6 +142,9 @@ def others(field, value):
         for factor in (1.1, 1 / 1.1, 3, 1 / 3, 100):
             new = value * factor
             yield f"{new!r} {field.unit}" if field.unit not in ("", "1") else new
+    elif field.kind == "number" and value == 0 and field.fact.plausible:
+        low, high, _ = field.fact.plausible
+        yield f"{math.sqrt(low * high)!r} {field.unit}"
     yield from field.fact.tried
 
 
@@ -151,19 +158,27 @@ def held(field, chip):
 
 def try_beside(raw, field):
     """Chips without and with a change of the field alone, and what was changed."""
-    for beside in (SMALL, {**SMALL, **field.fact.when}):
+    small = {**SMALL, "tile.count": max(TILES, raw["tile"]["count"])}
+    for beside in (small, {**small, **HIDES}):
+        yield from _beside(raw, field, beside)
+        if field.fact.when:
+            yield from _beside(raw, field, {**beside, **field.fact.when})
+
+
+def _beside(raw, field, beside):
+    """The same beside certain choices; nothing if the chip does not allow them."""
+    try:
+        before = make(raw, beside)
+    except CimsimError:
+        return
+    for value in others(field, held(field, before)):
+        changes = value if isinstance(value, dict) and field.path != "operating.table" else {
+            field.path: value
+        }  # fmt: skip
         try:
-            before = make(raw, beside)
+            yield before, make(raw, {**beside, **changes}), changes
         except CimsimError:
-            continue
-        for value in others(field, held(field, before)):
-            changes = value if isinstance(value, dict) and field.path != "operating.table" else {
-                field.path: value
-            }  # fmt: skip
-            try:
-                yield before, make(raw, {**beside, **changes}), changes
-            except CimsimError:
-                continue  # not legal beside the rest: another one
+            continue  # not legal beside the rest: another one
 
 
 def moves(raw, field):

@@ -79,11 +79,15 @@ def test_simulation_keeps_what_the_closed_form_promises():
     assert interval <= 1.1 * bounds.least_interval(make_plan(mapping))
 
 
-NETWORKS = [("fastdvdnet-block", {}), *[("cimnet", {"stride": s}) for s in (2, 4, 8)]]
+# the last: four copies of the busiest layers, which wait for each other a little
+NETWORKS = [
+    ("fastdvdnet-block", {}, 3.9), *[("cimnet", {"stride": s}, 3.9) for s in (2, 4)],
+    ("cimnet", {"stride": 8}, 3.87),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "options"), NETWORKS, ids=str)
-def test_copies_come_within_a_tenth_of_the_even_spread(name, options):
+@pytest.mark.parametrize(("name", "options", "least"), NETWORKS, ids=str)
+def test_copies_come_within_a_tenth_of_the_even_spread(name, options, least):
     """The paper's networks on the default chip, as simulated, not only in closed form."""
     network = cimsim.load_network(name, options, "random")
     graph = cimsim.trace(network.module, network.example(192, 192))
@@ -96,9 +100,8 @@ def test_copies_come_within_a_tenth_of_the_even_spread(name, options):
     for how in (InOrder(), Replicated(), WholeCopies(), Shared()):
         found[how.name] = simulate(map_graph(graph, hardware, "im2col", how), 4).interval
     assert even <= found["replicated"] <= 1.1 * even
-    best = min(found["shared"], found["whole_copies"])  # chosen by a closed form
-    assert best <= found["replicated"] <= 1.05 * best
-    assert found["whole_copies"] < found["in_order"] / 3.8
+    assert found["replicated"] == min(found["shared"], found["whole_copies"])
+    assert found["whole_copies"] < found["in_order"] / least
 
 
 @settings(max_examples=30, deadline=None)
