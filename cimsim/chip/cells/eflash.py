@@ -175,7 +175,12 @@ class EFlash(AbstractDevice):
             g_s = self.g_max_s * (g_s / self.g_max_s) ** (REFERENCE_K / temperature_k)
         return g_s
 
-    def read_sigma(self, g_s: NDArray[np.float64], time_s: float = 0.0) -> NDArray[np.float64]:
+    def read_sigma(
+        self,
+        g_s: NDArray[np.float64],
+        time_s: float = 0.0,
+        written_s: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
         """Return the read noise of cells at ``g_s``, S per pulse."""
         size = self.parameters.sigma_read * self.g_max_s
         return float(size) * _saturating(g_s / (READ_KNEE * self.g_max_s))
