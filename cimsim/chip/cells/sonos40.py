@@ -3,9 +3,9 @@
 Source: fit constants of cross-sim (sandialabs, simulator/devices/custom, SONOS-TCAS.json) to V.
 Agrawal et al., IEDM 2022, 21.7: 0 .. 1600 nA at 0.1 V, i.e. 0 .. 16 uS.
 
-Valid: 25 C, 0 .. 5 days after programming ("not valid far beyond 5 days"). Measured on each of the
-five days: size of the error (Fig. 10a there) and mean drift (Fig. 10b, a polynomial of degree ten in
-the current for each day). Measured once: read noise. Estimate: all of it is linear between days.
+Valid: 25 C, 0 .. 5 days after programming ("not valid far beyond 5 days"). Measured on each of
+the five days: size of the error (Fig. 10a there) and mean drift (Fig. 10b, a polynomial of degree
+ten in the current for each day). Measured once: read noise. Estimate: linear between days.
 """
 
 from __future__ import annotations

@@ -88,7 +88,8 @@ def test_sonos_states_move_by_the_mean_that_was_measured_on_each_day(day):
 @pytest.mark.parametrize("day", SONOS_DRIFT)
 def test_erased_sonos_cells_stay_within_a_third_of_a_nanoampere(day):
     left = aged(build("sonos40", {}), 0.0, day * DAY)
-    assert 0 <= left.min() and left.max() * 1e8 < 1 / 3
+    assert left.min() >= 0
+    assert left.max() * 1e8 < 1 / 3
 
 
 def test_sonos_programming_and_ageing_together_have_the_measured_spread():
