@@ -337,6 +337,13 @@ def _window(mapping: Mapping, noisy: Frames, step: int, sigma: float) -> Tensors
     return window_of_frames(noisy, centre, contract.n_frames, sigma, n_inputs)
 
 
+_COMPENSATED = {
+    "none": "",
+    "global": ", each array is scaled to what it gave then",
+    "column": ", gain and offset of its columns anew at this time",
+}
+
+
 def _condition_notes(chip: Chip) -> list[str]:
     """Say what the cells went through before the first frame."""
     found, conditions, faults = [], chip.conditions, chip.faults
@@ -345,6 +352,7 @@ def _condition_notes(chip: Chip) -> list[str]:
         found.append(
             f"cells {format_duration(conditions.time_s)} after programming at "
             f"{format_celsius(conditions.temperature_k)}; the chip was calibrated {when}"
+            f"{_COMPENSATED[conditions.compensation]}"
         )
     if not faults.none:
         shares = [
