@@ -354,6 +354,12 @@ def _condition_notes(chip: Chip) -> list[str]:
             f"{format_celsius(conditions.temperature_k)}; the chip was calibrated {when}"
             f"{_COMPENSATED[conditions.compensation]}"
         )
+    loss = getattr(chip.device.parameters, "charge_loss", None)
+    if conditions.time_s > 0 and loss:
+        found.append(
+            f"retention is an estimate, from a tenth to ten times the {100 * loss:g} % of the "
+            f"charge per decade; --set device.charge_loss={1000 * loss:g}% shows the worse end"
+        )
     if not faults.none:
         shares = [
             f"{100 * getattr(faults, kind):g} % {kind.replace('_', ' ')}"
