@@ -337,6 +337,13 @@ def _window(mapping: Mapping, noisy: Frames, step: int, sigma: float) -> Tensors
     return window_of_frames(noisy, centre, contract.n_frames, sigma, n_inputs)
 
 
+_COMPENSATED = {
+    "none": "",
+    "global": ", each array is scaled to what it gave then",
+    "column": ", gain and offset of its columns anew at this time",
+}
+
+
 def _condition_notes(chip: Chip) -> list[str]:
     """Say what the cells went through before the first frame."""
     found, conditions, faults = [], chip.conditions, chip.faults
@@ -345,6 +352,13 @@ def _condition_notes(chip: Chip) -> list[str]:
         found.append(
             f"cells {format_duration(conditions.time_s)} after programming at "
             f"{format_celsius(conditions.temperature_k)}; the chip was calibrated {when}"
+            f"{_COMPENSATED[conditions.compensation]}"
+        )
+    loss = getattr(chip.device.parameters, "charge_loss", None)
+    if conditions.time_s > 0 and loss:
+        found.append(
+            f"retention is an estimate, from a tenth to ten times the {100 * loss:g} % of the "
+            f"charge per decade; --set device.charge_loss={1000 * loss:g}% shows the worse end"
         )
     if not faults.none:
         shares = [

@@ -47,8 +47,11 @@ class CellHistory:
 
     def apply(self, g_s: NDArray[np.float64], device: AbstractDevice) -> NDArray[np.float64]:
         """Age cells [lines, n_rows, n_cols], then let faulty ones be what they are."""
-        aged = device.age(g_s, self.time_s, self.temperature_k, self.rng)
-        return aged if self.faults is None else apply_faults(aged, self.faults, device)
+        return self.faulty(device.age(g_s, self.time_s, self.temperature_k, self.rng), device)
+
+    def faulty(self, g_s: NDArray[np.float64], device: AbstractDevice) -> NDArray[np.float64]:
+        """Let faulty cells [lines, n_rows, n_cols] be what they are."""
+        return g_s if self.faults is None else apply_faults(g_s, self.faults, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +223,8 @@ def program_array(
         _write(device, parts, rng, history)
         for parts, rng, history in zip(targets, rngs, after, strict=True)
     ]
-    cells, pulses = [held for held, _ in written], [n for _, n in written if n is not None]
+    cells, fresh = [held for held, _, _ in written], [start for _, start, _ in written]
+    pulses = [n for _, _, n in written if n is not None]
     ideal = wires is None or wires.are_ideal
     solved: WiredCells | None = None
     seen, shares = cells, None
@@ -240,7 +244,10 @@ def program_array(
         difference[:, where] = combine(lines, _each(levels[s])) + combine(lines, _each(error))
         history = after[s]
         age_s = 0.0 if history is None else history.time_s
-        sigma = [device.read_sigma(part, age_s) / lsb_s for part in cells[s]]
+        sigma = [
+            device.read_sigma(part, age_s, start) / lsb_s
+            for part, start in zip(cells[s], fresh[s], strict=True)
+        ]
         if shares is not None:
             # less voltage across the cell, less of its current arrives
             sigma = [part * share**2 for part, share in zip(sigma, shares[s], strict=True)]
@@ -276,20 +283,22 @@ def _write(
     targets_s: Sequence[NDArray[np.float64]],
     rng: np.random.Generator,
     history: CellHistory | None,
-) -> tuple[list[NDArray[np.float64]], int | None]:
-    """Return what the cells of a slice are when they are read, and the pulses writing took.
+) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]], int | None]:
+    """Return the cells of a slice when they are read and when they were written, and the pulses.
 
     A reference column, the second of the targets, ages like the others; faults are of weight cells.
     """
-    found, spent = [], []
+    found, fresh, spent = [], [], []
     for number, target in enumerate(targets_s):
         written, pulses = device.write(target, rng)
+        read = written
         if history is not None:
             sound = history if number == 0 else replace(history, faults=None)
-            written = sound.apply(written, device)
-        found.append(written)
+            read, written = sound.apply(written, device), sound.faulty(written, device)
+        found.append(read)
+        fresh.append(written)
         spent += [] if pulses is None else [int(pulses.sum())]
-    return found, sum(spent) if spent else None
+    return found, fresh, sum(spent) if spent else None
 
 
 def _levels(code: WeightCode, s: int, cells: NDArray[np.int32]) -> list[NDArray[np.int32]]:

@@ -1206,6 +1206,23 @@ class Conditions(Part):
         default=False,
         description="ranges and column corrections anew at this time; else those of time 0, 25 C",
     )
+    compensation: Annotated[
+        Literal["none", "global", "column"],
+        Fact("frames", when={"device": {"kind": "pcm"}, "conditions.time": "30 d"}),
+    ] = Field(
+        default="none",
+        description="what is taken back at this time, ranges kept: one factor for each array, or "
+        "gain and offset of each column",
+    )
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if self.recalibrate and self.compensation != "none":
+            raise ValueError(
+                f"compensation: expected none beside recalibrate: true, which fits the columns "
+                f"anew, got {self.compensation}; drop one of the two"
+            )
+        return self
 
     @property
     def fresh(self) -> bool:

@@ -42,6 +42,7 @@ def calibrate(
     seed: int,
     threads: int | None = None,
     samples: Mapping[str, Samples] | None = None,
+    kept: Mapping[str, CalibratedOp] | None = None,
 ) -> CalibratedMapping:
     """Calibrate every operation.
 
@@ -63,6 +64,9 @@ def calibrate(
         All cores by default; does not change a bit of the result.
     samples : mapping of str to Samples, optional
         What `cimsim.engine.samples.collect` took from the same frames, if it ran already.
+    kept : mapping of str to CalibratedOp, optional
+        By operation, an earlier calibration whose converter ranges stay; gain and offset of the
+        columns are fitted anew.
 
     Raises
     ------
@@ -78,8 +82,9 @@ def calibrate(
             noise = key(seed, "calibrate", op.name)
             try:
                 found[op.name] = _calibrate_op(
-                    op, programmed, samples.pop(op.name), noise, pool, n_threads
-                )
+                    op, programmed, samples.pop(op.name), noise, pool, n_threads,
+                    None if kept is None else kept[op.name],
+                )  # fmt: skip
             except SimulationError as error:
                 raise SimulationError(f"layer '{op.name}': {error}") from None
     return CalibratedMapping(programmed, found)
@@ -92,6 +97,7 @@ def _calibrate_op(
     noise_key: int,
     pool: Executor,
     threads: int,
+    kept: CalibratedOp | None,
 ) -> CalibratedOp:
     chip, layer = programmed.mapping.chip, programmed.layer_of(op.name)
     code = samples.code(chip, op.signed)
@@ -100,7 +106,10 @@ def _calibrate_op(
     if patch.windows > 1 and samples.patch != patch:
         raise SimulationError("its calibration samples were collected for another mapping")
     codes = code.encode(np.concatenate(vectors))
-    ranges, effective_bits = _adc_ranges(layer, codes, code, chip)
+    if kept is None:
+        ranges, effective_bits = _adc_ranges(layer, codes, code, chip)
+    else:
+        ranges, effective_bits = kept.ranges, kept.effective_bits
     gain, offset = np.ones(layer.n_outputs), np.zeros(layer.n_outputs)
     wanted = chip.calibration.column_gain or chip.calibration.column_offset
     if wanted and len(codes) < MIN_WINDOWS:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from cimsim.chip.cells.base import AbstractDevice
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.calibrated import CalibratedMapping
+from cimsim.engine.compensate import scaled_globally
 from cimsim.engine.program import program
-from cimsim.engine.samples import Samples
+from cimsim.engine.samples import Samples, collect
 from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
@@ -35,8 +36,10 @@ def prepare(
 
     Converter ranges and the digital gain and offset of columns are fixed right after programming,
     at 25 C, and kept while the cells age, as on a chip that is calibrated once in the factory. With
-    ``conditions.recalibrate`` they are fixed on the aged cells instead. Either way the aged cells
-    are the same ones.
+    ``conditions.compensation: global`` each array's numbers are then multiplied by one factor (see
+    `cimsim.engine.compensate`), with ``column`` gain and offset of the columns are fitted anew on
+    the aged cells. With ``conditions.recalibrate`` the converter ranges are fixed on the aged
+    cells, too. In all cases the aged cells are the same ones.
 
     Parameters
     ----------
@@ -53,10 +56,16 @@ def prepare(
     conditions = mapping.chip.conditions
     calibrated_fresh = not (conditions.fresh or conditions.recalibrate)
     written = program(mapping, device, seed, integers, aged=not calibrated_fresh, progress=progress)
+    if calibrated_fresh and conditions.compensation == "column" and samples is None:
+        layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
+        samples = collect(mapping.graph, mapping.chip, frames, layouts)
     found = calibrate(written, frames, seed, threads, samples)
-    if calibrated_fresh:
-        # the streams of programming are named: these are the same cells, some time later
-        found = CalibratedMapping(
-            program(mapping, device, seed, integers, progress=progress), found.ops
-        )
-    return found
+    if not calibrated_fresh:
+        return found
+    # the streams of programming are named: these are the same cells, some time later
+    aged = program(mapping, device, seed, integers, progress=progress)
+    if conditions.compensation == "column":
+        return calibrate(aged, frames, seed, threads, samples, found.ops)
+    if conditions.compensation == "global":
+        aged = scaled_globally(written, aged, seed)
+    return CalibratedMapping(aged, found.ops)

@@ -16,6 +16,7 @@ from cimsim.chip.cells import DEVICES, device_of
 from cimsim.chip.ledger import sourced_zeros
 from cimsim.chip.load import dump
 from cimsim.chip.spec import Chip
+from cimsim.energy.compensation import compensation
 from cimsim.energy.idle import working
 from cimsim.energy.ledger import Draws, interval
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
@@ -76,6 +77,7 @@ def energies(
     return Energy(
         spent.by_component, spent.total_j, spent.average_power_w, spent.tops_per_w,
         spent.array_energy_from, writing["energy_j"], writing["time_s"], frame_rate_hz,
+        *compensation(mapping),
     )  # fmt: skip
 
 

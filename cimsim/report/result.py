@@ -109,6 +109,8 @@ class Energy:
         Writing all weights once; not part of the energy per frame.
     frame_rate_hz : float or None
         Rate at which frames come; None: back to back.
+    compensation_j, compensation_s : float
+        Reading the aged cells for what is taken back of their drift, once; 0 where nothing is.
     """
 
     by_component: dict[str, float]
@@ -119,6 +121,8 @@ class Energy:
     programming_j: float
     programming_s: float
     frame_rate_hz: float | None = None
+    compensation_j: float = 0.0
+    compensation_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +283,13 @@ class Result:
             "energy.programming": Number(e.programming_j, "J", "writing all weights once"),
             "energy.programming_time": Number(e.programming_s, "s", "writing all weights once"),
         }
+        if e.compensation_s > 0:
+            found["energy.compensation"] = Number(
+                e.compensation_j, "J", "reading aged cells, each time they are compensated"
+            )
+            found["energy.compensation_time"] = Number(
+                e.compensation_s, "s", "the same; no frame is computed meanwhile"
+            )
         found |= {
             f"energy.{name}": Number(value, "J", "one frame")
             for name, value in e.by_component.items()

@@ -141,6 +141,9 @@ def _hardware(result: Result) -> Table:
     often = "each frame" if result.energy.by_component.get("programming") else "once"
     table.add_row(f"programming, {often}", format_si(result.energy.programming_s, "s"))
     table.add_row("", format_si(result.energy.programming_j, "J"))
+    if result.energy.compensation_s > 0:
+        table.add_row("compensation, each time", format_si(result.energy.compensation_s, "s"))
+        table.add_row("", format_si(result.energy.compensation_j, "J"))
     return table
 
 

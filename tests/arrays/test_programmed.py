@@ -230,13 +230,13 @@ def test_ageing_comes_after_programming_and_before_faults():
     array = program_array(q, device, 7, rngs(1), histories=[history(hour, faults=faults)])
     lsb = 25e-6 / 127
     target = lsb * np.stack([np.maximum(q, 0), np.maximum(-q, 0)])
-    cells = device.program(target, rngs(1)[0])
-    cells = device.age(cells, hour, REFERENCE_K, np.random.default_rng(5))
-    cells[faults > 0] = 25e-6
+    written = device.program(target, rngs(1)[0])
+    cells = device.age(written, hour, REFERENCE_K, np.random.default_rng(5))
+    cells[faults > 0] = written[faults > 0] = 25e-6
     np.testing.assert_allclose(array.difference, (cells[0] - cells[1]) / lsb, atol=2e-5)
     np.testing.assert_allclose(array.row_conductance_s, cells.sum(axis=(0, 2)), rtol=1e-12)
-    # read noise is that of the aged cells at this time
-    variance = (device.read_sigma(cells, hour) / lsb) ** 2
+    # read noise is that of the programmed states, on what is left of them at this time
+    variance = (device.read_sigma(cells, hour, written) / lsb) ** 2
     np.testing.assert_allclose(array.read_variance, variance.sum(axis=0), rtol=1e-6)
     assert not array.is_exact
 

@@ -153,7 +153,12 @@ class AbstractDevice(ABC):
         return g_s
 
     @abstractmethod
-    def read_sigma(self, g_s: NDArray[np.float64], time_s: float = 0.0) -> NDArray[np.float64]:
+    def read_sigma(
+        self,
+        g_s: NDArray[np.float64],
+        time_s: float = 0.0,
+        written_s: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
         """Return the standard deviation of the conductance during one pulse, S, per cell.
 
         Independent per cell and per pulse; it scales with the input that is applied to the cell.
@@ -164,6 +169,9 @@ class AbstractDevice(ABC):
             Conductances when they are read, S.
         time_s : float
             Since programming; only models whose noise grows with time look at it.
+        written_s : float64, same shape as ``g_s``, optional
+            What `program` returned for the same cells; ``g_s`` when left out. Only models whose
+            noise belongs to the programmed state look at it.
         """
 
     @property

@@ -6,9 +6,14 @@ over the cell current, ``A (1 - exp(-I/B))``: 40 nm SONOS cells, V. Agrawal et a
 (B = 176 nA for the error and 215 nA for the noise, of 1600 nA full scale); another flash cell, the
 only one measured so. Temperature: the cell is gate-coupled and works below threshold, ``w =
 exp(q dVth / (n k T))`` (Bai 2024, eq. 1), hence ``w(T) = w**(T0 / T)``: an estimate from that
-formula, for the chip's range of -20 .. 85 C (Bai 2024, Fig. 3). Drift: no open measurement of a
-floating-gate cell used as an analog weight was found, so time is refused unless the user gives a
-figure.
+formula, for the chip's range of -20 .. 85 C (Bai 2024, Fig. 3). Retention: no open measurement of
+a 40 nm floating-gate cell that holds an analog weight was found. The model below has the form that
+charge loss through the oxide is known for (it goes with the stored charge and with the logarithm
+of time), and a size that rests on two published figures alone: "about 6 bits for 15 years at more
+than 125 C" for analog floating gates (introduction of IEEE Xplore document 1465045, ISCAS 2005),
+and half the loss at 25 C that 90 C gives after 1000 hours (45 nm NOR flash, M. Calabrese, ICICDT
+2013, pp. 37-40, as others cite it). Its range is a factor of ten to either side; take it for an
+order of magnitude.
 """
 
 from __future__ import annotations
@@ -20,16 +25,30 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from cimsim.chip.cells.base import PARAMETERS, AbstractDevice, Conduction, check_range
+from cimsim.chip.cells.base import (
+    PARAMETERS,
+    AbstractDevice,
+    Conduction,
+    check_range,
+    refuse_late,
+)
 from cimsim.chip.spec import REFERENCE_K
 from cimsim.errors import ConfigError
-from cimsim.units import ZERO_CELSIUS_K, format_celsius, format_duration, quantity
+from cimsim.units import (
+    ZERO_CELSIUS_K,
+    format_celsius,
+    format_duration,
+    parse_quantity,
+    quantity,
+)
 
 PROGRAM_KNEE = 0.11  # of g_max: the error reaches 63 % of its full size
 READ_KNEE = 0.135  # of g_max: the same for read noise
 REFERENCE_SPREAD = 1 / 3.75  # weights of a trained layer, standard deviation over the largest
 COLDEST_K, WARMEST_K = ZERO_CELSIUS_K - 20, ZERO_CELSIUS_K + 85
 SIGMA_LIMIT = 0.25  # beyond a quarter of full scale the Gaussian form means nothing
+LONGEST_S = parse_quantity("20 y", "s")
+MOST_LOSS = 0.1  # of the charge per decade
 
 
 class EFlashParameters(BaseModel):
@@ -58,6 +77,39 @@ class EFlashParameters(BaseModel):
         default=None, alias="drift_start", description="where the decades are counted from"
     )
 
+    charge_loss: quantity("1") | None = Field(  # type: ignore[valid-type]
+        default=None, description="share of the stored charge lost per decade of time at 25 C"
+    )
+    loss_start_s: quantity("s", exclusive=True) = Field(  # type: ignore[valid-type]
+        default=3600.0, alias="loss_start", description="where its decades are counted from"
+    )
+    loss_doubling_k: quantity("K", exclusive=True) = Field(  # type: ignore[valid-type]
+        default=65.0, alias="loss_doubling", description="warming that doubles the loss"
+    )
+    loss_spread: quantity("1") = Field(  # type: ignore[valid-type]
+        default=0.5, description="spread of the loss between cells, of its logarithm"
+    )
+    neutral_ratio: float = Field(
+        default=500.0, ge=1, le=1e6, description="current of a cell without charge over g_max"
+    )
+
+    @field_validator("charge_loss")
+    @classmethod
+    def _possible(cls, value: float | None) -> float | None:
+        if value is not None and value > MOST_LOSS:
+            raise ValueError(
+                f"expected 0 .. {100 * MOST_LOSS:g} % per decade, got {100 * value:.4g} %: more "
+                "is no memory"
+            )
+        return value
+
+    @field_validator("loss_spread")
+    @classmethod
+    def _narrow(cls, value: float) -> float:
+        if value > 2:
+            raise ValueError(f"expected 0 .. 2 (a factor of exp(2) at one sigma), got {value:.4g}")
+        return value
+
     @field_validator("sigma_program", "sigma_read")
     @classmethod
     def _small(cls, value: float) -> float:
@@ -74,6 +126,11 @@ class EFlashParameters(BaseModel):
             raise ValueError(
                 "drift_per_decade: expected drift_start beside it, such as 'drift_per_decade: "
                 "0.5 %, drift_start: 1 h'; one of the two alone says nothing"
+            )
+        if self.drift_per_decade is not None and self.charge_loss is not None:
+            raise ValueError(
+                "drift_per_decade: expected either it or charge_loss, got both; a figure of your "
+                "own takes the place of the model with 'charge_loss: null'"
             )
         return self
 
@@ -95,9 +152,19 @@ class EFlash(AbstractDevice):
     pair err alike, by ``sigma_program (g_max - g_min) / sqrt(2)``. Either way a cell never goes
     below 0 S, which cuts the error of an erased cell in half for ``uniform``.
 
-    *Ageing.* ``g_max (g / g_max)**(T0 / T)`` with T0 = 25 C, for every cell alike and not
-    compensated. With the user's ``drift_per_decade`` d and ``drift_start`` t1, ``g max(0, 1 - d
-    log10(1 + t / t1))`` before it; no spread between cells.
+    *Temperature.* ``g_max (g / g_max)**(T0 / T)`` with T0 = 25 C, for every cell alike and not
+    compensated.
+
+    *Retention*, before it. A cell below threshold has a current ``g_n exp(-q V / (n k T0))`` where
+    V is the part of its threshold that stored electrons make, and ``g_n = neutral_ratio g_max`` the
+    current without any. When a share ``c`` of the charge is lost, V is ``(1 - c) V``: ``g`` becomes
+    ``g**(1 - c) g_n**c``. So all cells gain current, the more the less they had. ``c = charge_loss
+    2**((T - T0) / loss_doubling) log10(1 + t / loss_start) exp(loss_spread z)``, at most 1, with a
+    standard normal ``z`` of each cell's own, the same at all times; a cell of 0 S stays. T is that
+    of ``conditions``, as if the chip had been stored so warm since it was written.
+
+    With a ``drift_per_decade`` d and ``drift_start`` t1 of the user's own instead, ``g max(0, 1 - d
+    log10(1 + t / t1))``; no spread between cells.
 
     *Reading.* ``sigma_read g_max (1 - exp(-g / (0.135 g_max)))`` per cell and pulse.
     """
@@ -152,12 +219,14 @@ class EFlash(AbstractDevice):
                 f"{format_celsius(WARMEST_K)}, the range of the chip that device 'eflash' is "
                 f"measured on, got {format_celsius(temperature_k)}"
             )
-        if time_s != 0 and self.parameters.drift_per_decade is None:
+        given = (self.parameters.drift_per_decade, self.parameters.charge_loss)
+        if time_s != 0 and given == (None, None):
             raise ConfigError(
-                f"conditions.time: expected 0 s, got {format_duration(time_s)}: device 'eflash' "
-                "has no drift model, for want of an open measurement; give a figure of your own "
-                "(device.drift_per_decade, device.drift_start), or take device.kind sonos40 or pcm"
+                f"conditions.time: expected 0 s, got {format_duration(time_s)}: this chip gives no "
+                "retention of its cells; say device.charge_loss (eflash40nm has 0.1 % a decade, "
+                "0.01 .. 1 %), or device.drift_per_decade and device.drift_start"
             )
+        refuse_late(self.name, time_s, LONGEST_S, "no retention was ever stated for longer")
 
     def age(
         self,
@@ -171,11 +240,35 @@ class EFlash(AbstractDevice):
         loss, start_s = self.parameters.drift_per_decade, self.parameters.drift_start_s
         if time_s != 0 and loss is not None and start_s is not None:
             g_s = g_s * max(0.0, 1 - loss * math.log10(1 + time_s / start_s))
+        elif time_s != 0:
+            g_s = self._leaked(g_s, time_s, temperature_k, rng)
         if temperature_k != REFERENCE_K:
             g_s = self.g_max_s * (g_s / self.g_max_s) ** (REFERENCE_K / temperature_k)
         return g_s
 
-    def read_sigma(self, g_s: NDArray[np.float64], time_s: float = 0.0) -> NDArray[np.float64]:
+    def _leaked(
+        self,
+        g_s: NDArray[np.float64],
+        time_s: float,
+        temperature_k: float,
+        rng: np.random.Generator,
+    ) -> NDArray[np.float64]:
+        """Return what is left of the charge, as conductances; see the notes."""
+        held = self.parameters
+        warmer = 2 ** ((temperature_k - REFERENCE_K) / held.loss_doubling_k)
+        share = (held.charge_loss or 0.0) * warmer * math.log10(1 + time_s / held.loss_start_s)
+        lost = np.minimum(share * np.exp(held.loss_spread * rng.standard_normal(g_s.shape)), 1.0)
+        leaked: NDArray[np.float64] = (
+            g_s ** (1 - lost) * (held.neutral_ratio * self.g_max_s) ** lost
+        )
+        return np.where(g_s > 0, leaked, 0.0)
+
+    def read_sigma(
+        self,
+        g_s: NDArray[np.float64],
+        time_s: float = 0.0,
+        written_s: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
         """Return the read noise of cells at ``g_s``, S per pulse."""
         size = self.parameters.sigma_read * self.g_max_s
         return float(size) * _saturating(g_s / (READ_KNEE * self.g_max_s))

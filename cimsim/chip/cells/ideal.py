@@ -62,6 +62,11 @@ class Ideal(AbstractDevice):
     def check_conditions(self, time_s: float, temperature_k: float) -> None:
         """Take any: a perfect cell keeps its conductance."""
 
-    def read_sigma(self, g_s: NDArray[np.float64], time_s: float = 0.0) -> NDArray[np.float64]:
+    def read_sigma(
+        self,
+        g_s: NDArray[np.float64],
+        time_s: float = 0.0,
+        written_s: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
         """Return zeros."""
         return np.zeros_like(g_s)

@@ -42,14 +42,15 @@ class Pcm(AbstractFitted):
 
     *Programming.* sigma = 0.26348 + 1.9650 x - 1.1731 x**2 uS, cut off at 0 S.
 
-    *Ageing.* ``g ((t + t0) / t0)**-nu``, ``t0`` = 20 s, with an exponent of each cell's own: normal
-    of mean ``clip(-0.0155 ln x + 0.0244, 0.049, 0.1)`` and standard deviation ``clip(-0.0125 ln x -
-    0.0059, 0.008, 0.045)``; cells do not gain conductance (negative exponents count as 0: at most
-    2.6 % of the cells of a state). ``x`` is that of the programmed cell.
+    *Ageing.* ``g ((t + t0) / t0)**-nu``, ``t0`` = 20 s, with an exponent of each cell's own: the
+    magnitude of a normal number of mean ``clip(-0.0155 ln x + 0.0244, 0.049, 0.1)`` and standard
+    deviation ``clip(-0.0125 ln x - 0.0059, 0.008, 0.045)``, as published: a cell does not gain
+    conductance (at most 2.6 % of the draws of a state are negative). ``x`` is that of the
+    programmed cell.
 
     *Reading.* ``g Q sqrt(ln((t + t0 + tr) / (2 tr)))`` with ``Q = min(0.0088 / x**0.65, 0.2)`` and
     ``tr`` = 250 ns: the 1/f noise that has built up since programming, drawn anew for every pulse.
-    ``x`` is that of the cell when it is read.
+    ``x`` is that of the programmed cell, ``g`` its conductance when it is read.
     """
 
     Parameters: ClassVar[type[BaseModel]] = PcmParameters
@@ -84,11 +85,17 @@ class Pcm(AbstractFitted):
         if time_s == 0:
             return g_s
         mean, sigma = self.exponent(g_s)
-        nu = np.maximum(mean + sigma * rng.standard_normal(g_s.shape), 0.0)
+        nu = np.abs(mean + sigma * rng.standard_normal(g_s.shape))
         return g_s * np.exp(-self.parameters.drift_scale * math.log1p(time_s / T_0_S) * nu)
 
-    def read_sigma(self, g_s: NDArray[np.float64], time_s: float = 0.0) -> NDArray[np.float64]:
+    def read_sigma(
+        self,
+        g_s: NDArray[np.float64],
+        time_s: float = 0.0,
+        written_s: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
         """Return the read noise of cells at ``g_s`` at a time, S per pulse."""
         grown = math.sqrt(math.log((time_s + T_0_S + T_READ_S) / (2 * T_READ_S)))
-        x = np.maximum(g_s / G_MAX_S, 1e-12)  # Q is 0.2 from 0.8 % down
+        state_s = g_s if written_s is None else written_s
+        x = np.maximum(state_s / G_MAX_S, 1e-12)  # Q is 0.2 from 0.8 % down
         return self.parameters.read_scale * grown * g_s * np.minimum(0.0088 / x**0.65, 0.2)

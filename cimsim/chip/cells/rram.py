@@ -87,6 +87,11 @@ class Rram(AbstractFitted):
             return g_s
         return self._widened(g_s, 0.0, self.variance(g_s, time_s) - self.variance(g_s, 0.0), rng)
 
-    def read_sigma(self, g_s: NDArray[np.float64], time_s: float = 0.0) -> NDArray[np.float64]:
+    def read_sigma(
+        self,
+        g_s: NDArray[np.float64],
+        time_s: float = 0.0,
+        written_s: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
         """Return the read noise, S per pulse."""
         return np.full_like(g_s, self.parameters.read_scale * READ_SIGMA * G_MAX_S)

@@ -83,6 +83,11 @@ class Sram(AbstractDevice):
         """Take any time, a bit is held; refuse other temperatures than 25 C."""
         refuse_warm(self.name, temperature_k)
 
-    def read_sigma(self, g_s: NDArray[np.float64], time_s: float = 0.0) -> NDArray[np.float64]:
+    def read_sigma(
+        self,
+        g_s: NDArray[np.float64],
+        time_s: float = 0.0,
+        written_s: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
         """Return zeros."""
         return np.zeros_like(g_s)

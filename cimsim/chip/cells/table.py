@@ -135,6 +135,11 @@ class Table(AbstractDevice):
         low, high = self._at(target_s, before.time_s), self._at(target_s, after.time_s)
         return low[0] + share * (high[0] - low[0]), low[1] + share * (high[1] - low[1])
 
-    def read_sigma(self, g_s: NDArray[np.float64], time_s: float = 0.0) -> NDArray[np.float64]:
+    def read_sigma(
+        self,
+        g_s: NDArray[np.float64],
+        time_s: float = 0.0,
+        written_s: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
         """Return the read noise, S per pulse."""
         return np.full_like(g_s, float(self.parameters.sigma_read) * self.g_max_s)

@@ -145,6 +145,11 @@ class WriteVerified(AbstractDevice):
         """As the device."""
         return self.device.age(g_s, time_s, temperature_k, rng)
 
-    def read_sigma(self, g_s: NDArray[np.float64], time_s: float = 0.0) -> NDArray[np.float64]:
+    def read_sigma(
+        self,
+        g_s: NDArray[np.float64],
+        time_s: float = 0.0,
+        written_s: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
         """As the device."""
-        return self.device.read_sigma(g_s, time_s)
+        return self.device.read_sigma(g_s, time_s, written_s)

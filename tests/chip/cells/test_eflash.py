@@ -104,8 +104,8 @@ def test_a_warm_cell_follows_the_gate_coupled_law():
         np.testing.assert_allclose(age(device, [0.3], celsius=celsius), expected, rtol=1e-12)
 
 
-def test_without_a_figure_of_the_user_time_is_refused():
-    with pytest.raises(ConfigError, match=r"conditions\.time: .*got 30 d.*no drift model.*figure"):
+def test_without_a_figure_for_retention_time_is_refused():
+    with pytest.raises(ConfigError, match=r"conditions\.time: .*got 30 d.*device\.charge_loss"):
         age(eflash(), [1e-9], time_s=30 * 86400)
 
 
@@ -123,3 +123,62 @@ def test_a_users_drift_loses_its_share_per_decade():
 def test_temperatures_outside_of_the_chips_range_are_refused(celsius):
     with pytest.raises(ConfigError, match=r"conditions\.temperature: expected -20 °C \.\. 85 °C"):
         age(eflash(), [1e-9], celsius=celsius)
+
+
+DECADES = 3600 * (10.0 ** np.array([1, 2, 4]) - 1)
+
+
+@pytest.mark.parametrize("time_s", DECADES)
+@pytest.mark.parametrize("celsius", [25, 90 - 5, -20])
+def test_lost_charge_moves_the_threshold_and_so_the_logarithm_of_the_current(time_s, celsius):
+    device = eflash(charge_loss="0.1 %", loss_spread=0)
+    g = np.geomspace(1e-11, G_MAX, 9)
+    later = age(device, g, time_s, celsius) / age(device, g, 0.0, celsius)
+    # by threshold voltages: n k T / q = 40 mV, the neutral cell conducts 500 g_max
+    volt = 0.04
+    threshold = volt * np.log(500 * G_MAX / g)
+    lost = 1e-3 * np.log10(1 + time_s / 3600) * 2 ** ((celsius - 25) / 65)
+    moved = np.exp(threshold * lost / volt)
+    # the warm law comes after, on what is left: w ** (T0 / T)
+    np.testing.assert_allclose(later, moved ** (298.15 / (celsius + 273.15)), rtol=1e-9)
+
+
+def test_cells_lose_charge_each_at_its_own_pace_and_keep_it_at_all_times():
+    device = eflash(charge_loss="0.1 %", loss_spread=0.5)
+    g = np.full(60_000, G_MAX / 3)
+    early, late = (np.log(age(device, g, t) / g) / np.log(1500.0) for t in DECADES[:2])
+    np.testing.assert_allclose(late, 2 * early, rtol=1e-9)
+    logs = np.log(early / 1e-3)
+    assert abs(logs.mean()) < 4 * 0.5 / np.sqrt(g.size)
+    assert logs.std() == pytest.approx(0.5, rel=4 / np.sqrt(2 * g.size))
+
+
+def test_a_cell_without_current_stays_and_none_passes_the_neutral_one():
+    device = eflash(charge_loss="10 %", loss_spread=2)
+    g = np.concatenate([np.zeros(3), np.full(5000, 1e-11)])
+    later = age(device, g, 20 * 365.25 * 86400, 85)
+    assert (later[:3] == 0).all()
+    cap = G_MAX * 500 ** (298.15 / 358.15)  # the neutral cell, warm
+    assert later.max() == pytest.approx(cap, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"charge_loss": "11 %"}, r"charge_loss.*0 \.\. 10 % per decade, got 11 %"),
+        ({"loss_spread": 3}, r"loss_spread.*0 \.\. 2"),
+        ({"neutral_ratio": 0.5}, r"neutral_ratio"),
+        (
+            {"charge_loss": "1 %", "drift_per_decade": "1 %", "drift_start": "1 h"},
+            r"drift_per_decade: expected either it or charge_loss",
+        ),
+    ],
+)
+def test_retention_that_cannot_be_is_refused(more, message):
+    with pytest.raises(ConfigError, match=message):
+        eflash(**more)
+
+
+def test_more_than_twenty_years_are_refused():
+    with pytest.raises(ConfigError, match=r"conditions\.time: expected 0 \.\. 20 y .*got 21 y"):
+        age(eflash(charge_loss="0.1 %"), [1e-9], 21 * 365.25 * 86400)
