@@ -62,7 +62,7 @@ setup(
             "types-PyYAML",
         ],
     },
-    entry_points={"console_scripts": ["cimsim = cimsim.cli.main:main"]},
+    entry_points={"console_scripts": ["cimsim = cimsim.entry:main"]},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Science/Research",

@@ -1,6 +1,6 @@
 """``python -m cimsim``."""
 
-from cimsim.cli.main import main
+from cimsim.entry import main
 
 if __name__ == "__main__":
     main()

@@ -152,6 +152,11 @@ class FunctionalRun:
         }  # fmt: skip
 
     @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the frames: noisy, float network, chip."""
+        return {name: _digest(held) for name, held in self.frames.items() if name != "clean"}
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What the frames depend on, for the result's hash."""
         return {
@@ -420,9 +425,19 @@ def as_float(clip: Any) -> Frames:
     from cimsim.video.io import to_float
 
     array = np.asarray(clip)
-    if array.ndim != 4 or array.shape[3] != 3:
+    if array.ndim != 4 or array.shape[3] != 3 or array.size == 0:
         raise InputError(f"clip: expected frames [T, H, W, 3], got shape {array.shape}")
-    return to_float(array) if array.dtype == np.uint8 else array.astype(np.float32)
+    if array.dtype == np.uint8:
+        return to_float(array)
+    if array.dtype.kind != "f":
+        raise InputError(f"clip: expected uint8 or float frames, got {array.dtype}")
+    lowest, highest = float(array.min()), float(array.max())  # NaN, if there is any
+    if not (lowest >= 0 and highest <= 1):
+        raise InputError(
+            f"clip: expected values in [0, 1], got {lowest:g} .. {highest:g}; divide 8-bit values "
+            "by 255, or give them as uint8"
+        )
+    return array.astype(np.float32)
 
 
 def _scene(frames: int, height: int, width: int) -> Frames:

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim import __version__
+from cimsim.boundary.arguments import number, whole
 from cimsim.errors import InputError, SimulationError
 from cimsim.files import replacing
-from cimsim.graph.ir import DigitalOp, LayerGraph
+from cimsim.graph.ir import LayerGraph
 from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
@@ -213,8 +214,13 @@ def program(
     from cimsim.engine.saved import pack
     from cimsim.engine.workers import one_torch_thread
     from cimsim.functional import programmed
-    from cimsim.report.collect import graph_hash, mapping_hash
+    from cimsim.graph.digest import operations_hash, weights_hash
+    from cimsim.report.collect import mapping_hash
 
+    noise_sigma = number("noise_sigma", noise_sigma, 0, 255, InputError)
+    seed = whole("seed", seed, 0, 2**63 - 1, InputError)
+    if threads is not None:
+        threads = whole("threads", threads, 1, 4096, InputError)
     report = progress or (lambda stage, done, total: None)
     with one_torch_thread():
         made = programmed(mapping, noise_sigma, seed, calibration, threads, report)
@@ -223,7 +229,7 @@ def program(
     header = {
         "format": FORMAT, "schema_version": SCHEMA_VERSION, "version": __version__,
         "title": title or graph.name, "network": identity or {"model": graph.name},
-        "weights": graph_hash(graph), "operations": _operations_hash(graph),
+        "weights": weights_hash(graph), "operations": operations_hash(graph),
         "frame": list(graph.inputs[0].output.grid),
         "chip": dump(mapping.chip), "chip_hash": chip_hash(mapping.chip),
         "strategy": mapping.strategy, "mapping": mapping_hash(mapping),
@@ -296,14 +302,15 @@ def _digest(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
 def _differences(header: dict[str, Any], mapping: Mapping) -> Iterator[str]:
     """Say what differs between a file and a mapping; consequences of it are left out."""
     from cimsim.chip.load import chip_hash
-    from cimsim.report.collect import graph_hash, mapping_hash
+    from cimsim.graph.digest import operations_hash, weights_hash
+    from cimsim.report.collect import mapping_hash
 
     graph = mapping.graph
     frame, own = header["frame"], list(graph.inputs[0].output.grid)
     same_frame = frame == own
     # shapes of maps stand among the operations' arguments
-    operations = not same_frame or header["operations"] == _operations_hash(graph)
-    same_network = header["weights"] == graph_hash(graph) and operations
+    operations = not same_frame or header["operations"] == operations_hash(graph)
+    same_network = header["weights"] == weights_hash(graph) and operations
     if not same_network:
         yield _other_network(header, graph)
     if not same_frame:
@@ -348,33 +355,3 @@ def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _size(frame: list[int]) -> str:
     height, width = frame
     return f"{width}x{height}"
-
-
-def _operations_hash(graph: LayerGraph) -> str:
-    """SHA-256 of what is between the matrices: torch operations and their constants."""
-    digest = hashlib.sha256()
-    for op in graph:
-        digest.update(f"\n{op.name} {op.inputs} {op.output.shape}".encode())
-        if isinstance(op, DigitalOp):
-            digest.update(f" {op.op} {op.target}".encode())
-            for value in (*op.args, *(part for item in sorted(op.kwargs.items()) for part in item)):
-                _add(digest, value)
-    digest.update(repr(tuple(graph.outputs)).encode())
-    return digest.hexdigest()
-
-
-def _add(digest: Any, value: Any) -> None:
-    """Add an argument to a hash; tensors by their values, nested ones part by part."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        held = value.detach().cpu().contiguous()
-        digest.update(f" {held.dtype} {tuple(held.shape)} ".encode())
-        digest.update(held.reshape(-1).view(torch.uint8).numpy().data if held.numel() else b"")
-    elif isinstance(value, list | tuple):
-        digest.update(b" (")
-        for part in value:
-            _add(digest, part)
-        digest.update(b")")
-    else:
-        digest.update(f" {value!r}".encode())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.boundary.arguments import choice, number, whole
 from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 
@@ -43,6 +44,7 @@ def simulate(
     operands: Clip | None = None,
     frame_rate_hz: float | None = None,
     programmings: int = 1,
+    command: dict[str, Any] | None = None,
 ) -> Result:
     """Run a mapped network on a noisy clip and report quality, cycles and energy.
 
@@ -86,6 +88,8 @@ def simulate(
         Chips that are programmed and read one after another on the same frames, with the seeds
         ``seed``, ``seed + 1`` ...: the result is that of the first one, with the mean and the
         interval of all.
+    command : dict, optional
+        Options of the command that asks for it, kept for ``cimsim verify``.
 
     Raises
     ------
@@ -101,9 +105,16 @@ def simulate(
     from cimsim.functional import FunctionalRun, operand_sums
     from cimsim.report import collect
     from cimsim.report.doubts import chip_doubts, run_doubts
+    from cimsim.report.environment import environment
     from cimsim.report.result import Result
     from cimsim.timing.simulate import simulate as simulate_timing
 
+    noise_sigma = number("noise_sigma", noise_sigma, 0, 255, InputError)
+    seed = whole("seed", seed, 0, 2**63 - 1, InputError)
+    programmings = whole("programmings", programmings, 1, 1_000_000, InputError)
+    choice("schedule", schedule, ("pipelined", "sequential"), InputError)
+    if threads is not None:
+        threads = whole("threads", threads, 1, 4096, InputError)
     report = progress or (lambda stage, done, total: None)
     graph, run = mapping.graph, None
     if as_written is not None:
@@ -113,10 +124,10 @@ def simulate(
     if programmed is not None and (clip is None or calibration is not None):
         what = "needs a clip to run" if clip is None else "is calibrated: leave out calibration"
         raise InputError(f"programmed: a programmed chip {what}")
-    if programmings < 1 or (programmings > 1 and (clip is None or programmed is not None)):
+    if programmings > 1 and (clip is None or programmed is not None):
         raise InputError(
-            "programmings: expected at least 1, and more than 1 only with a clip and without a "
-            f"programmed chip, got {programmings}"
+            "programmings: expected more than 1 only with a clip and without a programmed chip, "
+            f"got {programmings}"
         )
     report("timing", 0, 1)
     timeline = simulate_timing(mapping, schedule=schedule)
@@ -178,6 +189,9 @@ def simulate(
         sensitivity=tuple(sensitivity(ledger)),
         as_written=written,
         programmed=None if programmed is None else programmed.told,
+        environment=environment(),
+        outputs=run.digests if run else {},
+        command=command,
         left_out=left_out(mapping.chip),
     )
 
@@ -191,8 +205,8 @@ def _repeated(
     from cimsim.functional import FunctionalRun
 
     found = []
-    for number in range(1, programmings):
-        run = FunctionalRun(mapping, clip, sigma, seed + number, threads, noise_seed=seed)
+    for chip in range(1, programmings):
+        run = FunctionalRun(mapping, clip, sigma, seed + chip, threads, noise_seed=seed)
         with one_torch_thread():
             run.prepare(calibration, report)
             run.execute(report)

@@ -14,6 +14,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from quantiphy import InvalidNumber, Quantity
 
+from cimsim.boundary.limits import DIGITS, shown
+
 # Powers of a length do not scale like the prefix alone, so areas get a table of their own.
 _AREAS = {"m2": 1.0, "cm2": 1e-4, "mm2": 1e-6, "um2": 1e-12, "µm2": 1e-12, "nm2": 1e-18}
 _BYTES = {
@@ -38,6 +40,15 @@ _TEMPERATURES = {"K": 0.0, **dict.fromkeys(("C", "degC", "°C"), ZERO_CELSIUS_K)
 _PREFIXES = dict(
     zip(range(-6, 5), ("a", "f", "p", "n", "µ", "m", "", "k", "M", "G", "T"), strict=True)
 )
+# What a number of a chip can be at all: beyond that it is a slip of units or prefixes, and products
+# of a few such numbers would leave float64. Zero is always possible.
+_POSSIBLE = {
+    "J": (1e-24, 1e3), "J/B": (1e-24, 1e3), "s": (1e-16, 1e11), "A": (1e-20, 1e4), "V": (1e-9, 1e4),
+    "S": (1e-20, 1e3), "Hz": (1e-3, 1e13), "m": (1e-10, 1e-3), "m2": (1e-20, 1.0),
+    "W": (1e-20, 1e6), "ohm": (1e-9, 1e15), "B": (1.0, 2.0**50), "1": (1e-15, 1e6),
+    "K": (1e-3, 1e4), "F": (1e-22, 1.0),
+}  # fmt: skip
+_LONGEST = 100  # characters of a quantity
 _EXAMPLES = {
     "J": "2.61 pJ", "J/B": "0.51 pJ/B", "s": "6.2 us", "A": "1.95 nA", "V": "1.1 V", "S": "1.95 nS",
     "Hz": "148 MHz", "m": "40 nm", "m2": "438 um2", "W": "17 uW", "ohm": "5.3 ohm", "B": "8 KiB",
@@ -70,7 +81,11 @@ def parse_quantity(value: Any, unit: str) -> float:
     """
     example = _EXAMPLES.get(unit, f"1 {unit}")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"expected a quantity in {unit} such as '{example}', got {value!r}")
+        raise ValueError(f"expected a quantity in {unit} such as '{example}', got {shown(value)}")
+    if isinstance(value, str) and (len(value) > _LONGEST or not value.isascii()):
+        value = _plain_text(value, unit, example)
+    elif isinstance(value, int) and abs(value) >= 10**DIGITS:
+        raise ValueError(f"expected a quantity in {unit} such as '{example}', got {shown(value)}")
     if isinstance(value, str):
         number, got = _split(value, unit, example)
     else:
@@ -82,7 +97,33 @@ def parse_quantity(value: Any, unit: str) -> float:
         raise ValueError(f"expected a quantity in {unit} such as '{example}', {what}")
     if not math.isfinite(number):
         raise ValueError(f"expected a finite quantity in {unit} such as '{example}', got '{value}'")
+    low, high = _POSSIBLE.get(unit, (0.0, math.inf))
+    if number and not low <= abs(number) <= high:
+        raise ValueError(
+            f"expected 0 or a quantity of {low:g} .. {high:g}{'' if unit == '1' else f' {unit}'} "
+            f"such as '{example}', got '{value}'; is it another unit or prefix?"
+        )
     return number
+
+
+def _plain_text(text: str, unit: str, example: str) -> str:
+    """Refuse a text that is too long, or whose digits are not those of a number."""
+    foreign = [letter for letter in text if letter.isnumeric() and not letter.isascii()]
+    if len(text) > _LONGEST or foreign:
+        raise ValueError(f"expected a quantity in {unit} such as '{example}', got {shown(text)}")
+    return text
+
+
+def canonical(text: str) -> str:
+    """Return a quantity in SI units (``11.5 nS``: ``1.15e-08 S``), other texts as they are."""
+    if not text[:1].isdigit():
+        return text
+    for unit in _POSSIBLE:
+        try:
+            return f"{parse_quantity(text, unit)!r} {unit}"
+        except ValueError:
+            continue
+    return text
 
 
 def _split(text: str, unit: str, example: str) -> tuple[float, str]:

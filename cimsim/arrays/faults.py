@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.boundary import memory
+from cimsim.boundary.arguments import whole_of_text
+from cimsim.boundary.limits import shown
+from cimsim.boundary.tables import read_table
 from cimsim.chip.cells.base import AbstractDevice
 from cimsim.chip.spec import Chip, Faults
 from cimsim.errors import ConfigError, suggest
@@ -18,6 +23,7 @@ from cimsim.errors import ConfigError, suggest
 STUCK_OFF, STUCK_ON, OPEN = 1, 2, 3  # 0: the cell works
 _KINDS = {"off": STUCK_OFF, "on": STUCK_ON, "open": OPEN}
 _CELLS = {"+": 0, "-": 1}
+_LARGEST = 2**31 - 1
 _HEADER = ["tile", "array", "row", "col", "cell", "fault"]
 
 FaultCodes = NDArray[np.uint8]
@@ -119,21 +125,22 @@ def read_fault_map(path: Path, shape: tuple[int, int]) -> dict[tuple[int, int], 
             f"faults.map: {path}: no such file; a relative path starts at the folder of the YAML "
             "file, in --set at the working directory"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except ConfigError:
+        raise
+    except (OSError, ValueError) as error:
         raise ConfigError(f"faults.map: {path}: cannot be read: {error}") from None
 
 
 def _from_csv(path: Path, shape: tuple[int, int]) -> dict[tuple[int, int], FaultCodes]:
     found: dict[tuple[int, int], FaultCodes] = {}
-    lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), skipinitialspace=True))
-    header = [cell.strip() for cell in lines[0]] if lines else []
+    table = read_table(path, tuple(_HEADER))
+    lines = table.rows
+    header = lines[0][1] if lines else []
     if header != _HEADER:
         raise ConfigError(
             f"faults.map: {path}, line 1: expected '{','.join(_HEADER)}', got '{','.join(header)}'"
         )
-    for number, cells in enumerate(lines[1:], 2):
-        if not cells:
-            continue
+    for number, cells in lines[1:]:
         where = f"faults.map: {path}, line {number}"
         if len(cells) != len(_HEADER):
             raise ConfigError(f"{where}: expected {len(_HEADER)} values, got {len(cells)}")
@@ -154,16 +161,25 @@ def _from_csv(path: Path, shape: tuple[int, int]) -> dict[tuple[int, int], Fault
 
 
 def _whole(where: str, name: str, text: str) -> int:
-    if not text.strip().isdecimal():
-        raise ConfigError(f"{where}: {name}: expected a whole number >= 0, got '{text.strip()}'")
-    return int(text)
+    try:
+        return whole_of_text(f"{where}: {name}", text, 0, _LARGEST)
+    except ConfigError:
+        raise ConfigError(
+            f"{where}: {name}: expected a whole number >= 0, got {shown(text.strip())}"
+        ) from None
 
 
 def _from_npz(path: Path, shape: tuple[int, int]) -> dict[tuple[int, int], FaultCodes]:
     try:
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile) or file.zip is None:
+                raise ValueError("a .npy array")
+            whole: int = sum(int(item.file_size) for item in file.zip.infolist())
+            memory.check(2 * whole, f"faults.map: {path}", "take a map of this chip's arrays")
             content: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
-    except (ValueError, EOFError) as error:
+    except (ConfigError, OSError):
+        raise
+    except (ValueError, EOFError, KeyError, BadZipFile, zlib.error, NotImplementedError) as error:
         raise ConfigError(f"faults.map: {path}: not readable as .npz: {error}") from None
     found = {}
     for name, codes in content.items():

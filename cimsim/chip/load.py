@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,6 +16,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from cimsim.boundary import json_text, limits, tree, yaml_text
+from cimsim.boundary.text import is_file, read_text
 from cimsim.chip.auto import Estimate, resolve
 from cimsim.chip.history import History, Kept, Rescaled
 from cimsim.chip.ranges import relative_ranges
@@ -23,6 +25,7 @@ from cimsim.chip.rescale import is_given, rescale
 from cimsim.chip.spec import Chip
 from cimsim.chip.voltage import at_operating_point
 from cimsim.errors import ConfigError, suggest
+from cimsim.units import canonical
 
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
 _TABLE = "operating.table"  # one number among others, although it is a mapping
@@ -152,6 +155,10 @@ def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
 
     Fields that say ``auto`` are estimated, and the chip is brought to its operating point.
     """
+    try:
+        tree.check(raw, limits.CHIP)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
     chip = _resolved(raw, origin)
     for path in chip.sources:
         if not _exists(raw, path):
@@ -194,10 +201,21 @@ def dump(chip: Chip) -> dict[str, Any]:
     data = chip.model_dump(mode="json", exclude={"sources"})
     for section, field in FILES:
         given = data[section].get(field)
-        if isinstance(given, str) and Path(given).is_file():
+        if isinstance(given, str) and is_file(given):
             content = hashlib.sha256(Path(given).read_bytes()).hexdigest()
             data[section][field] = f"{Path(given).name} sha256:{content}"
+    data["device"] = _in_si(data["device"])
+    data["operating"]["table"] = _in_si(data["operating"]["table"])
     return data
+
+
+def _in_si(value: Any) -> Any:
+    """Return raw data with its quantities in SI units, so that 1 uS and 1000 nS are the same."""
+    if isinstance(value, dict):
+        return {canonical(key): _in_si(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_si(part) for part in value]
+    return canonical(value) if isinstance(value, str) else value
 
 
 def chip_hash(chip: Chip) -> str:
@@ -205,7 +223,7 @@ def chip_hash(chip: Chip) -> str:
     data = dump(chip)
     for told in ("name", "summary", "leaves_out", "included_in"):
         data.pop(told)
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+    return json_text.digest(data)
 
 
 def numbers(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -239,10 +257,10 @@ def raw_mapping(name: str | Path) -> tuple[str, dict[str, Any]]:
 
 def _read(name: str | Path) -> tuple[str, str]:
     path = Path(name)
-    if path.is_file():
+    if is_file(path):
         try:
-            return str(path), path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            return str(path), read_text(path, limits.CHIP)
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from None
     known = shipped()
     stem = path.name.removesuffix(".yaml").removesuffix(".yml")
@@ -257,7 +275,7 @@ def _read(name: str | Path) -> tuple[str, str]:
 
 def _beside(raw: dict[str, Any], file: Path) -> None:
     """Make relative file names of a description those beside it."""
-    if not file.is_file():
+    if not is_file(file):
         return
     for section, field in FILES:
         place = raw.get(section)
@@ -266,36 +284,11 @@ def _beside(raw: dict[str, Any], file: Path) -> None:
             raw[section] = {**raw[section], field: str(file.resolve().parent / given)}
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice instead of keeping the last one."""
-
-
-def _unique_keys(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if not isinstance(key, str):
-            raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: key {key!r} is no text")
-        if key in seen:
-            raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: key '{key}' stands twice")
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_keys)
-
-
 def _parse(origin: str, text: str) -> dict[str, Any]:
     try:
-        raw = yaml.load(text, Loader=_Loader)  # _Loader is a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(f"{origin}: not readable as YAML: {line}{error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"{origin}: not readable as YAML: {' '.join(str(error).split())}"
-        ) from None
+        raw = yaml_text.load(text, limits.CHIP)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}") from None
     if raw is None:
         raise ConfigError(f"{origin}: the file is empty; expected a mapping of chip fields")
     if not isinstance(raw, dict):
@@ -307,18 +300,46 @@ def _pairs(overrides: Mapping[str, Any] | Iterable[str] | None) -> list[tuple[st
     if overrides is None:
         return []
     if isinstance(overrides, Mapping):
-        return list(overrides.items())
+        return [(_field(path, str(path)), _plain(path, value)) for path, value in overrides.items()]
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides: expected a list of texts, got the text '{overrides}'")
     pairs = []
     for item in overrides:
+        if not isinstance(item, str):
+            raise ConfigError(f"--set: expected path=value such as adc.bits=6, got {item!r}")
         path, sign, text = item.partition("=")
         if not sign or not path.strip():
-            raise ConfigError(f"--set: expected path=value such as adc.bits=6, got '{item}'")
+            raise ConfigError(
+                f"--set: expected path=value such as adc.bits=6, got {limits.shown(item)}"
+            )
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set: the value in '{item}' is not readable") from None
-        pairs.append((path.strip(), value))
+            value = yaml_text.load(text, limits.OPTION)
+        except ValueError as error:
+            raise ConfigError(f"--set {_field(path, item)}: {error}") from None
+        pairs.append((_field(path, item), value))
     return pairs
+
+
+def _field(path: Any, item: str) -> str:
+    """Return the dotted path of an override."""
+    if not isinstance(path, str) or not all(
+        re.fullmatch(r"\w+", p) for p in path.strip().split(".")
+    ):
+        raise ConfigError(
+            f"--set: expected the path of a field such as adc.bits, got {limits.shown(item)}"
+        )
+    return path.strip()
+
+
+def _plain(path: str, value: Any) -> Any:
+    """Return an override of the API as YAML would have it; numpy's scalars are welcome."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    try:
+        tree.check(value, limits.OPTION)
+    except ValueError as error:
+        raise ConfigError(f"overrides: {path}: {error}") from None
+    return value
 
 
 def _override(origin: str, raw: dict[str, Any], path: str, value: Any) -> None:
@@ -377,9 +398,10 @@ def describe(item: ErrorDetails, known: Callable[[], list[str]]) -> str:
         case "value_error":
             return str(item["ctx"]["error"])
         case "model_type":
-            return f"expected a mapping of fields, got {item['input']!r}"
+            return f"expected a mapping of fields, got {limits.shown(item['input'])}"
         case _:
-            return f"expected {item['msg'].removeprefix('Input should be ')}, got {item['input']!r}"
+            expected = item["msg"].removeprefix("Input should be ")
+            return f"expected {expected}, got {limits.shown(item['input'])}"
 
 
 def _fields(location: list[str]) -> list[str]:

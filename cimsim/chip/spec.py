@@ -8,7 +8,7 @@ A YAML field is called as here without the unit suffix (``adc.energy: 2.61 pJ`` 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -20,11 +20,13 @@ from pydantic import (
     model_validator,
 )
 
+from cimsim.boundary.limits import shown
 from cimsim.chip.fact import Fact, Follows
 from cimsim.chip.history import History
 from cimsim.units import quantity
 
 _LARGEST = 2**31 - 1
+_SMALLEST = 1e-18  # and its inverse: products of a few numbers stay in float64
 REFERENCE_K = 298.15  # 25 C: what cells were programmed and measured at
 _Config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False, allow_inf_nan=False)
 if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field holds
@@ -87,8 +89,15 @@ class Part(BaseModel):
         wanted = cls.model_fields[info.field_name or ""].annotation
         if isinstance(value, bool) and wanted is not bool:
             raise ValueError(f"expected a value, got {str(value).lower()}")
-        if isinstance(value, int) and abs(value) > _LARGEST and wanted is int:
-            raise ValueError(f"expected at most {_LARGEST}, got {value}")
+        if not isinstance(value, int | float):
+            return value
+        kinds = (wanted, *get_args(wanted))
+        if int in kinds and abs(value) > _LARGEST:
+            raise ValueError(f"expected at most {_LARGEST}, got {shown(value)}")
+        if float in kinds and value and not _SMALLEST <= abs(value) <= 1 / _SMALLEST:
+            raise ValueError(
+                f"expected 0 or a number of {_SMALLEST:g} .. {1 / _SMALLEST:g}, got {shown(value)}"
+            )
         return value
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cimsim import __version__
-from cimsim.cli import ablate, count, hw, map, models, program, prune, run, time, train
+from cimsim.cli import ablate, count, hw, map, models, program, prune, run, time, train, verify
 from cimsim.cli.options import Interrupted
 from cimsim.errors import CimsimError
 
@@ -34,6 +34,7 @@ app.command("count")(count.count)
 app.command("time")(time.time)
 app.command("train")(train.train)
 app.command("prune")(prune.prune)
+app.command("verify")(verify.verify)
 app.add_typer(hw.app, name="hw")
 app.add_typer(models.app, name="models")
 
@@ -76,10 +77,6 @@ def main() -> None:
             raise
         typer.echo("interrupted; no result was written", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        # the reader of a pipe (head, less) went away; close quietly
-        sys.stderr.close()
-        sys.exit(0)
 
 
 def _escape(text: str) -> str:

@@ -118,7 +118,7 @@ def map_(
     from rich.console import Console
 
     import cimsim
-    from cimsim import placing
+    from cimsim import folders, placing
     from cimsim.chip.load import load_hw
     from cimsim.doubts import refuse
     from cimsim.loading import load_network
@@ -160,10 +160,13 @@ def map_(
         typer.echo(json.dumps(data, indent=1))
         return
     folder = out or _default_folder(model)
-    _write(placed, timeline, folder)
+    with folders.new_folder(folder, unique=out is None) as made:
+        _write(placed, timeline, made)
+        if points:
+            pareto.draw(points, str(optimize), [made / "pareto.png", made / "pareto.svg"])
+    folder = folder.with_name(folders.placed(made).name) if out is None else folder
     console = Console(emoji=False)
     if points:
-        pareto.draw(points, str(optimize), [folder / "pareto.png", folder / "pareto.svg"])
         _print_points(points, console)
     console.print(f"[bold]{placed.graph.name}[/] on [bold]{chip.label}[/], frames of {size}")
     console.print(_table(placed))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cimsim.boundary.arguments import whole_of_text
+from cimsim.boundary.limits import DIGITS, FRAMES, PIXELS, SIDE, shown
 from cimsim.errors import ConfigError
+
+MOST_THREADS = 4096
 
 
 class Schedule(StrEnum):
@@ -146,12 +151,17 @@ OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Fo
 
 def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     """Turn ``960x540`` into (height, width) = (540, 960); messages name ``option``."""
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 2 or not all(part.strip().lstrip("-").isdigit() for part in parts):
-        raise ConfigError(f"{option}: expected WIDTHxHEIGHT such as 960x540, got '{text}'")
-    width, height = (int(part) for part in parts)
+    found = re.fullmatch(r"\s*(-?[0-9]{1,20})\s*[x×]\s*(-?[0-9]{1,20})\s*", text.lower())
+    if found is None:
+        raise ConfigError(f"{option}: expected WIDTHxHEIGHT such as 960x540, got {shown(text)}")
+    width, height = int(found[1]), int(found[2])
     if width < 1 or height < 1:
-        raise ConfigError(f"{option}: expected a positive width and height, got '{text}'")
+        raise ConfigError(f"{option}: expected a positive width and height, got {shown(text)}")
+    if max(width, height) > SIDE or width * height > PIXELS:
+        raise ConfigError(
+            f"{option}: expected at most {SIDE:,} pixels along a side and {PIXELS:,} in all, got "
+            f"{shown(text)}"
+        )
     return height, width
 
 
@@ -184,10 +194,12 @@ def model_options(
         name, equals, value = (part.strip() for part in text.partition("="))
         name = name.replace("-", "_")
         if not equals or not name.isidentifier() or not value:
-            raise ConfigError(f"--arg: expected NAME=VALUE such as tiles=2, got '{text}'")
+            raise ConfigError(f"--arg: expected NAME=VALUE such as tiles=2, got {shown(text)}")
         if name in options:
             raise ConfigError(f"--arg: {name} is given twice ({options[name]} and {value})")
-        options[name] = int(value) if value.lstrip("-").isdecimal() else value
+        plain = re.fullmatch(r"-?[0-9]+", value)
+        most = 10**DIGITS
+        options[name] = whole_of_text(f"--arg {name}", value, -most, most) if plain else value
     return options
 
 
@@ -201,9 +213,20 @@ def check_numbers(sigma: float, frames: int, seed: int, threads: int | None) -> 
     """
     if not 0 <= sigma <= 255:
         raise ConfigError(f"--sigma: expected 0..255 (8-bit steps), got {sigma:g}")
-    if frames < 1:
-        raise ConfigError(f"--frames: expected at least 1, got {frames}")
+    check_frames(frames)
     if not 0 <= seed < 2**63:
-        raise ConfigError(f"--seed: expected 0 .. 2**63 - 1, got {seed}")
-    if threads is not None and threads < 1:
-        raise ConfigError(f"--threads: expected at least 1, got {threads}")
+        raise ConfigError(f"--seed: expected 0 .. 2**63 - 1, got {shown(seed)}")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ConfigError(f"--threads: expected 1 .. {MOST_THREADS}, got {shown(threads)}")
+
+
+def check_frames(frames: int) -> None:
+    """Refuse a number of frames that no clip has.
+
+    Raises
+    ------
+    ConfigError
+        Naming the option.
+    """
+    if not 1 <= frames <= FRAMES:
+        raise ConfigError(f"--frames: expected at least 1, at most {FRAMES:,}, got {shown(frames)}")

@@ -34,6 +34,7 @@ from cimsim.cli.options import (
     with_conditions,
 )
 from cimsim.cli.steps import Bars, check_timeline_files, clean_frames, trace, write_timeline
+from cimsim.cli.verify import command_of
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     model: ModelOption = "cimnet",
     stride: StrideOption = None,
     stages: StagesOption = None,
@@ -183,7 +185,7 @@ def run(
     fault_map(chip)
     if strict:
         refuse(chip_doubts(chip))
-    target = check_target(out or _default_folder(model))
+    target = check_target(out) if out is not None else _default_folder(model)
     check_timeline_files(trace_file, picture)
     clean = clean_frames(clip, frames, parse_size(size) if size else None)
     options = model_options(
@@ -211,12 +213,13 @@ def run(
             notes=_notes(network, chip), doubts=doubted,
             as_written=placed[1] if streaming else None,
             programmed=held, frame_rate_hz=fps, programmings=seeds,
+            command=command_of(context),
         )  # fmt: skip
         if card is not None:
             result = with_contributions(result, card.contributions)
         report("writing", 0, 1)
         try:
-            folder = result.to_dir(target)
+            folder = result.to_dir(out or target, unique=out is None)
         except InputError:
             print_result(result, console)  # a full disk must not take the numbers along
             raise

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from cimsim.boundary import memory
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ def trace(network: Network, size: tuple[int, int], strict: bool = False) -> Any:
     import cimsim
     from cimsim.errors import GraphError
 
+    height, width = size
+    memory.check(
+        4.0 * (3 * network.n_frames + network.noise_map) * height * width,
+        f"--size: {width}x{height}", "take a smaller --size",
+    )  # fmt: skip
     graph = cimsim.trace(network.module, network.example(*size), name=network.title)
     if strict and graph.uncosted:
         listed = "; ".join(f"{op.op} in {op.source or op.name}" for op in graph.uncosted)
@@ -45,6 +51,11 @@ def clean_frames(clip: Path | None, frames: int, size: tuple[int, int] | None) -
 
     if clip is None:
         height, width = size or (256, 256)
+        # clean, noisy, float and chip frames are kept as float32
+        memory.check(
+            4.0 * 4 * 3 * frames * height * width, f"{frames} frames of {width}x{height}",
+            "take fewer --frames or a smaller --size",
+        )  # fmt: skip
         return embedded_clip("default", frames, height, width)
     clean = read_clip(clip, frames)
     if size is None:

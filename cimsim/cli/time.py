@@ -22,6 +22,7 @@ from cimsim.cli.options import (
     StrideOption,
     TraceOption,
     WidthOption,
+    check_frames,
     model_options,
     parse_size,
     with_conditions,
@@ -90,7 +91,6 @@ def time(
     import cimsim
     from cimsim.chip.load import load_hw
     from cimsim.doubts import refuse
-    from cimsim.errors import ConfigError
     from cimsim.placing import check
     from cimsim.report.doubts import chip_doubts
     from cimsim.report.tables import print_doubts
@@ -100,8 +100,7 @@ def time(
     from cimsim.timing.simulate import simulate
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
-    if frames < 1:
-        raise ConfigError(f"--frames: expected at least 1, got {frames}")
+    check_frames(frames)
     chip = load_hw(hw, with_conditions(overrides, reprogram=reprogram))
     frame = parse_size(size)
     check(mapping, allocation)

@@ -16,6 +16,9 @@ from typing import Any
 
 import yaml
 
+from cimsim.boundary import json_text, yaml_text
+from cimsim.boundary.limits import MAPPING, shown
+from cimsim.boundary.text import read_text
 from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError, suggest
 from cimsim.files import replacing
@@ -26,6 +29,7 @@ from cimsim.mapping.placement import Origin, PlacedLayer, Slot
 
 SUFFIXES = (".yaml", ".yml", ".json")
 VERSION = 1
+_LARGEST = 2**31 - 1  # of places and counts: products stay in 64 bits
 _TOP = ("schema_version", "network", "chip", "strategy", "allocation", "layers")
 _ORDERS = ("row_order", "col_order")
 # what follows from the network and the chip, or has a place of its own in the file
@@ -64,7 +68,7 @@ def save_mapping(mapping: Mapping, path: str | Path) -> None:
     path = Path(path)
     check_name(path)
     data = to_data(mapping)
-    text = json.dumps(data, indent=1) if path.suffix.lower() == ".json" else _yaml(data)
+    text = json_text.dump(data) if path.suffix.lower() == ".json" else _yaml(data)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as scratch:
@@ -99,13 +103,14 @@ def read(path: Path) -> dict[str, Any]:
         A file that is missing, not readable, or no mapping file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, MAPPING)
+    except (OSError, ValueError) as error:
         raise MappingError(f"{path}: the mapping file cannot be read: {error}") from None
     try:
-        data = json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, _Loader)
-    except (yaml.YAMLError, json.JSONDecodeError) as error:
-        raise MappingError(f"{path}: not readable: {' '.join(str(error).split())}") from None
+        is_json = path.suffix.lower() == ".json"
+        data = json_text.load(text, MAPPING) if is_json else yaml_text.load(text, MAPPING)
+    except ValueError as error:
+        raise MappingError(f"{path}: {error}") from None
     if not isinstance(data, dict) or "layers" not in data:
         raise MappingError(
             f"{path}: expected a mapping file with 'layers'; cimsim map --save writes one"
@@ -160,6 +165,8 @@ def from_data(data: dict[str, Any], graph: LayerGraph, chip: Chip) -> Mapping:
         As `load_mapping`, without the name of a file.
     """
     _known(data, _TOP, "mapping")
+    if "layers" not in data:
+        raise MappingError("layers: missing")
     version = data.get("schema_version", VERSION)
     if version != VERSION:
         raise MappingError(f"schema_version: expected {VERSION}, got {version!r}")
@@ -279,11 +286,10 @@ def _plain(value: Any, head: str) -> int | tuple[int, ...]:
 
 def _whole(value: Any, head: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise MappingError(f"{head}: expected a whole number, got {value!r}")
+        raise MappingError(f"{head}: expected a whole number, got {shown(value)}")
+    if not 0 <= value <= _LARGEST:
+        raise MappingError(f"{head}: expected 0 .. {_LARGEST}, got {value}")
     return value
-
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml reads long lists of blocks faster
 
 
 def _yaml(data: dict[str, Any]) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from collections.abc import Mapping as MappingABC
 from typing import Any
 
-import numpy as np
-
 from cimsim import __version__
+from cimsim.boundary import json_text
+from cimsim.boundary.arguments import number
 from cimsim.chip.area import area
 from cimsim.chip.cells import DEVICES, device_of
 from cimsim.chip.ledger import sourced_zeros
@@ -22,7 +20,8 @@ from cimsim.energy.ledger import Draws, interval
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
-from cimsim.graph.ir import LayerGraph, MatrixOp
+from cimsim.graph.digest import operations_hash, weights_hash
+from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.result import AsWritten, Energy, Hardware, Timing
 from cimsim.timing.memories import doubt
@@ -55,8 +54,9 @@ def frame_period_s(mapping: Mapping, timeline: Timeline, frame_rate_hz: float | 
     shortest = timeline.interval_s(mapping.chip.process.clock_hz)
     if frame_rate_hz is None:
         return shortest
-    if not 0 < frame_rate_hz < float("inf"):
-        raise InputError(f"frame rate: expected more than 0 frames per second, got {frame_rate_hz}")
+    frame_rate_hz = number("frame rate", frame_rate_hz, 0, float("inf"), InputError)
+    if frame_rate_hz == 0:
+        raise InputError("frame rate: expected more than 0 frames per second, got 0")
     if frame_rate_hz * shortest > 1 + 1e-9:
         raise InputError(
             f"frame rate: chip '{mapping.chip.name}' reaches {1 / shortest:.4g} frames per second "
@@ -163,8 +163,9 @@ def _transferred(written: Mapping, mapping: Mapping, sums: dict[str, float]) -> 
 
 def mapping_hash(mapping: Mapping) -> str:
     """SHA-256 of a mapping and the shapes of its network."""
-    what = mapping.to_dict() | {"counts": {n: c.windows for n, c in mapping.counts.items()}}
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    placed = {name: part for name, part in mapping.to_dict().items() if name != "strategy"}
+    what = placed | {"counts": {n: c.windows for n, c in mapping.counts.items()}}
+    return json_text.digest(what)
 
 
 def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = None) -> list[str]:
@@ -273,7 +274,8 @@ def resolved_inputs(mapping: Mapping, schedule: str, identity: dict[str, Any]) -
         "chip": dump(mapping.chip),
         "overrides": list(mapping.chip.history.overrides),
         "mapping": mapping.to_dict(),
-        "weights": graph_hash(mapping.graph),
+        "weights": weights_hash(mapping.graph),
+        "operations": operations_hash(mapping.graph),
         "schedule": schedule,
     }
 
@@ -328,13 +330,3 @@ def _total(
         return whole
     low, high = interval(drawn[name])
     return whole | {"energy_low_j": low, "energy_high_j": high}
-
-
-def graph_hash(graph: LayerGraph) -> str:
-    """SHA-256 of all matrices and biases of a network."""
-    digest = hashlib.sha256()
-    for op in graph.matrix_ops:
-        digest.update(op.name.encode())
-        digest.update(np.ascontiguousarray(op.weight).tobytes())
-        digest.update(b"" if op.bias is None else np.ascontiguousarray(op.bias).tobytes())
-    return digest.hexdigest()

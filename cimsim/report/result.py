@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cimsim.boundary import json_text
+from cimsim.boundary.limits import RESULT
+from cimsim.boundary.text import read_text
 from cimsim.doubts import Doubt
 from cimsim.energy.ledger import Effect
-from cimsim.errors import InputError
+from cimsim.errors import InputError, SimulationError
+from cimsim.folders import recover
+from cimsim.report import stored
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = stored.SCHEMA_VERSION
+
+# what people call things; the network's weights and operations have hashes of their own
+_TITLES = ("overrides", "network")
+_CHIP_TITLES = ("name", "summary", "leaves_out", "included_in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +211,13 @@ class Result:
         allow.
     sensitivity : tuple of Effect
         What each number's range does to the energy of a frame, the largest effect first.
+    environment : dict of str to str
+        Versions of cimsim and of what computes, and the arithmetic path of the kernels: beside the
+        hash, as no bit of the chip's frames depends on the path.
+    outputs : dict of str to str
+        SHA-256 of the frames: ``noisy``, ``float``, ``chip``.
+    command : dict or None
+        Options of the command that made it, for ``cimsim verify``.
     programmings : tuple of float
         Mean PSNR of each programmed chip on the same frames, dB; the first is the one reported.
     """
@@ -224,13 +239,23 @@ class Result:
     sensitivity: tuple[Effect, ...] = ()
     programmings: tuple[float, ...] = ()
     left_out: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    command: dict[str, Any] | None = None
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the inputs: equal hashes give bit-equal results."""
-        # how the chip came about says nothing that the chip itself does not say
-        what = {name: value for name, value in self.inputs.items() if name != "overrides"}
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of what was executed: equal hashes give bit-equal results.
+
+        Titles, file names and how a chip or a mapping came about do not count, and a whole number
+        is the same however it was written (5 and 5.0).
+        """
+        what = {name: value for name, value in self.inputs.items() if name not in _TITLES}
+        if isinstance(what.get("chip"), dict):
+            what["chip"] = {k: v for k, v in what["chip"].items() if k not in _CHIP_TITLES}
+        if isinstance(what.get("mapping"), dict):
+            what["mapping"] = {k: v for k, v in what["mapping"].items() if k != "strategy"}
+        return json_text.digest(what)
 
     @property
     def psnr_interval(self) -> tuple[float, float] | None:
@@ -239,11 +264,12 @@ class Result:
         Over programmings, where there were several; else over the frames of the one chip, which
         says nothing of other chips. None for one frame of one chip.
         """
-        if len(self.programmings) > 1:
-            return mean_interval(self.programmings)
-        if self.quality is not None and len(self.quality.chip_psnr) > 1:
-            return mean_interval(self.quality.chip_psnr)
-        return None
+        several = self.programmings
+        if len(several) < 2:
+            several = () if self.quality is None else self.quality.chip_psnr
+        if len(several) < 2 or not all(map(math.isfinite, several)):
+            return None
+        return mean_interval(several)
 
     @property
     def chip_label(self) -> str:
@@ -321,14 +347,21 @@ class Result:
         """Serialise everything but the frames."""
         quality = None
         if self.quality is not None:
-            quality = {name: list(getattr(self.quality, name)) for name in Quality.__slots__}
+            quality = {
+                name: [_null(value) for value in getattr(self.quality, name)]
+                for name in Quality.__slots__
+            }
         data = {
             "schema_version": SCHEMA_VERSION,
             "model": self.model,
             "frame": list(self.frame),
             "hash": self.hash,
             "numbers": {
-                name: {"value": n.value, "unit": n.unit, "meaning": n.meaning}
+                name: {
+                    "value": _null(n.value) if name.startswith("quality.") else n.value,
+                    "unit": n.unit,
+                    "meaning": n.meaning,
+                }
                 | ({"interval": list(n.interval)} if n.interval else {})
                 for name, n in self.numbers().items()
             },
@@ -339,14 +372,23 @@ class Result:
             "as_written": asdict(self.as_written) if self.as_written else None,
             "layers": list(self.layers),
             "notes": list(self.notes),
-            "programmings": list(self.programmings),
+            "programmings": [_null(value) for value in self.programmings],
             "sensitivity": [asdict(effect) for effect in self.sensitivity],
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "left_out": list(self.left_out),
             "programmed": self.programmed,
             "inputs": self.inputs,
+            "environment": self.environment,
+            "outputs": self.outputs,
+            "command": self.command,
         }
-        return json.dumps(data, indent=1)
+        try:
+            return json_text.dump(data | {stored.SEAL: stored.seal(data)})
+        except ValueError as error:
+            raise SimulationError(
+                f"result of '{self.model}': {error}; a number of the chip is far out of range "
+                "(cimsim hw check)"
+            ) from None
 
     @classmethod
     def load(cls, path: str | Path) -> Result:
@@ -355,52 +397,63 @@ class Result:
         Raises
         ------
         InputError
-            No such file, no result, another schema version, or a hash that does not fit the inputs.
+            No such file, no result, another schema version, content that was edited, or a hash
+            that does not fit the inputs.
         """
         path = Path(path)
-        path = path / "result.json" if path.is_dir() else path
+        if path.is_dir():
+            recover(path)
+            path = path / "result.json"
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            version = data["schema_version"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            found, data = stored.read(read_text(path, RESULT))
+        except OSError as error:
             raise InputError(f"{path}: no result of a run: {error}") from None
-        if version != SCHEMA_VERSION:
-            raise InputError(f"{path}: schema_version {version}, expected {SCHEMA_VERSION}")
-        try:
-            result = cls._of(data)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path}: no result of this version: {error!r}") from None
-        if result.hash != data["hash"]:
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from None
+        result = cls._of(found, data)
+        if result.hash != found.hash:
             raise InputError(f"{path}: the inputs were edited: their hash is not the stored one")
         return result
 
     @classmethod
-    def _of(cls, data: dict[str, Any]) -> Result:
+    def _of(cls, found: stored.Stored, data: dict[str, Any]) -> Result:
         """Return what `to_json` wrote."""
-        quality, written = data["quality"], data["as_written"]
+        quality, written = found.quality, found.as_written
         return cls(
-            data["model"], tuple(data["frame"]),
-            Quality(**{k: tuple(v) for k, v in quality.items()}) if quality else None,
-            Timing(**data["timing"]), Energy(**data["energy"]), Hardware(**data["hardware"]),
-            tuple(data["layers"]), data["inputs"], tuple(data["notes"]),
-            as_written=AsWritten(**written) if written else None,
+            found.model, found.frame,
+            Quality(**{
+                name: tuple(math.inf if v is None else v for v in values)
+                for name, values in quality.model_dump().items()
+            }) if quality else None,
+            Timing(**found.timing.model_dump()), Energy(**found.energy.model_dump()),
+            Hardware(**found.hardware.model_dump()),
+            tuple(data["layers"]), data["inputs"], found.notes,
+            as_written=AsWritten(**written.model_dump()) if written else None,
             programmed=data["programmed"],
-            doubts=tuple(Doubt(**doubt) for doubt in data["doubts"]),
+            doubts=found.doubts,
             intervals={
-                name: (number["interval"][0], number["interval"][1])
-                for name, number in data["numbers"].items()
-                if "interval" in number and not name.startswith("quality.")
+                name: number.interval
+                for name, number in found.numbers.items()
+                if number.interval is not None and not name.startswith("quality.")
             },
-            programmings=tuple(data["programmings"]),
-            sensitivity=tuple(Effect(**effect) for effect in data["sensitivity"]),
-            left_out=tuple(data.get("left_out", ())),
+            programmings=tuple(math.inf if v is None else v for v in found.programmings),
+            sensitivity=found.sensitivity,
+            left_out=found.left_out,
+            environment=found.environment,
+            outputs=found.outputs,
+            command=data["command"],
         )  # fmt: skip
 
-    def to_dir(self, folder: str | Path) -> Path:
+    def to_dir(self, folder: str | Path, *, unique: bool = False) -> Path:
         """Write ``result.json``, ``layers.csv``, pictures and plots; see `cimsim.report.folder`."""
         from cimsim.report.folder import write
 
-        return write(self, folder)
+        return write(self, folder, unique=unique)
+
+
+def _null(value: Any) -> Any:
+    """Return null for what JSON has no number for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def mean_interval(values: tuple[float, ...]) -> tuple[float, float]:
@@ -445,7 +498,6 @@ def _quality_numbers(quality: Quality) -> dict[str, Number]:
         f"quality.{name}_ssim": Number(quality.mean(f"{name}_ssim"), "1", f"SSIM of the {text}")
         for name, text in who.items()
     }
-    found["quality.loss"] = Number(
-        quality.mean("float_psnr") - quality.psnr_db, "dB", "PSNR lost on the chip"
-    )
+    lost = quality.mean("float_psnr") - quality.psnr_db
+    found["quality.loss"] = Number(0.0 if math.isnan(lost) else lost, "dB", "PSNR lost on the chip")
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.boundary import memory
 from cimsim.errors import SimulationError
 from cimsim.timing import records as k
 from cimsim.timing.dependencies import need_tables, ranges, release_table, whole_tables
@@ -113,6 +114,12 @@ def initial_memory(
     # what was stored may lie ahead of the event at hand: one per cycle of latency and per replica
     ahead = max((s.latency + 2) * len(w.pipes) + 4 for w in works for s in w.services)
     ring = 1 << max(2 * ahead, ring).bit_length()
+    cycles = max(s.latency for w in works for s in w.services)
+    memory.check(
+        2 * len(works) * ring * 8, f"timing: an activation that lasts {cycles:,} cycles",
+        "look at the chip's latencies and times (cimsim hw check), or lower process.clock",
+        SimulationError,
+    )  # fmt: skip
     for column in (k.U_RING, k.U_ROW_RING):
         unit[:, column] = layout.add(np.zeros((len(works), ring), np.int64))
         unit[:, column] += ring * np.arange(len(works))
@@ -126,6 +133,10 @@ def initial_memory(
         feeder[:, k.F_TRACE] = np.repeat(start, [len(work.pipes) for work in works])
     traced = int(rows.sum()) * k.TRACE
     logged = frames * _shared_legs(plan, feeder) if trace else 0
+    memory.check(
+        8.0 * (layout.size + traced + logged * k.GRANT), "timing: what each unit remembers",
+        "take a smaller --size, fewer --frames, or no --trace", SimulationError,
+    )  # fmt: skip
     cells = layout.cells(traced + logged * k.GRANT)
     header = {
         k.H_PIPES: pipes, k.H_PIPE_COUNT: len(plan.pipes), k.H_HEAP: heap, k.H_STACK: stack,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import math
 import re
@@ -13,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.boundary.limits import shown
+from cimsim.boundary.tables import SEPARATORS, Table, read_table
 from cimsim.errors import ConfigError, suggest
 from cimsim.units import format_duration, format_si, parse_quantity
 
@@ -62,25 +63,23 @@ def read_states(path: Path, unit: str | None, time_unit: str | None) -> tuple[St
         The file cannot be read, or its first fault: ``device.file: cells.csv, line 3: ...``.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        table = read_table(path, tuple(COLUMNS))
+    except ValueError as error:
+        raise ConfigError(f"device.file: {path}: {error}") from None
+    except OSError as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
         raise ConfigError(
             f"device.file: {path}: {why}; give a CSV of target, mean, sigma[, time]; a relative "
             "path starts at the folder of the YAML file, in --set at the working directory"
         ) from None
-    used = [
-        (number, next(csv.reader([text], skipinitialspace=True)))
-        for number, text in enumerate(lines, 1)
-        if text.strip() and not text.lstrip().startswith("#")
-    ]
+    used = table.rows
     if not used:
         raise ConfigError(
             f"device.file: {path}: the file is empty; expected a header such as "
             "'target [uS], mean [uS], sigma [uS], time [h]' and rows below it"
         )
     columns = _header(path, *used[0], {"S": unit, "s": time_unit})
-    rows = [_row(path, number, cells, columns) for number, cells in used[1:]]
+    rows = [_row(path, number, cells, columns, table) for number, cells in used[1:]]
     return tuple(_by_time(path, used[0][0], rows))
 
 
@@ -97,7 +96,7 @@ def _header(
         match = re.fullmatch(r"\s*([a-z]+)\s*(?:\[\s*(.+?)\s*\]|_(\S+?))?\s*", cell)
         name = match[1] if match else cell.strip()
         if match is None or name not in COLUMNS:
-            raise _fault(path, line, f"unknown column '{cell.strip()}'{suggest(name, COLUMNS)}")
+            raise _fault(path, line, f"unknown column {shown(cell)}{suggest(name[:60], COLUMNS)}")
         if name in [known for known, _ in found]:
             raise _fault(path, line, f"column '{name}' stands twice; keep one of them")
         dimension = COLUMNS[name]
@@ -125,16 +124,22 @@ def _header(
     return found
 
 
-def _row(path: Path, line: int, cells: list[str], columns: list[tuple[str, float]]) -> _Row:
+def _row(
+    path: Path, line: int, cells: list[str], columns: list[tuple[str, float]], table: Table
+) -> _Row:
     if len(cells) != len(columns):
+        # a comma that separates columns cannot stand in numbers, too
+        both = table.separator == "," and len(cells) == 2 * len(columns)
+        hint = "; with decimal commas part the columns by ; or tab" if both else ""
         raise _fault(
-            path, line, f"expected {len(columns)} values as in the header, got {len(cells)}"
-        )
+            path, line, f"expected {len(columns)} values as in the header, got {len(cells)} "
+            f"(separator: {SEPARATORS[table.separator]}){hint}",
+        )  # fmt: skip
     values = {"time": 0.0}
     for (name, factor), cell in zip(columns, cells, strict=True):
         text = cell.strip()
         try:
-            number = float(text)
+            number = table.number(text)
         except ValueError:
             got = f"'{text}'" if text else "nothing"
             raise _fault(
@@ -147,6 +152,10 @@ def _row(path: Path, line: int, cells: list[str], columns: list[tuple[str, float
             )  # fmt: skip
         if number < 0:
             raise _fault(path, line, f"{name}: expected at least 0, got {text}")
+        try:
+            parse_quantity(f"{number * factor!r} {COLUMNS[name]}", COLUMNS[name])
+        except ValueError as error:
+            raise _fault(path, line, f"{name}: {error}") from None
         values[name] = number * factor
     return _Row(line, **values)
 

@@ -1,0 +1,91 @@
+"""Arguments of public functions and of options: numbers of Python or numpy, by name."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+from cimsim.boundary.limits import DIGITS, shown
+from cimsim.errors import CimsimError, ConfigError, suggest
+
+
+def whole(name: str, value: Any, low: int, high: int, fail: type[CimsimError] = ConfigError) -> int:
+    """Return a whole number as Python's ``int``; numpy's are welcome.
+
+    Raises
+    ------
+    CimsimError
+        Another type, or outside of ``low .. high``.
+    """
+    try:
+        if isinstance(value, bool) or type(value).__name__ == "bool_":
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise fail(f"{name}: expected a whole number, got {shown(value)}") from None
+    if not low <= number <= high:
+        raise fail(f"{name}: expected {_range(low, high)}, got {shown(number)}")
+    return number
+
+
+def number(
+    name: str, value: Any, low: float, high: float, fail: type[CimsimError] = ConfigError
+) -> float:
+    """Return a finite number as Python's ``float``; numpy's are welcome.
+
+    Raises
+    ------
+    CimsimError
+        Another type, NaN, infinite, or outside of ``low .. high``.
+    """
+    try:
+        if isinstance(value, bool | str | bytes) or type(value).__name__ == "bool_":
+            raise TypeError
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise fail(f"{name}: expected a number, got {shown(value)}") from None
+    if not math.isfinite(found) or not low <= found <= high:
+        raise fail(f"{name}: expected {_range(low, high)}, got {found:g}")
+    return found
+
+
+def choice(
+    name: str, value: Any, known: Iterable[str], fail: type[CimsimError] = ConfigError
+) -> str:
+    """Return one of some names.
+
+    Raises
+    ------
+    CimsimError
+        Another value.
+    """
+    names = list(known)
+    if not isinstance(value, str) or value not in names:
+        raise fail(f"{name}: {shown(value)} is unknown{suggest(str(value)[:60], names)}")
+    return value
+
+
+def whole_of_text(
+    name: str, text: str, low: int, high: int, fail: type[CimsimError] = ConfigError
+) -> int:
+    """Read a whole number of plain digits, ``-`` before it: no superscripts, no 5,000 digits.
+
+    Raises
+    ------
+    CimsimError
+        As `whole`.
+    """
+    digits = text.strip().removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal()):
+        raise fail(f"{name}: expected a whole number, got {shown(text)}")
+    if len(digits.lstrip("0")) > DIGITS:
+        raise fail(f"{name}: expected {_range(low, high)}, got {len(digits)} digits")
+    return whole(name, int(text), low, high, fail)
+
+
+def _range(low: float, high: float) -> str:
+    if high >= 10**15:
+        return f"at least {low:,}"
+    return f"{low:,} .. {high:,}"

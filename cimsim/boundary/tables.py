@@ -1,0 +1,106 @@
+"""Tables as spreadsheets write them: parted by ``,``, ``;`` or tab, decimal point or comma."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cimsim.boundary.limits import TABLE
+from cimsim.boundary.text import read_text
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_CELL = 1000  # characters of one value
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Lines of a table that hold something.
+
+    Attributes
+    ----------
+    rows : list of (int, list of str)
+        Line number of the file, from 1, and the values, without blanks around them.
+    separator : str
+        ``,``, ``;`` or tab.
+    decimal_comma : bool
+        Whether numbers have a comma before their fraction; never with ``,`` as separator.
+    """
+
+    rows: list[tuple[int, list[str]]]
+    separator: str
+    decimal_comma: bool
+
+    def number(self, text: str) -> float:
+        """Read a number of this table.
+
+        Raises
+        ------
+        ValueError
+            None: letters, digits of other scripts, or points that part thousands.
+        """
+        plain = text.replace(",", ".") if self.decimal_comma else text
+        if not plain.isascii() or "_" in plain or plain.count(".") > 1:
+            raise ValueError(f"no number: {text}")
+        return float(plain)
+
+
+def read_table(path: Path, header: tuple[str, ...]) -> Table:
+    """Read a table; empty lines and those that begin with ``#`` are left out.
+
+    The separator is what stands between the columns of the first line: the one of `SEPARATORS`
+    that cuts it into most parts that begin with a known name. ``sep=;`` as a first line, which
+    some spreadsheets write, is believed.
+
+    Parameters
+    ----------
+    path : Path
+    header : tuple of str
+        Words that columns may begin with.
+
+    Raises
+    ------
+    OSError
+        As the system says it.
+    ValueError
+        Too large, no text, or quotes that nobody closes; the message names the line.
+    """
+    lines = read_text(path, TABLE).splitlines()
+    used = [
+        (number, text)
+        for number, text in enumerate(lines, 1)
+        if text.strip(' \t;,"') and not text.lstrip().startswith("#")
+    ]
+    told = re.fullmatch(r"sep=(.)", used[0][1].strip("\r\n ")) if used else None
+    used = used[1:] if told else used
+    if not used:
+        return Table([], ",", False)
+    separator = told[1] if told and told[1] in SEPARATORS else _separator(used[0][1], header)
+    rows = [(number, _cells(number, text, separator)) for number, text in used]
+    body = [cell for _, cells in rows[1:] for cell in cells]
+    comma = separator != "," and any("," in cell for cell in body)
+    if comma and any("." in cell for cell in body):
+        number = next(n for n, cells in rows[1:] if any("." in cell for cell in cells))
+        raise ValueError(
+            f"line {number}: decimal commas and decimal points in one table; write one of them"
+        )
+    return Table(rows, separator, comma)
+
+
+def _separator(line: str, header: tuple[str, ...]) -> str:
+    def known(separator: str) -> int:
+        parts = [part.strip().strip('"').strip() for part in line.split(separator)]
+        return sum(any(part.startswith(word) for word in header) for part in parts)
+
+    return max(SEPARATORS, key=lambda separator: (known(separator), line.count(separator)))
+
+
+def _cells(number: int, text: str, separator: str) -> list[str]:
+    try:
+        cells = next(csv.reader([text], delimiter=separator, skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise ValueError(f"line {number}: {error}") from None
+    if any(len(cell) > _CELL for cell in cells):
+        raise ValueError(f"line {number}: a value of more than {_CELL} characters")
+    return [cell.strip() for cell in cells]

@@ -1,0 +1,161 @@
+"""``cimsim verify``: whether a result is what was written, and comes out again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cimsim.errors import InputError
+
+if TYPE_CHECKING:
+    from cimsim.report.result import Result
+
+_UNSAID = ("out", "trace_file", "picture", "quiet", "strict", "threads")  # change no number
+_SHOWN = 6  # differences that a message lists
+
+
+def command_of(context: Any) -> dict[str, Any] | None:
+    """Return the options of the command that runs, as plain data to keep in its result."""
+    if context is None:
+        return None
+    given = {
+        name: str(value) if isinstance(value, Path) else getattr(value, "value", value)
+        for name, value in context.params.items()
+        if name not in _UNSAID and value != _default(context, name)
+    }
+    return {"name": context.info_name, "options": given}
+
+
+def _default(context: Any, name: str) -> Any:
+    parameter = next(p for p in context.command.params if p.name == name)
+    value = parameter.get_default(context)
+    return getattr(value, "value", value)
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or its result.json.")],
+    only_files: Annotated[
+        bool, typer.Option("--files", help="Check the files alone; do not run anything.")
+    ] = False,
+) -> None:
+    """Check that a result was not edited, run it again and compare every bit.
+
+    The command that made it is run once more in the working directory, with clip, weights and
+    chip where they were. Ends with code 2 where anything differs.
+
+    \b
+    cimsim run --out o && cimsim verify o
+    cimsim verify o --files
+    """  # noqa: D301 - \b keeps typer from re-flowing the examples
+    from rich.console import Console
+
+    from cimsim import folders
+    from cimsim.report.result import Result
+
+    console = Console(emoji=False, highlight=False)
+    held = Result.load(run)
+    console.print(f"{run}: result as it was written, hash {held.hash[:12]}")
+    folder = run if run.is_dir() else run.parent
+    if folders.manifest(folder) is not None:
+        missing, changed = folders.changes(folder)
+        if missing or changed:
+            told = [f"{name} is missing" for name in missing]
+            told += [f"{name} was changed" for name in changed]
+            raise InputError(f"{folder}: {_listed(told)}")
+        console.print(f"{folder}: all files as they were written")
+    if only_files:
+        return
+    if held.command is None:
+        console.print(
+            "it was made by cimsim.simulate, not by a command: run the same program again and "
+            "compare result.hash and result.outputs"
+        )
+        return
+    again = _again(held.command, console)
+    differing = list(_differences(held, again))
+    other = {
+        name: f"{name} {value} then, {again.environment.get(name, 'none')} now"
+        for name, value in held.environment.items()
+        if again.environment.get(name) != value
+    }
+    if differing:
+        why = f" Computed with {', '.join(other.values())}." if other else ""
+        raise InputError(f"{run}: another result this time: {_listed(differing)}.{why}")
+    same = f" (although {', '.join(other.values())})" if other else ""
+    frames = f", {len(held.outputs)} clips bit by bit" if held.outputs else ""
+    console.print(f"run again: the same{same}: {len(held.numbers())} numbers{frames}")
+
+
+def _again(command: dict[str, Any], console: Any) -> Result:
+    """Run a command once more into a temporary folder and return its result."""
+    from cimsim.report.result import Result
+
+    arguments = _arguments(command)
+    console.print(f"running again: cimsim {' '.join(arguments)}", markup=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch) / "again"
+        line = [sys.executable, "-m", "cimsim", *arguments, "--out", str(target), "--quiet"]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = done.stderr.strip().splitlines()
+            raise InputError(
+                f"the command does not run any more: {last[-1] if last else done.returncode}; "
+                "its clip, weights and chip must be where they were"
+            )
+        return Result.load(target)
+
+
+def _arguments(command: dict[str, Any]) -> list[str]:
+    """Return the command line of options that `command_of` kept."""
+    from typer.main import get_command
+
+    from cimsim.cli.main import app
+
+    known: Any = get_command(app)
+    name, options = command.get("name"), command.get("options")
+    called = known.commands.get(name) if isinstance(name, str) else None
+    if name != "run" or called is None or not isinstance(options, dict):
+        raise InputError(f"command: expected one of cimsim run, got {name!r}")
+    found = [name]
+    by_name = {parameter.name: parameter for parameter in called.params}
+    for option, value in options.items():
+        if option not in by_name or option in _UNSAID:
+            raise InputError(f"command: {option!r} is no option of cimsim run")
+        flag = max(by_name[option].opts, key=len)
+        for one in value if isinstance(value, list) else [value]:
+            found += [flag] if one is True else [f"{flag}={one}"]
+    return found
+
+
+def _differences(first: Result, second: Result) -> Any:
+    if first.hash != second.hash:
+        before, now = _flat(first.inputs), _flat(second.inputs)
+        places = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
+        yield from (f"input {p}: {before.get(p)} then, {now.get(p)} now" for p in places[:_SHOWN])
+    for name, value in first.outputs.items():
+        if second.outputs.get(name) != value:
+            yield f"other bits in the frames '{name}'"
+    numbers = second.numbers()
+    for name, told in first.numbers().items():
+        here = numbers[name].value if name in numbers else None
+        if repr(here) != repr(told.value):
+            yield f"{name}: {told.value} then, {here} now"
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(data, dict):
+        return {prefix.rstrip("."): data}
+    found: dict[str, Any] = {}
+    for name, part in data.items():
+        found |= _flat(part, f"{prefix}{name}.")
+    return found
+
+
+def _listed(told: list[str]) -> str:
+    more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return "; ".join(told[:_SHOWN]) + more

@@ -1,0 +1,34 @@
+"""What a result was computed with: versions, and which of the kernels' paths the processor took."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from cimsim import __version__
+
+_PACKAGES = ("torch", "numpy", "numba", "scipy")
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Return names and versions, for results.
+
+    Returns
+    -------
+    dict of str to str
+        ``cimsim``, ``python``, packages, ``processor`` and ``arithmetic``: ``vnni`` where products
+        of 8-bit integers run on 512-bit instructions, else ``generic``. Both give the same bits.
+    """
+    from cimsim.arrays.vnni import HAS_VNNI
+
+    found = {"cimsim": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # vendored, or run from a checkout of it
+            found[name] = "unknown"
+    return found | {
+        "processor": platform.machine(), "arithmetic": "vnni" if HAS_VNNI else "generic",
+    }  # fmt: skip
