@@ -37,6 +37,7 @@ setup(
         "numpy>=1.26",
         "pillow>=10",
         "pydantic>=2.7",
+        "pywavelets>=1.6",
         "pyyaml>=6",
         "quantiphy>=2.20",
         "rich>=13.7",
@@ -53,6 +54,7 @@ setup(
         "bench": ["bm3d>=4"],
         "test": [
             "hypothesis>=6.100",
+            "imageio-ffmpeg>=0.5",
             "mypy>=1.10",
             "pytest>=8",
             "pytest-timeout>=2.3",

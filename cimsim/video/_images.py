@@ -1,8 +1,10 @@
-"""Still pictures: one file to 8-bit RGB, and folders of them."""
+"""Still pictures and animations: files to upright 8-bit RGB, and folders of them."""
 
 from __future__ import annotations
 
-import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,49 +12,178 @@ import numpy as np
 import numpy.typing as npt
 
 from cimsim.errors import InputError
+from cimsim.video._orientation import EXIF, UPRIGHT, Turn, in_words, turned
+from cimsim.video._series import ACCEPTED, IMAGE_SUFFIXES, Series
+from cimsim.video.levels import SEARCHED, Levels, find_levels
+from cimsim.video.options import ReadOptions
+from cimsim.video.source import Source, UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
+__all__ = ["ACCEPTED", "IMAGE_SUFFIXES", "ImageSource", "is_raw", "read_image"]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
-ACCEPTED = (
-    "accepted: a video file (.mp4, .mkv, .avi, .mov, .webm ...), an image or a folder of images "
-    f"({', '.join(IMAGE_SUFFIXES)})"
-)
-
-
-def _natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key that compares digits by value."""
-    parts = re.split(r"([0-9]+)", path.name.lower())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+_ORIENTATION = 274  # Exif and TIFF
+_MOSAIC = 2.0  # neighbours of a raw mosaic differ more than next but one; in pictures, less
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Return the images of a folder in natural order, without hidden files."""
+@dataclass(frozen=True)
+class Stored:
+    """A picture as it is in the file.
+
+    Attributes
+    ----------
+    pixels : ndarray, shape (H, W, C), C 1 or 3
+    turn : Turn
+    bits : int or None
+        Depth that the file states, where it is below that of the samples.
+    told : tuple of str
+    """
+
+    pixels: npt.NDArray[Any]
+    turn: Turn = UPRIGHT
+    bits: int | None = None
+    told: tuple[str, ...] = ()
+
+
+class ImageSource(Source):
+    """Frames of pictures, or of one animation.
+
+    Parameters
+    ----------
+    path : Path
+        What the user gave.
+    series : Series
+    options : ReadOptions
+    """
+
+    def __init__(self, path: Path, series: Series, options: ReadOptions) -> None:
+        super().__init__(path)
+        self.files, self.options = series.files, options
+        self._levels: Levels | None = None
+        self._missing = series.missing
+        for sentence in series.told:
+            self.tell(sentence)
+        if series.missing and not options.tolerate_damage:
+            raise InputError(
+                f"{path}: {series.missing[0]}; --tolerate-damage (tolerate_damage=True) goes on "
+                "without them"
+            )
+        self._animated = len(self.files) == 1 and _frame_count(self.files[0]) > 1
+        many = f"{len(self.files)} images" if len(self.files) > 1 else "image"
+        self.facts |= {"container": "animation" if self._animated else many}
+        self.facts |= {"codec": self.files[0].suffix.lower().lstrip(".")}
+        if self._animated:
+            self.tell("an animation: its frames are taken one by one, whatever time each is shown")
+
+    @property
+    def count(self) -> int | None:
+        """See `Source`."""
+        return _frame_count(self.files[0]) if self._animated else len(self.files)
+
+    @property
+    def damaged(self) -> list[str]:
+        """See `Source`."""
+        return list(self._missing)
+
+    def frames(self, start: int, stop: int | None) -> Iterator[tuple[str, UInt8Array]]:
+        """See `Source`.
+
+        Raises
+        ------
+        InputError
+            A picture that cannot be read, or whose levels are not clear.
+        """
+        if self._animated:
+            for index, picture in enumerate(_animation(self.files[0])):
+                if index == stop:
+                    return
+                if index >= start:
+                    yield f"frame {index}", picture
+            return
+        for file in self.files[start:stop]:
+            yield file.name, self._picture(file)
+
+    def _picture(self, file: Path) -> UInt8Array:
+        if len(self.files) > 1 and _frame_count(file) > 1:
+            raise InputError(
+                f"{file}: holds {_frame_count(file)} frames among other pictures; take it alone"
+            )
+        stored = _stored(file)
+        if self._levels is None:
+            chosen = self.files[:SEARCHED] if file in self.files[:SEARCHED] else [file]
+            pictures = (stored.pixels if f == file else _stored(f).pixels for f in chosen)
+            self._levels = find_levels(str(file), pictures, self.options, stored.bits)
+            self.tell(self._levels.told)
+            self.grey = stored.pixels.shape[2] == 1
+            kind = "grey" if self.grey else "RGB"
+            self.facts |= {"pixels": f"{kind}, {stored.pixels.dtype}", "colours": kind}
+            if self.grey and _looks_like_mosaic(stored.pixels[..., 0]):
+                self.tell(
+                    "a grey picture whose neighbours differ more than pixels further apart: if it "
+                    "is a raw colour mosaic (Bayer), develop it first"
+                )
+        for sentence in stored.told:
+            self.tell(sentence)
+        if stored.turn != UPRIGHT:
+            self.tell(f"{in_words(stored.turn)}, as the file says")
+        eight = self._levels.to_8_bit(str(file), stored.pixels)
+        shown = np.broadcast_to(eight, (*eight.shape[:2], 3))
+        return turned(shown, stored.turn)
+
+
+def read_image(path: Path, options: ReadOptions | None = None) -> UInt8Array:
+    """Read one picture as upright uint8 RGB [H, W, 3]."""
+    source = ImageSource(path, Series([path]), options or ReadOptions())
+    return next(picture for _, picture in source.frames(0, 1))
+
+
+def is_raw(path: Path) -> bool:
+    """Tell whether a file of any name is a TIFF that holds a camera's raw data."""
+    import tifffile
+
+    with path.open("rb") as file:
+        if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return False
     try:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    except OSError as error:
-        raise InputError(f"{folder}: cannot read the folder: {error}") from error
-    images = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES and e.is_file()]
-    if not images:
-        state = f"none of its {len(entries)} entries is an image" if entries else "it is empty"
-        raise InputError(f"{folder}: no images in this folder, {state}; {ACCEPTED}")
-    return sorted(images, key=lambda image: (_natural_key(image), image.name))
+        with tifffile.TiffFile(path) as tiff:
+            return any(_is_raw_page(page) for page in _all_pages(tiff))
+    except Exception:  # noqa: BLE001 - another reader says what is wrong with it
+        return False
 
 
-def read_image(path: Path) -> UInt8Array:
-    """Read one image as uint8 RGB [H, W, 3]."""
-    from PIL import Image, ImageOps
+def _all_pages(tiff: Any) -> Iterator[Any]:
+    for page in list(tiff.pages)[:8]:
+        yield page
+        yield from getattr(page, "pages", None) or ()
+
+
+def _is_raw_page(page: Any) -> bool:
+    # TIFF/EP and DNG: photometric CFA and LinearRaw, tags CFAPattern and DNGVersion
+    tags = getattr(page, "tags", {})
+    return int(getattr(page, "photometric", 0) or 0) in (32803, 34892) or any(
+        code in tags for code in (33422, 50706)
+    )
+
+
+def _stored(path: Path) -> Stored:
+    """Read one picture as it is stored."""
+    from PIL import Image
 
     try:
         if path.suffix.lower() in (".tif", ".tiff"):
-            return _rgb8(path, _read_tiff(path))
+            return _read_tiff(path)
+        _refuse_hdr_png(path)
         with Image.open(path) as image:
-            if "16" in image.mode or image.mode == "I":
-                return _rgb8(path, np.asarray(image).astype(np.uint16))
-            if _is_colour_16_bit_png(path):
-                return _rgb8(path, _read_colour_16_bit(path))
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(upright.convert("RGB"))
+            turn = EXIF.get(image.getexif().get(_ORIENTATION, 1), UPRIGHT)
+            told = _profile(image)
+            if "16" in image.mode or image.mode in ("I", "F"):
+                pixels = np.asarray(image)
+                pixels = pixels.astype(np.uint16) if image.mode == "I" else pixels
+            elif _is_colour_16_bit_png(path):
+                pixels = _read_colour_16_bit(path)
+            elif image.mode in ("1", "L", "LA", "La"):
+                pixels = np.asarray(image.convert("L"))
+            else:
+                pixels = np.asarray(image.convert("RGB"))
+            return Stored(_shaped(path, pixels), turn, told=told)
     except InputError:
         raise
     # decoders raise anything from SyntaxError to struct.error on damaged files
@@ -66,10 +197,24 @@ def _cause(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _read_tiff(path: Path) -> npt.NDArray[Any]:
+def _shaped(path: Path, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return [H, W, 1] or [H, W, 3], alpha dropped."""
+    if pixels.ndim == 2:
+        pixels = pixels[..., np.newaxis]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
+        raise InputError(f"{path}: not a picture: stored as an array of shape {pixels.shape}")
+    return pixels[..., :1] if pixels.shape[2] < 3 else pixels[..., :3]
+
+
+def _read_tiff(path: Path) -> Stored:
     """Read one TIFF page as it is stored, samples last."""
     import tifffile
 
+    if is_raw(path):
+        raise InputError(
+            f"{path}: holds a camera's raw colour mosaic (Bayer), not RGB; develop it first "
+            "(rawpy, darktable, dcraw)"
+        )
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         if len(file.pages) != 1:
@@ -81,7 +226,79 @@ def _read_tiff(path: Path) -> npt.NDArray[Any]:
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
             raise InputError(f"{path}: white-is-zero TIFF is not supported; save it as PNG")
         planes_first = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3
-    return np.moveaxis(pixels, 0, -1) if planes_first else pixels
+        depth = int(page.bitspersample)
+        turn = EXIF.get(int(page.tags.valueof(_ORIENTATION, 1)), UPRIGHT)
+    pixels = np.moveaxis(pixels, 0, -1) if planes_first else pixels
+    stated = depth if depth < 8 * pixels.dtype.itemsize and pixels.dtype.kind == "u" else None
+    return Stored(_shaped(path, pixels), turn, stated)
+
+
+def _frame_count(path: Path) -> int:
+    """Frames of an animation; 1 for a still picture, for TIFF, and for what cannot be read."""
+    from PIL import Image
+
+    if path.suffix.lower() in (".tif", ".tiff", ".jpg", ".jpeg", ".bmp"):
+        return 1  # a second frame of a JPEG is its preview
+    try:
+        with Image.open(path) as image:
+            return int(getattr(image, "n_frames", 1))
+    except Exception:  # noqa: BLE001 - whoever reads the picture says what is wrong
+        return 1
+
+
+def _animation(path: Path) -> Iterator[UInt8Array]:
+    """Yield the frames of an animation, each as it is shown."""
+    from PIL import Image, ImageSequence
+
+    try:
+        with Image.open(path) as image:
+            turn = EXIF.get(image.getexif().get(_ORIENTATION, 1), UPRIGHT)
+            for frame in ImageSequence.Iterator(image):
+                yield turned(np.asarray(frame.convert("RGB")), turn)
+    except Exception as error:
+        raise InputError(f"{path}: not a readable animation ({_cause(error)})") from error
+
+
+def _png_chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Yield type and content of the chunks before the pixels."""
+    with path.open("rb") as file:
+        if file.read(8) != b"\x89PNG\r\n\x1a\n":
+            return
+        while len(head := file.read(8)) == 8:
+            size, kind = struct.unpack(">I4s", head)
+            if kind == b"IDAT":
+                return
+            yield kind, file.read(min(size, 1 << 20))
+            file.seek(max(0, size - (1 << 20)) + 4, 1)
+
+
+def _refuse_hdr_png(path: Path) -> None:
+    """Refuse a PNG whose cICP chunk (PNG 3, 11.3.2.6) says PQ or HLG."""
+    for kind, content in _png_chunks(path):
+        if kind == b"cICP" and content[1:2] in (b"\x10", b"\x12"):
+            name = "PQ" if content[1] == 16 else "HLG"
+            raise InputError(
+                f"{path}: its transfer is {name} (HDR), which is no picture for an 8-bit display; "
+                "convert it to sRGB first"
+            )
+
+
+def _profile(image: Any) -> tuple[str, ...]:
+    """Name a colour profile that is not that of sRGB."""
+    from PIL import ImageCms
+
+    if not image.info.get("icc_profile"):
+        return ()
+    import io
+
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        name = ImageCms.getProfileDescription(profile).strip()
+    except (ImageCms.PyCMSError, OSError):
+        name = "not readable"
+    if "srgb" in name.lower():
+        return ()
+    return (f"its colour profile ({name}) is not applied: the values are taken as they are",)
 
 
 def _is_colour_16_bit_png(path: Path) -> bool:
@@ -101,30 +318,20 @@ def _read_colour_16_bit(path: Path) -> npt.NDArray[np.uint16]:
     return np.asarray(pixels, dtype=np.uint16)
 
 
-def _rgb8(path: Path, pixels: npt.NDArray[Any]) -> UInt8Array:
-    """Turn stored pixels (bool, 8 or 16 bit, float in [0, 1]; grey or colour) into uint8 RGB."""
-    if pixels.ndim == 2:
-        pixels = pixels[..., np.newaxis]
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
-        raise InputError(f"{path}: not a picture: stored as an array of shape {pixels.shape}")
-    colour = pixels[..., :1] if pixels.shape[2] < 3 else pixels[..., :3]
-    if colour.dtype == np.bool_:
-        eight: UInt8Array = colour.astype(np.uint8) * np.uint8(255)
-    elif colour.dtype == np.uint16:
-        eight = np.rint(colour / 257.0).astype(np.uint8)
-    elif colour.dtype == np.uint8:
-        eight = colour
-    elif np.issubdtype(colour.dtype, np.floating) and colour.min() >= 0 and colour.max() <= 1:
-        eight = np.rint(colour * 255).astype(np.uint8)
-    else:
-        raise InputError(
-            f"{path}: pixels are {pixels.dtype} in {pixels.min()}..{pixels.max()}; "
-            "expected 8 or 16 bit, or floats in 0..1"
-        )
-    return np.ascontiguousarray(np.broadcast_to(eight, (*eight.shape[:2], 3)))
+def _looks_like_mosaic(grey: npt.NDArray[Any]) -> bool:
+    """Tell whether neighbours differ much more than pixels next but one, in both directions."""
+    values = grey[:512, :512].astype(np.float64)
+    if min(values.shape) < 8:
+        return False
+    for lines in (values, values.T):
+        near = np.abs(np.diff(lines, axis=1)).mean()
+        far = np.abs(lines[:, 2:] - lines[:, :-2]).mean()
+        if near <= _MOSAIC * far or near == 0:
+            return False
+    return True
 
 
-def write_folder(path: Path, frames: UInt8Array, fps: float) -> None:
+def write_folder(path: Path, frames: Any, fps: float) -> None:
     """Write frames as ``00000.png``, ``00001.png`` ... into a new folder."""
     from PIL import Image
 

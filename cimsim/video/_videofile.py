@@ -1,132 +1,242 @@
-"""Video files through PyAV (the FFmpeg libraries)."""
+"""Video files through PyAV (the FFmpeg libraries): each frame is checked before it is used."""
 
 from __future__ import annotations
 
-from fractions import Fraction
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from cimsim.errors import InputError
-
-UInt8Array = npt.NDArray[np.uint8]
+from cimsim.video import _colour
+from cimsim.video._convert import Converter, code_values
+from cimsim.video._damage import SELF_CHECKING, Clock, SecondOpinion, open_decoder, samples
+from cimsim.video.levels import SEARCHED
+from cimsim.video.options import ReadOptions
+from cimsim.video.source import Source, UInt8Array
 
 # libavformat renders text files as "video"; a clip made of one would be a surprise.
 _TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
-_BT709 = 1  # libav's number of the BT.709 matrix
-_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
-_VIDEO_RANGE = 1  # AVCOL_RANGE_MPEG
+# animations: every frame has a time of its own
+_ANIMATIONS = frozenset({"gif", "apng", "webp", "webp_anim", "awebp"})
+# codecs of which every packet is one shown frame
+_ONE_EACH = frozenset(
+    {"h264", "hevc", "av1", "libdav1d", "vp9", "mjpeg", "prores", "png", "ffv1", "dnxhd"}
+)
 
 
-def _cause(error: BaseException) -> str:
+class VideoSource(Source):
+    """Frames of a video file.
+
+    Parameters
+    ----------
+    path : Path
+    options : ReadOptions
+    format_name : str, optional
+        Demuxer of libavformat, where the name of the file says another.
+    """
+
+    def __init__(self, path: Path, options: ReadOptions, format_name: str | None = None) -> None:
+        super().__init__(path)
+        self.options, self._format = options, format_name
+        self._damaged: list[str] = []
+        self._like: Any = None  # a frame with the container's tags, for decoders without them
+
+    @property
+    def damaged(self) -> list[str]:
+        """See `Source`."""
+        return self._damaged
+
+    def frames(self, start: int, stop: int | None) -> Iterator[tuple[str, UInt8Array]]:
+        """See `Source`.
+
+        Raises
+        ------
+        InputError
+            No video, or damage that is not to be tolerated.
+        """
+        self._damaged, number, repeats, last = [], 0, 0, 0
+        converter = Converter(self, self.options, self._first_samples)
+        for picture in self._pictures(converter):
+            digest = zlib.crc32(picture.data)
+            repeats += number > 0 and digest == last
+            last = digest
+            if number >= start:
+                yield f"frame {number}", picture
+            number += 1
+            if number == stop:
+                break
+        if repeats:
+            self.tell(f"{repeats} of {number} frames repeat the one before, bit for bit")
+
+    def _pictures(self, converter: Converter) -> Iterator[UInt8Array]:
+        with self._opened() as (container, stream):
+            for frame in self._decoded(container, stream):
+                yield from converter.take(frame, self._like)
+            yield from converter.rest()
+
+    def _first_samples(self) -> Iterator[npt.NDArray[Any]]:
+        """Code values of the first frames, decoded anew."""
+        with self._opened() as (container, stream):
+            for number, frame in enumerate(container.decode(stream)):
+                yield code_values(frame)
+                if number + 1 == SEARCHED:
+                    return
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Any, Any]]:
+        import av
+
+        try:
+            with av.open(str(self.path), format=self._format) as container:
+                yield container, self._stream(container)
+        except InputError:
+            raise
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise InputError(f"{self.path}: not a readable video ({cause(error)})") from error
+
+    def _stream(self, container: Any) -> Any:
+        """Choose the video stream; pictures on the cover of music are none."""
+        shown = [s for s in container.streams.video if not _is_cover(s)]
+        if container.format.name in _TEXT_FORMATS or not shown:
+            only = "only a cover picture" if container.streams.video else "no video"
+            only = "no video" if container.format.name in _TEXT_FORMATS else only
+            raise InputError(
+                f"{self.path}: holds {only}; expected a video file, an image or a folder of images"
+            )
+        stream = next((s for s in shown if "default" in _disposition(s)), shown[0])
+        if len(shown) > 1:
+            self.tell(f"stream {stream.index} taken of {len(shown)} video streams")
+        rate = stream.average_rate
+        self.fps = float(rate) if rate else None
+        name = stream.codec_context.name
+        self.facts |= {"container": container.format.name, "codec": name}
+        if stream.codec_context.name not in SELF_CHECKING:
+            self.tell(f"{name} has no means to notice all damage: a damaged file may not be seen")
+        ratio = stream.sample_aspect_ratio
+        if ratio and ratio != 1:
+            self.tell(
+                f"pixels are not square ({ratio.numerator}:{ratio.denominator}): left as stored"
+            )
+        return stream
+
+    def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Yield the frames of a stream, each checked."""
+        import av
+
+        tolerant = self.options.tolerate_damage
+        decoder = open_decoder(stream, strict=not tolerant)
+        self._like = None if decoder is stream.codec_context else self._first_frame()
+        second = SecondOpinion(stream) if stream.codec_context.name == "hevc" else None
+        clock = Clock(float(stream.time_base or 0))
+        packets, number, failed = 0, 0, 0
+        for packet in self._packets(container, stream):
+            if packet is not None:
+                packets += not packet.is_discard
+                if packet.is_corrupt:
+                    self._damage(number, "the container says so")
+            if second is not None:
+                second.take(packet)
+            try:
+                found = decoder.decode(packet)
+            except av.FFmpegError as error:
+                self._damage(number, cause(error))
+                failed += 1
+                continue
+            for frame in found:
+                self._check(frame, number, clock, second)
+                yield _tagged(frame, self._like)
+                number += 1
+        self._count(container, stream, clock, packets, number + failed)
+
+    def _packets(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Yield packets, and None at the end."""
+        import av
+
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    yield packet
+        except av.FFmpegError as error:
+            self._damage(None, cause(error))
+        yield None
+
+    def _check(self, frame: Any, number: int, clock: Clock, second: SecondOpinion | None) -> None:
+        if clock.repeats(frame.pts):
+            self._damage(number, "it has the time of the one before: repeated")
+        if frame.is_corrupt:
+            self._damage(number, "parts of it are missing")
+        elif second is not None and not second.agrees(frame.pts, samples(frame)):
+            self._damage(number, "its slices do not end where they should")
+
+    def _count(self, container: Any, stream: Any, clock: Clock, packets: int, frames: int) -> None:
+        """Compare what was decoded with what the container announces, after the last frame."""
+        if not frames:
+            return
+        form = container.format.name
+        declared = stream.frames if "mov" in form else 0
+        missing = max(0, declared - packets if declared else 0)
+        if "mov" in form and stream.codec_context.name in _ONE_EACH:
+            missing += max(0, packets - frames)
+        if missing:
+            self._damage(None, f"{missing} of {max(declared, packets)} frames are missing")
+            return
+        if form in _ANIMATIONS:
+            return
+        for index, n in clock.missing():
+            self._damage(index, f"{n} {'frame is' if n == 1 else 'frames are'} missing before it")
+        alone = len(container.streams) == 1 and "matroska" in form
+        if alone and container.duration and clock.step:
+            lost = container.duration / 1e6 - clock.end
+            step_s = clock.step * float(stream.time_base)
+            if lost > 1.5 * step_s:
+                self._damage(None, f"{round(lost / step_s)} frames are missing at the end")
+
+    def _damage(self, number: int | None, why: str) -> None:
+        """Stop, or remember what is wrong."""
+        where = "the file is incomplete" if number is None else f"frame {number} is damaged"
+        if not self.options.tolerate_damage:
+            raise InputError(
+                f"{self.path}: {where} ({why}); --tolerate-damage (tolerate_damage=True) goes on "
+                "and says how much is damaged"
+            )
+        self._damaged.append(f"{where} ({why})")
+
+    def _first_frame(self) -> Any:
+        """Return the first frame as the usual decoder gives it, with what the container says."""
+        import av
+
+        with self._opened() as (container, stream):
+            try:
+                return next(container.decode(stream), None)
+            except av.FFmpegError:
+                return None
+
+
+def _tagged(frame: Any, like: Any) -> Any:
+    """Give a frame of a decoder of its own the tags that stand in the container."""
+    if like is None:
+        return frame
+    for tag in ("colorspace", "color_trc", "color_primaries"):
+        if int(getattr(frame, tag)) == _colour.UNKNOWN:
+            setattr(frame, tag, int(getattr(like, tag)))
+    if not int(frame.color_range):
+        frame.color_range = int(like.color_range)
+    return frame
+
+
+def _is_cover(stream: Any) -> bool:
+    return "attached_pic" in _disposition(stream)
+
+
+def _disposition(stream: Any) -> str:
+    return str(stream.disposition.name or "").lower()
+
+
+def cause(error: BaseException) -> str:
+    """Return the first line of what a decoder said."""
     text = str(getattr(error, "strerror", None) or error).strip()
     return text.splitlines()[0] if text else type(error).__name__
-
-
-def read_video(path: Path, start: int, stop: int | None) -> tuple[list[UInt8Array], int]:
-    """Decode frames ``start`` to ``stop`` of a video file.
-
-    Returns the RGB frames and how many frames were decoded, those before `start` included.
-    """
-    import av
-
-    pictures: list[UInt8Array] = []
-    n_decoded = 0
-    try:
-        with av.open(str(path)) as container:
-            if container.format.name in _TEXT_FORMATS or not container.streams.video:
-                raise InputError(
-                    f"{path}: holds no video; expected a video file, an image or a folder of images"
-                )
-            container.streams.video[0].thread_type = "AUTO"
-            for frame in container.decode(video=0):
-                if n_decoded >= start:
-                    pictures.append(_frame_rgb(frame))
-                n_decoded += 1
-                if n_decoded == stop:
-                    break
-    except InputError:
-        raise
-    except (av.FFmpegError, OSError, ValueError) as error:
-        where = f"frame {n_decoded} cannot be decoded" if n_decoded else "not a readable video"
-        raise InputError(f"{path}: {where} ({_cause(error)})") from error
-    return pictures, n_decoded
-
-
-def _frame_rgb(frame: Any) -> UInt8Array:
-    """Convert one decoded frame to RGB [H, W, 3]."""
-    is_exact_format = (
-        frame.format.name == "yuv444p10le"
-        and frame.colorspace == _BT709
-        and frame.color_range == _FULL_RANGE
-    )
-    if is_exact_format:
-        return _full_range_bt709_rgb(frame)
-    pixels: UInt8Array = frame.to_ndarray(format="rgb24")
-    return pixels
-
-
-def _full_range_bt709_rgb(frame: Any) -> UInt8Array:
-    """Convert 10-bit 4:4:4 full-range BT.709 planes in float64 (ITU-R BT.709-6, section 3).
-
-    About 0.3 dB nearer to the original than the 8-bit integer conversion of libswscale.
-    """
-    luma, blue, red = (
-        np.frombuffer(plane, np.uint16).reshape(frame.height, plane.line_size // 2)[
-            :, : frame.width
-        ]
-        / 1023
-        for plane in frame.planes
-    )
-    blue, red = blue - 512 / 1023, red - 512 / 1023
-    r, b = luma + 1.5748 * red, luma + 1.8556 * blue
-    g = (luma - 0.2126 * r - 0.0722 * b) / 0.7152
-    rgb = np.clip(np.rint(255 * np.stack([r, g, b], -1)), 0, 255)
-    return rgb.astype(np.uint8)
-
-
-def write_h264(path: Path, frames: UInt8Array, fps: float) -> None:
-    """Write H.264, 8 bit 4:4:4, BT.709 in video range (what players expect)."""
-    options = {"crf": "4", "preset": "medium"}
-    _encode(path, frames, fps, codec="libx264", pixel_format="yuv444p", options=options)
-
-
-def write_ffv1(path: Path, frames: UInt8Array, fps: float) -> None:
-    """Write FFV1 in RGB, lossless."""
-    _encode(path, frames, fps, codec="ffv1", pixel_format="bgr0", options={"level": "3"})
-
-
-def _encode(
-    path: Path,
-    frames: UInt8Array,
-    fps: float,
-    *,
-    codec: str,
-    pixel_format: str,
-    options: dict[str, str],
-) -> None:
-    """Encode RGB frames with one codec of libav."""
-    import av
-
-    try:
-        with av.open(str(path), "w") as container:
-            stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(100_000))
-            stream.width, stream.height = frames.shape[2], frames.shape[1]
-            stream.pix_fmt = pixel_format
-            stream.options = options
-            if pixel_format.startswith("yuv"):
-                # without the tags a reader would guess the matrix and shift the colours
-                stream.codec_context.colorspace = _BT709
-                stream.codec_context.color_primaries = _BT709
-                stream.codec_context.color_trc = _BT709
-                stream.codec_context.color_range = _VIDEO_RANGE
-            for rgb in frames:
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-                container.mux(
-                    stream.encode(frame.reformat(format=pixel_format, dst_colorspace=_BT709))
-                )
-            container.mux(stream.encode())
-    except av.FFmpegError as error:
-        raise OSError(_cause(error)) from error

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cimsim.errors import InputError
-from cimsim.video._images import ACCEPTED, IMAGE_SUFFIXES, list_images, read_image, write_folder
-from cimsim.video._videofile import read_video, write_ffv1, write_h264
+from cimsim.video._encode import write_ffv1, write_h264
+from cimsim.video._images import write_folder
+from cimsim.video.clip import load_clip
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -28,20 +29,24 @@ _WRITERS: dict[str, Callable[[Path, UInt8Array, float], None]] = {
 }
 
 
-def read_clip(path: str | Path, frames: int | None = None, start: int = 0) -> UInt8Array:
-    """Read a video file, a folder of images or one image.
+def read_clip(
+    path: str | Path,
+    frames: int | None = None,
+    start: int = 0,
+    *,
+    black: float | None = None,
+    white: float | None = None,
+    tolerate_damage: bool = False,
+) -> UInt8Array:
+    """Read a clip as a whole; `cimsim.video.clip.load_clip` reads it frame by frame.
 
     The images of a folder are taken in natural order (``2.png`` before ``10.png``); other files
-    in it are ignored. Grey pictures become RGB, alpha is dropped, 16 bit is scaled to 8.
+    in it are ignored. Grey pictures become RGB, alpha is dropped, deep samples are scaled to 8 bit.
 
     Parameters
     ----------
-    path : str or Path
-        The clip.
-    frames : int, optional
-        How many frames to take, >= 1; all that follow `start` when not given.
-    start : int
-        First frame to take, >= 0.
+    path, frames, start, black, white, tolerate_damage
+        See `cimsim.video.clip.load_clip`.
 
     Returns
     -------
@@ -51,37 +56,12 @@ def read_clip(path: str | Path, frames: int | None = None, start: int = 0) -> UI
     Raises
     ------
     InputError
-        When the path is missing, holds no readable clip or fewer frames than asked for, or when
-        its frames differ in size.
+        When the path is missing, holds no readable clip or fewer frames than asked for, is damaged,
+        or when its frames differ in size.
     """
-    path = Path(path)
-    if frames is not None and frames < 1:
-        raise InputError(f"{path}: frames: expected an integer >= 1, got {frames}")
-    if start < 0:
-        raise InputError(f"{path}: start: expected an integer >= 0, got {start}")
-    try:
-        path.stat()
-    except OSError as error:
-        cause = "no such file or folder" if isinstance(error, FileNotFoundError) else error.strerror
-        raise InputError(f"{path}: {cause}; {ACCEPTED}") from error
-
-    stop = None if frames is None else start + frames
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        files = list_images(path) if path.is_dir() else [path]
-        _check_count(path, len(files), frames, start)
-        clip = [read_image(file) for file in files[start:stop]]
-        names = [file.name for file in files[start:stop]]
-    else:
-        clip, n_decoded = read_video(path, start, stop)
-        _check_count(path, n_decoded, frames, start)
-        names = [f"frame {start + index}" for index in range(len(clip))]
-    for name, picture in zip(names, clip, strict=True):
-        if picture.shape != clip[0].shape:
-            raise InputError(
-                f"{path}: frames of different size: {names[0]} is {_size(clip[0])}, {name} is "
-                f"{_size(picture)}; all frames of a clip must have one size"
-            )
-    return np.stack(clip)
+    return np.asarray(
+        load_clip(path, frames, start, black=black, white=white, tolerate_damage=tolerate_damage)
+    )
 
 
 def write_clip(path: str | Path, frames: UInt8Array, fps: float = 25.0) -> None:
@@ -179,24 +159,6 @@ def to_uint8(frames: npt.NDArray[np.floating[Any]]) -> UInt8Array:
         raise InputError("to_uint8: the frames hold NaN, which no pixel value can show")
     eight: UInt8Array = np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)
     return eight
-
-
-def _size(picture: UInt8Array) -> str:
-    return f"{picture.shape[1]}x{picture.shape[0]}"
-
-
-def _check_count(path: Path, available: int, frames: int | None, start: int) -> None:
-    """Raise when the clip ends before ``start + frames``."""
-    if available == 0:
-        raise InputError(f"{path}: holds no frame")
-    if frames is None and start >= available:
-        raise InputError(f"{path}: start: the clip has {available} frames, cannot start at {start}")
-    if frames is not None and start + frames > available:
-        after = f" from frame {start}" if start else ""
-        raise InputError(
-            f"{path}: asked for {frames} frames{after}, the clip has {available}; "
-            "ask for fewer or use a longer clip"
-        )
 
 
 def _check_target(path: Path, *, is_folder: bool) -> None:

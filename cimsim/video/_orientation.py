@@ -1,0 +1,56 @@
+"""How a stored picture is turned and mirrored before it is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[Any]
+
+# Exif 2.32, table of tag 274: (rows and columns change places, left-right, upside down), in turn
+EXIF = {
+    1: (False, False, False), 2: (False, True, False), 3: (False, True, True),
+    4: (False, False, True), 5: (True, False, False), 6: (True, True, False),
+    7: (True, True, True), 8: (True, False, True),
+}  # fmt: skip
+Turn = tuple[bool, bool, bool]
+UPRIGHT: Turn = (False, False, False)
+
+
+def turned(picture: Picture, turn: Turn) -> Picture:
+    """Return a picture [H, W, C] as it is to be shown."""
+    swap, mirror, flip = turn
+    picture = picture.swapaxes(0, 1) if swap else picture
+    picture = picture[:, ::-1] if mirror else picture
+    picture = picture[::-1] if flip else picture
+    return np.ascontiguousarray(picture)
+
+
+def of_matrix(matrix: npt.NDArray[np.int32]) -> Turn | None:
+    """Turn of a display matrix [9] (ISO/IEC 14496-12, 8.2.2); None for another angle.
+
+    A pixel at (x, y) is shown at (a x + c y, b x + d y), in units of 1 / 65536.
+    """
+    a, b, c, d = (int(matrix[index]) for index in (0, 1, 3, 4))
+    if not b and not c and a and d:
+        return False, a < 0, d < 0
+    if not a and not d and b and c:
+        return True, c < 0, b < 0
+    return None
+
+
+def in_words(turn: Turn) -> str:
+    """Say what was done."""
+    swap, mirror, flip = turn
+    if not swap:
+        return {
+            (True, True): "turned by 180 degrees", (True, False): "mirrored left to right",
+            (False, True): "mirrored upside down", (False, False): "",
+        }[mirror, flip]  # fmt: skip
+    return {
+        (True, False): "turned by 90 degrees clockwise",
+        (False, True): "turned by 90 degrees counter-clockwise",
+        (False, False): "transposed", (True, True): "transposed along the other diagonal",
+    }[mirror, flip]  # fmt: skip
