@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cimsim.frontends.equations import labels_of
 from cimsim.frontends.locality import (
     Call,
     Reach,
@@ -66,15 +67,21 @@ def packet(target: Any) -> str:
     return str(getattr(target, "_overloadpacket", None) or getattr(target, "__name__", target))
 
 
+def rule_of(target: Any) -> Rule | None:
+    """Return the rule of an operator, torch's or our own; None where there is none."""
+    name = packet(target)
+    return TABLE.get(name) or OWN.get(name)
+
+
 def short_name(target: Any) -> str:
     """Return the name of an operator for people: ``relu``."""
-    rule = TABLE.get(packet(target))
+    rule = rule_of(target)
     return rule.op if rule else packet(target).rpartition(".")[2].strip("_")
 
 
 def describe(call: Call) -> tuple[Locality, Window | None, float | None]:
     """Return locality, window and cost of ``call``; an unknown operator is an uncosted barrier."""
-    rule = TABLE.get(packet(call.target))
+    rule = rule_of(call.target)
     if rule is None or not call.inputs:
         return "barrier", None, None if rule is None else _cost(rule, call)
     locality, window = reach_of(call, rule.reach(call))
@@ -124,6 +131,39 @@ def _inner_product(call: Call) -> float:
     left = call.args[1 if packet(call.target) == "aten.baddbmm" else 0]
     inner = call.inputs[0].shape[-1] if isinstance(left, Ref) else left.shape[-1]
     return 2.0 * inner
+
+
+def _equation(call: Call) -> float:
+    """Multiply and add along all axes that the result of an einsum lacks."""
+    shapes = iter(call.inputs)
+    operands = call.named["tensors"]
+    sizes: dict[int, int] = {}
+    known = {}
+    for one in operands:
+        if isinstance(one, Ref) and one.name not in known:
+            known[one.name] = next(shapes).shape
+    of = [known[one.name] if isinstance(one, Ref) else tuple(one.shape) for one in operands]
+    labelled = labels_of(call.named["equation"], [len(shape) for shape in of])
+    if labelled is None:
+        raise ValueError(f"einsum {call.named['equation']!r} of {len(of)} operands")
+    for labels, shape in zip(labelled[0], of, strict=True):
+        for label, size in zip(labels, shape, strict=True):
+            sizes[label] = max(size, sizes.get(label, 1))
+    return 2.0 * (len(of) - 1) * math.prod(sizes.values()) / max(_elements(call.output), 1)
+
+
+def _convolved(call: Call) -> float:
+    """Multiply and add over the kernel of a convolution whose weights are computed."""
+    weight = call.named["weight"]
+    found = call.inputs[-1] if isinstance(weight, Ref) else weight
+    return 2.0 * math.prod(found.shape[1:])
+
+
+def _kernel_volume(call: Call) -> float:
+    """Elements of the kernel, over as many axes as the map has."""
+    kernel = call.named["kernel_size"]
+    axes = len(call.output.shape) - 2
+    return math.prod(kernel if len(kernel) > 1 else [*kernel] * axes)
 
 
 def _batch_norm(call: Call) -> float:
@@ -275,11 +315,26 @@ TABLE: dict[str, Rule] = {
     "aten.max_pool2d": Rule("max_pool2d", _kernel_area, pooled),
     "aten.max_pool2d_with_indices": Rule("max_pool2d", _kernel_area, pooled),
     "aten.avg_pool2d": Rule("avg_pool2d", _kernel_area, pooled),
+    "aten.max_pool1d": Rule("max_pool1d", _kernel_volume, barrier),
+    "aten.avg_pool1d": Rule("avg_pool1d", _kernel_volume, barrier),
+    "aten.max_pool3d": Rule("max_pool3d", _kernel_volume, barrier),
+    "aten.max_pool3d_with_indices": Rule("max_pool3d", _kernel_volume, barrier),
+    "aten.avg_pool3d": Rule("avg_pool3d", _kernel_volume, barrier),
+    "aten.adaptive_avg_pool3d": Rule("adaptive_avg_pool3d", _per_input, barrier),
+    "aten._adaptive_avg_pool3d": Rule("adaptive_avg_pool3d", _per_input, barrier),
+    "aten.adaptive_max_pool1d": Rule("adaptive_max_pool1d", _per_input, barrier),
+    "aten.adaptive_max_pool3d": Rule("adaptive_max_pool3d", _per_input, barrier),
     "aten.adaptive_avg_pool2d": Rule("adaptive_avg_pool2d", _per_input, barrier),
     "aten._adaptive_avg_pool2d": Rule("adaptive_avg_pool2d", _per_input, barrier),
     "aten.adaptive_max_pool2d": Rule("adaptive_max_pool2d", _per_input, barrier),
     "aten.adaptive_avg_pool1d": Rule("adaptive_avg_pool1d", _per_input, barrier),
     "aten.upsample_nearest1d": _move("upsample_nearest", barrier),
+    "aten.upsample_nearest3d": _move("upsample_nearest", barrier),
+    "aten.upsample_linear1d": Rule("upsample_linear", 3, barrier),  # 2 products, 1 sum
+    "aten.upsample_trilinear3d": Rule("upsample_trilinear", 15, barrier),  # 8 products, 7 sums
+    # bilinear at a place of its own: 4 products, 3 sums; 4 weights of 2 operations each
+    "aten.grid_sampler": Rule("grid_sampler", 15, barrier),
+    "aten.grid_sampler_2d": Rule("grid_sampler", 15, barrier),
     "aten.upsample_nearest2d": _move("upsample_nearest", barrier),
     "aten._upsample_nearest_exact2d": _move("upsample_nearest", barrier),
     "aten.upsample_bilinear2d": Rule("upsample_bilinear", 7, barrier),  # 4 products, 3 sums
@@ -290,11 +345,19 @@ TABLE: dict[str, Rule] = {
     "aten.bmm": Rule("matmul", _inner_product, barrier),
     "aten.matmul": Rule("matmul", _inner_product, barrier),
     "aten.baddbmm": Rule("matmul", _inner_product, barrier),
+    "aten.linear": Rule("matmul", _inner_product, barrier),
+    "aten.mv": Rule("matmul", _inner_product, barrier),
+    "aten.dot": Rule("matmul", _inner_product, barrier),
+    "aten.einsum": Rule("einsum", _equation, barrier),
+    "aten.conv1d": Rule("conv1d", _convolved, barrier),
+    "aten.conv2d": Rule("conv2d", _convolved, barrier),
+    "aten.conv3d": Rule("conv3d", _convolved, barrier),
     "aten.scaled_dot_product_attention": Rule("attention", _attention, barrier),
     # data that only moves
     "aten.view": _move("view"),
     "aten._unsafe_view": _move("view"),
     "aten.reshape": _move("reshape"),
+    "aten.as_strided": _move("as_strided", barrier),
     "aten.flatten": _move("flatten"),
     "aten.unflatten": _move("unflatten"),
     "aten.squeeze": _move("squeeze"),
@@ -327,8 +390,22 @@ TABLE: dict[str, Rule] = {
     "aten.index": _move("index", barrier),
     "aten.index_select": _move("index_select", barrier),
     "aten.gather": _move("gather", barrier),
-    "aten.embedding": _move("embedding", barrier),
+    # a look-up moves each value once, from the table's memory
+    "aten.embedding": Rule("embedding", 1, barrier),
     "aten.slice_scatter": _move("slice_scatter", barrier),
     "aten.select_scatter": _move("select_scatter", barrier),
     "aten.copy": _move("copy", barrier),
+}
+
+# Operators of our own: a name of the callable instead of torch's.
+OWN: dict[str, Rule] = {
+    # gates of recurrent cells, per element of their result: of an LSTM 3 sigmoid, 2 tanh, 3
+    # products and 5 sums for two values, see `cimsim.frontends.recurrent`
+    "lstm_gates": Rule("lstm_gates", (3 * _SIGMOID + 2 * (_SIGMOID + 1) + 3 + 5) / 2, pointwise),
+    "gru_gates": Rule("gru_gates", 2 * _SIGMOID + (_SIGMOID + 1) + 3 + 5, pointwise),
+    "rnn_tanh_gates": Rule("rnn_tanh_gates", _SIGMOID + 2, pointwise),
+    "rnn_relu_gates": Rule("rnn_relu_gates", 2, pointwise),
+    # convolutions over volumes
+    "planes": _move("planes", barrier),
+    "volume": _move("volume", barrier),
 }

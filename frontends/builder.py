@@ -41,23 +41,28 @@ class GraphBuilder:
     ----------
     name : str
         Of the network.
+    batch : int, optional
+        Samples of one execution; default: the first axis of the first input.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, batch: int | None = None) -> None:
         self.name = name
+        self._batch = batch
         self.parameters = Parameters()
         self._ops: dict[str, Op] = {}
         self._sets = WeightSets()
 
     @property
     def batch(self) -> int:
-        """Traced batch size: first axis of the first input."""
+        """Traced batch size."""
+        if self._batch is not None:
+            return self._batch
         first = next((op for op in self._ops.values() if isinstance(op, InputOp)), None)
-        return first.output.shape[0] if first is not None and first.output.shape else 1
+        return first.output.shape[0] if first is not None and len(first.output.shape) > 1 else 1
 
     def finish(self, outputs: list[str]) -> LayerGraph:
         """Return the graph."""
-        return LayerGraph(self.name, self._ops.values(), outputs)
+        return LayerGraph(self.name, self._ops.values(), outputs, self._batch)
 
     def unique(self, base: str) -> str:
         """Return ``base``, or ``base#2``, ``base#3`` if it is taken."""

@@ -109,7 +109,7 @@ def conv_transpose2d_ops(
     extra = _pair(output_padding)
     c_out = int(weight.shape[1]) * groups
     axes = [
-        _transpose_axis(n, int(k), s, p, d, e)
+        transpose_axis(n, int(k), s, p, d, e)
         for n, k, s, p, d, e in zip(
             spec.grid, weight.shape[2:], stride, padding, dilation, extra, strict=True
         )
@@ -190,10 +190,10 @@ def _with_output(op: MatrixOp) -> MatrixOp:
     return replace(op, output=TensorSpec(output_shape(op), op.input.dtype))
 
 
-def _transpose_axis(
+def transpose_axis(
     size: int, kernel: int, stride: int, padding: int, dilation: int, extra: int
 ) -> tuple[int, int, int, int, int]:
-    """Return taps, padding before and after, pixels to cut before and output size."""
+    """Return taps, padding before and after, pixels to cut before and output size of one axis."""
     extent = (kernel - 1) * dilation + 1
     taps = -(-extent // stride)
     out = (size - 1) * stride - 2 * padding + extent + extra

@@ -111,15 +111,15 @@ def fuse_pixel_shuffle(graph: LayerGraph) -> LayerGraph:
 def unroll_frames(graph: LayerGraph) -> LayerGraph:
     """Split a convolution over frames that were folded into its batch axis into one op per frame.
 
-    ``[T, C, H, W]`` in a graph traced with one frame means T applications of one matrix; they share
-    its programmed copy.
+    ``[T * B, C, H, W]`` in a graph traced with B samples means T applications of one matrix to each
+    of them; they share its programmed copy.
     """
-    batch = next((op.output.shape[0] for op in graph.inputs if op.output.shape), 1)
+    batch = graph.batch
     ops: list[Op] = []
     for op in graph:
         frames = op.input.shape[0] if isinstance(op, MatrixOp) else batch
-        if isinstance(op, MatrixOp) and batch == 1 and frames > 1:
-            ops += _frames(op, frames)
+        if isinstance(op, MatrixOp) and frames > batch and frames % batch == 0:
+            ops += _frames(op, frames // batch, batch)
         else:
             ops.append(op)
     return graph.with_ops(ops)
@@ -303,10 +303,10 @@ def _shuffled(matrix: MatrixOp, factor: int) -> MatrixOp:
 # Frames
 
 
-def _frames(op: MatrixOp, frames: int) -> list[Op]:
+def _frames(op: MatrixOp, frames: int, batch: int) -> list[Op]:
     """Return slices, one op per frame, and their concatenation under the old name."""
-    one = TensorSpec((1, *op.input.shape[1:]), op.input.dtype)
-    out = TensorSpec((1, *op.output.shape[1:]), op.output.dtype)
+    one = TensorSpec((batch, *op.input.shape[1:]), op.input.dtype)
+    out = TensorSpec((batch, *op.output.shape[1:]), op.output.dtype)
     ops: list[Op] = []
     parts = []
     for k in range(frames):
@@ -316,7 +316,7 @@ def _frames(op: MatrixOp, frames: int) -> list[Op]:
             output=one,
             op="slice",
             target=_aten.slice.Tensor,
-            args=(Ref(op.inputs[0]), 0, k, k + 1),
+            args=(Ref(op.inputs[0]), 0, k * batch, (k + 1) * batch),
             locality="view",
             ops_per_element=0.0,
             source=op.source,

@@ -33,12 +33,15 @@ from cimsim.frontends.explain import explain_failure, module_path, source_of
 from cimsim.frontends.functional import is_functional, target_of
 from cimsim.frontends.locality import Call
 from cimsim.frontends.recipes import RECIPES
+from cimsim.frontends.recurrent import RECURRENT
 from cimsim.graph.ir import LayerGraph, Ref, TensorSpec
 from cimsim.graph.verify import references, verify
 
 _aten = torch.ops.aten
 _log = logging.getLogger(__name__)
 
+# Loggers of torch that tell of an error before it is raised.
+_LOUD = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor", "torch.export")
 # Operators that return their input: nothing happens in them that a layer graph knows of.
 _ALIASES = {
     "aten.clone",
@@ -51,6 +54,11 @@ _ALIASES = {
     "aten.feature_dropout",
     "aten.alpha_dropout",
 }
+# Operators that insist on the strides of their input -> the same without.
+_LAYOUT_FREE = {
+    _aten.view.default: _aten.reshape.default,
+    _aten._unsafe_view.default: _aten.reshape.default,
+}
 # Operators that use only the shape of their input.
 _SHAPE_ONLY = {"aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.empty_like"} | {
     "aten.new_zeros",
@@ -61,7 +69,10 @@ _SHAPE_ONLY = {"aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.empt
 
 
 def trace(
-    model: nn.Module, example_inputs: tuple[Tensor, ...], name: str | None = None
+    model: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    name: str | None = None,
+    batch: int | None = None,
 ) -> LayerGraph:
     """Turn a torch module into a layer graph.
 
@@ -76,6 +87,9 @@ def trace(
         Values do not matter, shapes and dtypes do.
     name : str, optional
         Name of the graph; the module's class by default.
+    batch : int, optional
+        Samples in the example inputs. By default the first axis of the first input; of a recurrent
+        layer that reads an input with time first, as torch's own do, the second one.
 
     Raises
     ------
@@ -99,10 +113,10 @@ def trace(
     finally:
         for module, training in modes.items():
             module.training = training
-    return from_exported(program, name)
+    return from_exported(program, name, batch)
 
 
-def from_exported(program: ExportedProgram, name: str) -> LayerGraph:
+def from_exported(program: ExportedProgram, name: str, batch: int | None = None) -> LayerGraph:
     """Turn an exported program, of `torch.export.export` or from a ``.pt2`` file, into a graph.
 
     Parameters
@@ -111,12 +125,14 @@ def from_exported(program: ExportedProgram, name: str) -> LayerGraph:
         Exported in eval mode.
     name : str
         Name of the graph.
+    batch : int, optional
+        See `trace`.
     """
     with torch.no_grad(), _quiet():
         if not is_functional(program.graph_module.graph, _KNOWN):
             # an empty table decomposes little, but in-place operators become functional ones
             program = program.run_decompositions({})
-        graph = _Importer(program, name).run()
+        graph = _Importer(program, name, batch).run()
     verify(graph)
     return passes.run_all(graph)
 
@@ -124,13 +140,18 @@ def from_exported(program: ExportedProgram, name: str) -> LayerGraph:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back torch's own deprecations, and the programs that it prints before it fails."""
-    torch_log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    level, printed = torch_log.level, io.StringIO()
-    torch_log.setLevel(logging.ERROR)
+    printed = io.StringIO()
+    logs = [logging.getLogger(name) for name in _LOUD]
+    levels = [log.level for log in logs]
+    for log in logs:
+        # what fails is said once, in the exception's own words
+        log.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(printed):
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
+            # a recurrent layer lists its own parameters; nothing of them changes
+            warnings.filterwarnings("ignore", r"The tensor attributes? .* assigned during export")
             yield
     except Exception:
         _log.debug("torch printed before it failed:\n%s", printed.getvalue())
@@ -138,7 +159,8 @@ def _quiet() -> Iterator[None]:
     else:
         sys.stderr.write(printed.getvalue())
     finally:
-        torch_log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 @dataclass(frozen=True)
@@ -153,9 +175,11 @@ class _Several:
 class _Importer:
     """Walks the nodes of one exported program."""
 
-    def __init__(self, program: ExportedProgram, name: str) -> None:
+    def __init__(self, program: ExportedProgram, name: str, batch: int | None) -> None:
         self.program = program
-        self.build = GraphBuilder(name)
+        if batch is None:
+            batch = _batch_of_series(program)
+        self.build = GraphBuilder(name, batch)
         self.values: dict[Node, Any] = {}
         nodes = program.graph_module.graph.nodes
         calls = [n for n in nodes if n.op == "call_function" and _is_call(n)]
@@ -207,6 +231,8 @@ class _Importer:
         name = packet(target_of(node))
         if node.target is operator.getitem and isinstance(args[0], _Several):
             self.values[node] = self._pick(args[0], int(args[1]), node)
+        elif node.target is operator.getitem and isinstance(args[0], tuple):
+            self.values[node] = args[0][int(args[1])]
         elif _is_alias(node, args):
             self.values[node] = args[0]
         elif not any(True for _ in references((args, tuple(kwargs.values())))) and not _is_random(
@@ -216,6 +242,8 @@ class _Importer:
         elif name in _SHAPE_ONLY:
             blank = _blank(self.build.spec(args[0]))
             self.values[node] = self._constant(node, (blank, *args[1:]), kwargs)
+        elif name in RECURRENT and (states := self._recurrent(node, args, kwargs)) is not None:
+            self.values[node] = states
         elif isinstance(node.meta.get("val"), list | tuple):
             self.values[node] = _Several(node, args, kwargs)
         else:
@@ -225,9 +253,13 @@ class _Importer:
         value = node.meta.get("val")
         if not isinstance(value, Tensor):
             raise self._error(node, "its result is no tensor but a number that depends on values")
-        call = self.build.call(target_of(node), args, kwargs, self._output(node, value))
+        # a graph has values, no memory: a copy is none, so a view must not ask how memory lies
+        target = _LAYOUT_FREE.get(target_of(node), target_of(node))
+        if packet(target) == "aten.as_strided":
+            self._check_dense(node)
+        call = self.build.call(target, args, kwargs, self._output(node, value))
         name, source = self._name(node), source_of(node)
-        recipe = RECIPES.get(packet(target_of(node)))
+        recipe = RECIPES.get(packet(target))
         result = recipe(self.build, call, name, source) if recipe is not None else None
         if result is None:
             return self.build.digital(name, call, source)
@@ -238,6 +270,31 @@ class _Importer:
                 "please report this",
             )
         return result
+
+    def _recurrent(
+        self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Ref | tuple[Ref, ...] | None:
+        """Lower a recurrent layer or cell to gates; the value, or values, that it returns."""
+        target, meta = target_of(node), node.meta["val"]
+        first = meta[0] if isinstance(meta, list | tuple) else meta
+        call = self.build.call(target, args, kwargs, self._output(node, first))
+        if any(not isinstance(n, int) for n in first.shape):
+            return None
+        found = RECURRENT[packet(target)](self.build, call, self._name(node), source_of(node))
+        if found is None:
+            return None
+        return found if isinstance(meta, list | tuple) else found[0]
+
+    def _check_dense(self, node: Node) -> None:
+        """Refuse a read through strides of memory that does not lie in the order of its axes."""
+        source = node.args[0]
+        value = source.meta.get("val") if isinstance(source, Node) else None
+        if not isinstance(value, Tensor) or not value.is_contiguous() or value.storage_offset():
+            raise self._error(
+                node,
+                "it reads memory by strides, and its input does not lie in the order of its axes; "
+                "call .contiguous() before, or write it with slices and reshape",
+            )
 
     def _pick(self, several: _Several, index: int, node: Node) -> Any:
         """Import ``several[index]`` as a call with one output."""
@@ -355,7 +412,26 @@ _PARTS: dict[str, Callable[[Call, int, Any], tuple[Any, tuple[Any, ...]] | None]
     "aten._native_batch_norm_legit_no_training": _batch_norm_part,
 }
 
-_KNOWN = frozenset({*TABLE, *RECIPES, *_ALIASES, *_SHAPE_ONLY, *_PARTS, "getitem"})
+_KNOWN = frozenset({*TABLE, *RECIPES, *RECURRENT, *_ALIASES, *_SHAPE_ONLY, *_PARTS, "getitem"})
+
+
+def _batch_of_series(program: ExportedProgram) -> int | None:
+    """Return the batch of an input [T, B, F] or [T, F] that a recurrent layer reads as it is."""
+    for node in program.graph_module.graph.nodes:
+        if node.op != "call_function" or packet(node.target) not in RECURRENT:
+            continue
+        source, added = node.args[0], False
+        while isinstance(source, Node) and packet(source.target) in {"aten.unsqueeze", *_ALIASES}:
+            added |= packet(source.target) == "aten.unsqueeze"
+            source = source.args[0]
+        if not isinstance(source, Node) or source.op != "placeholder":
+            continue
+        if added:
+            return 1
+        shape = node.args[0].meta["val"].shape
+        time_first = "cell" not in packet(node.target) and not node.args[-1]
+        return int(shape[1]) if time_first and len(shape) == 3 else None
+    return None
 
 
 def _spec(value: Tensor) -> TensorSpec:

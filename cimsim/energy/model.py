@@ -218,8 +218,8 @@ def _frame_traffic(mapping: Mapping) -> dict[str, float]:
     Where frames stream through a port `cimsim.energy.transport` has the way between.
     """
     chip, graph = mapping.chip, mapping.graph
-    into = sum(op.output.per_frame for op in graph.inputs) * chip.input_bytes
-    out = sum(graph[name].output.per_frame for name in graph.outputs) * chip.input_bytes
+    into = sum(graph.per_sample(op.name) for op in graph.inputs) * chip.input_bytes
+    out = sum(graph.per_sample(name) for name in graph.outputs) * chip.input_bytes
     found = {
         "buffer": into * chip.buffer.write_energy_j_b,
         "io": (into + out) * chip.io.energy_j_b,

@@ -53,6 +53,10 @@ def calibrate(
     squares), as chips do in their digital units. A column that is exact already keeps gain 1 and
     offset 0; operations with fewer than `MIN_WINDOWS` sampled windows are not corrected.
 
+    Operations of one matrix that have fewer sampled windows than that, as the time steps of a
+    recurrent layer, are calibrated together: they have one input code, one range of the converters
+    and one correction, for a step alone would be calibrated on one window a sample.
+
     Parameters
     ----------
     programmed : ProgrammedMapping
@@ -76,18 +80,38 @@ def calibrate(
     graph, chip = programmed.mapping.graph, programmed.mapping.chip
     layouts = {name: layer.layout for name, layer in programmed.mapping.layer_of.items()}
     samples = collect(graph, chip, frames, layouts) if samples is None else dict(samples)
-    found = {}
+    together = _together(programmed, samples)
+    found: dict[str, CalibratedOp] = {}
     with workers(threads) as (pool, n_threads):
         for op in graph.matrix_ops:
+            if op.name in found:
+                continue
             noise = key(seed, "calibrate", op.name)
+            names = together.get(op.name, (op.name,))
+            taken = [samples.pop(name) for name in names]
+            one = taken[0] if len(taken) == 1 else Samples.joined(taken)
             try:
-                found[op.name] = _calibrate_op(
-                    op, programmed, samples.pop(op.name), noise, pool, n_threads,
+                made = _calibrate_op(
+                    op, programmed, one, noise, pool, n_threads,
                     None if kept is None else kept[op.name],
                 )  # fmt: skip
             except SimulationError as error:
                 raise SimulationError(f"layer '{op.name}': {error}") from None
-    return CalibratedMapping(programmed, found)
+            found |= dict.fromkeys(names, made)
+    return CalibratedMapping(programmed, {op.name: found[op.name] for op in graph.matrix_ops})
+
+
+def _together(
+    programmed: ProgrammedMapping, samples: Mapping[str, Samples]
+) -> dict[str, tuple[str, ...]]:
+    """Return operation -> all operations that are calibrated with it, in execution order."""
+    order = {op.name: i for i, op in enumerate(programmed.mapping.graph.matrix_ops)}
+    found: dict[str, tuple[str, ...]] = {}
+    for layer in programmed.mapping.layers:
+        few = [name for name in layer.ops if samples[name].windows < MIN_WINDOWS]
+        group = tuple(sorted(few, key=order.__getitem__))
+        found |= dict.fromkeys(group, group)
+    return found
 
 
 def _calibrate_op(

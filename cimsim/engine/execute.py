@@ -133,12 +133,15 @@ def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
                 f"was traced, got {list(x.shape)}"
             )
         # a sum is ten times faster than a test of every value, and finite only if all of them are
-        if x.dtype != torch.float32 or not (
-            bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
+        wanted, dtype = op.output.dtype, str(x.dtype).removeprefix("torch.")
+        if dtype != wanted or (
+            x.dtype.is_floating_point
+            and not (bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all()))
         ):
-            found = x.dtype if x.dtype != torch.float32 else "values that are NaN or infinite"
+            found = f"torch.{dtype}" if dtype != wanted else "values that are NaN or infinite"
+            kind = "finite " if wanted.startswith("float") else ""
             raise InputError(
-                f"{graph.name}: input '{op.name}': expected finite torch.float32, got {found}"
+                f"{graph.name}: input '{op.name}': expected {kind}torch.{wanted}, got {found}"
             )
     return {op.name: x for op, x in zip(expected, inputs, strict=True)}
 

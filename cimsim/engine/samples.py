@@ -85,6 +85,22 @@ class Samples:
             found = Reads.of_places(places).vectors(flat, np.arange(len(chosen)))
             self.activations.append(found)
 
+    @property
+    def windows(self) -> int:
+        """Windows sampled so far."""
+        return sum(len(part) for part in self.vectors)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        """Put samples of operations that share a matrix together."""
+        return cls(
+            [one for part in parts for one in part.vectors],
+            [one for part in parts for one in part.activations],
+            parts[0].patch,
+            [one for part in parts for one in part.values],
+            any(part.signed for part in parts),
+        )
+
     def code(self, chip: Chip, may_be_negative: bool = True) -> InputCode:
         """Return the input code that the values ask for.
 

@@ -230,10 +230,16 @@ class LayerGraph:
         In an order in which each op comes after its inputs.
     outputs : sequence of str
         Names of the ops whose values the network returns.
+    batch : int, optional
+        Samples that one execution answers; by default the first axis of the first input. A network
+        that puts time first, [T, B, ...], has another one.
     """
 
-    def __init__(self, name: str, ops: Iterable[Op], outputs: Iterable[str]) -> None:
+    def __init__(
+        self, name: str, ops: Iterable[Op], outputs: Iterable[str], batch: int | None = None
+    ) -> None:
         self.name = name
+        self._batch = batch
         self.outputs = tuple(outputs)
         self.nx = nx.DiGraph()
         for op in ops:
@@ -272,6 +278,18 @@ class LayerGraph:
         return tuple(op for op in self if isinstance(op, InputOp))
 
     @property
+    def batch(self) -> int:
+        """Samples of one execution; every count, time and energy is per sample."""
+        if self._batch is not None:
+            return self._batch
+        first = next((op.output.shape for op in self.inputs), ())
+        return first[0] if len(first) > 1 else 1
+
+    def per_sample(self, name: str) -> int:
+        """Elements of a value that one sample has, rounded up where samples share it."""
+        return -(-math.prod(self[name].output.shape) // self.batch)
+
+    @property
     def matrix_ops(self) -> tuple[MatrixOp, ...]:
         """Crossbar layers in execution order."""
         return tuple(op for op in self if isinstance(op, MatrixOp))
@@ -292,7 +310,7 @@ class LayerGraph:
 
     def with_ops(self, ops: Iterable[Op], outputs: Iterable[str] | None = None) -> LayerGraph:
         """Return a graph of the same name from other ops."""
-        return LayerGraph(self.name, ops, self.outputs if outputs is None else outputs)
+        return LayerGraph(self.name, ops, self.outputs if outputs is None else outputs, self._batch)
 
     def reference(self, *inputs: Any) -> tuple[Any, ...]:
         """Execute in float32 with torch; see `cimsim.graph.reference.run`."""

@@ -115,7 +115,7 @@ def _rows(
 ) -> Unit:  # fmt: skip
     tensor = graph[value].output
     rows, cols = tensor.grid
-    stored = math.ceil(tensor.per_frame / rows)
+    stored = math.ceil(graph.per_sample(value) / rows)
     return Unit(name, kind, None, (), (rows, 1), (1, cols), stored, 0.0, needs)
 
 
@@ -238,12 +238,14 @@ def _finish(graph: LayerGraph, part: _Part) -> Unit:
     grid = op.window_grid if isinstance(op, MatrixOp) else (height // block[0], width // block[1])
     windows = max(1, grid[0] * grid[1])
     stored = sum(
-        math.ceil(graph[value].output.per_frame / windows)
+        math.ceil(graph.per_sample(value) / windows)
         for value in sorted(inside)
         if value in graph.outputs or any(c not in inside for c in graph.consumers(value))
     )
     digital = [op] if isinstance(op, DigitalOp) else []
-    work = sum((f.ops_per_element or 0.0) * f.output.per_frame for f in (*digital, *part.fused))
+    work = sum(
+        (f.ops_per_element or 0.0) * graph.per_sample(f.name) for f in (*digital, *part.fused)
+    )
     return Unit(
         op.name, part.kind, op, tuple(part.fused), grid, block, stored, work / windows,
         tuple(dict.fromkeys(part.needs)),

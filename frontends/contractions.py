@@ -1,0 +1,291 @@
+"""Products of an activation and a constant, however they are written, as matrices.
+
+``matmul``, ``bmm``, ``mv``, ``einsum``, a constant on either side: each is a sum over labelled axes
+of one activation and one constant. Axes that only the activation has are windows; axes that only
+the constant has, and that are kept, are columns; axes that both have are rows where they are summed
+over, and groups (blocks on the diagonal of one matrix) where they are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cimsim.errors import GraphError
+from cimsim.frontends.builder import GraphBuilder
+from cimsim.frontends.equations import Labels, labels_of
+from cimsim.frontends.locality import Call
+from cimsim.frontends.matrices import conv2d_op, linear_op
+from cimsim.graph.ir import Ref, TensorSpec
+
+_aten = torch.ops.aten
+
+
+def einsum(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
+    """``aten.einsum(equation, operands)`` with one activation; constants are joined before."""
+    equation, operands = call.named["equation"], list(call.named["tensors"])
+    found = [i for i, one in enumerate(operands) if isinstance(one, Ref)]
+    shapes = [tuple(build.spec(one).shape if isinstance(one, Ref) else one.shape)
+              for one in operands]  # fmt: skip
+    labelled = labels_of(equation, [len(shape) for shape in shapes])
+    if len(found) != 1 or labelled is None or len(operands) < 2:
+        return None
+    inputs, out = labelled
+    (place,) = found
+    x, own = operands.pop(place), inputs.pop(place)
+    if len(operands) == 1:
+        return contract(build, call, name, source, x, own, operands[0], inputs[0], out)
+    wanted = {*own, *out}
+    kept = tuple(dict.fromkeys(label for one in inputs for label in one if label in wanted))
+    # torch counts labels from 0
+    short = {label: i for i, label in enumerate(dict.fromkeys(sum(inputs, ())))}
+    parts = [
+        part
+        for tensor, one in zip(operands, inputs, strict=True)
+        for part in (tensor, [short[label] for label in one])
+    ]
+    joined = torch.einsum(*parts, [short[label] for label in kept])
+    joined = build.parameters.computed(name, joined)
+    return contract(build, call, name, source, x, own, joined, kept, out)
+
+
+def matmul(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
+    """``aten.mm``, ``bmm``, ``matmul``, ``mv`` and ``dot`` with a constant on either side."""
+    one, two = call.args[0], call.args[1]
+    if isinstance(one, Ref) == isinstance(two, Ref):
+        return None
+    left = tuple(build.spec(one).shape if isinstance(one, Ref) else one.shape)
+    right = tuple(build.spec(two).shape if isinstance(two, Ref) else two.shape)
+    if not left or not right:
+        return None
+    fresh = count(100)
+    rows, inner, cols = 0, 1, 2
+    lead = max(len(left), len(right)) - 2
+    stack = tuple(next(fresh) for _ in range(max(lead, 0)))
+    a = (*stack[len(stack) - max(len(left) - 2, 0) :], rows, inner) if len(left) > 1 else (inner,)
+    b = (*stack[len(stack) - max(len(right) - 2, 0) :], inner, cols) if len(right) > 1 else (inner,)
+    out = (*stack, *((rows,) if len(left) > 1 else ()), *((cols,) if len(right) > 1 else ()))
+    x, own, weight, other = (one, a, two, b) if isinstance(one, Ref) else (two, b, one, a)
+    return contract(build, call, name, source, x, own, weight, other, out)
+
+
+def inner(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
+    """``aten.inner``: the last axes of both, one of which is constant."""
+    one, two = call.args[0], call.args[1]
+    axes = [len(build.spec(t).shape if isinstance(t, Ref) else t.shape) - 1 for t in (one, two)]
+    return _over_axes(build, call, name, source, one, two, axes[:1], axes[1:])
+
+
+def tensordot(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
+    """``aten.tensordot`` with one constant."""
+    n = call.named
+    return _over_axes(
+        build, call, name, source, n["self"], n["other"], n["dims_self"], n["dims_other"]
+    )
+
+
+def _over_axes(
+    build: GraphBuilder, call: Call, name: str, source: str, one: Any, two: Any,
+    of_one: Sequence[int], of_two: Sequence[int],
+) -> Ref | None:  # fmt: skip
+    """Sum over pairs of axes; what is left of the first stands before what is left of the other."""
+    if isinstance(one, Ref) == isinstance(two, Ref):
+        return None
+    ranks = [len(build.spec(t).shape if isinstance(t, Ref) else t.shape) for t in (one, two)]
+    a, b = list(range(ranks[0])), list(range(100, 100 + ranks[1]))
+    for first, second in zip(of_one, of_two, strict=True):
+        b[second] = a[first]
+    out = tuple(label for label in (*a, *b) if (label in a) != (label in b))
+    x, own, weight, other = (one, a, two, b) if isinstance(one, Ref) else (two, b, one, a)
+    return contract(build, call, name, source, x, tuple(own), weight, tuple(other), out)
+
+
+def baddbmm(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
+    """``aten.baddbmm``, ``addmm`` and ``addmv`` with a product that has one constant side."""
+    added, *factors = call.args[:3]
+    beta, alpha = call.named.get("beta", 1), call.named.get("alpha", 1)
+    if isinstance(factors[0], Ref) == isinstance(factors[1], Ref):
+        return None
+    inside = build.call(_aten.matmul.default, tuple(factors), {}, call.output)
+    product = matmul(build, inside, name, source)
+    if product is None:
+        return None
+    if alpha != 1:
+        scaled = build.call(_aten.mul.Tensor, (product, alpha), {}, call.output)
+        product = build.digital(f"{name}.alpha", scaled, source)
+    if beta == 0:
+        return product
+    if beta != 1:
+        if isinstance(added, Ref):
+            spec = build.spec(added)
+            scaled = build.call(_aten.mul.Tensor, (added, beta), {}, spec)
+            added = build.digital(f"{name}.beta", scaled, source)
+        else:
+            added = added * beta
+    total = build.call(_aten.add.Tensor, (product, added), {}, call.output)
+    return build.digital(f"{name}.add", total, source)
+
+
+def bilinear(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
+    """``y_k = sum_ij x_i A_kij z_j + b_k``: A on arrays, then one inner product with z for each k.
+
+    ``A`` is applied to x as a matrix [i, k * j]; the product with the second activation is digital.
+    """
+    x, z, weight, bias = (call.named[k] for k in ("input1", "input2", "weight", "bias"))
+    if not isinstance(weight, Tensor) or isinstance(bias, Ref) or not isinstance(x, Ref):
+        return None
+    outputs, _, inner = weight.shape
+    shape = (*build.spec(x).shape[:-1], outputs, inner)
+    spec = TensorSpec(shape, build.spec(x).dtype)
+    lead = tuple(range(10, 10 + len(shape) - 2))
+    first = build.call(call.target, call.args, call.kwargs, spec)
+    applied = contract(
+        build, first, name, source, x, (*lead, 0), weight, (1, 0, 2), (*lead, 1, 2)
+    )  # fmt: skip
+    if applied is None:
+        return None
+    z_shape = (*(build.spec(z).shape if isinstance(z, Ref) else z.shape), 1)
+    if isinstance(z, Ref):
+        raised = build.call(_aten.unsqueeze.default, (z, -1), {}, TensorSpec(z_shape, spec.dtype))
+        z = build.digital(f"{name}.column", raised, source)
+    else:
+        z = z.unsqueeze(-1)
+    product = TensorSpec((*shape[:-1], 1), spec.dtype)
+    total = build.digital(
+        f"{name}.product", build.call(_aten.matmul.default, (applied, z), {}, product), source
+    )
+    flat = build.call(_aten.squeeze.dim, (total, -1), {}, call.output)
+    result = build.digital(f"{name}.row", flat, source)
+    if bias is None:
+        return result
+    added = build.call(_aten.add.Tensor, (result, bias), {}, call.output)
+    return build.digital(f"{name}.bias", added, source)
+
+
+def contract(
+    build: GraphBuilder, call: Call, name: str, source: str,
+    x: Ref, own: Labels, weight: Tensor, other: Labels, out: Labels,
+) -> Ref | None:  # fmt: skip
+    """Add ``out = sum over the labels that are not in out of x[own] * weight[other]``.
+
+    Parameters
+    ----------
+    build, name, source
+        See `cimsim.frontends.recipes`.
+    call : Call
+        Its output is the value to build.
+    x : Ref
+        The activation.
+    weight : torch.Tensor
+        The constant.
+    own, other, out : tuple of int
+        Labels of the axes of x, of the constant and of the result.
+
+    Returns
+    -------
+    Ref or None
+        None where nothing is summed (an elementwise product), an axis stands twice in one operand,
+        or sizes are broadcast in a way that no matrix has: such a product is digital.
+    """
+    if not isinstance(weight, Tensor) or weight.dtype != torch.float32:
+        return None
+    if len(set(own)) < len(own) or len(set(other)) < len(other):
+        return None
+    sizes = dict(zip(own, build.spec(x).shape, strict=True))
+    held = dict(zip(other, weight.shape, strict=True))
+    # an axis of one element beside a longer one is broadcast: it is no axis
+    dropped = [label for label in own if label in held and sizes[label] == 1 != held[label]]
+    squeezed = [label for label in other if label in sizes and held[label] == 1 != sizes[label]]
+    if any(sizes[label] != held[label] for label in own
+           if label in held and label not in dropped and label not in squeezed):  # fmt: skip
+        return None
+    if any(label not in out for label in (*dropped, *squeezed)):
+        return None  # a sum over a broadcast axis
+    alone = [label for label in other if label not in out and label not in sizes]
+    lost = [label for label in own if label not in out and label not in held]
+    matrix = weight
+    for label in sorted((*alone, *squeezed), key=other.index, reverse=True):
+        matrix = matrix.sum(other.index(label))
+    other = tuple(label for label in other if label not in alone and label not in squeezed)
+    if lost or not any(label in sizes and label not in out for label in other):
+        return None
+    own_left = tuple(label for label in own if label not in dropped)
+    groups = [label for label in own_left if label in other and label in out]
+    rows = [label for label in own_left if label in other and label not in out]
+    windows = [label for label in own_left if label not in other]
+    columns = [label for label in other if label not in own_left]
+    total = sizes | {label: held[label] for label in other}
+
+    def size(labels: Sequence[int]) -> int:
+        return math.prod(total[label] for label in labels)
+
+    where = [other.index(label) for label in (*groups, *rows, *columns)]
+    matrix = matrix.permute(where).reshape(size(groups), size(rows), size(columns))
+    build_at = _Steps(build, name, source)
+    batch = build.batch
+    lead = batch if windows and size(windows) % batch == 0 else 1
+    how = ("contract", own, other, out)
+    flat: tuple[int, ...]
+    if size(groups) == 1:
+        flat = (lead, size(windows) // lead, size(rows))
+        x = build_at.arranged(x, own_left, [*windows, *groups, *rows], sizes, own, flat)
+        op = linear_op(build.unique(name), x.name, build.spec(x), matrix[0])
+        y = build.matrix(replace(op, source=source), weight, None, how)
+        order = [*windows, *groups, *columns]
+    else:
+        flat = (lead, size(windows) // lead, 1, size(groups) * size(rows))
+        x = build_at.arranged(x, own_left, [*windows, *groups, *rows], sizes, own, flat)
+        x = build_at.permuted(x, (0, 3, 2, 1), "channels")
+        n, r, c = matrix.shape
+        kernel = matrix.permute(0, 2, 1).reshape(n * c, r, 1, 1)
+        op = conv2d_op(build.unique(name), x.name, build.spec(x), kernel, groups=n)
+        y = build.matrix(replace(op, source=source, kind="grouped"), weight, None, how)
+        y = build_at.permuted(y, (0, 3, 2, 1), "last")
+        order = [*windows, *groups, *columns]
+    y = build_at.reshaped(y, tuple(total[label] for label in order), "axes")
+    y = build_at.permuted(y, tuple(order.index(label) for label in out if label in order), "order")
+    if build.spec(y).shape != call.output.shape:
+        y = build_at.reshaped(y, call.output.shape, "shape")
+    return y
+
+
+class _Steps:
+    """Adds data movements, and none where nothing moves."""
+
+    def __init__(self, build: GraphBuilder, name: str, source: str) -> None:
+        self.build, self.name, self.source = build, name, source
+
+    def arranged(
+        self, x: Ref, labels: Labels, order: Sequence[int], sizes: dict[int, int], own: Labels,
+        flat: tuple[int, ...],
+    ) -> Ref:  # fmt: skip
+        """Bring axes in an order and join them to the shape ``flat``."""
+        if labels != own:
+            x = self.reshaped(x, tuple(sizes[label] for label in labels), "squeezed")
+        x = self.permuted(x, tuple(labels.index(label) for label in order), "rows")
+        return self.reshaped(x, flat, "flat")
+
+    def permuted(self, x: Ref, order: tuple[int, ...], what: str) -> Ref:
+        spec = self.build.spec(x)
+        if order == tuple(range(len(order))):
+            return x
+        moved = TensorSpec(tuple(spec.shape[i] for i in order), spec.dtype)
+        call = self.build.call(_aten.permute.default, (x, list(order)), {}, moved)
+        return self.build.digital(f"{self.name}.{what}", call, self.source)
+
+    def reshaped(self, x: Ref, shape: tuple[int, ...], what: str) -> Ref:
+        spec = self.build.spec(x)
+        if spec.shape == shape:
+            return x
+        if math.prod(shape) != math.prod(spec.shape):
+            raise GraphError(f"{self.name}: cannot bring {list(spec.shape)} to {list(shape)}")
+        call = self.build.call(
+            _aten.reshape.default, (x, list(shape)), {}, TensorSpec(shape, spec.dtype)
+        )
+        return self.build.digital(f"{self.name}.{what}", call, self.source)
