@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.fair import decompose, picture, told
-from benchmarks.fair.measure import FAST, FRUGAL
+from benchmarks.fair.measure import FAST
 from benchmarks.fair.record import Record
 from benchmarks.paper.document import rewrite
 
@@ -22,7 +22,7 @@ def parts(record: Record) -> dict[str, str]:
         "tables": told.tables(record),
         "split_time": told.split_table(record, decompose.interval, FAST),
         "split_latency": told.split_table(record, decompose.latency, FAST),
-        "split_energy": told.split_table(record, decompose.joules, FRUGAL),
+        "split_energy": told.energy_table(record),
         "chips": "\n\n".join(
             text for network in (told.CIMNET, told.FOLD) if (text := told.ratios(record, network))
         )

@@ -12,7 +12,7 @@ from benchmarks.fair.measure import FAST, FRUGAL, HOW, IM2COL, Cell
 from benchmarks.fair.quality import Judged
 from benchmarks.fair.record import Record
 from benchmarks.fair.stride import StridePoint, best_stride, steps
-from cimsim.units import format_si
+from cimsim.units import format_interval, format_si
 
 TITLES = {case.name: case.title for case in NETWORKS}
 CIMNET, FOLD = "cimnet_stride8", "foldnet_stride8_tiles1"
@@ -63,17 +63,27 @@ def _sentence(record: Record, one: Split) -> str:
 
 def joules_of(record: Record, network: str, hw: str, how: str) -> str:
     """Say what the energy of a frame does, plainly mapped, fastest and at least energy."""
-    table = {(c.network, c.how): c.energy_j for c in _of(record.cells, hw) if c.fits}
-    pairs = [(YARDSTICK.name, IM2COL), (network, IM2COL), (YARDSTICK.name, how), (network, how),
-             (YARDSTICK.name, FRUGAL), (network, FRUGAL)]  # fmt: skip
-    if any(pair not in table for pair in pairs):
+    table = {(c.network, c.how): c for c in _of(record.cells, hw) if c.fits}
+    pairs = [((YARDSTICK.name, way), (network, way)) for way in (IM2COL, how, FRUGAL)]
+    if any(place not in table for pair in pairs for place in pair):
         return ""
-    values = [table[pair] for pair in pairs]
+    told = [
+        _ratio(table[block].energy_j / table[net].energy_j, table[net].block_low,
+               table[net].block_high)
+        for block, net in pairs
+    ]  # fmt: skip
     return (
-        f" Energy of a frame, block / {_short(network)}: {values[0] / values[1]:.3g} x plainly "
-        f"mapped, {values[2] / values[3]:.3g} x under the fastest mappings, "
-        f"{values[4] / values[5]:.3g} x under those of least energy."
+        f" Energy of a frame, block / {_short(network)}, in brackets 5 .. 95 % of what the chip's "
+        f"sources allow: {told[0]} plainly mapped, {told[1]} under the fastest mappings, "
+        f"{told[2]} under those of least energy."
     )
+
+
+def _ratio(value: float, low: float, high: float) -> str:
+    """Write a ratio with its interval, as many digits as that allows; 0 .. 0: not known."""
+    if low == high == 0:
+        return f"{value:.3g} x"
+    return f"{format_interval(value, low, high, '1').replace('  ', ' ')} x"
 
 
 def _times(factor: float) -> str:
@@ -110,7 +120,9 @@ def _line(cell: Cell, judged: Judged | None) -> str:
         return f"| {name} | does not fit | | | | | | | – | – |"
     return (
         f"| {name} ({cell.strategies}) | {cell.windows:,} | {format_si(cell.interval_s, 's')} "
-        f"| {format_si(cell.latency_s, 's')} | {format_si(cell.energy_j, 'J')} | {cell.arrays} "
+        f"| {format_si(cell.latency_s, 's')} "
+        f"| {format_interval(cell.energy_j, cell.energy_low_j, cell.energy_high_j, 'J')} "
+        f"| {cell.arrays} "
         f"| {cell.conversions / 1e6:.3g} M | {cell.bottleneck} | {_db(judged, 'float_db')} "
         f"| {_db(judged, 'chip_db')} |"
     )
@@ -139,6 +151,27 @@ def split_table(record: Record, value: Callable[[Cell], float], best: str) -> st
                 f"| {hw} | {title(one.network)} | {one.total:.3g} x | {one.mapping_first:.3g} x "
                 f"| {one.architecture_then:.3g} x | {one.architecture_first:.3g} x "
                 f"| {one.mapping_then:.3g} x | {told} |"
+            )
+    return "\n".join(lines)
+
+
+def energy_table(record: Record) -> str:
+    """Return the split of energies with the intervals that shared draws give."""
+    lines = [
+        "| chip | network | whole gain | then architecture | architecture, | then mapping of the "
+        "network |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for hw in _chips(record.cells):
+        cells = {(c.network, c.how): c for c in _of(record.cells, hw) if c.fits}
+        for one in decompose.split(_of(record.cells, hw), decompose.joules, FRUGAL):
+            plain, best = (cells[one.network, how] for how in (IM2COL, FRUGAL))
+            lines.append(
+                f"| {hw} | {title(one.network)} "
+                f"| {_ratio(one.total, best.whole_low, best.whole_high)} "
+                f"| {_ratio(one.architecture_then, best.block_low, best.block_high)} "
+                f"| {_ratio(one.architecture_first, plain.block_low, plain.block_high)} "
+                f"| {_ratio(one.mapping_then, best.plain_low, best.plain_high)} |"
             )
     return "\n".join(lines)
 
@@ -205,7 +238,8 @@ def stride_table(points: Iterable[StridePoint]) -> str:
     lines += [
         f"| {p.rows} | {p.stride} | {p.arrays:,} | {p.cells / 1e6:.3g} M "
         f"| {p.activations / 1e6:.3g} M | {p.conversions / 1e6:.3g} M "
-        f"| {format_si(p.interval_s, 's')} | {format_si(p.energy_j, 'J')} "
+        f"| {format_si(p.interval_s, 's')} "
+        f"| {format_interval(p.energy_j, p.energy_low_j, p.energy_high_j, 'J')} "
         f"| {p.cell_seconds / 1e6:.3g} M s |"
         for p in sorted(points, key=lambda p: (p.rows, p.stride))
     ]
@@ -225,8 +259,7 @@ def stride_told(points: Sequence[StridePoint]) -> str:
             "cells times time": steps(own, lambda p: p.cell_seconds),
         }  # fmt: skip
         told.append(
-            f"- **Arrays of {rows}**: energy is least at S = "
-            f"{best_stride(own, lambda p: p.energy_j)}, conversions at S = "
+            f"- **Arrays of {rows}**: {_least_energy(own)}, conversions at S = "
             f"{best_stride(own, lambda p: p.conversions)}, cells times time (one frame's silicon) "
             f"at S = {best_stride(own, lambda p: p.cell_seconds)}, the interval at S = "
             f"{best_stride(own, lambda p: p.interval_s)}. {_last_step(own, gains)}"
@@ -234,11 +267,31 @@ def stride_told(points: Sequence[StridePoint]) -> str:
     return "\n".join(told)
 
 
+def _least_energy(own: Sequence[StridePoint]) -> str:
+    """Say at which stride energy is least, or between which it is a tie."""
+    best = best_stride(own, lambda p: p.energy_j)
+    place = next(i for i, p in enumerate(own) if p.stride == best)
+    tied = [best]
+    # a step whose interval holds 1 tells nothing
+    if own[place].step_low < 1 < own[place].step_high:
+        tied.insert(0, own[place - 1].stride)
+    if place + 1 < len(own) and own[place + 1].step_low < 1 < own[place + 1].step_high:
+        tied.append(own[place + 1].stride)
+    if len(tied) > 1:
+        return f"energy is a tie of S = {' and '.join(map(str, tied))}"
+    return f"energy is least at S = {best}"
+
+
 def _last_step(own: Sequence[StridePoint], gains: dict[str, list[float]]) -> str:
-    """Tell what the last step gains, measure by measure."""
+    """Tell what the last step gains, measure by measure; energy with its interval."""
+    ends = (own[-1].step_low, own[-1].step_high)
     before, after = own[-2].stride, own[-1].stride
-    pays = [f"{what} {g[-1]:.2g} x" for what, g in gains.items() if g[-1] >= ENOUGH]
-    not_paid = [f"{what} {g[-1]:.2g} x" for what, g in gains.items() if g[-1] < ENOUGH]
+    told = {
+        what: f"{what} {_ratio(g[-1], *ends) if what == 'energy' else f'{g[-1]:.2g} x'}"
+        for what, g in gains.items()
+    }
+    pays = [told[what] for what, g in gains.items() if g[-1] >= ENOUGH]
+    not_paid = [told[what] for what, g in gains.items() if g[-1] < ENOUGH]
     parts = []
     if pays:
         parts.append(f"gains {', '.join(pays)}")

@@ -20,6 +20,7 @@ from benchmarks.fair.cases import (
     arrays_of,
     find_networks,
 )
+from benchmarks.fair.draws import ledger_of
 from benchmarks.fair.measure import (
     FAST,
     FRUGAL,
@@ -37,7 +38,10 @@ from benchmarks.fair.stride import StridePoint, best_stride, read_points, steps,
 from benchmarks.paper.chip import FrameRow
 from benchmarks.paper.clips import clips_in
 from benchmarks.paper.networks import Weights, shipped_weights
-from cimsim.energy.model import energy
+from cimsim.chip.fields import changed, fields
+from cimsim.energy.idle import working
+from cimsim.energy.ledger import factors
+from cimsim.energy.model import STANDING, energy
 from cimsim.errors import ConfigError, InputError
 from cimsim.timing.simulate import simulate
 from cimsim.video.embedded import embedded_clip
@@ -122,7 +126,13 @@ def test_cells_are_those_of_the_simulator(table):
     timeline = simulate(mapping)
     assert plain.interval_s == timeline.interval / 148e6
     assert plain.latency_s == timeline.cycles_first_frame / 148e6
-    assert plain.energy_j == energy(mapping, plain.interval_s).total_j
+    line = simulate(mapping)
+    spent = energy(
+        mapping, plain.interval_s, working_s=working(mapping, line), spilled=line.spilled
+    )
+    assert plain.energy_j == spent.total_j
+    assert plain.static_j == pytest.approx(sum(spent.by_component[part] for part in STANDING))
+    assert plain.energy_low_j < plain.energy_j < plain.energy_high_j
     assert (plain.windows, plain.arrays) == (mapping.total.windows, mapping.arrays_used)
     assert plain.conversions == mapping.total.conversions
     assert len(said) == 1
@@ -270,6 +280,34 @@ def point(stride, interval, joules, rows=1024, conversions=100):
     )
 
 
+def test_ratios_are_those_of_chips_drawn_one_by_one(table):
+    """Against energies of 20 chips, each with its own numbers, of both mappings."""
+    mapped, cells, _ = table
+    network = cimsim.load_network("baseline-o1", {"stride": 8}, "random")
+    graph = cimsim.trace(network.module, network.example(32, 64))
+    totals = []
+    for how in (IM2COL, FRUGAL):
+        strategy = IM2COL if how == IM2COL else mapped.mapping_file(O1, EFLASH, how)
+        mapping = cimsim.map_graph(graph, EFLASH.chip, strategy)
+        ledger = ledger_of(mapping, simulate(mapping))
+        drawn = factors(EFLASH.chip)
+        one_by_one = [
+            ledger.report(
+                changed(EFLASH.chip, {p: fields()[p].value(EFLASH.chip) * f[i]
+                                      for p, f in drawn.items()})
+            ).total_j
+            for i in range(20)
+        ]  # fmt: skip
+        kept = np.load(mapped.kept / "draws" / f"{mapped._file(O1, EFLASH, how)}.npy")
+        np.testing.assert_allclose(kept[:20], one_by_one, rtol=1e-12)
+        totals.append(kept)
+    frugal = next(c for c in cells if c.how == FRUGAL)
+    ends = np.percentile(totals[0] / totals[1], [5, 95])
+    assert (frugal.plain_low, frugal.plain_high) == pytest.approx(tuple(ends))
+    assert (frugal.block_low, frugal.block_high) == (0, 0)  # the block was not measured
+    assert ends[1] / ends[0] < frugal.energy_high_j / frugal.energy_low_j
+
+
 def test_the_stride_that_stops_paying():
     points = [point(8, 2.0, 1.0, conversions=50), point(2, 16.0, 4.0), point(16, 1.95, 2.0)]
     assert steps(points, lambda p: p.interval_s) == pytest.approx([8.0, 2.0 / 1.95])
@@ -279,6 +317,10 @@ def test_the_stride_that_stops_paying():
     assert "energy is least at S = 8" in text
     assert "from S = 8 to 16 does not pay in time 1 x, energy 0.5 x, conversions 0.5 x" in text
     assert told.stride_told(points[:1]) == ""
+    surely = [replace(points[2], step_low=0.4, step_high=0.6)]
+    assert "energy 0.50 (0.40..0.60) x" in told.stride_told([*points[:2], *surely])
+    either = [replace(points[2], step_low=0.8, step_high=1.2)]
+    assert "energy is a tie of S = 8 and 16" in told.stride_told([*points[:2], *either])
 
 
 def test_the_statement_says_both_orders():
