@@ -10,6 +10,7 @@ import resource
 import time
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def _little_memory(monkeypatch):
     monkeypatch.setenv(memory.VARIABLE, "4 GiB")
     before = resource.getrlimit(resource.RLIMIT_AS)
     graph(), result(), programmed()
-    in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115, PTH123
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + ALLOCATED, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
