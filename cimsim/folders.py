@@ -33,7 +33,7 @@ _ASIDE = "-old"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
-def check_target(folder: str | Path, proof: str = MANIFEST) -> Path:
+def check_target(folder: str | Path, proof: str = "result.json") -> Path:
     """Refuse a place where a folder could not be written without touching what is the user's.
 
     Parameters

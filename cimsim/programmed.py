@@ -21,7 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim import __version__
+from cimsim.boundary import json_text
 from cimsim.boundary.arguments import number, whole
+from cimsim.boundary.limits import RESULT
+from cimsim.boundary.text import is_file
 from cimsim.errors import InputError, SimulationError
 from cimsim.files import replacing
 from cimsim.graph.ir import LayerGraph
@@ -152,7 +155,12 @@ class ProgrammedChip:
                     f"{path}: {name.replace('_', ' ')} of cimsim: {header.get(name)} in the file, "
                     f"{own} here; {fix}"
                 )
-        if header.keys() != _FIELDS or header["sha256"] != _digest(header, arrays):
+        if header.keys() != _FIELDS or not _is_header(header):
+            raise InputError(
+                f"{path}: its header is not one of a programmed chip; program the chip again with "
+                "cimsim program"
+            )
+        if header["sha256"] != _digest(header, arrays):
             raise InputError(
                 f"{path}: the content does not have the SHA-256 that the file names: it is damaged "
                 "or was edited; copy it again, or program the chip again with cimsim program"
@@ -265,12 +273,12 @@ def check_file(path: str | Path) -> Path:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     from safetensors import safe_open
 
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: no such file; make one with cimsim program --out {path}")
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_KEY)
-            header = None if text is None else json.loads(text)
+            header = None if text is None else json_text.load(text, RESULT)
             if not isinstance(header, dict) or header.get("format") != FORMAT:
                 raise InputError(
                     f"{path}: a safetensors file, but no programmed chip; make one with cimsim "
@@ -287,6 +295,23 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             f"{path}: no programmed chip: the file is damaged, cut short or of another kind "
             f"({error}); copy it again, or program the chip again with cimsim program"
         ) from error
+
+
+def _is_header(header: dict[str, Any]) -> bool:
+    """Whether all fields of a header have their types and ranges."""
+    texts = ("format", "version", "title", "weights", "operations", "chip_hash", "strategy",
+             "mapping", "calibration", "sha256")  # fmt: skip
+    frame, seed, sigma = header["frame"], header["seed"], header["sigma"]
+    return (
+        all(isinstance(header[name], str) for name in texts)
+        and all(isinstance(header[name], dict) for name in ("network", "chip", "plan"))
+        and isinstance(frame, list)
+        and [type(size) for size in frame] == [int, int]
+        and type(seed) is int
+        and 0 <= seed < 2**63
+        and type(sigma) in (int, float)
+        and 0 <= sigma <= 255
+    )
 
 
 def _digest(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:

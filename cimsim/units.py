@@ -45,7 +45,7 @@ _PREFIXES = dict(
 _POSSIBLE = {
     "J": (1e-24, 1e3), "J/B": (1e-24, 1e3), "s": (1e-16, 1e11), "A": (1e-20, 1e4), "V": (1e-9, 1e4),
     "S": (1e-20, 1e3), "Hz": (1e-3, 1e13), "m": (1e-10, 1e-3), "m2": (1e-20, 1.0),
-    "W": (1e-20, 1e6), "ohm": (1e-9, 1e15), "B": (1.0, 2.0**50), "1": (1e-15, 1e6),
+    "W": (1e-20, 1e6), "ohm": (1e-9, 1e15), "B": (1.0, 2.0**50), "1": (0.0, 1e6),
     "K": (1e-3, 1e4), "F": (1e-22, 1.0),
 }  # fmt: skip
 _LONGEST = 100  # characters of a quantity
@@ -97,13 +97,32 @@ def parse_quantity(value: Any, unit: str) -> float:
         raise ValueError(f"expected a quantity in {unit} such as '{example}', {what}")
     if not math.isfinite(number):
         raise ValueError(f"expected a finite quantity in {unit} such as '{example}', got '{value}'")
+    return number
+
+
+def check_possible(number: float, unit: str, told: object) -> None:
+    """Refuse a quantity that nothing on a chip can have.
+
+    Parameters
+    ----------
+    number : float
+        In SI units.
+    unit : str
+    told : object
+        How it was written, for the message.
+
+    Raises
+    ------
+    ValueError
+        The message shows what is possible.
+    """
     low, high = _POSSIBLE.get(unit, (0.0, math.inf))
     if number and not low <= abs(number) <= high:
         raise ValueError(
             f"expected 0 or a quantity of {low:g} .. {high:g}{'' if unit == '1' else f' {unit}'} "
-            f"such as '{example}', got '{value}'; is it another unit or prefix?"
+            f"such as '{_EXAMPLES.get(unit, f'1 {unit}')}', got '{told}'; is it another unit or "
+            "prefix?"
         )
-    return number
 
 
 def _plain_text(text: str, unit: str, example: str) -> str:
@@ -198,6 +217,7 @@ def quantity(
             raise ValueError(f"expected a quantity {sign} {minimum:g}{shown}, got '{value}'")
         if maximum is not None and number > maximum:
             raise ValueError(f"expected a quantity <= {maximum:g}{shown}, got '{value}'")
+        check_possible(number, unit, value)
         return number
 
     return Annotated[float, BeforeValidator(read), Unit(unit)]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingABC
 from dataclasses import fields, is_dataclass
-from typing import Any
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from cimsim.arrays.adc import AdcRange
 from cimsim.arrays.encode import InputCode
 from cimsim.arrays.nonlinear import WiredCells
 from cimsim.arrays.programmed import ProgrammedArray
+from cimsim.boundary.limits import shown
 from cimsim.chip.cells.base import AbstractDevice
 from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.program import PlacedArray, ProgrammedLayer, ProgrammedMapping
@@ -36,6 +39,7 @@ KINDS: dict[str, type[Any]] = {
     )
 }
 
+_MOST = 1e30  # of a number: products of a few stay in float64
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -89,7 +93,7 @@ def unpack(
         found = CalibratedMapping(ProgrammedMapping(mapping, device, layers), ops)
         for placed in mapping.layers:
             _check_layer(placed, mapping, found)
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError) as error:
         raise SimulationError(f"the parts do not make up a chip: {error!r}") from error
     return found
 
@@ -126,7 +130,52 @@ def _unpacked(value: Any, arrays: MappingABC[str, NDArray[Any]]) -> Any:
     if "array" in value:
         return arrays[value["array"]]
     held = {name: _unpacked(part, arrays) for name, part in value["fields"].items()}
-    return KINDS[value["kind"]](**held)
+    kind = KINDS[value["kind"]]
+    for name, hint in _hints(kind).items():
+        if name in held and not _fits(held[name], hint):
+            raise TypeError(f"{value['kind']}.{name}: expected {hint}, got {shown(held[name])}")
+    made = kind(**held)
+    if isinstance(made, InputCode):
+        _require(made.scale > 0 and 1 <= made.bits <= 16, "InputCode")
+        _require(0 <= made.zero_point <= made.top, "InputCode.zero_point")
+    if isinstance(made, AdcRange):
+        _require(made.lsb > 0 and (made.top is None or 0 <= made.top < 2**32), "AdcRange")
+    return made
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(f"{what}: out of range")
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value has the type that a field declares; numbers are finite."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if inner[-1] is Ellipsis:
+            return all(_fits(part, inner[0]) for part in value)
+        return len(value) == len(inner) and all(map(_fits, value, inner))
+    if origin is np.ndarray:
+        wanted = get_args(inner[1])[0]
+        same = isinstance(value, np.ndarray) and value.dtype == np.dtype(wanted)
+        return same and (value.dtype.kind != "f" or bool(np.isfinite(value).all()))
+    if hint is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and abs(value) < _MOST
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**40
+    return isinstance(value, hint) if isinstance(hint, type) else True
 
 
 def _check_layer(placed: PlacedLayer, mapping: Mapping, found: CalibratedMapping) -> None:

@@ -18,7 +18,7 @@ def check_target(folder: str | Path) -> Path:
     InputError
         See `cimsim.folders.check_target`.
     """
-    return folders.check_target(folder, "result.json")
+    return folders.check_target(folder)
 
 
 def write(result: Result, folder: str | Path, *, unique: bool = False) -> Path:

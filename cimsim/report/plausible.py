@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, unit_of
@@ -10,6 +11,17 @@ from cimsim.chip.fields import fields
 from cimsim.chip.spec import Chip
 from cimsim.units import format_si
 
+_SLOW = 200  # read-outs of published arrays take up to some tens of times as long as the drive
+_NEAR = 0.05
+_SLIP = 0.01  # 1024 times is a number of columns, 1000 times a prefix
+_PREFIX = {
+    "": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6,
+    "G": 1e9,
+}  # fmt: skip
+_FIGURE = re.compile(
+    r"(?<![\w.])(\d+(?:\.\d+)?)\s*([fpnuµmkMG]?)(Hz|S/s|J/B|ohm|[JsWVASF])(?![\w/])"
+    r"(?:\s*([/x*])\s*(\d+(?:\.\d+)?))?"
+)
 _FIT_FACTOR = 30  # figures of silicon lie within 3 of the ADC fit, ten times that is another thing
 
 
@@ -32,6 +44,8 @@ def implausible(chip: Chip) -> Iterator[str]:
                 f"{_text(high, field.unit)} ({what})"
             )
     yield from _cell(chip)
+    yield from _far_from_sources(chip)
+    yield from _slow_converters(chip)
     yield from _against_fit(chip, "adc", "energy")
     yield from _together(chip)
 
@@ -43,6 +57,79 @@ def _cell(chip: Chip) -> Iterator[str]:
         yield (
             f"array.cell_area: {format_si(cell, 'm2')} is outside of 1 .. 10,000 squares of the "
             f"feature size ({format_si(square, 'm2')} .. {format_si(1e4 * square, 'm2')})"
+        )
+
+
+def _far_from_sources(chip: Chip) -> Iterator[str]:
+    """Find slips of a prefix: a thousand times, or a thousandth, of what the source names."""
+    for path, source in chip.sources.items():
+        field = fields().get(path)
+        value = field.value(chip) if field is not None else None
+        # overrides and estimates are not what the source speaks of
+        moved = path in chip.history.estimated or any(
+            text.partition("=")[0] == path for text in chip.history.overrides
+        ) or any(one.path == path for one in chip.history.rescaled)  # fmt: skip
+        if field is None or not field.unit or field.unit == "1" or not value or moved:
+            continue
+        told = figures(source.text, field.unit)
+        if any(1 / _FIT_FACTOR <= value / one <= _FIT_FACTOR for one in told):
+            continue
+        # "1 uW for each of 1024 columns" names a thousandth on purpose
+        counts = [float(text) for text in re.findall(r"\d{2,}", source.text)]
+        slips = [
+            one for one in told
+            if _is_slip(value / one)
+            and not any(abs(value / (one * n) - 1) < _NEAR for n in counts if n)
+        ]  # fmt: skip
+        if slips:
+            yield (
+                f"{path}: {_text(value, field.unit)} is {_times(value / slips[0])} of what its "
+                f"source names ({_text(slips[0], field.unit)}: {source.text[:80]})"
+            )
+
+
+def _is_slip(ratio: float) -> bool:
+    """Whether a ratio is a whole number of prefixes."""
+    steps = math.log10(ratio) / 3
+    return round(steps) != 0 and abs(ratio / 1000.0 ** round(steps) - 1) < _SLIP
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f} times" if ratio > 1 else f"1/{1 / ratio:,.0f}"
+
+
+def figures(text: str, unit: str) -> list[float]:
+    """Return the quantities of a unit in a text, with what simple arithmetic makes of them.
+
+    ``6.4 us / 16 columns`` gives 6.4 us and 0.4 us; a rate in Hz or S/s gives its period.
+    """
+    found = []
+    for match in _FIGURE.finditer(text):
+        number, prefix, name, sign, count = match.groups()
+        scale = _PREFIX.get(prefix)
+        if scale is None:
+            continue
+        value, per = float(number) * scale, unit == "s" and name in ("Hz", "S/s")
+        if not value or not (per or name == unit):
+            continue
+        value = 1 / value if per else value
+        found.append(value)
+        if sign and float(count):
+            found.append(value / float(count) if sign == "/" else value * float(count))
+    return found
+
+
+def _slow_converters(chip: Chip) -> Iterator[str]:
+    """Compare reading out all columns of an array with driving it."""
+    adc, array = chip.adc, chip.array
+    arrays = chip.tile.arrays if adc.shared == "tile" else 1
+    turns = -(-array.cols * arrays // adc.count)
+    whole = turns * adc.conversion_s
+    if adc.kind != "ideal" and whole > _SLOW * max(array.t_read_s, chip.drive_s):
+        yield (
+            f"adc.t_conversion: {_text(adc.conversion_s, 's')} a conversion, {turns} of them one "
+            f"after another take {_text(whole, 's')}, more than {_SLOW} times as long as driving "
+            f"the array ({_text(array.t_read_s, 's')})"
         )
 
 

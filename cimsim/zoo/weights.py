@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 
 PRUNED = "pruned"  # key of a safetensors file's metadata: the network is narrower than its options
 # where training scripts put the network's tensors, beside an optimiser's and more
-_NESTED = ("state_dict", "model_state_dict", "model", "net", "params", "weights")
+_NESTED = (
+    "params_ema", "state_dict", "model_state_dict", "model", "net", "network", "generator",
+    "params", "weights",
+)  # fmt: skip
+_DEPTH = 3  # {"model": {"state_dict": ...}}
+_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".th", ".tar")
+# where training frameworks' settings come from, that stand beside the tensors
+_SETTINGS = (
+    "argparse", "pathlib", "collections", "typing", "enum", "omegaconf", "hydra", "yacs",
+    "easydict", "box", "addict", "pytorch_lightning", "lightning", "lightning_fabric",
+    "lightning_utilities", "torchmetrics", "mmengine",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +240,12 @@ def is_pruned(path: Path) -> bool:
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Read the tensors of a ``.safetensors``, ``.pt`` or ``.pth`` file, ``module.`` stripped.
+    """Read the tensors of a ``.safetensors`` or torch file (``.pt``, ``.pth``, ``.ckpt`` ...).
 
-    Of a training checkpoint that keeps the network's tensors apart (``state_dict``, ``model`` ...)
-    only those are returned.
+    Of a training checkpoint that keeps the network's tensors apart (``state_dict``, ``params_ema``,
+    ``model`` ...) only those are returned. What wrappers add to names (``module.``, ``_orig_mod.``)
+    is taken away. Objects of training frameworks that stand beside them are passed over: none of
+    their code is imported or run.
 
     Raises
     ------
@@ -246,15 +259,50 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
             from safetensors.torch import load_file
 
             state: Any = load_file(path)
-        elif path.suffix in (".pt", ".pth"):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        elif path.suffix in _SUFFIXES:
+            with torch.serialization.safe_globals(_settings(path)):
+                state = torch.load(path, map_location="cpu", weights_only=True)
         else:
-            raise WeightsError(f"{path}: expected .safetensors, .pt or .pth")
+            raise WeightsError(f"{path}: expected .safetensors, {', '.join(_SUFFIXES)}")
     except WeightsError:
         raise
     except Exception as error:  # torch and safetensors raise many kinds for a damaged file
         raise WeightsError(f"{path}: cannot read the weights: {_cause(error)}") from error
-    return {key.removeprefix("module."): value for key, value in _tensors(state, path).items()}
+    return _plain_names(_tensors(state, path), path)
+
+
+class _Passed:
+    """Stands for an object of a training framework that nobody needs."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+    def __setitem__(self, _: object, __: object) -> None: ...
+
+
+def _settings(path: Path) -> list[Any]:
+    """Return what takes the place of objects in a torch file that are settings of a framework."""
+    import torch
+
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # noqa: BLE001 - a damaged or an old file; loading it says what is wrong
+        return []
+    return [(_Passed, name) for name in names if name.partition(".")[0] in _SETTINGS]
+
+
+def _plain_names(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """Take away what torch.compile and data parallelism put into the names."""
+    found = {}
+    for key, value in state.items():
+        plain = ".".join(part for part in key.split(".") if part != "_orig_mod")
+        while plain.startswith("module."):
+            plain = plain.removeprefix("module.")
+        if plain in found:
+            raise WeightsError(f"{path}: tensor {plain!r} stands twice, in {key!r} too")
+        found[plain] = value
+    return found
 
 
 def _cause(error: Exception) -> str:
@@ -275,10 +323,11 @@ def _tensors(content: Any, path: Path) -> dict[str, torch.Tensor]:
     import torch
 
     if isinstance(content, Mapping):
-        for name in _NESTED:
-            if isinstance(content.get(name), Mapping):
-                content = content[name]
+        for _ in range(_DEPTH):
+            inner = next((n for n in _NESTED if isinstance(content.get(n), Mapping)), None)
+            if inner is None:
                 break
+            content = content[inner]
         odd = {k: v for k, v in content.items() if not isinstance(v, torch.Tensor)}
         if content and not odd and all(isinstance(key, str) for key in content):
             return dict(content)
@@ -315,9 +364,17 @@ def fill(
     own = {key: value for key, value in model.state_dict().items() if SKIPPED not in key}
     given = {key: value for key, value in state.items() if SKIPPED not in key}
     network = type(model).__name__
+    if given.keys() != own.keys():
+        given = _without_prefix(given, own, where)
 
     def belongs() -> str:
-        fits = recognise({key: tuple(value.shape) for key, value in given.items()})
+        shapes = {key: tuple(value.shape) for key, value in given.items()}
+        fits = recognise(shapes)
+        heads = {key.partition(".")[0] for key in shapes}
+        prefix = heads.pop() if len(heads) == 1 else ""
+        if not fits and prefix:
+            fits = recognise({key[len(prefix) + 1 :]: shape for key, shape in shapes.items()})
+            fits = f"{fits}, without the prefix '{prefix}.'" if fits else None
         return f"it fits {fits}" if fits else "it belongs to another network or other options"
 
     missing = [key for key in own if key not in given]
@@ -340,6 +397,45 @@ def fill(
     with torch.no_grad():
         for key, value in given.items():
             own[key].copy_(value)
+
+
+def _without_prefix(
+    given: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], where: str
+) -> Mapping[str, torch.Tensor]:
+    """Return the tensors under the one prefix that makes them those of the network.
+
+    Training code holds a network as a part of something (``model.``, ``net_g.``) and may store
+    more beside it. Where none or several prefixes fit, nothing is taken away.
+
+    Raises
+    ------
+    WeightsError
+        Several prefixes fit, or one fits by its names and not by its shapes.
+    """
+    first = next(iter(own), "")
+    ends = [key.removesuffix(first) for key in given if key.endswith(f".{first}")]
+    held = {
+        prefix: {key[len(prefix) :]: v for key, v in given.items() if key.startswith(prefix)}
+        for prefix in ends
+    }
+    fitting = [prefix for prefix, part in held.items() if part.keys() == own.keys()]
+    if len(fitting) > 1:
+        raise WeightsError(
+            f"{where}: the network's tensors stand there {len(fitting)} times, under "
+            f"{' and '.join(map(repr, fitting))}; write a file with one of them"
+        )
+    if not fitting:
+        return given
+    (prefix,) = fitting
+    wrong = [key for key, value in held[prefix].items() if value.shape != own[key].shape]
+    if wrong:
+        key = wrong[0]
+        raise WeightsError(
+            f"{where}: under the prefix {prefix!r} stand tensors of the right names, but {key!r} "
+            f"has shape {tuple(held[prefix][key].shape)}, the network needs "
+            f"{tuple(own[key].shape)}: other options, or another network"
+        )
+    return held[prefix]
 
 
 def save_weights(model: nn.Module, path: Path, card: Card) -> Card:

@@ -49,8 +49,9 @@ def test_folder_holds_everything_and_no_partial(demo):
     _, folder = demo
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names == {
-        "result.json", "layers.csv", "before_after.png", "plots/energy_by_layer.png",
-        "plots/time_by_layer.png", "plots/psnr_per_frame.png", "plots/tornado.png",
+        "result.json", "manifest.json", "layers.csv", "before_after.png",
+        "plots/energy_by_layer.png", "plots/time_by_layer.png", "plots/psnr_per_frame.png",
+        "plots/tornado.png",
         *(f"frames/{kind}/{n:05d}.png" for kind in ("noisy", "chip") for n in range(2)),
     }  # fmt: skip
     assert [path.name for path in folder.parent.iterdir()] == ["demo"]

@@ -306,3 +306,63 @@ def test_weights_trained_for_the_chip_win_over_the_float_ones():
     assert find_card("cimnet", {"stride": 8}, "eflash40nm").hw == "eflash40nm"
     assert find_card("cimnet", {"stride": 8}, "wtm2101").hw is None
     assert find_card("cimnet", {"stride": 8}).hw is None
+
+
+def tiny():
+    torch.manual_seed(5)
+    return Small()
+
+
+WRAPPERS = ("_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module.", "model.", "net_g.")
+
+
+def _wrapped(how):
+    """What users' files hold: a dict for torch.save, made from a network's tensors."""
+    state = tiny().state_dict()
+    if how in WRAPPERS:
+        return {how + key: value for key, value in state.items()}
+    if how == "inner":  # torch.compile on a part of it
+        return {key.replace(".", "._orig_mod.", 1): value for key, value in state.items()}
+    if how == "lightning":
+        from argparse import Namespace
+
+        return {
+            "state_dict": {f"model.{key}": value for key, value in state.items()}
+            | {"loss.vgg.weight": torch.zeros(3)},
+            "epoch": 3, "hyper_parameters": Namespace(lr=1e-3), "pytorch-lightning_version": "2.0",
+        }  # fmt: skip
+    if how == "params_ema":
+        return {"params": {k: v * 0 for k, v in state.items()}, "params_ema": state}
+    if how == "nested":
+        return {"model": {"state_dict": state}}
+    return {how: state}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".bin"])
+@pytest.mark.parametrize(
+    "how",
+    [*WRAPPERS, "inner", "lightning", "params", "params_ema", "state_dict", "model_state_dict",
+     "nested"],
+)  # fmt: skip
+def test_weights_as_users_have_them(tmp_path, how, suffix):
+    path = tmp_path / f"w{suffix}"
+    torch.save(_wrapped(how), path)
+    other = tiny()
+    with torch.no_grad():
+        for value in other.parameters():
+            value.zero_()
+    load_weights(other, path)
+    for key, value in tiny().state_dict().items():
+        assert torch.equal(other.state_dict()[key], value), key
+
+
+def test_a_prefix_that_does_not_do_is_named(tmp_path):
+    state = tiny().state_dict()
+    twice = {f"a.{k}": v for k, v in state.items()} | {f"b.{k}": v for k, v in state.items()}
+    torch.save(twice, tmp_path / "twice.pth")
+    with pytest.raises(WeightsError, match=r"stand there 2 times, under 'a\.' and 'b\.'"):
+        load_weights(tiny(), tmp_path / "twice.pth")
+    wide = {f"net.{key}": torch.cat([value, value]) for key, value in state.items()}
+    torch.save(wide, tmp_path / "wide.pth")
+    with pytest.raises(WeightsError, match=r"under the prefix 'net\.' stand tensors of the right"):
+        load_weights(tiny(), tmp_path / "wide.pth")

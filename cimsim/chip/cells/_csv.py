@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cimsim.boundary.limits import shown
 from cimsim.boundary.tables import SEPARATORS, Table, read_table
 from cimsim.errors import ConfigError, suggest
-from cimsim.units import format_duration, format_si, parse_quantity
+from cimsim.units import check_possible, format_duration, format_si, parse_quantity
 
 COLUMNS = {"target": "S", "mean": "S", "sigma": "S", "time": "s"}
 _REQUIRED = ("target", "mean", "sigma")
@@ -153,7 +153,7 @@ def _row(
         if number < 0:
             raise _fault(path, line, f"{name}: expected at least 0, got {text}")
         try:
-            parse_quantity(f"{number * factor!r} {COLUMNS[name]}", COLUMNS[name])
+            check_possible(number * factor, COLUMNS[name], text)
         except ValueError as error:
             raise _fault(path, line, f"{name}: {error}") from None
         values[name] = number * factor

@@ -1,0 +1,349 @@
+"""Whatever comes in, one clear message or a sound result: no other exception, hang or infinity.
+
+Each kind is tried some ten times in the fast suite, as often as ``COUNTS`` says in the slow one.
+Every fault that was found this way stands as a case beside the code that it was in.
+"""
+
+import json
+import math
+import resource
+import time
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import cimsim
+from cimsim.boundary import memory
+from cimsim.chip.cells import device_of
+from cimsim.chip.load import chip_hash, load_hw, shipped
+from cimsim.cli.options import model_options, parse_size
+from cimsim.errors import CimsimError
+from cimsim.mapping.files import load_mapping, to_data
+from cimsim.placing import map_graph
+from cimsim.programmed import ProgrammedChip
+from cimsim.report import stored
+from cimsim.report.doubts import chip_doubts
+from cimsim.report.result import Result
+from cimsim.zoo.errors import ZooError
+from cimsim.zoo.weights import read_state
+from tests.fuzz.mutations import LEAVES, QUANTITIES, VALUES, damaged, mutated
+
+FAST = 40
+COUNTS = {
+    "chips": 5000, "set": 5000, "size": 3000, "results": 1500, "mappings": 1000, "tables": 1000,
+    "faults": 500, "programmed": 500, "weights": 500, "models": 500,
+}  # fmt: skip
+LONGEST_S = 10
+ALLOCATED = 4 << 30
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, 4, 3, padding=1)
+        self.b = nn.Conv2d(4, 3, 1)
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x)))
+
+
+@cache
+def graph():
+    torch.manual_seed(0)
+    return cimsim.trace(Net().eval(), (torch.zeros(1, 3, 8, 8),))
+
+
+@cache
+def clip():
+    return np.random.default_rng(0).random((1, 8, 8, 3), dtype=np.float32)
+
+
+@cache
+def result():
+    return cimsim.simulate(map_graph(graph(), load_hw("example_minimal")), None)
+
+
+@cache
+def programmed():
+    return cimsim.program(map_graph(graph(), load_hw("example_minimal")))
+
+
+@pytest.fixture(autouse=True)
+def _little_memory(monkeypatch):
+    """4 GiB are allowed, and the process can have no more: what takes more fails the test."""
+    monkeypatch.setenv(memory.VARIABLE, "4 GiB")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    graph(), result(), programmed()
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + ALLOCATED, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def tried(kind):
+    """Settings of a kind: few examples in the fast suite, all in the slow one."""
+
+    def wrap(test):
+        quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much,
+                 HealthCheck.function_scoped_fixture, HealthCheck.large_base_example]  # fmt: skip
+
+        def run(count):
+            return settings(max_examples=count, suppress_health_check=quiet, deadline=None)(test)
+
+        def both(pytestconfig, how_often, tmp_path):
+            run(COUNTS[kind] if how_often == "slow" else FAST)(tmp_path)
+
+        both.__name__ = test.__name__
+        marks = [pytest.param("fast"), pytest.param("slow", marks=[
+            pytest.mark.slow, pytest.mark.timeout(3600)])]  # fmt: skip
+        return pytest.mark.parametrize("how_often", marks)(both)
+
+    return wrap
+
+
+@contextmanager
+def sound(*also):
+    """One of our own errors with one readable message, or none; and in good time."""
+    start = time.monotonic()
+    try:
+        yield
+    except (CimsimError, *also) as error:
+        text = str(error)
+        assert text.strip()
+        assert len(text) < 5000
+        text.encode()
+        for trace in ("Traceback", "object at 0x", "pydantic.dev"):
+            assert trace not in text
+    # hypothesis' own work and a busy machine count, too: what hangs takes far longer
+    assert time.monotonic() - start < LONGEST_S * 6
+
+
+def finite(data):
+    """Whether all numbers of a tree are."""
+    if isinstance(data, dict):
+        return all(map(finite, data.values()))
+    if isinstance(data, list | tuple):
+        return all(map(finite, data))
+    return not isinstance(data, float) or math.isfinite(data)
+
+
+def use(chip):
+    """Time and charge a chip that was accepted: every number of the result is finite."""
+    chip_doubts(chip)
+    chip_hash(chip)
+    found = cimsim.simulate(map_graph(graph(), chip), None)
+    assert finite(json.loads(found.to_json()))
+
+
+@cache
+def descriptions():
+    return {name: yaml.safe_load(text) for name, text in shipped().items()}
+
+
+@tried("chips")
+@given(data=st.data())
+def test_chips(tmp_path, data):
+    name = data.draw(st.sampled_from(sorted(descriptions())))
+    file = tmp_path / "chip.yaml"
+    if data.draw(st.booleans()):
+        raw = data.draw(mutated(descriptions()[name]))
+        try:
+            text = yaml.safe_dump(raw, allow_unicode=True)
+        except (ValueError, UnicodeError, RecursionError, yaml.YAMLError):
+            return  # no file can hold it
+        file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    else:
+        file.write_bytes(data.draw(damaged(shipped()[name].encode())))
+    with sound():
+        chip = load_hw(file)
+        device_of(chip)
+        use(chip)
+
+
+@cache
+def fields():
+    from cimsim.chip.fields import fields as known
+
+    return sorted(known())
+
+
+@tried("set")
+@given(data=st.data())
+def test_overrides(tmp_path, data):
+    path = st.one_of(st.sampled_from(fields()), st.sampled_from(
+        ["device.g_max", "device.kind", "device.file", "device.sigma_read", "device.verify",
+         "faults.map", "sources", "ranges", "adc", "", ".", "adc.", "adc..bits", "name.x"]
+    ), st.text(max_size=8))  # fmt: skip
+    texts = data.draw(st.lists(st.builds(
+        "{}{}{}".format, path, st.sampled_from(["=", "=", "=", "", "=="]),
+        st.one_of(LEAVES.map(str), QUANTITIES, VALUES.map(str), st.text(max_size=30)),
+    ), min_size=1, max_size=3))  # fmt: skip
+    name = data.draw(st.sampled_from(sorted(descriptions())))
+    with sound():
+        chip = load_hw(name, texts)
+        device_of(chip)
+        use(chip)
+
+
+@tried("size")
+@given(text=st.one_of(
+    st.text(max_size=12),
+    st.text(alphabet="0123456789xX× -+.²٣e_", max_size=12),
+    st.builds("{}{}{}".format, QUANTITIES, st.sampled_from("xX×"), QUANTITIES),
+    st.builds("{}x{}".format, st.integers(), st.integers()),
+))  # fmt: skip
+def test_sizes(tmp_path, text):
+    with sound():
+        height, width = parse_size(text)
+        assert height > 0 < width
+        assert height * width <= 1 << 28
+
+
+@tried("results")
+@given(data=st.data())
+def test_results(tmp_path, data):
+    written, file = result().to_json(), tmp_path / "result.json"
+    match data.draw(st.sampled_from(["signed", "signed", "tree", "bytes"])):
+        case "bytes":
+            file.write_bytes(data.draw(damaged(written.encode())))
+        case how:
+            raw = data.draw(mutated(json.loads(written)))
+            try:
+                if how == "signed" and isinstance(raw, dict):
+                    raw["sha256"] = stored.seal(raw)  # who edits it knows how to sign it
+                text = json.dumps(raw)
+            except (ValueError, RecursionError):
+                return
+            file.write_text(text, encoding="utf-8", errors="surrogatepass")
+    with sound():
+        found = Result.load(file)
+        assert finite(json.loads(found.to_json()))
+        if found.to_json() != written:  # then somebody signed it, or nothing but blanks changed
+            assert json.loads(file.read_text())["sha256"] != json.loads(written)["sha256"]
+
+
+@tried("mappings")
+@given(data=st.data())
+def test_mappings(tmp_path, data):
+    mapping = map_graph(graph(), load_hw("example_minimal"))
+    raw = to_data(mapping)
+    is_json = data.draw(st.booleans())
+    file = tmp_path / ("m.json" if is_json else "m.yaml")
+    text = json.dumps(raw) if is_json else yaml.safe_dump(raw)
+    if data.draw(st.booleans()):
+        file.write_bytes(data.draw(damaged(text.encode())))
+    else:
+        new = data.draw(mutated(json.loads(json.dumps(raw))))
+        try:
+            text = json.dumps(new) if is_json else yaml.safe_dump(new)
+        except (ValueError, UnicodeError, RecursionError, yaml.YAMLError):
+            return
+        file.write_text(text, encoding="utf-8", errors="surrogatepass")
+    with sound():
+        loaded = load_mapping(file, mapping.graph, mapping.chip)
+        assert finite(json.loads(cimsim.simulate(loaded, None).to_json()))
+
+
+TABLE = "target [uS],mean [uS],sigma [uS],time [h]\n0,0.02,0.01,0\n5,4.97,0.11,0\n10,9.98,0.15,0\n"
+
+
+@tried("tables")
+@given(data=st.data())
+def test_tables(tmp_path, data):
+    text = TABLE.replace(",", data.draw(st.sampled_from([",", ";", "\t"])))
+    rows = [line.split(",") for line in TABLE.splitlines()]
+    if data.draw(st.booleans()):
+        cells = data.draw(mutated(rows))
+        text = "\n".join(
+            ",".join(map(str, row)) if isinstance(row, list) else str(row) for row in cells
+        )
+    content = text.encode("utf-8", "surrogatepass")
+    if data.draw(st.booleans()):
+        content = data.draw(damaged(content))
+    file = tmp_path / "cells.csv"
+    file.write_bytes(data.draw(st.sampled_from([b"", b"\xef\xbb\xbf", b"sep=;\n"])) + content)
+    with sound():
+        chip = load_hw("example_minimal", {"device.kind": "table", "device.file": str(file)})
+        use(chip)
+        found = device_of(chip).program(np.linspace(0, 1e-5, 5), np.random.default_rng(0))
+        assert np.isfinite(found).all()
+
+
+@tried("faults")
+@given(content=damaged(b"tile,array,row,col,cell,fault\n0,0,1,2,+,on\n0,0,3,1,-,open\n"))
+def test_fault_maps(tmp_path, content):
+    from cimsim.arrays.faults import read_fault_map
+
+    file = tmp_path / "faults.csv"
+    file.write_bytes(content)
+    with sound():
+        read_fault_map(file, (8, 8))
+
+
+@tried("programmed")
+@given(data=st.data())
+def test_programmed_chips(tmp_path, data):
+    from safetensors.numpy import save
+
+    from cimsim.programmed import _digest
+
+    chip, file = programmed(), tmp_path / "c.safetensors"
+    if data.draw(st.booleans()):
+        header = data.draw(mutated(json.loads(json.dumps(chip.header)), most=2))
+        try:
+            if isinstance(header, dict):
+                header["sha256"] = _digest(header, chip.arrays)
+            file.write_bytes(save(chip.arrays, metadata={"cimsim": json.dumps(header)}))
+        except (ValueError, RecursionError, UnicodeError):
+            return
+    else:
+        file.write_bytes(
+            data.draw(damaged(save(chip.arrays, metadata={"cimsim": json.dumps(chip.header)})))
+        )
+    with sound():
+        mapping = map_graph(graph(), load_hw("example_minimal"))
+        held = ProgrammedChip.load(file)
+        done = cimsim.simulate(mapping, clip(), programmed=held, threads=1)
+        assert np.isfinite(done.frames["chip"]).all()
+
+
+@tried("weights")
+@given(data=st.data())
+def test_weight_files(tmp_path, data):
+    from safetensors.torch import save
+
+    state = {name: value.clone() for name, value in Net().state_dict().items()}
+    suffix = data.draw(st.sampled_from([".safetensors", ".pth", ".ckpt"]))
+    file = tmp_path / f"w{suffix}"
+    if suffix == ".safetensors":
+        file.write_bytes(save(state))
+    else:
+        torch.save({"state_dict": state}, file)
+    file.write_bytes(data.draw(damaged(file.read_bytes())))
+    with sound(ZooError):
+        read_state(file)
+
+
+@tried("models")
+@given(data=st.data())
+def test_model_names_and_arguments(tmp_path, data):
+    from cimsim.loading import load_network
+
+    name = data.draw(st.one_of(
+        st.sampled_from(["cimnet", "dncnn", "foldnet"]), st.text(max_size=12),
+        st.builds("{}:{}".format, st.text(max_size=6), st.text(max_size=6)),
+    ))  # fmt: skip
+    arguments = data.draw(st.lists(st.builds(
+        "{}={}".format, st.sampled_from(["stride", "tiles", "width", "nobody", ""]),
+        st.one_of(LEAVES.map(str), st.integers(0, 20).map(str)),
+    ), max_size=2))  # fmt: skip
+    with sound():
+        load_network(name, model_options(arguments), "random")
