@@ -56,10 +56,10 @@ def write(result: Result, folder: str | Path) -> Path:
         _write_layers(result, partial / "layers.csv")
         draw_all(result, partial)
         if "chip" in result.frames:
-            from cimsim.video.io import to_uint8, write_clip
+            from cimsim.video.io import displayed, write_clip
 
             for name in ("noisy", "chip"):
-                write_clip(partial / "frames" / name, to_uint8(result.frames[name]))
+                write_clip(partial / "frames" / name, displayed(result.frames[name]))
         if folder.exists():
             shutil.rmtree(folder)
         partial.replace(folder)
