@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cimsim.report.result import Result as Result
     from cimsim.simulation import simulate as simulate
     from cimsim.studies.ablation import ablate as ablate
+    from cimsim.video.clip import load_clip as load_clip
 
 # Public names are imported when they are first used: torch and numba take their time.
 _PUBLIC = {
@@ -39,6 +40,7 @@ _PUBLIC = {
     "ProgrammedChip": "cimsim.programmed",
     "Result": "cimsim.report.result",
     "ablate": "cimsim.studies.ablation",
+    "load_clip": "cimsim.video.clip",
     "load_hw": "cimsim.chip.load",
     "load_network": "cimsim.loading",
     "map_graph": "cimsim.placing",

@@ -19,7 +19,8 @@ class Contract:
     """What a network asks of a clip, read off its graph.
 
     Inputs are [1, 3 * n_frames, H, W] noisy frames, then, optionally, a noise map [1, 1, H, W]; the
-    output is the estimate [1, 3, H, W] of the centre frame. A network that streams reads three
+    output is the estimate [1, 3, H, W] of the centre frame; a grey network has 1 in place of 3. A
+    network that streams reads three
     frames, the map, and two kept results [1, 6, Hp, Wp] of its first stage, and returns the
     estimate of the frame before the centre and the newest result [1, 3, Hp, Wp], see
     `cimsim.zoo.streaming.StreamingStep`.
@@ -31,11 +32,14 @@ class Contract:
         Height and width that the graph was traced for.
     kept : tuple of int
         Shape of the kept results; empty when the network keeps none.
+    channels : int
+        3, or 1 for a grey network.
     """
 
     n_frames: int
     size: tuple[int, int]
     kept: tuple[int, ...] = ()
+    channels: int = 3
 
     @classmethod
     def of(cls, graph: LayerGraph) -> Contract:
@@ -55,9 +59,11 @@ class Contract:
                 return cls(*found)
             if len(into) == 3 and found[0] == 3 and _keeps(into[2], out[1:]):
                 return cls(*found, into[2])
+        if len(frames) == 4 and out == [(1, 1, *frames[2:])] and len(into) <= 2:
+            return cls(frames[1], (frames[2], frames[3]), channels=1)
         raise InputError(
             f"network '{graph.name}': a clip needs an input [1, 3 * n, H, W] and an output "
-            f"[1, 3, H, W], this network maps {into} to {out}; "
+            f"[1, 3, H, W] (grey: 1 instead of 3), this network maps {into} to {out}; "
             "simulate it with clip=None for time and energy"
         )
 

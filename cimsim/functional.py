@@ -15,6 +15,7 @@ from cimsim.contract import Contract, Tensors
 from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 from cimsim.units import format_celsius, format_duration
+from cimsim.video.reel import NoisyReel, Reel, Spool, with_channels
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 CALIBRATION_SCENES = ("cat", "portrait")
 TILE = 224  # pixels: the embedded scenes stay sharp up to here
+
+_KINDS = ("clean", "noisy", "float", "chip")
 
 Frames = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -42,36 +45,50 @@ class FunctionalRun:
     Parameters
     ----------
     mapping : Mapping
-    clip : uint8 or float32 [T, H, W, 3]
-        Clean frames.
+    clip : uint8 or float32 [T, H, W, 3], or Clip
+        Clean frames. Those of a `cimsim.video.clip.Clip` are read as the run goes on and its
+        results kept on disk, as 8 bit, so that memory does not grow with the length.
     sigma : float
-        Noise added, in 8-bit steps.
+        Noise added, in 8-bit steps; with ``noisy``, what the clip has.
     seed : int
     threads : int or None
     noise_seed : int, optional
         Of the clip's noise, where other chips run on the same frames; default: ``seed``.
+    noisy : bool
+        The clip is noisy as it is: nothing is added.
+    reference : like ``clip``, optional
+        With ``noisy``: the clean frames to judge by; without, there is no quality.
     """
 
     def __init__(
         self, mapping: Mapping, clip: Any, sigma: float, seed: int, threads: int | None,
-        noise_seed: int | None = None,
+        noise_seed: int | None = None, *, noisy: bool = False, reference: Any = None,
     ) -> None:  # fmt: skip
-        from cimsim.video.noise import add_awgn
+        from cimsim.video.clip import Clip
 
         self.mapping, self.sigma, self.seed, self.threads = mapping, sigma, seed, threads
         self.contract = Contract.of(mapping.graph)
-        self.clean = as_float(clip)
-        if self.clean.shape[1:3] != self.contract.size:
-            height, width = self.contract.size
-            raise InputError(
-                f"clip: frames of {self.clean.shape[2]} x {self.clean.shape[1]}, but the network "
-                f"was traced for {width} x {height}; trace it again for this size"
-            )
-        self.noisy = add_awgn(self.clean, sigma, seed if noise_seed is None else noise_seed)
+        self.long = isinstance(clip, Clip)
+        given = self._frames("clip", clip)
+        self.clean: Any = given
+        if not noisy:
+            self.noisy = _with_noise(given, sigma, seed if noise_seed is None else noise_seed)
+        else:
+            self.noisy = given
+            self.clean = None if reference is None else self._frames("reference", reference)
+            if self.clean is not None and len(self.clean) != len(given):
+                raise InputError(
+                    f"reference: {len(self.clean)} frames, the noisy clip has {len(given)}"
+                )
+        self.is_noisy_clip = noisy
+        self._scores: dict[str, list[tuple[float, float]]] = {}
+        self._digests = {name: hashlib.sha256() for name in _KINDS}
+        self._loss: list[float] = []
         self.scene = ""
         self.written: dict[str, Any] = {}
-        self.float: list[Frames] = []
-        self.chip: list[Frames] = []
+        self.float: Any = Spool() if self.long else []
+        self.chip: Any = Spool() if self.long else []
+        self._shown: dict[str, Any] = {name: Spool() for name in ("clean", "noisy")}
         self.statistics: Any = None
         self.learned: dict[str, Any] = {}
         self.notes: list[str] = []
@@ -120,16 +137,72 @@ class FunctionalRun:
                 chip_kept = _shifted(chip_kept, done.outputs)
                 if step < ahead:
                     continue
-                self.float.append(picture(expected[0]))
-                self.chip.append(picture(done.outputs[0]))
+                self._keep(step - ahead, picture(expected[0]), picture(done.outputs[0]))
                 last = self.statistics
                 self.statistics = done.statistics if last is None else last + done.statistics
                 report("denoising", step - ahead + 1, total)
         except KeyboardInterrupt:
-            if not self.chip:
+            if not len(self.chip):
                 raise
             self.notes.append(f"interrupted after {len(self.chip)} of {total} frames")
-        self.float = self.float[: len(self.chip)]
+        if self.long:
+            for spool in (self.float, *self._shown.values()):
+                spool.cut(len(self.chip))
+        else:
+            self.float = self.float[: len(self.chip)]
+        self.notes += self._without_reference()
+
+    def _frames(self, name: str, clip: Any) -> Any:
+        """Return a clip as floats, of the size and the channels that the network asks for."""
+        from cimsim.video.clip import Clip
+
+        channels = self.contract.channels
+        frames: Any = (
+            Reel(clip, channels) if isinstance(clip, Clip) else as_float(clip, channels)
+        )  # fmt: skip
+        if tuple(frames.shape[1:3]) != self.contract.size:
+            height, width = self.contract.size
+            raise InputError(
+                f"{name}: frames of {frames.shape[2]} x {frames.shape[1]}, but the network "
+                f"was traced for {width} x {height}; trace it again for this size"
+            )
+        return frames
+
+    def _keep(self, index: int, expected: Frames, found: Frames) -> None:
+        """Judge and keep one frame; what it adds is complete once the chip's frame is appended."""
+        from cimsim.video.metrics import psnr
+
+        frames = {"noisy": self.noisy[index], "float": expected, "chip": found}
+        if self.clean is None:
+            self._loss[index:] = [psnr(np.clip(expected, 0, 1), found)]
+        else:
+            frames["clean"] = self.clean[index]
+        if self.long:
+            if self.clean is not None:
+                self._judge(index, frames)
+            for name, frame in frames.items():
+                self._digests[name].update(np.ascontiguousarray(frame).tobytes())
+            for name in set(frames) & set(self._shown):
+                self._shown[name].append(frames[name])
+        self.float.append(expected)
+        self.chip.append(found)
+
+    def _judge(self, index: int, frames: dict[str, Frames]) -> None:
+        from cimsim.video.metrics import psnr, ssim
+
+        for name in ("noisy", "float", "chip"):
+            clean, shown = frames["clean"], frames[name]
+            self._scores.setdefault(name, [])[index:] = [(psnr(clean, shown), ssim(clean, shown))]
+
+    def _without_reference(self) -> list[str]:
+        """Say how near the chip comes to the float network, where nothing better is known."""
+        if self.clean is not None:
+            return []
+        loss = float(np.mean(self._loss[: len(self.chip)]))
+        return [
+            "no clean reference: PSNR and SSIM are not known (--reference); the chip's frames lie "
+            f"{loss:.2f} dB (PSNR) from those of the float32 network"
+        ]
 
     @property
     def pulses_per_cell(self) -> float | None:
@@ -144,32 +217,51 @@ class FunctionalRun:
 
     @property
     def frames(self) -> dict[str, Frames]:
-        """Clean, noisy and denoised frames."""
+        """Clean, noisy and denoised frames; arrays, or a `Spool` each for a `Clip`."""
         done = len(self.chip)
-        return {
-            "clean": self.clean[:done], "noisy": self.noisy[:done],
-            "float": np.stack(self.float), "chip": np.stack(self.chip),
-        }  # fmt: skip
+        found: dict[str, Any] = {"clean": self.clean, "noisy": self.noisy}
+        found = (
+            self._shown if self.long else {k: v[:done] for k, v in found.items() if v is not None}
+        )
+        found = {name: frames for name, frames in found.items() if len(frames)}
+        if self.long:
+            return {**found, "float": self.float, "chip": self.chip}
+        return {**found, "float": np.stack(self.float), "chip": np.stack(self.chip)}
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the frames: noisy, float network, chip."""
+        """SHA-256 of the float32 frames: noisy, float network, chip."""
+        if self.long:
+            return {name: self._digests[name].hexdigest() for name in ("noisy", "float", "chip")}
         return {name: _digest(held) for name, held in self.frames.items() if name != "clean"}
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the frames depend on, for the result's hash."""
+        kind = "noisy" if self.is_noisy_clip else "clean"
+        clip = self._digests[kind].hexdigest() if self.long else _digest(getattr(self, kind))
+        more: dict[str, Any] = {"programmed": self.written} if self.written else {}
+        if self.is_noisy_clip:
+            more["noisy_clip"] = True
+            if self.clean is not None:
+                reference = self._digests["clean"].hexdigest()
+                more["reference"] = reference if self.long else _digest(self.clean)
         return {
-            "clip": _digest(self.clean), "calibration": self.scene,
-            "frames": len(self.chip), "sigma": self.sigma, "seed": self.seed,
-            **({"programmed": self.written} if self.written else {}),
+            "clip": clip, "calibration": self.scene,
+            "frames": len(self.chip), "sigma": self.sigma, "seed": self.seed, **more,
         }  # fmt: skip
 
-    def quality(self) -> Quality:
-        """PSNR and SSIM of input, float network and chip."""
+    def quality(self) -> Quality | None:
+        """PSNR and SSIM of input, float network and chip; None without clean frames."""
         from cimsim.report.result import Quality
         from cimsim.video.metrics import per_frame
 
+        if self.clean is None:
+            return None
+        if self.long:
+            done = [self._scores[n][: len(self.chip)] for n in ("noisy", "float", "chip")]
+            columns = [tuple(row[column] for row in rows) for column in (0, 1) for rows in done]
+            return Quality(*columns)
         frames = self.frames
         scores = {
             name: per_frame(frames["clean"], frames[name]) for name in ("noisy", "float", "chip")
@@ -314,8 +406,9 @@ def calibration_inputs(
     from cimsim.video.noise import add_awgn
 
     frames = mapping.chip.calibration.frames
-    height, width = Contract.of(mapping.graph).size
-    clean = _scene(frames, height, width) if calibration is None else as_float(calibration)
+    contract = Contract.of(mapping.graph)
+    chosen = _scene(frames, *contract.size) if calibration is None else calibration
+    clean = as_float(chosen, contract.channels)
     # a noise stream of its own: the chip must not see the noise that it is judged on
     noisy = add_awgn(clean, sigma, key("calibration", seed) % 2**32)
     return clean, clip_inputs(mapping, noisy, min(frames, len(noisy)), sigma)
@@ -334,7 +427,7 @@ def clip_inputs(mapping: Mapping, noisy: Frames, count: int, sigma: float) -> li
     return found
 
 
-def _window(mapping: Mapping, noisy: Frames, step: int, sigma: float) -> Tensors:
+def _window(mapping: Mapping, noisy: Any, step: int, sigma: float) -> Tensors:
     """Noisy frames and noise map of one step; a streaming one reads one frame further on."""
     contract = Contract.of(mapping.graph)
     centre = step - contract.steps_ahead // 2
@@ -347,6 +440,15 @@ _COMPENSATED = {
     "global": ", each array is scaled to what it gave then",
     "column": ", gain and offset of its columns anew at this time",
 }
+
+
+def _with_noise(clean: Any, sigma: float, seed: int) -> Any:
+    """Add noise to an array, or to a reel as its frames are taken."""
+    from cimsim.video.noise import add_awgn
+
+    if isinstance(clean, Reel):
+        return NoisyReel(clean, sigma, seed)
+    return add_awgn(clean, sigma, seed)
 
 
 def _condition_notes(chip: Chip) -> list[str]:
@@ -381,9 +483,9 @@ def _digest(frames: Frames) -> str:
 
 
 def window_of_frames(
-    noisy: Frames, t: int, n_frames: int, sigma: float, n_inputs: int
+    noisy: Any, t: int, n_frames: int, sigma: float, n_inputs: int
 ) -> tuple[torch.Tensor, ...]:
-    """Return the inputs for frame ``t``; the clip is mirrored at its ends.
+    """Return the inputs for frame ``t`` of an array or a reel; it is mirrored at its ends.
 
     Returns
     -------
@@ -393,9 +495,9 @@ def window_of_frames(
     import torch
 
     around = range(t - n_frames // 2, t - n_frames // 2 + n_frames)
-    chosen = noisy[[_mirror(index, len(noisy)) for index in around]]
-    height, width = noisy.shape[1:3]
-    stacked = chosen.transpose(0, 3, 1, 2).reshape(1, 3 * n_frames, height, width)
+    chosen = np.stack([noisy[_mirror(index, len(noisy))] for index in around])
+    height, width, channels = chosen.shape[1:]
+    stacked = chosen.transpose(0, 3, 1, 2).reshape(1, channels * n_frames, height, width)
     frames = torch.from_numpy(np.ascontiguousarray(stacked))
     return (frames, torch.full((1, 1, height, width), sigma / 255))[:n_inputs]
 
@@ -414,8 +516,14 @@ def _shifted(kept: Tensors, outputs: Tensors) -> Tensors:
     return tuple(shifted(results, outputs[1]) for results in kept)
 
 
-def as_float(clip: Any) -> Frames:
-    """Return frames [T, H, W, 3] as float32 in [0, 1].
+def as_float(clip: Any, channels: int = 3) -> Frames:
+    """Return frames [T, H, W, C] as float32 in [0, 1].
+
+    Parameters
+    ----------
+    clip : uint8 or float [T, H, W, 3], [T, H, W, 1] or [T, H, W]
+    channels : int
+        C: 3, or 1 for a grey network.
 
     Raises
     ------
@@ -425,7 +533,9 @@ def as_float(clip: Any) -> Frames:
     from cimsim.video.io import to_float
 
     array = np.asarray(clip)
-    if array.ndim != 4 or array.shape[3] != 3 or array.size == 0:
+    array = array[..., np.newaxis] if array.ndim == 3 else array
+    array = with_channels(array, channels) if array.ndim == 4 else array
+    if array.ndim != 4 or array.shape[3] != channels or array.size == 0:
         raise InputError(f"clip: expected frames [T, H, W, 3], got shape {array.shape}")
     if array.dtype == np.uint8:
         return to_float(array)
@@ -459,5 +569,5 @@ def _scene(frames: int, height: int, width: int) -> Frames:
 
 
 def picture(output: torch.Tensor) -> Frames:
-    """Return a network's output [1, 3, H, W] as a frame [H, W, 3]."""
+    """Return a network's output [1, C, H, W] as a frame [H, W, C]."""
     return np.ascontiguousarray(output[0].detach().float().cpu().numpy().transpose(1, 2, 0))

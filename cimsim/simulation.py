@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     from cimsim.functional import Progress
     from cimsim.programmed import ProgrammedChip
     from cimsim.report.result import Result
+    from cimsim.video.clip import Clip as LongClip
 
 Clip = NDArray[np.uint8] | NDArray[np.float32]
 
 
 def simulate(
     mapping: Mapping,
-    clip: Clip | None,
+    clip: Clip | LongClip | None,
     *,
-    noise_sigma: float = 15.0,
+    noise_sigma: float | None = None,
     seed: int = 0,
     schedule: Literal["pipelined", "sequential"] = "pipelined",
     calibration: Clip | None = None,
@@ -45,6 +46,8 @@ def simulate(
     frame_rate_hz: float | None = None,
     programmings: int = 1,
     command: dict[str, Any] | None = None,
+    noisy: bool = False,
+    reference: Clip | LongClip | None = None,
 ) -> Result:
     """Run a mapped network on a noisy clip and report quality, cycles and energy.
 
@@ -54,10 +57,14 @@ def simulate(
         From `cimsim.map_graph`. The graph's first input is [1, n_frames * 3, H, W] noisy frames, an
         optional second one [1, 1, H, W] holds sigma / 255; its output is the clean centre frame.
         A cascade that streams reads results that it kept, too: see `cimsim.contract.Contract`.
-    clip : uint8 or float32 [T, H, W, 3], or None
-        Clean frames; ``None`` leaves quality out and charges arrays by the activity factor.
-    noise_sigma : float
-        Standard deviation of the added noise in 8-bit steps; noise is not clipped.
+    clip : uint8 or float32 [T, H, W, 3], Clip, or None
+        Clean frames; ``None`` leaves quality out and charges arrays by the activity factor. Grey
+        frames, [T, H, W] or [T, H, W, 1], are given three equal channels; a grey network gets the
+        luma of colour. Of a `cimsim.load_clip` of any length only a few frames are in memory; the
+        result's frames are then kept as 8 bit on disk.
+    noise_sigma : float, optional
+        Standard deviation of the added noise in 8-bit steps, 15 when not given; noise is not
+        clipped. With ``noisy``: of the noise that the clip has, estimated when not given.
     seed : int
         Of noise, programming and reads; the same seed gives the same bits.
     schedule : {"pipelined", "sequential"}
@@ -90,6 +97,11 @@ def simulate(
         interval of all.
     command : dict, optional
         Options of the command that asks for it, kept for ``cimsim verify``.
+    noisy : bool
+        The clip is noisy as it is; nothing is added.
+    reference : frames like ``clip``, optional
+        With ``noisy``: clean frames to judge by. Without them the result has frames, cycles and
+        energy, but no quality.
 
     Raises
     ------
@@ -129,12 +141,15 @@ def simulate(
             "programmings: expected more than 1 only with a clip and without a programmed chip, "
             f"got {programmings}"
         )
+    noise_sigma, sigma_told = _noise(clip, noise_sigma, noisy, reference, programmings)
     report("timing", 0, 1)
     timeline = simulate_timing(mapping, schedule=schedule)
     report("timing", 1, 1)
     period_s = collect.frame_period_s(mapping, timeline, frame_rate_hz)
     if clip is not None:
-        run = FunctionalRun(mapping, clip, noise_sigma, seed, threads)
+        run = FunctionalRun(
+            mapping, clip, noise_sigma, seed, threads, noisy=noisy, reference=reference
+        )
         with one_torch_thread():
             if programmed is None:
                 run.prepare(calibration, report)
@@ -142,7 +157,8 @@ def simulate(
                 run.take(programmed)
             run.execute(report)
     others = [] if clip is None else _repeated(
-        mapping, clip, noise_sigma, seed, programmings, calibration, threads, report
+        mapping, clip, noise_sigma, seed, programmings, calibration, threads, report,
+        noisy, reference,
     )  # fmt: skip
     sums, sums_from = run.conductance_sums if run else None, "operands"
     if operands is not None:
@@ -178,7 +194,12 @@ def simulate(
             mapping, timeline, spent, run.statistics.by_op if run else None, drawn.by_layer
         ),
         inputs=inputs | (run.identity if run else {}),
-        notes=(*notes, *(run.notes if run else ()), *collect.remarks(mapping, spent, timeline)),
+        notes=(
+            *notes,
+            *sigma_told,
+            *(run.notes if run else ()),
+            *collect.remarks(mapping, spent, timeline),
+        ),
         frames=run.frames if run else {},
         doubts=(
             *doubts,
@@ -196,9 +217,26 @@ def simulate(
     )
 
 
+def _noise(
+    clip: Clip | LongClip | None, sigma: float | None, noisy: bool,
+    reference: Clip | LongClip | None, programmings: int,
+) -> tuple[float, tuple[str, ...]]:  # fmt: skip
+    """Check what goes with a noisy clip; return sigma and, where it was estimated, a note."""
+    if noisy and clip is None:
+        raise InputError("noisy: there is no clip; give one, or leave noisy out")
+    if reference is not None and not noisy:
+        raise InputError("reference: the clip itself is clean; give noisy=True with a noisy one")
+    if programmings > 1 and noisy and reference is None:
+        raise InputError("programmings: the PSNR of several chips needs a clean reference")
+    if sigma is not None or not noisy:
+        return 15.0 if sigma is None else sigma, ()
+    return estimated_sigma(clip)
+
+
 def _repeated(
-    mapping: Mapping, clip: Clip, sigma: float, seed: int, programmings: int,
+    mapping: Mapping, clip: Clip | LongClip, sigma: float, seed: int, programmings: int,
     calibration: Clip | None, threads: int | None, report: Progress,
+    noisy: bool = False, reference: Clip | LongClip | None = None,
 ) -> list[float]:  # fmt: skip
     """Return the mean PSNR of further chips on the same noisy frames, dB."""
     from cimsim.engine.workers import one_torch_thread
@@ -206,9 +244,34 @@ def _repeated(
 
     found = []
     for chip in range(1, programmings):
-        run = FunctionalRun(mapping, clip, sigma, seed + chip, threads, noise_seed=seed)
+        run = FunctionalRun(
+            mapping, clip, sigma, seed + chip, threads, noise_seed=seed, noisy=noisy,
+            reference=reference,
+        )  # fmt: skip
         with one_torch_thread():
             run.prepare(calibration, report)
             run.execute(report)
-        found.append(run.quality().psnr_db)
+        quality = run.quality()
+        assert quality is not None
+        found.append(quality.psnr_db)
     return found
+
+
+def estimated_sigma(clip: Clip | LongClip | None) -> tuple[float, tuple[str, ...]]:
+    """Estimate the noise of a noisy clip, in 8-bit steps, and say so.
+
+    Returns
+    -------
+    float
+    tuple of str
+        A note for the result.
+    """
+    from cimsim.functional import as_float
+    from cimsim.video.clip import Clip as Opened
+    from cimsim.video.sigma import estimate_sigma
+
+    sigma = clip.sigma() if isinstance(clip, Opened) else estimate_sigma(as_float(clip))
+    return sigma, (
+        f"sigma {sigma:.1f} estimated from the clip's finest wavelet coefficients (--sigma says "
+        "otherwise): texture raises it, compression lowers it",
+    )

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cimsim.cli.clips import (
+    BlackOption,
+    ClipOptions,
+    InputOption,
+    StartOption,
+    TolerateOption,
+    WhiteOption,
+    clip_notes,
+)
 from cimsim.cli.options import (
     AllocationOption,
     ArgOption,
@@ -28,7 +37,7 @@ from cimsim.cli.options import (
     parse_size,
     with_conditions,
 )
-from cimsim.cli.steps import Bars, check_file, clean_frames, trace
+from cimsim.cli.steps import Bars, check_file, trace
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -63,20 +72,16 @@ def ablate(
             help="Only this layer or branch, or all inside of a module (often). Default: all.",
         ),
     ] = None,
-    clip: Annotated[
-        Path | None,
-        typer.Option(
-            "--input",
-            "-i",
-            metavar="CLIP",
-            help="Clean video file or image folder; noise is added. Default: the embedded clip.",
-        ),
-    ] = None,
+    clip: InputOption = None,
     sigma: Annotated[
         float, typer.Option(metavar="N", help="Noise added, in 8-bit steps (0..255).")
     ] = 15.0,
     frames: Annotated[int, typer.Option(metavar="N", help="Frames to denoise.")] = 3,
+    start: StartOption = 0,
     size: SizeOption = None,
+    black: BlackOption = None,
+    white: WhiteOption = None,
+    tolerate_damage: TolerateOption = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Of noise, programming and reads.")] = 0,
     seeds: Annotated[
         int, typer.Option(metavar="K", help="Chips that are programmed, from --seed on.")
@@ -120,6 +125,7 @@ def ablate(
     cimsim ablate --model fastdvdnet-block --no-chip --part upc1 --part upc2
     cimsim ablate --weights mine.safetensors --record
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
+    import numpy as np
     from rich.console import Console
 
     import cimsim
@@ -140,7 +146,9 @@ def ablate(
     fault_map(description)
     if out is not None:
         check_file("--out", out, (".csv",))
-    clean = clean_frames(clip, frames, parse_size(size) if size else None)
+    cut = parse_size(size) if size else None
+    opened = ClipOptions(str(frames), start, cut, black, white, tolerate_damage).opened(clip)
+    clean = np.asarray(opened)
     options = model_options(
         arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
@@ -161,6 +169,8 @@ def ablate(
             threads=threads, progress=report,
             clip_name="embedded clip" if clip is None else clip.stem,
         )  # fmt: skip
+    for note in clip_notes(opened, None):
+        console.print(f"[yellow]note:[/] {note}", highlight=False)
     if network.random_weights:
         console.print("[yellow]note:[/] random weights: what a part gives means nothing")
     if as_json:

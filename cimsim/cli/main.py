@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from cimsim import __version__
-from cimsim.cli import ablate, count, hw, map, models, program, prune, run, time, train, verify
+from cimsim.cli import (
+    ablate,
+    clip,
+    count,
+    hw,
+    map,
+    models,
+    program,
+    prune,
+    run,
+    time,
+    train,
+    verify,
+)
 from cimsim.cli.options import Interrupted
 from cimsim.errors import CimsimError
 
@@ -35,6 +48,7 @@ app.command("time")(time.time)
 app.command("train")(train.train)
 app.command("prune")(prune.prune)
 app.command("verify")(verify.verify)
+app.add_typer(clip.app, name="clip")
 app.add_typer(hw.app, name="hw")
 app.add_typer(models.app, name="models")
 

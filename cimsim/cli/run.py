@@ -8,6 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimsim.cli.clips import (
+    VIDEOS,
+    BlackOption,
+    ClipOptions,
+    FramesOption,
+    InputOption,
+    NoisyOption,
+    ReferenceOption,
+    StartOption,
+    TolerateOption,
+    VideoOption,
+    WhiteOption,
+    clip_notes,
+    pair,
+    write_video,
+)
 from cimsim.cli.options import (
     AllocationOption,
     ArgOption,
@@ -33,7 +49,7 @@ from cimsim.cli.options import (
     parse_size,
     with_conditions,
 )
-from cimsim.cli.steps import Bars, check_timeline_files, clean_frames, trace, write_timeline
+from cimsim.cli.steps import Bars, check_file, check_timeline_files, trace, write_timeline
 from cimsim.cli.verify import command_of
 from cimsim.errors import ConfigError, InputError
 
@@ -41,6 +57,8 @@ if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
     from cimsim.doubts import Doubt
     from cimsim.loading import Network
+    from cimsim.programmed import ProgrammedChip
+    from cimsim.video.clip import Clip
 
 
 def run(
@@ -76,25 +94,23 @@ def run(
     schedule: Annotated[
         Schedule, typer.Option(help="Layers overlap, or run one after another.")
     ] = Schedule.pipelined,
-    clip: Annotated[
-        Path | None,
-        typer.Option(
-            "--input",
-            "-i",
-            metavar="CLIP",
-            help="Clean video file or image folder; noise is added. Default: the embedded clip.",
-        ),
-    ] = None,
+    clip: InputOption = None,
+    noisy: NoisyOption = None,
+    reference: ReferenceOption = None,
     sigma: Annotated[
         float | None,
         typer.Option(
             metavar="N",
-            help="Noise added, in 8-bit steps (0..255).",
-            show_default="15, or the programmed chip's",
+            help="Noise added, or that a --noisy clip has, in 8-bit steps (0..255).",
+            show_default="15, the programmed chip's, or estimated",
         ),
     ] = None,
-    frames: Annotated[int, typer.Option(metavar="N", help="Frames to denoise.")] = 5,
+    frames: FramesOption = None,
+    start: StartOption = 0,
     size: SizeOption = None,
+    black: BlackOption = None,
+    white: WhiteOption = None,
+    tolerate_damage: TolerateOption = False,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -133,6 +149,7 @@ def run(
         int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
     ] = None,
     out: OutOption = None,
+    video: VideoOption = None,
     trace_file: TraceOption = None,
     picture: PictureOption = None,
     strict: Annotated[
@@ -153,6 +170,7 @@ def run(
     cimsim run --model fastdvdnet-block --input clip.mp4 --sigma 25 --frames 10
     cimsim run --model fastdvdnet --weights model.pth --streaming
     cimsim run --model cimnet --hw my_chip.yaml --set adc.bits=6 --set tile.count=40
+    cimsim run --noisy night.mp4 --start 100 --frames all --video denoised.mp4
     cimsim run --set device.kind=pcm --time 30d
     cimsim run --seeds 5
     cimsim program --out chip.safetensors && cimsim run --programmed chip.safetensors
@@ -173,9 +191,11 @@ def run(
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     held = cimsim.ProgrammedChip.load(programmed) if programmed else None
-    sigma = sigma if sigma is not None else held.sigma if held else 15.0
+    settings = ClipOptions(
+        frames, start, parse_size(size) if size else None, black, white, tolerate_damage
+    )
     seed = seed if seed is not None else held.seed if held else 0
-    check_numbers(sigma, frames, seed, threads)
+    check_numbers(15.0 if sigma is None else sigma, settings.count or 1, seed, threads)
     if seeds < 1 or (seeds > 1 and held is not None):
         what = "at least 1" if held is None else "1 with --programmed, which is one chip"
         raise ConfigError(f"--seeds: expected {what}, got {seeds}")
@@ -187,7 +207,12 @@ def run(
         refuse(chip_doubts(chip))
     target = check_target(out) if out is not None else _default_folder(model)
     check_timeline_files(trace_file, picture)
-    clean = clean_frames(clip, frames, parse_size(size) if size else None)
+    if video is not None:
+        check_file("--video", video, VIDEOS)
+    frames_in, judge = pair(settings, clip, noisy, reference)
+    sigma, told = _sigma(sigma, held, frames_in, noisy is not None)
+    if seeds > 1 and noisy is not None and reference is None:
+        raise ConfigError("--seeds: the PSNR of several chips needs a clean --reference")
     options = model_options(
         arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
@@ -200,7 +225,7 @@ def run(
         placed = []
         for done, traced in enumerate(networks):
             report("tracing", done, len(networks))
-            graph = trace(traced, clean.shape[1:3], strict)
+            graph = trace(traced, frames_in.size, strict)
             placed.append(cimsim.map_graph(graph, chip, mapping, allocation))
         report("tracing", 1, 1)
         doubted, card = _weights_doubts(network, chip) + network.doubts(sigma), network.card
@@ -208,12 +233,12 @@ def run(
             doubted += doubts(placed[0].graph, card.contributions, card.contributions_on)
         identity = network.identity | {"hash": weights_hash(network.module)}
         result = cimsim.simulate(
-            placed[0], clean, noise_sigma=sigma, seed=seed, schedule=schedule.value,
+            placed[0], frames_in, noise_sigma=sigma, seed=seed, schedule=schedule.value,
             title=network.title, identity=identity, threads=threads, progress=report,
-            notes=_notes(network, chip), doubts=doubted,
+            notes=(*_notes(network, chip), *clip_notes(frames_in, judge), *told), doubts=doubted,
             as_written=placed[1] if streaming else None,
-            programmed=held, frame_rate_hz=fps, programmings=seeds,
-            command=command_of(context),
+            programmed=held, frame_rate_hz=fps, programmings=seeds, noisy=noisy is not None,
+            reference=judge, command=command_of(context),
         )  # fmt: skip
         if card is not None:
             result = with_contributions(result, card.contributions)
@@ -224,11 +249,14 @@ def run(
             print_result(result, console)  # a full disk must not take the numbers along
             raise
         report("writing", 1, 1)
-        height, columns = clean.shape[1:3]
+        height, columns = frames_in.size
         written = write_timeline(
             placed[0], schedule.value, f"{network.title}, {columns} x {height}", trace_file,
             picture, report,
         )  # fmt: skip
+        if video is not None:
+            write_video(video, result, frames_in.fps)
+            written.append(f"video: [bold]{video}[/]")
     print_result(result, console)
     console.print(
         f"report: [bold]{folder}/[/]  (before_after.png, plots/, layers.csv, result.json)"
@@ -237,6 +265,19 @@ def run(
         console.print(line)
     if strict:
         refuse(result.doubts)
+
+
+def _sigma(
+    sigma: float | None, held: ProgrammedChip | None, clip: Clip, noisy: bool
+) -> tuple[float, tuple[str, ...]]:
+    """Return the noise as given, as the programmed chip knows it, or as the clip has it."""
+    from cimsim.simulation import estimated_sigma
+
+    if sigma is not None:
+        return sigma, ()
+    if noisy:
+        return estimated_sigma(clip)
+    return held.sigma if held else 15.0, ()
 
 
 def _notes(network: Network, chip: Chip) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cimsim.boundary import memory
-from cimsim.errors import ConfigError, InputError
+from cimsim.errors import InputError
 
 if TYPE_CHECKING:
     from cimsim.loading import Network
@@ -36,38 +36,6 @@ def trace(network: Network, size: tuple[int, int], strict: bool = False) -> Any:
             "--strict to run them without time and energy"
         )
     return graph
-
-
-def clean_frames(clip: Path | None, frames: int, size: tuple[int, int] | None) -> Any:
-    """Return clean frames [T, H, W, 3], of a clip or embedded, cropped at the centre.
-
-    Raises
-    ------
-    ConfigError
-        When ``size`` (height, width) is larger than the clip.
-    """
-    from cimsim.video.embedded import embedded_clip
-    from cimsim.video.io import read_clip
-
-    if clip is None:
-        height, width = size or (256, 256)
-        # clean, noisy, float and chip frames are kept as float32
-        memory.check(
-            4.0 * 4 * 3 * frames * height * width, f"{frames} frames of {width}x{height}",
-            "take fewer --frames or a smaller --size",
-        )  # fmt: skip
-        return embedded_clip("default", frames, height, width)
-    clean = read_clip(clip, frames)
-    if size is None:
-        return clean
-    height, width = size
-    if height > clean.shape[1] or width > clean.shape[2]:
-        raise ConfigError(
-            f"--size: {width}x{height} is larger than the clip's "
-            f"{clean.shape[2]}x{clean.shape[1]}; frames are cropped at the centre, never enlarged"
-        )
-    top, left = (clean.shape[1] - height) // 2, (clean.shape[2] - width) // 2
-    return clean[:, top : top + height, left : left + width]
 
 
 def check_timeline_files(trace_file: Path | None, picture: Path | None) -> None:

@@ -49,10 +49,10 @@ def write(result: Result, folder: str | Path, *, unique: bool = False) -> Path:
         _write_layers(result, made / "layers.csv")
         draw_all(result, made)
         if "chip" in result.frames:
-            from cimsim.video.io import to_uint8, write_clip
+            from cimsim.video.io import displayed, write_clip
 
             for name in ("noisy", "chip"):
-                write_clip(made / "frames" / name, to_uint8(result.frames[name]))
+                write_clip(made / "frames" / name, displayed(result.frames[name]))
     name = folders.placed(made).name
     return shown.with_name(name) if unique else shown
 

@@ -12,6 +12,7 @@ from cimsim.energy.model import COMPONENTS, STANDING
 from cimsim.errors import SimulationError
 from cimsim.report.result import Result
 from cimsim.units import format_si
+from cimsim.video.reel import with_channels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -152,15 +153,15 @@ def psnr_per_frame(result: Result) -> Figure:
 
 
 def before_after(result: Result) -> Figure:
-    """Show the middle frame: clean, noisy, float and chip, with an enlarged detail below."""
+    """Show the middle frame: clean (if known), noisy, float and chip, with a detail below."""
     index = len(result.frames["chip"]) // 2
-    names = ("clean", "noisy", "float", "chip")
-    pictures = {name: np.clip(result.frames[name][index], 0, 1) for name in names}
-    height, width = pictures["clean"].shape[:2]
-    detail = _detail(pictures["clean"])
+    names = [name for name in ("clean", "noisy", "float", "chip") if name in result.frames]
+    pictures = {name: with_channels(np.clip(result.frames[name][index], 0, 1), 3) for name in names}
+    height, width = pictures["chip"].shape[:2]
+    detail = _detail(pictures[names[0]])
     column = 3.2
     figure, axes = _figure(
-        4 * column, column * height / width + column + 0.9, rows=2, columns=4,
+        len(names) * column, column * height / width + column + 0.9, rows=2, columns=len(names),
         height_ratios=[height / width, 1.0],
     )  # fmt: skip
     captions = _captions(result, index)
@@ -180,7 +181,7 @@ def before_after(result: Result) -> Figure:
 def _captions(result: Result, index: int) -> dict[str, str]:
     quality = result.quality
     if quality is None:
-        return {name: name for name in ("clean", "noisy", "float", "chip")}
+        return {"noisy": f"noisy, frame {index + 1}", "float": "float32", "chip": "on the chip"}
     return {
         "clean": f"clean, frame {index + 1}",
         "noisy": f"noisy {quality.noisy_psnr[index]:.2f} dB",

@@ -21,20 +21,20 @@ def _cause(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def write_h264(path: Path, frames: UInt8Array, fps: float) -> None:
+def write_h264(path: Path, frames: Any, fps: float) -> None:
     """Write H.264, 8 bit 4:4:4, BT.709 in video range (what players expect)."""
     options = {"crf": "4", "preset": "medium"}
     _encode(path, frames, fps, codec="libx264", pixel_format="yuv444p", options=options)
 
 
-def write_ffv1(path: Path, frames: UInt8Array, fps: float) -> None:
+def write_ffv1(path: Path, frames: Any, fps: float) -> None:
     """Write FFV1 in RGB, lossless."""
     _encode(path, frames, fps, codec="ffv1", pixel_format="bgr0", options={"level": "3"})
 
 
 def _encode(
     path: Path,
-    frames: UInt8Array,
+    frames: Any,
     fps: float,
     *,
     codec: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from cimsim.video._images import ImageSource, is_raw
 from cimsim.video._series import ACCEPTED, IMAGE_SUFFIXES, Series, is_pattern, of_folder, of_pattern
 from cimsim.video._videofile import VideoSource
 from cimsim.video.options import ReadOptions
+from cimsim.video.sigma import FRAMES, estimate_sigma
 from cimsim.video.source import Source, UInt8Array
-
-_SIGMA_FRAMES = 8
 
 
 class Clip:
@@ -36,14 +36,18 @@ class Clip:
         First frame.
     crop : (int, int), optional
         Height and width of the centre to take.
+    at_most : bool
+        A clip that ends before ``frames`` is taken as it is.
     """
 
     def __init__(
         self, source: Source, frames: int | None = None, start: int = 0,
-        crop: tuple[int, int] | None = None,
+        crop: tuple[int, int] | None = None, *, at_most: bool = False,
     ) -> None:  # fmt: skip
         self._source, self._frames, self._start, self._crop = source, frames, start, crop
+        self._needed = 1 if at_most or frames is None else frames
         self._known: tuple[int, int, int] | None = None
+        self._extremes = (0, 255)
 
     @property
     def path(self) -> Path:
@@ -114,7 +118,7 @@ class Clip:
                 )
             taken += 1
             yield self._cropped(picture)
-        if taken < (self._frames or 1):
+        if taken < self._needed:
             self._too_short(last + taken if taken else None)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
@@ -131,39 +135,22 @@ class Clip:
         """
         if self._known is None:
             count, shape = 0, (0, 0)
+            low, high = 255, 0
             for picture in self:
                 count, shape = count + 1, picture.shape[:2]
-            self._known = (count, *shape)
+                low, high = min(low, int(picture.min())), max(high, int(picture.max()))
+            self._known, self._extremes = (count, *shape), (low, high)
         return self._known
 
-    def cropped(self, size: tuple[int, int] | None) -> Clip:
-        """Return the centre of the frames, (height, width); None: as they are.
-
-        Raises
-        ------
-        ConfigError
-            When that is larger than the frames; raised when they are read.
-        """
-        return Clip(self._source, self._frames, self._start, size)
+    @property
+    def extremes(self) -> tuple[int, int]:
+        """Lowest and highest of the 8-bit values."""
+        self.check()
+        return self._extremes
 
     def sigma(self) -> float:
-        """Estimate the noise of the first frames, in 8-bit steps.
-
-        scikit-image's robust median of the finest diagonal wavelet coefficients (Donoho and
-        Johnstone, Biometrika 81(3), 1994), for white Gaussian noise: fine texture raises it,
-        compression and clipping lower it. Median over frames and mean over channels.
-        """
-        from skimage.restoration import estimate_sigma
-
-        found: list[float] = []
-        for picture in self:
-            each = estimate_sigma(  # type: ignore[no-untyped-call]
-                picture / 255, channel_axis=-1, average_sigmas=True
-            )
-            found.append(float(each))
-            if len(found) == _SIGMA_FRAMES:
-                break
-        return 255 * float(np.median(found))
+        """Estimate the noise of the first frames, in 8-bit steps; see `estimate_sigma`."""
+        return estimate_sigma(islice(self, FRAMES))
 
     def _cropped(self, picture: UInt8Array) -> UInt8Array:
         if self._crop is None:
@@ -182,7 +169,7 @@ class Clip:
 
     def _check_known_count(self) -> None:
         available = self._source.count
-        if available is not None and available < self._start + (self._frames or 1):
+        if available is not None and available < self._start + self._needed:
             self._too_short(available)
 
     def _too_short(self, available: int | None) -> None:
@@ -192,7 +179,7 @@ class Clip:
             available = sum(1 for _ in self._source.frames(0, None))
         if available == 0:
             raise InputError(f"{path}: holds no frame")
-        if frames is None:
+        if frames is None or self._needed < frames:
             raise InputError(
                 f"{path}: start: the clip has {available} frames, cannot start at {start}"
             )
@@ -212,6 +199,7 @@ def load_clip(
     black: float | None = None,
     white: float | None = None,
     tolerate_damage: bool = False,
+    at_most: bool = False,
 ) -> Clip:
     """Open a video file, an image, a folder or pattern of images, an animation or an array.
 
@@ -232,6 +220,8 @@ def load_clip(
         Code values of black and white, for pictures and arrays.
     tolerate_damage : bool
         Go on where frames are damaged, missing or repeated; `Clip.notes` says how many.
+    at_most : bool
+        Take what there is of a clip that ends before ``frames``.
 
     Returns
     -------
@@ -248,7 +238,7 @@ def load_clip(
     if start < 0:
         raise InputError(f"{path}: start: expected an integer >= 0, got {start}")
     options = ReadOptions(black, white, tolerate_damage)
-    return Clip(_source(path, options), frames, start, size)
+    return Clip(_source(path, options), frames, start, size, at_most=at_most)
 
 
 def _source(path: Path, options: ReadOptions) -> Source:

@@ -13,6 +13,7 @@ shot. It is there to try things out; numbers to quote come from real test clips.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy.typing as npt
 
 from cimsim.errors import InputError, suggest
 from cimsim.video._images import read_image
+from cimsim.video.source import Source
 
 _MIN_SIZE = 16
 
@@ -203,10 +205,42 @@ def embedded_clip(
     InputError
         For an unknown name, a length below 1, or a size that is too small or too large.
     """
-    if name not in SCENES:
-        raise InputError(f"embedded clip: {name!r} is unknown{suggest(name, SCENES)}")
     if frames < 1:
         raise InputError(f"embedded clip: frames: expected an integer >= 1, got {frames}")
+    render = _renderer(name, height, width)
+    clip = np.empty((frames, height, width, 3), np.uint8)
+    for index in range(frames):
+        clip[index] = render(index)
+    return clip
+
+
+class EmbeddedSource(Source):
+    """A scene that is rendered as it is read; it has no end.
+
+    Parameters
+    ----------
+    name : str
+    height, width : int
+        As for `embedded_clip`.
+    """
+
+    def __init__(self, name: str, height: int, width: int) -> None:
+        super().__init__(Path(f"embedded clip {name}"))
+        self._render = _renderer(name, height, width)
+        self.facts |= {"container": "embedded scene", "pixels": "RGB, uint8", "colours": "RGB"}
+
+    def frames(self, start: int, stop: int | None) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+        """See `Source`."""
+        if stop is None:
+            raise InputError("embedded clip: it has no end; say how many frames (--frames N)")
+        for index in range(start, stop):
+            yield f"frame {index}", self._render(index)
+
+
+def _renderer(name: str, height: int, width: int) -> Callable[[int], npt.NDArray[np.uint8]]:
+    """Return what renders one frame of a scene."""
+    if name not in SCENES:
+        raise InputError(f"embedded clip: {name!r} is unknown{suggest(name, SCENES)}")
     if min(height, width) < _MIN_SIZE:
         raise InputError(
             f"embedded clip: size: expected at least {_MIN_SIZE}x{_MIN_SIZE}, got {width}x{height}"
@@ -216,14 +250,14 @@ def embedded_clip(
     _check_sharp(name, scene.camera, photo.shape, height, width)
     piece = None if scene.cutout is None else _cut(scene.cutout)
 
-    clip = np.empty((frames, height, width, 3), np.uint8)
-    for index in range(frames):
+    def render(index: int) -> npt.NDArray[np.uint8]:
         picture = _view(photo, scene.camera, index, height, width)
         if scene.cutout is not None and piece is not None:
             front = _front(piece, scene.cutout, index, height, width)
             picture = front[..., :3] + (1 - front[..., 3:]) * picture
-        clip[index] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-    return clip
+        return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+    return render
 
 
 def photo_path(file_name: str) -> Path:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,20 @@ from cimsim.video.clip import load_clip
 
 UInt8Array = npt.NDArray[np.uint8]
 
+
+class Pictures(Protocol):
+    """Frames of a clip to be written, uint8 [H, W, 3], one after the other."""
+
+    shape: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[UInt8Array]: ...
+
+
 _WRITABLE = (
     "accepted: .mp4 (H.264, not quite lossless), .mkv (FFV1, lossless) or a name without suffix "
     "(folder of PNGs, lossless)"
 )
-_WRITERS: dict[str, Callable[[Path, UInt8Array, float], None]] = {
+_WRITERS: dict[str, Callable[[Path, Pictures, float], None]] = {
     "": write_folder,
     ".mp4": write_h264,
     ".mkv": write_ffv1,
@@ -64,7 +73,7 @@ def read_clip(
     )
 
 
-def write_clip(path: str | Path, frames: UInt8Array, fps: float = 25.0) -> None:
+def write_clip(path: str | Path, frames: UInt8Array | Displayed, fps: float = 25.0) -> None:
     """Write a clip; the suffix says how.
 
     ``.mp4``: H.264 4:4:4 at CRF 4, BT.709 (small, some 45 dB, not lossless). ``.mkv``: FFV1 in
@@ -76,8 +85,8 @@ def write_clip(path: str | Path, frames: UInt8Array, fps: float = 25.0) -> None:
     ----------
     path : str or Path
         Where to; missing parent folders are made.
-    frames : ndarray of uint8, shape (T, H, W, 3)
-        RGB frames.
+    frames : ndarray of uint8, shape (T, H, W, 3), or Displayed
+        RGB frames; those of `displayed` are made one by one.
     fps : float
         Frames per second, 0.01 to 1000.
 
@@ -90,7 +99,12 @@ def write_clip(path: str | Path, frames: UInt8Array, fps: float = 25.0) -> None:
     suffix = path.suffix.lower()
     if suffix not in _WRITERS:
         raise InputError(f"{path}: cannot write a clip with suffix {path.suffix!r}; {_WRITABLE}")
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
+    if (
+        frames.dtype != np.uint8
+        or len(frames.shape) != 4
+        or frames.shape[3] != 3
+        or 0 in frames.shape
+    ):
         raise InputError(
             f"{path}: expected frames as uint8 of shape (T, H, W, 3), got {frames.dtype} of shape "
             f"{frames.shape}; to_uint8 converts floats"
@@ -112,6 +126,32 @@ def write_clip(path: str | Path, frames: UInt8Array, fps: float = 25.0) -> None:
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+class Displayed:
+    """Frames as a display shows them: uint8 RGB, made one by one."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, frames: Any) -> None:
+        self._frames = frames
+        self.shape: tuple[int, ...] = (*frames.shape[:3], 3)
+
+    def __iter__(self) -> Iterator[UInt8Array]:
+        for frame in self._frames:
+            eight = to_uint8(frame)
+            yield np.ascontiguousarray(np.broadcast_to(eight, (*eight.shape[:2], 3)))
+
+
+def displayed(frames: Any) -> Displayed:
+    """Return float frames [T, H, W, C] in 8 bit for `write_clip`, however many there are.
+
+    Parameters
+    ----------
+    frames : ndarray of float, or `cimsim.video.reel.Spool`
+        C is 1 or 3; values are clipped to [0, 1].
+    """
+    return Displayed(frames)
 
 
 def to_float(frames: UInt8Array) -> npt.NDArray[np.float32]:

@@ -1,0 +1,63 @@
+"""``cimsim clip``: what a clip is read as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cimsim.cli.clips import (
+    BlackOption,
+    ClipOptions,
+    StartOption,
+    TolerateOption,
+    WhiteOption,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Clips: what is decoded and what is assumed.")
+
+
+@app.command("show")
+def show(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="CLIP", help="A video, image, folder, pattern, animation or array."),
+    ],
+    frames: Annotated[
+        str, typer.Option("--frames", metavar="N|all", help="Frames to decode and check.")
+    ] = "all",
+    start: StartOption = 0,
+    black: BlackOption = None,
+    white: WhiteOption = None,
+    tolerate_damage: TolerateOption = False,
+) -> None:
+    """Decode a clip as cimsim run does, and say what was found, assumed and changed.
+
+    Every frame is decoded, so damage shows. Exit code 2 when cimsim run would
+    refuse the clip, with the reason.
+
+    \b
+    cimsim clip show phone.mov
+    cimsim clip show 'scan/f%03d.tif' --white 4095
+    """  # noqa: D301 - \b keeps typer from re-flowing the examples
+    from rich.console import Console
+
+    from cimsim.video.sigma import MEANING
+
+    options = ClipOptions(frames, start, None, black, white, tolerate_damage)
+    clip = options.opened(file)
+    count, height, width, _ = clip.shape
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
+    rate = f", {clip.fps:.6g} frames/s" if clip.fps else ""
+    console.print(
+        f"{file}: {count} frame{'' if count == 1 else 's'} of {width} x {height}{rate}",
+        markup=False,
+    )
+    for name in ("container", "codec", "pixels", "colours"):
+        if name in clip.facts:
+            console.print(f"{name + ':':<11}{clip.facts[name]}", markup=False)
+    low, high = clip.extremes
+    console.print(f"{'values:':<11}{low}..{high} of 0..255, {MEANING} {clip.sigma():.1f}")
+    for note in clip.notes or ("nothing was assumed",):
+        console.print(f"note: {note}", markup=False)

@@ -1,0 +1,39 @@
+"""How noisy a clip is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FRAMES = 8
+"""Frames that are looked at."""
+MEANING = "noise and fine texture as sigma"
+
+
+def estimate_sigma(frames: Iterable[npt.NDArray[Any]]) -> float:
+    """Estimate the standard deviation of white Gaussian noise, in 8-bit steps.
+
+    scikit-image's robust median of the finest diagonal wavelet coefficients (Donoho and Johnstone,
+    Biometrika 81(3), 1994): mean over channels, median over at most `FRAMES` frames. Fine texture
+    raises it, compression and clipping lower it; noise that depends on brightness or is correlated
+    from pixel to pixel has no one sigma.
+
+    Parameters
+    ----------
+    frames : iterable of ndarray, shape (H, W, C)
+        uint8, or floats in [0, 1].
+    """
+    from skimage.restoration import estimate_sigma
+
+    found = []
+    for frame in islice(frames, FRAMES):
+        scaled = frame / 255 if frame.dtype == np.uint8 else frame.astype(np.float64)
+        each = estimate_sigma(  # type: ignore[no-untyped-call]
+            scaled, channel_axis=-1, average_sigmas=True
+        )
+        found.append(float(each))
+    return 255 * float(np.median(found))
