@@ -17,9 +17,12 @@ from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
     from cimsim.doubts import Doubt
-    from cimsim.functional import Progress
+    from cimsim.functional import FunctionalRun, Progress
+    from cimsim.graph.ir import LayerGraph
     from cimsim.programmed import ProgrammedChip
     from cimsim.report.result import Result
+    from cimsim.tasks.questions import Score, Task
+    from cimsim.tasks.running import TaskRun
 
 Clip = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -43,6 +46,7 @@ def simulate(
     operands: Clip | None = None,
     frame_rate_hz: float | None = None,
     programmings: int = 1,
+    task: Task | None = None,
 ) -> Result:
     """Run a mapped network on a noisy clip and report quality, cycles and energy.
 
@@ -86,6 +90,8 @@ def simulate(
         Chips that are programmed and read one after another on the same frames, with the seeds
         ``seed``, ``seed + 1`` ...: the result is that of the first one, with the mean and the
         interval of all.
+    task : Task, optional
+        Instead of a clip: what the network is asked (`cimsim.tasks`). See also `run`.
 
     Raises
     ------
@@ -99,13 +105,19 @@ def simulate(
     from cimsim.energy.ledger import Ledger, draw, sensitivity
     from cimsim.engine.workers import one_torch_thread
     from cimsim.functional import FunctionalRun, operand_sums
+    from cimsim.graph.coverage import coverage
     from cimsim.report import collect
     from cimsim.report.doubts import chip_doubts, run_doubts
     from cimsim.report.result import Result
+    from cimsim.tasks.running import TaskRun, measures
     from cimsim.timing.simulate import simulate as simulate_timing
 
     report = progress or (lambda stage, done, total: None)
-    graph, run = mapping.graph, None
+    graph = mapping.graph
+    run: FunctionalRun | None = None
+    asked = None if task is None else TaskRun(mapping, task, seed, threads)
+    if task is not None and (clip is not None or operands is not None or programmed is not None):
+        raise InputError("task: a task brings its own inputs; leave out clip, operands, programmed")
     if as_written is not None:
         collect.check_same_network(as_written, mapping)
     if operands is not None and clip is not None:
@@ -113,7 +125,8 @@ def simulate(
     if programmed is not None and (clip is None or calibration is not None):
         what = "needs a clip to run" if clip is None else "is calibrated: leave out calibration"
         raise InputError(f"programmed: a programmed chip {what}")
-    if programmings < 1 or (programmings > 1 and (clip is None or programmed is not None)):
+    runs = clip is not None or task is not None
+    if programmings < 1 or (programmings > 1 and (not runs or programmed is not None)):
         raise InputError(
             "programmings: expected at least 1, and more than 1 only with a clip and without a "
             f"programmed chip, got {programmings}"
@@ -133,7 +146,9 @@ def simulate(
     others = [] if clip is None else _repeated(
         mapping, clip, noise_sigma, seed, programmings, calibration, threads, report
     )  # fmt: skip
-    sums, sums_from = run.conductance_sums if run else None, "operands"
+    scores = [] if asked is None else _asked(asked, programmings, report)
+    did = run or asked
+    sums, sums_from = did.conductance_sums if did else None, "operands"
     if operands is not None:
         sums, sums_from = (
             operand_sums(mapping, operands, noise_sigma, seed, calibration),
@@ -143,6 +158,8 @@ def simulate(
         mapping, period_s, sums, working(mapping, timeline), sums_from, timeline.spilled
     )
     spent, drawn = ledger.report(), draw(ledger)
+    statistics = did.statistics.by_op if did is not None and did.statistics is not None else None
+    covered = coverage(graph)
     written = None
     if as_written is not None:
         longer = simulate_timing(as_written, schedule=schedule)
@@ -155,31 +172,91 @@ def simulate(
     quality = run.quality() if run else None
     return Result(
         model=title or graph.name,
-        frame=(len(run.chip) if run else 0, height, width),
+        frame=(len(run.chip) if run else asked.done if asked else 0, height, width),
         quality=quality,
         programmings=(quality.psnr_db, *others) if quality else (),
         timing=collect.timing(mapping, timeline),
         energy=collect.energies(
-            mapping, spent, run.pulses_per_cell if run else None, frame_rate_hz
+            mapping, spent, did.pulses_per_cell if did else None, frame_rate_hz
         ),
         hardware=collect.hardware(mapping),
-        layers=collect.rows(
-            mapping, timeline, spent, run.statistics.by_op if run else None, drawn.by_layer
+        layers=collect.rows(mapping, timeline, spent, statistics, drawn.by_layer),
+        inputs=inputs | (did.identity if did else {}),
+        notes=(
+            *(asked.notes if asked else ()),
+            *notes,
+            *(run.notes if run else ()),
+            *collect.remarks(mapping, spent, timeline),
         ),
-        inputs=inputs | (run.identity if run else {}),
-        notes=(*notes, *(run.notes if run else ()), *collect.remarks(mapping, spent, timeline)),
         frames=run.frames if run else {},
         doubts=(
             *doubts,
             *chip_doubts(mapping.chip),
-            *(run_doubts(mapping.chip, run.statistics.by_op) if run else ()),
+            *(run_doubts(mapping.chip, statistics) if statistics else ()),
+            *collect.coverage_doubts(covered),
         ),
         intervals=drawn.intervals(),
         sensitivity=tuple(sensitivity(ledger)),
         as_written=written,
         programmed=None if programmed is None else programmed.told,
         left_out=left_out(mapping.chip),
+        measures=measures(scores) if scores else (),
+        details={"task": asked.task.name, "samples": asked.done, "shapes": _shapes(graph)}
+        | asked.judge.details()
+        if asked
+        else {},
+        coverage=covered,
     )
+
+
+def run(mapping: Mapping, task: Task, **options: Any) -> Result:
+    """Ask a mapped network what a task asks: quality, cycles and energy per sample.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    task : Task
+        `cimsim.tasks.questions.Classification`, `Comparison`, or one of your own.
+    **options
+        Of `simulate`: ``seed``, ``programmings``, ``schedule``, ``threads``, ``progress`` ...
+
+    Raises
+    ------
+    InputError
+        Samples do not fit the network, or there are too few of them.
+
+    Examples
+    --------
+    >>> from cimsim.tasks.questions import Classification  # doctest: +SKIP
+    >>> from cimsim.tasks.sources import Arrays  # doctest: +SKIP
+    >>> data = Arrays((images,), labels)  # doctest: +SKIP
+    >>> result = cimsim.run(mapping, Classification(source=data))  # doctest: +SKIP
+    >>> result.numbers()["quality.top1"].value  # doctest: +SKIP
+    """
+    return simulate(mapping, None, task=task, **options)
+
+
+def _shapes(graph: LayerGraph) -> list[list[int]]:
+    return [list(op.output.shape) for op in graph.inputs]
+
+
+def _asked(first: TaskRun, programmings: int, report: Progress) -> list[list[Score]]:
+    """Program and ask one chip after another; return the scores of each."""
+    from cimsim.engine.workers import one_torch_thread
+    from cimsim.tasks.running import TaskRun
+
+    found, learned = [], None
+    for number in range(programmings):
+        run = first if number == 0 else TaskRun(
+            first.mapping, first.task, first.seed + number, first.threads
+        )  # fmt: skip
+        with one_torch_thread():
+            learned = run.prepare(report, learned)
+            run.execute(report)
+        found.append(run.judge.scores())
+        if run.done < run.task.count:
+            break
+    return found
 
 
 def _repeated(

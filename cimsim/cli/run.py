@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimsim.cli.ask import Question, ask
 from cimsim.cli.options import (
     AllocationOption,
     ArgOption,
     HwOption,
     InnerOption,
+    InputShapeOption,
     MappingOption,
     ModelOption,
     OutOption,
+    PartialOption,
     PerFrameOption,
     PictureOption,
     ReprogramOption,
@@ -130,6 +133,47 @@ def run(
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="denoising (a clip), classification (top-1 of data with labels), tensors (any "
+            "network against its float self).",
+            show_default="denoising, or tensors where --data or --input-shape is given",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Of other tasks: .npy, .npz (labels as y), a folder of images or of one for each "
+            "class, package.module:callable of a torch dataset, or random.",
+        ),
+    ] = None,
+    input_shape: InputShapeOption = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples of --data to judge; default: all.")
+    ] = None,
+    calibration: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Samples to calibrate the chip on; they are not judged.",
+            show_default="32",
+        ),
+    ] = None,
+    calibration_data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Calibrate on these instead of a part of --data."),
+    ] = None,
+    normalize: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MEAN/STD",
+            help="(x - mean) / std of the first input, by channel: 0.49,0.48,0.45/0.25,0.24,0.26.",
+        ),
+    ] = None,
+    partial: PartialOption = False,
     out: OutOption = None,
     trace_file: TraceOption = None,
     picture: PictureOption = None,
@@ -141,7 +185,7 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Denoise a clip on a chip: PSNR on the chip, cycles and energy per frame.
+    """Run a network on a chip: quality, cycles and energy per frame. Default: denoise a clip.
 
     The same mapping is executed (quality), timed (cycles) and charged (energy).
     Tables go to the screen, everything else to runs/<time>-<model>/.
@@ -153,6 +197,8 @@ def run(
     cimsim run --model cimnet --hw my_chip.yaml --set adc.bits=6 --set tile.count=40
     cimsim run --set device.kind=pcm --time 30d
     cimsim run --seeds 5
+    cimsim run --model mynets:LeNet --weights lenet.pt --task classification --data digits.npz
+    cimsim run --model mynets:Keywords --arg classes=12 --input-shape 1x98x40
     cimsim program --out chip.safetensors && cimsim run --programmed chip.safetensors
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
@@ -171,6 +217,14 @@ def run(
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     held = cimsim.ProgrammedChip.load(programmed) if programmed else None
+    question = Question(
+        task=task, data=data, calibration_data=calibration_data, shapes=tuple(input_shape or ()),
+        samples=samples, calibration=calibration, normalize=normalize, seed=seed or 0,
+    )  # fmt: skip
+    question.check(
+        {"--input": clip, "--sigma": sigma, "--size": size, "--programmed": programmed,
+         "--streaming": streaming} if question.asked else {}
+    )  # fmt: skip
     sigma = sigma if sigma is not None else held.sigma if held else 15.0
     seed = seed if seed is not None else held.seed if held else 0
     check_numbers(sigma, frames, seed, threads)
@@ -185,10 +239,18 @@ def run(
         refuse(chip_doubts(chip))
     target = check_target(out or _default_folder(model))
     check_timeline_files(trace_file, picture)
-    clean = clean_frames(clip, frames, parse_size(size) if size else None)
     options = model_options(
         arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
+    if question.asked:
+        ask(
+            question, load_network(model, options, weights, seed, chip.name), chip,
+            mapping=mapping, allocation=allocation, schedule=schedule.value, seed=seed,
+            seeds=seeds, fps=fps, threads=threads, strict=strict, partial=partial, quiet=quiet,
+            target=target, trace_file=trace_file, picture=picture,
+        )  # fmt: skip
+        return
+    clean = clean_frames(clip, frames, parse_size(size) if size else None)
     # random weights are those of the programmed chip
     network = load_network(model, options, weights, held.seed if held else seed, chip.name)
     networks = [network.streaming(), network] if streaming else [network]
@@ -198,7 +260,7 @@ def run(
         placed = []
         for done, traced in enumerate(networks):
             report("tracing", done, len(networks))
-            graph = trace(traced, clean.shape[1:3], strict)
+            graph = trace(traced, clean.shape[1:3], strict, partial)
             placed.append(cimsim.map_graph(graph, chip, mapping, allocation))
         report("tracing", 1, 1)
         doubted, card = _weights_doubts(network, chip) + network.doubts(sigma), network.card

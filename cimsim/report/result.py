@@ -11,6 +11,9 @@ from typing import Any
 from cimsim.doubts import Doubt
 from cimsim.energy.ledger import Effect
 from cimsim.errors import InputError
+from cimsim.graph.coverage import Coverage
+from cimsim.stats import mean_interval as mean_interval
+from cimsim.tasks.measures import Measure
 
 SCHEMA_VERSION = 1
 
@@ -201,6 +204,12 @@ class Result:
         What each number's range does to the energy of a frame, the largest effect first.
     programmings : tuple of float
         Mean PSNR of each programmed chip on the same frames, dB; the first is the one reported.
+    measures : tuple of Measure
+        What a task measured; empty where a clip was denoised, or nothing ran.
+    details : dict
+        More of the task: its name, samples, a confusion matrix.
+    coverage : Coverage or None
+        Which share of the network has time and energy.
     """
 
     model: str
@@ -220,6 +229,9 @@ class Result:
     sensitivity: tuple[Effect, ...] = ()
     programmings: tuple[float, ...] = ()
     left_out: tuple[str, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    coverage: Coverage | None = None
 
     @property
     def hash(self) -> str:
@@ -299,7 +311,11 @@ class Result:
         }
         if self.as_written is not None:
             found |= _written_numbers(self.as_written, self)
+        if self.coverage is not None:
+            found |= _coverage_numbers(self.coverage)
+        found |= _measured_numbers(self.measures)
         ends = dict(self.intervals)
+        ends |= {f"quality.{m.name}": m.interval for m in self.measures if m.interval}
         several = len(self.programmings) > 1
         if self.psnr_interval is not None:
             name = "quality.programmings_psnr" if several else "quality.chip_psnr"
@@ -332,6 +348,9 @@ class Result:
             "sensitivity": [asdict(effect) for effect in self.sensitivity],
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "left_out": list(self.left_out),
+            "measures": [asdict(measure) for measure in self.measures],
+            "details": self.details,
+            "coverage": self.coverage.to_dict() if self.coverage else None,
             "programmed": self.programmed,
             "inputs": self.inputs,
         }
@@ -383,6 +402,9 @@ class Result:
             programmings=tuple(data["programmings"]),
             sensitivity=tuple(Effect(**effect) for effect in data["sensitivity"]),
             left_out=tuple(data.get("left_out", ())),
+            measures=tuple(Measure.from_dict(m) for m in data.get("measures", ())),
+            details=dict(data.get("details", {})),
+            coverage=Coverage.from_dict(data["coverage"]) if data.get("coverage") else None,
         )  # fmt: skip
 
     def to_dir(self, folder: str | Path) -> Path:
@@ -390,16 +412,6 @@ class Result:
         from cimsim.report.folder import write
 
         return write(self, folder)
-
-
-def mean_interval(values: tuple[float, ...]) -> tuple[float, float]:
-    """Return 5 .. 95 % of the mean of at least two independent values, by the t-distribution."""
-    from scipy.stats import t
-
-    n, mean = len(values), _mean(values)
-    variance = sum((value - mean) ** 2 for value in values) / (n - 1)
-    half = float(t.ppf(0.95, n - 1)) * (variance / n) ** 0.5
-    return mean - half, mean + half
 
 
 def _mean(values: tuple[float, ...]) -> float:
@@ -421,6 +433,25 @@ def _written_numbers(written: AsWritten, result: Result) -> dict[str, Number]:
         "streaming.energy_ratio": Number(
             written.energy_j / energy.total_j, "1", "energy as written / streaming"
         ),
+    }
+
+
+def _measured_numbers(measures: tuple[Measure, ...]) -> dict[str, Number]:
+    found = {}
+    for m in measures:
+        several = f", mean of {len(m.chip)} chips" if len(m.chip) > 1 else ""
+        found[f"quality.{m.name}"] = Number(m.mean, m.unit, f"on the chip{several}: {m.meaning}")
+        if m.reference is not None:
+            found[f"quality.float_{m.name}"] = Number(m.reference, m.unit, f"float: {m.meaning}")
+    return found
+
+
+def _coverage_numbers(coverage: Coverage) -> dict[str, Number]:
+    text = "share that has time and energy"
+    return {
+        "coverage.macs": Number(coverage.macs, "1", f"MACs: {text}"),
+        "coverage.weights": Number(coverage.weights, "1", f"weights: {text}"),
+        "coverage.moved": Number(coverage.moved, "1", f"bytes that operations store: {text}"),
     }
 
 
