@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cimsim.programmed import ProgrammedChip as ProgrammedChip
     from cimsim.programmed import program as program
     from cimsim.report.result import Result as Result
+    from cimsim.simulation import run as run
     from cimsim.simulation import simulate as simulate
     from cimsim.studies.ablation import ablate as ablate
     from cimsim.video.clip import load_clip as load_clip
@@ -45,6 +46,7 @@ _PUBLIC = {
     "load_network": "cimsim.loading",
     "map_graph": "cimsim.placing",
     "program": "cimsim.programmed",
+    "run": "cimsim.simulation",
     "simulate": "cimsim.simulation",
     "trace": "cimsim.frontends.torch_export",
 }

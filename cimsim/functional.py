@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.contract import Contract, Tensors
+from cimsim.engine.written import written as written
 from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 from cimsim.units import format_celsius, format_duration
@@ -340,52 +341,6 @@ def programmed(
     clean, inputs = calibration_inputs(mapping, sigma, seed, calibration)
     found, learned = written(mapping, inputs, seed, threads, report)
     return Programmed(found, _digest(clean), learned)
-
-
-def written(
-    mapping: Mapping, inputs: list[Tensors], seed: int, threads: int | None, report: Progress,
-    learned: dict[str, Any] | None = None,
-) -> tuple[CalibratedMapping, dict[str, Any]]:  # fmt: skip
-    """Write the arrays of any mapped network and calibrate them on some of its inputs.
-
-    Parameters
-    ----------
-    mapping : Mapping
-    inputs : list of tuple of torch.Tensor
-        The network's inputs, frame by frame.
-    seed : int
-        Of the cells.
-    threads : int or None
-    report : callable
-        ``report(stage, done, total)``.
-    learned : dict, optional
-        What an earlier call for the same mapping and inputs returned, to spare the time.
-
-    Returns
-    -------
-    CalibratedMapping
-    dict
-        See `Programmed.learned`.
-    """
-    from cimsim.chip.cells import device_of
-    from cimsim.engine.prepare import prepare
-    from cimsim.engine.rounding import round_to_inputs
-    from cimsim.engine.samples import collect
-
-    chip = mapping.chip
-    report("programming", 0, sum(layer.layout.n_arrays for layer in mapping.layers))
-    if learned is None:
-        layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
-        samples = collect(mapping.graph, chip, inputs, layouts)
-        by_inputs = chip.weights.rounding == "inputs"
-        integers = round_to_inputs(mapping, samples, threads) if by_inputs else None
-        learned = {"frames": inputs, "samples": samples, "integers": integers}
-    found = prepare(
-        mapping, device_of(chip), inputs, seed, integers=learned["integers"],
-        samples=learned["samples"], threads=threads, progress=report,
-    )  # fmt: skip
-    report("calibrating", 1, 1)
-    return found, learned
 
 
 def calibration_inputs(

@@ -6,13 +6,14 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cimsim.doubts import Doubt
 from cimsim.errors import InputError
+from cimsim.tasks.shapes import InputShape
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,8 @@ class Network:
         True when nothing was loaded: quality means nothing then.
     card : Card or None
         Of the weights, where they have one.
+    inputs : tuple of InputShape
+        What the network takes where that is no window of frames; empty: frames.
     """
 
     module: nn.Module
@@ -53,6 +56,7 @@ class Network:
     identity: dict[str, Any] = field(default_factory=dict)
     random_weights: bool = False
     card: Card | None = None
+    inputs: tuple[InputShape, ...] = ()
 
     def doubts(self, sigma: float) -> tuple[Doubt, ...]:
         """Say why quality may be far below what the network can do, and the way out.
@@ -89,6 +93,8 @@ class Network:
         """Zero inputs of the right shapes."""
         import torch
 
+        if self.inputs:
+            return tuple(shape.zeros() for shape in self.inputs)
         frames = torch.zeros(1, 3 * self.n_frames, height, width)
         if not self.noise_map:
             return (frames,)
@@ -97,6 +103,16 @@ class Network:
         if kept_shape is None:
             return frames, noise_map
         return frames, noise_map, torch.zeros(kept_shape(height, width))
+
+    def taking(self, shapes: Sequence[str] | None) -> Network:
+        """Return the network for other inputs than frames, as ``--input-shape`` says them.
+
+        Raises
+        ------
+        ConfigError
+            Not a shape.
+        """
+        return replace(self, inputs=tuple(InputShape.parse(text) for text in shapes or ()))
 
     @property
     def is_cascade(self) -> bool:
@@ -216,6 +232,19 @@ def _no_weights(title: str) -> str:
     )
 
 
+def _value(value: int | str) -> Any:
+    """Read what ``--arg`` gives a constructor: numbers, true, false and none are themselves."""
+    if not isinstance(value, str):
+        return value
+    plain = {"true": True, "false": False, "none": None}
+    if value.lower() in plain:
+        return plain[value.lower()]
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
 def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
     from torch import nn
 
@@ -236,7 +265,8 @@ def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
             f"--model {name}: importing '{place}' failed with {type(error).__name__}: {error}"
         ) from error
     try:
-        module = made if isinstance(made, nn.Module) else made(**options)
+        given = {key: _value(value) for key, value in options.items()}
+        module = made if isinstance(made, nn.Module) else made(**given)
     except TypeError as error:
         raise InputError(
             f"--model {name}: '{attribute}' cannot be built with "

@@ -18,9 +18,12 @@ from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
     from cimsim.doubts import Doubt
-    from cimsim.functional import Progress
+    from cimsim.functional import FunctionalRun, Progress
+    from cimsim.graph.ir import LayerGraph
     from cimsim.programmed import ProgrammedChip
     from cimsim.report.result import Result
+    from cimsim.tasks.questions import Score, Task
+    from cimsim.tasks.running import TaskRun
     from cimsim.video.clip import Clip as LongClip
 
 Clip = NDArray[np.uint8] | NDArray[np.float32]
@@ -48,6 +51,7 @@ def simulate(
     command: dict[str, Any] | None = None,
     noisy: bool = False,
     reference: Clip | LongClip | None = None,
+    task: Task | None = None,
 ) -> Result:
     """Run a mapped network on a noisy clip and report quality, cycles and energy.
 
@@ -102,6 +106,8 @@ def simulate(
     reference : frames like ``clip``, optional
         With ``noisy``: clean frames to judge by. Without them the result has frames, cycles and
         energy, but no quality.
+    task : Task, optional
+        Instead of a clip: what the network is asked (`cimsim.tasks`). See also `run`.
 
     Raises
     ------
@@ -115,10 +121,12 @@ def simulate(
     from cimsim.energy.ledger import Ledger, draw, sensitivity
     from cimsim.engine.workers import one_torch_thread
     from cimsim.functional import FunctionalRun, operand_sums
+    from cimsim.graph.coverage import coverage
     from cimsim.report import collect
     from cimsim.report.doubts import chip_doubts, run_doubts
     from cimsim.report.environment import environment
     from cimsim.report.result import Result
+    from cimsim.tasks.running import TaskRun, measures
     from cimsim.timing.simulate import simulate as simulate_timing
 
     noise_sigma = number("noise_sigma", noise_sigma, 0, 255, InputError)
@@ -128,7 +136,11 @@ def simulate(
     if threads is not None:
         threads = whole("threads", threads, 1, 4096, InputError)
     report = progress or (lambda stage, done, total: None)
-    graph, run = mapping.graph, None
+    graph = mapping.graph
+    run: FunctionalRun | None = None
+    asked = None if task is None else TaskRun(mapping, task, seed, threads)
+    if task is not None and (clip is not None or operands is not None or programmed is not None):
+        raise InputError("task: a task brings its own inputs; leave out clip, operands, programmed")
     if as_written is not None:
         collect.check_same_network(as_written, mapping)
     if operands is not None and clip is not None:
@@ -136,7 +148,8 @@ def simulate(
     if programmed is not None and (clip is None or calibration is not None):
         what = "needs a clip to run" if clip is None else "is calibrated: leave out calibration"
         raise InputError(f"programmed: a programmed chip {what}")
-    if programmings > 1 and (clip is None or programmed is not None):
+    runs = clip is not None or task is not None
+    if programmings > 1 and (not runs or programmed is not None):
         raise InputError(
             "programmings: expected more than 1 only with a clip and without a programmed chip, "
             f"got {programmings}"
@@ -160,7 +173,9 @@ def simulate(
         mapping, clip, noise_sigma, seed, programmings, calibration, threads, report,
         noisy, reference,
     )  # fmt: skip
-    sums, sums_from = run.conductance_sums if run else None, "operands"
+    scores = [] if asked is None else _asked(asked, programmings, report)
+    did = run or asked
+    sums, sums_from = did.conductance_sums if did else None, "operands"
     if operands is not None:
         sums, sums_from = (
             operand_sums(mapping, operands, noise_sigma, seed, calibration),
@@ -170,6 +185,8 @@ def simulate(
         mapping, period_s, sums, working(mapping, timeline), sums_from, timeline.spilled
     )
     spent, drawn = ledger.report(), draw(ledger)
+    statistics = did.statistics.by_op if did is not None and did.statistics is not None else None
+    covered = coverage(graph)
     written = None
     if as_written is not None:
         longer = simulate_timing(as_written, schedule=schedule)
@@ -182,19 +199,18 @@ def simulate(
     quality = run.quality() if run else None
     return Result(
         model=title or graph.name,
-        frame=(len(run.chip) if run else 0, height, width),
+        frame=(len(run.chip) if run else asked.done if asked else 0, height, width),
         quality=quality,
         programmings=(quality.psnr_db, *others) if quality else (),
         timing=collect.timing(mapping, timeline),
         energy=collect.energies(
-            mapping, spent, run.pulses_per_cell if run else None, frame_rate_hz
+            mapping, spent, did.pulses_per_cell if did else None, frame_rate_hz
         ),
         hardware=collect.hardware(mapping),
-        layers=collect.rows(
-            mapping, timeline, spent, run.statistics.by_op if run else None, drawn.by_layer
-        ),
-        inputs=inputs | (run.identity if run else {}),
+        layers=collect.rows(mapping, timeline, spent, statistics, drawn.by_layer),
+        inputs=inputs | (did.identity if did else {}),
         notes=(
+            *(asked.notes if asked else ()),
             *notes,
             *sigma_told,
             *(run.notes if run else ()),
@@ -204,7 +220,8 @@ def simulate(
         doubts=(
             *doubts,
             *chip_doubts(mapping.chip),
-            *(run_doubts(mapping.chip, run.statistics.by_op) if run else ()),
+            *(run_doubts(mapping.chip, statistics) if statistics else ()),
+            *collect.coverage_doubts(covered),
         ),
         intervals=drawn.intervals(),
         sensitivity=tuple(sensitivity(ledger)),
@@ -214,6 +231,12 @@ def simulate(
         outputs=run.digests if run else {},
         command=command,
         left_out=left_out(mapping.chip),
+        measures=measures(scores) if scores else (),
+        details={"task": asked.task.name, "samples": asked.done, "shapes": _shapes(graph)}
+        | asked.judge.details()
+        if asked
+        else {},
+        coverage=covered,
     )
 
 
@@ -231,6 +254,56 @@ def _noise(
     if sigma is not None or not noisy:
         return 15.0 if sigma is None else sigma, ()
     return estimated_sigma(clip)
+
+
+def run(mapping: Mapping, task: Task, **options: Any) -> Result:
+    """Ask a mapped network what a task asks: quality, cycles and energy per sample.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    task : Task
+        `cimsim.tasks.questions.Classification`, `Comparison`, or one of your own.
+    **options
+        Of `simulate`: ``seed``, ``programmings``, ``schedule``, ``threads``, ``progress`` ...
+
+    Raises
+    ------
+    InputError
+        Samples do not fit the network, or there are too few of them.
+
+    Examples
+    --------
+    >>> from cimsim.tasks.questions import Classification  # doctest: +SKIP
+    >>> from cimsim.tasks.sources import Arrays  # doctest: +SKIP
+    >>> data = Arrays((images,), labels)  # doctest: +SKIP
+    >>> result = cimsim.run(mapping, Classification(source=data))  # doctest: +SKIP
+    >>> result.numbers()["quality.top1"].value  # doctest: +SKIP
+    """
+    return simulate(mapping, None, task=task, **options)
+
+
+def _shapes(graph: LayerGraph) -> list[list[int]]:
+    return [list(op.output.shape) for op in graph.inputs]
+
+
+def _asked(first: TaskRun, programmings: int, report: Progress) -> list[list[Score]]:
+    """Program and ask one chip after another; return the scores of each."""
+    from cimsim.engine.workers import one_torch_thread
+    from cimsim.tasks.running import TaskRun
+
+    found, learned = [], None
+    for chip in range(programmings):
+        run = first if chip == 0 else TaskRun(
+            first.mapping, first.task, first.seed + chip, first.threads
+        )  # fmt: skip
+        with one_torch_thread():
+            learned = run.prepare(report, learned)
+            run.execute(report)
+        found.append(run.judge.scores())
+        if run.done < run.task.count:
+            break
+    return found
 
 
 def _repeated(

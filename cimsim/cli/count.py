@@ -11,7 +11,9 @@ from cimsim.cli.options import (
     ArgOption,
     HwOption,
     InnerOption,
+    InputShapeOption,
     MappingOption,
+    PartialOption,
     PerFrameOption,
     SetOption,
     WidthOption,
@@ -49,6 +51,8 @@ def count(
     hw: HwOption = "eflash40nm",
     overrides: SetOption = None,
     mapping: MappingOption = "im2col",
+    input_shape: InputShapeOption = None,
+    partial: PartialOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Count windows (MVMs), array activations, ADC conversions and weights of networks.
@@ -65,6 +69,7 @@ def count(
     from rich.console import Console
 
     from cimsim.chip.load import load_hw
+    from cimsim.graph.coverage import check
     from cimsim.report.counts import comparisons, count_row
 
     chip, frame = load_hw(hw, overrides), parse_size(size)
@@ -73,7 +78,9 @@ def count(
         given = model_options(arg, width=width, per_frame=per_frame, inner=inner)
         for name, title, network in _networks(model or list(_DEFAULT), stride, given):
             status.update(f"tracing {title}")
-            rows.append(count_row(name, title, _trace(network(), frame), chip, mapping))
+            graph = _trace(network().taking(input_shape), frame)
+            check(graph, partial)
+            rows.append(count_row(name, title, graph, chip, mapping))
     ratios = comparisons(rows)
     if as_json:
         data = {
@@ -93,7 +100,8 @@ def count(
         }
         typer.echo(json.dumps(data, indent=1))
         return
-    _print(rows, ratios, f"{chip.array.rows} x {chip.weight_cols}", size)
+    what = " and ".join(input_shape) if input_shape else size
+    _print(rows, ratios, f"{chip.array.rows} x {chip.weight_cols}", what)
 
 
 def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, int | str]) -> Any:
@@ -120,11 +128,11 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
     except ZooError as error:
         raise InputError(str(error)) from None
     for key in given:
-        if not any(key in taken for taken in options.values()):
+        if not own and not any(key in taken for taken in options.values()):
             raise InputError(f"{flag(key)}: none of {', '.join(names)} has this option")
     for name in names:
         if name in own:
-            yield name, name, partial(load_network, name, weights=RANDOM)
+            yield name, name, partial(load_network, name, given, RANDOM)
             continue
         entry = entries[name]
         if "stride" not in entry.options:
@@ -178,6 +186,10 @@ def _print(rows: Sequence[CountRow], ratios: Sequence[Ratio], array: str, size: 
         placed = "" if c.cells == c.weights else f"\n[dim]{c.cells:,}[/]"
         table.add_row(row.title, *cells, f"{c.weights:,}{placed}", f"{c.arrays:,}")
     console.print(table)
+    for row in rows:
+        if not row.coverage.complete or row.coverage.macs_digital:
+            for line in row.coverage.lines():
+                console.print(f"{row.title}: {line}", markup=False)
     networks = list(dict.fromkeys(ratio.network for ratio in ratios))
     if not networks:
         return

@@ -14,8 +14,10 @@ from cimsim.cli.options import (
     ArgOption,
     HwOption,
     InnerOption,
+    InputShapeOption,
     MappingOption,
     ModelOption,
+    PartialOption,
     PerFrameOption,
     ReprogramOption,
     SetOption,
@@ -26,7 +28,7 @@ from cimsim.cli.options import (
     parse_size,
     with_conditions,
 )
-from cimsim.cli.steps import trace
+from cimsim.cli.steps import size_of, trace
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -95,6 +97,8 @@ def map_(
     strict: Annotated[
         bool, typer.Option("--strict", help="Doubts about the chip are errors: exit code 2.")
     ] = False,
+    input_shape: InputShapeOption = None,
+    partial: PartialOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON and nothing else; no folder.")
     ] = False,
@@ -121,11 +125,12 @@ def map_(
     from cimsim import folders, placing
     from cimsim.chip.load import load_hw
     from cimsim.doubts import refuse
+    from cimsim.graph.coverage import coverage
     from cimsim.loading import load_network
     from cimsim.mapping.files import check_name, save_mapping
     from cimsim.report import pareto, placement
     from cimsim.report.doubts import chip_doubts
-    from cimsim.report.tables import print_doubts
+    from cimsim.report.tables import print_coverage, print_doubts
     from cimsim.search import search
     from cimsim.timing.simulate import simulate
 
@@ -142,8 +147,9 @@ def map_(
         arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
     network = load_network(model, options, weights, hw=chip.name)
-    network = network.streaming() if streaming else network
-    graph = trace(network, frame)
+    network = (network.streaming() if streaming else network).taking(input_shape)
+    graph = trace(network, frame, partial=partial)
+    covered = coverage(graph)
     points: Sequence[Point] = ()
     if optimize is None:
         placed = cimsim.map_graph(graph, chip, mapping, allocation)
@@ -156,6 +162,7 @@ def map_(
     if as_json:
         data = placement.to_data(placed, timeline)
         data |= {"pareto": [pareto.to_data(point) for point in points]} if points else {}
+        data["coverage"] = covered.to_dict()
         data["doubts"] = [asdict(doubt) for doubt in doubts]
         typer.echo(json.dumps(data, indent=1))
         return
@@ -168,11 +175,13 @@ def map_(
     console = Console(emoji=False)
     if points:
         _print_points(points, console)
-    console.print(f"[bold]{placed.graph.name}[/] on [bold]{chip.label}[/], frames of {size}")
+    what = size_of(network, frame) if network.inputs else f"frames of {size}"
+    console.print(f"[bold]{placed.graph.name}[/] on [bold]{chip.label}[/], {what}")
     console.print(_table(placed))
     for line in _summary(placed, timeline):
         console.print(line, highlight=False)
     print_doubts(doubts, console)
+    print_coverage(covered, console)
     console.print(f"floor plan: [bold]{folder}/[/]  (floorplan.png, floorplan.svg, mapping.json)")
     if save is not None:
         console.print(f"mapping: [bold]{save}[/]  (edit it, then cimsim run --mapping {save} ...)")

@@ -146,6 +146,23 @@ PictureOption = Annotated[
         help="Draw what every layer does over time (.png, .svg or .pdf).",
     ),
 ]
+PartialOption = Annotated[
+    bool,
+    typer.Option(
+        "--partial",
+        help="Give numbers of the modelled part of a network of which less than 95 % of the MACs "
+        "have time and energy.",
+    ),
+]
+InputShapeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-shape",
+        metavar="SHAPE",
+        help="What a network takes that takes no frames, batch first: 1x40x98, or 1x12:int100 for "
+        "whole numbers below 100 (once for each input).",
+    ),
+]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write.")]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimsim.cli.ask import Question, ask
 from cimsim.cli.clips import (
     VIDEOS,
     BlackOption,
@@ -29,9 +30,11 @@ from cimsim.cli.options import (
     ArgOption,
     HwOption,
     InnerOption,
+    InputShapeOption,
     MappingOption,
     ModelOption,
     OutOption,
+    PartialOption,
     PerFrameOption,
     PictureOption,
     ReprogramOption,
@@ -148,6 +151,47 @@ def run(
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="denoising (a clip), classification (top-1 of data with labels), tensors (any "
+            "network against its float self).",
+            show_default="denoising, or tensors where --data or --input-shape is given",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Of other tasks: .npy, .npz (labels as y), a folder of images or of one for each "
+            "class, package.module:callable of a torch dataset, or random.",
+        ),
+    ] = None,
+    input_shape: InputShapeOption = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples of --data to judge; default: all.")
+    ] = None,
+    calibration: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Samples to calibrate the chip on; they are not judged.",
+            show_default="32",
+        ),
+    ] = None,
+    calibration_data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Calibrate on these instead of a part of --data."),
+    ] = None,
+    normalize: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MEAN/STD",
+            help="(x - mean) / std of the first input, by channel: 0.49,0.48,0.45/0.25,0.24,0.26.",
+        ),
+    ] = None,
+    partial: PartialOption = False,
     out: OutOption = None,
     video: VideoOption = None,
     trace_file: TraceOption = None,
@@ -160,7 +204,7 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Denoise a clip on a chip: PSNR on the chip, cycles and energy per frame.
+    """Run a network on a chip: quality, cycles and energy per frame. Default: denoise a clip.
 
     The same mapping is executed (quality), timed (cycles) and charged (energy).
     Tables go to the screen, everything else to runs/<time>-<model>/.
@@ -173,6 +217,8 @@ def run(
     cimsim run --noisy night.mp4 --start 100 --frames all --video denoised.mp4
     cimsim run --set device.kind=pcm --time 30d
     cimsim run --seeds 5
+    cimsim run --model mynets:LeNet --weights lenet.pt --task classification --data digits.npz
+    cimsim run --model mynets:Keywords --arg classes=12 --input-shape 1x98x40
     cimsim program --out chip.safetensors && cimsim run --programmed chip.safetensors
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
@@ -191,14 +237,22 @@ def run(
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     held = cimsim.ProgrammedChip.load(programmed) if programmed else None
+    question = Question(
+        task=task, data=data, calibration_data=calibration_data, shapes=tuple(input_shape or ()),
+        samples=samples, calibration=calibration, normalize=normalize, seed=seed or 0,
+    )  # fmt: skip
+    question.check(
+        {"--input": clip, "--noisy": noisy, "--reference": reference, "--sigma": sigma,
+         "--size": size, "--frames": frames, "--start": start, "--black": black, "--white": white,
+         "--tolerate-damage": tolerate_damage, "--video": video, "--programmed": programmed,
+         "--streaming": streaming} if question.asked else {}
+    )  # fmt: skip
     settings = ClipOptions(
         frames, start, parse_size(size) if size else None, black, white, tolerate_damage
     )
     seed = seed if seed is not None else held.seed if held else 0
     check_numbers(15.0 if sigma is None else sigma, settings.count or 1, seed, threads)
-    if seeds < 1 or (seeds > 1 and held is not None):
-        what = "at least 1" if held is None else "1 with --programmed, which is one chip"
-        raise ConfigError(f"--seeds: expected {what}, got {seeds}")
+    _check_seeds(seeds, held, noisy is None or reference is not None)
     chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
     placing.check(mapping, allocation)
     device_of(chip, hw)
@@ -209,13 +263,20 @@ def run(
     check_timeline_files(trace_file, picture)
     if video is not None:
         check_file("--video", video, VIDEOS)
-    frames_in, judge = pair(settings, clip, noisy, reference)
-    sigma, told = _sigma(sigma, held, frames_in, noisy is not None)
-    if seeds > 1 and noisy is not None and reference is None:
-        raise ConfigError("--seeds: the PSNR of several chips needs a clean --reference")
     options = model_options(
         arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
+    if question.asked:
+        ask(
+            question, load_network(model, options, weights, seed, chip.name), chip,
+            mapping=mapping, allocation=allocation, schedule=schedule.value, seed=seed,
+            seeds=seeds, fps=fps, threads=threads, strict=strict, partial=partial, quiet=quiet,
+            out=out, target=target, trace_file=trace_file, picture=picture,
+            command=command_of(context),
+        )  # fmt: skip
+        return
+    frames_in, judge = pair(settings, clip, noisy, reference)
+    sigma, told = _sigma(sigma, held, frames_in, noisy is not None)
     # random weights are those of the programmed chip
     network = load_network(model, options, weights, held.seed if held else seed, chip.name)
     networks = [network.streaming(), network] if streaming else [network]
@@ -225,7 +286,7 @@ def run(
         placed = []
         for done, traced in enumerate(networks):
             report("tracing", done, len(networks))
-            graph = trace(traced, frames_in.size, strict)
+            graph = trace(traced, frames_in.size, strict, partial)
             placed.append(cimsim.map_graph(graph, chip, mapping, allocation))
         report("tracing", 1, 1)
         doubted, card = _weights_doubts(network, chip) + network.doubts(sigma), network.card
@@ -278,6 +339,14 @@ def _sigma(
     if noisy:
         return estimated_sigma(clip)
     return held.sigma if held else 15.0, ()
+
+
+def _check_seeds(seeds: int, held: ProgrammedChip | None, has_clean: bool) -> None:
+    if seeds < 1 or (seeds > 1 and held is not None):
+        what = "at least 1" if held is None else "1 with --programmed, which is one chip"
+        raise ConfigError(f"--seeds: expected {what}, got {seeds}")
+    if seeds > 1 and not has_clean:
+        raise ConfigError("--seeds: the PSNR of several chips needs a clean --reference")
 
 
 def _notes(network: Network, chip: Chip) -> tuple[str, ...]:

@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".svg", ".pdf")
 
 
-def trace(network: Network, size: tuple[int, int], strict: bool = False) -> Any:
-    """Return the graph of a network for frames of (height, width); ``strict`` as in the option."""
+def trace(
+    network: Network, size: tuple[int, int], strict: bool = False, partial: bool = True
+) -> Any:
+    """Return the graph of a network for frames of (height, width).
+
+    ``strict`` and ``partial`` are as in the options.
+    """
     import cimsim
     from cimsim.errors import GraphError
+    from cimsim.graph.coverage import check
 
     height, width = size
     memory.check(
@@ -35,7 +41,15 @@ def trace(network: Network, size: tuple[int, int], strict: bool = False) -> Any:
             f"--strict: {len(graph.uncosted)} operations have no cost rule: {listed}. Leave out "
             "--strict to run them without time and energy"
         )
+    check(graph, partial)
     return graph
+
+
+def size_of(network: Network, size: tuple[int, int]) -> str:
+    """Return what the network takes, for headings: ``256 x 256``, ``1x40x98``."""
+    if network.inputs:
+        return " and ".join(map(str, network.inputs))
+    return f"{size[1]} x {size[0]}"
 
 
 def check_timeline_files(trace_file: Path | None, picture: Path | None) -> None:

@@ -11,8 +11,10 @@ from cimsim.cli.options import (
     ArgOption,
     HwOption,
     InnerOption,
+    InputShapeOption,
     MappingOption,
     ModelOption,
+    PartialOption,
     PerFrameOption,
     PictureOption,
     ReprogramOption,
@@ -27,7 +29,7 @@ from cimsim.cli.options import (
     parse_size,
     with_conditions,
 )
-from cimsim.cli.steps import Bars, check_timeline_files, trace, write_timeline
+from cimsim.cli.steps import Bars, check_timeline_files, size_of, trace, write_timeline
 
 if TYPE_CHECKING:
     from cimsim.loading import Network
@@ -73,6 +75,8 @@ def time(
             "--strict", help="Refuse operations that have no cost rule, and make errors of doubts."
         ),
     ] = False,
+    input_shape: InputShapeOption = None,
+    partial: PartialOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Simulate the cycles of a network on a chip, and show who is slow and who waits.
@@ -91,9 +95,10 @@ def time(
     import cimsim
     from cimsim.chip.load import load_hw
     from cimsim.doubts import refuse
+    from cimsim.graph.coverage import coverage
     from cimsim.placing import check
     from cimsim.report.doubts import chip_doubts
-    from cimsim.report.tables import print_doubts
+    from cimsim.report.tables import print_coverage, print_doubts
     from cimsim.report.time_tables import print_timeline
     from cimsim.report.why_slow import MOST_TRACED, activations, print_why, why
     from cimsim.timing.least_buffers import least_buffers
@@ -114,8 +119,8 @@ def time(
     console = Console(emoji=False)  # package.module:Class is no emoji
     with Bars(console, quiet) as report:
         report("tracing", 0, 1)
-        network = _network(model, options, streaming)
-        graph = trace(network, frame, strict)
+        network = _network(model, options, streaming).taking(input_shape)
+        graph = trace(network, frame, strict, partial)
         report("tracing", 1, 1)
         report("mapping", 0, 1)
         placed = cimsim.map_graph(graph, chip, mapping, allocation)
@@ -126,7 +131,7 @@ def time(
         report("timing", 1, 1)
         least = least_buffers(placed, schedule.value)
         found = why(placed, timeline, schedule.value, report) if explain else None
-        title = f"{network.title}, {frame[1]} x {frame[0]}"
+        title = f"{network.title}, {size_of(network, frame)}"
         written = write_timeline(placed, timeline, title, trace_file, picture, report)
     print_timeline(placed, timeline, console, title, least)
     if found is not None:
@@ -136,6 +141,7 @@ def time(
             )
         print_why(placed, timeline, *found, console)
     print_doubts(doubts, console)
+    print_coverage(coverage(graph), console)
     for line in written:
         console.print(line)
 

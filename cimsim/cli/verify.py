@@ -15,7 +15,15 @@ from cimsim.errors import InputError
 if TYPE_CHECKING:
     from cimsim.report.result import Result
 
-_UNSAID = ("out", "trace_file", "picture", "video", "quiet", "strict", "threads")  # change no number
+_UNSAID = (
+    "out",
+    "trace_file",
+    "picture",
+    "video",
+    "quiet",
+    "strict",
+    "threads",
+)  # change no number
 _SHOWN = 6  # differences that a message lists
 
 

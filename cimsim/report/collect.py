@@ -14,12 +14,14 @@ from cimsim.chip.cells import DEVICES, device_of
 from cimsim.chip.ledger import sourced_zeros
 from cimsim.chip.load import dump
 from cimsim.chip.spec import Chip
+from cimsim.doubts import Doubt
 from cimsim.energy.compensation import compensation
 from cimsim.energy.idle import working
 from cimsim.energy.ledger import Draws, interval
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
+from cimsim.graph.coverage import LEAST, Coverage
 from cimsim.graph.digest import operations_hash, weights_hash
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.mapping import Mapping
@@ -178,6 +180,8 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
             f"{len(uses)} of {len(mapping.layers)} matrices are used {times} times per frame; the "
             "chip holds one copy of each, its uses take turns"
         )
+    if graph.batch > 1:
+        found.append(f"traced with a batch of {graph.batch}: all figures are those of one sample")
     if graph.uncosted:
         listed = ", ".join(f"{op.op} ({op.source or op.name})" for op in graph.uncosted[:5])
         found.append(f"{len(graph.uncosted)} operations run without time and energy: {listed}")
@@ -205,6 +209,20 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
         for path, text in sourced_zeros(mapping.chip).items()
     ]
     return found + _wires(mapping.chip) + _cells(mapping.chip)
+
+
+def coverage_doubts(coverage: Coverage) -> list[Doubt]:
+    """Doubt time and energy of a network of which too little is modelled."""
+    if coverage.macs >= LEAST:
+        return []
+    return [
+        Doubt(
+            "not-modelled",
+            f"{100 * coverage.macs:.1f} % of the MACs have time and energy, the rest is free: "
+            f"{coverage.named()}",
+            "cycles, energy and frames per second are those of that part alone",
+        )
+    ]
 
 
 def _rescaled(chip: Chip) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cimsim.chip.spec import Chip
+from cimsim.graph.coverage import Coverage, coverage
 from cimsim.graph.ir import LayerGraph
 from cimsim.mapping.layout import Counts, count
 from cimsim.mapping.mapping import layouts, matrix_name
@@ -26,12 +27,15 @@ class CountRow:
         Pixels of one frame.
     counts : Counts
         Of one frame; each programmed matrix counts once for weights and arrays.
+    coverage : Coverage
+        Which share of the network that is.
     """
 
     name: str
     title: str
     pixels: int
     counts: Counts
+    coverage: Coverage
 
     def per_pixel(self, column: str) -> float:
         """Count per pixel of the frame."""
@@ -45,6 +49,7 @@ class CountRow:
             "pixels": self.pixels,
             "per_frame": asdict(self.counts),
             "per_pixel": {column: self.per_pixel(column) for column in COLUMNS},
+            "coverage": self.coverage.to_dict(),
         }
 
 
@@ -62,7 +67,7 @@ def count_row(name: str, title: str, graph: LayerGraph, chip: Chip, strategy: st
         "arrays": sum(c.arrays for c in matrices.values()),
     }
     height, width = graph.inputs[0].output.grid
-    return CountRow(name, title, height * width, Counts(**(asdict(total) | once)))
+    return CountRow(name, title, height * width, Counts(**(asdict(total) | once)), coverage(graph))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,10 @@ from cimsim.doubts import Doubt
 from cimsim.energy.ledger import Effect
 from cimsim.errors import InputError, SimulationError
 from cimsim.folders import recover
+from cimsim.graph.coverage import Coverage
 from cimsim.report import stored
+from cimsim.stats import mean_interval
+from cimsim.tasks.measures import Measure
 
 SCHEMA_VERSION = stored.SCHEMA_VERSION
 
@@ -220,6 +223,12 @@ class Result:
         Options of the command that made it, for ``cimsim verify``.
     programmings : tuple of float
         Mean PSNR of each programmed chip on the same frames, dB; the first is the one reported.
+    measures : tuple of Measure
+        What a task measured; empty where a clip was denoised, or nothing ran.
+    details : dict
+        More of the task: its name, samples, a confusion matrix.
+    coverage : Coverage or None
+        Which share of the network has time and energy.
     """
 
     model: str
@@ -242,6 +251,9 @@ class Result:
     environment: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     command: dict[str, Any] | None = None
+    measures: tuple[Measure, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    coverage: Coverage | None = None
 
     @property
     def hash(self) -> str:
@@ -336,7 +348,11 @@ class Result:
         }
         if self.as_written is not None:
             found |= _written_numbers(self.as_written, self)
+        if self.coverage is not None:
+            found |= _coverage_numbers(self.coverage)
+        found |= _measured_numbers(self.measures)
         ends = dict(self.intervals)
+        ends |= {f"quality.{m.name}": m.interval for m in self.measures if m.interval}
         several = len(self.programmings) > 1
         if self.psnr_interval is not None:
             name = "quality.programmings_psnr" if several else "quality.chip_psnr"
@@ -376,6 +392,9 @@ class Result:
             "sensitivity": [asdict(effect) for effect in self.sensitivity],
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "left_out": list(self.left_out),
+            "measures": [asdict(measure) for measure in self.measures],
+            "details": self.details,
+            "coverage": self.coverage.to_dict() if self.coverage else None,
             "programmed": self.programmed,
             "inputs": self.inputs,
             "environment": self.environment,
@@ -442,6 +461,9 @@ class Result:
             environment=found.environment,
             outputs=found.outputs,
             command=data["command"],
+            measures=found.measures,
+            details=data["details"],
+            coverage=Coverage.from_dict(data["coverage"]) if data["coverage"] else None,
         )  # fmt: skip
 
     def to_dir(self, folder: str | Path, *, unique: bool = False) -> Path:
@@ -454,16 +476,6 @@ class Result:
 def _null(value: Any) -> Any:
     """Return null for what JSON has no number for."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def mean_interval(values: tuple[float, ...]) -> tuple[float, float]:
-    """Return 5 .. 95 % of the mean of at least two independent values, by the t-distribution."""
-    from scipy.stats import t
-
-    n, mean = len(values), _mean(values)
-    variance = sum((value - mean) ** 2 for value in values) / (n - 1)
-    half = float(t.ppf(0.95, n - 1)) * (variance / n) ** 0.5
-    return mean - half, mean + half
 
 
 def _mean(values: tuple[float, ...]) -> float:
@@ -485,6 +497,25 @@ def _written_numbers(written: AsWritten, result: Result) -> dict[str, Number]:
         "streaming.energy_ratio": Number(
             written.energy_j / energy.total_j, "1", "energy as written / streaming"
         ),
+    }
+
+
+def _measured_numbers(measures: tuple[Measure, ...]) -> dict[str, Number]:
+    found = {}
+    for m in measures:
+        several = f", mean of {len(m.chip)} chips" if len(m.chip) > 1 else ""
+        found[f"quality.{m.name}"] = Number(m.mean, m.unit, f"on the chip{several}: {m.meaning}")
+        if m.reference is not None:
+            found[f"quality.float_{m.name}"] = Number(m.reference, m.unit, f"float: {m.meaning}")
+    return found
+
+
+def _coverage_numbers(coverage: Coverage) -> dict[str, Number]:
+    text = "share that has time and energy"
+    return {
+        "coverage.macs": Number(coverage.macs, "1", f"MACs: {text}"),
+        "coverage.weights": Number(coverage.weights, "1", f"weights: {text}"),
+        "coverage.moved": Number(coverage.moved, "1", f"bytes that operations store: {text}"),
     }
 
 

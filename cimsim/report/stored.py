@@ -16,6 +16,7 @@ from cimsim.boundary import json_text
 from cimsim.boundary.limits import RESULT, shown
 from cimsim.doubts import Doubt
 from cimsim.energy.ledger import Effect
+from cimsim.tasks.measures import Measure
 
 SCHEMA_VERSION = 2
 SEAL = "sha256"
@@ -68,6 +69,8 @@ class Energy(_Part):
     programming_j: float
     programming_s: float
     frame_rate_hz: float | None
+    compensation_j: float
+    compensation_s: float
 
 
 class Hardware(_Part):
@@ -121,6 +124,9 @@ class Stored(_Part):
     left_out: tuple[str, ...]
     programmed: dict[str, str | int | float | None] | None
     inputs: dict[str, Any]
+    measures: tuple[Measure, ...]
+    details: dict[str, Any]
+    coverage: dict[str, Any] | None
     environment: dict[str, str]
     outputs: dict[str, str]
     command: dict[str, Any] | None

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from cimsim.doubts import Doubt
 from cimsim.energy.model import COMPONENTS
+from cimsim.graph.coverage import Coverage
 from cimsim.report.result import Result
 from cimsim.units import format_interval, format_si
 
@@ -17,9 +18,13 @@ from cimsim.units import format_interval, format_si
 def print_result(result: Result, console: Console) -> None:
     """Print quality, time, energy and hardware, side by side where the terminal is wide enough."""
     frames, height, width = result.frame
+    what, size = "frame", f"{width} x {height}"
+    if result.details:
+        what = "sample"
+        size = " and ".join("x".join(map(str, shape)) for shape in result.details["shapes"])
     console.print(
         f"[bold]{result.model}[/] on [bold]{result.chip_label}[/], "
-        f"{frames} frame{'' if frames == 1 else 's'} of {width} x {height}"
+        f"{frames} {what}{'' if frames == 1 else 's'} of {size}"
     )
     tables = [table for table in _tables(result) if table is not None]
     columns = 2 if console.width >= 118 else 1
@@ -29,9 +34,16 @@ def print_result(result: Result, console: Console) -> None:
         console.print(row)
     if result.left_out:
         console.print(f"not counted: {'; '.join(result.left_out)}", highlight=False)
+    print_coverage(result.coverage, console)
     print_doubts(result.doubts, console)
     for note in result.notes:
         console.print(f"[yellow]note:[/] {note}", highlight=False)
+
+
+def print_coverage(coverage: Coverage | None, console: Console) -> None:
+    """Say which share of the network has time and energy, and what has none."""
+    for line in coverage.lines() if coverage is not None else ():
+        console.print(escape(line), highlight=False)
 
 
 def print_doubts(doubts: Sequence[Doubt], console: Console) -> None:
@@ -42,6 +54,7 @@ def print_doubts(doubts: Sequence[Doubt], console: Console) -> None:
 
 def _tables(result: Result) -> Iterator[ConsoleRenderable | None]:
     yield _quality(result)
+    yield _measures(result)
     yield _time(result)
     yield _energy(result)
     yield _hardware(result)
@@ -53,6 +66,29 @@ def _table(title: str, *columns: str) -> Table:
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     return table
+
+
+def _measures(result: Result) -> Table | None:
+    if not result.measures:
+        return None
+    table = _table("Quality", "", "float32", "on the chip")
+    for m in result.measures:
+        low, high = m.interval or (None, None)
+        told = "" if low is None or high is None else f" ({low:.1f}..{high:.1f})"
+        float_ = "" if m.reference is None else f"{m.reference:.2f} {m.unit}"
+        table.add_row(_NAMES.get(m.name, m.name), float_, f"{m.mean:.2f} {m.unit}{told}")
+    of = {m.interval_of for m in result.measures if m.interval}
+    if of:
+        chips = len(result.measures[0].chip)
+        text = f"mean of {chips} chips" if "programmings" in of else "one chip, by its samples"
+        table.caption, table.caption_justify = f"in brackets: 5..95 % of the {text}", "left"
+    return table
+
+
+_NAMES = {
+    "top1": "right class (top-1)", "top5": "among five (top-5)",
+    "agreement": "the float network's class", "snr": "signal to error",
+}  # fmt: skip
 
 
 def _quality(result: Result) -> Table | None:

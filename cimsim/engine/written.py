@@ -1,0 +1,61 @@
+"""A mapping on inputs of any kind: what they teach, then written and calibrated arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cimsim.chip.cells import device_of
+from cimsim.engine.calibrated import CalibratedMapping
+from cimsim.engine.prepare import prepare
+from cimsim.engine.rounding import round_to_inputs
+from cimsim.engine.samples import collect
+from cimsim.mapping.mapping import Mapping
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def written(
+    mapping: Mapping,
+    inputs: Sequence[tuple[Tensor, ...]],
+    seed: int,
+    threads: int | None,
+    report: Callable[[str, int, int], None],
+    learned: dict[str, Any] | None = None,
+) -> tuple[CalibratedMapping, dict[str, Any]]:
+    """Write the arrays of any mapped network and calibrate them on some of its inputs.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    inputs : sequence of tuple of torch.Tensor
+        The network's inputs, sample by sample.
+    seed : int
+        Of the cells.
+    threads : int or None
+    report : callable
+        ``report(stage, done, total)``.
+    learned : dict, optional
+        What an earlier call for the same mapping and inputs returned, to spare the time.
+
+    Returns
+    -------
+    CalibratedMapping
+    dict
+        ``frames``, ``samples`` and ``integers``: the same for any cells.
+    """
+    chip = mapping.chip
+    report("programming", 0, sum(layer.layout.n_arrays for layer in mapping.layers))
+    if learned is None:
+        layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
+        samples = collect(mapping.graph, chip, inputs, layouts)
+        by_inputs = chip.weights.rounding == "inputs"
+        integers = round_to_inputs(mapping, samples, threads) if by_inputs else None
+        learned = {"frames": inputs, "samples": samples, "integers": integers}
+    found = prepare(
+        mapping, device_of(chip), inputs, seed, integers=learned["integers"],
+        samples=learned["samples"], threads=threads, progress=report,
+    )  # fmt: skip
+    report("calibrating", 1, 1)
+    return found, learned

@@ -1,0 +1,247 @@
+"""Which share of a network has time and energy: its MACs, its weights, the values that it moves.
+
+A matrix on arrays is modelled. So is a digital operation that has a cost rule: the vector unit is
+charged for it. Operations without one run, in no time and at no energy; here they are named.
+Operations that only give values other places (reshape, slice, concatenation) are addresses: their
+values are charged where they are stored and read, so they count nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from cimsim.errors import InputError
+from cimsim.graph.ir import DigitalOp, LayerGraph, Ref, TensorSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LEAST = 0.95  # of the MACs; with less no command gives headline numbers unasked
+_SHOWN = 5
+# digital operations that multiply activations with each other
+PRODUCTS = frozenset({"matmul", "attention", "einsum", "conv1d", "conv2d", "conv3d"})
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An operation without time and energy.
+
+    Attributes
+    ----------
+    name, op, source : str
+        Node, operator, module and line.
+    macs, weights, values : int
+        What it multiplies, holds and stores, per sample.
+    """
+
+    name: str
+    op: str
+    source: str
+    macs: int
+    weights: int
+    values: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What of a network is modelled, per sample.
+
+    Attributes
+    ----------
+    macs_on_arrays, macs_digital, macs_missing : int
+        Multiply-accumulates on arrays, of activations with each other on the vector unit, and of
+        operations without a cost rule.
+    weights_modelled, weights_missing : int
+        Constants of matrices (each copy once) and of digital operations.
+    values_modelled, values_missing : int
+        Values that operations store.
+    missing : tuple of Missing
+    """
+
+    macs_on_arrays: int
+    macs_digital: int
+    macs_missing: int
+    weights_modelled: int
+    weights_missing: int
+    values_modelled: int
+    values_missing: int
+    missing: tuple[Missing, ...] = ()
+
+    @property
+    def macs(self) -> float:
+        """Share of the multiply-accumulates that has time and energy, 0 .. 1."""
+        return _share(self.macs_on_arrays + self.macs_digital, self.macs_missing)
+
+    @property
+    def weights(self) -> float:
+        """Share of the weights, 0 .. 1."""
+        return _share(self.weights_modelled, self.weights_missing)
+
+    @property
+    def moved(self) -> float:
+        """Share of the bytes that operations store, 0 .. 1."""
+        return _share(self.values_modelled, self.values_missing)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every operation has a cost."""
+        return not self.missing
+
+    def lines(self) -> list[str]:
+        """Say it in words, one line or two."""
+        total = self.macs_on_arrays + self.macs_digital + self.macs_missing
+        where = f"{_percent(self.macs_on_arrays, total)} on arrays"
+        if self.macs_digital:
+            where += f", {_percent(self.macs_digital, total)} on the vector unit"
+        found = [
+            f"modelled: {_of(self.macs)} of the MACs ({where}), {_of(self.weights)} of the "
+            f"weights, {_of(self.moved)} of the bytes moved"
+        ]
+        if self.missing:
+            found.append(f"not modelled, no time and no energy: {self.named()}")
+        return found
+
+    def named(self) -> str:
+        """List what is missing, the largest first."""
+        order = sorted(self.missing, key=lambda m: (m.macs, m.weights, m.values), reverse=True)
+        told = [f"{m.op} ({m.source or m.name}{_macs(m)})" for m in order[:_SHOWN]]
+        more = len(order) - _SHOWN
+        return ", ".join(told) + (f" and {more} more" if more > 0 else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON: the shares, the counts and what is missing."""
+        shares = {"macs": self.macs, "weights": self.weights, "moved": self.moved}
+        return {"modelled": shares} | asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Coverage:
+        """Return what `to_dict` made."""
+        rest = {name: value for name, value in data.items() if name != "modelled"}
+        return cls(**rest | {"missing": tuple(Missing(**m) for m in data["missing"])})
+
+
+def coverage(graph: LayerGraph) -> Coverage:
+    """Count what of a network is modelled.
+
+    MACs of digital operations are those that torch's own counter of operations finds in them
+    (`torch.utils.flop_counter`); what it does not know (transforms, sorting) has none.
+    """
+    macs = {"digital": 0, "missing": 0}
+    held = {"modelled": _weights_on_arrays(graph), "missing": 0}
+    values = {"modelled": sum(graph.per_sample(op.name) for op in graph.matrix_ops), "missing": 0}
+    missing: list[Missing] = []
+    met: set[int] = set()
+    for op in graph.digital_ops:
+        lost = op.ops_per_element is None
+        constants = [t for t in _tensors((op.args, op.kwargs)) if id(t) not in met]
+        met |= {id(t) for t in constants}
+        mine = sum(t.numel() for t in constants)
+        stored = 0 if op.ops_per_element == 0 else graph.per_sample(op.name)
+        products = _products(graph, op) if lost or op.op in PRODUCTS else 0
+        macs["missing" if lost else "digital"] += products
+        held["missing" if lost else "modelled"] += mine
+        values["missing" if lost else "modelled"] += stored
+        if lost:
+            missing.append(Missing(op.name, op.op, op.source, products, mine, stored))
+    on_arrays = sum(op.windows * op.n_weights for op in graph.matrix_ops)
+    return Coverage(
+        on_arrays, macs["digital"], macs["missing"], held["modelled"], held["missing"],
+        values["modelled"], values["missing"], tuple(missing),
+    )  # fmt: skip
+
+
+def check(graph: LayerGraph, partial: bool) -> Coverage:
+    """Return the coverage; refuse a network of which too little is modelled.
+
+    Parameters
+    ----------
+    graph : LayerGraph
+    partial : bool
+        Whether the user asked for numbers all the same.
+
+    Raises
+    ------
+    InputError
+        Less than 95 % of the MACs have time and energy; the message names the others.
+    """
+    found = coverage(graph)
+    if found.macs >= LEAST or partial:
+        return found
+    raise InputError(
+        f"{graph.name}: {_of(found.macs)} of its MACs have time and energy, so cycles, energy and "
+        f"frames per second would be those of that part alone. Not modelled: {found.named()}. "
+        "Write these with layers that have weights (convolution, linear, recurrent, einsum with a "
+        "constant), or ask for the numbers of the part with --partial"
+    )
+
+
+def _weights_on_arrays(graph: LayerGraph) -> int:
+    sizes = {op.weights_id or op.name: op.n_weights + _size(op.bias) for op in graph.matrix_ops}
+    return sum(sizes.values())
+
+
+def _size(bias: Any) -> int:
+    return 0 if bias is None else int(bias.size)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield constant tensors among nested arguments, numbers in a tensor left out."""
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        yield from _tensors(tuple(value.values()))
+    elif not isinstance(value, Ref) and hasattr(value, "numel") and value.numel() > 1:
+        yield value
+
+
+def _products(graph: LayerGraph, op: DigitalOp) -> int:
+    """Multiply-accumulates of a digital operation per sample, as torch counts them."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    for device in ("meta", "cpu"):
+
+        def of(value: Any, device: str = device) -> Any:
+            if isinstance(value, Ref):
+                return _blank(graph[value.name].output, device)
+            if isinstance(value, torch.Tensor):
+                return value.to(device)
+            if isinstance(value, tuple | list):
+                return type(value)(of(item) for item in value)
+            return {k: of(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+        try:
+            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+                op.target(*of(op.args), **of(op.kwargs))
+            return -(-int(counter.get_total_flops()) // 2 // graph.batch)
+        except Exception:  # noqa: BLE001 - some operators have no meta kernel
+            continue
+    return 0
+
+
+def _blank(spec: TensorSpec, device: str) -> Tensor:
+    import torch
+
+    return torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype), device=device)
+
+
+def _share(modelled: int, missing: int) -> float:
+    return modelled / (modelled + missing) if modelled + missing else 1.0
+
+
+def _percent(part: int, total: int) -> str:
+    return _of(part / total if total else 1.0)
+
+
+def _of(share: float) -> str:
+    """Percent with two digits that never rounds up to everything."""
+    if share in (0.0, 1.0):
+        return f"{100 * share:.0f} %"
+    return f"{min(100 * share, 99.9):.3g} %"
+
+
+def _macs(missing: Missing) -> str:
+    return f", {missing.macs:,} MACs" if missing.macs else ""

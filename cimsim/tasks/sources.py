@@ -1,0 +1,398 @@
+"""Where samples come from: array files, folders of images, torch datasets, random tensors."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.errors import InputError
+from cimsim.graph.ir import InputOp
+from cimsim.rng import key
+from cimsim.tasks.shapes import InputShape
+
+if TYPE_CHECKING:
+    import torch
+
+RANDOM = "random"
+_LABELS = ("y", "labels", "label", "targets", "target")
+_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One question to a network.
+
+    Attributes
+    ----------
+    inputs : tuple of array
+        In the order of the network's arguments, with or without a batch axis of 1.
+    label : int or None
+        The right class, where one is known.
+    """
+
+    inputs: tuple[Any, ...]
+    label: int | None = None
+
+
+class Source(Protocol):
+    """Samples by number; nothing holds them all."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; may be empty."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def sample(self, index: int) -> Sample:
+        """Return one."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class RandomTensors:
+    """Standard normal numbers, or whole numbers: for time, energy and SNR, never for accuracy.
+
+    Attributes
+    ----------
+    shapes : tuple of InputShape
+    count, seed : int
+    """
+
+    shapes: tuple[InputShape, ...]
+    count: int
+    seed: int = 0
+    name: str = RANDOM
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def sample(self, index: int) -> Sample:
+        """Return sample ``index``, the same whatever was drawn before."""
+        rng = np.random.default_rng(key(self.seed, "random inputs", str(index)) % 2**63)
+        return Sample(tuple(shape.random(rng) for shape in self.shapes))
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Arrays whose first axis counts samples: of an .npy, an .npz or in memory.
+
+    Attributes
+    ----------
+    arrays : tuple of ndarray [N, ...]
+        One for each input of the network.
+    labels : ndarray [N] or None
+    name : str
+    """
+
+    arrays: tuple[NDArray[Any], ...]
+    labels: NDArray[Any] | None = None
+    name: str = "arrays"
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        counts = {f"input {i}": len(a) for i, a in enumerate(self.arrays)}
+        if self.labels is not None:
+            counts["labels"] = len(self.labels)
+        if not self.arrays or len(set(counts.values())) != 1 or not len(self.arrays[0]):
+            told = ", ".join(f"{what}: {n}" for what, n in counts.items())
+            raise InputError(f"{self.name}: expected as many samples in each array, got {told}")
+        if self.labels is not None and (
+            self.labels.ndim != 1 or not np.issubdtype(self.labels.dtype, np.integer)
+        ):
+            raise InputError(
+                f"{self.name}: labels: expected whole numbers [N], got {self.labels.dtype} "
+                f"{list(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def sample(self, index: int) -> Sample:
+        """Return sample ``index``."""
+        label = None if self.labels is None else int(self.labels[index])
+        return Sample(tuple(np.asarray(array[index]) for array in self.arrays), label)
+
+    @classmethod
+    def load(cls, path: Path) -> Arrays:
+        """Read an .npy (inputs alone) or an .npz (inputs by any name; labels as ``y``).
+
+        Raises
+        ------
+        InputError
+            Not readable, or not what a network can be asked.
+        """
+        try:
+            if path.suffix == ".npy":
+                # the file is read where samples are asked for
+                return cls((np.load(path, mmap_mode="r", allow_pickle=False),), None, path.name)
+            with np.load(path, allow_pickle=False) as file:
+                held = {name: file[name] for name in file.files}
+        except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+            raise InputError(f"--data: cannot read '{path}': {error}") from None
+        labels = next((held.pop(name) for name in _LABELS if name in held), None)
+        if not held:
+            raise InputError(f"--data: '{path}' holds no inputs, only labels")
+        return cls(tuple(held.values()), labels, path.name)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A folder of images, or of one folder for each class, as torchvision's ``ImageFolder``.
+
+    Attributes
+    ----------
+    files : tuple of Path
+    labels : tuple of int
+        Empty where there are no classes.
+    classes : tuple of str
+        Names of the folders, sorted.
+    """
+
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+    classes: tuple[str, ...]
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def sample(self, index: int) -> Sample:
+        """Return image ``index``, uint8 [C, H, W] with the channels that it has (grey or RGB)."""
+        from PIL import Image, UnidentifiedImageError
+
+        path = self.files[index]
+        try:
+            with Image.open(path) as image:
+                grey = image.mode in ("1", "L", "LA")
+                pixels = np.asarray(image.convert("L" if grey else "RGB"))
+        except (OSError, UnidentifiedImageError) as error:
+            raise InputError(f"--data: cannot read the image '{path}': {error}") from None
+        planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        return Sample((planes,), self.labels[index] if self.labels else None)
+
+    @classmethod
+    def load(cls, folder: Path) -> Images:
+        """List a folder.
+
+        Raises
+        ------
+        InputError
+            There are no images in it.
+        """
+        groups = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        found = [(path, n) for n, group in enumerate(groups) for path in _images(group)]
+        if found:
+            names = tuple(group.name for group in groups)
+            return cls(
+                tuple(p for p, _ in found), tuple(n for _, n in found), names, folder.name
+            )  # fmt: skip
+        files = tuple(_images(folder))
+        if not files:
+            raise InputError(
+                f"--data: no images in '{folder}'; expected images, or a folder of them for each "
+                f"class ({', '.join(sorted(_IMAGES))})"
+            )
+        return cls(files, (), (), folder.name)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A torch dataset: ``dataset[i]`` is an input, or inputs and then a label.
+
+    Attributes
+    ----------
+    dataset : object with ``__len__`` and ``__getitem__``
+    name : str
+    """
+
+    dataset: Any
+    name: str = "dataset"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, where the dataset has them."""
+        return tuple(map(str, getattr(self.dataset, "classes", ())))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def sample(self, index: int) -> Sample:
+        """Return item ``index``; a whole number at its end is the label."""
+        try:
+            item = self.dataset[index]
+        except Exception as error:  # the user's own code may raise anything
+            raise InputError(
+                f"{self.name}: item {index} failed with {type(error).__name__}: {error}"
+            ) from error
+        parts = tuple(item) if isinstance(item, tuple | list) else (item,)
+        if len(parts) > 1 and np.ndim(parts[-1]) == 0:
+            return Sample(parts[:-1], int(parts[-1]))
+        return Sample(parts)
+
+    @classmethod
+    def load(cls, name: str) -> Dataset:
+        """Build ``package.module:callable``; the callable is called without arguments.
+
+        Raises
+        ------
+        InputError
+            It is not there, cannot be built, or is no dataset.
+        """
+        place, _, attribute = name.partition(":")
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        try:
+            made = getattr(importlib.import_module(place), attribute)
+            made = made if hasattr(made, "__getitem__") else made()
+        except Exception as error:  # the user's own code may raise anything
+            raise InputError(
+                f"--data {name}: cannot be built: {type(error).__name__}: {error}"
+            ) from error
+        if not hasattr(made, "__len__") or not hasattr(made, "__getitem__"):
+            raise InputError(
+                f"--data {name}: expected a dataset with a length and items by number, got "
+                f"{type(made).__name__}"
+            )
+        return cls(made, name)
+
+
+def source_of(text: str, shapes: Sequence[InputShape], count: int, seed: int) -> Source:
+    """Find the samples that a user names.
+
+    Parameters
+    ----------
+    text : str
+        ``random``; an .npy or .npz file; a folder; or ``package.module:callable``.
+    shapes : sequence of InputShape
+        Of random tensors.
+    count, seed : int
+        Of random tensors.
+
+    Raises
+    ------
+    InputError
+        Nothing of the kind.
+    """
+    path = Path(text)
+    if text == RANDOM:
+        return RandomTensors(tuple(shapes), count, seed)
+    if path.is_dir():
+        return Images.load(path)
+    if path.suffix in (".npy", ".npz") and path.is_file():
+        return Arrays.load(path)
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
+        return Dataset.load(text)
+    missing = "" if path.exists() else " (there is no such file)"
+    raise InputError(
+        f"--data: expected an .npy or .npz file, a folder of images, package.module:callable of a "
+        f"torch dataset, or 'random', got '{text}'{missing}"
+    )
+
+
+def fitted(
+    sample: Sample, inputs: Sequence[InputOp], normalize: Normalize | None, where: str
+) -> tuple[torch.Tensor, ...]:
+    """Return a sample as the network's inputs.
+
+    A batch axis of 1 is added where it lacks; bytes become 0 .. 1 where the network takes float32.
+
+    Raises
+    ------
+    InputError
+        Number, shape or kind differ; the message says what the network takes.
+    """
+    if len(sample.inputs) != len(inputs):
+        names = ", ".join(op.name for op in inputs)
+        raise InputError(
+            f"{where}: {len(sample.inputs)} inputs a sample, the network takes {len(inputs)} "
+            f"({names})"
+        )
+    return tuple(
+        _fit(value, op, normalize if i == 0 else None, where)
+        for i, (value, op) in enumerate(zip(sample.inputs, inputs, strict=True))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Normalize:
+    """``(x - mean) / std``, one number or one for each channel (the axis behind the batch)."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Normalize:
+        """Read ``0.49,0.48,0.45/0.25,0.24,0.26``.
+
+        Raises
+        ------
+        InputError
+            Not two lists of as many numbers, or a standard deviation of 0.
+        """
+        try:
+            mean, std = (tuple(float(n) for n in part.split(",")) for part in text.split("/"))
+        except ValueError:
+            mean, std = (), ()
+        if not mean or len(mean) != len(std) or min(std) <= 0:
+            raise InputError(
+                "--normalize: expected MEAN/STD, numbers for each channel, such as "
+                f"0.49,0.48,0.45/0.25,0.24,0.26, got '{text}'"
+            )
+        return cls(mean, std)
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in _IMAGES and not p.name.startswith(".")
+    )
+
+
+def _fit(value: Any, op: InputOp, normalize: Normalize | None, where: str) -> torch.Tensor:
+    import torch
+
+    x = value if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value))
+    shape, wanted = op.output.shape, getattr(torch, op.output.dtype)
+    if tuple(x.shape) == shape[1:] and shape[0] == 1:
+        x = x.unsqueeze(0)
+    if tuple(x.shape) != shape:
+        raise InputError(
+            f"{where}: a sample has the shape {list(x.shape)}, the network takes {list(shape)} as "
+            f"'{op.name}'; give such data, or trace it for this shape with --input-shape"
+        )
+    if wanted.is_floating_point and x.dtype == torch.uint8:
+        x = x.to(wanted) / 255
+    elif wanted.is_floating_point != x.dtype.is_floating_point:
+        raise InputError(
+            f"{where}: a sample is {x.dtype}, the network takes {wanted} as '{op.name}'; convert "
+            "the data (bytes are taken as 0 .. 1)"
+        )
+    x = x.to(wanted)
+    if normalize is None:
+        return x.contiguous()
+    if not wanted.is_floating_point or len(normalize.mean) not in (1, shape[1]):
+        raise InputError(
+            f"{where}: --normalize has {len(normalize.mean)} numbers, '{op.name}' has "
+            f"{shape[1]} channels of {wanted}"
+        )
+    along = (1, -1, *(1,) * (len(shape) - 2))
+    mean, std = (torch.tensor(n, dtype=wanted).reshape(along) for n in
+                 (normalize.mean, normalize.std))  # fmt: skip
+    return ((x - mean) / std).contiguous()
