@@ -42,7 +42,7 @@ NETWORKS = (
 )  # fmt: skip
 MOST_CHIPS = 8
 SIGMA = 15.0
-PROGRAMMINGS = 3
+PROGRAMMINGS, SMALL = 3, 64
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def chips_needed(graph: LayerGraph, hw: str) -> tuple[int, str] | None:
 def measure(hw: str, title: str, name: str, options: dict[str, int], size: str) -> Row | str:
     """Run one network on one chip, or say what it does not fit."""
     network = cimsim.load_network(name, options, hw=hw)
-    clip = embedded_clip(frames=2, height=128, width=128)
-    small = cimsim.trace(network.module, network.example(128, 128), name=name)
+    clip = embedded_clip(frames=2, height=SMALL, width=SMALL)
+    small = cimsim.trace(network.module, network.example(SMALL, SMALL), name=name)
     needed = chips_needed(small, hw)
     if needed is None:
         return f"arrays of {MOST_CHIPS} chips"

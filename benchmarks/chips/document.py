@@ -88,7 +88,7 @@ def document(rows: list[Row], missing: list[tuple[str, str, str]], size: str, ou
 HEAD = """# What CIM-NET's few windows are worth, chip by chip
 
 Written by `python -m benchmarks.chips`; nothing below is typed in. One frame of {size}, sigma 15;
-quality on the embedded clip (128 x 128, mean of its frames) with the weights that the zoo ships,
+quality on the embedded clip (64 x 64, mean of two frames) with the weights that the zoo ships,
 those trained for the chip where there are any. Mapping `im2col`, one layer per array; chips with
 too few arrays stand in a chain. Frames stream, layer by layer pipelined, from where the chip keeps
 them; what is on takes power for the whole interval between frames. Array energy from statistics of

@@ -400,7 +400,15 @@ class Weights(Part):
     bits: Annotated[int, Fact("frames", "mapping")] = Field(
         default=8, ge=2, le=16, description="signed integer weights"
     )
-    cell_bits: Annotated[int | None, Fact("mapping", "frames", tried=(3, 2))] = Field(
+    cell_bits: Annotated[
+        int | None,
+        Fact(
+            "mapping",
+            "frames",
+            tried=(3, 2),
+            when={"device": {"kind": "ideal", "g_max": "10 uS"}},
+        ),
+    ] = Field(
         default=None,
         ge=1,
         le=16,
@@ -640,7 +648,8 @@ class Adc(Part):
         "squared error of clipping and steps together",
     )
     scope: Annotated[
-        Literal["layer", "array"], Fact("frames", when={"adc.range": "calibrated"})
+        Literal["layer", "array"],
+        Fact("frames", when={"adc.range": "calibrated", "adc.bits": 3}),
     ] = Field(default="array", description="what shares one calibrated range")
     percentile: Annotated[
         float,
@@ -1199,6 +1208,7 @@ class Conditions(Part):
     temperature_k: Annotated[
         Temperature,
         Fact(
+            "energy.static",
             "frames",
             tried=("60 C",),
             when={"device": {"kind": "eflash", "g_max": "10 nS"}},

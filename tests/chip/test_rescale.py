@@ -1,5 +1,7 @@
 """Overrides take along what was given for other bits, sizes, nodes; by hand, and over all chips."""
 
+import math
+
 import pytest
 
 from cimsim.chip.area import area
@@ -58,16 +60,21 @@ def test_what_the_same_call_gives_stays_and_auto_is_estimated_anew():
 
 
 def test_buffers_arrays_and_lanes_by_hand():
-    # from the file's 128 KiB, which lie between the table's sizes, to 64 KiB, one of them
-    whole = load_hw("eflash40nm")
-    table = ESTIMATORS["sram_lstp"].estimate(whole, "buffer")
-    big = load_hw("eflash40nm", {"buffer.size": "64 KiB"})
-    given = whole.buffer
-    assert big.buffer.read_energy_j_b == close(
-        given.read_energy_j_b * 1.50e-12 / table["read_energy"]
-    )
-    assert big.buffer.leakage_w == close(given.leakage_w * 4.4e-6 / table["leakage"])
-    assert big.global_buffer == load_hw("eflash40nm").global_buffer
+    # the file's numbers are for 128 KiB; CACTI's of 64 and 320 KiB, at 40 nm and 1.1 V, and a
+    # straight line between them on log scales: 64 -> 128 is ln 2 / ln 5 of the way
+    given, way = load_hw("eflash40nm").buffer, math.log(2) / math.log(5)
+    small = load_hw("eflash40nm", {"buffer.size": "64 KiB"})
+    cacti = {
+        "read_energy_j_b": (2.6e-12, 1.50, 5.49), "write_energy_j_b": (3.4e-12, 2.76, 4.33),
+        "leakage_w": (8e-6, 4.4, 17), "area_m2": (0.34e-6, 0.167, 0.884),
+    }  # fmt: skip
+    for name, (was, at_64, at_320) in cacti.items():
+        assert getattr(given, name) == close(was), name
+        assert getattr(small.buffer, name) == close(was / (at_320 / at_64) ** way), name
+    # from 128 to 320 KiB, a size of the table: the rest of the way
+    large = load_hw("eflash40nm", {"buffer.size": "320 KiB"}).buffer
+    assert large.read_energy_j_b == close(2.6e-12 * (5.49 / 1.50) ** (1 - way))
+    assert small.global_buffer == load_hw("eflash40nm").global_buffer
     half = load_hw("eflash40nm", {"array.rows": 512})
     assert half.array.periphery_area_m2 == close(0.83e-6 * (512 + 1024) / 2048)
     assert load_hw("eflash40nm", {"vector.lanes": 8}).vector.area_m2 == close(5584e-12 / 2)

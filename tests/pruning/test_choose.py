@@ -12,6 +12,7 @@ from cimsim.errors import ConfigError
 from cimsim.pruning.budget import Arrays, Energy, energy_j
 from cimsim.pruning.choose import choose
 from cimsim.pruning.modules import channels_of, cut
+from cimsim.timing.simulate import simulate
 from tests.pruning.nets import frames, network
 
 SMALL = {"array.rows": 32, "array.cols": 16, "tile.count": 4000}  # the block takes 169
@@ -128,6 +129,34 @@ def test_energy_is_that_of_the_cut_network():
     assert real == pytest.approx(budget.of(channels, kept), rel=1e-9)
     assert 0.93 * before < real <= 0.95 * before
     assert "J" in budget.told(real)
+
+
+def test_energy_of_a_chip_as_shipped_counts_what_is_on_by_hand():
+    """Clocks, references, amplifiers, memory and link, from the cycles of the cut network."""
+    model, _, channels, known = network(BLOCK)
+    chip = cimsim.load_hw("eflash40nm")
+    kept = whole(channels)
+    for group in channels.groups:  # every other one of each group
+        kept[list(group.units)[1::2]] = False
+    pruned = copy.deepcopy(model)
+    cut(pruned, channels, known, kept)
+    mapping = cimsim.map_graph(cimsim.trace(pruned, frames(model)), chip)
+    line = simulate(mapping)
+    period, frames_run = line.interval / 148e6, len(line.completions)
+    tiles = len({slot.tile for layer in mapping.layers for slot in layer.slots[0]})
+    by_hand = (tiles * 0.2e-3 + 20e-3 + 40e-3 + 0.54e-3) * period
+    for unit in line.units:
+        if unit.kind == "matrix":
+            layer = mapping.layer_of[unit.name]
+            by_hand += 40.5e-3 * len(layer.slots[0]) * max(unit.busy) / frames_run / 148e6
+            # amplifiers: an MVM of 6.2 us, or a conversion of 0.4 us for each 64 columns
+            on = sum(max(6.2e-6, -(-n // 64) * 0.4e-6) for n in layer.layout.cols_used)
+            fired = unit.activations / frames_run / layer.layout.n_arrays
+            by_hand += 1e-3 * fired * on
+    quiet = cimsim.load_hw("eflash40nm", dict.fromkeys(STANDING, "0 W"))
+    found = energy_j(channels, kept, chip, "im2col")
+    assert found == pytest.approx(by_hand + energy_j(channels, kept, quiet, "im2col"), rel=1e-9)
+    assert by_hand > 0.9 * found
 
 
 def test_channels_are_found_again_in_a_pruned_network():

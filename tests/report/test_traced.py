@@ -26,22 +26,42 @@ def traced(mapping, frames, schedule):
 
 @pytest.mark.parametrize("overflow", ["ignore", "dram", "error"])
 def test_parts_of_all_stays_add_up_to_the_counters(overflow):
-    credit_seen = 0
+    credit_seen = spilled_seen = 0
 
     @settings(max_examples=50)
     @given(mapping=mappings(buffer__overflow=overflow), frames=st.integers(1, 3), way=SCHEDULES)
     def holds(mapping, frames, way):
-        nonlocal credit_seen
-        credit_seen += adds_up(mapping, frames, way)
+        nonlocal credit_seen, spilled_seen
+        waited, timeline = adds_up(mapping, frames, way)
+        credit_seen += waited
+        spilled_seen += len(timeline.spilled)
+        only_full_buffers_hold_up(mapping, timeline)
 
     holds()
-    # what spills to DRAM leaves the others all the room that they need
     assert credit_seen == 0 or overflow != "ignore"
     assert credit_seen > 0 or overflow != "error"
+    assert (spilled_seen > 0) == (overflow == "dram")
+
+
+def only_full_buffers_hold_up(mapping, timeline):
+    """Who waits for credit has a reader on a tile whose buffer had no room for one more output.
+
+    What is kept in DRAM holds nobody up, whatever its peak.
+    """
+    blocks = {unit.name: unit.block[0] * unit.block[1] for unit in mapping.units}
+    for unit in timeline.units:
+        tight = [
+            edge for edge in timeline.edges
+            if edge.producer == unit.name and not edge.memory and edge.capacity is not None
+            and edge.pixels + blocks[unit.name] > edge.capacity
+        ]  # fmt: skip
+        assert tight or not unit.no_credit, unit.name
+    for edge in timeline.edges:
+        assert edge.memory or edge.capacity is None or edge.pixels <= edge.capacity
 
 
 def adds_up(mapping, frames, way):
-    """Compare what is read from the trace with the counters; returns cycles without credit."""
+    """Compare what is read from the trace with the counters; returns cycles without credit, too."""
     timeline, run = traced(mapping, frames, way)
     for u, unit in enumerate(timeline.units):
         stays = run.stays(u)
@@ -56,7 +76,7 @@ def adds_up(mapping, frames, way):
         pixels = run.occupancy(e)[1]
         assert pixels.max() == edge.pixels
         assert pixels.min() == 0 == pixels[-1]
-    return sum(unit.no_credit for unit in timeline.units)
+    return sum(unit.no_credit for unit in timeline.units), timeline
 
 
 @settings(max_examples=40)
