@@ -185,7 +185,9 @@ def run(
     fault_map(chip)
     if strict:
         refuse(chip_doubts(chip))
-    target = check_target(out) if out is not None else _default_folder(model)
+    target = out or _default_folder(model)
+    if out is not None or not target.exists():  # else it takes the next free name
+        check_target(target)
     check_timeline_files(trace_file, picture)
     clean = clean_frames(clip, frames, parse_size(size) if size else None)
     options = model_options(
@@ -219,7 +221,7 @@ def run(
             result = with_contributions(result, card.contributions)
         report("writing", 0, 1)
         try:
-            folder = result.to_dir(out or target, unique=out is None)
+            folder = result.to_dir(target, unique=out is None)
         except InputError:
             print_result(result, console)  # a full disk must not take the numbers along
             raise
