@@ -30,6 +30,9 @@ class InputError(CimsimError, ValueError):
     """A clip, an image folder or a weight file cannot be used."""
 
 
+_COMPARED = 80  # characters of a wrong name; comparing takes the square of it
+
+
 def suggest(wrong: str, known: Iterable[str]) -> str:
     """Return ``"; known: a, b (did you mean a?)"`` for an unknown name.
 
@@ -41,6 +44,6 @@ def suggest(wrong: str, known: Iterable[str]) -> str:
         What would have been accepted.
     """
     names = list(known)
-    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(wrong[:_COMPARED], names, n=1, cutoff=0.6)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"; known: {', '.join(names)}{hint}"

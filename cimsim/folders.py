@@ -55,7 +55,8 @@ def check_target(folder: str | Path, proof: str = "result.json") -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"--out: cannot use '{given}': {error}") from None
     above = next(place for place in (folder.parent, *folder.parents) if _exists(place))
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+    inside = folder.is_dir() and _must_stay(folder)
+    if not inside and (not above.is_dir() or not os.access(above, os.W_OK | os.X_OK)):
         raise InputError(f"--out: cannot write '{given}': no write access to '{above}'")
     if _exists(folder) and not folder.is_dir():
         raise InputError(f"--out: '{given}' is a file; give a folder that does not exist yet")
@@ -414,9 +415,14 @@ def _digest(place: Path) -> str:
 
 
 def _must_stay(folder: Path) -> bool:
-    """Whether a folder cannot be renamed: one stands in it, or it is a mount point."""
+    """Whether a folder cannot be renamed: one stands in it, it is a mount, its parent is closed."""
     here = Path.cwd().resolve()
-    return folder == here or folder in here.parents or os.path.ismount(folder)
+    return (
+        folder == here
+        or folder in here.parents
+        or os.path.ismount(folder)
+        or not os.access(folder.parent, os.W_OK | os.X_OK)
+    )
 
 
 def _is_there(place: Path) -> bool:

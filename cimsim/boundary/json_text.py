@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any
 
 from cimsim.boundary import tree
@@ -44,6 +45,15 @@ def dump(data: Any, *, indent: int | None = 1, sort_keys: bool = False) -> str:
     """
     tree.check(data, RESULT, finite=True)
     return json.dumps(data, indent=indent, sort_keys=sort_keys, allow_nan=False)
+
+
+def without_infinities(data: Any) -> Any:
+    """Return plain data with null where a number is not finite (PSNR of equal frames)."""
+    if isinstance(data, dict):
+        return {key: without_infinities(part) for key, part in data.items()}
+    if isinstance(data, list | tuple):
+        return [without_infinities(part) for part in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def digest(data: Any) -> str:

@@ -9,6 +9,7 @@ DIGITS = 20  # of a whole number; counts and cycles stay in 64 bits
 PIXELS = 1 << 28  # of a frame: twice 16K video
 SIDE = 1 << 16  # of a frame
 FRAMES = 1 << 20  # of a clip: ten hours
+KEY = 500  # characters of a key
 SHOWN = 60  # characters of a value that a message shows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cimsim.boundary.limits import DIGITS, Limits, shown
+from cimsim.boundary.limits import DIGITS, KEY, Limits, shown
 
 _LARGEST = 10**DIGITS
 _CONTROL = {code for code in range(32) if chr(code) not in "\t\n\r"} | {127}
@@ -45,6 +45,11 @@ def check(data: Any, limits: Limits, *, finite: bool = False) -> None:
             for key in value:
                 if not isinstance(key, str):
                     raise ValueError(f"{_path(place)}: expected a text as key, got {shown(key)}")
+                if len(key) > KEY:
+                    raise ValueError(
+                        f"{_path(place)}: expected a key of at most {KEY} characters, got "
+                        f"{shown(key)} of {len(key):,}"
+                    )
                 _check_text(key, (*place, key))
             stack.extend((part, (*place, key)) for key, part in reversed(value.items()))
         elif isinstance(value, list | tuple):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cimsim.boundary import json_text
 from cimsim.cli.options import (
     ArgOption,
     HwOption,
@@ -64,8 +65,6 @@ def count(
     cimsim count --model cimnet --model fastdvdnet --size 960x544
     cimsim count --stride 8 --set array.rows=512 --set array.cols=512 --json
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    import json
-
     from rich.console import Console
 
     from cimsim.chip.load import load_hw
@@ -98,7 +97,7 @@ def count(
                 for r in ratios
             ],
         }
-        typer.echo(json.dumps(data, indent=1))
+        typer.echo(json_text.dump(data))
         return
     what = " and ".join(input_shape) if input_shape else size
     _print(rows, ratios, f"{chip.array.rows} x {chip.weight_cols}", what)

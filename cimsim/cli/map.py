@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cimsim.boundary import json_text
 from cimsim.cli.options import (
     AllocationOption,
     ArgOption,
@@ -116,7 +117,6 @@ def map_(
     cimsim map --mapping mypkg.maps:MyStrategy --json
     cimsim map --model fastdvdnet-block --optimize latency --save best.yaml
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    import json
     from dataclasses import asdict
 
     from rich.console import Console
@@ -164,7 +164,7 @@ def map_(
         data |= {"pareto": [pareto.to_data(point) for point in points]} if points else {}
         data["coverage"] = covered.to_dict()
         data["doubts"] = [asdict(doubt) for doubt in doubts]
-        typer.echo(json.dumps(data, indent=1))
+        typer.echo(json_text.dump(data))
         return
     folder = out or _default_folder(model)
     with folders.new_folder(folder, unique=out is None) as made:
@@ -193,15 +193,13 @@ def _default_folder(model: str) -> Path:
 
 
 def _write(mapping: Mapping, timeline: Timeline, folder: Path) -> None:
-    import json
-
     from cimsim.errors import InputError
     from cimsim.report import placement
     from cimsim.report.floorplan import draw_floorplan
 
     draw_floorplan(mapping, [folder / "floorplan.png", folder / "floorplan.svg"])
     try:
-        text = json.dumps(placement.to_data(mapping, timeline), indent=1)
+        text = json_text.dump(placement.to_data(mapping, timeline))
         (folder / "mapping.json").write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"--out: cannot write '{folder}': {error}") from None

@@ -259,7 +259,9 @@ def run(
     fault_map(chip)
     if strict:
         refuse(chip_doubts(chip))
-    target = check_target(out) if out is not None else _default_folder(model)
+    target = out or _default_folder(model)
+    if out is not None or not target.exists():  # else it takes the next free name
+        check_target(target)
     check_timeline_files(trace_file, picture)
     if video is not None:
         check_file("--video", video, VIDEOS)
@@ -305,7 +307,7 @@ def run(
             result = with_contributions(result, card.contributions)
         report("writing", 0, 1)
         try:
-            folder = result.to_dir(out or target, unique=out is None)
+            folder = result.to_dir(target, unique=out is None)
         except InputError:
             print_result(result, console)  # a full disk must not take the numbers along
             raise

@@ -149,7 +149,7 @@ def _require(condition: bool, what: str) -> None:
 
 
 @cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 

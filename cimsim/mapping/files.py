@@ -169,7 +169,7 @@ def from_data(data: dict[str, Any], graph: LayerGraph, chip: Chip) -> Mapping:
         raise MappingError("layers: missing")
     version = data.get("schema_version", VERSION)
     if version != VERSION:
-        raise MappingError(f"schema_version: expected {VERSION}, got {version!r}")
+        raise MappingError(f"schema_version: expected {VERSION}, got {shown(version)}")
     listed = data["layers"]
     if not isinstance(listed, list):
         raise MappingError(f"layers: expected a list, got {type(listed).__name__}")
@@ -185,7 +185,7 @@ def _layer(item: Any, number: int, graph: LayerGraph, chip: Chip) -> PlacedLayer
     if not isinstance(item, dict) or "name" not in item:
         raise MappingError(f"{head}: expected a mapping with a 'name'")
     name = str(item["name"])
-    head = f"layer '{name}'"
+    head = f"layer {shown(name)}"
     _known(item, _LAYER, head)
     ops = [str(op) for op in _list(item.get("ops", [name]), f"{head}: ops")]
     op = _matrix(ops, head, graph)
@@ -222,7 +222,8 @@ def _matrix(ops: list[str], head: str, graph: LayerGraph) -> MatrixOp:
     for name in ops:
         if name not in known:
             raise MappingError(
-                f"{head}: ops: network '{graph.name}' has no layer '{name}'{suggest(name, known)}"
+                f"{head}: ops: network '{graph.name}' has no layer {shown(name)}"
+                + suggest(name, known)
             )
     if not ops:
         raise MappingError(f"{head}: ops: expected at least one layer of the network")
@@ -235,7 +236,7 @@ def _matrix(ops: list[str], head: str, graph: LayerGraph) -> MatrixOp:
 def _block(item: Any, head: str) -> Block:
     names = Block.__slots__
     if not isinstance(item, dict):
-        raise MappingError(f"{head}: expected {{array: 0, row0: 0, ...}}, got {item!r}")
+        raise MappingError(f"{head}: expected {{array: 0, row0: 0, ...}}, got {shown(item)}")
     _known(item, names, head)
     missing = [name for name in names if name not in item and name != "window"]
     if missing:
@@ -255,7 +256,7 @@ def _replicas(
             if len(numbers) not in (2, 4):
                 raise MappingError(
                     f"{where}: expected [tile, array] or [tile, array, word line, column], "
-                    f"got {list(numbers)}"
+                    f"got {shown(list(numbers))}"
                 )
             places.append(numbers)
         slots.append(tuple(Slot(*p[:2]) for p in places))
@@ -267,12 +268,12 @@ def _known(item: dict[str, Any], names: Iterable[str], head: str) -> None:
     listed = list(names)
     for key in item:
         if key not in listed:
-            raise MappingError(f"{head}: unknown key '{key}'{suggest(str(key), listed)}")
+            raise MappingError(f"{head}: unknown key {shown(key)}{suggest(str(key), listed)}")
 
 
 def _list(value: Any, head: str) -> list[Any]:
     if not isinstance(value, list):
-        raise MappingError(f"{head}: expected a list, got {value!r}")
+        raise MappingError(f"{head}: expected a list, got {shown(value)}")
     return value
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.boundary import json_text
 from cimsim.graph.cutting import Part, largest
 
 Instead = Literal["zero", "mean", "mixed"]
@@ -250,7 +250,7 @@ class Ablation:
             "could_go": [found.part.label for found in self.could_go],
             "notes": list(self.notes),
         }
-        return json.dumps(data, indent=1)
+        return json_text.dump(json_text.without_infinities(data))
 
 
 _TOLD = (

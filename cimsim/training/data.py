@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from cimsim import rng
+from cimsim.boundary.tables import read_table
 from cimsim.errors import InputError
 from cimsim.video.io import read_clip
 
@@ -82,9 +82,12 @@ def load_dataset(folder: Path, *, validation_scenes: int = 10) -> Dataset:
             f"{manifest}: not found; a training folder needs a manifest.csv with the columns "
             "file and scene beside its clips"
         )
-    with manifest.open(newline="") as handle:
-        found = csv.DictReader(handle)
-        rows = [row for row in found if not (row.get("file") or "").startswith("stills/")]
+    try:
+        held = read_table(manifest, ("file", "scene")).rows
+    except (OSError, ValueError) as error:
+        raise InputError(f"{manifest}: cannot be read: {error}") from None
+    found = [dict(zip(held[0][1], cells, strict=False)) for _, cells in held[1:]]
+    rows = [row for row in found if not row.get("file", "").startswith("stills/")]
     if not rows or not all(row.get("file") and row.get("scene") for row in rows):
         raise InputError(f"{manifest}: expected the columns file and scene and at least one clip")
     held_out = choose_scenes({row["scene"] for row in rows}, validation_scenes)

@@ -123,7 +123,7 @@ class Card:
         """
         try:
             values = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise WeightsError(f"{path}: cannot read the weight card: {error}") from error
         known = {entry.name for entry in fields(cls)} - {"file"}
         # cards of before there was a field lack it
@@ -132,9 +132,14 @@ class Card:
             found = values.keys() if isinstance(values, dict) else set[str]()
             odd = sorted((needed - found) | (found - known))
             raise WeightsError(f"{path}: missing or unknown fields of a weight card: {odd}")
-        values["sigma"] = tuple(values["sigma"])
-        given = values.get("contributions", {})
-        values["contributions"] = {part: tuple(numbers) for part, numbers in given.items()}
+        try:
+            values["sigma"] = tuple(values["sigma"])
+            sum(map(float, values["sigma"]))  # refuses what are no numbers
+            given = values.get("contributions", {})
+            values["contributions"] = {part: tuple(numbers) for part, numbers in given.items()}
+            dict(values["options"]), dict(values["psnr_db"])
+        except (TypeError, ValueError, AttributeError) as error:
+            raise WeightsError(f"{path}: a field of the weight card is none: {error}") from None
         values["lineage"] = read_lineage(values.get("lineage", ()), str(path))
         return cls(**values, file=path.with_suffix(".safetensors"))
 
@@ -365,7 +370,7 @@ def fill(
     given = {key: value for key, value in state.items() if SKIPPED not in key}
     network = type(model).__name__
     if given.keys() != own.keys():
-        given = _without_prefix(given, own, where)
+        given = dict(_without_prefix(given, own, where))
 
     def belongs() -> str:
         shapes = {key: tuple(value.shape) for key, value in given.items()}

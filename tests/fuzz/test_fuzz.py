@@ -36,7 +36,7 @@ from cimsim.zoo.errors import ZooError
 from cimsim.zoo.weights import read_state
 from tests.fuzz.mutations import LEAVES, QUANTITIES, VALUES, damaged, mutated
 
-FAST = 40
+FAST = 50
 COUNTS = {
     "chips": 5000, "set": 5000, "size": 3000, "results": 1500, "mappings": 1000, "tables": 1000,
     "faults": 500, "programmed": 500, "weights": 500, "models": 500,
