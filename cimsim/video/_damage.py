@@ -15,8 +15,8 @@ import numpy as np
 
 # decoders of libav that stop where others paint on
 STRICT_DECODERS = {"vp9": "libvpx-vp9", "vp8": "libvpx"}
-SELF_CHECKING = {"h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "ffv1", "png", "apng"}
-"""Codecs whose decoders notice most damage; others have no means to."""
+SELF_CHECKING = {"h264", "vp8", "vp9", "av1", "libdav1d", "ffv1", "png", "apng"}
+"""Codecs whose decoders notice nearly all damage; others have no means to."""
 _STOP = "crccheck+bitstream+buffer+careful+compliant+aggressive+explode"
 _AFTER = b"\xa5" * 32
 
@@ -111,6 +111,35 @@ def _copy(av: Any, name: str, stream: Any) -> Any:
     return context
 
 
+def grid_breaks(frame: Any) -> float:
+    """Measure how much a frame breaks off along the 8 x 8 grid of block codecs.
+
+    The excess of luma steps across grid lines over those beside them, as a share of the mean step
+    (plus one 8-bit level), per grid line in bands of 32 lines; the 60 % point over the lines of a
+    band, so that single edges on the grid count nothing, and the largest over bands and both
+    directions. Whole HEVC and H.264 clips of any rate stay below 0.33 (photographs, drawings, text,
+    noise), since both smooth block edges; what is decoded from wrong bits reaches 0.4 to 1.2.
+    """
+    depth = frame.format.components[0].bits
+    plane = frame.planes[0]
+    luma = (
+        np.frombuffer(plane, np.uint8 if depth == 8 else np.uint16)
+        .reshape(plane.height, -1)[:, : plane.width]
+        .astype(np.float32)
+    ) / 2 ** (depth - 8)
+    worst = 0.0
+    for lines in (luma, luma.T):
+        if min(lines.shape) < _BAND:
+            continue
+        steps = np.abs(np.diff(lines, axis=1))
+        grid = np.arange(7, steps.shape[1] - 1, 8)
+        for top in range(0, lines.shape[0] - _BAND + 1, _BAND // 2):
+            band = steps[top : top + _BAND].mean(axis=0)
+            excess = band[grid] - np.maximum(band[grid - 1], band[grid + 1])
+            worst = max(worst, float(np.percentile(excess, 60) / (band.mean() + 1)))
+    return worst
+
+
 class Clock:
     """Times of the frames of a stream: which come twice, and where some are missing."""
 
@@ -157,5 +186,10 @@ class Clock:
         return max(1.01, 0.02 * step)
 
 
+BROKEN = 0.38
+"""Value of `grid_breaks` from which a frame counts as damaged."""
+DEBLOCKED = {"hevc"}
+"""Codecs that smooth block edges and whose decoders do not see most damage."""
+_BAND = 32
 _FEWEST_GAPS = 4
 _REGULAR = 0.8  # share of equal gaps from which a rate counts as constant

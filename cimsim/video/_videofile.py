@@ -13,7 +13,16 @@ import numpy.typing as npt
 from cimsim.errors import InputError
 from cimsim.video import _colour
 from cimsim.video._convert import Converter, code_values
-from cimsim.video._damage import SELF_CHECKING, Clock, SecondOpinion, open_decoder, samples
+from cimsim.video._damage import (
+    BROKEN,
+    DEBLOCKED,
+    SELF_CHECKING,
+    Clock,
+    SecondOpinion,
+    grid_breaks,
+    open_decoder,
+    samples,
+)
 from cimsim.video.levels import SEARCHED
 from cimsim.video.options import ReadOptions
 from cimsim.video.source import Source, UInt8Array
@@ -112,9 +121,11 @@ class VideoSource(Source):
             self.tell(f"stream {stream.index} taken of {len(shown)} video streams")
         rate = stream.average_rate
         self.fps = float(rate) if rate else None
+        if stream.codec_context is None:
+            raise InputError(f"{self.path}: not a readable video (its codec is not known)")
         name = stream.codec_context.name
         self.facts |= {"container": container.format.name, "codec": name}
-        if stream.codec_context.name not in SELF_CHECKING:
+        if name not in SELF_CHECKING:
             self.tell(f"{name} has no means to notice all damage: a damaged file may not be seen")
         ratio = stream.sample_aspect_ratio
         if ratio and ratio != 1:
@@ -171,6 +182,8 @@ class VideoSource(Source):
             self._damage(number, "parts of it are missing")
         elif second is not None and not second.agrees(frame.pts, samples(frame)):
             self._damage(number, "its slices do not end where they should")
+        elif self.facts["codec"] in DEBLOCKED and grid_breaks(frame) >= BROKEN:
+            self._damage(number, "its blocks do not fit each other")
 
     def _count(self, container: Any, stream: Any, clock: Clock, packets: int, frames: int) -> None:
         """Compare what was decoded with what the container announces, after the last frame."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -134,6 +135,7 @@ class Spool:
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the spool
+                weakref.finalize(self, self._file.close)
                 self._frame = frame.shape
             self._file.seek(self._length * int(np.prod(self._frame)))
             self._file.write(to_uint8(frame).tobytes())

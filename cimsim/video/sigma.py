@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
@@ -31,9 +32,13 @@ def estimate_sigma(frames: Iterable[npt.NDArray[Any]]) -> float:
 
     found = []
     for frame in islice(frames, FRAMES):
-        scaled = frame / 255 if frame.dtype == np.uint8 else frame.astype(np.float64)
-        each = estimate_sigma(  # type: ignore[no-untyped-call]
-            scaled, channel_axis=-1, average_sigmas=True
-        )
-        found.append(float(each))
+        floats = frame.astype(np.float32)
+        floats = floats / np.float32(255) if frame.dtype == np.uint8 else floats
+        with warnings.catch_warnings():
+            # of a flat picture no coefficient is left; the estimate is then NaN
+            warnings.simplefilter("ignore", RuntimeWarning)
+            each = estimate_sigma(  # type: ignore[no-untyped-call]
+                floats.astype(np.float64), channel_axis=-1, average_sigmas=True
+            )
+        found.append(float(np.nan_to_num(each)))
     return 255 * float(np.median(found))

@@ -1,0 +1,274 @@
+"""Pictures as cameras, scanners and scripts leave them: deep, raw, turned, animated, numbered."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cimsim.errors import InputError
+from cimsim.video._orientation import EXIF
+from cimsim.video.clip import load_clip
+from cimsim.video.embedded import embedded_clip
+from cimsim.video.io import read_clip
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (12, 17, 3), np.uint8)
+
+
+# --- levels ---------------------------------------------------------------------------------
+
+
+def write_deep(path, pixels):
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+    elif path.suffix == ".npy":
+        np.save(path, pixels[None] if pixels.ndim == 3 else pixels)
+    else:
+        Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".npy"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_the_depth_of_sixteen_bit_files_is_found_and_said(tmp_path, suffix, bits):
+    white = 2**bits - 1
+    pixels = np.random.default_rng(bits).integers(0, white + 1, (12, 17), np.uint16)
+    pixels[0, 0] = white
+    path = write_deep(tmp_path / f"a{suffix}", pixels)
+    opened = load_clip(path)
+    expected = np.rint(pixels * 255.0 / white)
+    np.testing.assert_array_equal(np.asarray(opened)[0, ..., 1], expected)
+    assert any(f"taken as {bits} bits" in note for note in opened.notes) == (bits < 16)
+    given = np.asarray(load_clip(path, black=50, white=200))[0, ..., 1]
+    np.testing.assert_array_equal(given, np.rint(np.clip((pixels - 50.0) / 150, 0, 1) * 255))
+
+
+def test_the_depth_is_that_of_the_clip_not_of_each_picture(tmp_path):
+    for number, value in enumerate((100, 900, 4000)):
+        tifffile.imwrite(tmp_path / f"{number}.tif", np.full((8, 9), value, np.uint16))
+    assert read_clip(tmp_path)[:, 0, 0, 0].tolist() == [6, 56, 249]
+
+
+def test_a_later_picture_that_exceeds_the_found_depth_is_refused(tmp_path):
+    for number in range(20):
+        value = 60000 if number == 18 else 3000
+        tifffile.imwrite(tmp_path / f"{number}.tif", np.full((8, 9), value, np.uint16))
+    with pytest.raises(InputError, match=r"18\.tif: holds the value 60000.*--white 65535"):
+        read_clip(tmp_path)
+    assert read_clip(tmp_path, white=65535)[18, 0, 0, 0] == 233
+
+
+def test_wide_and_signed_integers_and_floats_need_a_white_level(tmp_path):
+    for pixels in (np.full((8, 9), 5000, np.int32), np.full((8, 9), 5000.0, np.float32)):
+        tifffile.imwrite(tmp_path / "a.tif", pixels)
+        with pytest.raises(InputError, match=r"say which values are black and white"):
+            read_clip(tmp_path / "a.tif")
+        assert read_clip(tmp_path / "a.tif", white=10000)[0, 0, 0, 0] == 128
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"white": 0}, "white: expected more than black"),
+        ({"black": 300}, "black: expected less than white"),
+        ({"black": float("nan")}, "black: expected a finite code value, got nan"),
+        ({"white": float("inf")}, "white: expected a finite code value, got inf"),
+    ],
+)
+def test_impossible_levels_are_refused(tmp_path, values, message):
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=message):
+        read_clip(tmp_path / "a.png", **values)
+
+
+def test_nan_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((1, 8, 9, 3), np.nan))
+    with pytest.raises(InputError, match=r"nan|NaN"):
+        read_clip(tmp_path / "a.npy")
+
+
+# --- raw ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".dng", ".tif", ".nef"])
+def test_raw_mosaics_are_refused_in_words(tmp_path, suffix):
+    path = tmp_path / f"raw{suffix}"
+    mosaic = np.random.default_rng(1).integers(0, 4096, (16, 16), np.uint16)
+    tifffile.imwrite(path, mosaic, photometric="cfa", extratags=[(33422, 1, 4, b"\0\1\1\2", True)])
+    with pytest.raises(InputError, match=r"raw colour mosaic \(Bayer\).*develop it first"):
+        read_clip(path)
+
+
+def test_a_mosaic_without_a_word_in_the_file_is_told(tmp_path):
+    scene = embedded_clip("portrait", 1, 64, 96)[0]
+    grey = scene.mean(axis=2).astype(np.uint8)
+    mosaic = np.empty_like(grey)
+    tinted = np.stack([scene[..., 0], scene[..., 1] // 2, scene[..., 2] // 4], -1)
+    for y, x, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        mosaic[y::2, x::2] = tinted[y::2, x::2, channel]
+    for name, pixels in (("grey", grey), ("mosaic", mosaic)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        notes = load_clip(tmp_path / f"{name}.png").notes
+        assert any("mosaic" in note for note in notes) == (name == "mosaic")
+
+
+def test_hdr_png_is_refused(tmp_path):
+    path = tmp_path / "hdr.png"
+    Image.fromarray(PICTURE).save(path)
+    data = path.read_bytes()
+    body = b"cICP" + bytes([9, 16, 0, 1])
+    chunk = struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body))
+    path.write_bytes(data[:33] + chunk + data[33:])
+    with pytest.raises(InputError, match=r"its transfer is PQ \(HDR\)"):
+        read_clip(path)
+
+
+# --- turning --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", EXIF)
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif", "png16"])
+def test_exif_orientation_turns_and_mirrors(tmp_path, orientation, kind):
+    """Against the table of Exif 2.32: where the stored row 0 and column 0 are to be shown."""
+    suffix, deep = kind[:4].rstrip("1"), kind == "png16"
+    path = tmp_path / f"a.{suffix}"
+    exif = Image.Exif()
+    exif[274] = orientation
+    pixels = PICTURE if not deep else PICTURE[..., 0].astype(np.uint16) * 257
+    if suffix == "tif":
+        tifffile.imwrite(
+            path, pixels, photometric="rgb", extratags=[(274, 3, 1, orientation, True)]
+        )
+    else:
+        options = {"lossless": True} if suffix == "webp" else {}
+        Image.fromarray(pixels).save(path, exif=exif, **options)
+    plain = tmp_path / f"plain.{suffix}"
+    Image.fromarray(pixels).save(plain, **({"lossless": True} if suffix == "webp" else {}))
+    stored = read_clip(plain)[0]
+    row_side, column_side = {
+        1: ("top", "left"), 2: ("top", "right"), 3: ("bottom", "right"), 4: ("bottom", "left"),
+        5: ("left", "top"), 6: ("right", "top"), 7: ("right", "bottom"), 8: ("left", "bottom"),
+    }[orientation]  # fmt: skip
+    expected = stored if row_side in ("top", "bottom") else stored.swapaxes(0, 1)
+    if "bottom" in (row_side, column_side):
+        expected = expected[::-1]
+    if "right" in (row_side, column_side):
+        expected = expected[:, ::-1]
+    np.testing.assert_array_equal(read_clip(path)[0], expected)
+
+
+# --- animations, patterns, arrays ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".gif", ".apng"])
+def test_animations_are_read_frame_by_frame(tmp_path, suffix):
+    frames = [Image.new("RGB", (17, 12), (40 * n, 0, 200)) for n in range(5)]
+    path = tmp_path / f"a{suffix}"
+    options = {"lossless": True} if suffix == ".webp" else {}
+    kind = "PNG" if suffix == ".apng" else None
+    frames[0].save(
+        path,
+        kind,
+        save_all=True,
+        append_images=frames[1:],
+        duration=[40, 80, 40, 500, 40],
+        **options,
+    )
+    clip = read_clip(path)
+    assert clip.shape == (5, 12, 17, 3)
+    np.testing.assert_allclose(clip[:, 5, 5, 0], [0, 40, 80, 120, 160], atol=1)
+    assert len(read_clip(path, frames=2, start=1)) == 2
+    with pytest.raises(InputError, match="asked for 6 frames, the clip has 5"):
+        read_clip(path, frames=6)
+
+
+def numbered(folder, numbers, name="f{:03d}.png"):
+    for number in numbers:
+        Image.new("RGB", (9, 8), (number, 0, 0)).save(folder / name.format(number))
+
+
+@pytest.mark.parametrize("pattern", ["f%03d.png", "f*.png", "f[0-9]*.png", "f00?.png"])
+def test_patterns(tmp_path, pattern):
+    numbered(tmp_path, range(3, 8))
+    numbered(tmp_path, [90], "mask{}.png")
+    assert read_clip(tmp_path / pattern)[:, 0, 0, 0].tolist() == [3, 4, 5, 6, 7]
+
+
+def test_a_pattern_without_leading_zeros(tmp_path):
+    numbered(tmp_path, range(8, 12), "f_{}.png")
+    assert read_clip(tmp_path / "f_%d.png")[:, 0, 0, 0].tolist() == [8, 9, 10, 11]
+
+
+def test_a_gap_in_a_pattern_stops_or_is_told(tmp_path):
+    numbered(tmp_path, [1, 2, 4])
+    with pytest.raises(InputError, match=r"number 3 is missing between f002\.png and f004\.png"):
+        read_clip(tmp_path / "f%03d.png")
+    opened = load_clip(tmp_path / "f%03d.png", tolerate_damage=True)
+    assert len(opened) == 3
+    assert any("number 3 is missing" in note for note in opened.notes)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["g%03d.png", "g*.png", "f%03d.mp4", "f%03d_%02d.png", "no/%d.png"]
+)
+def test_patterns_that_stand_for_nothing(tmp_path, pattern):
+    numbered(tmp_path, [1, 2])
+    with pytest.raises(InputError, match=r"pattern|No such file"):
+        read_clip(tmp_path / pattern)
+
+
+def test_stray_pictures_of_a_folder_are_told(tmp_path):
+    numbered(tmp_path, range(4))
+    numbered(tmp_path, [1], "mask_{}.png")
+    notes = load_clip(tmp_path).notes
+    assert any("names of 2 kinds" in note and "mask_#.png (1)" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((4, 8, 9, 3), (4, 8, 9, 3)), ((4, 8, 9, 1), (4, 8, 9, 3)), ((4, 8, 9, 4), (4, 8, 9, 3)),
+     ((4, 8, 9), (4, 8, 9, 3)), ((8, 9, 3), (1, 8, 9, 3)), ((8, 9), (1, 8, 9, 3))],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, ">u2", bool])
+def test_arrays(tmp_path, shape, expected, dtype):
+    draw = np.random.default_rng(2)
+    array = draw.random(shape) if np.dtype(dtype).kind == "f" else draw.integers(0, 2, shape)
+    array = array.astype(dtype)
+    if np.dtype(dtype).kind == "u":
+        array *= np.array(np.iinfo(dtype).max, array.dtype)
+    np.save(tmp_path / "a.npy", array)
+    found = read_clip(tmp_path / "a.npy")
+    assert found.shape == expected
+    scale = 255 if np.dtype(dtype).kind in "fb" else 255 / np.iinfo(dtype).max
+    stored = array.reshape(*expected[:3], -1)[..., :1]
+    np.testing.assert_array_equal(found[..., :1], np.rint(stored * scale))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 3, 8, 9), np.uint8), r"expected \[T, H, W, 3\]"),
+        (np.zeros((0, 8, 9, 3), np.uint8), "holds no frame"),
+        (np.array([["a"]]), "expected numbers"),
+        (np.array([{"a": 1}], dtype=object), "expected numbers"),
+        (np.asfortranarray(np.zeros((4, 8, 9, 3), np.uint8)), "by columns"),
+        (np.zeros((4, 8, 9, 3), np.complex64), "expected numbers"),
+    ],
+)
+def test_arrays_that_are_no_clips(tmp_path, array, message):
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(InputError, match=message):
+        read_clip(tmp_path / "a.npy")
+
+
+def test_half_an_array_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 8, 9, 3), np.uint8))
+    data = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(data[:-100])
+    with pytest.raises(InputError, match="the file is incomplete"):
+        read_clip(tmp_path / "a.npy")
+    (tmp_path / "a.npy").write_bytes(b"junk")
+    with pytest.raises(InputError, match="not a readable array"):
+        read_clip(tmp_path / "a.npy")
