@@ -109,7 +109,7 @@ def trace(
         with torch.no_grad(), _quiet():
             program = torch.export.export(model, example_inputs)
     except Exception as error:
-        raise GraphError(explain_failure(model, name, error)) from error
+        raise GraphError(explain_failure(model, name, error, example_inputs)) from error
     finally:
         for module, training in modes.items():
             module.training = training

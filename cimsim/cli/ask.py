@@ -138,8 +138,9 @@ def _shapes_of(source: Source) -> tuple[str, ...]:
 
 def ask(
     question: Question, network: Network, chip: Chip, *, mapping: str, allocation: str,
-    schedule: Literal["pipelined", "sequential"], seed: int, seeds: int, fps: float | None, threads: int | None, strict: bool,
-    partial: bool, quiet: bool, target: Path, trace_file: Path | None, picture: Path | None,
+    schedule: Literal["pipelined", "sequential"], seed: int, seeds: int, fps: float | None,
+    threads: int | None, strict: bool, partial: bool, quiet: bool, target: Path,
+    trace_file: Path | None, picture: Path | None,
 ) -> None:  # fmt: skip
     """Run a task and print and write what it gave, as `cimsim run` does for a clip."""
     from rich.console import Console
