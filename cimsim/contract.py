@@ -64,7 +64,8 @@ class Contract:
         raise InputError(
             f"network '{graph.name}': a clip needs an input [1, 3 * n, H, W] and an output "
             f"[1, 3, H, W] (grey: 1 instead of 3), this network maps {into} to {out}; "
-            "simulate it with clip=None for time and energy"
+            "simulate it with clip=None for time and energy, or ask it something else: cimsim run "
+            "--task tensors --input-shape ..., --task classification --data ..."
         )
 
     @property

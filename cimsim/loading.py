@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cimsim.zoo.weights import Card
 
 RANDOM = "random"
+_FILES = (".pt2", ".onnx", ".tflite", ".ts", ".torchscript")
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class Network:
         ConfigError
             Not a shape.
         """
+        if not shapes:
+            shapes = getattr(self.module, "shapes", None)
         return replace(self, inputs=tuple(InputShape.parse(text) for text in shapes or ()))
 
     @property
@@ -182,17 +185,27 @@ def load_network(
     from cimsim.zoo.narrow import is_narrowed
 
     try:
-        if ":" in name:
+        is_file = name.lower().endswith(_FILES)
+        if is_file:
+            module, source = _file(name, options), None
+            title = module.name
+        elif ":" in name:
             module, title, source = _own(name, options), name.partition(":")[2], None
         else:
             module, title, source = _from_zoo(name, options, weights, hw)
         chosen = weights if weights is not None else source
-        if chosen is None and ":" not in name:
-            raise InputError(_no_weights(title))
-        origin, found = _fill(module, chosen)
+        if is_file:
+            if weights not in (None, RANDOM):
+                raise InputError(f"--weights: {name} has weights of its own; leave it out")
+            origin, found = Path(name).name, None
+        else:
+            if chosen is None and ":" not in name:
+                raise InputError(_no_weights(title))
+            origin, found = _fill(module, chosen)
     except ZooError as error:
         raise InputError(str(error)) from None
-    module.eval().float()
+    if not is_file:
+        module.eval().float()
     if is_narrowed(module):
         title += ", pruned"
     return Network(
@@ -230,6 +243,20 @@ def _no_weights(title: str) -> str:
         f"{title}: no weights are shipped for it (shipped: {stems}); give --weights FILE, train "
         "it with `cimsim train`, or take --weights random if only time and energy matter"
     )
+
+
+def _file(name: str, options: Mapping[str, int | str]) -> Any:
+    """Read a network from a file of its own."""
+    from cimsim.exported import load_exported
+
+    if not name.lower().endswith(".pt2"):
+        raise InputError(
+            f"--model {name}: files of this kind are not read; export the network it came from "
+            "with torch.export.save (.pt2), or give package.module:Class and --weights FILE"
+        )
+    if options:
+        raise InputError(f"--model {name}: a file takes no options ({', '.join(options)})")
+    return load_exported(Path(name))
 
 
 def _value(value: int | str) -> Any:

@@ -18,7 +18,7 @@ _BRANCHES = (
     "the network branches on the values of a tensor; use torch.where or decide outside of forward()"
 )
 _HINTS = {"DataDependent": _BRANCHES, "data-dependent": _BRANCHES, "data dependent": _BRANCHES}
-_DEFAULT_HINT = "does model(*example_inputs) run with these shapes?"
+_DEFAULT_HINT = "does the model run with {shapes}? (on the command line: --input-shape)"
 
 
 def module_path(node: Node) -> tuple[str, bool]:
@@ -38,7 +38,9 @@ def source_of(node: Node) -> str:
     return f"{path} ({line[0]})" if line else path
 
 
-def explain_failure(model: nn.Module, name: str, error: BaseException) -> str:
+def explain_failure(
+    model: nn.Module, name: str, error: BaseException, inputs: tuple[torch.Tensor, ...] = ()
+) -> str:
     """Return one message for a failed export: what, where, and a hint.
 
     Parameters
@@ -49,6 +51,8 @@ def explain_failure(model: nn.Module, name: str, error: BaseException) -> str:
         Its name in messages.
     error : BaseException
         What torch raised.
+    inputs : tuple of torch.Tensor
+        What it was called with.
     """
     text = str(error).strip()
     what = text.splitlines()[0] if text else "no message"
@@ -63,7 +67,13 @@ def explain_failure(model: nn.Module, name: str, error: BaseException) -> str:
         place += f" at {line[0]}" + (f": `{line[1]}`" if line[1] else "")
     key = f"{type(error).__name__} {text}"
     hint = next((hint for mark, hint in _HINTS.items() if mark in key), _DEFAULT_HINT)
+    shapes = " and ".join(f"{list(x.shape)} ({_kind(x)})" for x in inputs) or "these shapes"
+    hint = hint.format(shapes=f"an input {shapes}" if inputs else shapes)
     return f"{name}: torch.export failed{place}: {type(error).__name__}: {what}; hint: {hint}"
+
+
+def _kind(x: torch.Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")
 
 
 def _user_line(trace: str) -> tuple[str, str] | None:

@@ -103,13 +103,25 @@ def trace(
         isinstance(x, Tensor) for x in example_inputs
     ):
         raise GraphError(f"{name}: example_inputs must be a tuple of tensors")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise GraphError(
+            f"{name}: a TorchScript module, whose source is gone; give the module it was made "
+            "from with its state_dict, or a program of torch.export.save (.pt2)"
+        )
+    ready: Any = getattr(model, "exported_program", None)
+    takes: Any = getattr(model, "takes", None)
+    if ready is not None and takes(example_inputs):
+        return from_exported(ready, name, batch)
     modes = {module: module.training for module in model.modules()}
-    model.eval()
+    if ready is None:
+        model.eval()
     try:
         with torch.no_grad(), _quiet():
-            program = torch.export.export(model, example_inputs)
+            # a program with open sizes is exported again for those of the inputs
+            source = model if ready is None else ready.module()
+            program = torch.export.export(source, example_inputs)
     except Exception as error:
-        raise GraphError(explain_failure(model, name, error)) from error
+        raise GraphError(explain_failure(model, name, error, example_inputs)) from error
     finally:
         for module, training in modes.items():
             module.training = training

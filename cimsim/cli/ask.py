@@ -84,8 +84,10 @@ class Question:
             if value is not None and value is not False:
                 raise ConfigError(f"{option}: for --task denoising; leave it out")
 
-    def pose(self) -> tuple[Task, tuple[str, ...]]:
+    def pose(self, network: Network) -> tuple[Task, tuple[str, ...]]:
         """Return the task and the shapes of the network's inputs.
+
+        A network from a file knows its shapes itself.
 
         Raises
         ------
@@ -96,8 +98,11 @@ class Question:
         from cimsim.tasks.shapes import InputShape
         from cimsim.tasks.sources import RANDOM, Normalize, source_of
 
-        shapes = [InputShape.parse(text) for text in self.shapes]
         data = self.data or RANDOM
+        told = self.shapes
+        if not told and data == RANDOM:
+            told = getattr(network.module, "shapes", ())
+        shapes = [InputShape.parse(text) for text in told]
         if data == RANDOM and not shapes:
             raise ConfigError(
                 "--task: give --data (an .npy or .npz file, a folder of images, package.module:"
@@ -120,7 +125,7 @@ class Question:
             calibration_source=None if other is None else source_of(other, shapes, calibration, 0),
             normalize=None if self.normalize is None else Normalize.parse(self.normalize),
         )  # fmt: skip
-        return task, self.shapes or _shapes_of(source)
+        return task, told or _shapes_of(source)
 
 
 def _shapes_of(source: Source) -> tuple[str, ...]:
@@ -151,7 +156,7 @@ def ask(
     from cimsim.loading import weights_hash
     from cimsim.report.tables import print_result
 
-    task, shapes = question.pose()
+    task, shapes = question.pose(network)
     network = network.taking(shapes)
     console = Console(emoji=False)
     with Bars(console, quiet) as report:

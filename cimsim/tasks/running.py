@@ -11,6 +11,7 @@ import numpy as np
 from cimsim.engine.execute import execute
 from cimsim.engine.written import written
 from cimsim.mapping.mapping import Mapping
+from cimsim.stats import mean_interval, share_interval
 from cimsim.tasks.measures import Measure
 from cimsim.tasks.questions import Judge, Score, Task
 
@@ -97,14 +98,15 @@ class TaskRun:
 
 def measures(runs: list[list[Score]]) -> tuple[Measure, ...]:
     """Put the scores of programmed chips together; the first is the one that is reported."""
-    from cimsim.stats import mean_interval, share_interval
-
     found = []
     for i, first in enumerate(runs[0]):
         values = tuple(scores[i].chip for scores in runs)
         interval, of = None, ""
         if len(values) > 1:
-            interval, of = mean_interval(values), "programmings"
+            low, high = mean_interval(values)
+            if first.hits is not None:
+                low, high = max(low, 0.0), min(high, 100.0)
+            interval, of = (low, high), "programmings"
         elif first.hits is not None:
             low, high = share_interval(*first.hits)
             interval, of = (100 * low, 100 * high), "samples"
