@@ -130,7 +130,7 @@ def _unpacked(value: Any, arrays: MappingABC[str, NDArray[Any]]) -> Any:
     if "array" in value:
         return arrays[value["array"]]
     held = {name: _unpacked(part, arrays) for name, part in value["fields"].items()}
-    kind = KINDS[value["kind"]]
+    kind: Any = KINDS[value["kind"]]
     for name, hint in _hints(kind).items():
         if name in held and not _fits(held[name], hint):
             raise TypeError(f"{value['kind']}.{name}: expected {hint}, got {shown(held[name])}")
