@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingABC
 from dataclasses import fields, is_dataclass
-from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -148,7 +147,6 @@ def _require(condition: bool, what: str) -> None:
         raise ValueError(f"{what}: out of range")
 
 
-@cache
 def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 

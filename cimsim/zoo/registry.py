@@ -107,12 +107,12 @@ class ModelInfo:
         for key, value in options.items():
             if key not in self.options:
                 known = ", ".join(self.options) or "none"
-                raise ZooError(f"{self.name}: option {key!r} is unknown; known: {known}")
+                raise ZooError(f"{self.name}: option {key!r:.80} is unknown; known: {known}")
             spec = self.options[key]
             if isinstance(value, bool) or value not in spec.allowed:
                 one_of = "" if isinstance(spec.allowed, range) else "one of "
                 raise ZooError(
-                    f"{self.name}: {key}: expected {one_of}{spec.listed()}, got {value!r}"
+                    f"{self.name}: {key}: expected {one_of}{spec.listed()}, got {value!r:.80}"
                 )
         given = {key: options.get(key, spec.default) for key, spec in self.options.items()}
         return {key: v if isinstance(v, str) else int(v) for key, v in given.items()}

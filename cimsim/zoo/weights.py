@@ -294,7 +294,9 @@ def _settings(path: Path) -> list[Any]:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # noqa: BLE001 - a damaged or an old file; loading it says what is wrong
         return []
-    return [(_Passed, name) for name in names if name.partition(".")[0] in _SETTINGS]
+    return [
+        (type(name, (_Passed,), {}), name) for name in names if name.partition(".")[0] in _SETTINGS
+    ]
 
 
 def _plain_names(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
@@ -310,16 +312,19 @@ def _plain_names(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, tor
     return found
 
 
+_OBJECT = (
+    "it holds a Python object ({}), which could run code; write a file of tensors alone: "
+    "torch.save(model.state_dict(), ...)"
+)
+
+
 def _cause(error: Exception) -> str:
     """Say in one line why a file cannot be read; torch's own text is an essay."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     found = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
     if found:
-        return (
-            f"it holds a Python object ({found[1]}), which could run code; write a file of "
-            "tensors alone: torch.save(model.state_dict(), ...)"
-        )
+        return _OBJECT.format(found[1])
     return "the file is damaged, cut short or of another kind"
 
 
@@ -336,6 +341,10 @@ def _tensors(content: Any, path: Path) -> dict[str, torch.Tensor]:
         odd = {k: v for k, v in content.items() if not isinstance(v, torch.Tensor)}
         if content and not odd and all(isinstance(key, str) for key in content):
             return dict(content)
+        passed = next((v for v in odd.values() if isinstance(v, _Passed)), None)
+        if passed is not None:
+            why = _OBJECT.format(type(passed).__name__)
+            raise WeightsError(f"{path}: cannot read the weights: {why}")
         found = ", ".join(f"{k!r} ({type(v).__name__})" for k, v in list(odd.items())[:4])
     else:
         found = type(content).__name__

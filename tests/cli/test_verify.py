@@ -117,7 +117,7 @@ def test_a_reader_that_goes_away_loses_no_run(kept, tmp_path):
     (tmp_path / "own.py").write_text(NET.format(how="-"))
     process = start(tmp_path, *RUN, "--out", "o")
     process.stdout.close()
-    err = process.stderr.read()
-    assert process.wait() == 0, err
+    _, err = process.communicate()
+    assert process.returncode == 0, err
     assert err == ""
     assert (tmp_path / "o" / "result.json").is_file()
