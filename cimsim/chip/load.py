@@ -6,6 +6,7 @@ import copy
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
@@ -116,6 +117,9 @@ def described(
     told = tuple(f"{path}={_told(value)}" for path, value in pairs)
     history = replace(chip.history, overrides=told, rescaled=rescaled, kept=kept)
     history = replace(history, ranges=ranges or chip.history.ranges)
+    if unchanged is not None:
+        stay = ranges.keys() - {one.path for one in rescaled}
+        chip = _with_ranges(chip, unchanged, stay)
     return chip.with_history(history), origin, raw
 
 
@@ -136,6 +140,16 @@ def _without_ranges(raw: dict[str, Any]) -> dict[str, Any]:
             for path, source in raw["sources"].items()
         }  # fmt: skip
     return kept
+
+
+def _with_ranges(chip: Chip, file: Chip, paths: AbstractSet[str]) -> Chip:
+    """Return a chip with the ranges of its file, of numbers that stayed what they were."""
+    sources = {
+        path: file.sources[path] if path in paths and path in file.sources else source
+        for path, source in chip.sources.items()
+    }
+    ranges = {path: text for path, text in file.ranges.items() if path in paths}
+    return chip.model_copy(update={"sources": sources, "ranges": ranges})
 
 
 def _resolved(raw: Mapping[str, Any], origin: str) -> Chip:
@@ -350,6 +364,7 @@ def _override(origin: str, raw: dict[str, Any], path: str, value: Any) -> None:
     if path == "device.kind" and isinstance(raw.get("device"), dict):
         if raw["device"].get("kind") != value:
             raw["device"] = {"kind": value}
+            _leave_out_of_device(raw)
         return
     *parents, leaf = path.split(".")
     place = raw
@@ -360,6 +375,15 @@ def _override(origin: str, raw: dict[str, Any], path: str, value: Any) -> None:
             raise ConfigError(f"{origin}: --set {path}: '{at}' is a value, it has no fields")
         place = below
     place[leaf] = value
+
+
+def _leave_out_of_device(raw: dict[str, Any]) -> None:
+    """Say that nobody counts what a parameter of the old cell held."""
+    inside = raw.get("included_in")
+    if isinstance(inside, dict):
+        lost = [part for part, path in inside.items() if str(path).startswith("device.")]
+        raw["included_in"] = {part: path for part, path in inside.items() if part not in lost}
+        raw["leaves_out"] = [*(raw.get("leaves_out") or []), *lost]
 
 
 def _sources(raw: Mapping[str, Any]) -> Mapping[str, Any]:

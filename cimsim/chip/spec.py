@@ -1082,7 +1082,17 @@ class Tile(Part):
             follows=Follows(kept=("tile.arrays", "process.node")),
         ),
     ] = Field(default=0.0, alias="area", description="what no other field covers")
-    sample_hold: Annotated[Literal["double", "single"], Fact("cycles")] = Field(
+    sample_hold: Annotated[
+        Literal["double", "single"],
+        Fact(
+            "cycles",
+            when={
+                "interconnect.kind": "ideal",
+                "array.t_read": "1 us",
+                "adc.t_conversion": "1 us",
+            },
+        ),
+    ] = Field(
         default="double", description="double: a pulse is driven while the last one is converted"
     )
     input_reuse: Annotated[Literal["row", "none"], Fact("cycles", "energy.buffer")] = Field(

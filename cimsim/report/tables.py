@@ -27,11 +27,19 @@ def print_result(result: Result, console: Console) -> None:
         f"{frames} {what}{'' if frames == 1 else 's'} of {size}"
     )
     tables = [table for table in _tables(result) if table is not None]
-    columns = 2 if console.width >= 118 else 1
-    for start in range(0, len(tables), columns):
+    pairs = [tables[start : start + 2] for start in range(0, len(tables), 2)]
+    for pair in pairs:
         row = Table.grid(padding=(0, 2))
-        row.add_row(*tables[start : start + columns])
-        console.print(row)
+        row.add_row(*pair)
+        # as wide as it would like to be: a narrower one cuts its cells
+        if (
+            console.measure(row, options=console.options.update(width=1000)).maximum
+            <= console.width
+        ):
+            console.print(row)
+        else:
+            for table in pair:
+                console.print(table)
     if result.left_out:
         console.print(f"not counted: {'; '.join(result.left_out)}", highlight=False)
     print_coverage(result.coverage, console)

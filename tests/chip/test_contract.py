@@ -79,6 +79,9 @@ def make(raw, changes):
     new.pop("sources", None)
     for path, value in changes.items():
         put(new, path, value)
+    if "device" in changes:  # other cells have no such parameter
+        inside = new.get("included_in", {}).items()
+        new["included_in"] = {k: v for k, v in inside if not v.startswith("device.")}
     chip = build(new)
     device_of(chip)
     return chip

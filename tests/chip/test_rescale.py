@@ -113,6 +113,21 @@ def test_overrides_are_told_in_the_name_and_make_no_other_chip():
     assert low.history.overrides == ("adc.bits=6", "operating.vdd=0.9 V")
 
 
+def test_ranges_of_the_file_stay_with_numbers_that_stay():
+    moved = load_hw("eflash40nm", {"tile.count": 38})
+    assert moved.interconnect.area_m2 == close(2.8e-6)
+    assert moved.sources["interconnect.area"].range is None  # 4.5 .. 18 mm2 were of 76 tiles
+    assert moved.history.ranges["interconnect.area"] == (close(4.5 / 5.6), close(18 / 5.6))
+    assert load_hw("eflash40nm", {"adc.bits": 6}).sources["interconnect.area"].range
+
+
+def test_other_cells_hold_nothing_of_what_the_old_ones_held():
+    chip = load_hw("wtm2101", {"device.kind": "pcm"})  # its front end is in the fitted cell current
+    assert "front_end" in chip.leaves_out
+    assert "front_end" not in chip.included_in
+    assert chip.included_in.keys() == load_hw("wtm2101").included_in.keys() - {"front_end"}
+
+
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_every_number_follows_every_field_that_it_declares(name):
     """Over all chips: rescaled and marked, kept and marked, or refused with what to give."""

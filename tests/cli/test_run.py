@@ -38,8 +38,8 @@ def test_screen_answers_quality_time_energy_and_hardware(demo):
         assert part in screen, part
 
 
-def test_screen_fits_80_and_160_columns(tmp_path):
-    for columns in (80, 160):
+def test_screen_fits_any_usual_width(tmp_path):
+    for columns in (80, 120, 160):
         screen = run("--out", tmp_path / "x", columns=columns)
         tables = screen[: screen.index("report:")]
         assert max(map(len, tables.splitlines())) <= columns
