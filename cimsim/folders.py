@@ -33,7 +33,7 @@ _ASIDE = "-old"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
-def check_target(folder: str | Path, proof: str = "result.json") -> Path:
+def check_target(folder: str | Path, proof: str = "result.json", *, beside: bool = False) -> Path:
     """Refuse a place where a folder could not be written without touching what is the user's.
 
     Parameters
@@ -42,6 +42,8 @@ def check_target(folder: str | Path, proof: str = "result.json") -> Path:
         Links are followed.
     proof : str
         A file that says that the folder is one of cimsim's.
+    beside : bool
+        Other files may stand there; none of them is replaced.
 
     Raises
     ------
@@ -68,6 +70,8 @@ def check_target(folder: str | Path, proof: str = "result.json") -> Path:
     if all(place.name.startswith(_MARK) for place in folder.iterdir()):
         return folder
     names = manifest(folder)
+    if names is None and beside:
+        return folder
     if names is None:
         why = "no manifest: a run of an older version" if (folder / proof).is_file() else (
             "other files and no earlier run"
@@ -83,7 +87,7 @@ def check_target(folder: str | Path, proof: str = "result.json") -> Path:
 
 
 @contextmanager
-def new_folder(folder: str | Path, *, unique: bool = False) -> Iterator[Path]:
+def new_folder(folder: str | Path, *, unique: bool = False, beside: bool = False) -> Iterator[Path]:
     """Yield an empty folder to write to; it takes the place of ``folder`` when the block is done.
 
     A kill or an error inside leaves what was there before; what it leaves under temporary names is
@@ -94,6 +98,8 @@ def new_folder(folder: str | Path, *, unique: bool = False) -> Iterator[Path]:
     folder : str or Path
     unique : bool
         Never replace anything: if the name is taken, ``-2`` is added, and so on.
+    beside : bool
+        See `check_target`.
 
     Yields
     ------
@@ -105,7 +111,7 @@ def new_folder(folder: str | Path, *, unique: bool = False) -> Iterator[Path]:
     InputError
         As `check_target`, or the disk does not take it.
     """
-    target = Path(folder).resolve() if unique else check_target(folder)
+    target = Path(folder).resolve() if unique else check_target(folder, beside=beside)
     made: Path | None = None
     try:
         in_place = not unique and target.is_dir() and _must_stay(target)
@@ -123,6 +129,8 @@ def new_folder(folder: str | Path, *, unique: bool = False) -> Iterator[Path]:
             (made / _UNFINISHED).touch()
             yield made
             _seal(made)
+            if beside and target.is_dir() and manifest(target) is None:
+                _check_free(made, target)
             if in_place:
                 _into(made, target)
             else:
@@ -210,6 +218,16 @@ def _is_live(place: Path) -> bool:
     finally:
         os.close(lock)
     return False
+
+
+def _check_free(made: Path, target: Path) -> None:
+    """Refuse to take the place of files that are not cimsim's."""
+    taken = [name for name in manifest(made) or {} if _is_there(target / name)]
+    if taken:
+        raise InputError(
+            f"--out: '{target / taken[0]}' stands there and is not known to be cimsim's; move it "
+            "elsewhere, or give a new folder"
+        )
 
 
 def _seal(made: Path) -> None:

@@ -157,6 +157,22 @@ def test_what_is_not_cimsims_is_refused(tmp_path):
     assert (tmp_path / "other" / "note.txt").read_text() == "mine"
 
 
+def test_beside_other_files(tmp_path):
+    (tmp_path / "note.txt").write_text("mine")
+
+    def write_beside(*names):
+        with folders.new_folder(tmp_path, beside=True) as made:
+            for name in names:
+                (made / name).write_text(f"made {name}")
+
+    with pytest.raises(InputError, match=r"note\.txt' stands there"):
+        write_beside("a", "note.txt")
+    write_beside("a", "b")
+    assert state(tmp_path) == {"a": "made a", "b": "made b", "note.txt": "mine"}
+    write_beside("c")
+    assert state(tmp_path) == {"c": "made c", "note.txt": "mine"}
+
+
 def test_an_error_inside_leaves_the_old_one_and_nothing_else(tmp_path):
     target = with_users_files(tmp_path)
 

@@ -167,7 +167,7 @@ def map_(
         typer.echo(json_text.dump(data))
         return
     folder = out or _default_folder(model)
-    with folders.new_folder(folder, unique=out is None) as made:
+    with folders.new_folder(folder, unique=out is None, beside=True) as made:
         _write(placed, timeline, made)
         if points:
             pareto.draw(points, str(optimize), [made / "pareto.png", made / "pareto.svg"])
