@@ -91,12 +91,13 @@ class Network:
         )
 
     def example(self, height: int, width: int) -> tuple[torch.Tensor, ...]:
-        """Zero inputs of the right shapes."""
+        """Zero inputs of the right shapes; a module with ``frame_channels = 1`` is grey."""
         import torch
 
         if self.inputs:
             return tuple(shape.zeros() for shape in self.inputs)
-        frames = torch.zeros(1, 3 * self.n_frames, height, width)
+        channels = int(getattr(self.module, "frame_channels", 3))
+        frames = torch.zeros(1, channels * self.n_frames, height, width)
         if not self.noise_map:
             return (frames,)
         noise_map = torch.zeros(1, 1, height, width)

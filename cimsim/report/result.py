@@ -201,7 +201,8 @@ class Result:
     notes : tuple of str
         What a reader must know: uncosted operations, assumptions, an interrupted run.
     frames : dict
-        ``clean``, ``noisy``, ``float``, ``chip``: float32 [T, H, W, 3]; not part of the JSON.
+        ``clean`` (where known), ``noisy``, ``float``, ``chip``: float32 [T, H, W, 3], those of a
+        `cimsim.load_clip` as `cimsim.video.reel.Spool`; not part of the JSON.
     as_written : AsWritten or None
         What the same network costs without reuse; None when it does not stream.
     programmed : dict or None

@@ -167,6 +167,11 @@ class Clock:
         return float(gaps[usual].mean()) if usual.mean() >= _REGULAR else None
 
     @property
+    def step_s(self) -> float:
+        """Seconds from frame to frame at a constant rate; 0 for a variable one."""
+        return (self.step or 0.0) * self._tick
+
+    @property
     def end(self) -> float:
         """Seconds from 0 to the end of the last frame."""
         return (self._times[-1] + (self.step or 0)) * self._tick if self._times else 0.0

@@ -190,8 +190,8 @@ class VideoSource(Source):
         if not frames:
             return
         form = container.format.name
-        declared = stream.frames if "mov" in form else 0
-        missing = max(0, declared - packets if declared else 0)
+        declared = stream.frames if "mov" in form and _ends_early(stream, clock) else 0
+        missing = max(0, declared - packets)
         if "mov" in form and stream.codec_context.name in _ONE_EACH:
             missing += max(0, packets - frames)
         if missing:
@@ -204,9 +204,8 @@ class VideoSource(Source):
         alone = len(container.streams) == 1 and "matroska" in form
         if alone and container.duration and clock.step:
             lost = container.duration / 1e6 - clock.end
-            step_s = clock.step * float(stream.time_base)
-            if lost > 1.5 * step_s:
-                self._damage(None, f"{round(lost / step_s)} frames are missing at the end")
+            if lost > 1.5 * clock.step_s:
+                self._damage(None, f"{round(lost / clock.step_s)} frames are missing at the end")
 
     def _damage(self, number: int | None, why: str) -> None:
         """Stop, or remember what is wrong."""
@@ -239,6 +238,13 @@ def _tagged(frame: Any, like: Any) -> Any:
     if not int(frame.color_range):
         frame.color_range = int(like.color_range)
     return frame
+
+
+def _ends_early(stream: Any, clock: Clock) -> bool:
+    """Tell whether the last frame ends before the track does; a trimmed clip has spare frames."""
+    if not stream.duration or clock.step is None:
+        return not stream.duration
+    return bool(stream.duration * float(stream.time_base) - clock.end > 1.5 * clock.step_s)
 
 
 def _is_cover(stream: Any) -> bool:

@@ -30,7 +30,7 @@ class Net(nn.Module):
 
     def __init__(self, channels=3):
         super().__init__()
-        self.channels = channels
+        self.channels = self.frame_channels = channels
         self.conv = nn.Conv2d(5 * channels + 1, channels, 3, padding=1)
 
     def forward(self, x, noise_map):
@@ -49,8 +49,8 @@ def mapping():
 @pytest.fixture(scope="module")
 def grey_mapping():
     torch.manual_seed(0)
-    inputs = torch.zeros(1, 5, HEIGHT, WIDTH), torch.zeros(1, 1, HEIGHT, WIDTH)
-    graph = cimsim.trace(Net(1).eval(), inputs)
+    net = Network(Net(1).eval(), "mine", 5, True)
+    graph = cimsim.trace(net.module, net.example(HEIGHT, WIDTH))
     return cimsim.map_graph(graph, cimsim.load_hw("example_minimal", overrides=SMALL))
 
 

@@ -366,6 +366,39 @@ def test_a_variable_rate_is_no_damage(tmp_path, clip):
     np.testing.assert_array_equal(read_clip(remuxed(whole, tmp_path / "vfr.mkv", at)), clip)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_half_a_file_stops_the_reading(tmp_path, clip, suffix):
+    """Cut at several places, frame ends among them; the index stands at the front."""
+    path = tmp_path / f"a{suffix}"
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for frame in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        ends = [packet.pos + packet.size for packet in container.demux(video=0) if packet.size]
+    data = path.read_bytes()
+    for end in (ends[-4], ends[-2], ends[5] - 7, (ends[0] + ends[-1]) // 2):
+        path.write_bytes(data[:end])
+        with pytest.raises(InputError, match=r"incomplete|damaged|not a readable video"):
+            read_clip(path)
+
+
+@pytest.mark.slow
+def test_a_trimmed_clip_is_whole(tmp_path):
+    """An edit list skips frames before the cut, which are in the file to decode the others."""
+    program = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    whole, trimmed = tmp_path / "whole.mp4", tmp_path / "trimmed.mp4"
+    source = ("-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=2", "-c:v", "libx264", "-g", "25")
+    cut = ("-ss", "0.52", "-i", whole, "-t", "0.6", "-c", "copy")
+    for arguments in ((*source, whole), (*cut, trimmed)):
+        subprocess.run([program, "-v", "error", *arguments], check=True)
+    frames = read_clip(trimmed)
+    np.testing.assert_array_equal(frames, read_clip(whole)[13 : 13 + len(frames)])
+    assert len(frames) >= 15
+
+
 def test_frames_that_repeat_are_told(tmp_path, clip):
     frames = clip[[0, 1, 1, 2, 3, 3]]
     path = encode(tmp_path / "a.mkv", frames, "ffv1", "bgr0")
