@@ -224,7 +224,9 @@ def _buffers(mapping: Mapping, timeline: Timeline, least: tuple[LeastBuffer, ...
         ]  # fmt: skip
         if limited:
             room = edge.capacity
-            cells.append("-" if room is None else _bytes(room * edge.n_bytes // edge.pixels))
+            # an edge may never have held a pixel
+            unknown = room is None or not edge.pixels
+            cells.append("-" if unknown else _bytes((room or 0) * edge.n_bytes // edge.pixels))
         if spilled:
             cells.append(edge.memory.replace("_", " ") or "tile")
         table.add_row(*cells)
