@@ -213,7 +213,8 @@ def model_options(
         if not equals or not name.isidentifier() or not value:
             raise ConfigError(f"--arg: expected NAME=VALUE such as tiles=2, got {shown(text)}")
         if name in options:
-            raise ConfigError(f"--arg: {name} is given twice ({options[name]} and {value})")
+            both = f"{shown(options[name])} and {shown(value)}"
+            raise ConfigError(f"--arg: {name} is given twice ({both})")
         plain = re.fullmatch(r"-?[0-9]+", value)
         most = 10**DIGITS
         options[name] = whole_of_text(f"--arg {name}", value, -most, most) if plain else value
