@@ -386,6 +386,7 @@ TABLE: dict[str, Rule] = {
     "aten.reflection_pad2d": _move("pad", padded),
     "aten.replication_pad2d": _move("pad", padded),
     "aten.im2col": _move("unfold", barrier),
+    "aten.col2im": Rule("fold", _per_input, barrier),
     "aten.unfold": _move("unfold", barrier),
     "aten.index": _move("index", barrier),
     "aten.index_select": _move("index_select", barrier),

@@ -213,8 +213,16 @@ def contract(
     for label in sorted((*alone, *squeezed), key=other.index, reverse=True):
         matrix = matrix.sum(other.index(label))
     other = tuple(label for label in other if label not in alone and label not in squeezed)
-    if lost or not any(label in sizes and label not in out for label in other):
+    if not any(label in sizes and label not in out for label in other):
         return None
+    if lost:
+        # summed before: the matrix is then applied to fewer windows
+        left = tuple(label for label in own if label not in lost)
+        spec = TensorSpec(tuple(sizes[label] for label in left), build.spec(x).dtype)
+        axes = [own.index(label) for label in lost]
+        added = build.call(_aten.sum.dim_IntList, (x, axes), {}, spec)
+        x = build.digital(f"{name}.sum", added, source)
+        return contract(build, call, name, source, x, left, matrix, other, out)
     own_left = tuple(label for label in own if label not in dropped)
     groups = [label for label in own_left if label in other and label in out]
     rows = [label for label in own_left if label in other and label not in out]

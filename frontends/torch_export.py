@@ -428,21 +428,28 @@ _KNOWN = frozenset({*TABLE, *RECIPES, *RECURRENT, *_ALIASES, *_SHAPE_ONLY, *_PAR
 
 
 def _batch_of_series(program: ExportedProgram) -> int | None:
-    """Return the batch of an input [T, B, F] or [T, F] that a recurrent layer reads as it is."""
-    for node in program.graph_module.graph.nodes:
-        if node.op != "call_function" or packet(node.target) not in RECURRENT:
+    """Return the batch where a recurrent layer reads time first, [T, B, F] or [T, F].
+
+    The first input of the network must have these very axes in front, as it has where the layer
+    reads it, or reads what was computed from it step by step.
+    """
+    users = set(program.graph_signature.user_inputs)
+    nodes = list(program.graph_module.graph.nodes)
+    first = next((n for n in nodes if n.op == "placeholder" and n.name in users), None)
+    if first is None or not isinstance(first.meta.get("val"), Tensor):
+        return None
+    given = tuple(first.meta["val"].shape)
+    for node in nodes:
+        name = packet(node.target)
+        if node.op != "call_function" or name not in RECURRENT or "cell" in name:
             continue
-        source, added = node.args[0], False
-        while isinstance(source, Node) and packet(source.target) in {"aten.unsqueeze", *_ALIASES}:
-            added |= packet(source.target) == "aten.unsqueeze"
-            source = source.args[0]
-        if not isinstance(source, Node) or source.op != "placeholder":
-            continue
-        if added:
-            return 1
-        shape = node.args[0].meta["val"].shape
-        time_first = "cell" not in packet(node.target) and not node.args[-1]
-        return int(shape[1]) if time_first and len(shape) == 3 else None
+        shape = tuple(node.args[0].meta["val"].shape)
+        if node.args[-1] or len(shape) != 3:
+            continue  # batch first, or packed
+        if len(given) == 3 and given[:2] == shape[:2]:
+            return int(shape[1])
+        if len(given) == 2 and shape[:2] == (given[0], 1):
+            return 1  # torch adds the axis of a batch of one
     return None
 
 

@@ -219,11 +219,16 @@ def _one(value: int | Sequence[int]) -> int:
 
 
 def _raised(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
-    """Return the series as a map of height 1; None where it is not [B, C, L] or weights move."""
+    """Return the series as a map of height 1; None where weights move."""
     n = call.named
     x = n["input"]
-    if not constant(x, n["weight"], n["bias"]) or len(build.spec(x).shape) != 3:
+    if not constant(x, n["weight"], n["bias"]):
         return None
+    if len(build.spec(x).shape) != 3:
+        raise GraphError(
+            f"{name}: a convolution over a series needs an input [B, C, L] with a batch axis, got "
+            f"{list(build.spec(x).shape)}"
+        )
     batch, channels, length = build.spec(x).shape
     wide = TensorSpec((batch, channels, 1, length), build.spec(x).dtype)
     raised = build.call(_aten.unsqueeze.default, (x, 2), {}, wide)

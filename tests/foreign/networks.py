@@ -194,6 +194,7 @@ def nets():
         # a constant, however it is written
         "einsum, columns of several heads": einsum("bnd,hdk->bhnk", (1, 6, 16), w=(4, 16, 8)),
         "einsum, a matrix for each head": einsum("bhnd,hdk->bnhk", (1, 4, 6, 16), w=(4, 16, 8)),
+        "einsum, a sum besides": einsum("bnd,dk->bk", (1, 5, 6), w=(6, 4)),
         "einsum, implicit": einsum("bi,ij", (1, 8), w=(8, 3)),
         "einsum, ellipsis": einsum("...i,ji->...j", (1, 4, 3, 8), w=(5, 8)),
         "einsum, two constants": einsum("bi,ij,jk->bk", (1, 8), v=(8, 6), w=(6, 4)),

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from cimsim.chip.cells import device_of
 from cimsim.chip.load import load_hw
 from cimsim.engine.execute import execute
 from cimsim.engine.prepare import prepare
+from cimsim.errors import GraphError
 from cimsim.frontends.torch_export import trace
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.simulate import simulate
@@ -158,3 +160,22 @@ def test_time_steps_of_one_matrix_are_calibrated_together(kind):
     with torch.no_grad():
         want = module(*inputs[3])
     assert float((got - want).square().mean().sqrt()) < 0.06 * float(want.square().mean().sqrt())
+
+
+def test_time_first_is_seen_behind_other_layers():
+    class Front(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.r = nn.Linear(6, 5), nn.LSTM(5, 8)
+
+        def forward(self, x):
+            return self.r(self.a(x))[0][-1]
+
+    graph = trace(Front(), (torch.randn(9, 2, 6),))
+    assert graph.batch == 2
+    assert graph["a"].windows == 9
+
+
+def test_a_series_without_a_batch_is_refused():
+    with pytest.raises(GraphError, match=r"needs an input \[B, C, L\] with a batch axis"):
+        trace(nn.Conv1d(3, 4, 3), (torch.randn(3, 9),))
