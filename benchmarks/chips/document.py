@@ -104,7 +104,7 @@ LIKE_WITH_LIKE = """## Each under its best mapping
 
 The ratios above hold for one mapping, and a chip with spare arrays can do more for the block than
 for CIM-NET. From the record of `python -m benchmarks.fair` (frames of 960x540;
-[like_with_like.md](like_with_like.md) has more chips):
+[like_with_like.md](like_with_like.md) takes the gain apart):
 """
 
 
