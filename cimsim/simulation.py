@@ -129,7 +129,6 @@ def simulate(
     from cimsim.tasks.running import TaskRun, measures
     from cimsim.timing.simulate import simulate as simulate_timing
 
-    noise_sigma = number("noise_sigma", noise_sigma, 0, 255, InputError)
     seed = whole("seed", seed, 0, 2**63 - 1, InputError)
     programmings = whole("programmings", programmings, 1, 1_000_000, InputError)
     choice("schedule", schedule, ("pipelined", "sequential"), InputError)
@@ -154,6 +153,8 @@ def simulate(
             "programmings: expected more than 1 only with a clip and without a programmed chip, "
             f"got {programmings}"
         )
+    if noise_sigma is not None:
+        noise_sigma = number("noise_sigma", noise_sigma, 0, 255, InputError)
     noise_sigma, sigma_told = _noise(clip, noise_sigma, noisy, reference, programmings)
     report("timing", 0, 1)
     timeline = simulate_timing(mapping, schedule=schedule)
