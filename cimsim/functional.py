@@ -70,7 +70,7 @@ class FunctionalRun:
         self.mapping, self.sigma, self.seed, self.threads = mapping, sigma, seed, threads
         self.contract = Contract.of(mapping.graph)
         self.long = isinstance(clip, Clip)
-        given = self._frames("clip", clip)
+        given = self._frames("clip", clip, noisy)
         self.clean: Any = given
         if not noisy:
             self.noisy = _with_noise(given, sigma, seed if noise_seed is None else noise_seed)
@@ -153,14 +153,17 @@ class FunctionalRun:
             self.float = self.float[: len(self.chip)]
         self.notes += self._without_reference()
 
-    def _frames(self, name: str, clip: Any) -> Any:
+    def _frames(self, name: str, clip: Any, noisy: bool = False) -> Any:
         """Return a clip as floats, of the size and the channels that the network asks for."""
         from cimsim.video.clip import Clip
 
         channels = self.contract.channels
         frames: Any = (
-            Reel(clip, channels) if isinstance(clip, Clip) else as_float(clip, channels)
+            Reel(clip, channels) if isinstance(clip, Clip)
+            else as_float(clip, channels, noisy=noisy)
         )  # fmt: skip
+        if not len(frames):
+            raise InputError(f"{name}: expected frames [T, H, W, 3], got none")
         if tuple(frames.shape[1:3]) != self.contract.size:
             height, width = self.contract.size
             raise InputError(
@@ -471,7 +474,7 @@ def _shifted(kept: Tensors, outputs: Tensors) -> Tensors:
     return tuple(shifted(results, outputs[1]) for results in kept)
 
 
-def as_float(clip: Any, channels: int = 3) -> Frames:
+def as_float(clip: Any, channels: int = 3, *, noisy: bool = False) -> Frames:
     """Return frames [T, H, W, C] as float32 in [0, 1].
 
     Parameters
@@ -479,6 +482,8 @@ def as_float(clip: Any, channels: int = 3) -> Frames:
     clip : uint8 or float [T, H, W, 3], [T, H, W, 1] or [T, H, W]
     channels : int
         C: 3, or 1 for a grey network.
+    noisy : bool
+        Floats may lie outside of 0 .. 1, as noise takes them there.
 
     Raises
     ------
@@ -490,14 +495,17 @@ def as_float(clip: Any, channels: int = 3) -> Frames:
     array = np.asarray(clip)
     array = array[..., np.newaxis] if array.ndim == 3 else array
     array = with_channels(array, channels) if array.ndim == 4 else array
-    if array.ndim != 4 or array.shape[3] != channels or array.size == 0:
+    if array.ndim != 4 or array.shape[3] != channels or 0 in array.shape[1:]:
         raise InputError(f"clip: expected frames [T, H, W, 3], got shape {array.shape}")
     if array.dtype == np.uint8:
         return to_float(array)
     if array.dtype.kind != "f":
         raise InputError(f"clip: expected uint8 or float frames, got {array.dtype}")
+    if array.size == 0:
+        return array.astype(np.float32)
     lowest, highest = float(array.min()), float(array.max())  # NaN, if there is any
-    if not (lowest >= 0 and highest <= 1):
+    within = np.isfinite(lowest) and np.isfinite(highest) if noisy else lowest >= 0 and highest <= 1
+    if not within:
         raise InputError(
             f"clip: expected values in [0, 1], got {lowest:g} .. {highest:g}; divide 8-bit values "
             "by 255, or give them as uint8"

@@ -157,8 +157,8 @@ class ProgrammedChip:
                 )
         if header.keys() != _FIELDS or not _is_header(header):
             raise InputError(
-                f"{path}: its header is not one of a programmed chip; program the chip again with "
-                "cimsim program"
+                f"{path}: its header is not one of a programmed chip: it is damaged or was edited; "
+                "program the chip again with cimsim program"
             )
         if header["sha256"] != _digest(header, arrays):
             raise InputError(

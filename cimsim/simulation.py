@@ -344,7 +344,7 @@ def estimated_sigma(clip: Clip | LongClip | None) -> tuple[float, tuple[str, ...
     from cimsim.video.clip import Clip as Opened
     from cimsim.video.sigma import estimate_sigma
 
-    sigma = clip.sigma() if isinstance(clip, Opened) else estimate_sigma(as_float(clip))
+    sigma = clip.sigma() if isinstance(clip, Opened) else estimate_sigma(as_float(clip, noisy=True))
     return sigma, (
         f"sigma {sigma:.1f} estimated from the clip's finest wavelet coefficients (--sigma says "
         "otherwise): texture raises it, compression lowers it",

@@ -243,8 +243,8 @@ def run(
     )  # fmt: skip
     question.check(
         {"--input": clip, "--noisy": noisy, "--reference": reference, "--sigma": sigma,
-         "--size": size, "--frames": frames, "--start": start, "--black": black, "--white": white,
-         "--tolerate-damage": tolerate_damage, "--video": video, "--programmed": programmed,
+         "--size": size, "--frames": frames, "--start": start or None, "--black": black,
+         "--white": white, "--tolerate-damage": tolerate_damage, "--video": video, "--programmed": programmed,
          "--streaming": streaming} if question.asked else {}
     )  # fmt: skip
     settings = ClipOptions(

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cimsim.boundary import json_text
 from cimsim.boundary.limits import RESULT, shown
 from cimsim.doubts import Doubt
 from cimsim.energy.ledger import Effect
+from cimsim.graph.coverage import Missing
 from cimsim.tasks.measures import Measure
 
 SCHEMA_VERSION = 2
 SEAL = "sha256"
 Pair = tuple[float, float]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Part(BaseModel):
@@ -103,6 +105,20 @@ class AsWritten(_Part):
     uses: int
 
 
+class Coverage(_Part):
+    """See `cimsim.graph.coverage.Coverage`."""
+
+    modelled: dict[str, float]
+    macs_on_arrays: Count
+    macs_digital: Count
+    macs_missing: Count
+    weights_modelled: Count
+    weights_missing: Count
+    values_modelled: Count
+    values_missing: Count
+    missing: tuple[Missing, ...]
+
+
 class Stored(_Part):
     """The whole file."""
 
@@ -126,7 +142,7 @@ class Stored(_Part):
     inputs: dict[str, Any]
     measures: tuple[Measure, ...]
     details: dict[str, Any]
-    coverage: dict[str, Any] | None
+    coverage: Coverage | None
     environment: dict[str, str]
     outputs: dict[str, str]
     command: dict[str, Any] | None

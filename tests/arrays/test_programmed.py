@@ -242,7 +242,7 @@ def test_ageing_comes_after_programming_and_before_faults():
 
 
 def test_a_device_without_drift_refuses_to_age_in_an_array():
-    with pytest.raises(ConfigError, match=r"conditions\.time: .*no drift model"):
+    with pytest.raises(ConfigError, match=r"conditions\.time: .*no retention is given"):
         program_array(
             random_weights(3, 3), build("eflash", EXACT), 7, rngs(1), histories=[history(60.0)]
         )

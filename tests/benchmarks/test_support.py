@@ -14,7 +14,7 @@ def test_the_matrix_in_the_docs_is_what_running_gives():
     ("change", "verdict"),
     [
         ({"adc.noise_lsb": 0}, "none"),
-        ({"conditions.time": "1 d"}, "refused"),  # an eFlash cell without a figure for drift
+        ({"conditions.time": "21 y"}, "refused"),  # longer than any retention that was stated
         ({"adc.noise_lsb": 5}, "acts"),
         ({"device.nonlinearity": 4}, "refused"),  # a gate-driven cell
     ],

@@ -183,5 +183,5 @@ def test_pulses_per_cell_are_those_of_the_loop(lab):
 
 
 def test_conditions_that_the_cells_do_not_know_are_refused(lab):
-    with pytest.raises(ConfigError, match=r"conditions\.time: .*'eflash' has no drift model"):
-        ready(lab, chip(lab, conditions__time="1 h"))
+    with pytest.raises(ConfigError, match=r"conditions\.time: .*'eflash', got 21 y"):
+        ready(lab, chip(lab, conditions__time="21 y"))

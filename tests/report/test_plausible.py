@@ -12,16 +12,14 @@ RANGES = {
     path: (*field.fact.plausible[:2], field.unit)
     for path, field in fields().items() if field.fact.plausible
 }  # fmt: skip
-KNOWN = {"eflash40nm", "wtm2101"}  # their interconnect has no area; that stays as it was
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_shipped_chips_raise_no_doubt(name):
     chip, raw = load_hw(name), raw_mapping(name)[1]
-    expected = {"interconnect.area: not given, counted as 0 m2"} if name in KNOWN else set()
     # tile control is 0 W in two of them, and their own sources say that it is not
     found = {text for text in findings(chip, raw) if not text.startswith("tile.static_power: 0 W")}
-    assert found == expected
+    assert found == set()
 
 
 @pytest.mark.parametrize("path", sorted(RANGES))

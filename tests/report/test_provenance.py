@@ -24,7 +24,7 @@ def test_what_a_user_asks_about_needs_no_source(tmp_path):
 @pytest.mark.parametrize(
     ("added", "message"),
     [
-        ("conditions: {time: 1 d}\n", r"conditions\.time: .*no drift model"),
+        ("conditions: {time: 21 y}\n", r"conditions\.time: expected 0 .. 20 y"),
         ("conditions: {temperature: 100 C}\n", r"conditions\.temperature: expected -20"),
     ],
 )

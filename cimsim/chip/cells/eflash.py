@@ -127,11 +127,6 @@ class EFlashParameters(BaseModel):
                 "drift_per_decade: expected drift_start beside it, such as 'drift_per_decade: "
                 "0.5 %, drift_start: 1 h'; one of the two alone says nothing"
             )
-        if self.drift_per_decade is not None and self.charge_loss is not None:
-            raise ValueError(
-                "drift_per_decade: expected either it or charge_loss, got both; a figure of your "
-                "own takes the place of the model with 'charge_loss: null'"
-            )
         return self
 
 
@@ -163,8 +158,8 @@ class EFlash(AbstractDevice):
     standard normal ``z`` of each cell's own, the same at all times; a cell of 0 S stays. T is that
     of ``conditions``, as if the chip had been stored so warm since it was written.
 
-    With a ``drift_per_decade`` d and ``drift_start`` t1 of the user's own instead, ``g max(0, 1 - d
-    log10(1 + t / t1))``; no spread between cells.
+    A ``drift_per_decade`` d and ``drift_start`` t1 of the user's own take its place: ``g max(0, 1 -
+    d log10(1 + t / t1))``; no spread between cells.
 
     *Reading.* ``sigma_read g_max (1 - exp(-g / (0.135 g_max)))`` per cell and pulse.
     """
@@ -222,8 +217,8 @@ class EFlash(AbstractDevice):
         given = (self.parameters.drift_per_decade, self.parameters.charge_loss)
         if time_s != 0 and given == (None, None):
             raise ConfigError(
-                f"conditions.time: expected 0 s, got {format_duration(time_s)}: this chip gives no "
-                "retention of its cells; say device.charge_loss (eflash40nm has 0.1 % a decade, "
+                f"conditions.time: expected 0 s, got {format_duration(time_s)}: no retention is "
+                "given for device 'eflash'; say device.charge_loss (eflash40nm has 0.1 % a decade, "
                 "0.01 .. 1 %), or device.drift_per_decade and device.drift_start"
             )
         refuse_late(self.name, time_s, LONGEST_S, "no retention was ever stated for longer")

@@ -168,15 +168,17 @@ def test_a_cell_without_current_stays_and_none_passes_the_neutral_one():
         ({"charge_loss": "11 %"}, r"charge_loss.*0 \.\. 10 % per decade, got 11 %"),
         ({"loss_spread": 3}, r"loss_spread.*0 \.\. 2"),
         ({"neutral_ratio": 0.5}, r"neutral_ratio"),
-        (
-            {"charge_loss": "1 %", "drift_per_decade": "1 %", "drift_start": "1 h"},
-            r"drift_per_decade: expected either it or charge_loss",
-        ),
     ],
 )
 def test_retention_that_cannot_be_is_refused(more, message):
     with pytest.raises(ConfigError, match=message):
         eflash(**more)
+
+
+def test_a_users_drift_takes_the_place_of_the_model():
+    own = {"drift_per_decade": "0.5 %", "drift_start": "1 h"}
+    later = [age(eflash(**own, **more), [1e-9], 1e6) for more in ({}, {"charge_loss": "1 %"})]
+    np.testing.assert_array_equal(*later)
 
 
 def test_more_than_twenty_years_are_refused():
