@@ -244,8 +244,8 @@ def run(
     question.check(
         {"--input": clip, "--noisy": noisy, "--reference": reference, "--sigma": sigma,
          "--size": size, "--frames": frames, "--start": start or None, "--black": black,
-         "--white": white, "--tolerate-damage": tolerate_damage, "--video": video, "--programmed": programmed,
-         "--streaming": streaming} if question.asked else {}
+         "--white": white, "--tolerate-damage": tolerate_damage, "--video": video,
+         "--programmed": programmed, "--streaming": streaming} if question.asked else {}
     )  # fmt: skip
     settings = ClipOptions(
         frames, start, parse_size(size) if size else None, black, white, tolerate_damage
