@@ -34,7 +34,8 @@ def test_table_and_pictures(tmp_path):
     assert len(picture.findall(".//{*}path")) > 75
     data = json.loads((tmp_path / "mapping.json").read_text())
     assert data["arrays_used"] == 76
-    assert sum(row["replicas"] * row["arrays"] for row in data["layers"]) == 76
+    # an array may hold copies of several layers
+    assert sum(row["replicas"] * row["arrays"] for row in data["layers"]) >= 76
 
 
 def test_numbers_are_those_of_the_mapping():
