@@ -118,7 +118,8 @@ def grid_breaks(frame: Any) -> float:
     (plus one 8-bit level), per grid line in bands of 32 lines; the 60 % point over the lines of a
     band, so that single edges on the grid count nothing, and the largest over bands and both
     directions. Whole HEVC and H.264 clips of any rate stay below 0.33 (photographs, drawings, text,
-    noise), since both smooth block edges; what is decoded from wrong bits reaches 0.4 to 1.2.
+    noise), since both smooth block edges; up to 0.6 where the pictures were JPEG files of a quality
+    of 20 and more, with edges of their own. What is decoded from wrong bits reaches 0.4 to 1.2.
     """
     depth = frame.format.components[0].bits
     plane = frame.planes[0]
@@ -191,8 +192,10 @@ class Clock:
         return max(1.01, 0.02 * step)
 
 
-BROKEN = 0.38
+BROKEN = 0.6
 """Value of `grid_breaks` from which a frame counts as damaged."""
+SUSPECT = 0.38
+"""Value from which it may be; pictures that were compressed before look like this, too."""
 DEBLOCKED = {"hevc"}
 """Codecs that smooth block edges and whose decoders do not see most damage."""
 _BAND = 32

@@ -17,6 +17,7 @@ from cimsim.video._damage import (
     BROKEN,
     DEBLOCKED,
     SELF_CHECKING,
+    SUSPECT,
     Clock,
     SecondOpinion,
     grid_breaks,
@@ -52,6 +53,7 @@ class VideoSource(Source):
         super().__init__(path)
         self.options, self._format = options, format_name
         self._damaged: list[str] = []
+        self._suspect: list[int] = []  # frames that may be damaged
         self._like: Any = None  # a frame with the container's tags, for decoders without them
 
     @property
@@ -67,7 +69,7 @@ class VideoSource(Source):
         InputError
             No video, or damage that is not to be tolerated.
         """
-        self._damaged, number, repeats, last = [], 0, 0, 0
+        self._damaged, self._suspect, number, repeats, last = [], [], 0, 0, 0
         converter = Converter(self, self.options, self._first_samples)
         for picture in self._pictures(converter):
             digest = zlib.crc32(picture.data)
@@ -78,6 +80,11 @@ class VideoSource(Source):
             number += 1
             if number == stop:
                 break
+        if self._suspect:
+            self.tell(
+                f"{len(self._suspect)} of {number} frames may be damaged, frame {self._suspect[0]} "
+                "first: their blocks do not fit each other (or the pictures were compressed before)"
+            )
         if repeats:
             self.tell(f"{repeats} of {number} frames repeat the one before, bit for bit")
 
@@ -182,8 +189,12 @@ class VideoSource(Source):
             self._damage(number, "parts of it are missing")
         elif second is not None and not second.agrees(frame.pts, samples(frame)):
             self._damage(number, "its slices do not end where they should")
-        elif self.facts["codec"] in DEBLOCKED and grid_breaks(frame) >= BROKEN:
-            self._damage(number, "its blocks do not fit each other")
+        elif self.facts["codec"] in DEBLOCKED:
+            breaks = grid_breaks(frame)
+            if breaks >= BROKEN:
+                self._damage(number, "its blocks do not fit each other, or it was a poor JPEG file")
+            elif breaks >= SUSPECT:
+                self._suspect.append(number)
 
     def _count(self, container: Any, stream: Any, clock: Clock, packets: int, frames: int) -> None:
         """Compare what was decoded with what the container announces, after the last frame."""
