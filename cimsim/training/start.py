@@ -60,16 +60,14 @@ def initialise(model: nn.Module, config: TrainConfig, dataset: Dataset) -> None:
 
 
 def _load(model: nn.Module, source: Path | Card, seed: int) -> None:
-    """Fill the network from a file; one that can grow takes a narrower relative's, too."""
+    """Fill the network from a file; one that can grow takes a smaller relative's, too."""
     path = source.file if isinstance(source, Card) else source
-    widened = getattr(model, "widened", None)
-    if callable(widened) and path is not None and not is_pruned(path):
-        state, own = read_state(path), model.state_dict()
-        if state.keys() <= own.keys() and any(
-            tensor.shape[:1] < own[name].shape[:1] for name, tensor in state.items()
-        ):
-            logger.info("widening the network of %s", path)
-            fill(model, widened(state, seed=seed), where=str(path))
+    grown = getattr(model, "grown", None)
+    if callable(grown) and path is not None and not is_pruned(path):
+        bigger = grown(read_state(path), seed=seed)
+        if bigger is not None:
+            logger.info("the network grows from that of %s", path)
+            fill(model, bigger, where=str(path))
             return
     load_weights(model, source)
 

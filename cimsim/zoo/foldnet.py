@@ -22,8 +22,10 @@ STRIDES = (2, 4, 8, 16)
 # Channels at half (for each tile of rows), quarter and eighth size. The patch of a block of 8 x 8
 # pixels has 6 x 6, 4 x 4 and 3 x 3 positions there, so these fill 1008, 1024 and 1008 of 1024 rows.
 WIDTHS = (28, 64, 112)
+SHALLOWEST = 2  # convolutions at half size
 RAW = 12  # values of 2 x 2 pixels of a frame
 KEPT = 0.6  # of the noisy frame, digitally; what else of it reaches the output passes `direct`
+EPSILON = 1e-5  # of torch's batch norm
 # Subtracted from frames that a layer reads: inputs of both signs around zero halve what errors of
 # analog weights do to the picture.
 GREY = 0.5
@@ -110,9 +112,10 @@ def write_out(values: torch.Tensor, *, step: int, up: int, fold: int) -> torch.T
 class FoldNet(AbstractDenoiser):
     """Three frames and one noise map (10 channels) to the centre frame, by its residual.
 
-    A U-Net that begins at half size: two levels below it, additions at half and quarter size. All
-    its layers have ``H*W / S^2`` windows, but for those at eighth size, which have ``H*W / 64`` at
-    S < 8. S = 2 is the network as convolutions, the one to train; its weight file serves every S.
+    A chain of 3 x 3 convolutions at half size, whose windows stand for ``S x S`` pixels: there are
+    ``H*W / S^2`` of each. With ``levels`` of 2 and 3 it is a U-Net with additions at half and
+    quarter size (layers at eighth size have ``H*W / 64`` windows at S < 8). S = 2 is the network as
+    convolutions, the one to train; its weight file serves every S.
 
     What the network subtracts is mostly noise, of which each pixel has its own, and features of few
     channels cannot carry it through a ReLU: ``direct`` filters the noisy frame beside them. It is a
@@ -126,29 +129,41 @@ class FoldNet(AbstractDenoiser):
         S: edge of the block of full-size pixels that one window stands for, 2, 4, 8 or 16.
     tiles : int
         At half size there are 28 channels times this, 64 at quarter and 112 at eighth size.
+    levels : int
+        1: half size alone; 2: quarter size as well; 3: eighth size, too.
+    depth : int
+        Convolutions at half size between the first layer and the last one, 2 or more.
     """
 
     n_frames = 3
 
-    def __init__(self, stride: int = 8, tiles: int = 1) -> None:
+    def __init__(self, stride: int = 8, tiles: int = 1, levels: int = 1, depth: int = 2) -> None:
         super().__init__()
         if stride not in STRIDES:
             raise ZooError(f"foldnet stride: expected one of {STRIDES}, got {stride!r}")
-        self.stride, self.tiles = stride, tiles
-        self.multiple = max(8, stride)
+        if levels not in (1, 2, 3):
+            raise ZooError(f"foldnet levels: expected 1, 2 or 3, got {levels!r}")
+        if depth < SHALLOWEST:
+            raise ZooError(f"foldnet depth: expected {SHALLOWEST} or more, got {depth!r}")
+        self.stride, self.tiles, self.levels, self.depth = stride, tiles, levels, depth
+        self.multiple = max(2**levels, stride)
         half, quarter, eighth = tiles * WIDTHS[0], WIDTHS[1], WIDTHS[2]
         c_in = 3 * self.n_frames + 1
         # how many positions along an edge a window stands for at each size, at least one
         at_half, at_quarter, at_eighth = (max(1, stride // size) for size in (2, 4, 8))
         self.read = FoldConv(c_in, half, step=2, fold=max(2, stride))
         self.half1 = FoldConv(half, half, fold=at_half)
-        self.down1 = FoldConv(half, quarter, step=2, fold=max(2, at_half))
-        self.quarter1 = _chain(quarter, 2, at_quarter)
-        self.down2 = FoldConv(quarter, eighth, step=2, fold=max(2, at_quarter))
-        self.eighth = _chain(eighth, 4, at_eighth)
-        self.up2 = FoldConv(eighth, quarter, up=2, fold=at_eighth)
-        self.quarter2 = _chain(quarter, 2, at_quarter)
-        self.up1 = FoldConv(quarter, half, up=2, fold=at_quarter)
+        self.between = _chain(half, depth - SHALLOWEST, at_half)
+        if levels > 1:
+            self.down1 = FoldConv(half, quarter, step=2, fold=max(2, at_half))
+            self.quarter1 = _chain(quarter, 2, at_quarter)
+        if levels > 2:
+            self.down2 = FoldConv(quarter, eighth, step=2, fold=max(2, at_quarter))
+            self.eighth = _chain(eighth, 4, at_eighth)
+            self.up2 = FoldConv(eighth, quarter, up=2, fold=at_eighth)
+        if levels > 1:
+            self.quarter2 = _chain(quarter, 2, at_quarter)
+            self.up1 = FoldConv(quarter, half, up=2, fold=at_quarter)
         self.half2 = FoldConv(half, half, fold=at_half)
         self.raw = nn.PixelUnshuffle(2)
         self.direct = FoldConv(RAW, 3, up=2, fold=at_half, activation=False)
@@ -156,32 +171,43 @@ class FoldNet(AbstractDenoiser):
         init_kaiming(self)
 
     def estimate(self, frames: torch.Tensor, noise_map: torch.Tensor) -> torch.Tensor:
-        """Map [B, 9, H, W] and [B, 1, H, W] to [B, 3, H, W]; H and W multiples of 8 (and of S)."""
-        half = self.half1(self.read(torch.cat([frames - GREY, noise_map], dim=1)))
-        quarter = self.quarter1(self.down1(half))
-        quarter = quarter + self.up2(self.eighth(self.down2(quarter)))
-        half = half + self.up1(self.quarter2(quarter))
+        """Map [B, 9, H, W] and [B, 1, H, W] to [B, 3, H, W], H and W multiples of `multiple`."""
+        half = self.between(self.half1(self.read(torch.cat([frames - GREY, noise_map], dim=1))))
+        if self.levels > 1:
+            quarter = self.quarter1(self.down1(half))
+            if self.levels > 2:
+                quarter = quarter + self.up2(self.eighth(self.down2(quarter)))
+            half = half + self.up1(self.quarter2(quarter))
         noisy = frame(frames, 1)
         subtracted = self.write(self.half2(half)) + self.direct(self.raw(noisy - GREY))
         return KEPT * noisy - subtracted
 
-    def widened(
+    def grown(
         self, state: Mapping[str, torch.Tensor], spread: float = 0.3, seed: int = 0
-    ) -> dict[str, torch.Tensor]:
-        """Return the tensors of a narrower network of the same S, as a start for this one.
+    ) -> dict[str, torch.Tensor] | None:
+        """Return a start for this network from the tensors of a smaller one, as convolutions.
 
-        Every channel becomes ``k`` equal ones, and each of the ``k`` copies that a layer reads has
-        the share ``1 / k`` of its weight, so both networks compute the same. The shares are then
-        drawn apart, without changing their sum: copies of one channel stay equal for now but are
-        read differently, and training can tell them apart.
+        Width: every channel becomes ``k`` equal ones, and each of the ``k`` copies that a layer
+        reads has the share ``1 / k`` of its weight, so both networks compute the same. The shares
+        are then drawn apart, without changing their sum: copies of one channel stay equal for now
+        but are read differently, and training can tell them apart. Depth: layers that are new hand
+        on what they read, which no ReLU changes. Levels that this network has not got are left out;
+        only that changes what is computed.
 
         Parameters
         ----------
         state : mapping
-            Of a network of fewer ``tiles``; their ratio must be whole.
+            Of a network of S = 2, with fewer ``tiles`` (their ratio must be whole), less ``depth``
+            or more ``levels``.
         spread : float
             Standard deviation of the shares of one weight, times ``k``.
         seed : int
+
+        Returns
+        -------
+        dict of str to Tensor, or None
+            Of the network of S = 2; None where nothing is to be grown, or where the tensors are
+            not those of convolutions.
 
         Raises
         ------
@@ -190,28 +216,45 @@ class FoldNet(AbstractDenoiser):
 
         References
         ----------
-        T. Chen, I. Goodfellow, J. Shlens: Net2Net, ICLR 2016, section 2.2.
+        T. Chen, I. Goodfellow, J. Shlens: Net2Net, ICLR 2016, section 2.
         """
+        with torch.device("meta"):
+            plain = FoldNet(STRIDES[0], self.tiles, self.levels, self.depth)
+        wanted = {
+            name: tensor.shape
+            for name, tensor in plain.state_dict().items()
+            if name in state or not name.endswith("num_batches_tracked")  # files leave it out
+        }
+        known = {name: tensor for name, tensor in state.items() if name in wanted}
+        lacking = wanted.keys() - known.keys()
+        if any(t.shape[2:] != wanted[name][2:] for name, t in known.items()) or not all(
+            name.startswith("between.") for name in lacking
+        ):
+            return None
+        narrow = any(tensor.shape != wanted[name] for name, tensor in known.items())
+        if not narrow and not lacking and len(known) == len(state):
+            return None
         generator = torch.Generator().manual_seed(seed)
         out: dict[str, torch.Tensor] = {}
-        for name, wanted in self.state_dict().items():
-            if name not in state:
-                continue
-            grown = self._grown(name, state[name], wanted.shape, generator, spread)
-            out[name] = state[name] if grown is None else grown
+        for name, shape in wanted.items():
+            if name in known:
+                # files hold half precision, in which shares do not add up
+                out[name] = plain._widened(name, known[name].float(), shape, generator, spread)
+            else:
+                out[name] = _handing_on(name, shape)
         return out
 
-    def _grown(
+    def _widened(
         self,
         name: str,
         tensor: torch.Tensor,
         wanted: torch.Size,
         generator: torch.Generator,
         spread: float,
-    ) -> torch.Tensor | None:
-        """Return one tensor of `widened`; None when it need not grow."""
+    ) -> torch.Tensor:
+        """Return one tensor of `grown`."""
         if tensor.shape == wanted:
-            return None
+            return tensor
         pairs = zip((*wanted, 1)[:2], (*tensor.shape, 1)[:2], strict=True)
         copies, rest = zip(*(divmod(want, have) for want, have in pairs), strict=True)
         if any(rest) or 0 in copies:
@@ -257,3 +300,21 @@ class FoldNet(AbstractDenoiser):
 def _chain(width: int, count: int, fold: int) -> nn.Sequential:
     """Return ``count`` layers of equal width."""
     return nn.Sequential(*(FoldConv(width, width, fold=fold) for _ in range(count)))
+
+
+def _handing_on(name: str, shape: torch.Size) -> torch.Tensor:
+    """Return a tensor of a layer whose output is its input, where that is not negative."""
+    part = name.rsplit(".", 1)[1]
+    if name.endswith("conv.weight"):
+        out = torch.zeros(shape)
+        out[range(shape[0]), range(shape[0]), 1, 1] = 1.0
+        return out
+    if part == "num_batches_tracked":
+        return torch.zeros(shape, dtype=torch.long)
+    # batch norm divides by the root of the variance plus its epsilon
+    return {
+        "weight": torch.ones(shape),
+        "bias": torch.zeros(shape),
+        "running_mean": torch.zeros(shape),
+        "running_var": torch.full(shape, 1 - EPSILON),
+    }[part]

@@ -218,7 +218,16 @@ _READINGS = MappingProxyType(
         "behind": Option(1, (1, 2, 3, 4), "smoothing layers behind the sum", "_behind{}"),
     }
 )  # fmt: skip
-_TILES = Option(1, (1, 2, 3), "channels at half size: 28 times this")
+_FOLDS = MappingProxyType(
+    {
+        "stride": _STRIDE,
+        "tiles": Option(1, (1, 2, 3, 4, 6), "channels at half size: 28 times this"),
+        "levels": Option(
+            1, (1, 2, 3), "1: half size alone; 2: quarter size as well; 3: eighth size, too", "_l{}",
+        ),
+        "depth": Option(2, range(2, 33), "convolutions at half size", "_d{}"),
+    }
+)  # fmt: skip
 _WIDTHS = MappingProxyType(
     {
         "width": Option(
@@ -304,7 +313,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                 factory=_foldnet,
                 n_frames=3,
                 reference="cimsim, docs/foldnet.md",
-                options=MappingProxyType({"stride": _STRIDE, "tiles": _TILES}),
+                options=_FOLDS,
                 weights="foldnet_t{tiles}",
             ),
             ModelInfo(

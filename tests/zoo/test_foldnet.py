@@ -100,23 +100,29 @@ def test_one_file_serves_every_stride_and_its_own(tmp_path):
         )
 
 
-def test_each_layer_fills_its_rows_and_has_the_same_windows():
+@pytest.mark.parametrize("tiles", [1, 2, 3])
+def test_each_layer_fills_its_rows_and_has_the_same_windows(tiles):
+    rows, sizes = layers_of(tiles=tiles, levels=3)
+    read, half1, down1, *deeper, up1, half2, direct, write = rows
+    assert (read, half1, down1, half2, write) == (1000, *4 * (1008 * tiles,))
+    assert {*deeper, up1} == {1008, 1024}
+    assert direct == 36 * 12
+    assert sizes == [(8, 12)] * 17
+    rows, sizes = layers_of(tiles=tiles, depth=4)
+    assert rows == [1000, *4 * (1008 * tiles,), 432, 1008 * tiles]
+    assert sizes == [(8, 12)] * 7
+
+
+def layers_of(**options):
+    """Rows of each matrix, and how many windows it has for a frame of 64 x 96."""
+    sizes: list[tuple[int, ...]] = []
     with torch.device("meta"):
-        for tiles in (1, 2, 3):
-            network = registry.build("foldnet", stride=8, tiles=tiles)
-            layers = [part.conv for part in network.modules() if isinstance(part, FoldConv)]
-            assert len(layers) == 17
-            rows = [layer.weight[0].numel() for layer in layers]
-            read, half1, down1, *deeper, up1, half2, direct, write = rows
-            assert (read, half1, down1, half2, write) == (1000, *4 * (1008 * tiles,))
-            assert {*deeper, up1} == {1008, 1024}
-            assert direct == 36 * 12
-            sizes: list[tuple[int, ...]] = []
-            note = partial(_note_size, sizes)
-            for layer in layers:
-                layer.register_forward_hook(note)
-            network(torch.empty(1, 9, 64, 96), torch.empty(1, 1, 64, 96))
-            assert sizes == [(8, 12)] * 17
+        network = registry.build("foldnet", stride=8, **options)
+        layers = [part.conv for part in network.modules() if isinstance(part, FoldConv)]
+        for layer in layers:
+            layer.register_forward_hook(partial(_note_size, sizes))
+        network(torch.empty(1, 9, 64, 96), torch.empty(1, 1, 64, 96))
+    return [layer.weight[0].numel() for layer in layers], sizes
 
 
 def _note_size(sizes, _module, _inputs, output):
@@ -140,36 +146,70 @@ def test_weights_of_the_plain_network_load_by_name_for_another_stride(tmp_path):
     torch.testing.assert_close(folded.half1.conv.weight.detach(), expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(("narrow", "wide"), [(1, 2), (1, 3)])
-def test_a_widened_network_computes_the_same(narrow, wide):
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        ({"tiles": 1}, {"tiles": 2}),
+        ({"tiles": 1, "levels": 3}, {"tiles": 3, "levels": 3}),
+        ({"tiles": 1}, {"tiles": 3, "depth": 4}),
+        ({"depth": 3}, {"depth": 4}),
+    ],
+)
+def test_a_grown_network_computes_the_same(small, large):
     torch.manual_seed(5)
-    small = spread(registry.build("foldnet", stride=2, tiles=narrow))
-    large = registry.build("foldnet", stride=2, tiles=wide).eval()
-    fill(large, large.widened(small.state_dict()), where="widened")
+    small = spread(registry.build("foldnet", stride=2, **small))
+    tiles = large["tiles"] if "tiles" in large else 1
+    large = registry.build("foldnet", stride=2, **large).eval()
+    fill(large, large.grown(small.state_dict()), where="a smaller one")
     frames, noise = torch.rand(1, 9, 32, 32), torch.full((1, 1, 32, 32), 15 / 255)
     with torch.no_grad():
         expected, got = small(frames, noise), large(frames, noise)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
     # copies are read differently, so that training can tell them apart
     kernel = large.half1.conv.weight
-    assert not torch.allclose(kernel[:, :28], kernel[:, 28:56])
+    assert tiles == 1 or not torch.allclose(kernel[:, :28], kernel[:, 28:56])
+
+
+def test_levels_that_a_network_lacks_are_left_out():
+    torch.manual_seed(5)
+    deep = spread(registry.build("foldnet", stride=2, levels=3))
+    flat = registry.build("foldnet", stride=2).eval()
+    fill(flat, flat.grown(deep.state_dict()), where="a U-Net")
+    with torch.no_grad():  # what the other levels add becomes nothing
+        deep.up1.norm.weight.zero_()
+        deep.up1.norm.bias.zero_()
+        frames, noise = torch.rand(1, 9, 32, 32), torch.full((1, 1, 32, 32), 15 / 255)
+        torch.testing.assert_close(flat(frames, noise), deep(frames, noise))
+
+
+def test_nothing_is_grown_from_what_fits_or_is_written_out():
+    plain, folded = (registry.build("foldnet", stride=n) for n in (2, 8))
+    assert plain.grown(plain.state_dict()) is None
+    assert folded.grown(plain.state_dict()) is None
+    assert folded.grown(folded.state_dict()) is None
 
 
 def test_widths_that_do_not_divide_are_refused():
     small, large = (registry.build("foldnet", stride=2, tiles=n) for n in (2, 3))
     with pytest.raises(ZooError, match="multiple"):
-        large.widened(small.state_dict())
+        large.grown(small.state_dict())
 
 
 def test_training_starts_from_a_narrower_file(tmp_path):
     from cimsim.training import start
     from cimsim.training.config import TrainConfig
     from cimsim.training.data import Dataset
+    from cimsim.zoo.weights import Card
 
     torch.manual_seed(6)
     small = spread(registry.build("foldnet", stride=2))
-    path = tmp_path / "small.pt"
-    torch.save(small.state_dict(), path)
+    path = tmp_path / "small.safetensors"
+    card = Card(
+        model="foldnet", options={"stride": 2}, data="none", licence="none", steps=0, minutes=0.0,
+        device="cpu", seed=0, sigma=(15.0,), psnr_db={}, command="", code_version="0",
+    )  # fmt: skip
+    save_weights(small, path, card)
+    load_weights(small, path)  # in half precision
     config = TrainConfig(
         model="foldnet", options={"stride": 2, "tiles": 2}, data=tmp_path, out=tmp_path, steps=1,
         start=str(path),
