@@ -17,7 +17,8 @@ from cimsim.boundary.arguments import whole_of_text
 from cimsim.boundary.limits import shown
 from cimsim.boundary.tables import read_table
 from cimsim.chip.cells.base import AbstractDevice
-from cimsim.chip.spec import Chip, Faults
+from cimsim.chip.parts.cells import Faults
+from cimsim.chip.spec import Chip
 from cimsim.errors import ConfigError, suggest
 
 STUCK_OFF, STUCK_ON, OPEN = 1, 2, 3  # 0: the cell works

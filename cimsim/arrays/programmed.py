@@ -17,7 +17,8 @@ from cimsim.arrays.nonlinear import Circuit, WiredCells
 from cimsim.arrays.planes import Planes, signal_planes, variance_planes
 from cimsim.arrays.wires import Resistances, fast_shares, wired
 from cimsim.chip.cells.base import AbstractDevice
-from cimsim.chip.spec import REFERENCE_K, Wires
+from cimsim.chip.parts.array import Wires
+from cimsim.chip.parts.base import REFERENCE_K
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from threadpoolctl import ThreadpoolController
 
 from cimsim.arrays import wire_kernels as kernels
 from cimsim.arrays.operator_cache import cached
-from cimsim.chip.spec import Wires
+from cimsim.chip.parts.array import Wires
 from cimsim.errors import SimulationError
 
 Matrix = NDArray[np.float64]

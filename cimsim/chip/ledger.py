@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from cimsim.chip.spec import Chip, LedgerPart
+from cimsim.chip.parts.base import LedgerPart
+from cimsim.chip.spec import Chip
 
 State = Literal["stated", "included", "absent", "left out", "unsaid"]
 

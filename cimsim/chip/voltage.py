@@ -24,7 +24,8 @@ from itertools import pairwise
 from typing import Any
 
 from cimsim.chip.fields import changed, scaling
-from cimsim.chip.spec import Chip, Operating
+from cimsim.chip.parts.process import Operating
+from cimsim.chip.spec import Chip
 from cimsim.units import format_si, parse_quantity
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping as MappingABC
 
-from cimsim.chip.spec import REFERENCE_K, Chip
+from cimsim.chip.parts.base import REFERENCE_K
+from cimsim.chip.spec import Chip
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.timeline import Timeline
 

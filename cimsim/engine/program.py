@@ -19,7 +19,8 @@ from cimsim.arrays.nonlinear import bent, bent_levels
 from cimsim.arrays.programmed import CellHistory, ProgrammedArray, program_array
 from cimsim.chip.cells.base import AbstractDevice
 from cimsim.chip.cells.ohmic import check_bent
-from cimsim.chip.spec import REFERENCE_K, Chip
+from cimsim.chip.parts.base import REFERENCE_K
+from cimsim.chip.spec import Chip
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Block, Layout

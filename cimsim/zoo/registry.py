@@ -223,7 +223,7 @@ _FOLDS = MappingProxyType(
         "stride": _STRIDE,
         "tiles": Option(1, (1, 2, 3, 4, 6), "channels at half size: 28 times this"),
         "levels": Option(
-            1, (1, 2, 3), "1: half size alone; 2: quarter size as well; 3: eighth size, too", "_l{}",
+            1, (1, 2, 3), "1: half size alone; 2: quarter size, too; 3: eighth size, too", "_l{}",
         ),
         "depth": Option(2, range(2, 33), "convolutions at half size", "_d{}"),
     }

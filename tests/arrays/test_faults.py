@@ -16,7 +16,7 @@ from cimsim.arrays.faults import (
 )
 from cimsim.chip.cells import build
 from cimsim.chip.load import load_hw
-from cimsim.chip.spec import Faults
+from cimsim.chip.parts.cells import Faults
 from cimsim.errors import ConfigError
 
 N = 400_000

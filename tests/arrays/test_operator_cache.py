@@ -10,7 +10,7 @@ import pytest
 from cimsim.arrays import operator_cache
 from cimsim.arrays.operator_cache import cache_folder, cached
 from cimsim.arrays.wires import Resistances, crossbar_operator, wired
-from cimsim.chip.spec import Wires
+from cimsim.chip.parts.array import Wires
 
 CODE = ("cimsim.arrays.wires",)
 

@@ -8,7 +8,8 @@ from cimsim.arrays.faults import OPEN, STUCK_OFF, STUCK_ON
 from cimsim.arrays.programmed import CellHistory, program_array
 from cimsim.arrays.wires import Resistances, crossbar_operator
 from cimsim.chip.cells import build
-from cimsim.chip.spec import REFERENCE_K, Wires
+from cimsim.chip.parts.array import Wires
+from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.errors import ConfigError, SimulationError
 from tests.arrays.nodal import Nodal
 

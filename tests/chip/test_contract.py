@@ -20,7 +20,9 @@ from cimsim.chip.cells import device_of
 from cimsim.chip.fact import Fact
 from cimsim.chip.fields import fields
 from cimsim.chip.load import build, raw_mapping, shipped
-from cimsim.chip.spec import Adc, Chip, Energy
+from cimsim.chip.parts.base import Energy
+from cimsim.chip.parts.converters import Adc
+from cimsim.chip.spec import Chip
 from cimsim.energy.idle import working
 from cimsim.energy.model import energy, programming
 from cimsim.errors import CimsimError

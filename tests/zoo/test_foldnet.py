@@ -158,7 +158,7 @@ def test_weights_of_the_plain_network_load_by_name_for_another_stride(tmp_path):
 def test_a_grown_network_computes_the_same(small, large):
     torch.manual_seed(5)
     small = spread(registry.build("foldnet", stride=2, **small))
-    tiles = large["tiles"] if "tiles" in large else 1
+    tiles = large.get("tiles", 1)
     large = registry.build("foldnet", stride=2, **large).eval()
     fill(large, large.grown(small.state_dict()), where="a smaller one")
     frames, noise = torch.rand(1, 9, 32, 32), torch.full((1, 1, 32, 32), 15 / 255)

@@ -32,7 +32,7 @@ from cimsim.chip.cells.base import (
     check_range,
     refuse_late,
 )
-from cimsim.chip.spec import REFERENCE_K
+from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.errors import ConfigError
 from cimsim.units import (
     ZERO_CELSIUS_K,

@@ -3,7 +3,7 @@ import pytest
 
 from cimsim.chip.cells import DEVICES, build, device_of
 from cimsim.chip.load import load_hw, shipped
-from cimsim.chip.spec import REFERENCE_K
+from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.errors import ConfigError
 
 QUIET = {"program_scale": 0, "read_scale": 0}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from cimsim.chip.cells import build
-from cimsim.chip.spec import REFERENCE_K
+from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.errors import ConfigError
 
 N = 60_000

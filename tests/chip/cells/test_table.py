@@ -7,7 +7,7 @@ import pytest
 
 from cimsim.chip.cells import build
 from cimsim.chip.load import chip_hash, dump, load_hw, shipped
-from cimsim.chip.spec import REFERENCE_K
+from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.errors import ConfigError
 
 N = 60_000

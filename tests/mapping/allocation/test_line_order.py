@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cimsim.arrays.wires import wired
-from cimsim.chip.spec import Wires
+from cimsim.chip.parts.array import Wires
 from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
 from cimsim.mapping.mapping import map_graph
 from tests.timing.nets import chip

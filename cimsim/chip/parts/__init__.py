@@ -1,0 +1,1 @@
+"""The parts of a chip description, one model each, units in every field name."""

@@ -1,0 +1,113 @@
+"""Digital units: vector unit, adders, processor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cimsim.chip.fact import Fact, Follows
+from cimsim.chip.parts.base import Area, Efficiency, Energy, Part, Power
+
+
+class Vector(Part):
+    """Digital vector units: scale, bias, activation, residual add, pooling."""
+
+    lanes: Annotated[int, Fact("cycles")] = Field(
+        gt=0, description="elements per cycle of one unit"
+    )
+    scope: Annotated[Literal["tile", "chip"], Fact("area.vector", "cycles", "energy.static")] = (
+        Field(default="tile", description="one unit per tile or chip")
+    )
+    energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.vector",
+            scales="energy",
+            plausible=(1e-16, 1e-10, "compare at 7 nm .. special functions"),
+            expected=True,
+            spread="logic",
+            follows=Follows(law="input bits", fields=("inputs.bits", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="energy", description="one operation on a value")
+    scale_energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.vector",
+            scales="energy",
+            plausible=(1e-16, 1e-10, "add at 7 nm .. 32-bit multiply at 40 nm"),
+            expected=True,
+            spread="logic",
+            follows=Follows(
+                law="multiplier bits", fields=("inputs.bits", "weights.bits", "process.node")
+            ),
+        ),
+    ] = Field(default=0.0, alias="scale_energy", description="scale and bias of one output value")
+    leakage_w: Annotated[
+        Power,
+        Fact(
+            "energy.static",
+            scales="static",
+            plausible=(1e-09, 1, "a few lanes .. a core"),
+            spread="leakage",
+            tried=("1 uW",),
+            follows=Follows(law="lanes", fields=("vector.lanes", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="leakage", description="one unit")
+    area_m2: Annotated[
+        Area,
+        Fact(
+            "area.vector",
+            plausible=(1e-12, 1e-05, "a few lanes .. a core"),
+            expected=True,
+            spread="area",
+            follows=Follows(law="lanes", fields=("vector.lanes", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="area", description="one unit")
+
+
+class Adder(Part):
+    """Shift-add over pulses and slices, and the sum over row tiles."""
+
+    lanes: Annotated[int, Fact("cycles")] = Field(
+        default=64, gt=0, description="values added per cycle at the home tile"
+    )
+    energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.adder",
+            scales="energy",
+            plausible=(1e-15, 1e-10, "16-bit add at 7 nm .. datapath at 65 nm"),
+            expected=True,
+            spread="logic",
+            follows=Follows(law="node", fields=("process.node",)),
+        ),
+    ] = Field(default=0.0, alias="energy", description="one addition")
+    area_m2: Annotated[
+        Area,
+        Fact(
+            "area.adder",
+            plausible=(1e-12, 1e-05, "some adders .. a datapath"),
+            expected=True,
+            spread="area",
+            follows=Follows(law="lanes", fields=("adder.lanes", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="area", description="one tile's adders")
+
+
+class Processor(Part):
+    """A processor beside the arrays: starts them, prepares inputs, reads results."""
+
+    power_w: Annotated[
+        Power,
+        Fact(
+            "energy.processor",
+            scales="active",
+            plausible=(1e-9, 50, "a microcontroller that sleeps .. application cores"),
+            spread="logic",
+            tried=("1 mW",),
+        ),
+    ] = Field(default=0.0, alias="power", description="while it works")
+    load: Annotated[
+        Efficiency, Fact("energy.processor", when={"processor.power": "1 mW"}, tried=(0.5,))
+    ] = Field(default=1.0, description="share of the time that it works")
