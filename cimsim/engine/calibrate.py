@@ -23,6 +23,7 @@ from cimsim.engine.windows import Reads
 from cimsim.engine.workers import workers
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
+from cimsim.mapping.mapping import Mapping as Placed
 from cimsim.rng import key
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ def calibrate(
     squares), as chips do in their digital units. A column that is exact already keeps gain 1 and
     offset 0; operations with fewer than `MIN_WINDOWS` sampled windows are not corrected.
 
-    Operations of one matrix that have fewer sampled windows than that, as the time steps of a
-    recurrent layer, are calibrated together: they have one input code, one range of the converters
-    and one correction, for a step alone would be calibrated on one window a sample.
+    Operations of one matrix that have fewer windows in each sample than that, as the time steps of
+    a recurrent layer, are calibrated together however many samples there are: they have one input
+    code, one range of the converters and one correction, for a step alone would be calibrated on
+    one window a sample.
 
     Parameters
     ----------
@@ -80,7 +82,7 @@ def calibrate(
     graph, chip = programmed.mapping.graph, programmed.mapping.chip
     layouts = {name: layer.layout for name, layer in programmed.mapping.layer_of.items()}
     samples = collect(graph, chip, frames, layouts) if samples is None else dict(samples)
-    together = _together(programmed, samples)
+    together = _together(programmed.mapping)
     found: dict[str, CalibratedOp] = {}
     with workers(threads) as (pool, n_threads):
         for op in graph.matrix_ops:
@@ -101,15 +103,15 @@ def calibrate(
     return CalibratedMapping(programmed, {op.name: found[op.name] for op in graph.matrix_ops})
 
 
-def _together(
-    programmed: ProgrammedMapping, samples: Mapping[str, Samples]
-) -> dict[str, tuple[str, ...]]:
-    """Return operation -> all operations that are calibrated with it, in execution order."""
-    order = {op.name: i for i, op in enumerate(programmed.mapping.graph.matrix_ops)}
+def _together(mapping: Placed) -> dict[str, tuple[str, ...]]:
+    """Return operation -> all operations that are calibrated with it, in execution order.
+
+    Windows of one sample decide: more samples must not take time steps apart.
+    """
+    windows = {op.name: op.windows for op in mapping.graph.matrix_ops}  # in execution order
     found: dict[str, tuple[str, ...]] = {}
-    for layer in programmed.mapping.layers:
-        few = [name for name in layer.ops if samples[name].windows < MIN_WINDOWS]
-        group = tuple(sorted(few, key=order.__getitem__))
+    for layer in mapping.layers:
+        group = tuple(name for name, n in windows.items() if n < MIN_WINDOWS and name in layer.ops)
         found |= dict.fromkeys(group, group)
     return found
 
@@ -238,7 +240,8 @@ def fit_columns(
     Returns
     -------
     gain, offset : float64 [n_cols]
-        1 and 0 for a column that is exact on every sample.
+        1 and 0 for a column that is exact on every sample. With an offset the gain of a column
+        that always reads the same is 1: there is nothing to tell it from.
     """
     n_cols = got.shape[1]
     gain, offset = np.ones(n_cols), np.zeros(n_cols)
@@ -248,7 +251,9 @@ def fit_columns(
         centred = got - got_mean
         power = np.einsum("ij,ij->j", centred, centred)
         cross = np.einsum("ij,ij->j", centred, exact - exact_mean)
-        np.divide(cross, power, out=gain, where=power > 0)
+        # equal readings less their mean are rounding errors, and so would be their gain
+        told = (got != got[0]).any(axis=0) if use_offset else power > 0
+        np.divide(cross, power, out=gain, where=told)
     if use_offset:
         offset = exact_mean - gain * got_mean
     same = (got == exact).all(axis=0)

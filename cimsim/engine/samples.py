@@ -92,10 +92,15 @@ class Samples:
 
     @classmethod
     def joined(cls, parts: Sequence[Samples]) -> Samples:
-        """Put samples of operations that share a matrix together."""
+        """Put samples of operations that share a matrix together.
+
+        At most about `MAX_WINDOWS` of their windows are kept, taken evenly; all of their values.
+        """
+        # an odd stride does not fall in step with the samples of each operation
+        stride = math.ceil(sum(part.windows for part in parts) / MAX_WINDOWS) | 1
         return cls(
-            [one for part in parts for one in part.vectors],
-            [one for part in parts for one in part.activations],
+            _thinned([one for part in parts for one in part.vectors], stride),
+            _thinned([one for part in parts for one in part.activations], stride),
             parts[0].patch,
             [one for part in parts for one in part.values],
             any(part.signed for part in parts),
@@ -113,6 +118,13 @@ class Samples:
         low, high = input_ends(values, self.signed, chip.inputs.percentile)
         how = chip.inputs.signed if may_be_negative else "offset"
         return InputCode.of_range(low, high, chip.inputs.bits, how)
+
+
+def _thinned(parts: list[NDArray[np.float32]], stride: int) -> list[NDArray[np.float32]]:
+    """Return every ``stride``-th row of all parts, counted through."""
+    if stride == 1 or not parts:
+        return parts
+    return [np.concatenate(parts)[::stride]]
 
 
 def _padded(
