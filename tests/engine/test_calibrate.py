@@ -4,7 +4,7 @@ import torch
 
 from cimsim.engine.calibrate import MIN_WINDOWS, calibrate, exact_product, fit_columns
 from cimsim.engine.execute import execute
-from cimsim.engine.samples import MAX_WINDOWS, sample_windows
+from cimsim.engine.samples import MAX_WINDOWS, Samples, sample_windows
 from cimsim.errors import SimulationError
 
 
@@ -122,6 +122,28 @@ def test_columns_that_are_exact_or_constant_are_left_alone():
     gain, offset = fit_columns(got, exact, True, True)
     assert gain.tolist() == [1.0, 1.0]
     assert offset.tolist() == [0.0, 2.0]
+
+
+def test_a_column_that_always_reads_the_same_keeps_its_gain():
+    """Its readings less their mean are rounding errors; their ratio once was the gain."""
+    got = np.full((50, 1), 0.1)
+    exact = np.random.default_rng(0).normal(7, 2, (50, 1))
+    assert (got != got.mean(axis=0)).any()
+    gain, offset = fit_columns(got, exact, True, True)
+    assert gain.tolist() == [1.0]
+    assert offset == pytest.approx(exact.mean() - 0.1)
+
+
+def test_samples_of_many_uses_are_thinned_evenly_and_keep_all_values():
+    parts = [
+        Samples([np.full((20, 3), n, np.float32)], [], None, [np.array([-n, n])], True)
+        for n in range(300)
+    ]
+    few, many = Samples.joined(parts[:100]), Samples.joined(parts)
+    assert few.windows == 2000
+    assert MAX_WINDOWS // 2 < many.windows <= MAX_WINDOWS
+    assert set(np.concatenate(many.vectors)[:, 0]) == set(range(300))
+    assert np.concatenate(many.values).min() == -299
 
 
 CORRECTED = {"calibration__column_gain": True, "calibration__column_offset": True}
