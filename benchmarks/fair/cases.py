@@ -77,14 +77,18 @@ class NetworkCase:
 NETWORKS = (
     NetworkCase("FastDVDnet block", "fastdvdnet-block", main=True),
     NetworkCase("CIM-NET, S = 8", "cimnet", {"stride": 8}, main=True),
-    NetworkCase("Fold-NET, written out", "foldnet", {"stride": 8, "tiles": 1}, main=True),
-    NetworkCase("Fold-NET, convolutions", "foldnet", {"stride": 2, "tiles": 1}, main=True),
-    NetworkCase("Fold-NET twice as wide, written out", "foldnet", {"stride": 8, "tiles": 2}),
+    NetworkCase("Fold-NET, written out", "foldnet", {"stride": 8, "tiles": 3}, main=True),
+    NetworkCase("Fold-NET, convolutions", "foldnet", {"stride": 2, "tiles": 3}, main=True),
+    NetworkCase(
+        "Fold-NET of a third of the width, written out", "foldnet", {"stride": 8, "tiles": 1}
+    ),
     NetworkCase("CIM-NET, S = 4", "cimnet", {"stride": 4}),
-    NetworkCase("CIM-NET, S = 8, two layers", "cimnet", {"stride": 8, "layers": 2}),
+    NetworkCase("CIM-NET, S = 8, two layers", "cimnet", {"stride": 8, "coarse": 0}),
     NetworkCase("Abla-NET, S = 8", "abla-net", {"stride": 8}),
     NetworkCase("CIM-NET, S = 16", "cimnet", {"stride": 16}),
-    NetworkCase("Fold-NET twice as wide, convolutions", "foldnet", {"stride": 2, "tiles": 2}),
+    NetworkCase(
+        "Fold-NET as a U-Net, written out", "foldnet", {"stride": 8, "tiles": 3, "levels": 3}
+    ),
     NetworkCase("CIM-NET, S = 2", "cimnet", {"stride": 2}),
 )
 YARDSTICK = NETWORKS[0]

@@ -15,7 +15,7 @@ from benchmarks.fair.stride import StridePoint, best_stride, steps
 from cimsim.units import format_interval, format_si
 
 TITLES = {case.name: case.title for case in NETWORKS}
-CIMNET, FOLD = "cimnet_stride8", "foldnet_stride8_tiles1"
+CIMNET, FOLD = "cimnet_stride8", "foldnet_stride8_tiles3"
 FIRST = CHIPS[0].title
 ENOUGH = 1.1  # a step of the stride that gains less than this does not pay
 
