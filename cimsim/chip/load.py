@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -92,7 +92,7 @@ def described(
     for path, value in sorted(pairs, key=lambda pair: pair[0] != "device.kind"):
         _override(origin, raw, path, value)
     gone = {path for path in before if not _exists(raw, path)}
-    if gone:
+    if gone and isinstance(raw.get("sources"), dict):
         raw["sources"] = {k: v for k, v in raw["sources"].items() if k not in gone}
     try:
         unchanged: Chip | None = _resolved(plain, origin)
@@ -428,12 +428,24 @@ def describe(item: ErrorDetails, known: Callable[[], list[str]]) -> str:
             return f"expected {expected}, got {limits.shown(item['input'])}"
 
 
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model that an annotation names, also inside ``dict[str, ...]`` and ``... | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_of(part) for part in get_args(annotation))
+    return next((one for one in found if one is not None), None)
+
+
 def _fields(location: list[str]) -> list[str]:
-    """YAML names of the fields of the model at ``location``."""
+    """YAML names of the fields of the model at ``location``; none where no model stands."""
     model: type[BaseModel] = Chip
     for part in location:
-        for name, field in model.model_fields.items():
-            if part in (field.alias, name) and isinstance(field.annotation, type):
-                model = field.annotation
-                break
+        fields = model.model_fields.items()
+        field = next((one for name, one in fields if part in (one.alias, name)), None)
+        if field is None:
+            continue  # a key of a mapping of models
+        inner = _model_of(field.annotation)
+        if inner is None:
+            return []
+        model = inner
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cimsim.chip.cells import device_of
-from cimsim.chip.load import build, is_number, raw_mapping, shipped
+from cimsim.chip.load import build, is_number, load_hw, raw_mapping, shipped
 from cimsim.chip.spec import Chip
 from cimsim.cli.hw import app
 from cimsim.errors import CimsimError, ConfigError
@@ -162,3 +162,16 @@ def test_a_section_that_is_no_mapping():
             message = judge(raw, (section,), wrong)
             assert message is not None
             assert message.startswith(f"mine.yaml: {section}: expected a mapping"), message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["device.kind=0", "sources=2147483648"], "sources: expected a valid dictionary"),
+        # the key is also the name of a number of the chip, which has no fields
+        (["sources.other_area={kind: model, text: made, auto: 0}"], "auto: unknown key 'auto'"),
+    ],
+)
+def test_sources_that_are_none(overrides, part):
+    with pytest.raises(ConfigError, match=part):
+        load_hw("wtm2101", overrides)
