@@ -21,6 +21,7 @@ from cimsim.boundary import json_text, limits, tree, yaml_text
 from cimsim.boundary.text import is_file, read_text
 from cimsim.chip.auto import Estimate, resolve
 from cimsim.chip.history import History, Kept, Rescaled
+from cimsim.chip.ledger import value_at
 from cimsim.chip.ranges import relative_ranges
 from cimsim.chip.rescale import is_given, rescale
 from cimsim.chip.spec import Chip
@@ -184,6 +185,11 @@ def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
         if not _exists(raw, path):
             raise ConfigError(
                 f"{origin}: included_in.{part}: '{path}' names no field of this file"
+                + suggest(path, sorted(numbers(raw)))
+            )
+        if not _is_number_at(chip, path):
+            raise ConfigError(
+                f"{origin}: included_in.{part}: '{path}' is no number that could hold another"
                 + suggest(path, sorted(numbers(raw)))
             )
     ranges = _ranges(chip, origin)
@@ -397,6 +403,15 @@ def _exists(raw: Mapping[str, Any], path: str) -> bool:
         if not isinstance(place, Mapping) or part not in place:
             return False
         place = place[part]
+    return True
+
+
+def _is_number_at(chip: Chip, path: str) -> bool:
+    """Whether a dotted path leads to a number of a chip, and not to a section or a text."""
+    try:
+        value_at(chip, path)
+    except (TypeError, ValueError, StopIteration):
+        return False
     return True
 
 

@@ -175,3 +175,9 @@ def test_a_section_that_is_no_mapping():
 def test_sources_that_are_none(overrides, part):
     with pytest.raises(ConfigError, match=part):
         load_hw("wtm2101", overrides)
+
+
+@pytest.mark.parametrize("path", ["tile", "adc.kind", "name"])
+def test_a_part_is_included_in_a_number_alone(path):
+    with pytest.raises(ConfigError, match=f"included_in.front_end: '{path}' is no number"):
+        load_hw("example_minimal", [f"included_in={{front_end: {path}}}", "name=2nd"])
