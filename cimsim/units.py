@@ -130,7 +130,7 @@ def check_possible(number: float, unit: str, told: object) -> None:
 
 
 def _plain_text(text: str, unit: str, example: str) -> str:
-    """Return a text in plain letters; refuse one that is too long or has digits of other scripts."""
+    """Return a text in plain letters; refuse what is too long or has digits of other scripts."""
     text = re.sub("(?<=m)²", "2", text[: _LONGEST + 1].translate(_ALIKE))
     foreign = [letter for letter in text if letter.isnumeric() and not letter.isascii()]
     if len(text) > _LONGEST or foreign:

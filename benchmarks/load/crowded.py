@@ -38,7 +38,9 @@ def runs(home: Path) -> list[Finding]:
         started = [Process(folder, [*RUN, "--out", name]) for name in names]
         ends = [process.end() for process in started]
         faults = [fault for end in ends if (fault := end.fault((0,)))]
-        faults += [f"{n}: other frames" for n in sorted({*names}) if _outputs(folder / n) != expected]
+        faults += [
+            f"{n}: other frames" for n in sorted({*names}) if _outputs(folder / n) != expected
+        ]
         faults += [f"left: {leftovers(folder)}"] if leftovers(folder) else []
         peak = max(end.peak_mb for end in ends)
         slowest = max(end.seconds for end in ends)
@@ -58,7 +60,9 @@ def cold_caches(home: Path) -> list[Finding]:
     ends = [process.end() for process in started]
     faults = [fault for end in [warm, *ends] if (fault := end.fault((0,)))]
     expected = _outputs(folder / "warm")
-    faults += [f"o{n}: other frames" for n in range(AT_ONCE) if _outputs(folder / f"o{n}") != expected]
+    faults += [
+        f"o{n}: other frames" for n in range(AT_ONCE) if _outputs(folder / f"o{n}") != expected
+    ]
     files = list((home / "operators").rglob("*.bin"))
     faults += [] if files else ["no file in the cache: nothing was tried"]
     kept = sum(file.stat().st_size for file in files)
@@ -85,7 +89,7 @@ def api(home: Path, count: int = 200) -> list[Finding]:
     held = alone(work.calls, count)
     early, late = max(held[count // 4 : count // 2]), max(held[-count // 4 :])
     faults = [] if late - early < 10 else [f"memory grows: {early:.0f} to {late:.0f} MB"]
-    figures = f"{held[0]:.0f} MB after the first, {early:.0f} by the {count // 2}th, {late:.0f} at the end"
+    figures = f"{held[0]:.0f} MB after the first, {early:.0f} by half, {late:.0f} at the end"
     return [Finding(f"{count} calls of the API in one process", count, faults, figures)]
 
 
@@ -107,7 +111,9 @@ def large(home: Path) -> list[Finding]:
     """Run one frame of 3840 x 2160."""
     del home
     peak, seconds = alone(work.large_frame, 2160, 3840)
-    return [Finding("one frame of 3840 x 2160", 1, [], f"peak {peak / 1000:.1f} GB, {seconds:.0f} s")]
+    return [
+        Finding("one frame of 3840 x 2160", 1, [], f"peak {peak / 1000:.1f} GB, {seconds:.0f} s")
+    ]
 
 
 def threads(home: Path, count: int = 40) -> list[Finding]:

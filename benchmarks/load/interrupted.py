@@ -80,5 +80,6 @@ def kills(home: Path, times: int = 20, seed: int = 0) -> list[Finding]:
 
 def _weights(folder: Path) -> list[str]:
     return [
-        hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.glob("*.safetensors"))
+        hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.glob("*.safetensors"))
     ]

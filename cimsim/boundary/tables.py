@@ -78,7 +78,7 @@ def read_table(path: Path, header: tuple[str, ...]) -> Table:
     if not used:
         return Table([], ",", False)
     separator = told[1] if told and told[1] in SEPARATORS else _separator(used[0][1], header)
-    if told and told[1] not in SEPARATORS or _is_parted_otherwise(used[0][1], separator, header):
+    if (told and told[1] not in SEPARATORS) or _is_parted_otherwise(used[0][1], separator, header):
         raise ValueError(
             f"line {used[0][0]}: columns are parted by none of comma, semicolon and tab; write one "
             "of these separators"

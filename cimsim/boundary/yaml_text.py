@@ -148,8 +148,8 @@ def _check_number(node: yaml.Node) -> None:
     if node.tag in (_TAG + "int", _TAG + "float") and _OTHER_BASE.fullmatch(node.value):
         kind = "base 60" if ":" in node.value else "octal"
         raise _Refused(
-            f"line {node.start_mark.line + 1}: {shown(node.value)[1:-1]} is {kind} in YAML; write a "
-            "decimal number, or put it into quotes if it is a text"
+            f"line {node.start_mark.line + 1}: {shown(node.value)[1:-1]} is {kind} in YAML; write "
+            "a decimal number, or put it into quotes if it is a text"
         )
 
 

@@ -30,6 +30,7 @@ from cimsim.errors import ConfigError, suggest
 from cimsim.units import canonical
 
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
+_FINDINGS = 8  # that one message lists
 _TABLE = "operating.table"  # one number among others, although it is a mapping
 
 
@@ -210,7 +211,9 @@ def _validated(origin: str, raw: Mapping[str, Any]) -> Chip:
     try:
         return Chip.model_validate(dict(raw))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(origin, error))) from None
+        lines = _explain(origin, error)
+        more = [f"{origin}: and {len(lines) - _FINDINGS} more"] if len(lines) > _FINDINGS else []
+        raise ConfigError("\n".join(lines[:_FINDINGS] + more)) from None
 
 
 def dump(chip: Chip) -> dict[str, Any]:
@@ -444,7 +447,7 @@ def describe(item: ErrorDetails, known: Callable[[], list[str]]) -> str:
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:
-    """Return the model that an annotation names, also inside ``dict[str, ...]`` and ``... | None``."""
+    """Return the model that an annotation names, also inside ``dict[str, ...]`` and the like."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     found = (_model_of(part) for part in get_args(annotation))

@@ -195,7 +195,8 @@ def _layer(item: Any, number: int, graph: LayerGraph, chip: Chip) -> PlacedLayer
     ]
     own: dict[str, Any] = {
         f.name: (_whole if f.type == "int" else _pair)(item[f.name], f"{head}: {f.name}")
-        for f in _OWN if f.name in item
+        for f in _OWN
+        if f.name in item
     }
     missing = [f.name for f in _OWN if f.name not in own and f.default is MISSING]
     own |= dict.fromkeys(missing, 1)

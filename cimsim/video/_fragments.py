@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,9 +55,9 @@ def fragments(path: Path, track: int) -> Fragments | None:
     there = set(numbers)
     # an encoder may begin anywhere and, after a restart, again
     gaps = (n for n in range(min(there), max(there)) if n not in there)
-    rising = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
-    return Fragments(samples, tuple(gaps) if rising and len(there) * 2 > max(there) - min(there)
-                     else ())  # fmt: skip
+    rising = all(a < b for a, b in pairwise(numbers))
+    counted = rising and len(there) * 2 > max(there) - min(there)
+    return Fragments(samples, tuple(gaps) if counted else ())
 
 
 def _top_level(file: BinaryIO) -> Iterator[tuple[bytes, int]]:

@@ -137,7 +137,6 @@ class ImageSource(Source):
         shown = np.broadcast_to(eight, (*eight.shape[:2], 3))
         return turned(shown, stored.turn)
 
-
     def _check_damage(self, file: Path) -> None:
         """Stop, or remember, where a JPEG file is damaged and Pillow paints on."""
         why = _jpeg_damage(file) if file.suffix.lower() in _JPEG else ""
@@ -277,7 +276,7 @@ def _read_tiff(path: Path) -> Stored:
 
 
 def _plain_tiff(page: Any) -> npt.NDArray[Any] | None:
-    """Samples of a TIFF page; None where its compression needs another library."""
+    """Return the samples of a TIFF page; None where its compression needs another library."""
     try:
         return np.asarray(page.asarray())
     except ValueError as error:
@@ -347,7 +346,13 @@ def _png_chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 # cICP (PNG 3, 11.3.2.6; codes of ITU-T H.273) and what no 8-bit display shows
-_TRANSFERS = {8: "linear light", 9: "logarithmic", 10: "logarithmic", 16: "PQ (HDR)", 18: "HLG (HDR)"}
+_TRANSFERS = {
+    8: "linear light",
+    9: "logarithmic",
+    10: "logarithmic",
+    16: "PQ (HDR)",
+    18: "HLG (HDR)",
+}
 _PRIMARIES = {9: "BT.2020", 11: "DCI P3", 12: "Display P3"}
 _SRGB_XY = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, green, blue
 

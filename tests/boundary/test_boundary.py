@@ -175,7 +175,8 @@ def test_memory_is_known_before_it_is_taken(monkeypatch):
     ("value", "unit"),
     [
         ("1e308 J", "J"), ("1e-300 m", "m"), ("1e400 W", "W"), (10**400, "1"), ("9" * 500, "1"),
-        ("² pJ", "J"), ("3² V", "V"), ("1 GJ", "J"), ("40 m", "m"), (math.inf, "1"), ([], "J"), ("1..2 s", "s"),
+        ("² pJ", "J"), ("3² V", "V"), ("1 GJ", "J"), ("40 m", "m"), (math.inf, "1"), ([], "J"),
+        ("1..2 s", "s"),
         # a parser of quantities reads these as 2 V, 15 pJ, 30 s and 1000 nm
         ("0,2 V", "V"), ("1,5 pJ", "J"), ("1:30 s", "s"), ("1,000 nm", "m"), ("1_0 V", "V"),
     ],
@@ -240,7 +241,8 @@ def test_files_of_other_programs_are_named(tmp_path, content, part):
 
 
 @pytest.mark.parametrize(
-    "text", ["a,b\n1,2\n", "a,b,,\n1,2,,\n", ",a,b\n,1,2\n", "a,b\n1,2,,\n,,,\n", '"sep=;"\na;b\n1;2\n'],
+    "text",
+    ["a,b\n1,2\n", "a,b,,\n1,2,,\n", ",a,b\n,1,2\n", "a,b\n1,2,,\n,,,\n", '"sep=;"\na;b\n1;2\n'],
 )  # fmt: skip
 def test_empty_columns_of_spreadsheets_are_left_out(tmp_path, text):
     file = tmp_path / "a.csv"

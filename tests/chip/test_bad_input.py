@@ -181,3 +181,10 @@ def test_sources_that_are_none(overrides, part):
 def test_a_part_is_included_in_a_number_alone(path):
     with pytest.raises(ConfigError, match=f"included_in.front_end: '{path}' is no number"):
         load_hw("example_minimal", [f"included_in={{front_end: {path}}}", "name=2nd"])
+
+
+def test_many_faults_fit_a_screen():
+    raw = raw_mapping("example_minimal")[1] | {f"field{n}": 1 for n in range(200)}
+    with pytest.raises(ConfigError, match=r"and 192 more$") as caught:
+        build(raw)
+    assert len(str(caught.value).splitlines()) == 9

@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
+
+import cimsim
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -56,3 +61,25 @@ def test_the_same_bits_in_another_process(other, tmp_path):
             pytest.skip("names a target of x86-64")
         other = other | {"NUMBA_CACHE_DIR": str(tmp_path)}
     assert outcome(**other) == outcome()
+
+
+def test_a_frame_alone_is_the_frame_in_a_clip():
+    """Noise is drawn for the number of a frame; without noise a frame is the same anywhere."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
+    graph = cimsim.trace(net.eval(), (torch.zeros(1, 3, 16, 20),))
+    clip = np.random.default_rng(1).random((3, 16, 20, 3), dtype=np.float32)
+
+    def frames(hw, some, **how):
+        chip = cimsim.load_hw("example_minimal", hw)
+        done = cimsim.simulate(cimsim.map_graph(graph, chip), some, threads=1, **how)
+        return np.asarray(done.frames["chip"])
+
+    whole = frames({}, clip)
+    np.testing.assert_array_equal(frames({}, clip[:1])[0], whole[0])
+    np.testing.assert_array_equal(frames({}, clip[:2]), whole[:2])
+    exact = {"device.kind": "ideal"}
+    whole = frames(exact, clip, noisy=True, noise_sigma=15.0)
+    for index in range(3):
+        alone = frames(exact, clip[index : index + 1], noisy=True, noise_sigma=15.0)
+        np.testing.assert_array_equal(alone[0], whole[index])

@@ -452,7 +452,9 @@ def test_a_name_is_a_name_and_no_protocol(tmp_path, clip, name, monkeypatch):
 
 def test_a_radiance_picture_is_refused(tmp_path):
     path = tmp_path / "a.hdr"
-    path.write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 8 +X 8\n" + b"\x80\x80\x80\x80" * 64)
+    path.write_bytes(
+        b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 8 +X 8\n" + b"\x80\x80\x80\x80" * 64
+    )
     with pytest.raises(InputError, match="linear light"):
         read_clip(path)
 

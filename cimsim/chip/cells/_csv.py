@@ -143,7 +143,9 @@ def _row(
         except ValueError:
             got = f"'{text}'" if text else "nothing"
             way = "with decimal commas part the columns by ; or tab, without quotes"
-            way = way if "," in text and table.separator == "," else "fill the hole or delete the row"
+            way = (
+                way if "," in text and table.separator == "," else "fill the hole or delete the row"
+            )
             raise _fault(path, line, f"{name}: expected a number, got {got}; {way}") from None
         if not math.isfinite(number):
             raise _fault(
