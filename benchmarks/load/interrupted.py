@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.load.support import Finding, Process, called, commands, leftovers, train, workplace
@@ -15,13 +16,13 @@ from benchmarks.load.support import Finding, Process, called, commands, leftover
 EXPECTED = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGPIPE: 0}
 
 
-def signals(home: Path, each: int = 4, seed: int = 0) -> list[Finding]:
+def signals(home: Path, each: int = 4, seed: int = 0) -> Iterator[Finding]:
     """Send each signal to each command at ``each`` moments of its life.
 
     The code is that of the signal, or 0 where the command was through before; no traceback; and
     the same command, run again, goes through and leaves no temporary name behind.
     """
-    draw, found = random.Random(seed), []
+    draw = random.Random(seed)
     for name, arguments in commands().items():
         folder = workplace(home, f"signals-{name}", clips=name == "train")
         called(folder, arguments)  # kernels are compiled once
@@ -43,8 +44,7 @@ def signals(home: Path, each: int = 4, seed: int = 0) -> list[Finding]:
             fault = again.fault((0,)) or ", ".join(leftovers(folder))
             finding.faults += [f"run after {number.name}: {fault}"] if fault else []
         finding.figures = ", ".join(f"code {code}: {n}" for code, n in sorted(codes.items()))
-        found.append(finding)
-    return found
+        yield finding
 
 
 def _fresh(name: str, arguments: list[str]) -> list[str]:

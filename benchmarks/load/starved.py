@@ -24,13 +24,12 @@ def writers() -> dict[str, list[str]]:
     }
 
 
-def full_disk(home: Path) -> list[Finding]:
+def full_disk(home: Path) -> Iterator[Finding]:
     """Give each writer a share of the bytes that it needs.
 
     It ends with code 2, one message and without a traceback, and leaves no half file: on a disk of
     its own (tmpfs) where that can be mounted, else with files limited in size (``RLIMIT_FSIZE``).
     """
-    found = []
     for number, (name, arguments) in enumerate(writers().items()):
         folder = workplace(home, f"disk{number}", clips=name == "train")
         whole = workplace(home, f"disk{number}-whole", clips=name == "train")
@@ -52,8 +51,7 @@ def full_disk(home: Path) -> list[Finding]:
                 fault = fault or (f"temporary names: {left}" if left else "")
                 fault = fault or (f"half files: {half[:3]}" if half and name != "train" else "")
                 finding.faults += [f"{share:.0%}, {kind}: {fault}"] if fault else []
-        found.append(finding)
-    return found
+        yield finding
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def test_a_process_is_ended_by_a_signal_and_measured(tmp_path):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_nothing_is_amiss(tmp_path, name):
-    found = SCENARIOS[name](tmp_path)
+    found = list(SCENARIOS[name](tmp_path))
     assert found
     assert all(finding.tried for finding in found)
     assert [fault for finding in found for fault in finding.faults] == []
