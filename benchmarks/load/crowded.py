@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import work
-from benchmarks.load.support import RUN, SIZE, Finding, Process, called, leftovers, workplace
+from benchmarks.load.support import RUN, SIZE, TIMED, Finding, Process, called, leftovers, workplace
 
 AT_ONCE = 8
 # arrays large enough that their solved wires are kept on disk
@@ -68,7 +68,7 @@ def cold_caches(home: Path) -> list[Finding]:
     kept = sum(file.stat().st_size for file in files)
     solved = Finding("cold cache of solved arrays, eight processes", AT_ONCE, faults,
                      f"{len(files)} files, {kept:,} bytes")  # fmt: skip
-    count = ["time", "--model", "own:Net", "--weights", "random", "--hw", "example_minimal", *SIZE]
+    count = ["time", *TIMED, *SIZE]
     started = [
         Process(folder, [*count, "--quiet"], NUMBA_CACHE_DIR=str(home / "kernels"))
         for _ in range(AT_ONCE)

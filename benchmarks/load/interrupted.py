@@ -34,7 +34,7 @@ def signals(home: Path, each: int = 4, seed: int = 0) -> Iterator[Finding]:
                 process = Process(folder, _fresh(name, arguments))
                 process.ready()
                 time.sleep(max(0.0, draw.uniform(0, usual) - (time.monotonic() - process.start)))
-                process.process.send_signal(number)
+                process.send(number)
                 end = process.end()
                 finding.tried += 1
                 codes[end.code] += 1
@@ -53,29 +53,38 @@ def _fresh(name: str, arguments: list[str]) -> list[str]:
 
 
 def kills(home: Path, times: int = 20, seed: int = 0) -> list[Finding]:
-    """Kill one training again and again; it goes on, and ends with the weights of a whole one."""
-    draw, finding = random.Random(seed), Finding("`kill -9` of one `train`, resumed each time")
-    arguments = train(400)
+    """Kill trainings again and again; they go on, and end with the weights of a whole one."""
+    draw, finding = random.Random(seed), Finding("`kill -9` of `train`, resumed each time")
+    arguments, through = train(400), 0
     whole = workplace(home, "kills-whole", clips=True)
     end = called(whole, arguments)
     finding.faults += [f"not killed: {end.fault((0,))}"] if end.fault((0,)) else []
-    folder, steps = workplace(home, "kills", clips=True), []
-    for _ in range(times):
+    folder = workplace(home, "kills0", clips=True)
+    while finding.tried < times:
         process = Process(folder, arguments)
-        time.sleep(draw.uniform(0, min(end.seconds, 12.0)))
-        process.process.kill()
-        fault = process.end().fault((-signal.SIGKILL, 0))
-        finding.tried += 1
+        time.sleep(draw.uniform(0, end.seconds))
+        process.send(signal.SIGKILL)
+        one = process.end()
+        fault = one.fault((-signal.SIGKILL, 0))
+        finding.tried += one.code == -signal.SIGKILL
         finding.faults += [fault] if fault else []
-        log = folder / "t" / "log.jsonl"
-        steps.append(len(log.read_text().splitlines()) if log.is_file() else 0)
+        if one.code == 0:  # through: the next one begins anew
+            finding.faults += _as_whole(folder, whole)
+            through += 1
+            folder = workplace(home, f"kills{through}", clips=True)
     last = called(folder, arguments)
-    fault = last.fault((0,)) or ", ".join(leftovers(folder))
-    finding.faults += [f"the last: {fault}"] if fault else []
-    if _weights(folder / "t") != _weights(whole / "t"):
-        finding.faults.append("other weights than those of a training that was not killed")
-    finding.figures = f"lines of the log after each: {steps[0]} .. {steps[-1]}; weights: the same"
+    finding.faults += [f"the last: {last.fault((0,))}"] if last.fault((0,)) else []
+    finding.faults += _as_whole(folder, whole)
+    finding.figures = (
+        f"{through + 1} trainings of 400 steps, the weights of one that was not killed"
+    )
     return [finding]
+
+
+def _as_whole(folder: Path, whole: Path) -> list[str]:
+    left = [f"left: {one}" for one in leftovers(folder)]
+    same = _weights(folder / "t") == _weights(whole / "t") != []
+    return left + ([] if same else ["other weights than those of a training that was not killed"])
 
 
 def _weights(folder: Path) -> list[str]:

@@ -29,7 +29,8 @@ class Net(nn.Module):
     def forward(self, x):
         return x - self.b(torch.relu(self.a(x)))
 """
-NETWORK = ["--model", "own:Net", "--weights", "random", "--hw", "example_minimal"]
+TIMED = ["--model", "own:Net", "--hw", "example_minimal"]
+NETWORK = [*TIMED, "--weights", "random"]
 SIZE = ["--size", "24x24"]
 RUN = ["run", *NETWORK, *SIZE, "--frames", "2", "--threads", "1", "--quiet"]
 LONGEST_S = 600
@@ -117,12 +118,16 @@ class Process:
     def ready(self) -> None:
         """Wait until the process handles signals: before that Python itself answers."""
         handled = 1 << (signal.SIGTERM - 1)
-        while self.process.poll() is None:
-            status = Path(f"/proc/{self.process.pid}/status").read_text()
-            caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
-            if int(caught.split()[1], 16) & handled:
+        while True:
+            lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+            status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+            if status["State"].startswith("Z") or int(status["SigCgt"], 16) & handled:
                 return
             time.sleep(0.002)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; a process that is through does not mind."""
+        os.kill(self.process.pid, number)  # Popen's own would take its end away from `end`
 
     def end(self) -> Outcome:
         """Wait for the end; what hangs is killed."""
@@ -132,7 +137,7 @@ class Process:
             if pid:
                 break
             if time.monotonic() > killer:
-                self.process.kill()
+                self.send(signal.SIGKILL)
             time.sleep(0.01)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         self._log.seek(0)
@@ -162,7 +167,7 @@ def commands() -> dict[str, list[str]]:
     return {
         "run": [*RUN, "--out", "o"],
         "map": ["map", *NETWORK, *SIZE, "--save", "m.yaml", "--out", "m"],
-        "time": ["time", *NETWORK, *SIZE, "--trace", "t.json.gz", "--picture", "t.png", "--quiet"],
+        "time": ["time", *TIMED, *SIZE, "--trace", "t.json.gz", "--picture", "t.png", "--quiet"],
         "program": ["program", *NETWORK, *SIZE, "--out", "c.safetensors", "--quiet"],
         "train": train(60),
     }

@@ -41,7 +41,7 @@ def test_a_process_is_ended_by_a_signal_and_measured(tmp_path):
     process = Process(workplace(tmp_path, "a"), commands()["program"])
     process.ready()
     time.sleep(0.2)
-    process.process.send_signal(signal.SIGTERM)
+    process.send(signal.SIGTERM)
     end = process.end()
     assert end.fault((143, 0)) == ""
     assert end.peak_mb > 5
