@@ -189,7 +189,9 @@ def leftovers(folder: Path) -> list[str]:
         if ".cimsim-" in place.name or place.name.endswith(".tmp") or "partial" in place.name
     ]  # fmt: skip
     beside = folder.parent / f"{folder.name}-tmp"
-    return found + [f"TMPDIR/{place.name}" for place in beside.iterdir()]
+    # torch keeps a cache of its own there, however it ends
+    others = [place for place in beside.iterdir() if not place.name.startswith("torchinductor_")]
+    return found + [f"TMPDIR/{place.name}" for place in others]
 
 
 def _write_clips(folder: Path) -> None:
