@@ -34,17 +34,20 @@ class Terminated(SystemExit):
 
 def main() -> None:
     """Run the command line and end the process with its code."""
-    install()
     code: Any = 0
     told = True
+    # two of them: a signal may come while the inner one is about to leave
     try:
-        from cimsim.cli.main import main as commands
+        try:
+            install()
+            from cimsim.cli.main import main as commands
 
-        commands()
-    except Terminated:
-        told = False
-    except SystemExit as error:
-        code = error.code
+            commands()
+        except Terminated:
+            raise
+        except SystemExit as error:
+            code = error.code
+        _ignore()
     except BaseException:
         # code of others may turn the interrupt into an error of its own
         if not _State.code:
@@ -53,6 +56,9 @@ def main() -> None:
     _ignore()
     if not told:
         _tell(f"{'interrupted' if _State.code == 130 else 'terminated'}; no result was written")
+    # CPython remembers an interrupt inside a text that was executed (dataclasses do that) and dies
+    # of SIGINT after its exit, though somebody caught it; the next text that is executed clears it
+    exec("pass")
     # also where a command went on to keep what it had
     sys.exit(_State.code or code)
 

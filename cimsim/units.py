@@ -49,6 +49,9 @@ _POSSIBLE = {
     "K": (1e-3, 1e4), "F": (1e-22, 1.0),
 }  # fmt: skip
 _LONGEST = 100  # characters of a quantity
+# how editors and spreadsheets write the same: Greek mu, a raised 2, a true minus, a fixed blank
+_ALIKE = str.maketrans({"\u03bc": "µ", "\u2212": "-", "\u00a0": " ", "\u202f": " "})
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?(?![\d.,:_])")
 _EXAMPLES = {
     "J": "2.61 pJ", "J/B": "0.51 pJ/B", "s": "6.2 us", "A": "1.95 nA", "V": "1.1 V", "S": "1.95 nS",
     "Hz": "148 MHz", "m": "40 nm", "m2": "438 um2", "W": "17 uW", "ohm": "5.3 ohm", "B": "8 KiB",
@@ -87,6 +90,7 @@ def parse_quantity(value: Any, unit: str) -> float:
     elif isinstance(value, int) and abs(value) >= 10**DIGITS:
         raise ValueError(f"expected a quantity in {unit} such as '{example}', got {shown(value)}")
     if isinstance(value, str):
+        _check_digits(value.strip(), unit, example)
         number, got = _split(value, unit, example)
     else:
         # 0 is 0 in any unit, but for a temperature: 0 K or 0 C
@@ -126,11 +130,24 @@ def check_possible(number: float, unit: str, told: object) -> None:
 
 
 def _plain_text(text: str, unit: str, example: str) -> str:
-    """Refuse a text that is too long, or whose digits are not those of a number."""
+    """Return a text in plain letters; refuse what is too long or has digits of other scripts."""
+    text = re.sub("(?<=m)²", "2", text[: _LONGEST + 1].translate(_ALIKE))
     foreign = [letter for letter in text if letter.isnumeric() and not letter.isascii()]
     if len(text) > _LONGEST or foreign:
         raise ValueError(f"expected a quantity in {unit} such as '{example}', got {shown(text)}")
     return text
+
+
+def _check_digits(text: str, unit: str, example: str) -> None:
+    """Refuse a decimal comma, which a parser may drop (0,2 V as 2 V), and other odd numbers."""
+    if text[:1] in ("+", "-", ".") or text[:1].isdigit():
+        found = _NUMBER.match(text)
+        if found is None:
+            comma = "," in text
+            why = "; write a decimal point and no separators of thousands" if comma else ""
+            raise ValueError(
+                f"expected a quantity in {unit} such as '{example}', got {shown(text)}{why}"
+            )
 
 
 def canonical(text: str) -> str:

@@ -13,6 +13,7 @@ import io
 import logging
 import operator
 import sys
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -43,6 +44,8 @@ _log = logging.getLogger(__name__)
 # Loggers of torch that tell of an error before it is raised.
 _LOUD = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor", "torch.export")
 # Operators that return their input: nothing happens in them that a layer graph knows of.
+_ONE_AT_A_TIME = threading.RLock()  # torch.export keeps its modes in the process, not in a thread
+
 _ALIASES = {
     "aten.clone",
     "aten.alias",
@@ -112,6 +115,12 @@ def trace(
     takes: Any = getattr(model, "takes", None)
     if ready is not None and takes(example_inputs):
         return from_exported(ready, name, batch)
+    with _ONE_AT_A_TIME:
+        program = _exported(model, example_inputs, name, ready)
+    return from_exported(program, name, batch)
+
+
+def _exported(model: nn.Module, example_inputs: tuple[Tensor, ...], name: str, ready: Any) -> Any:
     modes = {module: module.training for module in model.modules()}
     if ready is None:
         model.eval()
@@ -119,13 +128,12 @@ def trace(
         with torch.no_grad(), _quiet():
             # a program with open sizes is exported again for those of the inputs
             source = model if ready is None else ready.module()
-            program = torch.export.export(source, example_inputs)
+            return torch.export.export(source, example_inputs)
     except Exception as error:
         raise GraphError(explain_failure(model, name, error, example_inputs)) from error
     finally:
         for module, training in modes.items():
             module.training = training
-    return from_exported(program, name, batch)
 
 
 def from_exported(program: ExportedProgram, name: str, batch: int | None = None) -> LayerGraph:

@@ -40,14 +40,15 @@ class Table:
         ValueError
             None: letters, digits of other scripts, or points that part thousands.
         """
-        plain = text.replace(",", ".") if self.decimal_comma else text
+        plain = text.replace("\u2212", "-")  # the minus of typesetters
+        plain = plain.replace(",", ".") if self.decimal_comma else plain
         if not plain.isascii() or "_" in plain or plain.count(".") > 1:
             raise ValueError(f"no number: {text}")
         return float(plain)
 
 
 def read_table(path: Path, header: tuple[str, ...]) -> Table:
-    """Read a table; empty lines and those that begin with ``#`` are left out.
+    """Read a table; empty lines and columns and lines that begin with ``#`` are left out.
 
     The separator is what stands between the columns of the first line: the one of `SEPARATORS`
     that cuts it into most parts that begin with a known name. ``sep=;`` as a first line, which
@@ -64,7 +65,7 @@ def read_table(path: Path, header: tuple[str, ...]) -> Table:
     OSError
         As the system says it.
     ValueError
-        Too large, no text, or quotes that nobody closes; the message names the line.
+        Too large, no text, quotes that nobody closes, or no separator; the message names the line.
     """
     lines = read_text(path, TABLE).splitlines()
     used = [
@@ -72,12 +73,17 @@ def read_table(path: Path, header: tuple[str, ...]) -> Table:
         for number, text in enumerate(lines, 1)
         if text.strip(' \t;,"') and not text.lstrip().startswith("#")
     ]
-    told = re.fullmatch(r"sep=(.)", used[0][1].strip("\r\n ")) if used else None
+    told = re.fullmatch(r"sep=(.)", used[0][1].strip('\r\n "')) if used else None
     used = used[1:] if told else used
     if not used:
         return Table([], ",", False)
     separator = told[1] if told and told[1] in SEPARATORS else _separator(used[0][1], header)
-    rows = [(number, _cells(number, text, separator)) for number, text in used]
+    if (told and told[1] not in SEPARATORS) or _is_parted_otherwise(used[0][1], separator, header):
+        raise ValueError(
+            f"line {used[0][0]}: columns are parted by none of comma, semicolon and tab; write one "
+            "of these separators"
+        )
+    rows = _without_empty_columns([(n, _cells(n, text, separator)) for n, text in used])
     body = [cell for _, cells in rows[1:] for cell in cells]
     comma = separator != "," and any("," in cell for cell in body)
     if comma and any("." in cell for cell in body):
@@ -94,6 +100,22 @@ def _separator(line: str, header: tuple[str, ...]) -> str:
         return sum(any(part.startswith(word) for word in header) for part in parts)
 
     return max(SEPARATORS, key=lambda separator: (known(separator), line.count(separator)))
+
+
+def _is_parted_otherwise(line: str, separator: str, header: tuple[str, ...]) -> bool:
+    """Whether several known names stand in a line that the separator does not cut."""
+    words = re.findall(r"[A-Za-z]+", line)
+    return separator not in line and sum(word in header for word in words) > 1
+
+
+def _without_empty_columns(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Leave out columns without a name and without a value, which spreadsheets add."""
+    names = rows[0][1]
+    used = {i for _, cells in rows[1:] for i, cell in enumerate(cells) if cell}
+    empty = {i for i, name in enumerate(names) if not name} - used
+    beyond = range(len(names), max((len(cells) for _, cells in rows), default=0))
+    empty |= set(beyond) - used
+    return [(n, [cell for i, cell in enumerate(cells) if i not in empty]) for n, cells in rows]
 
 
 def _cells(number: int, text: str, separator: str) -> list[str]:

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from cimsim.boundary.limits import MEGABYTE, Limits
 
+_NO_TEXT = {
+    b"PK\x03\x04": "a workbook (.xlsx, .ods) or another archive; export it as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": "a workbook (.xls); export it as CSV (UTF-8)",
+    b"\x1f\x8b": "compressed; unpack it first",
+    b"%PDF": "a PDF; save its text as UTF-8",
+}
 _WIDE = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -49,7 +55,12 @@ def read_text(path: Path, limits: Limits) -> str:
         content = file.read(limits.n_bytes + 1)
     if len(content) > limits.n_bytes:
         raise ValueError(f"more than {limits.n_bytes / MEGABYTE:g} MiB")
+    for begin, what in _NO_TEXT.items():
+        if content.startswith(begin):
+            raise ValueError(f"no text but {what}")
     wide = _WIDE.get(content[:2])
+    if not wide and content[:200].count(0) > len(content[:200]) // 4:
+        raise ValueError("UTF-16 without a byte-order mark; save it as UTF-8")
     try:
         return content.decode(wide or "utf-8-sig")
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -12,6 +13,8 @@ from cimsim.boundary.limits import DIGITS, Limits, shown
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml reads long lists faster
 _TAG = "tag:yaml.org,2002:"
+# what YAML 1.1 reads as another number than people do: 0512 is octal, 1:30 is 90
+_OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_.]*:.*)")
 _KNOWN = {_TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 
 
@@ -127,6 +130,7 @@ def _check_nodes(root: yaml.Node, limits: Limits) -> None:
             raise _Refused(f"line {node.start_mark.line + 1}: an alias that holds itself")
         if id(node) in sizes:
             continue
+        _check_number(node)
         if node.tag not in _KNOWN:
             what = node.tag.replace(_TAG, "!!")
             raise _Refused(
@@ -137,6 +141,16 @@ def _check_nodes(root: yaml.Node, limits: Limits) -> None:
         open_.add(id(node))
         stack.append((node, True))
         stack.extend((child, False) for child in _children(node))
+
+
+def _check_number(node: yaml.Node) -> None:
+    """Refuse a number that is octal or of base 60 by an old rule that few know."""
+    if node.tag in (_TAG + "int", _TAG + "float") and _OTHER_BASE.fullmatch(node.value):
+        kind = "base 60" if ":" in node.value else "octal"
+        raise _Refused(
+            f"line {node.start_mark.line + 1}: {shown(node.value)[1:-1]} is {kind} in YAML; write "
+            "a decimal number, or put it into quotes if it is a text"
+        )
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,6 +21,7 @@ from cimsim.boundary import json_text, limits, tree, yaml_text
 from cimsim.boundary.text import is_file, read_text
 from cimsim.chip.auto import Estimate, resolve
 from cimsim.chip.history import History, Kept, Rescaled
+from cimsim.chip.ledger import value_at
 from cimsim.chip.ranges import relative_ranges
 from cimsim.chip.rescale import is_given, rescale
 from cimsim.chip.spec import Chip
@@ -29,6 +30,7 @@ from cimsim.errors import ConfigError, suggest
 from cimsim.units import canonical
 
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
+_FINDINGS = 8  # that one message lists
 _TABLE = "operating.table"  # one number among others, although it is a mapping
 
 
@@ -92,7 +94,7 @@ def described(
     for path, value in sorted(pairs, key=lambda pair: pair[0] != "device.kind"):
         _override(origin, raw, path, value)
     gone = {path for path in before if not _exists(raw, path)}
-    if gone:
+    if gone and isinstance(raw.get("sources"), dict):
         raw["sources"] = {k: v for k, v in raw["sources"].items() if k not in gone}
     try:
         unchanged: Chip | None = _resolved(plain, origin)
@@ -186,6 +188,11 @@ def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
                 f"{origin}: included_in.{part}: '{path}' names no field of this file"
                 + suggest(path, sorted(numbers(raw)))
             )
+        if not _is_number_at(chip, path):
+            raise ConfigError(
+                f"{origin}: included_in.{part}: '{path}' is no number that could hold another"
+                + suggest(path, sorted(numbers(raw)))
+            )
     ranges = _ranges(chip, origin)
     try:
         there = at_operating_point(chip)
@@ -204,7 +211,9 @@ def _validated(origin: str, raw: Mapping[str, Any]) -> Chip:
     try:
         return Chip.model_validate(dict(raw))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(origin, error))) from None
+        lines = _explain(origin, error)
+        more = [f"{origin}: and {len(lines) - _FINDINGS} more"] if len(lines) > _FINDINGS else []
+        raise ConfigError("\n".join(lines[:_FINDINGS] + more)) from None
 
 
 def dump(chip: Chip) -> dict[str, Any]:
@@ -400,6 +409,15 @@ def _exists(raw: Mapping[str, Any], path: str) -> bool:
     return True
 
 
+def _is_number_at(chip: Chip, path: str) -> bool:
+    """Whether a dotted path leads to a number of a chip, and not to a section or a text."""
+    try:
+        value_at(chip, path)
+    except (TypeError, ValueError, StopIteration):
+        return False
+    return True
+
+
 def _explain(origin: str, error: ValidationError) -> list[str]:
     """Turn pydantic's findings into our message form."""
     lines = []
@@ -428,12 +446,24 @@ def describe(item: ErrorDetails, known: Callable[[], list[str]]) -> str:
             return f"expected {expected}, got {limits.shown(item['input'])}"
 
 
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model that an annotation names, also inside ``dict[str, ...]`` and the like."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_of(part) for part in get_args(annotation))
+    return next((one for one in found if one is not None), None)
+
+
 def _fields(location: list[str]) -> list[str]:
-    """YAML names of the fields of the model at ``location``."""
+    """YAML names of the fields of the model at ``location``; none where no model stands."""
     model: type[BaseModel] = Chip
     for part in location:
-        for name, field in model.model_fields.items():
-            if part in (field.alias, name) and isinstance(field.annotation, type):
-                model = field.annotation
-                break
+        fields = model.model_fields.items()
+        field = next((one for name, one in fields if part in (one.alias, name)), None)
+        if field is None:
+            continue  # a key of a mapping of models
+        inner = _model_of(field.annotation)
+        if inner is None:
+            return []
+        model = inner
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -194,7 +194,9 @@ def _layer(item: Any, number: int, graph: LayerGraph, chip: Chip) -> PlacedLayer
         for i, block in enumerate(_list(item.get("blocks"), f"{head}: blocks"))
     ]
     own: dict[str, Any] = {
-        f.name: _plain(item[f.name], f"{head}: {f.name}") for f in _OWN if f.name in item
+        f.name: (_whole if f.type == "int" else _pair)(item[f.name], f"{head}: {f.name}")
+        for f in _OWN
+        if f.name in item
     }
     missing = [f.name for f in _OWN if f.name not in own and f.default is MISSING]
     own |= dict.fromkeys(missing, 1)
@@ -281,8 +283,11 @@ def _numbers(value: Any, head: str) -> tuple[int, ...]:
     return tuple(_whole(item, head) for item in _list(value, head))
 
 
-def _plain(value: Any, head: str) -> int | tuple[int, ...]:
-    return _numbers(value, head) if isinstance(value, list) else _whole(value, head)
+def _pair(value: Any, head: str) -> tuple[int, ...]:
+    numbers = _numbers(value, head)
+    if len(numbers) != 2:
+        raise MappingError(f"{head}: expected two numbers, got {shown(list(numbers))}")
+    return numbers
 
 
 def _whole(value: Any, head: str) -> int:

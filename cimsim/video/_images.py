@@ -20,6 +20,8 @@ from cimsim.video.source import Source, UInt8Array
 
 __all__ = ["ACCEPTED", "IMAGE_SUFFIXES", "ImageSource", "is_raw", "read_image"]
 
+_CHECKED = (".png",)  # with a checksum of every byte
+_JPEG = (".jpg", ".jpeg")
 _ORIENTATION = 274  # Exif and TIFF
 _MOSAIC = 2.0  # neighbours of a raw mosaic differ more than next but one; in pictures, less
 
@@ -59,6 +61,7 @@ class ImageSource(Source):
         self.files, self.options = series.files, options
         self._levels: Levels | None = None
         self._missing = series.missing
+        self._broken: dict[Path, str] = {}
         for sentence in series.told:
             self.tell(sentence)
         if series.missing and not options.tolerate_damage:
@@ -70,6 +73,11 @@ class ImageSource(Source):
         many = f"{len(self.files)} images" if len(self.files) > 1 else "image"
         self.facts |= {"container": "animation" if self._animated else many}
         self.facts |= {"codec": self.files[0].suffix.lower().lstrip(".")}
+        for suffix in sorted({file.suffix.lower() for file in self.files} - {*_CHECKED}):
+            self.tell(
+                f"{suffix.lstrip('.')} has no means to notice all damage: a damaged file may not "
+                "be seen"
+            )
         if self._animated:
             self.tell("an animation: its frames are taken one by one, whatever time each is shown")
 
@@ -81,7 +89,7 @@ class ImageSource(Source):
     @property
     def damaged(self) -> list[str]:
         """See `Source`."""
-        return list(self._missing)
+        return [*self._missing, *self._broken.values()]
 
     def frames(self, start: int, stop: int | None) -> Iterator[tuple[str, UInt8Array]]:
         """See `Source`.
@@ -107,6 +115,7 @@ class ImageSource(Source):
                 f"{file}: holds {_frame_count(file)} frames among other pictures; take it alone"
             )
         stored = _stored(file)
+        self._check_damage(file)
         if self._levels is None:
             chosen = self.files[:SEARCHED] if file in self.files[:SEARCHED] else [file]
             pictures = (stored.pixels if f == file else _stored(f).pixels for f in chosen)
@@ -127,6 +136,17 @@ class ImageSource(Source):
         eight = self._levels.to_8_bit(str(file), stored.pixels)
         shown = np.broadcast_to(eight, (*eight.shape[:2], 3))
         return turned(shown, stored.turn)
+
+    def _check_damage(self, file: Path) -> None:
+        """Stop, or remember, where a JPEG file is damaged and Pillow paints on."""
+        why = _jpeg_damage(file) if file.suffix.lower() in _JPEG else ""
+        if why and not self.options.tolerate_damage:
+            raise InputError(
+                f"{file}: the picture is damaged ({why}); --tolerate-damage (tolerate_damage=True) "
+                "goes on"
+            )
+        if why:
+            self._broken[file] = f"{file.name} is damaged ({why})"
 
 
 def read_image(path: Path, options: ReadOptions | None = None) -> UInt8Array:
@@ -163,6 +183,23 @@ def _is_raw_page(page: Any) -> bool:
     )
 
 
+def _jpeg_damage(path: Path) -> str:
+    """Return what a decoder that stops at errors says of a JPEG file; nothing where it is whole."""
+    import av
+
+    try:
+        with av.open(str(path.absolute()), format="jpeg_pipe") as container:
+            context = container.streams.video[0].codec_context
+            context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+            context.thread_count, context.thread_type = 1, "NONE"
+            broken = any(frame.is_corrupt for frame in container.decode(video=0))
+    except av.InvalidDataError as error:
+        return str(error.strerror or error)
+    except (av.FFmpegError, OSError, ValueError):
+        return ""  # of a kind that this decoder does not know
+    return "parts of it are missing" if broken else ""
+
+
 def _stored(path: Path) -> Stored:
     """Read one picture as it is stored."""
     from PIL import Image
@@ -170,10 +207,10 @@ def _stored(path: Path) -> Stored:
     try:
         if path.suffix.lower() in (".tif", ".tiff"):
             return _read_tiff(path)
-        _refuse_hdr_png(path)
+        tags = _png_colours(path)
         with Image.open(path) as image:
             turn = EXIF.get(image.getexif().get(_ORIENTATION, 1), UPRIGHT)
-            told = _profile(image)
+            told = (*tags, *_profile(image))
             if "16" in image.mode or image.mode in ("I", "F"):
                 pixels = np.asarray(image)
                 pixels = pixels.astype(np.uint16) if image.mode == "I" else pixels
@@ -222,15 +259,51 @@ def _read_tiff(path: Path) -> Stored:
                 f"{path}: holds {len(file.pages)} pages; write a clip as a folder of one-page "
                 "images or as a video file"
             )
-        pixels: npt.NDArray[Any] = page.asarray()
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        kind = tifffile.PHOTOMETRIC(int(page.photometric or 0))
+        if kind == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample > 1:
             raise InputError(f"{path}: white-is-zero TIFF is not supported; save it as PNG")
+        plain = kind in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+        pixels: Any = _plain_tiff(page) if plain else None
+        if pixels is None:
+            turn = EXIF.get(int(page.tags.valueof(_ORIENTATION, 1)), UPRIGHT)
+            return _other_tiff(path, kind.name, int(page.bitspersample), turn, plain=plain)
         planes_first = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3
         depth = int(page.bitspersample)
         turn = EXIF.get(int(page.tags.valueof(_ORIENTATION, 1)), UPRIGHT)
     pixels = np.moveaxis(pixels, 0, -1) if planes_first else pixels
     stated = depth if depth < 8 * pixels.dtype.itemsize and pixels.dtype.kind == "u" else None
     return Stored(_shaped(path, pixels), turn, stated)
+
+
+def _plain_tiff(page: Any) -> npt.NDArray[Any] | None:
+    """Return the samples of a TIFF page; None where its compression needs another library."""
+    try:
+        return np.asarray(page.asarray())
+    except ValueError as error:
+        if "imagecodecs" in str(error):
+            return None
+        raise
+
+
+def _other_tiff(path: Path, kind: str, depth: int, turn: Turn, *, plain: bool) -> Stored:
+    """Read a TIFF of other colours or compression: 8 bits by libtiff, more by libavcodec."""
+    import av
+    from PIL import Image
+
+    if depth <= 8:
+        with Image.open(path) as image:  # libtiff; Pillow turns it upright, too
+            if image.mode == "LAB":
+                raise InputError(f"{path}: its colours are CIELAB; save it as RGB")
+            grey = image.mode in ("1", "L", "LA")
+            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+        told = () if plain or grey else (f"its colours ({kind.lower()}) are converted to RGB",)
+        return Stored(_shaped(path, pixels), told=told)
+    if not plain:
+        raise InputError(f"{path}: its colours are {kind} of {depth} bits; save it as RGB")
+    with av.open(str(path.absolute()), format="tiff_pipe") as container:
+        frame = next(container.decode(video=0))
+        form = "gray16le" if "gray" in frame.format.name or "ya" in frame.format.name else "rgb48le"
+        return Stored(_shaped(path, np.asarray(frame.to_ndarray(format=form))), turn)
 
 
 def _frame_count(path: Path) -> int:
@@ -272,15 +345,41 @@ def _png_chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
             file.seek(max(0, size - (1 << 20)) + 4, 1)
 
 
-def _refuse_hdr_png(path: Path) -> None:
-    """Refuse a PNG whose cICP chunk (PNG 3, 11.3.2.6) says PQ or HLG."""
-    for kind, content in _png_chunks(path):
-        if kind == b"cICP" and content[1:2] in (b"\x10", b"\x12"):
-            name = "PQ" if content[1] == 16 else "HLG"
-            raise InputError(
-                f"{path}: its transfer is {name} (HDR), which is no picture for an 8-bit display; "
-                "convert it to sRGB first"
-            )
+# cICP (PNG 3, 11.3.2.6; codes of ITU-T H.273) and what no 8-bit display shows
+_TRANSFERS = {
+    8: "linear light",
+    9: "logarithmic",
+    10: "logarithmic",
+    16: "PQ (HDR)",
+    18: "HLG (HDR)",
+}
+_PRIMARIES = {9: "BT.2020", 11: "DCI P3", 12: "Display P3"}
+_SRGB_XY = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, green, blue
+
+
+def _png_colours(path: Path) -> tuple[str, ...]:
+    """Read what a PNG says of its colours (cICP, sRGB, gAMA, cHRM); refuse what is no picture."""
+    chunks = dict(_png_chunks(path))
+    transfer, primaries, told = "", "", []
+    if len(content := chunks.get(b"cICP", b"")) >= 2:
+        transfer, primaries = _TRANSFERS.get(content[1], ""), _PRIMARIES.get(content[0], "")
+    elif not chunks.keys() & {b"sRGB", b"iCCP"}:  # they go before the next two
+        if len(content := chunks.get(b"gAMA", b"")) == 4:
+            gamma = struct.unpack(">I", content)[0] / 100_000
+            transfer = "linear light" if 0.9 < gamma < 1.1 else ""
+            if not transfer and not 0.42 < gamma < 0.58:  # 1/2.2, 1/1.8 and what is near
+                told.append(f"its gamma of {gamma:g} is not applied: taken as 1/2.2")
+        if len(content := chunks.get(b"cHRM", b"")) == 32:
+            found = np.array(struct.unpack(">8I", content)) / 100_000
+            primaries = "other" if np.abs(found - _SRGB_XY).max() > 0.02 else ""
+    if transfer:
+        raise InputError(
+            f"{path}: its transfer is {transfer}, which is no picture for an 8-bit display; "
+            "convert it to sRGB first"
+        )
+    if primaries:
+        told.append(f"its {primaries} primaries are not applied: the values are taken as they are")
+    return tuple(told)
 
 
 def _profile(image: Any) -> tuple[str, ...]:
@@ -312,7 +411,7 @@ def _read_colour_16_bit(path: Path) -> npt.NDArray[np.uint16]:
     """Read a 16-bit colour PNG as uint16 [H, W, 3]."""
     import av
 
-    with av.open(str(path)) as container:
+    with av.open(str(path.absolute())) as container:
         frame = next(container.decode(video=0))
         pixels: Any = frame.to_ndarray(format="rgb48le")
     return np.asarray(pixels, dtype=np.uint16)

@@ -24,6 +24,7 @@ from cimsim.video._damage import (
     open_decoder,
     samples,
 )
+from cimsim.video._fragments import fragments
 from cimsim.video.levels import SEARCHED
 from cimsim.video.options import ReadOptions
 from cimsim.video.source import Source, UInt8Array
@@ -32,6 +33,10 @@ from cimsim.video.source import Source, UInt8Array
 _TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 # animations: every frame has a time of its own
 _ANIMATIONS = frozenset({"gif", "apng", "webp", "webp_anim", "awebp"})
+# pictures with an animation beside them, and of a codec that sees little damage in one picture
+_STILL_AND_TRACK = frozenset({".avif", ".avifs", ".heic", ".heif", ".heics"})
+# what can be cut anywhere
+_IN_PIECES = frozenset({"mpegts", "h264", "hevc"})
 # codecs of which every packet is one shown frame
 _ONE_EACH = frozenset(
     {"h264", "hevc", "av1", "libdav1d", "vp9", "mjpeg", "prores", "png", "ffv1", "dnxhd"}
@@ -54,6 +59,7 @@ class VideoSource(Source):
         self.options, self._format = options, format_name
         self._damaged: list[str] = []
         self._suspect: list[int] = []  # frames that may be damaged
+        self._seen = 0  # packets of this pass
         self._like: Any = None  # a frame with the container's tags, for decoders without them
 
     @property
@@ -107,7 +113,8 @@ class VideoSource(Source):
         import av
 
         try:
-            with av.open(str(self.path), format=self._format) as container:
+            # of a whole path no part can be taken for a protocol (file:x.mp4, concat:a|b)
+            with av.open(str(self.path.absolute()), format=self._format) as container:
                 yield container, self._stream(container)
         except InputError:
             raise
@@ -124,6 +131,8 @@ class VideoSource(Source):
                 f"{self.path}: holds {only}; expected a video file, an image or a folder of images"
             )
         stream = next((s for s in shown if "default" in _disposition(s)), shown[0])
+        if self.path.suffix.lower() in _STILL_AND_TRACK and stream.frames <= 1:
+            stream = max(shown, key=lambda s: s.frames)  # an animation beside its first picture
         if len(shown) > 1:
             self.tell(f"stream {stream.index} taken of {len(shown)} video streams")
         rate = stream.average_rate
@@ -132,7 +141,12 @@ class VideoSource(Source):
             raise InputError(f"{self.path}: not a readable video (its codec is not known)")
         name = stream.codec_context.name
         self.facts |= {"container": container.format.name, "codec": name}
-        if name not in SELF_CHECKING:
+        if name == "hdr":
+            raise InputError(
+                f"{self.path}: a Radiance picture holds linear light, which is no picture for an "
+                "8-bit display; convert it to sRGB first"
+            )
+        if name not in SELF_CHECKING or self.path.suffix.lower() in _STILL_AND_TRACK:
             self.tell(f"{name} has no means to notice all damage: a damaged file may not be seen")
         ratio = stream.sample_aspect_ratio
         if ratio and ratio != 1:
@@ -150,7 +164,7 @@ class VideoSource(Source):
         self._like = None if decoder is stream.codec_context else self._first_frame()
         second = SecondOpinion(stream) if stream.codec_context.name == "hevc" else None
         clock = Clock(float(stream.time_base or 0))
-        packets, number, failed = 0, 0, 0
+        packets, number, failed, self._seen = 0, 0, 0, 0
         for packet in self._packets(container, stream):
             if packet is not None:
                 packets += not packet.is_discard
@@ -177,6 +191,7 @@ class VideoSource(Source):
         try:
             for packet in container.demux(stream):
                 if packet.size:
+                    self._seen += 1
                     yield packet
         except av.FFmpegError as error:
             self._damage(None, cause(error))
@@ -205,9 +220,19 @@ class VideoSource(Source):
         missing = max(0, declared - packets)
         if "mov" in form and stream.codec_context.name in _ONE_EACH:
             missing += max(0, packets - frames)
+        parts = fragments(self.path, stream.id) if "mov" in form else None
+        if parts is not None and (parts.missing or parts.samples > self._seen):
+            declared, missing = parts.samples, max(missing, parts.samples - self._seen)
+            for part in parts.missing:
+                self._damage(None, f"fragment {part} is missing")
         if missing:
             self._damage(None, f"{missing} of {max(declared, packets)} frames are missing")
             return
+        if form in _IN_PIECES and packets > frames and packets != 2 * frames:  # two: fields
+            self.tell(
+                f"{packets - frames} of {packets} pieces of the stream gave no frame: it may begin "
+                "between two whole pictures"
+            )
         if form in _ANIMATIONS:
             return
         for index, n in clock.missing():

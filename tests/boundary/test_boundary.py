@@ -175,7 +175,10 @@ def test_memory_is_known_before_it_is_taken(monkeypatch):
     ("value", "unit"),
     [
         ("1e308 J", "J"), ("1e-300 m", "m"), ("1e400 W", "W"), (10**400, "1"), ("9" * 500, "1"),
-        ("² pJ", "J"), ("1 GJ", "J"), ("40 m", "m"), (math.inf, "1"), ([], "J"), ("1..2 s", "s"),
+        ("² pJ", "J"), ("3² V", "V"), ("1 GJ", "J"), ("40 m", "m"), (math.inf, "1"), ([], "J"),
+        ("1..2 s", "s"),
+        # a parser of quantities reads these as 2 V, 15 pJ, 30 s and 1000 nm
+        ("0,2 V", "V"), ("1,5 pJ", "J"), ("1:30 s", "s"), ("1,000 nm", "m"), ("1_0 V", "V"),
     ],
 )  # fmt: skip
 def test_quantities_that_no_chip_has(value, unit):
@@ -207,3 +210,51 @@ def test_decimal_commas(tmp_path):
     table = read_table(file, ("target", "mean"))
     with pytest.raises(ValueError, match="could not convert"):
         table.number(table.rows[1][1][0])
+
+
+def test_quantities_as_editors_write_them():
+    """Greek mu, a raised 2, a true minus, a fixed blank; never another power of ten."""
+    assert parse_quantity("0.5 \u03bcm2", "m2") == parse_quantity("0.5 µm²", "m2") == 0.5e-12
+    assert parse_quantity("5 \u03bcs", "s") == parse_quantity("5\u00a0µs", "s") == 5e-6
+    assert parse_quantity("\u22120.5 V", "V") == -0.5
+
+
+@pytest.mark.parametrize("text", ["rows: 0512", "rows: 1:30", "rows: -1:30.5"])
+def test_numbers_of_other_bases_are_refused(text):
+    with pytest.raises(ValueError, match=r"line 1: .* is (octal|base 60) in YAML; write a decimal"):
+        yaml_text.load(text, limits.CHIP)
+    assert yaml_text.load(text.replace(": ", ": '") + "'", limits.CHIP)["rows"]
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"PK\x03\x04\x14\0", "workbook"), (b"\xd0\xcf\x11\xe0\xa1\xb1", "workbook"),
+        (b"\x1f\x8b\x08\0", "compressed"), ("a;b\n1;2".encode("utf-16-le"), "UTF-16 without"),
+    ],
+)  # fmt: skip
+def test_files_of_other_programs_are_named(tmp_path, content, part):
+    file = tmp_path / "a.csv"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=part):
+        read_text(file, limits.TABLE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a,b\n1,2\n", "a,b,,\n1,2,,\n", ",a,b\n,1,2\n", "a,b\n1,2,,\n,,,\n", '"sep=;"\na;b\n1;2\n'],
+)  # fmt: skip
+def test_empty_columns_of_spreadsheets_are_left_out(tmp_path, text):
+    file = tmp_path / "a.csv"
+    file.write_text(text)
+    assert [cells for _, cells in read_table(file, ("a", "b")).rows] == [["a", "b"], ["1", "2"]]
+    file.write_text(text.replace("2", "2,3" if "," in text else "2;3"))
+    assert any(len(cells) > 2 for _, cells in read_table(file, ("a", "b")).rows)
+
+
+@pytest.mark.parametrize("separator", ["|", " ", ":"])
+def test_an_unknown_separator_is_named(tmp_path, separator):
+    file = tmp_path / "a.csv"
+    file.write_text(separator.join("ab") + "\n" + separator.join("12"))
+    with pytest.raises(ValueError, match="line 1: columns are parted by none of comma, semicolon"):
+        read_table(file, ("a", "b"))

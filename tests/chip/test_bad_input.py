@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cimsim.chip.cells import device_of
-from cimsim.chip.load import build, is_number, raw_mapping, shipped
+from cimsim.chip.load import build, is_number, load_hw, raw_mapping, shipped
 from cimsim.chip.spec import Chip
 from cimsim.cli.hw import app
 from cimsim.errors import CimsimError, ConfigError
@@ -162,3 +162,29 @@ def test_a_section_that_is_no_mapping():
             message = judge(raw, (section,), wrong)
             assert message is not None
             assert message.startswith(f"mine.yaml: {section}: expected a mapping"), message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["device.kind=0", "sources=2147483648"], "sources: expected a valid dictionary"),
+        # the key is also the name of a number of the chip, which has no fields
+        (["sources.other_area={kind: model, text: made, auto: 0}"], "auto: unknown key 'auto'"),
+    ],
+)
+def test_sources_that_are_none(overrides, part):
+    with pytest.raises(ConfigError, match=part):
+        load_hw("wtm2101", overrides)
+
+
+@pytest.mark.parametrize("path", ["tile", "adc.kind", "name"])
+def test_a_part_is_included_in_a_number_alone(path):
+    with pytest.raises(ConfigError, match=f"included_in.front_end: '{path}' is no number"):
+        load_hw("example_minimal", [f"included_in={{front_end: {path}}}", "name=2nd"])
+
+
+def test_many_faults_fit_a_screen():
+    raw = raw_mapping("example_minimal")[1] | {f"field{n}": 1 for n in range(200)}
+    with pytest.raises(ConfigError, match=r"and 192 more$") as caught:
+        build(raw)
+    assert len(str(caught.value).splitlines()) == 9

@@ -121,3 +121,12 @@ def test_a_reader_that_goes_away_loses_no_run(kept, tmp_path):
     assert process.returncode == 0, err
     assert err == ""
     assert (tmp_path / "o" / "result.json").is_file()
+
+
+def test_an_interrupt_inside_executed_text_has_the_code_of_an_interrupt(tmp_path):
+    """CPython would die of the signal at its end, although the interrupt was caught."""
+    text = 'exec("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)")'
+    (tmp_path / "own.py").write_text(text)
+    code, _, err = called(tmp_path, *RUN, "--out", "o")
+    assert code == 130
+    assert err.strip() == "interrupted; no result was written"

@@ -428,3 +428,15 @@ def test_double_precision_is_refused():
 def test_example_inputs_must_be_a_tuple_of_tensors():
     with pytest.raises(GraphError, match="Linear: example_inputs must be a tuple of tensors"):
         trace(nn.Linear(2, 2), torch.rand(1, 2))
+
+
+def test_several_threads_may_trace_at_once():
+    """torch.export keeps its modes in the process: one after another, whoever calls."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def traced(channels):
+        net = nn.Sequential(nn.Conv2d(3, channels, 3), nn.ReLU(), nn.Conv2d(channels, 3, 3)).eval()
+        return trace(net, (torch.zeros(1, 3, 12, 12),)).matrix_ops[0].group_cols
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(traced, range(2, 14))) == list(range(2, 14))

@@ -403,6 +403,62 @@ def test_half_a_file_stops_the_reading(tmp_path, clip, suffix):
             read_clip(path)
 
 
+def test_a_fragment_that_is_missing_stops_the_reading(tmp_path, clip):
+    """Fragmented mp4, as recorders write it: each part says how many frames it holds."""
+    path = tmp_path / "f.mp4"
+    moving = {"movflags": "frag_keyframe+empty_moov"}
+    with av.open(str(path), "w", options=moving) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.options = {"g": "4", "bf": "0"}
+        for frame in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    assert len(read_clip(path)) == 12
+    data = path.read_bytes()
+    parts = [place - 4 for place in range(len(data)) if data[place : place + 4] == b"moof"]
+    assert len(parts) == 3
+    path.write_bytes(data[: parts[1]] + data[parts[2] :])
+    with pytest.raises(InputError, match=r"incomplete \(fragment 2 is missing\)"):
+        read_clip(path)
+
+
+def test_a_stream_that_begins_between_two_pictures_is_told(tmp_path, clip):
+    path = tmp_path / "a.ts"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.options = {"g": "6", "bf": "0"}
+        for frame in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        begin = [packet.pos for packet in container.demux(video=0) if packet.size][2]
+    data = path.read_bytes()
+    path.write_bytes(data[: 188 * 3] + data[begin - begin % 188 :])  # its tables, then the rest
+    cut = load_clip(path, tolerate_damage=True)
+    assert len(cut) == 6
+    assert any("pieces of the stream gave no frame" in note for note in cut.notes)
+
+
+@pytest.mark.parametrize("name", ["file:x.mp4", "concat:a.mp4|a.mp4", "a%d [x]*.mp4", "-i.mp4"])
+def test_a_name_is_a_name_and_no_protocol(tmp_path, clip, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    encode(tmp_path / "a.mp4", clip[:3])
+    (tmp_path / name).write_bytes((tmp_path / "a.mp4").read_bytes())
+    (tmp_path / "a.mp4").unlink()
+    assert len(read_clip(name)) == 3
+
+
+def test_a_radiance_picture_is_refused(tmp_path):
+    path = tmp_path / "a.hdr"
+    path.write_bytes(
+        b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 8 +X 8\n" + b"\x80\x80\x80\x80" * 64
+    )
+    with pytest.raises(InputError, match="linear light"):
+        read_clip(path)
+
+
 @pytest.mark.slow
 def test_a_trimmed_clip_is_whole(tmp_path):
     """An edit list skips frames before the cut, which are in the file to decode the others."""

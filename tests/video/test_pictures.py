@@ -2,7 +2,9 @@
 
 import struct
 import zlib
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import tifffile
@@ -272,3 +274,104 @@ def test_half_an_array_is_refused(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"junk")
     with pytest.raises(InputError, match="not a readable array"):
         read_clip(tmp_path / "a.npy")
+
+
+# --- what a file says of its colours ----------------------------------------------------------
+
+
+def with_chunk(path, kind, content):
+    """Put a chunk behind the header of a PNG."""
+    data, body = path.read_bytes(), kind + content
+    chunk = struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+    path.write_bytes(data[:33] + chunk + data[33:])
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "said"),
+    [
+        (b"gAMA", struct.pack(">I", 100_000), "!its transfer is linear light"),
+        (b"cICP", bytes([1, 8, 0, 1]), "!its transfer is linear light"),
+        (b"gAMA", struct.pack(">I", 30_000), "its gamma of 0.3 is not applied"),
+        (b"cICP", bytes([9, 1, 0, 1]), "its BT.2020 primaries are not applied"),
+        (b"cHRM", struct.pack(">8I", 31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600),
+         "its other primaries are not applied"),
+        (b"gAMA", struct.pack(">I", 45_455), None),
+    ],
+)  # fmt: skip
+def test_colours_that_a_png_states_are_told_or_refused(tmp_path, kind, content, said):
+    path = tmp_path / "a.png"
+    Image.fromarray(PICTURE).save(path)
+    with_chunk(path, kind, content)
+    if said and said.startswith("!"):
+        with pytest.raises(InputError, match=said[1:]):
+            read_clip(path)
+        return
+    clip = load_clip(path)
+    np.testing.assert_array_equal(np.asarray(clip)[0], PICTURE)
+    assert any(said in note for note in clip.notes) if said else not clip.notes
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "YCbCr", "LAB"])
+def test_tiff_of_other_colours_is_converted_or_refused(tmp_path, mode):
+    path = tmp_path / "a.tif"
+    shown = Image.fromarray(embedded_clip("default", 1, 48, 64)[0]).convert(mode)
+    shown.save(path, tiffinfo={274: 3})
+    if mode == "LAB":
+        with pytest.raises(InputError, match="CIELAB"):
+            read_clip(path)
+        return
+    clip = load_clip(path)
+    upright = np.asarray(shown.convert("RGB"))[::-1, ::-1].astype(int)
+    assert np.abs(np.asarray(clip)[0] - upright).max() < 6  # Y'CbCr is stored with half its chroma
+    assert any("converted to RGB" in note for note in clip.notes)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_tiff_with_the_compression_of_drawing_programs_is_read(tmp_path, deep):
+    """LZW; the library that reads plain TIFF leaves it to another one."""
+    path = tmp_path / "a.tif"
+    if deep:  # libavcodec has the only encoder at hand
+        pixels = PICTURE.astype(np.uint16) * 257
+        encoder = av.CodecContext.create("tiff", "w")
+        encoder.height, encoder.width, encoder.pix_fmt = *PICTURE.shape[:2], "rgb48le"
+        encoder.time_base, encoder.options = Fraction(1, 25), {"compression_algo": "lzw"}
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb48le")
+        path.write_bytes(b"".join(map(bytes, [*encoder.encode(frame), *encoder.encode()])))
+    else:
+        Image.fromarray(PICTURE).save(path, compression="tiff_lzw")
+    np.testing.assert_array_equal(read_clip(path)[0], PICTURE)
+
+
+# --- damage ---------------------------------------------------------------------------------
+
+
+def test_a_damaged_jpeg_stops_the_reading_or_is_told(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(embedded_clip("default", 1, 96, 128)[0]).save(path, quality=90)
+    data, refused = path.read_bytes(), 0
+    assert any("no means to notice all damage" in note for note in load_clip(path).notes)
+    for trial in range(10):
+        draw, broken = np.random.default_rng(trial), bytearray(data)
+        for place in draw.integers(len(data) // 4, 3 * len(data) // 4, 6):
+            broken[place] ^= int(draw.integers(1, 256))
+        path.write_bytes(bytes(broken))
+        try:
+            read_clip(path)
+        except InputError as error:
+            refused += 1
+            if "--tolerate-damage" in str(error):
+                assert len(load_clip(path, tolerate_damage=True).damaged) == 1
+    assert refused >= 5
+
+
+def test_all_pictures_of_an_animated_avif_are_frames(tmp_path):
+    frames = [Image.fromarray(frame) for frame in embedded_clip("default", 3, 48, 64)]
+    path = tmp_path / "a.avif"
+    try:
+        frames[0].save(path, save_all=True, append_images=frames[1:], quality=90)
+    except (KeyError, OSError):
+        pytest.skip("this Pillow writes no AVIF")
+    found = read_clip(path).astype(int)
+    assert found.shape == (3, 48, 64, 3)
+    for shown, frame in zip(found, frames, strict=True):
+        assert np.abs(shown - np.asarray(frame)).mean() < 6

@@ -142,9 +142,11 @@ def _row(
             number = table.number(text)
         except ValueError:
             got = f"'{text}'" if text else "nothing"
-            raise _fault(
-                path, line, f"{name}: expected a number, got {got}; fill the hole or delete the row"
-            ) from None
+            way = "with decimal commas part the columns by ; or tab, without quotes"
+            way = (
+                way if "," in text and table.separator == "," else "fill the hole or delete the row"
+            )
+            raise _fault(path, line, f"{name}: expected a number, got {got}; {way}") from None
         if not math.isfinite(number):
             raise _fault(
                 path, line, f"{name}: expected a finite number, got '{text}'; measure it again or "
