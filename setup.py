@@ -9,7 +9,12 @@ version = next(
     if line.startswith("__version__")
 )
 # Both folders stand beside cimsim/ in a checkout and are packaged inside it.
-beside = {"cimsim.frontends": "frontends", "cimsim.hwconfigs": "hwconfigs"}
+beside = {
+    "cimsim.frontends": "frontends",
+    "cimsim.frontends.onnx": "frontends/onnx",
+    "cimsim.frontends.onnx.operators": "frontends/onnx/operators",
+    "cimsim.hwconfigs": "hwconfigs",
+}
 
 setup(
     name="cimsim",
@@ -52,10 +57,13 @@ setup(
     extras_require={
         # classical denoisers to stand beside; bm3d's licence is for research only
         "bench": ["bm3d>=4"],
+        # networks from ONNX files
+        "onnx": ["onnx>=1.17"],
         "test": [
             "hypothesis>=6.100",
             "imageio-ffmpeg>=0.5",
             "mypy>=1.10",
+            "onnx>=1.17",
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",

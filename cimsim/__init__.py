@@ -22,6 +22,7 @@ if not (_here / "frontends" / "__init__.py").is_file():
 if TYPE_CHECKING:
     from cimsim.chip.load import load_hw as load_hw
     from cimsim.chip.spec import Chip as Chip
+    from cimsim.frontends.onnx.network import load_onnx as load_onnx
     from cimsim.frontends.torch_export import trace as trace
     from cimsim.loading import load_network as load_network
     from cimsim.mapping.mapping import Mapping as Mapping
@@ -44,6 +45,7 @@ _PUBLIC = {
     "load_clip": "cimsim.video.clip",
     "load_hw": "cimsim.chip.load",
     "load_network": "cimsim.loading",
+    "load_onnx": "cimsim.frontends.onnx.network",
     "map_graph": "cimsim.placing",
     "program": "cimsim.programmed",
     "run": "cimsim.simulation",

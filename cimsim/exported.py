@@ -83,6 +83,9 @@ def load_exported(path: Path) -> ExportedNetwork:
     """
     import torch
 
+    # registers the operators that a quantised program holds (PT2E)
+    import torch.ao.quantization.fx._decomposed
+
     if not path.is_file():
         raise InputError(f"--model: no such file '{path}'")
     try:

@@ -248,15 +248,21 @@ def _no_weights(title: str) -> str:
 
 def _file(name: str, options: Mapping[str, int | str]) -> Any:
     """Read a network from a file of its own."""
+    import cimsim
     from cimsim.exported import load_exported
 
-    if not name.lower().endswith(".pt2"):
+    kind = Path(name).suffix.lower()
+    if kind not in (".pt2", ".onnx"):
+        what = "TorchScript, whose source is gone, is" if kind != ".tflite" else "such files are"
         raise InputError(
-            f"--model {name}: files of this kind are not read; export the network it came from "
-            "with torch.export.save (.pt2), or give package.module:Class and --weights FILE"
+            f"--model {name}: {what} not read; export the network it came from with "
+            "torch.export.save (.pt2) or torch.onnx.export (.onnx), or give package.module:Class "
+            "and --weights FILE"
         )
     if options:
         raise InputError(f"--model {name}: a file takes no options ({', '.join(options)})")
+    if kind == ".onnx":
+        return cimsim.load_onnx(Path(name))
     return load_exported(Path(name))
 
 
@@ -323,6 +329,9 @@ def _fill(module: nn.Module, source: Any) -> tuple[str, Card | None]:
 
 
 def _takes_noise_map(module: nn.Module) -> bool:
+    told = getattr(module, "takes_noise_map", None)
+    if told is not None:
+        return bool(told)
     parameters = inspect.signature(module.forward).parameters.values()
     required = [p for p in parameters if p.default is p.empty and p.kind == p.POSITIONAL_OR_KEYWORD]
     return len(required) >= 2

@@ -241,6 +241,12 @@ TABLE: dict[str, Rule] = {
     "aten.bitwise_not": _map("bitwise_not", 1),
     "aten._to_copy": _map("cast", 1),
     "aten.to": _map("cast", 1),
+    # roundings of quantised networks: scale, round, shift, two comparisons; and back
+    "cimsim.rounded": _map("rounded", 7),
+    "aten.fake_quantize_per_tensor_affine": _map("rounded", 7),
+    "quantized_decomposed.quantize_per_tensor": _map("quantize", 5),
+    "quantized_decomposed.dequantize_per_tensor": _map("dequantize", 2),
+    "quantized_decomposed.dequantize_per_channel": _map("dequantize", 2),
     # elementary functions
     "aten.sqrt": _map("sqrt", _HARD),
     "aten.rsqrt": _map("rsqrt", _HARD),

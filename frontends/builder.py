@@ -6,6 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cimsim.frontends.aten import bind, describe, short_name
@@ -13,6 +15,9 @@ from cimsim.frontends.locality import Call
 from cimsim.frontends.parameters import Parameters, WeightSets
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Ref, TensorSpec
 from cimsim.graph.verify import references
+
+# which axis of a weight has the columns of its matrix, by how it is applied
+_COLUMN_AXIS: dict[Hashable, int] = {"conv": 0, "linear": 0, "matmul": 1, "transposed": 1}
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ class GraphBuilder:
         self, op: MatrixOp, weight: Tensor, bias: Tensor | None, how: tuple[Hashable, ...] = ()
     ) -> Ref:
         """Add a matrix node; ``how`` tells apart different matrices made of the same parameters."""
+        op = replace(op, weight_ends=self._ends(op, weight, how))
         key = (id(weight), None if bias is None else id(bias), op.weight.shape, how)
         known = self._sets.known(key)
         if known is not None:
@@ -133,6 +139,23 @@ class GraphBuilder:
         """Add a node that is complete already."""
         self._ops[op.name] = op
         return Ref(op.name)
+
+    def _ends(
+        self, op: MatrixOp, weight: Tensor, how: tuple[Hashable, ...]
+    ) -> NDArray[np.float64] | None:
+        """Return the ends of the weight codes of each column, where the network has such."""
+        found = self.parameters.ends(weight)
+        if found is None:
+            return None
+        ends, axis = found
+        if ends.size == 1:
+            return np.full(op.n_cols, float(ends.reshape(-1)[0]))
+        if not how or _COLUMN_AXIS.get(how[0]) != axis:
+            return None
+        channels = op.out_block[0]
+        if channels % ends.size:
+            return None
+        return np.repeat(np.tile(ends, channels // ends.size), op.n_cols // channels)
 
     def _own(self, value: Any) -> Any:
         """Replace tensors in nested arguments by copies of their own."""

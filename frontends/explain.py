@@ -12,6 +12,12 @@ from torch import nn
 from torch.fx import Node
 
 _TORCH = str(Path(torch.__file__).parent)
+_ONNX = "cimsim.frontends.onnx."
+_OWN = str(Path(__file__).parent)
+_AO_PACKED = (
+    "torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.quantization.fake_quant",
+    "torch.ao.quantization.observer",
+)  # fmt: skip
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]*)')
 
 _BRANCHES = (
@@ -22,13 +28,22 @@ _DEFAULT_HINT = "does the model run with {shapes}? (on the command line: --input
 
 
 def module_path(node: Node) -> tuple[str, bool]:
-    """Return the innermost module's path and whether it is a layer of torch.nn itself."""
+    """Return the innermost module's path and whether it is a layer of torch.nn or ONNX itself."""
     stack = node.meta.get("nn_module_stack") or {}
     if not stack:
         return "", False
     path, kind = list(stack.values())[-1]
     kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-    return str(path), kind.startswith("torch.nn.")
+    return str(path), kind.startswith(("torch.nn.", _ONNX))
+
+
+def packed_module(model: nn.Module) -> str | None:
+    """Return the first module that torch.ao packed, or that counts its values as it runs."""
+    for path, module in model.named_modules():
+        place = type(module).__module__
+        if place.startswith(_AO_PACKED):
+            return f"module '{path or '(root)'}' ({type(module).__name__})"
+    return None
 
 
 def source_of(node: Node) -> str:
@@ -78,7 +93,7 @@ def _kind(x: torch.Tensor) -> str:
 
 def _user_line(trace: str) -> tuple[str, str] | None:
     """Return ("folder/file.py:12", source text) of the innermost frame outside of torch."""
-    frames = [m for m in _FRAME.finditer(trace) if not m[1].startswith(_TORCH)]
+    frames = [m for m in _FRAME.finditer(trace) if not m[1].startswith((_TORCH, _OWN))]
     if not frames:
         return None
     return _place(frames[-1][1], int(frames[-1][2])), frames[-1][3].strip()

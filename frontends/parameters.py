@@ -26,6 +26,7 @@ class Parameters:
         self._known: dict[Hashable, Tensor] = {}
         self._labels: dict[int, str] = {}
         self._owned: dict[int, Tensor] = {}
+        self._ends: dict[int, tuple[NDArray[np.float64], int]] = {}
         self._alive: list[Tensor] = []
 
     def parameter(self, label: str, tensor: Tensor) -> Tensor:
@@ -46,6 +47,14 @@ class Parameters:
     def label(self, tensor: Tensor) -> str:
         """Return the qualified name of an interned tensor."""
         return self._labels.get(id(tensor), "constant")
+
+    def coded(self, tensor: Tensor, ends: NDArray[np.float64], axis: int) -> None:
+        """Note the largest magnitudes of the codes that a constant is made of, along an axis."""
+        self._ends[id(tensor)] = ends, axis
+
+    def ends(self, tensor: Tensor) -> tuple[NDArray[np.float64], int] | None:
+        """Return what `coded` noted."""
+        return self._ends.get(id(tensor))
 
     def own(self, tensor: Tensor) -> Tensor:
         """Return the one copy of an interned tensor that later training does not change."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cimsim.frontends.aten import TABLE, bind, packet
+from cimsim.frontends.rounding import fold_roundings, join_roundings
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Ref, TensorSpec, rewire
 from cimsim.graph.layout import output_shape
 from cimsim.graph.signs import mark_signs
@@ -85,7 +86,11 @@ def fold_batch_norm(graph: LayerGraph) -> LayerGraph:
             folded[key] = _scaled(matrix, norm, new_id)
         twin = folded[key]
         changed[matrix.name] = replace(
-            matrix, weight=twin.weight, bias=twin.bias, weights_id=twin.weights_id
+            matrix,
+            weight=twin.weight,
+            bias=twin.bias,
+            weights_id=twin.weights_id,
+            weight_ends=twin.weight_ends,
         )
         names[norm.name] = norm.inputs[0]
     return _rebuilt(graph, changed, names)
@@ -127,10 +132,12 @@ def unroll_frames(graph: LayerGraph) -> LayerGraph:
 
 PASSES: tuple[Pass, ...] = (
     remove_dead,
+    join_roundings,
     fold_zero_padding,
     fold_batch_norm,
     fuse_pixel_shuffle,
     fold_batch_norm,
+    fold_roundings,
     unroll_frames,
     mark_signs,
 )
@@ -224,7 +231,14 @@ def _scaled(matrix: MatrixOp, norm: DigitalOp, weights_id: str) -> MatrixOp:
     if beta is not None:
         bias += np.repeat(beta, per_channel)
     weight = matrix.weight * columns.reshape(matrix.groups, 1, matrix.group_cols)
-    return replace(matrix, weight=_float32(weight), bias=_float32(bias), weights_id=weights_id)
+    ends = None if matrix.weight_ends is None else matrix.weight_ends * np.abs(columns)
+    return replace(
+        matrix,
+        weight=_float32(weight),
+        bias=_float32(bias),
+        weights_id=weights_id,
+        weight_ends=ends,
+    )
 
 
 def _float32(array: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -284,16 +298,19 @@ def _shuffled(matrix: MatrixOp, factor: int) -> MatrixOp:
     # pixel (dy, dx) of the block, then the shuffle's own: y = dy * r + ry
     order = order.transpose(0, 3, 1, 4, 2).reshape(-1)
     weight, bias, weights_id = matrix.weight, matrix.bias, matrix.weights_id
+    ends = matrix.weight_ends
     if block_h * block_w > 1:
         per_group = (order.reshape(matrix.groups, -1) % matrix.group_cols)[:, None, :]
         weight = np.take_along_axis(weight, per_group, axis=2)
         bias = None if bias is None else np.ascontiguousarray(bias[order])
+        ends = None if ends is None else ends[order]
         weights_id = f"{weights_id}*shuffle{factor}"
     fused = replace(
         matrix,
         weight=weight,
         bias=bias,
         weights_id=weights_id,
+        weight_ends=ends,
         out_block=(c_out, block_h * factor, block_w * factor),
         kind="cim_conv",
     )

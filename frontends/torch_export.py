@@ -30,11 +30,12 @@ from cimsim.errors import GraphError
 from cimsim.frontends import passes
 from cimsim.frontends.aten import TABLE, packet, short_name
 from cimsim.frontends.builder import GraphBuilder
-from cimsim.frontends.explain import explain_failure, module_path, source_of
+from cimsim.frontends.explain import explain_failure, module_path, packed_module, source_of
 from cimsim.frontends.functional import is_functional, target_of
 from cimsim.frontends.locality import Call
 from cimsim.frontends.recipes import RECIPES
 from cimsim.frontends.recurrent import RECURRENT
+from cimsim.frontends.rounding import weight_ends
 from cimsim.graph.ir import LayerGraph, Ref, TensorSpec
 from cimsim.graph.verify import references, verify
 
@@ -111,6 +112,17 @@ def trace(
             f"{name}: a TorchScript module, whose source is gone; give the module it was made "
             "from with its state_dict, or a program of torch.export.save (.pt2)"
         )
+    packed = packed_module(model)
+    if packed is not None:
+        raise GraphError(
+            f"{name}: {packed}, was quantised by torch.ao in a way that torch.export cannot write "
+            "down; quantise it with PT2E (torchao.quantization.pt2e) and give the converted "
+            "program (.pt2), or an ONNX file with QuantizeLinear and DequantizeLinear"
+        )
+    fixed: Any = getattr(model, "fixed_for", None)
+    if fixed is not None:
+        # a model file, whose operators depend on the shapes of its inputs
+        model = fixed(example_inputs)
     ready: Any = getattr(model, "exported_program", None)
     takes: Any = getattr(model, "takes", None)
     if ready is not None and takes(example_inputs):
@@ -338,7 +350,10 @@ class _Importer:
         except Exception as error:
             raise self._error(node, f"computing a constant failed: {error}") from error
         if isinstance(result, Tensor):
-            return self.build.parameters.computed(self._name(node), result)
+            made = self.build.parameters.computed(self._name(node), result)
+            if (found := weight_ends(packet(target), args)) is not None:
+                self.build.parameters.coded(made, *found)
+            return made
         return result
 
     def _output(self, node: Node, value: Tensor) -> TensorSpec:

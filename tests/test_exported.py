@@ -55,7 +55,7 @@ def test_files_that_hold_no_program_are_refused(tmp_path):
         load_exported(tmp_path / "broken.pt2")
     with pytest.raises(InputError, match="no such file"):
         load_network(str(tmp_path / "none.pt2"))
-    with pytest.raises(InputError, match="files of this kind are not read"):
+    with pytest.raises(InputError, match="such files are not read"):
         load_network("net.tflite")
     with pytest.raises(InputError, match="has weights of its own"):
         load_network(saved(tmp_path / "net.pt2"), weights="w.pt")

@@ -14,7 +14,10 @@ from cimsim.errors import SimulationError
 
 
 def encode_weights(
-    weight: NDArray[np.float32], q_max: int, scale: Literal["layer", "column", "balanced"] = "layer"
+    weight: NDArray[np.float32],
+    q_max: int,
+    scale: Literal["layer", "column", "balanced"] = "layer",
+    ends: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Round a matrix to symmetric integers.
 
@@ -28,6 +31,10 @@ def encode_weights(
         columns too, yet none so far that its largest possible current, the sum of its positive or
         of its negative weights, exceeds that of the largest column under one scale for all:
         converters that serve all columns keep their range.
+    ends : float64 [groups * cols], optional
+        Largest magnitude of each column's code in a network that was quantised, in place of its
+        largest weight; with ``layer`` the largest of all columns counts. ``balanced`` ignores it:
+        there the converters choose.
 
     Returns
     -------
@@ -38,7 +45,11 @@ def encode_weights(
     exact = weight.astype(np.float64)
     if not np.isfinite(exact).all():
         raise SimulationError("weights hold NaN or infinity; they cannot be written into cells")
-    if scale == "layer":
+    if ends is not None and scale != "balanced":
+        largest = ends.reshape(weight.shape[0], 1, weight.shape[2])
+        if scale == "layer":
+            largest = np.full_like(largest, largest.max(initial=0.0))
+    elif scale == "layer":
         largest = np.full((weight.shape[0], 1, weight.shape[2]), np.abs(exact).max(initial=0.0))
     else:
         largest = np.abs(exact).max(axis=1, keepdims=True, initial=0.0)
@@ -52,7 +63,11 @@ def encode_weights(
     scales = np.where(largest > 0, largest / q_max, 1.0)
     # a subnormal matrix has no scale of its own; it is zero on any chip
     scales[scales == 0] = 1.0
-    return np.rint(exact / scales).astype(np.int32), scales.reshape(-1)
+    q = np.rint(exact / scales)
+    if ends is not None:
+        # the lowest code of a signed kind has no counterpart
+        q = np.clip(q, -q_max, q_max)
+    return q.astype(np.int32), scales.reshape(-1)
 
 
 def magnitude_slices(q: NDArray[np.int32], slice_bits: int, slices: int) -> NDArray[np.int32]:

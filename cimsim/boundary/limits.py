@@ -37,6 +37,8 @@ OPTION = Limits(1 << 16, 8, 10_000)
 MAPPING = Limits(512 * MEGABYTE, 16, 50_000_000)
 RESULT = Limits(512 * MEGABYTE, 32, 50_000_000)
 CARD = Limits(16 * MEGABYTE, 16, 1_000_000)
+# of an ONNX network, in which graphs stand inside of nodes; protobuf ends at 2 GiB
+MODEL = Limits((1 << 31) - 1, 8, 1_000_000)
 TABLE = Limits(64 * MEGABYTE, 1, 5_000_000)
 
 

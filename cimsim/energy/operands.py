@@ -93,7 +93,7 @@ def estimate_sums(
     ranges = samples if calibration is None else collect(mapping.graph, chip, calibration)
     found = {}
     for op in mapping.graph.matrix_ops:
-        code = ranges[op.name].code(chip, op.signed)
+        code = ranges[op.name].code(chip, op)
         means = row_means(op, code, samples[op.name], chip, power)
         rows = row_conductance_s(op, mapping.layer_of[op.name].layout, chip, device)
         # both lines of an input lead to cells of the same two conductances
@@ -114,7 +114,7 @@ def row_conductance_s(
     float64 [groups * rows]
     """
     code = WeightCode(chip.weights.encoding, chip.weights.bits, chip.weights.slice_bits)
-    q, _ = encode_weights(op.weight, chip.weights.q_max, chip.weights.scale)
+    q, _ = encode_weights(op.weight, chip.weights.q_max, chip.weights.scale, op.weight_ends)
     lsb_s = (device.g_max_s - device.g_min_s) / code.top
     n_groups, n_rows, _ = q.shape
     total = np.zeros(n_groups * n_rows)

@@ -126,7 +126,7 @@ def _calibrate_op(
     kept: CalibratedOp | None,
 ) -> CalibratedOp:
     chip, layer = programmed.mapping.chip, programmed.layer_of(op.name)
-    code = samples.code(chip, op.signed)
+    code = samples.code(chip, op)
     patch = programmed.mapping.layer_of[op.name].layout.patch
     vectors = samples.vectors if patch.windows == 1 else samples.activations
     if patch.windows > 1 and samples.patch != patch:

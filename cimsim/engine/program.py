@@ -281,7 +281,7 @@ def _program_layer(
     layout, chip, seed = placed.layout, context.chip, context.seed
     spec = chip.weights
     try:
-        q, scales = encode_weights(op.weight, spec.q_max, spec.scale)
+        q, scales = encode_weights(op.weight, spec.q_max, spec.scale, op.weight_ends)
     except SimulationError as error:
         raise SimulationError(f"layer '{placed.name}': {error}") from None
     q = q if chosen is None else chosen

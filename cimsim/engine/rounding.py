@@ -58,7 +58,7 @@ def _round_layer(
     x = np.concatenate([part for name in layer.ops for part in samples[name].vectors])
     if len(x) < MIN_WINDOWS:
         return None
-    _, scales = encode_weights(op.weight, spec.q_max, spec.scale)
+    _, scales = encode_weights(op.weight, spec.q_max, spec.scale, op.weight_ends)
     steps = scales.reshape(op.groups, op.group_cols)
     inputs = x.reshape(len(x), op.groups, op.group_rows)
     groups = range(op.groups)

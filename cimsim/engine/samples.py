@@ -106,17 +106,24 @@ class Samples:
             any(part.signed for part in parts),
         )
 
-    def code(self, chip: Chip, may_be_negative: bool = True) -> InputCode:
-        """Return the input code that the values ask for.
+    def code(self, chip: Chip, op: MatrixOp) -> InputCode:
+        """Return the input code that the values ask for, or the network itself.
 
-        ``may_be_negative`` is `MatrixOp.signed`: a layer that is applied in two phases or on two
-        rows is so whether or not a sample happens to be negative.
+        A layer that is applied in two phases or on two rows is so whether or not a sample happens
+        to be negative. A quantised network says the ends of its codes: with as many bits a chip's
+        steps are the network's.
         """
         values = np.concatenate(self.values)
         if not np.isfinite(values).all():
             raise SimulationError("its input on the calibration frames holds NaN or infinity")
-        low, high = input_ends(values, self.signed, chip.inputs.percentile)
-        how = chip.inputs.signed if may_be_negative else "offset"
+        how = chip.inputs.signed if op.signed else "offset"
+        if op.rounding is None:
+            low, high = input_ends(values, self.signed, chip.inputs.percentile)
+        else:
+            low, high = op.rounding.ends
+            if how != "offset":
+                # the lowest code of a signed kind has no counterpart
+                low += op.rounding.scale
         return InputCode.of_range(low, high, chip.inputs.bits, how)
 
 

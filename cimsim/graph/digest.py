@@ -32,6 +32,8 @@ def operations_hash(graph: LayerGraph) -> str:
                 _add(digest, value, number)
         elif isinstance(op, MatrixOp):
             digest.update(f" {op.name} {op.window} {op.out_block} {op.layout} {op.signed}".encode())
+            if op.rounding is not None:
+                digest.update(f" {op.rounding}".encode())
         else:
             assert isinstance(op, InputOp)
     digest.update(repr([number[name] for name in graph.outputs]).encode())
@@ -43,7 +45,7 @@ def weights_hash(graph: LayerGraph) -> str:
     digest = hashlib.sha256()
     for op in graph.matrix_ops:
         digest.update(op.name.encode())
-        for part in (op.weight, op.bias):
+        for part in (op.weight, op.bias, *(() if op.weight_ends is None else (op.weight_ends,))):
             held = np.zeros(0, np.float32) if part is None else np.ascontiguousarray(part)
             digest.update(f" {held.shape} ".encode())
             digest.update(held.tobytes())

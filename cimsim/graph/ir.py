@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import GraphError, suggest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Locality = Literal["pointwise", "view", "window", "barrier"]
 
@@ -83,6 +86,44 @@ class InputOp:
     inputs: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How a quantised network rounds an activation.
+
+    Attributes
+    ----------
+    scale : float
+        Activation per step.
+    zero_point : int
+        Whole number that stands for 0.
+    low, high : int
+        Smallest and largest whole number.
+    by_reciprocal : bool
+        Whether it multiplies by ``1 / scale``, as torch does, or divides, as ONNX does; the two
+        differ in the last bit.
+    """
+
+    scale: float
+    zero_point: int
+    low: int
+    high: int
+    by_reciprocal: bool = False
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Round a tensor to what its whole numbers stand for."""
+        import torch
+
+        steps = x * (1.0 / self.scale) if self.by_reciprocal else x / self.scale
+        whole = torch.clamp(torch.round(steps) + self.zero_point, self.low, self.high)
+        return (whole - self.zero_point) * self.scale
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Smallest and largest activation."""
+        low, high = self.low - self.zero_point, self.high - self.zero_point
+        return low * self.scale, high * self.scale
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MatrixOp:
     """A matrix that is applied to every window of its one input: convolution, linear, CIM-CONV.
@@ -114,6 +155,10 @@ class MatrixOp:
         Module path and source line, for messages.
     signed : bool
         Whether the input may be negative; False only where the graph proves that it is not.
+    rounding : Rounding or None
+        Of the input, where the network is a quantised one: a chip's input code takes its ends.
+    weight_ends : float64 [n_cols] or None
+        Largest magnitude that the network's own weight code of a column has, where it has one.
     """
 
     name: str
@@ -129,6 +174,8 @@ class MatrixOp:
     weights_id: str = ""
     source: str = ""
     signed: bool = True
+    rounding: Rounding | None = None
+    weight_ends: NDArray[np.float64] | None = None
 
     @property
     def groups(self) -> int:

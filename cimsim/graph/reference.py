@@ -88,6 +88,7 @@ def apply_matrix(
     from torch.nn import functional
 
     weight, bias = torch_weights(op) if weights is None else weights
+    x = x if op.rounding is None else op.rounding(x)
     if op.layout == "last":
         return functional.linear(x, weight, bias)
     top, bottom, left, right = op.window.padding

@@ -20,7 +20,7 @@ _KEEPERS = {
     "movedim", "select", "stack", "cat", "slice", "expand", "repeat", "flip", "roll",
     "channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "upsample_nearest", "upsample_bilinear",
     "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "sum",
-    "amax", "max", "leaky_relu", "index_select", "unfold", "cast",
+    "amax", "max", "leaky_relu", "index_select", "unfold", "cast", "rounded",
 }  # fmt: skip
 # never negative if no operand and no constant is
 _COMBINERS = {"add", "mul", "div", "maximum", "minimum", "pad", "pow"}
@@ -32,8 +32,9 @@ def mark_signs(graph: LayerGraph) -> LayerGraph:
     """Set `MatrixOp.signed` to False where no input can be negative.
 
     Network inputs may be negative (noisy frames are not clipped), and so may the output of every
-    matrix. What no rule is known for counts as signed. Operations that share a programmed matrix
-    are signed if one of them is, for they share its rows.
+    matrix; codes of a quantised network that begin at 0 make them 0. What no rule is known for
+    counts as signed. Operations that share a programmed matrix are signed if one of them is, for
+    they share its rows.
     """
     positive: set[str] = set()
     for op in graph:
@@ -41,7 +42,8 @@ def mark_signs(graph: LayerGraph) -> LayerGraph:
             positive.add(op.name)
     sharing: dict[str, bool] = defaultdict(bool)
     for matrix in graph.matrix_ops:
-        sharing[matrix.weights_id or matrix.name] |= matrix.inputs[0] not in positive
+        cut = matrix.rounding is not None and matrix.rounding.ends[0] >= 0
+        sharing[matrix.weights_id or matrix.name] |= not cut and matrix.inputs[0] not in positive
 
     def marked(op: Op) -> Op:
         if not isinstance(op, MatrixOp):

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cimsim.boundary import memory
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,9 +59,19 @@ class InputShape:
         return cls(shape, below)
 
     def zeros(self) -> torch.Tensor:
-        """Return a tensor to trace with."""
+        """Return a tensor to trace with.
+
+        Raises
+        ------
+        ConfigError
+            It and one value as large do not fit into memory.
+        """
         import torch
 
+        size = 4 if self.below is None else 8
+        memory.check(
+            2.0 * size * math.prod(self.shape), f"--input-shape {self}", "take a smaller one"
+        )
         return torch.zeros(self.shape, dtype=torch.float32 if self.below is None else torch.int64)
 
     def random(self, rng: np.random.Generator) -> torch.Tensor:

@@ -33,14 +33,17 @@ from cimsim.programmed import ProgrammedChip
 from cimsim.report import stored
 from cimsim.report.doubts import chip_doubts
 from cimsim.report.result import Result
+from cimsim.tasks.shapes import InputShape
 from cimsim.zoo.errors import ZooError
 from cimsim.zoo.weights import read_state
 from tests.fuzz.mutations import LEAVES, QUANTITIES, VALUES, damaged, mutated
 
 FAST = 50
+OFTEN = {"onnx": 200}
 COUNTS = {
     "chips": 5000, "set": 5000, "size": 3000, "results": 1500, "mappings": 1000, "tables": 1000,
     "faults": 500, "programmed": 500, "weights": 500, "models": 500,
+    "onnx": 5000,
 }  # fmt: skip
 LONGEST_S = 10
 ALLOCATED = 4 << 30
@@ -103,7 +106,9 @@ def tried(kind):
         def both(how_often, tmp_path, record_property):
             TALLY.update(accepted=0, refused=0, longest_s=0.0)
             # a fifth more, as some examples cannot be written into a file and do not count
-            run(COUNTS[kind] * 6 // 5 if how_often == "slow" else FAST)(tmp_path)
+            run(COUNTS[kind] * 6 // 5 if how_often == "slow" else OFTEN.get(kind, FAST))(
+                tmp_path
+            )
             if how_often == "slow":
                 assert TALLY["accepted"] + TALLY["refused"] >= COUNTS[kind]
             for name, value in TALLY.items():  # -o junit_family=xunit1 --junitxml=FILE
@@ -343,6 +348,71 @@ def test_weight_files(tmp_path, data):
     file.write_bytes(data.draw(damaged(file.read_bytes())))
     with sound(ZooError):
         read_state(file)
+
+
+@cache
+def small_model():
+    pytest.importorskip("onnx")
+    from tests.onnxfiles.small import checked
+
+    return checked().SerializeToString()
+
+
+def altered(draw, content):
+    """The model with some sizes, numbers of attributes, whole-numbered constants, names changed."""
+    import onnx
+    from onnx import numpy_helper
+
+    made = onnx.ModelProto()
+    made.ParseFromString(content)
+    numbers = st.one_of(
+        st.integers(-3, 9), st.sampled_from([2**15, 2**24, 2**31, 2**40, 2**62, -(2**63)])
+    )
+    for _ in range(draw(st.integers(1, 3))):
+        node = draw(st.sampled_from(list(made.graph.node)))
+        match draw(st.sampled_from(["attribute", "constant", "axis", "kind", "wire", "size"])):
+            case "attribute":
+                for entry in node.attribute:
+                    entry.i = draw(numbers)
+                    entry.ints[:] = [draw(numbers) for _ in entry.ints]
+            case "constant":
+                whole = [t for t in made.graph.initializer if t.data_type == 7]
+                tensor = draw(st.sampled_from(whole))
+                value = numpy_helper.to_array(tensor).copy()
+                value.reshape(-1)[:] = draw(numbers)
+                tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+            case "axis":
+                axes = made.graph.input[0].type.tensor_type.shape.dim
+                axes[draw(st.integers(0, 3))].dim_value = draw(numbers)
+            case "kind":
+                kinds = "Expand Tile Pad Range Loop MatMul Einsum GRU Split ConstantOfShape"
+                node.op_type = draw(st.sampled_from(kinds.split()))
+            case "wire" if node.input:
+                names = [name for one in made.graph.node for name in (*one.input, *one.output)]
+                node.input[0] = draw(st.sampled_from(names))
+            case "size":
+                tensor = draw(st.sampled_from(list(made.graph.initializer)))
+                tensor.dims.append(draw(numbers))
+    return made.SerializeToString()
+
+
+@tried("onnx")
+@given(data=st.data())
+def test_onnx_files(tmp_path, data):
+    """Read, fixed for the file's own shapes or usual ones, and its calls looked through."""
+    content = small_model()
+    file = tmp_path / "n.onnx"
+    bytewise = data.draw(st.booleans())
+    file.write_bytes(
+        data.draw(damaged(content, most=4)) if bytewise else altered(data.draw, content)
+    )
+    with sound():
+        network = cimsim.load_onnx(file)
+        try:
+            shapes = [InputShape.parse(text) for text in network.shapes]
+        except CimsimError:
+            shapes = [InputShape((1, 3, 8, 8))]
+        network.fixed_for(tuple(shape.zeros() for shape in shapes))
 
 
 @tried("models")
