@@ -121,9 +121,9 @@ class Samples:
             low, high = input_ends(values, self.signed, chip.inputs.percentile)
         else:
             low, high = op.rounding.ends
-            if how != "offset":
-                # the lowest code of a signed kind has no counterpart
-                low += op.rounding.scale
+            if how != "offset" and op.rounding.is_twos_complement:
+                # the lowest code has no counterpart
+                low = -high
         return InputCode.of_range(low, high, chip.inputs.bits, how)
 
 

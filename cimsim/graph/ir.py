@@ -118,6 +118,11 @@ class Rounding:
         return (whole - self.zero_point) * self.scale
 
     @property
+    def is_twos_complement(self) -> bool:
+        """Whether there is one whole number more below 0 than above, as of a signed kind."""
+        return (self.zero_point - self.low) - (self.high - self.zero_point) == 1
+
+    @property
     def ends(self) -> tuple[float, float]:
         """Smallest and largest activation."""
         low, high = self.low - self.zero_point, self.high - self.zero_point

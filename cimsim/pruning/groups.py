@@ -134,7 +134,15 @@ class Channels:
         )  # fmt: skip
         # counts look at shapes alone: no memory for the values
         weight = np.broadcast_to(np.float32(0), shape)
-        return replace(op, input=taken, output=spec, weight=weight, bias=None, out_block=block)
+        return replace(
+            op,
+            input=taken,
+            output=spec,
+            weight=weight,
+            bias=None,
+            out_block=block,
+            weight_ends=None,
+        )
 
     def _units_in(self, map_name: str) -> NDArray[np.int64]:
         return self._unit_of[map_name]

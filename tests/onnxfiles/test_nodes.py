@@ -108,3 +108,43 @@ def test_examples(tmp_path):
     assert len(first) > 90
     right, _ = check(first.values(), tmp_path / "node.onnx")
     assert right > 0.9 * len(first)
+
+
+FORMS = {
+    "silu": [("Sigmoid", ["x"]), ("Mul", ["x", 0])],
+    "hardswish": [("Add", ["x", 3.0]), ("Clip", [0, 0.0, 6.0]), ("Mul", ["x", 1]),
+                  ("Div", [2, 6.0])],
+    "gelu": [("Mul", ["x", 0.5**0.5]), ("Erf", [0]), ("Add", [1, 1.0]), ("Mul", ["x", 0.5]),
+             ("Mul", [3, 2])],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("read", [False, True])
+def test_groups_of_nodes_become_a_layer_where_nothing_else_reads_them(name, read, tmp_path):
+    helper, constants, nodes = onnx.helper, [], []
+    for i, (kind, inputs) in enumerate(FORMS[name]):
+        names = []
+        for one in inputs:
+            if isinstance(one, float):
+                constants.append(
+                    onnx.numpy_helper.from_array(np.float32(one), f"c{len(constants)}")
+                )
+                names.append(constants[-1].name)
+            else:
+                names.append("x" if one == "x" else f"v{one}")
+        nodes.append(helper.make_node(kind, names, [f"v{i}"]))
+    outputs = [f"v{len(nodes) - 1}", *(["v0"] if read else [])]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, [1, 7])],
+        [helper.make_tensor_value_info(out, 1, [1, 7]) for out in outputs], constants,
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 14)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    (tmp_path / "f.onnx").write_bytes(model.SerializeToString())
+    x = torch.linspace(-4, 4, 7)[None]
+    traced = cimsim.trace(cimsim.load_onnx(tmp_path / "f.onnx"), (x,))
+    want = getattr(torch.nn.functional, name)(x)
+    torch.testing.assert_close(traced.reference(x)[0], want)
+    found = [op.op for op in traced.digital_ops]
+    assert (found == [name]) is not read

@@ -256,3 +256,15 @@ def test_packed_modules_are_refused_with_the_way_out():
     ready = ao.prepare(module)
     with pytest.raises(cimsim.errors.GraphError, match=r"MinMaxObserver|Observer.* PT2E"):
         cimsim.trace(ready, (torch.randn(1, 3),))
+
+
+def test_chips_with_sign_and_magnitude_keep_the_step(tmp_path):
+    module, inputs = small()
+    model, told = quantised(module, inputs, np.int8)
+    graph = cimsim.trace(loaded(tmp_path, model), inputs)
+    hw = load_hw("eflash40nm", EXACT | {"inputs.signed": "phases"})
+    ready = prepare(cimsim.map_graph(graph, hw), device_of(hw), [inputs], 0)
+    for op, (scale, _) in zip(graph.matrix_ops, told.values(), strict=True):
+        if op.signed:  # others have no sign bit, and all their codes above 0
+            assert ready.ops[op.name].code.scale == pytest.approx(scale, rel=1e-6)
+    assert graph.matrix_ops[0].signed

@@ -37,6 +37,7 @@ def test_wheel_has_one_top_level_folder_and_all_its_data(wheel):
         for path in (ROOT / folder).glob(pattern):
             assert f"{inside}/{path.name}" in names
     assert "cimsim/frontends/torch_export.py" in names
+    assert "cimsim/frontends/onnx/operators/maps.py" in names
     assert "cimsim/py.typed" in names
 
 
