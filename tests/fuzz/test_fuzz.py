@@ -106,9 +106,7 @@ def tried(kind):
         def both(how_often, tmp_path, record_property):
             TALLY.update(accepted=0, refused=0, longest_s=0.0)
             # a fifth more, as some examples cannot be written into a file and do not count
-            run(COUNTS[kind] * 6 // 5 if how_often == "slow" else OFTEN.get(kind, FAST))(
-                tmp_path
-            )
+            run(COUNTS[kind] * 6 // 5 if how_often == "slow" else OFTEN.get(kind, FAST))(tmp_path)
             if how_often == "slow":
                 assert TALLY["accepted"] + TALLY["refused"] >= COUNTS[kind]
             for name, value in TALLY.items():  # -o junit_family=xunit1 --junitxml=FILE
