@@ -237,9 +237,7 @@ def _check_layer(placed: PlacedLayer, mapping: Mapping, layer: ProgrammedLayer) 
         raise ValueError(f"layer '{placed.name}' has other sizes")
 
 
-def _check_ops(
-    placed: PlacedLayer, mapping: Mapping, ops: MappingABC[str, CalibratedOp]
-) -> None:
+def _check_ops(placed: PlacedLayer, mapping: Mapping, ops: MappingABC[str, CalibratedOp]) -> None:
     layout = placed.layout
     for name in placed.ops:
         op, used = mapping.graph[name], ops[name]

@@ -5,6 +5,7 @@ Keys need no results: what is kept is found without anything above it.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -17,16 +18,19 @@ from cimsim.boundary import json_text
 from cimsim.chip.load import dump
 from cimsim.errors import InputError, SimulationError
 from cimsim.studies import stages
-from cimsim.studies.keys import file_digest, values_of
+from cimsim.studies.keys import Stage, file_digest, narrowed, values_of
 from cimsim.studies.points import Network, Point
 from cimsim.studies.stages import STAGES, Cells, Learned, Scores, Strip
 
 if TYPE_CHECKING:
+    from cimsim.chip.spec import Chip
     from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
     from cimsim.graph.ir import LayerGraph
     from cimsim.mapping.mapping import Mapping as Placed
     from cimsim.studies.store import Store
     from cimsim.timing.timeline import Timeline
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Packed = tuple[Any, dict[str, Any] | None]
@@ -44,6 +48,7 @@ class Memory:
     def __init__(self) -> None:
         self._held: dict[str, OrderedDict[str, Any]] = {name: OrderedDict() for name in _HELD}
         self.made: dict[str, int] = {}
+        self.unsound: dict[str, int] = {}
         self.found: dict[str, int] = {}
 
     def get(self, stage: str, key: str) -> Any:
@@ -295,7 +300,8 @@ class Chain:
         point = self.point
         made = self._have(
             "map", self.map_key,
-            lambda: map_graph(self.graph, self.chip, point.mapping, point.allocation),
+            lambda chip: map_graph(self.graph, chip, point.mapping, point.allocation),
+            stage=stages.map_stage(point.mapping, point.allocation),
         )  # fmt: skip
         return made.on(self.chip)
 
@@ -303,7 +309,8 @@ class Chain:
     def timeline(self) -> Timeline:
         """Its cycles."""
         return self._have(
-            "time", self.time_key, lambda: stages.timed(self.mapping, self.point.schedule),
+            "time", self.time_key,
+            lambda chip: stages.timed(self.mapping.on(chip), self.point.schedule),
             lambda line: (_plain(line), None), lambda data, _: _timeline(data),
         )  # fmt: skip
 
@@ -313,8 +320,8 @@ class Chain:
         point = self.point
         return self._have(
             "learn", self.learn_key,
-            lambda: stages.learned(
-                self.mapping, point.frames.sigma, point.seeds.calibration, self.threads
+            lambda chip: stages.learned(
+                self.mapping.on(chip), point.frames.sigma, point.seeds.calibration, self.threads
             ),
         )  # fmt: skip
 
@@ -322,10 +329,11 @@ class Chain:
     def cells(self) -> Cells:
         """Its written cells."""
 
-        def make() -> Cells:
+        def make(chip: Chip) -> Cells:
             by_inputs = self.chip.weights.rounding == "inputs"
             integers = self.learned.integers if by_inputs else None
-            return stages.programmed(self.mapping, integers, self.point.seeds.programming)
+            mapping = self.mapping.on(chip)
+            return stages.programmed(mapping, integers, self.point.seeds.programming)
 
         return self._have(
             "program", self.program_key, make, _pack_cells,
@@ -343,8 +351,9 @@ class Chain:
 
         return self._have(
             "calibrate", self.calibrate_key,
-            lambda: stages.calibrated(
-                self.mapping, self.cells, self.learned, self.point.seeds.programming, self.threads
+            lambda chip: stages.calibrated(
+                self.mapping.on(chip), self.cells, self.learned, self.point.seeds.programming,
+                self.threads,
             ),
             pack, lambda data, arrays: unpack_ops(self.mapping, arrays, data),
         )  # fmt: skip
@@ -352,7 +361,10 @@ class Chain:
     @cached_property
     def ready(self) -> CalibratedMapping:
         """The chip, ready to run."""
-        return stages.ready(self.mapping, self.cells, self.ops)
+        return self._ready_on(self._narrow(STAGES["execute"]))
+
+    def _ready_on(self, chip: Chip) -> CalibratedMapping:
+        return stages.ready(self.mapping.on(chip), self.cells, self.ops)
 
     @cached_property
     def strip(self) -> Strip:
@@ -363,7 +375,7 @@ class Chain:
     def reference(self) -> dict[str, Any]:
         """Scores of the float network."""
         return self._have(
-            "reference", self.reference_key, lambda: stages.reference(self.strip),
+            "reference", self.reference_key, lambda _: stages.reference(self.strip),
             lambda data: (data, None), lambda data, _: data,
         )  # fmt: skip
 
@@ -375,7 +387,7 @@ class Chain:
             lambda data, _: data,
         )  # fmt: skip
 
-    def _measure(self) -> dict[str, Any]:
+    def _measure(self, _: Chip) -> dict[str, Any]:
         from cimsim.engine.statistics import OpStatistics
         from cimsim.functional import picture
 
@@ -406,8 +418,9 @@ class Chain:
         what = [stages.sha256(tensor.numpy()) for tensor in inputs]
         key = STAGES["execute"].key((self.execute_key,), step=step, inputs=what)
 
-        def make() -> tuple[Any, dict[str, Any]]:
-            done = stages.executed(self.ready, inputs, step, self.point.seeds.reads, self.threads)
+        def make(chip: Chip) -> tuple[Any, dict[str, Any]]:
+            ready = self._ready_on(chip) if chip is self.chip else self.ready
+            done = stages.executed(ready, inputs, step, self.point.seeds.reads, self.threads)
             return done.outputs, done.statistics.by_op
 
         def pack(found: tuple[Any, dict[str, Any]]) -> Packed:
@@ -425,51 +438,63 @@ class Chain:
     def row(self) -> dict[str, Any]:
         """All numbers of the point; see `cimsim.studies.stages.energised`."""
 
-        def make() -> dict[str, Any]:
+        def make(_: Chip) -> dict[str, Any]:
             judged = {**self.reference, **self.measured} if self.point.frames.count else None
-            return stages.energised(
-                self.mapping, self.timeline, judged, self.point.frame_rate_hz
-            )
+            return stages.energised(self.mapping, self.timeline, judged, self.point.frame_rate_hz)
 
         return self._have("energise", self.key, make, lambda d: (d, None), lambda d, _: d)
 
     def _have(
-        self, stage: str, key: str, make: Callable[[], T],
+        self, name: str, key: str, make: Callable[[Chip], T],
         pack: Callable[[T], Packed] | None = None, unpack: Callable[[Any, Any], T] | None = None,
+        stage: Stage | None = None,
     ) -> T:  # fmt: skip
         """Return a result from memory or the store, or make and keep it."""
-        held = self.memory.get(stage, key)
+        stage = stage or STAGES[name]
+        held = self.memory.get(name, key)
         if held is not None:
             found: T = held
             return found
-        if self.store is not None and unpack is not None:
-            entry = self.store.get(key)
-            if entry is not None:
-                try:
-                    found = unpack(entry.data, entry.arrays)
-                except (SimulationError, KeyError, TypeError, ValueError):
-                    found = self._make(stage, key, make, pack)  # of another layout: made anew
-                else:
-                    self._count(self.memory.found, stage)
-                self.memory.put(stage, key, found)
+        entry = None if self.store is None or unpack is None else self.store.get(key)
+        if entry is not None and unpack is not None:
+            try:
+                found = unpack(entry.data, entry.arrays)
+            except (SimulationError, KeyError, TypeError, ValueError):
+                log.warning("kept result of stage %s does not fit; it is made anew", name)
+            else:
+                self._count(self.memory.found, name)
+                self.memory.put(name, key, found)
                 return found
-        found = self._make(stage, key, make, pack)
-        self.memory.put(stage, key, found)
-        return found
+        return self._make(stage, key, make, pack)
 
     def _make(
-        self, stage: str, key: str, make: Callable[[], T], pack: Callable[[T], Packed] | None
-    ) -> T:
+        self, stage: Stage, key: str, make: Callable[[Chip], T],
+        pack: Callable[[T], Packed] | None,
+    ) -> T:  # fmt: skip
         began = process_time()
-        found = make()
+        self._count(self.memory.made, stage.name)
+        try:
+            found = make(self._narrow(stage))
+        except AttributeError as error:
+            # it read what its key does not hold: right for this chip, and for no other one
+            found = make(self.chip)
+            self._count(self.memory.unsound, stage.name)
+            log.warning("stage %s: %s among the fields it declares; not kept", stage.name, error)
+            return found
         took_s = process_time() - began
-        self._count(self.memory.made, stage)
+        self.memory.put(stage.name, key, found)
         if self.store is not None and pack is not None:
             data, arrays = pack(found)
             n_bytes = sum(array.nbytes for array in (arrays or {}).values())
             if n_bytes < took_s * _BYTES_PER_S:  # else made sooner than read
-                self.store.put(key, stage, data, arrays)
+                self.store.put(key, stage.name, data, arrays)
         return found
+
+    def _narrow(self, stage: Stage) -> Chip:
+        """Return the chip with what a stage declares, and nothing else."""
+        if "*" in stage.reads:
+            return self.chip
+        return narrowed(self.chip, stage.fields_of(self._values))
 
     @staticmethod
     def _count(counts: dict[str, int], stage: str) -> None:

@@ -57,9 +57,12 @@ class Stage:
         for path, conditions in (self.also or {}).items():
             if any(values.get(other) != idle for other, idle in conditions):
                 patterns.append(path)
-        return {path: values[path] for path in values if declared(path, patterns)}
+        held = tuple(patterns)
+        return {path: values[path] for path in values if declared(path, held)}
 
-    def key(self, above: Iterable[str], values: Mapping[str, Any] | None = None, **more: Any) -> str:
+    def key(
+        self, above: Iterable[str], values: Mapping[str, Any] | None = None, **more: Any
+    ) -> str:
         """Return the key.
 
         Parameters
@@ -77,9 +80,44 @@ class Stage:
         })  # fmt: skip
 
 
-def declared(path: str, patterns: Iterable[str]) -> bool:
+@cache
+def declared(path: str, patterns: tuple[str, ...]) -> bool:
     """Whether one of the patterns names a field."""
     return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def narrowed(chip: Chip, paths: Iterable[str]) -> Chip:
+    """Return a chip that has some of its fields only: reading another one is an AttributeError.
+
+    So no stage can read what its key does not hold.
+
+    Parameters
+    ----------
+    chip : Chip
+    paths : iterable of str
+        Dotted YAML paths, such as those of `Stage.fields_of`.
+    """
+    kept, known = set(paths), fields()
+    whole = chip.model_copy()
+    parts: dict[str, Any] = {}
+    for path in known.keys() - kept:
+        *above, name = known[path].names
+        if not above:
+            whole.__dict__.pop(name, None)
+            continue
+        section = parts.get(above[0])
+        if section is None:
+            held = getattr(chip, above[0])
+            if held is None:  # a section that this chip does not have
+                continue
+            section = parts[above[0]] = held.model_copy()
+        section.__dict__.pop(name, None)
+    for name, section in parts.items():
+        if name == "device" and not any(path.startswith("device.") for path in kept):
+            section.__dict__.clear()
+            object.__setattr__(section, "__pydantic_extra__", {})
+        whole.__dict__[name] = section
+    return whole
 
 
 def values_of(chip: Chip) -> dict[str, Any]:
@@ -128,5 +166,5 @@ def file_digest(path: Path) -> str:
 
 @cache
 def _content(path: str, size: int, changed_ns: int) -> str:
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

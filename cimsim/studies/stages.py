@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cimsim.engine.execute import Execution
     from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
     from cimsim.graph.ir import LayerGraph
+    from cimsim.report.result import Number
     from cimsim.timing.timeline import Timeline
 
 _SHAPE = (
@@ -38,30 +39,35 @@ PLAIN_ALLOCATIONS = ("in_order", "packed")
 PLAIN_STRATEGIES = ("im2col", "smd", "sdk", "vwsdk", "omm", "multipoint")
 
 _TIMED = (
-    *_SHAPE, *_PLACES, *_WRITING, "process.clock", "array.t_read", "inputs.bits", "dac.*",
-    "adc.*", "tile.*", "buffer.*", "vector.*", "interconnect.*", "global_buffer.*", "dram.*",
-    "frames", "adder.*", "system.*", "io.*",
+    *_SHAPE, *_PLACES, *_WRITING, "process.clock", "array.t_read", "inputs.bits", "dac.bits",
+    "dac.t_step", "adc.count", "adc.shared", "adc.t_conversion", "adc.t_step", "adder.lanes",
+    "buffer.bytes_per_cycle", "buffer.overflow", "buffer.size", "dram.bytes_per_cycle",
+    "dram.latency_cycles", "frames", "global_buffer.bytes_per_cycle", "global_buffer.size",
+    "global_buffer.overflow", "interconnect.kind", "interconnect.bytes_per_cycle",
+    "interconnect.latency_cycles", "interconnect.hop_cycles", "system.*", "tile.input_reuse", "tile.sample_hold", "tile.t_stage",
+    "vector.lanes", "vector.scope",
 )  # fmt: skip
+_STEPS = (("adc.t_step", None),)  # converters that take time by the step
 _CELLS = (
     *_SHAPE, "device.*", "wires.*", "weights.*", "conditions.*", "faults.*", "dac.*",
-    "adc.gain_sigma", "adc.offset_sigma", "adc.inl_bow", "adc.inl_steps",
+    "adc.gain_sigma", "adc.offset_sigma_lsb", "adc.inl_bow_lsb", "adc.inl_steps_lsb",
 )  # fmt: skip
 _READ_OUT = (
     "inputs.*", "weights.*", "dac.*", "device.*", "wires.*", "array.rows", "array.cols",
     "adc.bits", "adc.kind", "adc.range", "adc.percentile", "adc.method", "adc.scope",
-    "adc.noise", "calibration.*", "conditions.*",
+    "adc.noise_lsb", "calibration.*", "conditions.*",
 )  # fmt: skip
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage("export"),
-        Stage("map", reads=(*_SHAPE, *_PLACES, *_WRITING, "name")),
-        Stage("time", reads=_TIMED),
+        Stage("map", reads=(*_SHAPE, *_PLACES, *_WRITING)),
+        Stage("time", reads=_TIMED, also={"adc.bits": _STEPS, "adc.kind": _STEPS}),
         Stage("learn", reads=("calibration.frames", "inputs.percentile", "weights.*",
                               "inputs.bits", "inputs.signed")),
         Stage("program", reads=_CELLS,
-              also={"adc.count": (("adc.inl_bow", 0), ("adc.inl_steps", 0))}),
+              also={"adc.count": (("adc.inl_bow_lsb", 0), ("adc.inl_steps_lsb", 0))}),
         Stage("calibrate", reads=_READ_OUT),
         Stage("reference"),
         Stage("execute", reads=_READ_OUT),
@@ -305,11 +311,18 @@ def energised(
         *(run_doubts(mapping.chip, counted) if counted else ()),
         *collect.coverage_doubts(covered),
     ]
-    numbers = {name: asdict(number) for name, number in result.numbers().items()}
+    numbers = {name: plain(number) for name, number in result.numbers().items()}
     return {
         "numbers": numbers, "doubts": [asdict(doubt) for doubt in doubts],
         "network": mapping.graph.name, "frame": [frames, height, width],
     }  # fmt: skip
+
+
+def plain(number: Number) -> dict[str, Any]:
+    """Return a number of a result as JSON has it."""
+    ends = None if number.interval is None else list(number.interval)
+    return {"value": number.value, "unit": number.unit, "meaning": number.meaning,
+            "interval": ends}  # fmt: skip
 
 
 def _quality(judged: MappingABC[str, Any] | None) -> Any:

@@ -20,10 +20,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from cimsim.files import replacing
 from cimsim.units import parse_quantity
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LIMIT_BYTES = 8 * 2**30
 ROOM = 0.9  # of the limit, to which entries are removed once it is passed
@@ -40,7 +41,10 @@ _FLUSH = 64  # uses that are told to the index at once
 _WAIT_S = 5.0  # for another process that writes the index
 _ABANDONED_S = 3600.0
 _INDEX = "index.sqlite"
-_TABLE = "create table if not exists entry (key text primary key, stage text, size integer, used real)"
+_TABLE = (
+    "create table if not exists entry (key text primary key, stage text, size integer, used real)"
+)
+_VALUES = "into entry values (?, ?, ?, ?)"
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -76,7 +80,7 @@ class Store:
     def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder, self.limit_bytes = folder, limit_bytes
         self._uses: dict[str, tuple[str, int, float]] = {}
-        self._lock = threading.Lock()
+        self._lock, self._wait_s = threading.Lock(), _WAIT_S
 
     @classmethod
     def usual(cls) -> Store | None:
@@ -146,12 +150,10 @@ class Store:
     def uses(self) -> list[Use]:
         """Return what is kept, by stage."""
         self.flush()
-        with self._index() as index:
-            if index is None:
-                return []
-            rows = index.execute(
-                "select stage, count(*), sum(size) from entry group by stage order by stage"
-            ).fetchall()
+        if not self.folder.is_dir():
+            return []
+        text = "select stage, count(*), sum(size) from entry group by stage order by stage"
+        rows = self._ask(lambda index: index.execute(text).fetchall(), [])
         return [Use(str(stage), int(n), int(size)) for stage, n, size in rows]
 
     def clear(self) -> int:
@@ -172,16 +174,17 @@ class Store:
             uses, self._uses = self._uses, {}
         if not uses or not self.folder.is_dir():
             return
-        with self._index() as index:
-            if index is None:
-                return
+        rows = [(key, *what) for key, what in uses.items()]
+
+        def tell(index: sqlite3.Connection) -> None:
             index.executemany(
-                "insert into entry values (?, ?, ?, ?) on conflict(key) do update set "
-                "size = excluded.size, used = max(used, excluded.used)",
-                [(key, *what) for key, what in uses.items()],
-            )
+                f"insert {_VALUES} on conflict(key) do update set "
+                "size = excluded.size, used = max(used, excluded.used)", rows,
+            )  # fmt: skip
             index.commit()
             self._prune(index)
+
+        self._ask(tell, None)
 
     def _prune(self, index: sqlite3.Connection) -> None:
         total = int(index.execute("select total(size) from entry").fetchone()[0])
@@ -201,23 +204,22 @@ class Store:
                 if time.time() - scratch.stat().st_mtime > _ABANDONED_S:
                     scratch.unlink()
 
-    @contextlib.contextmanager
-    def _index(self) -> Iterator[sqlite3.Connection | None]:
-        """Yield the index; None where it cannot be had now, which costs nothing but its notes."""
+    def _ask(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        """Do something with the index; where it cannot be had now, only its notes are lost."""
         path = self.folder / _INDEX
         connection = None
         try:
             known = path.exists()
-            connection = sqlite3.connect(path, timeout=_WAIT_S)
+            connection = sqlite3.connect(path, timeout=self._wait_s)
             connection.execute("pragma synchronous = off")  # it can be rebuilt from the files
             connection.execute(_TABLE)
             if not known:
-                connection.executemany("insert or ignore into entry values (?, ?, ?, ?)", self._all())
+                connection.executemany(f"insert or ignore {_VALUES}", self._all())
                 connection.commit()
-            yield connection
+            return work(connection)
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-                log.info("index of %s is in use", self.folder)
+            if isinstance(error, sqlite3.OperationalError):  # in use, or no room for it
+                log.info("index of %s: %s", self.folder, error)
             else:
                 log.warning("index of %s is damaged (%s); it is rebuilt", self.folder, error)
                 with contextlib.suppress(OSError):
@@ -225,6 +227,7 @@ class Store:
         finally:
             if connection is not None:
                 connection.close()
+        return otherwise
 
     def _all(self) -> Iterator[tuple[str, str, int, float]]:
         for key, size, used in self._files():
