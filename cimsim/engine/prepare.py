@@ -96,11 +96,12 @@ def calibrated(
     seed: int,
     threads: int | None = None,
     samples: MappingABC[str, Samples] | None = None,
+    exact: dict[str, NDArray[np.float64]] | None = None,
 ) -> CalibratedMapping:
-    """Calibrate what `cells` wrote; the parameters are those of `prepare`."""
-    found = calibrate(fresh, frames, seed, threads, samples)
+    """Calibrate what `cells` wrote; see `prepare`, and `calibrate` for ``exact``."""
+    found = calibrate(fresh, frames, seed, threads, samples, exact=exact)
     if aged is None:
         return found
     if aged.mapping.chip.conditions.compensation == "column":
-        return calibrate(aged, frames, seed, threads, samples, found.ops)
+        return calibrate(aged, frames, seed, threads, samples, found.ops, exact)
     return CalibratedMapping(aged, found.ops)

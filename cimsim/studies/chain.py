@@ -138,15 +138,25 @@ class Chain:
     @cached_property
     def map_key(self) -> str:
         """Key of the mapping."""
+        from cimsim.report.collect import mapping_hash
+
+        if _is_own(self.point.mapping, self.point.allocation):
+            # what foreign code gives is known when it has run
+            content = mapping_hash(self.mapping)
+            return STAGES["map"].key((self.export_key,), self._values, content=content)
+        return self._named_map_key
+
+    @cached_property
+    def _named_map_key(self) -> str:
+        """Key of the mapping by the names of what makes it."""
         from cimsim.mapping.files import is_file
 
         point = self.point
         file = file_digest(Path(point.mapping)) if is_file(point.mapping) else None
         stage = stages.map_stage(point.mapping, point.allocation)
-        own = _source_of(point.mapping), _source_of(point.allocation)
         return stage.key(
             (self.export_key,), self._values, strategy=point.mapping,
-            allocation=point.allocation, file=file, own=own,
+            allocation=point.allocation, file=file,
         )  # fmt: skip
 
     @cached_property
@@ -299,7 +309,7 @@ class Chain:
 
         point = self.point
         made = self._have(
-            "map", self.map_key,
+            "map", self._named_map_key,
             lambda chip: map_graph(self.graph, chip, point.mapping, point.allocation),
             stage=stages.map_stage(point.mapping, point.allocation),
         )  # fmt: skip
@@ -519,19 +529,13 @@ def _content(path: str) -> Any:
     return file_digest(place)
 
 
-def _source_of(name: str) -> str | None:
-    """Return the SHA-256 of the source of a user's own strategy or allocation."""
-    from importlib.util import find_spec
+def _is_own(strategy: str, allocation: str) -> bool:
+    """Whether a strategy or an allocation is the user's or an installed package's code."""
+    from cimsim.mapping.files import is_file
+    from cimsim.placing import ALLOCATIONS
 
-    module, _, attribute = name.partition(":")
-    if not attribute or attribute.isdigit():
-        return None
-    try:
-        spec = find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    origin = None if spec is None else spec.origin
-    return file_digest(Path(origin)) if origin and Path(origin).is_file() else None
+    known = is_file(strategy) or strategy.partition(":")[0] in stages.PLAIN_STRATEGIES
+    return not known or allocation not in ALLOCATIONS
 
 
 def _pack_cells(cells: Cells) -> Packed:

@@ -13,7 +13,7 @@ from typing import Any
 
 from cimsim.boundary import json_text
 from cimsim.errors import CimsimError, ConfigError, InputError
-from cimsim.studies.keys import declared, file_digest, program
+from cimsim.studies.keys import declared
 from cimsim.studies.points import Point
 from cimsim.studies.stages import STAGES
 
@@ -25,18 +25,25 @@ Done = Callable[[Row], None]
 
 
 def identity(point: Point) -> str:
-    """Return the SHA-256 of all that a point's numbers depend on."""
+    """Return the SHA-256 of how a point is described, without what a study calls its settings."""
     data = point.to_data()
     data.pop("settings")
-    network, texts = point.network, [v for _, v in point.overrides if isinstance(v, str)]
-    named = [point.hw, point.mapping, point.allocation, point.frames.clip]
-    named += [network.weights, network.model, *texts]
-    files = {
-        name: file_digest(Path(name))
-        for name in named
-        if isinstance(name, str) and len(name) < 4096 and Path(name).exists()
-    }
-    return json_text.digest({"point": data, "files": files, "program": program()})
+    return json_text.digest(data)
+
+
+def still_holds(row: Row, point: Point) -> bool:
+    """Whether a kept row is what the point would give now: files may have changed, the program too.
+
+    Nothing is worked out for it, but that networks of one's own are exported.
+    """
+    from cimsim.studies.chain import Chain, Memory
+
+    if row["error"] is not None:
+        return False
+    try:
+        return Chain(point, _held.setdefault("memory", Memory())).key == row["key"]
+    except Exception:  # noqa: BLE001 - whatever it is, the point itself will say it
+        return False
 
 
 def kept_rows(folder: Path) -> dict[str, Row]:

@@ -15,12 +15,14 @@ from cimsim.boundary import yaml_text
 from cimsim.boundary.limits import CHIP, OPTION, shown
 from cimsim.boundary.text import read_text
 from cimsim.errors import ConfigError, suggest
+from cimsim.mapping.strategies import USUAL
 from cimsim.studies.points import Frames, Network, Point, Seeds, Value
 
 MOST = 10_000  # points that nobody needs to confirm
 _LARGEST = 10_000_000  # values of one range
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _UNIT = r"\s*([A-Za-z%µ/]*)\s*"
+_IS_RANGE = re.compile(r"\s*[-+]?\.?\d[^/]*\.\.")  # ../cells.csv is none
 _RANGE = re.compile(rf"\s*({_NUMBER}){_UNIT}\.\.\s*({_NUMBER}){_UNIT}(?::\s*({_NUMBER}){_UNIT})?")
 
 
@@ -54,7 +56,7 @@ class Grid:
     networks: tuple[Network, ...] = (Network(),)
     chips: tuple[str, ...] = ("eflash40nm",)
     set: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    mappings: tuple[str, ...] = ("im2col",)
+    mappings: tuple[str, ...] = (USUAL,)
     allocations: tuple[str, ...] = ("in_order",)
     schedule: str = "pipelined"
     clips: tuple[str | None, ...] = (None,)
@@ -235,7 +237,7 @@ def expand(text: str, name: str) -> tuple[Any, ...]:
     for part in _parts(text):
         if not part.strip():
             raise ConfigError(f"{name}: an empty value in {shown(text)}")
-        found += _range(part, name) if ".." in part else [_value(part, name)]
+        found += _range(part, name) if _IS_RANGE.match(part) else [_value(part, name)]
     return tuple(found)
 
 
@@ -346,7 +348,7 @@ def _grid(data: Mapping[str, Any]) -> Grid:
                 raise ConfigError(f"set: expected chip fields and values, got {shown(value)}")
             given[key] = {path: values(v, f"set {path}") for path, v in value.items()}
         elif key in ("chips", "mappings", "allocations"):
-            given[key] = tuple(map(str, values(value, key)))
+            given[key] = tuple(map(str, _listed(value)))
         elif key == "clips":
             given[key] = tuple(None if v in (None, "embedded") else str(v) for v in _listed(value))
         elif key == "sigmas":
@@ -384,7 +386,11 @@ def _networks(part: Any) -> Iterator[Network]:
         part = {_MODEL: part}
     if not isinstance(part, Mapping) or not isinstance(part.get(_MODEL), str):
         raise ConfigError(f"networks: expected a name or {{model: NAME, ...}}, got {shown(part)}")
-    axes = {name: values(v, f"networks: {name}") for name, v in part.items() if name != _MODEL}
+    axes = {
+        name: tuple(_listed(v)) if name == _WEIGHTS else values(v, f"networks: {name}")
+        for name, v in part.items()
+        if name != _MODEL
+    }
     for chosen in product(*axes.values()):
         own = dict(zip(axes, chosen, strict=True))
         weights, streaming = own.pop(_WEIGHTS, None), own.pop(_STREAMING, False)

@@ -10,6 +10,7 @@ from typing import Any
 
 from cimsim.chip.load import load_hw
 from cimsim.chip.spec import Chip
+from cimsim.mapping.strategies import USUAL
 
 Value = int | float | str | bool | None
 
@@ -107,7 +108,7 @@ class Point:
     network: Network = Network()
     hw: str = "eflash40nm"
     overrides: tuple[tuple[str, Any], ...] = ()
-    mapping: str = "im2col"
+    mapping: str = USUAL
     allocation: str = "in_order"
     schedule: str = "pipelined"
     frames: Frames = Frames()

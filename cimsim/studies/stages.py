@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping as MappingABC
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.mapping.mapping import Mapping
+from cimsim.mapping.strategies import STRATEGIES
 from cimsim.studies.keys import Stage
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _WRITING = ("programming.t_pulse", "programming.pulses_per_cell", "programming.p
             "programming.t_erase")  # fmt: skip
 # a map of places by name looks at counts only; what else an allocation or a strategy asks is open
 PLAIN_ALLOCATIONS = ("in_order", "packed")
-PLAIN_STRATEGIES = ("im2col", "smd", "sdk", "vwsdk", "omm", "multipoint")
+PLAIN_STRATEGIES = tuple(STRATEGIES)
 
 _TIMED = (
     *_SHAPE, *_PLACES, *_WRITING, "process.clock", "array.t_read", "inputs.bits", "dac.bits",
@@ -44,8 +45,8 @@ _TIMED = (
     "buffer.bytes_per_cycle", "buffer.overflow", "buffer.size", "dram.bytes_per_cycle",
     "dram.latency_cycles", "frames", "global_buffer.bytes_per_cycle", "global_buffer.size",
     "global_buffer.overflow", "interconnect.kind", "interconnect.bytes_per_cycle",
-    "interconnect.latency_cycles", "interconnect.hop_cycles", "system.*", "tile.input_reuse", "tile.sample_hold", "tile.t_stage",
-    "vector.lanes", "vector.scope",
+    "interconnect.latency_cycles", "interconnect.hop_cycles", "system.*", "tile.input_reuse",
+    "tile.sample_hold", "tile.t_stage", "vector.lanes", "vector.scope",
 )  # fmt: skip
 _STEPS = (("adc.t_step", None),)  # converters that take time by the step
 _CELLS = (
@@ -101,12 +102,16 @@ class Learned:
         See `cimsim.engine.written.learn`.
     scene : str
         SHA-256 of the clean frames.
+    exact : dict
+        Exact products of the samples, as they become known: see
+        `cimsim.engine.calibrate.calibrate`.
     """
 
     inputs: list[Tensors]
     samples: dict[str, Any]
     integers: dict[str, NDArray[np.int32]] | None
     scene: str
+    exact: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def learned(mapping: Mapping, sigma: float, seed: int, threads: int | None) -> Learned:
@@ -154,7 +159,7 @@ def calibrated(
     from cimsim.engine.prepare import calibrated as calibrate
 
     fresh, aged = cells.on(mapping)
-    return calibrate(fresh, aged, taught.inputs, seed, threads, taught.samples).ops
+    return calibrate(fresh, aged, taught.inputs, seed, threads, taught.samples, taught.exact).ops
 
 
 def ready(mapping: Mapping, cells: Cells, ops: dict[str, CalibratedOp]) -> CalibratedMapping:

@@ -153,7 +153,7 @@ class Store:
         if not self.folder.is_dir():
             return []
         text = "select stage, count(*), sum(size) from entry group by stage order by stage"
-        rows = self._ask(lambda index: index.execute(text).fetchall(), [])
+        rows: list[Any] = self._ask(lambda index: index.execute(text).fetchall(), [])
         return [Use(str(stage), int(n), int(size)) for stage, n, size in rows]
 
     def clear(self) -> int:

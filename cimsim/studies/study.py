@@ -168,7 +168,11 @@ class Study:
         ids = [engine.identity(point) for point in points]
         place = None if folder is None else _opened(Path(folder), plan, ids)
         rows = {} if place is None else engine.kept_rows(place)
-        rows = {name: row for name, row in rows.items() if row["error"] is None}
+        rows = {
+            name: rows[name]
+            for name, point in zip(ids, points, strict=True)
+            if name in rows and engine.still_holds(rows[name], point)
+        }
         missing = [p for p, name in zip(points, ids, strict=True) if name not in rows]
         report = progress or (lambda stage, done, total: None)
         found, interrupted = len(points) - len(missing), False

@@ -1,5 +1,8 @@
 """Stages read what they declare and nothing else; what is kept is what would come out anew."""
 
+import importlib
+import shutil
+import sys
 from dataclasses import replace
 
 import pytest
@@ -144,6 +147,22 @@ def test_a_stage_that_reads_more_is_found_and_not_kept(monkeypatch, tmp_path):
     assert made.row["numbers"] == right["numbers"]
     assert made.memory.unsound == {"program": 1}
     assert not any(use.stage == "program" for use in store.uses())
+
+
+def test_code_of_the_user_counts_by_what_it_makes(tmp_path, monkeypatch):
+    """Two strategies of one name have two keys, as the program knows nothing of their source."""
+    monkeypatch.syspath_prepend(tmp_path)
+    keys = []
+    for module, base in (("mine", "Im2col"), ("mine", "Vwsdk")):
+        text = f"from cimsim.mapping.strategies import {base}\nclass Mine({base}):\n    pass\n"
+        (tmp_path / f"{module}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        importlib.invalidate_caches()
+        point = replace(POINT, mapping=f"{module}:Mine")
+        keys.append(chain(make("eflash40nm"), point=point).map_key)
+        (tmp_path / f"{module}.py").unlink()
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+    assert keys[0] != keys[1]
 
 
 def test_declarations_name_fields():
