@@ -81,11 +81,7 @@ def table_(
     from cimsim.studies.study import Outcome
 
     table = _chosen(Outcome.load(folder).table, where, only, pareto)
-    text = {
-        Format.csv: table.to_csv, Format.json: table.to_json,
-        Format.markdown: lambda: table.to_markdown(number),
-        Format.latex: lambda: table.to_latex(number),
-    }[kind]()  # fmt: skip
+    text = _text(table, kind, number)
     if out is None:
         typer.echo(text, nl=not text.endswith("\n"))
     else:
@@ -148,9 +144,7 @@ def compare(
     if kind is None:
         print_table(table, Console(emoji=False), f"{len(places)} compared", number)
         return
-    text = {Format.csv: table.to_csv, Format.json: table.to_json,
-            Format.markdown: lambda: table.to_markdown(number),
-            Format.latex: lambda: table.to_latex(number)}[kind]()  # fmt: skip
+    text = _text(table, kind, number)
     typer.echo(text, nl=not text.endswith("\n"))
 
 
@@ -238,6 +232,14 @@ def _print_doubts(rows: Any, console: Console) -> None:
     for text, n in sorted(counts.items(), key=lambda pair: -pair[1])[:10]:
         of = "" if n == len(rows) else f" ({n} of {len(rows)} points)"
         console.print(f"[yellow]doubt:[/] {escape(text)}{of}", highlight=False)
+
+
+def _text(table: Table, kind: Format, numbers: list[str] | None) -> str:
+    if kind is Format.csv:
+        return table.to_csv()
+    if kind is Format.json:
+        return table.to_json()
+    return table.to_markdown(numbers) if kind is Format.markdown else table.to_latex(numbers)
 
 
 def _write(path: Path, text: str) -> None:

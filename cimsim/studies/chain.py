@@ -523,10 +523,10 @@ def _content(path: str) -> Any:
 
     place = Path(path)
     if is_pattern(place):
-        return [file_digest(Path(file)) for file in of_pattern(place)]
+        return [[file.suffix, file_digest(file)] for file in of_pattern(place).files]
     if not place.exists():
         raise InputError(f"{place}: no such file or folder")
-    return file_digest(place)
+    return [place.suffix.lower(), file_digest(place)]
 
 
 def _is_own(strategy: str, allocation: str) -> bool:
@@ -541,7 +541,8 @@ def _is_own(strategy: str, allocation: str) -> bool:
 def _pack_cells(cells: Cells) -> Packed:
     from cimsim.engine.saved import pack_layers
 
-    arrays, plans = {}, {}
+    arrays: dict[str, Any] = {}
+    plans: dict[str, Any] = {}
     for name, layers in (("fresh", cells.fresh), ("aged", cells.aged)):
         if layers is not None:
             held, plans[name] = pack_layers(layers)
@@ -570,10 +571,11 @@ def _plain(value: Any) -> Any:
 def _timeline(data: Mapping[str, Any]) -> Timeline:
     from cimsim.timing.timeline import EdgePeak, ResourceTime, Timeline, UnitTime
 
-    units = tuple(
-        UnitTime(**{k: tuple(v) if isinstance(v, list) else v for k, v in one.items()})
-        for one in data["units"]
-    )
+    def unit(one: dict[str, Any]) -> UnitTime:
+        held: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in one.items()}
+        return UnitTime(**held)
+
+    units = tuple(map(unit, data["units"]))
     return Timeline(
         data["schedule"], tuple(data["completions"]), data["least_interval"], units,
         tuple(ResourceTime(**one) for one in data["resources"]),

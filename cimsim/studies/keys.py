@@ -61,7 +61,7 @@ class Stage:
         return {path: values[path] for path in values if declared(path, held)}
 
     def key(
-        self, above: Iterable[str], values: Mapping[str, Any] | None = None, **more: Any
+        self, above: Iterable[str], values: Mapping[str, Any] | None = None, /, **more: Any
     ) -> str:
         """Return the key.
 

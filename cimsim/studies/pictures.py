@@ -14,6 +14,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 # Okabe and Ito's palette: told apart by colour-blind readers, too
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKS = "os^Dv<>"
+_DASHES = ("-", "--", ":", "-.")  # lines that lie on each other are seen both
 _TEXT, _GREY = "#3C444D", "#B5BCC4"
 _MOST_LINES = 12
 
@@ -58,6 +59,8 @@ def over(table: Table, x: str, y: str, path: Path, title: str = "") -> None:
         _line(axes, groups, (x, name), order, (label, number))
     if order is not None:
         axes.set_xticks(range(len(order)), order)
+    elif all(isinstance(g.settings.get(x), int) for groups in lines.values() for g in groups):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     _labels(axes, x, name, table)
     if len(lines) > 1:
         axes.legend(frameon=False, fontsize=8)
@@ -80,6 +83,7 @@ def _line(
     places = [place(group) for group in groups]
     cells = [group.cells[name] for group in groups]
     axes.plot(places, [cell.value for cell in cells], color=colour, linewidth=1.6, markersize=4.5,
+              linestyle=_DASHES[number % len(_DASHES)],
               marker=_MARKS[number % len(_MARKS)], label=label, zorder=3)  # fmt: skip
     ends = [cell.interval or (cell.value, cell.value) for cell in cells]
     if any(cell.interval for cell in cells):

@@ -6,8 +6,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cimsim import __version__
 from cimsim.boundary import json_text
@@ -19,9 +20,6 @@ from cimsim.studies import engine, grid
 from cimsim.studies.engine import Row
 from cimsim.studies.grid import Plan
 from cimsim.studies.table import Table
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 FORMAT = "cimsim study"
 STUDY = "study.json"
@@ -63,8 +61,8 @@ class Outcome:
         """Points that have no numbers."""
         return [row for row in self.rows if row["error"] is not None]
 
-    def to_frame(self) -> DataFrame:
-        """Return one row per point as a pandas table: settings, numbers, ends of intervals.
+    def to_frame(self) -> Any:
+        """Return one row per point, a ``pandas.DataFrame``: settings, numbers, ends of intervals.
 
         Raises
         ------
@@ -72,7 +70,7 @@ class Outcome:
             Pandas is not installed.
         """
         try:
-            import pandas
+            pandas = import_module("pandas")
         except ImportError:
             raise InputError(
                 "Study.to_frame: needs pandas (pip install pandas); without it take .rows, or "

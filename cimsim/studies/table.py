@@ -414,6 +414,11 @@ def _latex(cell: Cell | None, factor: float) -> str:
 
 def _unit_latex(unit: str) -> str:
     known = {"mm^2": "\\milli\\metre\\squared", "dB": "\\decibel", "1/s": "\\per\\second"}
+    names = {"J": "\\joule", "W": "\\watt", "s": "\\second"}
+    prefixes = {"": "", "m": "\\milli", "u": "\\micro", "n": "\\nano", "p": "\\pico"}
+    known |= {
+        f"{p}{n}": f"{long}{name}" for p, long in prefixes.items() for n, name in names.items()
+    }
     return f"\\unit{{{known.get(unit, unit)}}}"
 
 

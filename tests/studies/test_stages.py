@@ -5,6 +5,7 @@ import shutil
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import cimsim
@@ -16,7 +17,7 @@ from cimsim.studies.chain import Chain, Memory
 from cimsim.studies.keys import declared, narrowed, values_of
 from cimsim.studies.stages import STAGES
 from cimsim.studies.store import Store
-from tests.studies.nets import NET, OTHER_CHIP, POINT, flipped, make
+from tests.studies.nets import NET, OTHER_CHIP, POINT, SIZE, flipped, make
 from tests.studies.tracking import is_declared, tracked
 
 # choices that open other ways through the code
@@ -163,6 +164,27 @@ def test_code_of_the_user_counts_by_what_it_makes(tmp_path, monkeypatch):
         (tmp_path / f"{module}.py").unlink()
         shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
     assert keys[0] != keys[1]
+
+
+def test_frames_count_by_their_content(tmp_path):
+    from PIL import Image
+
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for n in range(2):
+            picture = np.full((SIZE, SIZE, 3), 40 * n, np.uint8)
+            Image.fromarray(picture).save(tmp_path / folder / f"f{n:03d}.png")
+
+    def key_of(clip):
+        frames = replace(POINT.frames, clip=str(tmp_path / clip), count=2)
+        return chain(make("eflash40nm"), point=replace(POINT, frames=frames)).clip_key
+
+    patterns, folders = [[key_of(f"{place}{end}") for place in "ab"] for end in ("/f%03d.png", "")]
+    assert patterns[0] == patterns[1]
+    assert folders[0] == folders[1]
+    Image.fromarray(np.full((SIZE, SIZE, 3), 7, np.uint8)).save(tmp_path / "b" / "f001.png")
+    assert key_of("b/f%03d.png") != patterns[0]
+    assert key_of("b") != folders[0]
 
 
 def test_declarations_name_fields():

@@ -251,7 +251,7 @@ def test_chips_on_the_same_frames_become_a_mean_with_an_interval():
     latex = table.to_latex()
     assert "\\toprule" in latex
     assert "\\num{34.10} [\\num{33.93}, \\num{34.27}]" in latex
-    assert "\\unit{mJ}" in latex
+    assert "\\unit{\\milli\\joule}" in latex
 
 
 def test_the_front_is_what_nothing_beats():
