@@ -19,7 +19,6 @@ from cimsim.studies.stages import STAGES
 
 POINTS = "points.jsonl"
 _BATCH = 8  # points that a process takes at once
-_TRIES = 2  # of a point whose process died
 Row = dict[str, Any]
 Done = Callable[[Row], None]
 
@@ -41,7 +40,7 @@ def still_holds(row: Row, point: Point) -> bool:
     if row["error"] is not None:
         return False
     try:
-        return Chain(point, _held.setdefault("memory", Memory())).key == row["key"]
+        return bool(Chain(point, _held.setdefault("memory", Memory())).key == row["key"])
     except Exception:  # noqa: BLE001 - whatever it is, the point itself will say it
         return False
 
@@ -81,54 +80,47 @@ def compute(points: Sequence[Point], *, cached: bool, workers: int, done: Done) 
                 done(row_of(point, cached))
         _flush()
         return
-    tries: dict[str, int] = {}
     while batches:
-        batches = _round(batches, cached, min(workers, len(batches)), tries, done)
+        suspects, batches = _round(batches, cached, min(workers, len(batches)), done)
+        for point in suspects:  # one of them has killed its process: each alone tells which
+            again, _ = _round([[point]], cached, 1, done)
+            if again:
+                done(_failed(point, "its process died twice, as one does without memory"))
 
 
 def _round(
-    batches: list[list[Point]], cached: bool, workers: int, tries: dict[str, int], done: Done
-) -> list[list[Point]]:
-    """Run batches in one pool; return what a dead process left, point by point."""
-    left: list[list[Point]] = []
+    batches: list[list[Point]], cached: bool, workers: int, done: Done
+) -> tuple[list[Point], list[list[Point]]]:
+    """Run batches in one pool until they are done, or until one of its processes dies.
+
+    Returns
+    -------
+    list of Point
+        Those that were running then.
+    list of list of Point
+        Batches that had not begun.
+    """
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (dict(os.environ),))
+    running: dict[Future[list[Row]], list[Point]] = {}
+    waiting = list(reversed(batches))
     try:
-        running: dict[Future[list[Row]], list[Point]] = {}
-        waiting = list(reversed(batches))
         while running or waiting:
             while waiting and len(running) < workers:
-                batch = waiting.pop()
+                batch = waiting[-1]
                 running[pool.submit(_batch, [p.to_data() for p in batch], cached)] = batch
+                waiting.pop()
             ready, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in ready:
-                batch = running.pop(future)
-                try:
-                    for row in future.result():
-                        done(row)
-                except BrokenProcessPool:
-                    left += _again(batch, tries, done)
-                    for other in running.values():
-                        left += _again(other, tries, done)
-                    return left + list(reversed(waiting))
-    except BrokenProcessPool:  # it broke as a batch was handed over
-        return [*left, batch, *running.values(), *reversed(waiting)]
+                rows = future.result()
+                running.pop(future)
+                for row in rows:
+                    done(row)
+    except BrokenProcessPool:
+        suspects = [point for batch in running.values() for point in batch]
+        return suspects, list(reversed(waiting))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return left
-
-
-def _again(batch: list[Point], tries: dict[str, int], done: Done) -> list[list[Point]]:
-    """Return the points of a batch whose process died, each alone; give up those that kill."""
-    found = []
-    for point in batch:
-        name = repr(point)
-        # alone in its batch it was this point that ran
-        tries[name] = tries.get(name, 0) + (len(batch) == 1)
-        if tries[name] < _TRIES:
-            found.append([point])
-        else:
-            done(_failed(point, "its process died twice, as one does without memory"))
-    return found
+    return [], []
 
 
 def _begin(environment: dict[str, str]) -> None:

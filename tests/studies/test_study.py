@@ -214,6 +214,21 @@ def test_two_processes_give_the_rows_of_one(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_process_that_dies_costs_its_point_and_no_other(tmp_path, monkeypatch):
+    text = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    (tmp_path / "killer.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)  # handed on to the processes; this one imports nothing
+    networks = ["cimnet", {"model": "killer:Net"}]
+    given = QUICK | {"networks": networks, "set": {"adc.count": [4, 5]}}
+    outcome = Study(**given).run(workers=2, cached=False)
+    died = [row for row in outcome.rows if row["error"]]
+    assert len(outcome.rows) == 4
+    assert {row["settings"]["network"] for row in died} == {"killer:Net"}
+    assert all("died twice" in row["error"] for row in died)
+    assert len(died) == 2
+
+
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
     folder = tmp_path / "s"
     command = [sys.executable, "-m", "cimsim", "sweep", "--frames", "0", "--size", "64x64", "--set",
