@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cimsim.simulation import run as run
     from cimsim.simulation import simulate as simulate
     from cimsim.studies.ablation import ablate as ablate
+    from cimsim.studies.study import Study as Study
     from cimsim.video.clip import load_clip as load_clip
 
 # Public names are imported when they are first used: torch and numba take their time.
@@ -41,6 +42,7 @@ _PUBLIC = {
     "Mapping": "cimsim.mapping.mapping",
     "ProgrammedChip": "cimsim.programmed",
     "Result": "cimsim.report.result",
+    "Study": "cimsim.studies.study",
     "ablate": "cimsim.studies.ablation",
     "load_clip": "cimsim.video.clip",
     "load_hw": "cimsim.chip.load",

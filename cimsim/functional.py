@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cimsim.chip.spec import Chip
     from cimsim.engine.calibrated import CalibratedMapping
+    from cimsim.graph.ir import LayerGraph
     from cimsim.programmed import ProgrammedChip
     from cimsim.report.result import Quality
 
@@ -130,12 +131,12 @@ class FunctionalRun:
         report("denoising", 0, total)
         try:
             for step in range(ahead + total):
-                window = _window(self.mapping, self.noisy, step, self.sigma)
+                window = step_inputs(self.mapping.graph, self.noisy, step, self.sigma)
                 expected = self.mapping.graph.reference(*window, *float_kept)
                 inputs = (*window, *chip_kept)
                 done = execute(self.calibrated, inputs, step, self.seed, threads=self.threads)
-                float_kept = _shifted(float_kept, expected)
-                chip_kept = _shifted(chip_kept, done.outputs)
+                float_kept = shifted_results(float_kept, expected)
+                chip_kept = shifted_results(chip_kept, done.outputs)
                 if step < ahead:
                     continue
                 self._keep(step - ahead, picture(expected[0]), picture(done.outputs[0]))
@@ -377,19 +378,19 @@ def clip_inputs(mapping: Mapping, noisy: Frames, count: int, sigma: float) -> li
     contract = Contract.of(mapping.graph)
     kept, found, ahead = contract.blank(), list[Tensors](), contract.steps_ahead
     for step in range(ahead + count):
-        inputs = (*_window(mapping, noisy, step, sigma), *kept)
+        inputs = (*step_inputs(mapping.graph, noisy, step, sigma), *kept)
         if step >= ahead:
             found.append(inputs)
         if kept and len(found) < count:
-            kept = _shifted(kept, mapping.graph.reference(*inputs))
+            kept = shifted_results(kept, mapping.graph.reference(*inputs))
     return found
 
 
-def _window(mapping: Mapping, noisy: Any, step: int, sigma: float) -> Tensors:
+def step_inputs(graph: LayerGraph, noisy: Any, step: int, sigma: float) -> Tensors:
     """Noisy frames and noise map of one step; a streaming one reads one frame further on."""
-    contract = Contract.of(mapping.graph)
+    contract = Contract.of(graph)
     centre = step - contract.steps_ahead // 2
-    n_inputs = min(2, len(mapping.graph.inputs))
+    n_inputs = min(2, len(graph.inputs))
     return window_of_frames(noisy, centre, contract.n_frames, sigma, n_inputs)
 
 
@@ -467,7 +468,7 @@ def _mirror(index: int, length: int) -> int:
     return index if index < length else 2 * length - 2 - index
 
 
-def _shifted(kept: Tensors, outputs: Tensors) -> Tensors:
+def shifted_results(kept: Tensors, outputs: Tensors) -> Tensors:
     """Kept results after a step: the oldest goes, the newest comes last."""
     from cimsim.zoo.streaming import shifted
 

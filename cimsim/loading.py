@@ -215,6 +215,25 @@ def load_network(
     )  # fmt: skip
 
 
+def check_name(name: str, options: Mapping[str, int | str] | None = None) -> None:
+    """Refuse a name or an option that the zoo does not have; own networks and files pass.
+
+    Raises
+    ------
+    InputError
+        What is known.
+    """
+    from cimsim.zoo import registry
+    from cimsim.zoo.errors import ZooError
+
+    if ":" in name or name.lower().endswith(_FILES):
+        return
+    try:
+        registry.info(name).resolve(options or {})
+    except ZooError as error:
+        raise InputError(str(error)) from None
+
+
 def weights_hash(module: nn.Module) -> str:
     """SHA-256 over names, shapes and values of a module's state."""
     digest = hashlib.sha256()

@@ -18,6 +18,8 @@ from cimsim.cli import (
     program,
     prune,
     run,
+    study,
+    sweep,
     time,
     train,
     verify,
@@ -41,6 +43,8 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("program")(program.program)
+app.command("sweep")(sweep.sweep)
+app.command("compare")(study.compare)
 app.command("ablate")(ablate.ablate)
 app.command("map")(map.map_)
 app.command("count")(count.count)
@@ -48,6 +52,8 @@ app.command("time")(time.time)
 app.command("train")(train.train)
 app.command("prune")(prune.prune)
 app.command("verify")(verify.verify)
+app.add_typer(study.app, name="study")
+app.add_typer(study.cache_app, name="cache")
 app.add_typer(clip.app, name="clip")
 app.add_typer(hw.app, name="hw")
 app.add_typer(models.app, name="models")

@@ -13,7 +13,7 @@ from cimsim.chip.cells.base import AbstractDevice
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.calibrated import CalibratedMapping
 from cimsim.engine.compensate import scaled_globally
-from cimsim.engine.program import program
+from cimsim.engine.program import ProgrammedMapping, program
 from cimsim.engine.samples import Samples, collect
 from cimsim.mapping.mapping import Mapping
 
@@ -53,19 +53,55 @@ def prepare(
     ConfigError, SimulationError
         As those two.
     """
-    conditions = mapping.chip.conditions
-    calibrated_fresh = not (conditions.fresh or conditions.recalibrate)
-    written = program(mapping, device, seed, integers, aged=not calibrated_fresh, progress=progress)
-    if calibrated_fresh and conditions.compensation == "column" and samples is None:
+    fresh, aged = cells(mapping, device, seed, integers, progress)
+    if aged is not None and mapping.chip.conditions.compensation == "column" and samples is None:
         layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
         samples = collect(mapping.graph, mapping.chip, frames, layouts)
-    found = calibrate(written, frames, seed, threads, samples)
+    return calibrated(fresh, aged, frames, seed, threads, samples)
+
+
+def cells(
+    mapping: Mapping,
+    device: AbstractDevice,
+    seed: int,
+    integers: MappingABC[str, NDArray[np.int32]] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[ProgrammedMapping, ProgrammedMapping | None]:
+    """Write the cells of `prepare`, without calibrating anything.
+
+    Returns
+    -------
+    ProgrammedMapping
+        What the converter ranges are fixed on.
+    ProgrammedMapping or None
+        The same cells under the chip's conditions, with what ``compensation: global`` takes back;
+        None where the first ones are those already.
+    """
+    conditions = mapping.chip.conditions
+    calibrated_fresh = not (conditions.fresh or conditions.recalibrate)
+    first = program(mapping, device, seed, integers, aged=not calibrated_fresh, progress=progress)
     if not calibrated_fresh:
-        return found
+        return first, None
     # the streams of programming are named: these are the same cells, some time later
     aged = program(mapping, device, seed, integers, progress=progress)
-    if conditions.compensation == "column":
-        return calibrate(aged, frames, seed, threads, samples, found.ops)
     if conditions.compensation == "global":
-        aged = scaled_globally(written, aged, seed)
+        aged = scaled_globally(first, aged, seed)
+    return first, aged
+
+
+def calibrated(
+    fresh: ProgrammedMapping,
+    aged: ProgrammedMapping | None,
+    frames: Sequence[tuple[Tensor, ...]],
+    seed: int,
+    threads: int | None = None,
+    samples: MappingABC[str, Samples] | None = None,
+    exact: dict[str, NDArray[np.float64]] | None = None,
+) -> CalibratedMapping:
+    """Calibrate what `cells` wrote; see `prepare`, and `calibrate` for ``exact``."""
+    found = calibrate(fresh, frames, seed, threads, samples, exact=exact)
+    if aged is None:
+        return found
+    if aged.mapping.chip.conditions.compensation == "column":
+        return calibrate(aged, frames, seed, threads, samples, found.ops, exact)
     return CalibratedMapping(aged, found.ops)

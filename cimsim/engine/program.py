@@ -312,14 +312,18 @@ def _program_layer(
         n = written.n_physical_cols
         gain = 1 + chip.adc.gain_sigma * mismatch.standard_normal(n)
         offset = chip.adc.offset_sigma_lsb * mismatch.standard_normal(n)
-        adc_curves = inl_curves(
-            min(n, chip.adc.count), chip.adc.inl_bow_lsb, chip.adc.inl_steps_lsb,
-            stream(seed, "adc curve", placed.name, index),
-        )  # fmt: skip
+        adc_curves = _converters(chip, n, stream(seed, "adc curve", placed.name, index))
         arrays.append(PlacedArray(written, sources, targets, gain, offset, adc_curves, dac_curves))
     return ProgrammedLayer(
         placed.name, q, scales, tuple(arrays), layout.windows_per_activation
     )  # fmt: skip
+
+
+def _converters(chip: Chip, columns: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw the curves of the converters of an array; how many there are counts only if bent."""
+    bow, steps = chip.adc.inl_bow_lsb, chip.adc.inl_steps_lsb
+    n = min(columns, chip.adc.count) if bow or steps else 0
+    return inl_curves(n, bow, steps, rng)
 
 
 def _in_order(

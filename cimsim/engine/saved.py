@@ -5,7 +5,9 @@ Every field of the dataclasses in `KINDS` is kept, so one that is added later is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -53,15 +55,24 @@ def pack(calibrated: CalibratedMapping) -> tuple[Arrays, dict[str, Any]]:
     plan : dict
         What JSON can hold: all other values, and where the arrays belong.
     """
+    layers, ops = pack_layers(calibrated.programmed.layers), pack_ops(calibrated.ops)
+    return layers[0] | ops[0], layers[1] | ops[1]
+
+
+def pack_layers(layers: MappingABC[str, ProgrammedLayer]) -> tuple[Arrays, dict[str, Any]]:
+    """Take written layers apart; see `pack`."""
+    return _packed_by_name("layers", layers)
+
+
+def pack_ops(ops: MappingABC[str, CalibratedOp]) -> tuple[Arrays, dict[str, Any]]:
+    """Take calibrated operations apart; see `pack`."""
+    return _packed_by_name("ops", ops)
+
+
+def _packed_by_name(what: str, values: MappingABC[str, Any]) -> tuple[Arrays, dict[str, Any]]:
     arrays: Arrays = {}
-    parts: dict[str, MappingABC[str, Any]] = {
-        "layers": calibrated.programmed.layers, "ops": calibrated.ops,
-    }  # fmt: skip
-    plan = {
-        what: {name: _packed(value, f"{what}/{name}", arrays) for name, value in by_name.items()}
-        for what, by_name in parts.items()
-    }
-    return arrays, plan
+    plan = {name: _packed(value, f"{what}/{name}", arrays) for name, value in values.items()}
+    return arrays, {what: plan}
 
 
 def unpack(
@@ -86,15 +97,39 @@ def unpack(
     SimulationError
         When they are not what this mapping needs.
     """
-    try:
+    layers = unpack_layers(mapping, arrays, plan)
+    ops = unpack_ops(mapping, arrays, plan)
+    return CalibratedMapping(ProgrammedMapping(mapping, device, layers), ops)
+
+
+def unpack_layers(
+    mapping: Mapping, arrays: MappingABC[str, NDArray[Any]], plan: MappingABC[str, Any]
+) -> dict[str, ProgrammedLayer]:
+    """Put written layers together again; see `unpack`."""
+    with _refused():
         layers = {name: _unpacked(value, arrays) for name, value in plan["layers"].items()}
-        ops = {name: _unpacked(value, arrays) for name, value in plan["ops"].items()}
-        found = CalibratedMapping(ProgrammedMapping(mapping, device, layers), ops)
         for placed in mapping.layers:
-            _check_layer(placed, mapping, found)
+            _check_layer(placed, mapping, layers[placed.name])
+    return layers
+
+
+def unpack_ops(
+    mapping: Mapping, arrays: MappingABC[str, NDArray[Any]], plan: MappingABC[str, Any]
+) -> dict[str, CalibratedOp]:
+    """Put calibrated operations together again; see `unpack`."""
+    with _refused():
+        ops = {name: _unpacked(value, arrays) for name, value in plan["ops"].items()}
+        for placed in mapping.layers:
+            _check_ops(placed, mapping, ops)
+    return ops
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError) as error:
         raise SimulationError(f"the parts do not make up a chip: {error!r}") from error
-    return found
 
 
 def _packed(value: Any, place: str, arrays: Arrays) -> Any:
@@ -176,9 +211,9 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) if isinstance(hint, type) else True
 
 
-def _check_layer(placed: PlacedLayer, mapping: Mapping, found: CalibratedMapping) -> None:
+def _check_layer(placed: PlacedLayer, mapping: Mapping, layer: ProgrammedLayer) -> None:
     """Refuse parts of other sizes: compiled code does not look where an index leads."""
-    layer, layout = found.programmed.layers[placed.name], placed.layout
+    layout = placed.layout
     op = mapping.graph[placed.ops[0]]
     if not isinstance(op, MatrixOp):
         raise TypeError(f"'{op.name}' has no matrix")
@@ -198,12 +233,21 @@ def _check_layer(placed: PlacedLayer, mapping: Mapping, found: CalibratedMapping
             _within(array.row_source, rows), _within(array.col_target, outputs),
             _fits_wires(written.wired, held),
         ]  # fmt: skip
-    for name in placed.ops:
-        used = found.ops[name]
-        fits += [used.gain.shape == used.offset.shape == (outputs,)]
-        fits += [len(used.ranges) == layout.n_arrays]
     if not all(fits):
         raise ValueError(f"layer '{placed.name}' has other sizes")
+
+
+def _check_ops(placed: PlacedLayer, mapping: Mapping, ops: MappingABC[str, CalibratedOp]) -> None:
+    layout = placed.layout
+    for name in placed.ops:
+        op, used = mapping.graph[name], ops[name]
+        if not isinstance(op, MatrixOp):
+            raise TypeError(f"'{name}' has no matrix")
+        outputs = (layout.windows_per_activation * op.n_cols,)
+        if not used.gain.shape == used.offset.shape == outputs or (
+            len(used.ranges) != layout.n_arrays
+        ):
+            raise ValueError(f"operation '{name}' has other sizes")
 
 
 def _fits_wires(wired: WiredCells | None, held: tuple[int, int]) -> bool:

@@ -48,14 +48,27 @@ def written(
     chip = mapping.chip
     report("programming", 0, sum(layer.layout.n_arrays for layer in mapping.layers))
     if learned is None:
-        layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
-        samples = collect(mapping.graph, chip, inputs, layouts)
-        by_inputs = chip.weights.rounding == "inputs"
-        integers = round_to_inputs(mapping, samples, threads) if by_inputs else None
-        learned = {"frames": inputs, "samples": samples, "integers": integers}
+        learned = learn(mapping, inputs, threads)
     found = prepare(
         mapping, device_of(chip), inputs, seed, integers=learned["integers"],
         samples=learned["samples"], threads=threads, progress=report,
     )  # fmt: skip
     report("calibrating", 1, 1)
     return found, learned
+
+
+def learn(
+    mapping: Mapping, inputs: Sequence[tuple[Tensor, ...]], threads: int | None
+) -> dict[str, Any]:
+    """Return what inputs teach, whatever the cells: ``frames``, ``samples``, ``integers``.
+
+    Parameters
+    ----------
+    mapping, inputs, threads
+        See `written`.
+    """
+    layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
+    samples = collect(mapping.graph, mapping.chip, inputs, layouts)
+    by_inputs = mapping.chip.weights.rounding == "inputs"
+    integers = round_to_inputs(mapping, samples, threads) if by_inputs else None
+    return {"frames": inputs, "samples": samples, "integers": integers}

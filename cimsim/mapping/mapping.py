@@ -129,6 +129,17 @@ class Mapping:
         object.__setattr__(same, "chip", chip)
         return same
 
+    def on(self, chip: Chip) -> Mapping:
+        """Return the same places on a chip in which they are legal, too, with nothing worked out.
+
+        The caller knows that the chips agree in all that `map_graph` reads.
+        """
+        same = object.__new__(Mapping)
+        for name in ("graph", "strategy", "layers", "allocation"):
+            object.__setattr__(same, name, getattr(self, name))
+        object.__setattr__(same, "chip", chip)
+        return same
+
     @property
     def loads(self) -> int:
         """How often the chip is filled for one frame; 1: once and for all."""

@@ -18,14 +18,16 @@ from cimsim.mapping.strategies.smd import Smd
 from cimsim.mapping.strategies.vwsdk import Vwsdk
 
 __all__ = [
-    "STRATEGIES", "Cut", "Im2col", "Multipoint", "Omm", "Sdk", "Smd", "Strategy", "Tally", "Vwsdk",
-    "array_size", "grid", "strategy",
+    "STRATEGIES", "USUAL", "Cut", "Im2col", "Multipoint", "Omm", "Sdk", "Smd", "Strategy", "Tally",
+    "Vwsdk", "array_size", "grid", "strategy",
 ]  # fmt: skip
 
 STRATEGIES: dict[str, Strategy] = {
     "im2col": Im2col(), "smd": Smd(), "sdk": Sdk(), "vwsdk": Vwsdk(), "omm": Omm(),
     "multipoint": Multipoint(),
 }  # fmt: skip
+
+USUAL = "im2col"  # where nobody says another one
 
 _WITH_NUMBER: dict[str, Callable[[int], Strategy]] = {
     "smd": Smd, "sdk": Sdk, "omm": Omm, "multipoint": Multipoint,

@@ -1,0 +1,253 @@
+"""``cimsim study``, ``cimsim compare``, ``cimsim cache``: what studies found and what is kept."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cimsim.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cimsim.studies.table import Table
+
+app = typer.Typer(no_args_is_help=True, help="Look at a study: show, table, plot.")
+cache_app = typer.Typer(no_args_is_help=True, help="What is kept of earlier runs: show, clear.")
+
+
+class Format(StrEnum):
+    """How a table is written."""
+
+    csv = "csv"
+    json = "json"
+    markdown = "markdown"
+    latex = "latex"
+
+
+FolderArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of cimsim sweep.")]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--number",
+        "-n",
+        metavar="NAME",
+        help="A number to show: psnr, fps, energy, or a full name such as energy.adc (often).",
+    ),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="LIMIT", help="Keep what holds: 'fps>=30' (SI units, often)."),
+]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="NAME=VALUE", help="Keep one value of a setting (often)."),
+]
+FrontOption = Annotated[
+    list[str] | None,
+    typer.Option("--pareto", metavar="GOAL", help="Two goals: --pareto psnr --pareto energy."),
+]
+
+
+@app.command("show")
+def show(
+    folder: FolderArgument, number: ColumnOption = None, where: WhereOption = None,
+    only: OnlyOption = None, pareto: FrontOption = None,
+) -> None:  # fmt: skip
+    """Print a study: what varies, its numbers with 5 .. 95 %, and what is doubtful."""
+    from rich.console import Console
+
+    from cimsim.studies.study import Outcome
+
+    outcome = Outcome.load(folder)
+    console = Console(emoji=False)
+    table = _chosen(outcome.table, where, only, pareto)
+    print_table(table, console, f"{outcome.name}: {len(outcome.rows)} points", number)
+    _print_doubts(outcome.rows, console)
+
+
+@app.command("table")
+def table_(
+    folder: FolderArgument,
+    kind: Annotated[Format, typer.Option("--format", "-f", help="How.")] = Format.csv,
+    number: ColumnOption = None, where: WhereOption = None, only: OnlyOption = None,
+    pareto: FrontOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it.")] = None,
+) -> None:  # fmt: skip
+    """Write a study's table: CSV and JSON have all numbers, markdown and LaTeX those asked for."""
+    from cimsim.studies.study import Outcome
+
+    table = _chosen(Outcome.load(folder).table, where, only, pareto)
+    text = _text(table, kind, number)
+    if out is None:
+        typer.echo(text, nl=not text.endswith("\n"))
+    else:
+        _write(out, text)
+
+
+@app.command("plot")
+def plot(
+    folder: FolderArgument,
+    x: Annotated[
+        str | None, typer.Option("--x", metavar="NAME", help="What varies: adc.bits.")
+    ] = None,
+    y: Annotated[str, typer.Option("--y", metavar="NAME", help="A number.")] = "psnr",
+    where: WhereOption = None, only: OnlyOption = None, pareto: FrontOption = None,
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Above it.")] = "",
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Picture: .png, .svg or .pdf.")
+    ] = Path("study.png"),
+) -> None:  # fmt: skip
+    """Draw a number over a setting with its band, or (--pareto, twice) what no point beats."""
+    from cimsim.studies import pictures
+    from cimsim.studies.study import Outcome
+
+    pictures.check_name(out)
+    table = _chosen(Outcome.load(folder).table, where, only, None)
+    if pareto:
+        pictures.pareto(table, pareto, out, title)
+    else:
+        varies = table.varies
+        if x is None and not varies:
+            raise InputError("plot: nothing varies in this study")
+        pictures.over(table, x or varies[0], y, out, title)
+    typer.echo(f"picture: {out}")
+
+
+def compare(
+    places: Annotated[
+        list[Path], typer.Argument(metavar="RUN|STUDY ...", help="Folders, or a result.json.")
+    ],
+    number: ColumnOption = None, where: WhereOption = None, pareto: FrontOption = None,
+    kind: Annotated[
+        Format | None, typer.Option("--format", "-f", help="Write instead of print.")
+    ] = None,
+) -> None:  # fmt: skip
+    """Put runs and studies beside each other: what differs, and all numbers with intervals."""
+    from rich.console import Console
+
+    from cimsim.studies.study import STUDY, Outcome, Runs
+    from cimsim.studies.table import Table
+
+    runs = Runs()
+    for place in places:
+        if (place / STUDY).is_file():
+            name = {"run": place.name}
+            rows = Outcome.load(place).rows
+            runs.rows += [row | {"settings": name | row["settings"]} for row in rows]
+        else:
+            runs.add(place)
+    table = _chosen(Table.of(runs.rows), where, None, pareto)
+    if kind is None:
+        print_table(table, Console(emoji=False), f"{len(places)} compared", number)
+        return
+    text = _text(table, kind, number)
+    typer.echo(text, nl=not text.endswith("\n"))
+
+
+@cache_app.command("show")
+def cache_show() -> None:
+    """Say where results of stages are kept, how many and how large."""
+    from rich.console import Console
+    from rich.table import Table as Rich
+
+    from cimsim.units import format_si
+
+    store, console = _store(), Console(emoji=False)
+    uses = store.uses()
+    table = Rich("stage", "entries", "size")
+    for use in uses:
+        table.add_row(use.stage, f"{use.entries:,}", format_si(float(use.n_bytes), "B"))
+    console.print(table)
+    total = format_si(float(sum(use.n_bytes for use in uses)), "B")
+    limit = format_si(float(store.limit_bytes), "B")
+    console.print(f"{store.folder}: {total} of at most {limit} (CIMSIM_CACHE, CIMSIM_CACHE_LIMIT)")
+
+
+@cache_app.command("clear")
+def cache_clear() -> None:
+    """Remove all kept results of stages; nothing but time is lost."""
+    typer.echo(f"{_store().clear():,} entries removed")
+
+
+def _store() -> Any:
+    from cimsim.studies.store import Store
+
+    store = Store.usual()
+    if store is None:
+        raise ConfigError("cache: switched off by CIMSIM_CACHE=off; name a folder there")
+    return store
+
+
+def _chosen(
+    table: Table, where: list[str] | None, only: list[str] | None, pareto: list[str] | None
+) -> Table:
+    from cimsim.errors import suggest
+    from cimsim.studies.table import Table as Groups
+
+    for text in only or ():
+        name, _, value = text.partition("=")
+        known = list({setting: 0 for group in table.groups for setting in group.settings})
+        if name not in known:
+            raise InputError(f"--only {text}: no setting '{name}'{suggest(name, known)}")
+        table = Groups(tuple(g for g in table.groups if str(g.settings.get(name)) == value))
+    table = table.where(where or ())
+    return Groups(tuple(table.front(pareto))) if pareto else table
+
+
+def print_table(
+    table: Table, console: Console, title: str, numbers: list[str] | None = None
+) -> None:
+    """Print a table of groups, and above it what is the same in all of them."""
+    from rich.markup import escape
+    from rich.table import Table as Rich
+
+    if not table.groups:
+        console.print(f"{title}: no point")
+        return
+    heads, lines = table.cells(numbers)
+    common = ", ".join(f"{name} {value}" for name, value in table.common.items())
+    chips = max((c.n for g in table.groups for c in g.cells.values()), default=1)
+    told = f"; means of {chips} chips" if chips > 1 else ""
+    console.print(f"[bold]{escape(title)}[/]  {escape(common)}{told}", highlight=False)
+    shown = Rich()
+    varies = len(table.varies)
+    for place, head in enumerate(heads):
+        shown.add_column(escape(head), justify="left" if place < varies else "right")
+    for line in lines:
+        shown.add_row(*map(escape, line))
+    console.print(shown)
+
+
+def _print_doubts(rows: Any, console: Console) -> None:
+    from rich.markup import escape
+
+    counts: dict[str, int] = {}
+    for row in rows:
+        for doubt in row["doubts"]:
+            counts[doubt["text"]] = counts.get(doubt["text"], 0) + 1
+    for text, n in sorted(counts.items(), key=lambda pair: -pair[1])[:10]:
+        of = "" if n == len(rows) else f" ({n} of {len(rows)} points)"
+        console.print(f"[yellow]doubt:[/] {escape(text)}{of}", highlight=False)
+
+
+def _text(table: Table, kind: Format, numbers: list[str] | None) -> str:
+    if kind is Format.csv:
+        return table.to_csv()
+    if kind is Format.json:
+        return table.to_json()
+    return table.to_markdown(numbers) if kind is Format.markdown else table.to_latex(numbers)
+
+
+def _write(path: Path, text: str) -> None:
+    from cimsim.files import replacing
+
+    try:
+        with replacing(path) as scratch:
+            scratch.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise InputError(f"--out: cannot write '{path}': {error}") from None
+    typer.echo(f"table: {path}")

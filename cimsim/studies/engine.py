@@ -1,0 +1,263 @@
+"""Points of a study in processes of this machine, one thread each; killed studies go on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from cimsim.boundary import json_text
+from cimsim.errors import CimsimError, ConfigError, InputError
+from cimsim.studies.keys import declared
+from cimsim.studies.points import Point
+from cimsim.studies.stages import STAGES
+
+POINTS = "points.jsonl"
+_BATCH = 8  # points that a process takes at once
+Row = dict[str, Any]
+Done = Callable[[Row], None]
+
+
+def identity(point: Point) -> str:
+    """Return the SHA-256 of how a point is described, without what a study calls its settings."""
+    data = point.to_data()
+    data.pop("settings")
+    return json_text.digest(data)
+
+
+def still_holds(row: Row, point: Point) -> bool:
+    """Whether a kept row is what the point would give now: files may have changed, the program too.
+
+    Nothing is worked out for it, but that networks of one's own are exported.
+    """
+    from cimsim.studies.chain import Chain, Memory
+
+    if row["error"] is not None:
+        return False
+    try:
+        return bool(Chain(point, _held.setdefault("memory", Memory())).key == row["key"])
+    except Exception:  # noqa: BLE001 - whatever it is, the point itself will say it
+        return False
+
+
+def kept_rows(folder: Path) -> dict[str, Row]:
+    """Return the rows that a study wrote before, by identity; a torn last line does not count."""
+    path = folder / POINTS
+    found: dict[str, Row] = {}
+    if not path.is_file():
+        return found
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+            found[row["id"]] = row
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def compute(points: Sequence[Point], *, cached: bool, workers: int, done: Done) -> None:
+    """Work points out; ``done`` is called with the row of each, in no promised order.
+
+    Parameters
+    ----------
+    points : sequence of Point
+    cached : bool
+        Whether the store is read and written.
+    workers : int
+        Processes; 1: this one.
+    done : callable
+        Called in this process.
+    """
+    batches = _batches(points, workers)
+    if workers == 1:
+        for batch in batches:
+            for point in batch:
+                done(row_of(point, cached))
+        _flush()
+        return
+    while batches:
+        suspects, batches = _round(batches, cached, min(workers, len(batches)), done)
+        for point in suspects:  # one of them has killed its process: each alone tells which
+            again, _ = _round([[point]], cached, 1, done)
+            if again:
+                done(_failed(point, "its process died twice, as one does without memory"))
+
+
+def _round(
+    batches: list[list[Point]], cached: bool, workers: int, done: Done
+) -> tuple[list[Point], list[list[Point]]]:
+    """Run batches in one pool until they are done, or until one of its processes dies.
+
+    Returns
+    -------
+    list of Point
+        Those that were running then.
+    list of list of Point
+        Batches that had not begun.
+    """
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (dict(os.environ),))
+    running: dict[Future[list[Row]], list[Point]] = {}
+    waiting = list(reversed(batches))
+    try:
+        while running or waiting:
+            while waiting and len(running) < workers:
+                batch = waiting[-1]
+                running[pool.submit(_batch, [p.to_data() for p in batch], cached)] = batch
+                waiting.pop()
+            ready, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in ready:
+                rows = future.result()
+                running.pop(future)
+                for row in rows:
+                    done(row)
+    except BrokenProcessPool:
+        suspects = [point for batch in running.values() for point in batch]
+        return suspects, list(reversed(waiting))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return [], []
+
+
+def _begin(environment: dict[str, str]) -> None:
+    """Prepare a process: one thread, and Ctrl-C is the parent's affair."""
+    import signal
+
+    os.environ.update(environment)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _batch(data: list[dict[str, Any]], cached: bool) -> list[Row]:
+    rows = [row_of(Point.from_data(one), cached) for one in data]
+    _flush()
+    return rows
+
+
+_held: dict[str, Any] = {}
+
+
+def _flush() -> None:
+    store = _held.get("store")
+    if store is not None:
+        store.flush()
+
+
+def row_of(point: Point, cached: bool = True) -> Row:
+    """Return the numbers of a point, or why it has none."""
+    from cimsim.engine.workers import one_torch_thread
+    from cimsim.studies.chain import Chain, Memory
+    from cimsim.studies.store import Store
+
+    memory = _held.setdefault("memory", Memory())
+    if "store" not in _held:
+        _held["store"] = Store.usual()
+    try:
+        with one_torch_thread():
+            chain = Chain(point, memory, _held["store"] if cached else None)
+            found = chain.row
+            key = chain.key
+    except CimsimError as error:
+        return _failed(point, str(error))
+    except Exception as error:  # noqa: BLE001 - one odd point must not end the others
+        return _failed(point, f"{type(error).__name__}: {error}")
+    return {
+        "id": identity(point), "key": key, "settings": dict(point.settings),
+        "numbers": found["numbers"], "doubts": found["doubts"], "network": found["network"],
+        "frame": found["frame"], "error": None,
+    }  # fmt: skip
+
+
+def _failed(point: Point, why: str) -> Row:
+    return {
+        "id": identity(point), "key": None, "settings": dict(point.settings), "numbers": {},
+        "doubts": [], "network": None, "frame": None, "error": why,
+    }  # fmt: skip
+
+
+def _batches(points: Sequence[Point], workers: int) -> list[list[Point]]:
+    """Put points together that share dear stages, so that one process does them once."""
+    dear = (*STAGES["map"].reads, *STAGES["program"].reads)
+    fits = STAGES["calibrate"].reads
+
+    def shared(point: Point) -> tuple[str, ...]:
+        written = [pair for pair in point.overrides if declared(pair[0], dear)]
+        read = [pair for pair in point.overrides if declared(pair[0], fits)]
+        first = (point.network, point.frames.size, point.hw, point.mapping, point.allocation)
+        return (repr(first), repr(written), repr(point.seeds), repr(read), repr(point.frames))
+
+    ordered = sorted(points, key=shared)
+    size = max(1, min(_BATCH, len(ordered) // (2 * workers)))
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
+class Log:
+    """Rows of a study on disk, one line each, appended as they come."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / POINTS
+
+    def __enter__(self) -> Log:
+        try:
+            self._mend()
+            self._file = self._path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be written: {error}") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, row: Row) -> None:
+        """Keep a row; a kill afterwards does not take it away."""
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+    def _mend(self) -> None:
+        """End a line that a kill has torn."""
+        if self._path.is_file():
+            content = self._path.read_bytes()
+            if content and not content.endswith(b"\n"):
+                self._path.write_bytes(content + b"\n")
+
+
+def default_workers() -> int:
+    """Return the cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def check_workers(workers: int | None) -> int:
+    """Return a number of processes.
+
+    Raises
+    ------
+    ConfigError
+        Not at least 1.
+    """
+    if workers is None:
+        return default_workers()
+    if not 1 <= workers <= 4096:
+        raise ConfigError(f"--workers: expected 1 .. 4096, got {workers}")
+    return workers
+
+
+def merged(rows: Iterator[Row] | Sequence[Row], points: Sequence[Point]) -> list[Row]:
+    """Return the rows of points in their order, with the settings of this study."""
+    by_id = {row["id"]: row for row in rows}
+    found = []
+    for point in points:
+        row = by_id.get(identity(point))
+        if row is not None:
+            found.append(row | {"settings": dict(point.settings)})
+    return found

@@ -1,0 +1,186 @@
+"""Pictures of a study: a number over a parameter, and the front of what no other point beats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cimsim.errors import InputError, suggest
+from cimsim.studies.table import Group, Table
+from cimsim.units import format_si
+
+SUFFIXES = (".png", ".svg", ".pdf")
+# Okabe and Ito's palette: told apart by colour-blind readers, too
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKS = "os^Dv<>"
+_DASHES = ("-", "--", ":", "-.")  # lines that lie on each other are seen both
+_TEXT, _GREY = "#3C444D", "#B5BCC4"
+_MOST_LINES = 12
+
+
+def over(table: Table, x: str, y: str, path: Path, title: str = "") -> None:
+    """Draw a number over a setting: one line for each other combination, bands are 5 .. 95 %.
+
+    Parameters
+    ----------
+    table : Table
+    x : str
+        A setting that varies, such as ``adc.bits``.
+    y : str
+        A number, such as ``psnr``.
+    path : Path
+        The suffix says the format.
+    title : str
+
+    Raises
+    ------
+    InputError
+        No such setting or number, too many lines, or a place that cannot be written.
+    """
+    name = table.named(y)
+    if x not in table.varies:
+        raise InputError(f"plot: no setting '{x}' that varies{suggest(x, table.varies)}")
+    others = [one for one in table.varies if one != x]
+    lines: dict[str, list[Group]] = {}
+    for group in table.groups:
+        if name in group.cells:
+            label = ", ".join(f"{n} {group.settings.get(n)}" for n in others)
+            lines.setdefault(label, []).append(group)
+    if not lines:
+        raise InputError(f"plot: no point has the number '{y}'")
+    if len(lines) > _MOST_LINES:
+        raise InputError(
+            f"plot: {len(lines)} lines; fix some of {', '.join(others)} with --only NAME=VALUE"
+        )
+    figure, axes = _figure()
+    order = _order([group.settings.get(x) for groups in lines.values() for group in groups])
+    for number, (label, groups) in enumerate(lines.items()):
+        _line(axes, groups, (x, name), order, (label, number))
+    if order is not None:
+        axes.set_xticks(range(len(order)), order)
+    elif all(isinstance(g.settings.get(x), int) for groups in lines.values() for g in groups):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    _labels(axes, x, name, table)
+    if len(lines) > 1:
+        axes.legend(frameon=False, fontsize=8)
+    _save(figure, axes, path, title)
+
+
+def _line(
+    axes: Any, groups: list[Group], names: tuple[str, str], order: list[str] | None,
+    what: tuple[str, int],
+) -> None:  # fmt: skip
+    x, name = names
+    label, number = what
+
+    def place(group: Group) -> float:
+        held = group.settings.get(x)
+        return float(order.index(str(held))) if order is not None else _number(held)
+
+    groups = sorted(groups, key=place)
+    colour = _COLOURS[number % len(_COLOURS)]
+    places = [place(group) for group in groups]
+    cells = [group.cells[name] for group in groups]
+    axes.plot(places, [cell.value for cell in cells], color=colour, linewidth=1.6, markersize=4.5,
+              linestyle=_DASHES[number % len(_DASHES)],
+              marker=_MARKS[number % len(_MARKS)], label=label, zorder=3)  # fmt: skip
+    ends = [cell.interval or (cell.value, cell.value) for cell in cells]
+    if any(cell.interval for cell in cells):
+        axes.fill_between(places, [e[0] for e in ends], [e[1] for e in ends], color=colour,
+                          alpha=0.15, linewidth=0, zorder=2)  # fmt: skip
+
+
+def pareto(table: Table, objectives: Sequence[str], path: Path, title: str = "") -> None:
+    """Draw two objectives: the front in colour, what it beats in grey.
+
+    Raises
+    ------
+    InputError
+        Not two objectives, none of this study, or a place that cannot be written.
+    """
+    if len(objectives) != 2:
+        raise InputError(f"pareto: a picture shows two objectives, got {len(objectives)}")
+    (y, _), (x, _) = (table.objective(text) for text in objectives)
+    front = table.front(objectives)
+    chosen = {id(group) for group in front}
+    figure, axes = _figure()
+    beaten = [g for g in table.groups if x in g.cells and y in g.cells and id(g) not in chosen]
+    axes.scatter([g.cells[x].value for g in beaten], [g.cells[y].value for g in beaten],
+                 color=_GREY, s=22, linewidths=0, zorder=1, label="beaten by another")  # fmt: skip
+    ordered = sorted(front, key=lambda g: g.cells[x].value)
+    places = [g.cells[x].value for g in ordered]
+    heights = [g.cells[y].value for g in ordered]
+    axes.plot(places, heights, color=_COLOURS[0], linewidth=1.2, marker="o", markersize=5.5,
+              zorder=3, label="front")  # fmt: skip
+    for group in ordered[:: max(1, len(ordered) // 8)]:
+        text = ", ".join(str(group.settings.get(n)) for n in table.varies)
+        axes.annotate(text, (group.cells[x].value, group.cells[y].value), fontsize=7, color=_TEXT,
+                      xytext=(5, -9), textcoords="offset points")  # fmt: skip
+    _labels(axes, x, y, table)
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, axes, path, title)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a file that is no picture.
+
+    Raises
+    ------
+    InputError
+        Saying which names are.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: expected a file name that ends in {', '.join(SUFFIXES)}")
+
+
+def _figure() -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def _number(value: Any) -> float:
+    """Return a setting as a number: itself, or what stands before its unit."""
+    return float(str(value).split()[0])
+
+
+def _order(values: list[Any]) -> list[str] | None:
+    """Return settings that are no numbers in the order they come; None for numbers of one unit."""
+    units = set()
+    for value in values:
+        first, _, unit = str(value).partition(" ")
+        try:
+            float(first)
+        except ValueError:
+            return list(dict.fromkeys(map(str, values)))
+        units.add(unit)
+    return None if len(units) == 1 else list(dict.fromkeys(map(str, values)))
+
+
+def _labels(axes: Any, x: str, y: str, table: Table) -> None:
+    for axis, name in ((axes.xaxis, x), (axes.yaxis, y)):
+        unit = next((g.cells[name].unit for g in table.groups if name in g.cells), "")
+        if unit in ("s", "J", "W", "m2"):
+            axis.set_major_formatter(lambda value, _, unit=unit: format_si(value, unit))
+            unit = ""
+        shown = f"{name} / {unit}" if unit not in ("", "1") else name
+        axis.set_label_text(shown, color=_TEXT)
+
+
+def _save(figure: Any, axes: Any, path: Path, title: str) -> None:
+    axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8, labelcolor=_TEXT)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    if title:
+        axes.set_title(title, fontsize=10, loc="left", color=_TEXT, fontweight="bold")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error}") from None

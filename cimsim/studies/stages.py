@@ -1,0 +1,348 @@
+"""The stages of a simulation, and what each of them reads of a chip.
+
+Export, map, time, learn, program, calibrate, float reference, execute a sample, measure, energise.
+Each is a function of what stands above it and of the chip; `STAGES` says which of the chip's fields
+it reads. `cimsim.studies.chain` puts them one after another, with a key for each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping as MappingABC
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.mapping.mapping import Mapping
+from cimsim.mapping.strategies import STRATEGIES
+from cimsim.studies.keys import Stage
+
+if TYPE_CHECKING:
+    from cimsim.contract import Tensors
+    from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
+    from cimsim.engine.execute import Execution
+    from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
+    from cimsim.graph.ir import LayerGraph
+    from cimsim.report.result import Number
+    from cimsim.timing.timeline import Timeline
+
+_SHAPE = (
+    "array.rows", "array.cols", "weights.bits", "weights.cell_bits", "weights.encoding",
+    "inputs.signed",
+)  # fmt: skip
+_PLACES = ("tile.count", "tile.arrays", "system.chips", "programming.reload")
+_WRITING = ("programming.t_pulse", "programming.pulses_per_cell", "programming.parallel_cells",
+            "programming.t_erase")  # fmt: skip
+# a map of places by name looks at counts only; what else an allocation or a strategy asks is open
+PLAIN_ALLOCATIONS = ("in_order", "packed")
+PLAIN_STRATEGIES = tuple(STRATEGIES)
+
+_TIMED = (
+    *_SHAPE, *_PLACES, *_WRITING, "process.clock", "array.t_read", "inputs.bits", "dac.bits",
+    "dac.t_step", "adc.count", "adc.shared", "adc.t_conversion", "adc.t_step", "adder.lanes",
+    "buffer.bytes_per_cycle", "buffer.overflow", "buffer.size", "dram.bytes_per_cycle",
+    "dram.latency_cycles", "frames", "global_buffer.bytes_per_cycle", "global_buffer.size",
+    "global_buffer.overflow", "interconnect.kind", "interconnect.bytes_per_cycle",
+    "interconnect.latency_cycles", "interconnect.hop_cycles", "system.*", "tile.input_reuse",
+    "tile.sample_hold", "tile.t_stage", "vector.lanes", "vector.scope",
+)  # fmt: skip
+_STEPS = (("adc.t_step", None),)  # converters that take time by the step
+_CELLS = (
+    *_SHAPE, "device.*", "wires.*", "weights.*", "conditions.*", "faults.*", "dac.*",
+    "adc.gain_sigma", "adc.offset_sigma_lsb", "adc.inl_bow_lsb", "adc.inl_steps_lsb",
+)  # fmt: skip
+_READ_OUT = (
+    "inputs.*", "weights.*", "dac.*", "device.*", "wires.*", "array.rows", "array.cols",
+    "adc.bits", "adc.kind", "adc.range", "adc.percentile", "adc.method", "adc.scope",
+    "adc.noise_lsb", "calibration.*", "conditions.*",
+)  # fmt: skip
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("export"),
+        Stage("map", reads=(*_SHAPE, *_PLACES, *_WRITING)),
+        Stage("time", reads=_TIMED, also={"adc.bits": _STEPS, "adc.kind": _STEPS}),
+        Stage("learn", reads=("calibration.frames", "inputs.percentile", "weights.*",
+                              "inputs.bits", "inputs.signed")),
+        Stage("program", reads=_CELLS,
+              also={"adc.count": (("adc.inl_bow_lsb", 0), ("adc.inl_steps_lsb", 0))}),
+        Stage("calibrate", reads=_READ_OUT),
+        Stage("reference"),
+        Stage("execute", reads=_READ_OUT),
+        Stage("measure"),
+        Stage("energise", reads=("*",)),
+    )
+}  # fmt: skip
+
+
+def map_stage(strategy: str, allocation: str) -> Stage:
+    """Return what mapping reads: anything, where the allocation looks at time or is the user's."""
+    plain = strategy.partition(":")[0] in PLAIN_STRATEGIES and allocation in PLAIN_ALLOCATIONS
+    return STAGES["map"] if plain else Stage("map", reads=("*",))
+
+
+def timed(mapping: Mapping, schedule: Any) -> Timeline:
+    """Simulate the cycles of a few frames."""
+    from cimsim.timing.simulate import simulate
+
+    return simulate(mapping, schedule=schedule)
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What the calibration frames teach, whatever the cells.
+
+    Attributes
+    ----------
+    inputs : list of tuple of torch.Tensor
+    samples, integers
+        See `cimsim.engine.written.learn`.
+    scene : str
+        SHA-256 of the clean frames.
+    exact : dict
+        Exact products of the samples, as they become known: see
+        `cimsim.engine.calibrate.calibrate`.
+    """
+
+    inputs: list[Tensors]
+    samples: dict[str, Any]
+    integers: dict[str, NDArray[np.int32]] | None
+    scene: str
+    exact: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+def learned(mapping: Mapping, sigma: float, seed: int, threads: int | None) -> Learned:
+    """Run the float network on the calibration frames."""
+    from cimsim.engine.written import learn
+    from cimsim.functional import calibration_inputs
+
+    clean, inputs = calibration_inputs(mapping, sigma, seed, None)
+    found = learn(mapping, inputs, threads)
+    return Learned(inputs, found["samples"], found["integers"], sha256(clean))
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Written arrays by layer: those that the converter ranges are fixed on, and aged ones."""
+
+    fresh: dict[str, ProgrammedLayer]
+    aged: dict[str, ProgrammedLayer] | None
+
+    def on(self, mapping: Mapping) -> tuple[ProgrammedMapping, ProgrammedMapping | None]:
+        """Return them as the engine takes them, on a chip that agrees in all that writing reads."""
+        from cimsim.chip.cells import device_of
+        from cimsim.engine.program import ProgrammedMapping
+
+        device = device_of(mapping.chip)
+        made = [None if layers is None else ProgrammedMapping(mapping, device, layers)
+                for layers in (self.fresh, self.aged)]  # fmt: skip
+        assert made[0] is not None
+        return made[0], made[1]
+
+
+def programmed(mapping: Mapping, integers: Any, seed: int) -> Cells:
+    """Write the cells, and age them where the chip's conditions ask for it."""
+    from cimsim.chip.cells import device_of
+    from cimsim.engine.prepare import cells
+
+    fresh, aged = cells(mapping, device_of(mapping.chip), seed, integers)
+    return Cells(fresh.layers, None if aged is None else aged.layers)
+
+
+def calibrated(
+    mapping: Mapping, cells: Cells, taught: Learned, seed: int, threads: int | None
+) -> dict[str, CalibratedOp]:
+    """Fix converter ranges, gain and offset of the columns."""
+    from cimsim.engine.prepare import calibrated as calibrate
+
+    fresh, aged = cells.on(mapping)
+    return calibrate(fresh, aged, taught.inputs, seed, threads, taught.samples, taught.exact).ops
+
+
+def ready(mapping: Mapping, cells: Cells, ops: dict[str, CalibratedOp]) -> CalibratedMapping:
+    """Put cells and calibration together."""
+    from cimsim.engine.calibrated import CalibratedMapping
+
+    fresh, aged = cells.on(mapping)
+    return CalibratedMapping(fresh if aged is None else aged, ops)
+
+
+def executed(
+    chip: CalibratedMapping, inputs: Tensors, step: int, seed: int, threads: int | None
+) -> Execution:
+    """Run one sample through the chip."""
+    from cimsim.engine.execute import execute
+
+    return execute(chip, inputs, step, seed, threads=threads)
+
+
+class Strip:
+    """The frames of a point, clean and noisy, one near the other in memory but never all."""
+
+    def __init__(self, graph: LayerGraph, clip: Any, sigma: float, seed: int) -> None:
+        from cimsim.contract import Contract
+        from cimsim.errors import InputError
+        from cimsim.video.reel import NoisyReel, Reel
+
+        self.graph, self.sigma = graph, sigma
+        self.contract = Contract.of(graph)
+        self.clean = Reel(clip, self.contract.channels)
+        self.noisy = NoisyReel(self.clean, sigma, seed)
+        if tuple(self.clean.shape[1:3]) != self.contract.size:
+            height, width = self.contract.size
+            raise InputError(
+                f"clip: frames of {self.clean.shape[2]} x {self.clean.shape[1]}, but the network "
+                f"was traced for {width} x {height}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.noisy)
+
+    @property
+    def steps(self) -> range:
+        """Steps of a run; those before the first frame fill results that a network keeps."""
+        return range(self.contract.steps_ahead + len(self))
+
+    def frame(self, step: int) -> int:
+        """Return the frame that a step answers; negative before the first one."""
+        return step - self.contract.steps_ahead
+
+    def inputs(self, step: int, kept: Tensors) -> Tensors:
+        """Return what the network takes in a step."""
+        from cimsim.functional import step_inputs
+
+        return (*step_inputs(self.graph, self.noisy, step, self.sigma), *kept)
+
+    def kept(self, before: Tensors, outputs: Tensors) -> Tensors:
+        """Return the kept results after a step."""
+        from cimsim.functional import shifted_results
+
+        return shifted_results(before, outputs)
+
+
+@dataclass
+class Scores:
+    """PSNR and SSIM of frames, and the SHA-256 of their bits."""
+
+    psnr: list[float]
+    ssim: list[float]
+
+    def __post_init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, clean: NDArray[np.float32], shown: NDArray[np.float32]) -> None:
+        """Judge one frame."""
+        from cimsim.video.metrics import psnr, ssim
+
+        self.psnr.append(float(psnr(clean, shown)))
+        self.ssim.append(float(ssim(clean, shown)))
+        self._digest.update(np.ascontiguousarray(shown).tobytes())
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain data; infinite PSNR of equal frames is null."""
+        psnr = [value if np.isfinite(value) else None for value in self.psnr]
+        return {"psnr": psnr, "ssim": self.ssim, "sha256": self._digest.hexdigest()}
+
+
+def reference(strip: Strip) -> dict[str, Any]:
+    """Run the float network; return the scores of its frames and of the noisy ones."""
+    from cimsim.functional import picture
+
+    noisy, found = Scores([], []), Scores([], [])
+    kept = strip.contract.blank()
+    for step in strip.steps:
+        outputs = strip.graph.reference(*strip.inputs(step, kept))
+        kept, frame = strip.kept(kept, outputs), strip.frame(step)
+        if frame >= 0:
+            noisy.add(strip.clean[frame], strip.noisy[frame])
+            found.add(strip.clean[frame], picture(outputs[0]))
+    return {"noisy": noisy.to_data(), "float": found.to_data()}
+
+
+def energised(
+    mapping: Mapping,
+    timeline: Timeline,
+    judged: MappingABC[str, Any] | None,
+    frame_rate_hz: float | None,
+) -> dict[str, Any]:
+    """Charge every action of a frame, and put all numbers of a point together.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    timeline : Timeline
+    judged : mapping or None
+        Of the stages reference and measure; None: no frames ran.
+    frame_rate_hz : float or None
+
+    Returns
+    -------
+    dict
+        ``numbers`` as those of `cimsim.report.result.Result.numbers`, ``doubts`` and ``frame``.
+    """
+    from cimsim.energy.idle import working
+    from cimsim.energy.ledger import Ledger, draw
+    from cimsim.engine.statistics import OpStatistics
+    from cimsim.graph.coverage import coverage
+    from cimsim.report import collect
+    from cimsim.report.doubts import chip_doubts, run_doubts
+    from cimsim.report.result import Result
+
+    counted = None if judged is None else {
+        name: OpStatistics(**one) for name, one in judged["statistics"].items()
+    }  # fmt: skip
+    frames = 0 if judged is None else len(judged["chip"]["psnr"])
+    sums = None if counted is None else {
+        name: one.conductance_s / frames for name, one in counted.items()
+    }  # fmt: skip
+    period_s = collect.frame_period_s(mapping, timeline, frame_rate_hz)
+    ledger = Ledger(mapping, period_s, sums, working(mapping, timeline), "operands",
+                    timeline.spilled)  # fmt: skip
+    covered = coverage(mapping.graph)
+    height, width = mapping.graph.inputs[0].output.grid
+    result = Result(
+        mapping.graph.name, (frames, height, width), _quality(judged),
+        collect.timing(mapping, timeline),
+        collect.energies(
+            mapping, ledger.report(), judged["pulses_per_cell"] if judged else None, frame_rate_hz
+        ),
+        collect.hardware(mapping), (), {}, intervals=draw(ledger).intervals(), coverage=covered,
+    )  # fmt: skip
+    doubts = [
+        *chip_doubts(mapping.chip),
+        *(run_doubts(mapping.chip, counted) if counted else ()),
+        *collect.coverage_doubts(covered),
+    ]
+    numbers = {name: plain(number) for name, number in result.numbers().items()}
+    return {
+        "numbers": numbers, "doubts": [asdict(doubt) for doubt in doubts],
+        "network": mapping.graph.name, "frame": [frames, height, width],
+    }  # fmt: skip
+
+
+def plain(number: Number) -> dict[str, Any]:
+    """Return a number of a result as JSON has it."""
+    ends = None if number.interval is None else list(number.interval)
+    return {"value": number.value, "unit": number.unit, "meaning": number.meaning,
+            "interval": ends}  # fmt: skip
+
+
+def _quality(judged: MappingABC[str, Any] | None) -> Any:
+    from cimsim.report.result import Quality
+
+    if judged is None:
+        return None
+    found = {
+        f"{name}_{what}": tuple(float("inf") if v is None else v for v in judged[name][what])
+        for name in ("noisy", "float", "chip")
+        for what in ("psnr", "ssim")
+    }
+    return Quality(**found)
+
+
+def sha256(frames: NDArray[Any]) -> str:
+    """Return the SHA-256 of an array's bits."""
+    return hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()

@@ -1,0 +1,324 @@
+"""A study from Python and its folder: run, look at, compare."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from cimsim import __version__
+from cimsim.boundary import json_text
+from cimsim.boundary.limits import RESULT
+from cimsim.boundary.text import read_text
+from cimsim.errors import InputError
+from cimsim.files import replacing
+from cimsim.studies import engine, grid
+from cimsim.studies.engine import Row
+from cimsim.studies.grid import Plan
+from cimsim.studies.table import Table
+
+FORMAT = "cimsim study"
+STUDY = "study.json"
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The numbers of a study's points.
+
+    Attributes
+    ----------
+    plan : dict
+        What was asked, as `Plan.to_data` has it.
+    rows : tuple of dict
+        One for each point: settings, numbers, doubts, and the error of a point that has none.
+    folder : Path or None
+    interrupted : bool
+    """
+
+    plan: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    folder: Path | None = None
+    interrupted: bool = False
+    found: int = 0
+
+    @property
+    def name(self) -> str:
+        """What the study is called."""
+        return str(self.plan.get("name", "study"))
+
+    @property
+    def table(self) -> Table:
+        """Its numbers, chips on the same frames put together."""
+        return Table.of(self.rows)
+
+    @property
+    def errors(self) -> list[Row]:
+        """Points that have no numbers."""
+        return [row for row in self.rows if row["error"] is not None]
+
+    def to_frame(self) -> Any:
+        """Return one row per point, a ``pandas.DataFrame``: settings, numbers, ends of intervals.
+
+        Raises
+        ------
+        InputError
+            Pandas is not installed.
+        """
+        try:
+            pandas = import_module("pandas")
+        except ImportError:
+            raise InputError(
+                "Study.to_frame: needs pandas (pip install pandas); without it take .rows, or "
+                "points.csv of the study's folder"
+            ) from None
+        return pandas.DataFrame([dict(cells) for cells in flat(self.rows)])
+
+    def pareto(self, *objectives: str) -> list[Row]:
+        """Return the groups that no other one beats; see `cimsim.studies.table.Table.pareto`."""
+        return self.table.pareto(objectives)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Outcome:
+        """Read a study's folder.
+
+        Raises
+        ------
+        InputError
+            No study there.
+        """
+        folder = Path(folder)
+        told = read_plan(folder)
+        ids = told["points"]
+        rows = engine.kept_rows(folder)
+        return cls(told["plan"], tuple(rows[one] for one in ids if one in rows), folder)
+
+
+class Study:
+    """One question with ranges.
+
+    Parameters
+    ----------
+    networks, chips, set, mappings, allocations, clips, sigmas, frames, seeds, ...
+        As in a ``study.yaml``: see `cimsim.studies.grid.Grid`. Values are lists, ranges as text
+        (``"4..10"``) or single values.
+    name : str
+
+    Examples
+    --------
+    >>> import cimsim
+    >>> study = cimsim.Study(networks="cimnet", set={"adc.bits": "4..10"}, seeds=5, frames=3)
+    >>> study.plan.n_points
+    35
+    >>> outcome = study.run()  # doctest: +SKIP
+    >>> outcome.pareto("max quality.chip_psnr", "min energy.per_frame")  # doctest: +SKIP
+    """
+
+    def __init__(self, *, name: str = "study", **given: Any) -> None:
+        self.plan = grid.from_data({"name": name, **given})
+
+    @classmethod
+    def read(cls, path: str | Path) -> Study:
+        """Read a ``study.yaml``."""
+        return cls.of(grid.read(path))
+
+    @classmethod
+    def of(cls, plan: Plan) -> Study:
+        """Return the study of a plan."""
+        study = cls.__new__(cls)
+        study.plan = plan
+        return study
+
+    def run(
+        self, folder: str | Path | None = None, *, workers: int | None = None,
+        cached: bool = True, confirmed: bool = False, progress: Progress | None = None,
+    ) -> Outcome:  # fmt: skip
+        """Work out every point that is not there yet.
+
+        Parameters
+        ----------
+        folder : path, optional
+            Where rows are kept as they come, then tables. A study that was interrupted there goes
+            on.
+        workers : int, optional
+            Processes, one thread each; by default one for each core. From a script other than
+            ``python -m`` more than one need ``if __name__ == "__main__":``.
+        cached : bool
+            Whether results of stages are taken from and kept in the store.
+        confirmed : bool
+            Whether more than `cimsim.studies.grid.MOST` points are meant.
+        progress : callable, optional
+            ``progress(stage, done, total)``.
+
+        Raises
+        ------
+        CimsimError
+            A name, field or range that is wrong; before anything takes long.
+        """
+        workers = engine.check_workers(workers)
+        self.plan.check(confirmed)
+        points = self.plan.points()
+        plan = self.plan.to_data()
+        ids = [engine.identity(point) for point in points]
+        place = None if folder is None else _opened(Path(folder), plan, ids)
+        rows = {} if place is None else engine.kept_rows(place)
+        rows = {
+            name: rows[name]
+            for name, point in zip(ids, points, strict=True)
+            if name in rows and engine.still_holds(rows[name], point)
+        }
+        missing = [p for p, name in zip(points, ids, strict=True) if name not in rows]
+        report = progress or (lambda stage, done, total: None)
+        found, interrupted = len(points) - len(missing), False
+        report("points", found, len(points))
+
+        def done(row: Row) -> None:
+            rows[row["id"]] = row
+            if log is not None:
+                log.add(row)
+            report("points", len(rows), len(points))
+
+        log = None if place is None else engine.Log(place)
+        try:
+            if log is not None:
+                log.__enter__()
+            engine.compute(missing, cached=cached, workers=workers, done=done)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            if log is not None:
+                log.__exit__()
+        made = Outcome(plan, tuple(engine.merged(list(rows.values()), points)), place,
+                       interrupted, found)  # fmt: skip
+        if place is not None:
+            write_tables(made)
+        return made
+
+
+def _opened(folder: Path, plan: Mapping[str, Any], ids: Sequence[str]) -> Path:
+    """Make a study's folder, or go on in it if it holds this very study.
+
+    Raises
+    ------
+    InputError
+        It holds something else, or cannot be written.
+    """
+    content = {"format": FORMAT, "version": __version__, "plan": _plain(plan), "points": list(ids)}
+    path = folder / STUDY
+    if path.exists():
+        held = read_plan(folder)
+        if held["plan"] != content["plan"]:
+            raise InputError(
+                f"--out: '{folder}' holds another study; repeat that one, or take another --out"
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"--out: '{folder}' is no study of cimsim and not empty; take another")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as scratch:
+            scratch.write_text(json_text.dump(content), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--out: cannot write '{folder}': {error}") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"--out: cannot write '{folder}'")
+    return folder
+
+
+def _plain(data: Any) -> Any:
+    """Return data as JSON gives it back."""
+    return json.loads(json.dumps(data))
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """Return ``study.json`` of a folder.
+
+    Raises
+    ------
+    InputError
+        None there, or damaged.
+    """
+    path = folder / STUDY
+    try:
+        data = json_text.load(read_text(path, RESULT))
+    except OSError as error:
+        raise InputError(f"{folder}: no study: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise InputError(f"{folder}: {STUDY} is not that of a study")
+    return data
+
+
+def flat(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """Yield one flat mapping per point: settings, numbers, ends of intervals, error."""
+    for row in rows:
+        cells = dict(row["settings"])
+        for name, number in row["numbers"].items():
+            cells[name] = number["value"]
+            if number["interval"] is not None:
+                cells[f"{name}.low"], cells[f"{name}.high"] = number["interval"]
+        yield cells | {"error": row["error"]}
+
+
+def write_tables(outcome: Outcome) -> None:
+    """Write ``points.csv``, ``table.csv`` and ``table.json`` into a study's folder.
+
+    Raises
+    ------
+    InputError
+        They cannot be written.
+    """
+    from cimsim.studies.table import csv_text
+
+    assert outcome.folder is not None
+    table = outcome.table
+    texts = {
+        "points.csv": csv_text(list(flat(outcome.rows))),
+        "table.csv": table.to_csv(),
+        "table.json": table.to_json(),
+    }
+    for name, text in texts.items():
+        try:
+            with replacing(outcome.folder / name) as scratch:
+                scratch.write_text(text, encoding="utf-8", newline="")
+        except OSError as error:
+            raise InputError(f"{outcome.folder / name}: cannot be written: {error}") from None
+
+
+@dataclass
+class Runs:
+    """Results of ``cimsim run`` as rows of a study, for `cimsim compare`."""
+
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, path: Path) -> None:
+        """Add a run's folder or ``result.json``.
+
+        Raises
+        ------
+        InputError
+            No result there.
+        """
+        from dataclasses import asdict
+
+        from cimsim.report.result import Result
+        from cimsim.studies.stages import plain
+
+        result = Result.load(path)
+        inputs = result.inputs
+        settings = {
+            "run": (path.parent if path.name == "result.json" else path).name,
+            "network": result.model, "chip": result.chip_label,
+            "mapping": inputs.get("mapping", {}).get("strategy"),
+            "sigma": inputs.get("sigma"), "seed": inputs.get("seed"),
+        }  # fmt: skip
+        numbers = {name: plain(number) for name, number in result.numbers().items()}
+        self.rows.append({
+            "id": result.hash, "key": None, "settings": settings, "numbers": numbers,
+            "doubts": [asdict(doubt) for doubt in result.doubts], "network": result.model,
+            "frame": list(result.frame), "error": None,
+        })  # fmt: skip
