@@ -43,7 +43,13 @@ def main(
         bool, typer.Option("--plan", "--status", help="Show what is done and what is next; stop.")
     ] = False,
     queue: Annotated[Path, typer.Option(metavar="FILE", help="The queue.")] = DEFAULT,
-    device: Annotated[str, typer.Option(help="cpu (one core, nice 19) or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu (one core) or cuda.")] = "cpu",
+    nice: Annotated[
+        int,
+        typer.Option(
+            min=0, max=19, help="Priority; without a terminal its whole session steps back as far."
+        ),
+    ] = 19,
     bf16: Annotated[
         bool | None,
         typer.Option("--bf16/--no-bf16", help="bfloat16 autocast; default: where it is faster."),
@@ -68,7 +74,7 @@ def main(
     if plan:
         _show(console, look(runner, jobs))
         return
-    _step_back(device)
+    _step_back(device, nice)
     with listed(out):
         outcomes = train_all(console, runner, jobs, minutes=minutes, slice_minutes=slice_minutes)
     _show(console, look(runner, jobs))
@@ -82,13 +88,13 @@ def _seeds(text: str | None) -> list[int] | None:
         raise ConfigError(f"--seeds: expected numbers such as 0,1,2, got '{text}'") from None
 
 
-def _step_back(device: str) -> None:
-    """Leave the machine to everybody else: lowest priority, one core."""
-    os.nice(19)
-    if not _has_terminal():
+def _step_back(device: str, nice: int) -> None:
+    """Leave the machine to everybody else: a low priority, one core."""
+    os.nice(nice)
+    if nice and not _has_terminal():
         # Linux weighs whole sessions against each other, and a nice value only inside of one
         with suppress(OSError):
-            Path("/proc/self/autogroup").write_text("19", encoding="ascii")
+            Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
     if device != "cpu":
         return
     os.environ["OMP_NUM_THREADS"] = "1"

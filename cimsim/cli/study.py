@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -202,6 +202,7 @@ def print_table(
     table: Table, console: Console, title: str, numbers: list[str] | None = None
 ) -> None:
     """Print a table of groups, and above it what is the same in all of them."""
+    from rich import box
     from rich.markup import escape
     from rich.table import Table as Rich
 
@@ -213,10 +214,16 @@ def print_table(
     chips = max((c.n for g in table.groups for c in g.cells.values()), default=1)
     told = f"; means of {chips} chips" if chips > 1 else ""
     console.print(f"[bold]{escape(title)}[/]  {escape(common)}{told}", highlight=False)
-    shown = Rich()
+    shown = Rich(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     varies = len(table.varies)
+    wide = sum(1 + max(map(len, column)) for column in zip(heads, *lines, strict=True))
+    if wide > console.width:  # intervals below their numbers
+        heads = [head.replace(" (", "\n(") for head in heads]
+        lines = [[cell.replace(" (", "\n(") for cell in line] for line in lines]
     for place, head in enumerate(heads):
-        shown.add_column(escape(head), justify="left" if place < varies else "right")
+        side: Literal["left", "right"] = "left" if place < varies else "right"
+        # a number that is cut off is worse than one on two lines
+        shown.add_column(escape(head), justify=side, overflow="fold")
     for line in lines:
         shown.add_row(*map(escape, line))
     console.print(shown)

@@ -278,7 +278,7 @@ def test_a_killed_queue_ends_with_the_weights_of_an_unbroken_one(queue_file, cli
     def start(out):
         command = [
             sys.executable, "-m", "benchmarks.paper.queue", "--queue", queue, "--data", clips,
-            "--out", out,
+            "--out", out, "--nice", 0,  # the session is that of all tests
         ]  # fmt: skip
         return subprocess.Popen(
             list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
