@@ -61,8 +61,10 @@ class NetworkCase:
         best = [w for w in fits if w.card.hw == hw] or [w for w in fits if w.card.hw is None]
         if not best:
             return None
+        # for one noise level before those for many, given ones first
+        chosen = min(best, key=lambda w: (w.shipped, w.card.sigma[-1] - w.card.sigma[0]))
         options = registry.info(self.model).resolve(self.options)
-        return replace(best[0], card=replace(best[0].card, options=options))
+        return replace(chosen, card=replace(chosen.card, options=options))
 
     def _fits(self, weights: Weights) -> bool:
         card = weights.card

@@ -242,7 +242,8 @@ def test_weights_trained_for_the_chip_win_and_fold_net_takes_those_of_any_stride
     given = [Weights("foldnet_t1", card, None, shipped=False)]
     found = by_name["foldnet_stride8_tiles1"].weights("eflash40nm", given)
     assert found.card.options == {"stride": 8, "tiles": 1, "levels": 1, "depth": 2}
-    assert by_name["foldnet_stride8_tiles3_levels3"].weights("eflash40nm", given) is None
+    deep = by_name["foldnet_stride8_tiles3_levels3"].weights("eflash40nm", given)
+    assert deep.stem == "foldnet_t3_l3_eflash40nm"
 
 
 def test_smaller_arrays_keep_cells_and_columns_for_each_converter():

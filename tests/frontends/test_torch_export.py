@@ -54,8 +54,8 @@ ZOO = [
     ("cimnet", {"stride": 2}, 16, 3.875),
     ("fastdvdnet-block", {}, 16, 5.875),
     ("ffdnet", {}, 15, None),
-    ("foldnet", {"stride": 2}, 16, 5 / 4 + 6 / 16 + 6 / 64),
-    pytest.param("foldnet", {"stride": 8}, 16, 17 / 64, marks=pytest.mark.slow),
+    ("foldnet", {"stride": 2, "levels": 3}, 16, 5 / 4 + 6 / 16 + 6 / 64),
+    ("foldnet", {"stride": 8}, 16, 5 / 64),
     pytest.param("fastdvdnet", {}, 16, 23.5, marks=pytest.mark.slow),
     pytest.param("dncnn", {}, 16, 17, marks=pytest.mark.slow),
 ]

@@ -52,7 +52,10 @@ def test_every_edited_digit_is_noticed(tmp_path):
     places = [found.start() for found in re.finditer(r"\d", text)]
     for place in places[:: max(1, len(places) // 60)]:
         other = "1" if text[place] != "1" else "2"
-        file.write_text(text[:place] + other + text[place + 1 :])
+        edited = text[:place] + other + text[place + 1 :]
+        if json.loads(edited) == json.loads(text):  # the seventeenth digit may change no number
+            continue
+        file.write_text(edited)
         with pytest.raises(InputError, match=r"SHA-256|no result of this version|schema|expected"):
             cimsim.Result.load(file)
 
