@@ -215,6 +215,11 @@ def load_network(
     )  # fmt: skip
 
 
+def is_own(name: str) -> bool:
+    """Tell whether a name is a class of the user's or a model file, and no network of the zoo."""
+    return ":" in name or name.lower().endswith(_FILES)
+
+
 def check_name(name: str, options: Mapping[str, int | str] | None = None) -> None:
     """Refuse a name or an option that the zoo does not have; own networks and files pass.
 
@@ -226,7 +231,7 @@ def check_name(name: str, options: Mapping[str, int | str] | None = None) -> Non
     from cimsim.zoo import registry
     from cimsim.zoo.errors import ZooError
 
-    if ":" in name or name.lower().endswith(_FILES):
+    if is_own(name):
         return
     try:
         registry.info(name).resolve(options or {})

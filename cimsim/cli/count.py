@@ -35,7 +35,8 @@ def count(
             "--model",
             "-m",
             metavar="NAME",
-            help="Network (give it several times); default: the block, o1, o2, Abla-NET, CIM-NET.",
+            help="Network, package.module:Class, .onnx or .pt2 (give it several times); default: "
+            "the block, o1, o2, Abla-NET, CIM-NET.",
         ),
     ] = None,
     stride: Annotated[
@@ -64,15 +65,17 @@ def count(
     cimsim count
     cimsim count --model cimnet --model fastdvdnet --size 960x544
     cimsim count --stride 8 --set array.rows=512 --set array.cols=512 --json
+    cimsim count --model net.onnx
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
 
     from cimsim.chip.load import load_hw
     from cimsim.graph.coverage import check
+    from cimsim.loading import is_own
     from cimsim.report.counts import comparisons, count_row
 
     chip, frame = load_hw(hw, overrides), parse_size(size)
-    rows = []
+    rows, looked_at = [], dict[str, None]()
     with Console(stderr=True).status("tracing networks") as status:
         given = model_options(arg, width=width, per_frame=per_frame, inner=inner)
         for name, title, network in _networks(model or list(_DEFAULT), stride, given):
@@ -80,6 +83,8 @@ def count(
             graph = _trace(network().taking(input_shape), frame)
             check(graph, partial)
             rows.append(count_row(name, title, graph, chip, mapping))
+            shapes = (map(str, op.output.shape) for op in graph.inputs)
+            looked_at[" and ".join(map("x".join, shapes)) if is_own(name) else size] = None
     ratios = comparisons(rows)
     if as_json:
         data = {
@@ -99,8 +104,8 @@ def count(
         }
         typer.echo(json_text.dump(data))
         return
-    what = " and ".join(input_shape) if input_shape else size
-    _print(rows, ratios, f"{chip.array.rows} x {chip.weight_cols}", what)
+    array = f"{chip.array.rows} x {chip.weight_cols}"
+    _print(rows, ratios, array, " or ".join(looked_at))
 
 
 def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, int | str]) -> Any:
@@ -111,11 +116,11 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
     from functools import partial
 
     from cimsim.errors import InputError
-    from cimsim.loading import RANDOM, load_network
+    from cimsim.loading import RANDOM, is_own, load_network
     from cimsim.zoo.errors import ZooError
     from cimsim.zoo.registry import flag, info
 
-    own = [name for name in names if ":" in name]
+    own = [name for name in names if is_own(name)]
     try:
         entries = {name: info(name) for name in names if name not in own}
         options = {
