@@ -32,6 +32,8 @@ class Option:
     sized_by : (str, int), optional
         End of a tensor's name, and a divisor: the tensor's first axis over the divisor is the
         value with which a weight file was made; 0 without such a tensor.
+    told_by : callable, optional
+        Returns the value from names and shapes of a weight file's tensors; 0: not this network's.
     """
 
     default: int | str
@@ -39,6 +41,7 @@ class Option:
     meaning: str
     suffix: str = ""
     sized_by: tuple[str, int] | None = None
+    told_by: Callable[[Mapping[str, tuple[int, ...]]], int] | None = None
 
     def listed(self, separator: str = ", ") -> str:
         """Legal values as text: ``2, 4, 8, 16`` or ``1..256``."""
@@ -218,14 +221,34 @@ _READINGS = MappingProxyType(
         "behind": Option(1, (1, 2, 3, 4), "smoothing layers behind the sum", "_behind{}"),
     }
 )  # fmt: skip
+
+
+def _fold_tiles(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    read = shapes.get("write.conv.weight", ())  # its channels are those at half size for any S
+    return read[1] // 28 if len(read) == 4 else 0
+
+
+def _fold_levels(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return 1 + ("down1.conv.weight" in shapes) + ("down2.conv.weight" in shapes)
+
+
+def _fold_depth(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return 2 + sum(name.startswith("between.") and name.endswith("conv.weight") for name in shapes)
+
+
 _FOLDS = MappingProxyType(
     {
         "stride": _STRIDE,
-        "tiles": Option(1, (1, 2, 3, 4, 6), "channels at half size: 28 times this"),
+        "tiles": Option(
+            1, (1, 2, 3, 4, 6), "channels at half size: 28 times this", told_by=_fold_tiles
+        ),
         "levels": Option(
             1, (1, 2, 3), "1: half size alone; 2: quarter size, too; 3: eighth size, too", "_l{}",
+            told_by=_fold_levels,
         ),
-        "depth": Option(2, range(2, 33), "convolutions at half size", "_d{}"),
+        "depth": Option(
+            2, range(2, 33), "convolutions at half size", "_d{}", told_by=_fold_depth
+        ),
     }
 )  # fmt: skip
 _WIDTHS = MappingProxyType(

@@ -190,6 +190,7 @@ def clips(tmp_path_factory):
     return clips_in(place, 2)
 
 
+@pytest.mark.slow
 def test_quality_under_both_mappings_on_clips_of_two_sizes(clips, tmp_path):
     network = NetworkCase("o2", "baseline-o2", {"stride": 8})
     table, said = Table((32, 64), tmp_path), []

@@ -134,7 +134,7 @@ def test_a_zoo_network_gives_the_frame_of_im2col(how):
     check_times(mapping, done)
 
 
-@pytest.mark.parametrize("how", ["vwsdk", "smd"])
+@pytest.mark.parametrize("how", [pytest.param("vwsdk", marks=pytest.mark.slow), "smd"])
 def test_a_run_from_the_command_line_and_a_programmed_chip_give_one_result(how, tmp_path):
     from typer.testing import CliRunner
 

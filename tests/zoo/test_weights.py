@@ -229,6 +229,12 @@ def test_weights_of_other_options_name_the_options_that_fit(tmp_path):
         ("fastdvdnet-block", {}, "--model fastdvdnet-block"),
         ("abla-net", {"stride": 2}, "--model abla-net --stride 2"),
         ("dncnn", {}, "--model dncnn"),
+        (
+            "foldnet",
+            {"stride": 4, "tiles": 2, "levels": 3, "depth": 5},
+            "--model foldnet --stride 4 --arg tiles=2 --arg levels=3 --arg depth=5",
+        ),
+        ("foldnet", {"stride": 2}, "--model foldnet --stride 2 --arg tiles=1"),
     ],
 )
 def test_every_network_is_recognised(name, options, expected):
