@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 pytest.importorskip("onnx")
 
-from cimsim.cli.main import app  # noqa: E402
-from tests.onnxfiles import small  # noqa: E402
+from cimsim.cli.main import app
+from tests.onnxfiles import small
 
 
 def test_count_and_map_agree_on_a_file(tmp_path, monkeypatch):
