@@ -10,6 +10,14 @@ from contextlib import contextmanager
 from typing import Any
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
 @contextmanager
 def workers(threads: int | None = None) -> Iterator[tuple[Executor, int]]:
     """Yield (pool, number of threads) while BLAS and torch are held to one thread per call.
@@ -21,7 +29,7 @@ def workers(threads: int | None = None) -> Iterator[tuple[Executor, int]]:
     threads : int, optional
         All cores that this process may use by default.
     """
-    number = threads or len(os.sched_getaffinity(0))
+    number = threads or cores()
     with (
         _controller().limit(limits=1, user_api="blas"),
         one_torch_thread(),

@@ -229,14 +229,6 @@ class Log:
                 self._path.write_bytes(content + b"\n")
 
 
-def default_workers() -> int:
-    """Return the cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1
-
-
 def check_workers(workers: int | None) -> int:
     """Return a number of processes.
 
@@ -246,7 +238,9 @@ def check_workers(workers: int | None) -> int:
         Not at least 1.
     """
     if workers is None:
-        return default_workers()
+        from cimsim.engine.workers import cores
+
+        return cores()
     if not 1 <= workers <= 4096:
         raise ConfigError(f"--workers: expected 1 .. 4096, got {workers}")
     return workers

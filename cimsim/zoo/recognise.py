@@ -64,11 +64,7 @@ def _candidates(entry: ModelInfo, shapes: Shapes) -> Iterator[dict[str, int | st
     Options that only weight files of variants name in their suffix are changed one at a time.
     """
     values = {key: _values(spec, shapes) for key, spec in entry.options.items()}
-    variants = [
-        key
-        for key, spec in entry.options.items()
-        if spec.suffix and not (spec.sized_by or spec.told_by)
-    ]
+    variants = [key for key, spec in entry.options.items() if spec.suffix and not spec.told_by]
     plain = {key: (entry.options[key].default,) for key in variants}
     changed = [{key: values[key][1:]} for key in variants]
     for one in ({}, *changed):
@@ -79,14 +75,10 @@ def _candidates(entry: ModelInfo, shapes: Shapes) -> Iterator[dict[str, int | st
 
 def _values(spec: Option, shapes: Shapes) -> tuple[int | str, ...]:
     """Return the values that an option may have had, its default first."""
-    if spec.told_by is not None:
-        told = spec.told_by(shapes)
-        return (told,) if told in spec.allowed else ()
-    if spec.sized_by is None:
+    if spec.told_by is None:
         return tuple(sorted(spec.allowed, key=lambda value: value != spec.default))
-    end, divisor = spec.sized_by
-    first = [shape[0] // divisor for key, shape in shapes.items() if key.endswith(end)]
-    return tuple(value for value in first[:1] or (0,) if value in spec.allowed)
+    told = spec.told_by(shapes)
+    return (told,) if told in spec.allowed else ()
 
 
 def shapes_of(name: str, options: Mapping[str, int | str]) -> dict[str, tuple[int, ...]]:

@@ -29,9 +29,6 @@ class Option:
     suffix : str
         What another value than the default adds to the stem of a weight file, ``{}`` standing for
         the value; titles name such an option only then. Empty: see `ModelInfo.weights`.
-    sized_by : (str, int), optional
-        End of a tensor's name, and a divisor: the tensor's first axis over the divisor is the
-        value with which a weight file was made; 0 without such a tensor.
     told_by : callable, optional
         Returns the value from names and shapes of a weight file's tensors; 0: not this network's.
     """
@@ -40,7 +37,6 @@ class Option:
     allowed: tuple[int | str, ...] | range
     meaning: str
     suffix: str = ""
-    sized_by: tuple[str, int] | None = None
     told_by: Callable[[Mapping[str, tuple[int, ...]]], int] | None = None
 
     def listed(self, separator: str = ", ") -> str:
@@ -195,6 +191,15 @@ def _ffdnet() -> nn.Module:
     return FFDNet()
 
 
+def _sized(end: str, divisor: int) -> Callable[[Mapping[str, tuple[int, ...]]], int]:
+    """Tell a value by the first axis of the tensor whose name ends so, over a divisor."""
+
+    def told(shapes: Mapping[str, tuple[int, ...]]) -> int:
+        return next((shape[0] // divisor for key, shape in shapes.items() if key.endswith(end)), 0)
+
+    return told
+
+
 _STRIDE = Option(8, (2, 4, 8, 16), "stride S of the strided layers")
 _STAGES = Option(1, (1, 2), "1: three frames, one block; 2: five frames, cascade of blocks")
 # readings of CIM-NET, see cimsim.zoo.cimnet.Reading
@@ -211,7 +216,7 @@ _READINGS = MappingProxyType(
         "coarse": Option(
             1, (1, 0, 2, 4, 8),
             "widths of the coarse path: as many times 64 and 128 channels; 0: two layers alone",
-            "_coarse{}", ("down1.fc.weight", 64),
+            "_coarse{}", _sized("down1.fc.weight", 64),
         ),
         "smoothing": Option(
             "matrix", ("matrix", "conv"),
@@ -224,8 +229,8 @@ _READINGS = MappingProxyType(
 
 
 def _fold_tiles(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    read = shapes.get("write.conv.weight", ())  # its channels are those at half size for any S
-    return read[1] // 28 if len(read) == 4 else 0
+    write = shapes.get("write.conv.weight", ())  # it reads the channels at half size, for any S
+    return write[1] // 28 if len(write) == 4 else 0
 
 
 def _fold_levels(shapes: Mapping[str, tuple[int, ...]]) -> int:
@@ -255,11 +260,11 @@ _WIDTHS = MappingProxyType(
     {
         "width": Option(
             32, range(1, 257), "channels at full size; twice and four times as many below it",
-            "_w{}", ("outc.convblock.0.weight", 1),
+            "_w{}", _sized("outc.convblock.0.weight", 1),
         ),
         "per_frame": Option(
             30, range(1, 257), "channels for each frame inside the input block",
-            "_f{}", ("inc.convblock.0.weight", 3),
+            "_f{}", _sized("inc.convblock.0.weight", 3),
         ),
     }
 )  # fmt: skip
@@ -273,11 +278,11 @@ _SMOOTHING = MappingProxyType(
     {
         "per_frame": Option(
             30, range(1, 1025), "channels for each frame inside the first smoothing module",
-            "_f{}", ("smooth_in.0.weight", 3),
+            "_f{}", _sized("smooth_in.0.weight", 3),
         ),
         "inner": Option(
             32, range(1, 1025), "channels between the convolutions of the last smoothing module",
-            "_i{}", ("smooth_out.0.weight", 1),
+            "_i{}", _sized("smooth_out.0.weight", 1),
         ),
     }
 )  # fmt: skip
@@ -286,7 +291,7 @@ _INNER_SKIP = Option(
 )
 _LAST_OF_O1 = Option(
     32, range(1, 1025), "channels between the last two convolutions", "_i{}",
-    ("outc.0.weight", 1),
+    _sized("outc.0.weight", 1),
 )  # fmt: skip
 _FASTDVDNET = (
     "Tassano, Delon, Veit: FastDVDnet: Towards Real-Time Deep Video Denoising Without Flow "

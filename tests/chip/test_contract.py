@@ -5,21 +5,18 @@ payers that it declares are compared: energy by component, area by part, cycles,
 mapping, writing. Whatever takes effect only beside other choices is tried beside them.
 """
 
-import copy
 import math
 from functools import cache
 from typing import Annotated
 
 import numpy as np
 import pytest
-import torch
 from pydantic import Field, create_model
 
 from cimsim.chip.area import area
-from cimsim.chip.cells import device_of
 from cimsim.chip.fact import Fact
 from cimsim.chip.fields import fields
-from cimsim.chip.load import build, raw_mapping, shipped
+from cimsim.chip.load import raw_mapping, shipped
 from cimsim.chip.parts.base import Energy
 from cimsim.chip.parts.converters import Adc
 from cimsim.chip.spec import Chip
@@ -27,10 +24,10 @@ from cimsim.energy.idle import working
 from cimsim.energy.model import energy, programming
 from cimsim.errors import CimsimError
 from cimsim.functional import FunctionalRun
-from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.simulate import simulate
 from cimsim.units import format_si
+from tests.changed_chips import changed, two_layers
 
 SIZE, MIDDLE = 10, 12
 # small arrays, so that two layers fill several of them, and as many as that takes
@@ -41,52 +38,8 @@ TILES = 12
 HIDES = {"tile.t_stage": "0 s", "tile.arrays": 1, "adc.bits": 4}
 
 
-def network():
-    rng = np.random.default_rng(1)
-
-    def conv(name, source, c_in, c_out):
-        return MatrixOp(
-            name, (source,), TensorSpec((1, c_in, SIZE, SIZE)), TensorSpec((1, c_out, SIZE, SIZE)),
-            rng.normal(0, 0.1, (1, 9 * c_in, c_out)).astype(np.float32), None,
-            Window((3, 3), padding=(1,) * 4), (c_out, 1, 1),
-        )  # fmt: skip
-
-    middle = TensorSpec((1, MIDDLE, SIZE, SIZE))
-    relu = DigitalOp("relu", ("a",), middle, "relu", torch.ops.aten.relu.default, (Ref("a"),), {},
-                     "pointwise", 1.0)  # fmt: skip
-    return LayerGraph(
-        "net",
-        [InputOp("x", TensorSpec((1, 3, SIZE, SIZE))), conv("a", "x", 3, MIDDLE), relu,
-         conv("b", "relu", MIDDLE, 3)],
-        ["b"],
-    )  # fmt: skip
-
-
-NET = network()
+NET = two_layers(SIZE, MIDDLE)
 CLIP = np.random.default_rng(2).random((1, SIZE, SIZE, 3)).astype(np.float32)
-
-
-def put(raw, path, value):
-    *sections, leaf = path.split(".")
-    for name in sections:
-        if not isinstance(raw.get(name), dict):
-            raw[name] = {}
-        raw = raw[name]
-    raw[leaf] = copy.deepcopy(value)
-
-
-def make(raw, changes):
-    """A chip with changes; its sources go, as fields may."""
-    new = copy.deepcopy(raw)
-    new.pop("sources", None)
-    for path, value in changes.items():
-        put(new, path, value)
-    if "device" in changes:  # other cells have no such parameter
-        inside = new.get("included_in", {}).items()
-        new["included_in"] = {k: v for k, v in inside if not v.startswith("device.")}
-    chip = build(new)
-    device_of(chip)
-    return chip
 
 
 class Numbers:
@@ -173,7 +126,7 @@ def try_beside(raw, field):
 def _beside(raw, field, beside):
     """The same beside certain choices; nothing if the chip does not allow them."""
     try:
-        before = make(raw, beside)
+        before = changed(raw, beside)
     except CimsimError:
         return
     for value in others(field, held(field, before)):
@@ -181,7 +134,7 @@ def _beside(raw, field, beside):
             field.path: value
         }  # fmt: skip
         try:
-            yield before, make(raw, {**beside, **changes}), changes
+            yield before, changed(raw, {**beside, **changes}), changes
         except CimsimError:
             continue  # not legal beside the rest: another one
 
