@@ -16,6 +16,7 @@ from benchmarks.paper.clips import ClipSet
 from benchmarks.paper.level_table import standard_error
 from benchmarks.paper.networks import Weights
 from benchmarks.paper.record import read_csv, write_csv
+from cimsim.zoo.lineage import total_minutes
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
@@ -181,7 +182,8 @@ def judged(
     means = np.array([_means([row for row in rows if row.seed == seed]) for seed in seeds])
     noisy, exact, on_chip = means.mean(axis=0)
     trained = f"trained for {weights.card.hw}" if weights.card.hw else "not trained for a chip"
-    minutes = f"{weights.card.minutes:.0f} min"
+    spent = total_minutes(weights.card.stages)  # of all stages, as on the card
+    minutes = "minutes unknown" if spent is None else f"{spent:.0f} min"
     return Judged(
         network.name, chip.title, how, f"{weights.stem} ({minutes}, {trained})", rows[0].clips,
         rows[0].sigma, len(seeds), len({(row.clip, row.frame) for row in rows}),
