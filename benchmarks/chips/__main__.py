@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from cimsim.graph.ir import LayerGraph
 
 NETWORKS = (
-    ("FastDVDnet block", "fastdvdnet-block", {}), ("CIM-NET, S = 8", "cimnet", {"stride": 8}),
+    ("FastDVDnet block", "fastdvdnet-block", {}),
+    ("CIM-NET, S = 8, two layers", "cimnet", {"stride": 8}),
 )  # fmt: skip
 MOST_CHIPS = 8
 SIGMA = 15.0

@@ -45,7 +45,7 @@ def main(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="cimnet_stride8 or 'foldnet*'; on all chips; repeatable."
+            metavar="NAME", help="cimnet_stride8_coarse0 or 'foldnet*'; on all chips; repeatable."
         ),
     ] = None,
     weights: Annotated[

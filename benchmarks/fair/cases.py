@@ -78,16 +78,16 @@ class NetworkCase:
 
 NETWORKS = (
     NetworkCase("FastDVDnet block", "fastdvdnet-block", main=True),
-    NetworkCase("CIM-NET, S = 8", "cimnet", {"stride": 8}, main=True),
+    NetworkCase("CIM-NET, S = 8, as drawn", "cimnet", {"stride": 8, "coarse": 1}, main=True),
+    NetworkCase("CIM-NET, S = 8, two layers", "cimnet", {"stride": 8, "coarse": 0}, main=True),
     NetworkCase("Fold-NET, written out", "foldnet", {"stride": 8, "tiles": 3}, main=True),
     NetworkCase("Fold-NET, convolutions", "foldnet", {"stride": 2, "tiles": 3}, main=True),
     NetworkCase(
         "Fold-NET of a third of the width, written out", "foldnet", {"stride": 8, "tiles": 1}
     ),
     NetworkCase("CIM-NET, S = 4", "cimnet", {"stride": 4}),
-    NetworkCase("CIM-NET, S = 8, two layers", "cimnet", {"stride": 8, "coarse": 0}),
     NetworkCase("Abla-NET, S = 8", "abla-net", {"stride": 8}),
-    NetworkCase("CIM-NET, S = 16", "cimnet", {"stride": 16}),
+    NetworkCase("CIM-NET, S = 16", "cimnet", {"stride": 16, "coarse": 1}),
     NetworkCase(
         "Fold-NET as a U-Net, written out", "foldnet", {"stride": 8, "tiles": 3, "levels": 3}
     ),

@@ -61,7 +61,10 @@ def draw_trade_off(record: Record, hw: str, path: Path) -> None:
         one.grid(visible=True, color="#DDDDDD", linewidth=0.5)
         one.set_axisbelow(True)
     axes[0].set_ylabel("PSNR on the chip / dB")
-    if quality:
+    drawn = {place for place in cells if place[1] in (IM2COL, FAST)}
+    if quality and drawn <= quality.keys():
+        axes[0].set_ylim(min(q.chip_db for q in quality.values()) - 0.3, None)
+    elif quality:
         axes[0].set_ylim(floor - 0.4, None)
         ticks = [tick for tick in axes[0].get_yticks() if tick > floor + 0.4]
         axes[0].set_yticks([floor, *ticks], ["not\nmeasured", *(f"{t:g}" for t in ticks)])

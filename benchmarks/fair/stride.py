@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.fair.cases import CELLS_PER_CONVERTER
 from benchmarks.fair.draws import Kept, ledger_of
+from benchmarks.paper.networks import PAPER
 from benchmarks.paper.record import read_csv, write_csv
 from cimsim.chip.load import chip_hash, load_hw
 from cimsim.energy.ledger import draw, interval
@@ -134,7 +135,8 @@ def study(
 
     @lru_cache(maxsize=1)
     def graph(stride: int) -> LayerGraph:
-        network = cimsim.load_network(model, {"stride": stride}, "random")
+        options = {"stride": stride} | dict(PAPER.get(model, {}))
+        network = cimsim.load_network(model, options, "random")
         return cimsim.trace(network.module, network.example(*size), name=f"{model}_s{stride}")
 
     for stride in strides:

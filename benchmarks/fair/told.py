@@ -15,7 +15,7 @@ from benchmarks.fair.stride import StridePoint, best_stride, steps
 from cimsim.units import format_interval, format_si
 
 TITLES = {case.name: case.title for case in NETWORKS}
-CIMNET, FOLD = "cimnet_stride8", "foldnet_stride8_tiles3"
+CIMNET, FOLD = "cimnet_stride8_coarse0", "foldnet_stride8_tiles3"
 FIRST = CHIPS[0].title
 ENOUGH = 1.1  # a step of the stride that gains less than this does not pay
 
@@ -93,7 +93,8 @@ def _times(factor: float) -> str:
 
 
 def _short(network: str) -> str:
-    return title(network).replace(", S = 8", " of S = 8").replace(", written out", "")
+    name = title(network).replace(", S = 8", " of S = 8").replace(", written out", "")
+    return name.replace(", two layers", " (two layers)")
 
 
 def table(record: Record, hw: str) -> str:

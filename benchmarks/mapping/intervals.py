@@ -20,7 +20,7 @@ from cimsim.timing.simulate import simulate
 
 NETWORKS = (
     ("FastDVDnet block", "fastdvdnet-block", {}),
-    *((f"CIM-NET S = {s}", "cimnet", {"stride": s}) for s in (2, 4, 8)),
+    *((f"CIM-NET S = {s}", "cimnet", {"stride": s, "coarse": 1}) for s in (2, 4, 8)),
 )
 ALLOCATIONS = ("in_order", "whole_copies", "shared", "replicated", "packed")
 

@@ -16,7 +16,8 @@ from cimsim.units import format_si
 from cimsim.video.embedded import embedded_clip
 
 NETWORKS = (
-    ("FastDVDnet block", "fastdvdnet-block", {}), ("CIM-NET, S = 8", "cimnet", {"stride": 8}),
+    ("FastDVDnet block", "fastdvdnet-block", {}),
+    ("CIM-NET, S = 8, two layers", "cimnet", {"stride": 8}),
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 import yaml
@@ -14,6 +15,7 @@ from benchmarks.paper.chip_table import ALL, ChipRow
 from benchmarks.paper.networks import windows_per_pixel
 from benchmarks.paper.record import write_csv
 from benchmarks.paper.results import SIGMA, SIGMAS, Point, Results
+from benchmarks.paper.spread import interval
 from cimsim.errors import ConfigError
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
@@ -113,14 +115,25 @@ def _float(item: Quantity, results: Results) -> tuple[str, str]:
         if pair is None:
             continue
         shipped |= any(point.shipped for point in pair)
-        numbers = [point.row.psnr_db for point in pair]
-        values.append(numbers[0] - numbers[1] if item.minus else numbers[0])
+        values.append(_by_seed(pair))
     if not values:
         return MISSING, MISSING
-    span: float | tuple[float, float] = values[0]
+    weights = "shipped" if shipped else "equal budget"
     if item.over:
-        span = (min(values), max(values))
-    return _text(span, item), "shipped" if shipped else "equal budget"
+        means = [fmean(one) for one in values]
+        return _text((min(means), max(means)), item), weights
+    mean, half = interval(values[0])
+    text = _text(mean, item)
+    return text if half is None else f"{text} ± {half:.2f}", weights
+
+
+def _by_seed(pair: Sequence[Point]) -> list[float]:
+    """Return a network's PSNR, or the difference of two, for each seed that all have."""
+    found = [{row.seed or 0: row.psnr_db for row in point.rows} for point in pair]
+    common = sorted(set.intersection(*(set(one) for one in found)))
+    if not common:  # other seeds: the difference of the means is all that there is
+        return [pair[0].row.psnr_db - sum(point.row.psnr_db for point in pair[1:])]
+    return [found[0][seed] - sum(one[seed] for one in found[1:]) for seed in common]
 
 
 def _on_chip(item: Quantity, results: Results, chip: Sequence[ChipRow]) -> str:

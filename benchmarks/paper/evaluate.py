@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.paper.clips import ClipSet, Frames
-from benchmarks.paper.networks import Weights, windows_per_pixel
+from benchmarks.paper.networks import Weights, windows_of
 from benchmarks.paper.record import NOISY, Row, merged, read, write
 from cimsim.functional import picture, window_of_frames
 from cimsim.loading import Network, load_network
 from cimsim.video.metrics import psnr
 from cimsim.video.noise import add_awgn
+from cimsim.zoo.lineage import total_minutes
 
 NOISE_SEED = 0
 
@@ -76,11 +77,12 @@ class Evaluator:
         }
         stride = card.options.get("stride")
         done = weights.done
+        minutes = done.minutes if done else total_minutes(card.stages)
         row = Row(
             network=weights.stem, model=card.model, stride=stride,
-            windows_per_pixel=windows_per_pixel(card.model, stride), clips=self.clips.name,
+            windows_per_pixel=windows_of(card.model, card.options), clips=self.clips.name,
             sigma=sigma, psnr_db=float(np.mean(list(per_clip.values()))), per_clip=per_clip,
-            trained_sigma=weights.trained_sigma, minutes=done.minutes if done else card.minutes,
+            trained_sigma=weights.trained_sigma, minutes=minutes,
             crops=done.crops if done else None, device=done.device if done else card.device,
             seed=card.seed, date=_today(), sha256=card.sha256,
         )  # fmt: skip
@@ -109,9 +111,9 @@ class Evaluator:
         return float(np.mean([psnr(a, b) for a, b in zip(clean, shown, strict=True)]))
 
     def _known(self, network: str, sigma: float, sha256: str) -> Row | None:
-        wanted = (network, self.clips.name, sigma)
+        wanted = (network, self.clips.name, sigma, sha256)
         for row in read(self.kept):
-            if row.place == wanted and row.sha256 == sha256:
+            if (row.network, row.clips, row.sigma, row.sha256) == wanted:
                 return row
         return None
 

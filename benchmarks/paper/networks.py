@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from cimsim.errors import InputError
 from cimsim.zoo import registry
 from cimsim.zoo.weights import Card, folder, shipped_cards
 
+PAPER: Mapping[str, Mapping[str, int]] = {"cimnet": {"coarse": 1}}  # what the zoo leaves out
 FRAME = 64  # pixels; windows per pixel are exact where it is a multiple of 4 S
 
 
@@ -43,35 +45,46 @@ class Weights:
 
 
 def find_weights(entry: Entry, place: Path | None) -> list[Weights]:
-    """Return the weights of a network: at most one from ``place``, at most one shipped.
+    """Return the weights of a network: those in ``place``, one for each seed; at most one shipped.
 
     Parameters
     ----------
     entry : Entry
     place : Path, optional
-        What the training runner wrote (``place/cimnet_s8/cimnet_s8.safetensors``), or a folder of
-        weight files with cards.
+        What the training runner wrote (``place/cimnet_s2/cimnet_s2.safetensors``, or the same below
+        ``place/seed0``, ``place/seed1`` ...), or a folder of weight files with cards.
     """
     found = []
-    folders = ((entry.stem, entry.weights_stem), (".", entry.stem))
-    for base, stem in () if place is None else folders:
-        card = place / base / f"{stem}.json"
-        if card.is_file():
+    files = (f"{entry.stem}/{entry.weights_stem}.json", f"{entry.stem}.json")
+    for folder_ in () if place is None else (place, *sorted(place.glob("seed*"))):
+        card = next((folder_ / name for name in files if (folder_ / name).is_file()), None)
+        if card is not None:
             found.append(
                 Weights(entry.stem, Card.read(card), Done.read(card.parent), shipped=False)
             )
-            break
-    card = folder() / f"{entry.stem}.json"
+    card = folder() / f"{shipped_stem(entry)}.json"
     if card.is_file():
-        found.append(Weights(entry.stem, Card.read(card), None, shipped=True))
+        found.append(Weights(card.stem, Card.read(card), None, shipped=True))
     return found
+
+
+def shipped_stem(entry: Entry) -> str:
+    """Return the name of the weights that the zoo ships for a network of the figures.
+
+    They may be of another form than the paper's: CIM-NET without its coarse path.
+    """
+    if entry.variant is None and entry.args == PAPER.get(entry.model):
+        return registry.info(entry.model).weights_stem({"stride": entry.stride})
+    return entry.stem
 
 
 def all_weights(place: Path | None, recipe: Recipe) -> list[Weights]:
     """Return every shipped weight file (variants too), then those of the recipe in ``place``."""
     found = shipped_weights()
     known = {weights.card.sha256 for weights in found}
-    given = [weights for entry in recipe.networks for weights in find_weights(entry, place)]
+    given = [  # of several seeds the first
+        weights for entry in recipe.networks for weights in find_weights(entry, place)[:1]
+    ]
     return found + [w for w in given if not w.shipped and w.card.sha256 not in known]
 
 
@@ -111,14 +124,24 @@ def shipped_hashes() -> set[str]:
     return {card.sha256 for card in shipped_cards()}
 
 
-@cache
 def windows_per_pixel(model: str, stride: int | None) -> float:
-    """Count a network's windows (matrix-vector products) per pixel; weights do not matter."""
+    """Count the windows (matrix-vector products) per pixel of a network as the paper draws it."""
+    options: dict[str, int | str] = {} if stride is None else {"stride": stride}
+    return windows_of(model, options | dict(PAPER.get(model, {})))
+
+
+def windows_of(model: str, options: Mapping[str, int | str]) -> float:
+    """Count a network's windows per pixel; weights do not matter."""
+    return _windows(model, tuple(sorted(options.items())))
+
+
+@cache
+def _windows(model: str, options: tuple[tuple[str, int | str], ...]) -> float:
     import cimsim
     from cimsim.report.counts import count_row
 
-    network = cimsim.load_network(model, {} if stride is None else {"stride": stride}, "random")
-    size = max(FRAME, 4 * (stride or 1))
+    network = cimsim.load_network(model, dict(options), "random")
+    size = max(FRAME, 4 * int(dict(options).get("stride", 1)))
     graph = cimsim.trace(network.module, network.example(size, size), name=model)
     chip = cimsim.load_hw("eflash40nm")  # of which only the array size is used
     return count_row(model, model, graph, chip, "im2col").per_pixel("windows")

@@ -160,6 +160,10 @@ class Recipe(_Part):
         """Return the network of that stem."""
         return next(entry for entry in self.networks if entry.stem == stem)
 
+    def seeded(self, seed: int) -> Recipe:
+        """Return the recipe with another seed."""
+        return self.model_copy(update={"common": self.common.model_copy(update={"seed": seed})})
+
     def settings(self, entry: Entry) -> dict[str, Any]:
         """Return the trainer's keywords for a network: common ones, then its own."""
         return self.common.given() | entry.overrides.given()

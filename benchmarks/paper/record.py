@@ -66,9 +66,9 @@ class Row:
     sha256: str = ""
 
     @property
-    def place(self) -> tuple[str, str, float]:
+    def place(self) -> tuple[str, str, float, int]:
         """What the row is about: a record holds one row for each."""
-        return self.network, self.clips, self.sigma
+        return self.network, self.clips, self.sigma, self.seed or 0
 
 
 COLUMNS = tuple(field.name for field in fields(Row))

@@ -5,39 +5,67 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 from benchmarks.paper.evaluate import Evaluator
 from benchmarks.paper.networks import find_weights
 from benchmarks.paper.recipe import Entry
 from benchmarks.paper.record import Row
+from benchmarks.paper.spread import interval
 
 SIGMA = 15.0  # of all figures but the one over sigma
 SIGMAS = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0)
 BLIND = "_blind"  # variants trained over all noise levels, for the figure over them
-OVER_SIGMA = ("cimnet_s8", "baseline-o2_s8")
+OVER_SIGMA = ("cimnet_s8_coarse1", "baseline-o2_s8")
+SHIPPED = {"cimnet_s8_coarse1": "cimnet_s8"}  # what is shipped in another form than the paper's
 
 Origin = Literal["measured", "recorded"]
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One row and where it comes from.
+    """What one network reaches, the mean of all its trainings, and where it comes from.
 
     Attributes
     ----------
     row : Row
+        Of the first seed, with the mean of PSNR and minutes over the seeds.
     origin : {"measured", "recorded"}
         Measured in this run (or an earlier one of the same output folder), or read from the
         committed record.
     shipped : bool
         The weights are the shipped ones and not those of the equal budget: drawn apart from the
         lines, which only join networks of one budget.
+    each : tuple of Row
+        One for each seed; empty for ``row`` alone.
     """
 
     row: Row
     origin: Origin
     shipped: bool = False
+    each: tuple[Row, ...] = ()
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row for each training."""
+        return self.each or (self.row,)
+
+    @property
+    def half_db(self) -> float | None:
+        """Half the 95 % interval of the mean over seeds (Student's t); None for one training."""
+        return interval([row.psnr_db for row in self.rows])[1]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], origin: Origin) -> Point:
+        """Join the trainings of one network, sorted by seed."""
+        each = tuple(sorted(rows, key=lambda row: row.seed or 0))
+        minutes = [row.minutes for row in each if row.minutes is not None]
+        mean = replace(
+            each[0], psnr_db=fmean(row.psnr_db for row in each),
+            minutes=fmean(minutes) if minutes else None,
+        )  # fmt: skip
+        return cls(mean, origin, each=each)
 
 
 @dataclass(frozen=True)
@@ -66,7 +94,8 @@ class Results:
 
     def over_sigma(self, network: str, *, shipped: bool = False) -> list[Point]:
         """Return one network's points by sigma."""
-        found = [p for p in self.points if p.row.network == network and p.shipped == shipped]
+        name = SHIPPED.get(network, network) if shipped else network
+        found = [p for p in self.points if p.row.network == name and p.shipped == shipped]
         return sorted(found, key=lambda p: p.row.sigma)
 
     def point(
@@ -121,23 +150,29 @@ def _points(
     evaluator: Evaluator, entry: Entry, weights: Path | None, known: Sequence[Row], sigma: float
 ) -> list[Point]:
     rows = [row for row in known if row.network == entry.stem]
-    equal = [Point(row, "recorded") for row in rows if row.sigma == sigma]
-    shipped = []
-    for found in reversed(find_weights(entry, weights)):  # those given, if any, come last and win
+    equal = [row for row in rows if row.sigma == sigma]
+    measured, shipped = [], []
+    for found in find_weights(entry, weights):
         row = evaluator.network(found, sigma)
         same = [old for old in rows if old.sha256 == found.card.sha256]
-        if found.shipped and not same:
+        if not found.shipped:
+            measured.append(row)
+        elif not same:
             shipped.append(Point(row, "measured", shipped=True))
-            continue
-        if found.shipped:  # the record knows more about the training than the card
+        elif not measured:  # the record knows more about the training than the card
             old = same[0]
             row = replace(row, minutes=old.minutes, crops=old.crops, device=old.device)
-        equal = [Point(row, "measured")]
-    return equal + shipped
+            equal = [row if one.sha256 == row.sha256 else one for one in equal]
+    if measured:
+        return [Point.of(measured, "measured"), *shipped]
+    return [*([Point.of(equal, "recorded")] if equal else []), *shipped]
 
 
 def recordable(results: Results) -> list[Row]:
     """Return the rows that belong into the record: measured with the equal budget, and noisy."""
     return [
-        point.row for point in results.points if point.origin == "measured" and not point.shipped
+        row
+        for point in results.points
+        if point.origin == "measured" and not point.shipped
+        for row in point.rows
     ]

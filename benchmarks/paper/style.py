@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.paper.networks import title
 from benchmarks.paper.record import NOISY, write_csv
-from benchmarks.paper.results import Point, Results
+from benchmarks.paper.results import SHIPPED, Point, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ _RC: Any = {
 }  # fmt: skip
 COLUMNS = (
     "series", "network", "stride", "windows_per_pixel", "sigma", "psnr_db", "origin", "weights",
-    "minutes", "crops", "trained_sigma", "date", "sha256",
+    "minutes", "crops", "trained_sigma", "seeds", "half_db", "date", "sha256",
 )  # fmt: skip
 
 
@@ -72,6 +72,7 @@ def csv_line(point: Point) -> dict[str, object]:
     row = point.row
     values = {name: getattr(row, name, None) for name in COLUMNS}
     values |= {"series": NAMES[row.model], "origin": point.origin}
+    values |= {"seeds": len(point.rows), "half_db": point.half_db}
     if row.model != NOISY:
         values["weights"] = "shipped" if point.shipped else "equal budget"
     return {name: "" if value is None else value for name, value in values.items()}
@@ -118,6 +119,11 @@ def marks(axes: Axes, xs: Sequence[float], ys: Sequence[float], points: Sequence
             [x], [y], color=look["color"], marker=look["marker"], linestyle="none", zorder=3,
             markerfacecolor="white" if point.origin == "recorded" else look["color"],
         )  # fmt: skip
+        if point.half_db is not None:
+            axes.errorbar(
+                [x], [y], yerr=[point.half_db], fmt="none", ecolor=look["color"], elinewidth=0.8,
+                capsize=2, zorder=2,
+            )  # fmt: skip
 
 
 def plot_shipped(axes: Axes, model: str, xs: Sequence[float], ys: Sequence[float]) -> None:
@@ -202,11 +208,19 @@ def caption(text: str, results: Results, points: Sequence[Point], sigma: str = "
     budget = _budget(lines)
     if budget:
         parts.append(f"Lines: trained {budget}.")
+    seeds = sorted({len(point.rows) for point in lines})
+    if seeds and seeds[-1] > 1:
+        count = f"{seeds[-1]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        parts.append(
+            f"Marks are means of {count} trainings with other seeds, bars their 95 % interval."
+        )
     recorded = sorted({title(p.row.model, p.row.stride) for p in lines if p.origin == "recorded"})
     if recorded:
         parts.append(f"Open marks are recorded, not measured in this run: {', '.join(recorded)}.")
     shipped = {
-        f"{title(p.row.model, p.row.stride)} ({p.row.minutes:g} min)" for p in networks if p.shipped
+        f"{title(p.row.model, p.row.stride)}{_form(p)} ({p.row.minutes:g} min)"
+        for p in networks
+        if p.shipped
     }
     if shipped:
         parts.append(
@@ -216,6 +230,10 @@ def caption(text: str, results: Results, points: Sequence[Point], sigma: str = "
     if not networks:
         parts.append("No weights at hand and nothing recorded for these clips.")
     return " ".join(parts)
+
+
+def _form(point: Point) -> str:
+    return ", two layers alone" if point.row.network in SHIPPED.values() else ""
 
 
 def _budget(lines: Sequence[Point]) -> str:

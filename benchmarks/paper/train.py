@@ -37,6 +37,9 @@ def main(
         bool, typer.Option("--all", help="The optional networks of the recipe too.")
     ] = False,
     recipe: Annotated[Path, typer.Option(metavar="FILE", help="The recipe.")] = DEFAULT,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of each network, in OUT/seed0, OUT/seed1, ...")
+    ] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     bf16: Annotated[
         bool | None,
@@ -44,7 +47,7 @@ def main(
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would be done and stop.")] = False,
 ) -> None:
-    """Train the networks of a recipe one after the other.
+    """Train the networks of a recipe one after the other, all of one seed before the next.
 
     Each trains in its own folder of --out; the same command skips those that have used up their
     budget and goes on with the others, also after a kill. Several commands with different --only
@@ -54,16 +57,21 @@ def main(
     read = load_recipe(recipe)
     entries = read.select(only or (), everything=everything)
     budget = Budget(budget_minutes, budget_steps)
-    runner = Runner(data, out, device, bf16)
-    if plan:
-        _show_plan(console, runner, read, entries, budget)
-        return
-    outcomes = train_all(console, runner, [read.job(entry, budget) for entry in entries])
-    _show_outcomes(console, outcomes)
-    if any(outcome.state == "interrupted" for outcome in outcomes):
-        console.print("interrupted: the same command goes on from here")
-        raise stopped()
-    if any(outcome.state == "failed" for outcome in outcomes):
+    failed = False
+    for seed in range(seeds):
+        seeded = read.seeded(read.common.seed + seed)
+        folder = out / f"seed{seeded.common.seed}" if seeds > 1 else out
+        runner = Runner(data, folder, device, bf16)
+        if plan:
+            _show_plan(console, runner, seeded, entries, budget)
+            continue
+        outcomes = train_all(console, runner, [seeded.job(entry, budget) for entry in entries])
+        _show_outcomes(console, outcomes)
+        if any(outcome.state == "interrupted" for outcome in outcomes):
+            console.print("interrupted: the same command goes on from here")
+            raise stopped()
+        failed |= any(outcome.state == "failed" for outcome in outcomes)
+    if failed:
         raise typer.Exit(1)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +22,8 @@ from benchmarks.paper.progress import train_all
 from benchmarks.paper.recipe import Entry, Recipe, load_recipe
 from benchmarks.paper.record import RESULTS, read_csv, write_csv
 from benchmarks.paper.runner import Done, Outcome, Runner
+from benchmarks.paper.spread import shown
+from cimsim.zoo import registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 RECIPE = Path(__file__).with_name("variants.yaml")
 RECORD = RESULTS / "variants.csv"
 TABLES = {"variants": ("cimnet",), "baseline_variants": ("baseline-o1", "baseline-o2")}
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,8 @@ def measure(
     """Measure a finished network from its weight file."""
     import cimsim
 
-    path = PATHS.get(entry.model) if entry.args.get("coarse") != 0 else None
+    resolved = registry.info(entry.model).resolve(entry.options)
+    path = PATHS.get(entry.model) if resolved.get("coarse") != 0 else None
     parts = None
     if path is not None:
         job = series.recipe.job(entry, series.budget)
@@ -159,25 +160,6 @@ def budget_name(budget: Budget) -> str:
     parts = [] if budget.steps is None else [f"{budget.steps} steps"]
     parts += [] if budget.minutes is None else [f"{budget.minutes:g} min"]
     return ", ".join(parts)
-
-
-def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and half the width of its 95 % interval (Student's t); None for one value."""
-    from scipy.stats import t
-
-    if len(values) < 2:
-        return fmean(values), None
-    factor = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return fmean(values), factor * stdev(values) / len(values) ** 0.5
-
-
-def shown(values: Sequence[float], digits: int = 2, sign: str = "") -> str:
-    """Return ``33.31 ± 0.02``; without an interval for one value, a dash for none."""
-    if not values:
-        return "–"
-    mean, half = interval(values)
-    text = f"{mean:{sign}.{digits}f}"
-    return text if half is None else f"{text} ± {half:.{digits}f}"
 
 
 def table(rows: Sequence[VariantRow]) -> list[tuple[str, ...]]:
@@ -226,14 +208,9 @@ def all_series(
 ) -> list[Series]:
     """Return the trainings of each seed, each with a folder of its own under that of the budget."""
     folder = out / budget_name(budget).replace(", ", "_").replace(" ", "")
-    common = [recipe.common.model_copy(update={"seed": seed}) for seed in range(seeds)]
     return [
-        Series(
-            recipe.model_copy(update={"common": one}),
-            Runner(data, folder / f"seed{one.seed}", dataset=dataset),
-            budget,
-        )
-        for one in common
+        Series(recipe.seeded(seed), Runner(data, folder / f"seed{seed}", dataset=dataset), budget)
+        for seed in range(seeds)
     ]
 
 

@@ -25,6 +25,8 @@ from cimsim.cli.options import (
 if TYPE_CHECKING:
     from cimsim.report.counts import CountRow, Ratio
 
+# the paper's networks, as it draws them: CIM-NET with its coarse path at every stride
+_DRAWN = {"coarse": 1}
 _DEFAULT = ("fastdvdnet-block", "baseline-o1", "baseline-o2", "abla-net", "cimnet")
 
 
@@ -61,6 +63,9 @@ def count(
 
     Only the array size and the converters of the chip matter here; the network need not fit.
 
+    Without --model CIM-NET stands here as its paper draws it; by name it is the zoo's, which from
+    S = 8 on has no coarse path (--arg coarse=1 is the paper's).
+
     \b
     cimsim count
     cimsim count --model cimnet --model fastdvdnet --size 960x544
@@ -78,6 +83,8 @@ def count(
     rows, looked_at = [], dict[str, None]()
     with Console(stderr=True).status("tracing networks") as status:
         given = model_options(arg, width=width, per_frame=per_frame, inner=inner)
+        if model is None:
+            given = _DRAWN | given
         for name, title, network in _networks(model or list(_DEFAULT), stride, given):
             status.update(f"tracing {title}")
             graph = _trace(network().taking(input_shape), frame)
@@ -155,7 +162,9 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
         ]
         for stride in strides or usual:
             build = partial(load_network, name, options[name] | {"stride": stride}, RANDOM)
-            yield f"{name}-s{stride}", f"{entry.title} S={stride}", build
+            coarse = entry.resolve(options[name] | {"stride": stride}).get("coarse", 1)
+            alone = "" if coarse else ", no coarse path"
+            yield f"{name}-s{stride}", f"{entry.title} S={stride}{alone}", build
 
 
 def _trace(network: Any, frame: tuple[int, int]) -> Any:

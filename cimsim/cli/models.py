@@ -25,7 +25,7 @@ def list_models() -> None:
         table.add_column(name, no_wrap=name == "name")
     for entry in MODELS.values():
         options = "; ".join(
-            f"{flag(key, spec.listed('|'))} (default {spec.default})"
+            f"{flag(key, spec.listed('|'))} (default {spec.default_text})"
             for key, spec in entry.options.items()
         )
         table.add_row(entry.name, str(entry.n_frames), options, entry.description)
@@ -53,7 +53,7 @@ def show_model(
     console.print(f"[bold]{entry.title}[/] ({entry.name}): {entry.description}")
     console.print(f"reference: {entry.reference}")
     for key, spec in entry.options.items():
-        console.print(f"{flag(key)}: {spec.listed()} (default {spec.default}): {spec.meaning}")
+        console.print(f"{flag(key)}: {spec.listed()} (default {spec.default_text}): {spec.meaning}")
     cards = {stem: card for stem, card in _shipped().items() if card["model"] == name}
     if not cards:
         console.print("weights: none shipped; see `cimsim train --help`")

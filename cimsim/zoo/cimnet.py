@@ -1,8 +1,8 @@
 """CIM-NET: a video denoiser whose few, large matrices suit computing-in-memory arrays.
 
 `Reading` names what the paper's figure 7 and text leave open, and what was tried to make the coarse
-path of a large stride work; its defaults are the network of the figures here and of the shipped
-weights.
+path of a large stride work; its defaults are the network as the paper draws it. The zoo's `cimnet`
+has no coarse path from S = 8 on unless one is asked for (docs/paper.md).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Reading:
         is read here; ``frame``: its output is subtracted from the centre frame, as in FastDVDnet.
     coarse : int
         Widths of the coarse path: as many times 64 and 128 channels; 0: there is none, the two
-        smoothing modules are the network.
+        smoothing modules are the network, as in the zoo's `cimnet` from S = 8 on.
     smoothing : str
         ``matrix``: a window of a smoothing module writes S x S pixels. ``conv``: they are 3 x 3
         convolutions at full size, as the paper has them at S = 2 (section IV-B). A matrix contains
@@ -79,6 +79,7 @@ class Reading:
 
 
 PAPER = Reading()
+COARSE_PATH = ("down1", "encode", "down2", "middle", "up2", "decode", "up1")  # its modules
 
 
 def plain(channels: int, n_layers: int) -> nn.Sequential:
@@ -206,6 +207,29 @@ class CIMNet(AbstractDenoiser):
             return self.first_stage(frames, noise_map)
         steps = [self.first_stage(frames[:, 3 * i : 3 * i + 9], noise_map) for i in range(3)]
         return self.second_stage(torch.cat(steps, dim=1), noise_map)
+
+    def grown(
+        self, state: Mapping[str, torch.Tensor], seed: int = 0
+    ) -> dict[str, torch.Tensor] | None:
+        """Return a start for a network without coarse path from the tensors of one that has it.
+
+        What reaches the last layer over the coarse path is missing then; all else is the same.
+
+        Parameters
+        ----------
+        state : mapping
+        seed : int
+            Nothing is drawn here.
+
+        Returns
+        -------
+        dict of str to Tensor, or None
+            None where there is nothing to leave out.
+        """
+        left_out = {name for name in state if set(name.split(".")[1:2]) & set(COARSE_PATH)}
+        if self.reading.coarse or not left_out:
+            return None
+        return {name: tensor for name, tensor in state.items() if name not in left_out}
 
     def adapted(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return a state dict for this network; smoothing convolutions are written out.

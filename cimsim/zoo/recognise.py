@@ -54,7 +54,7 @@ def identify(shapes: Shapes) -> tuple[str, dict[str, int | str]] | None:
 
 def _chosen(entry: ModelInfo, options: Mapping[str, int | str]) -> Iterator[str]:
     for key, value in options.items():
-        if entry.options[key].is_named(value):
+        if entry.options[key].is_chosen(value, options):
             yield flag(key, value)
 
 

@@ -31,6 +31,11 @@ class Option:
         the value; titles name such an option only then. Empty: see `ModelInfo.weights`.
     told_by : callable, optional
         Returns the value from names and shapes of a weight file's tensors; 0: not this network's.
+    unless : callable, optional
+        Returns the value when not given, from the options that stand before this one; `default`
+        stays what it is in most cases.
+    except_for : str
+        In which cases `unless` returns another value and which, in a few words.
     """
 
     default: int | str
@@ -38,6 +43,17 @@ class Option:
     meaning: str
     suffix: str = ""
     told_by: Callable[[Mapping[str, tuple[int, ...]]], int] | None = None
+    unless: Callable[[Mapping[str, Any]], int | str] | None = None
+    except_for: str = ""
+
+    def given(self, before: Mapping[str, Any]) -> int | str:
+        """Return the value when it is not given, from the resolved options before it."""
+        return self.default if self.unless is None else self.unless(before)
+
+    @property
+    def default_text(self) -> str:
+        """Return the default as text: ``1; 0 where S is 8 or 16``."""
+        return f"{self.default}; {self.except_for}" if self.except_for else f"{self.default}"
 
     def listed(self, separator: str = ", ") -> str:
         """Legal values as text: ``2, 4, 8, 16`` or ``1..256``."""
@@ -48,6 +64,10 @@ class Option:
     def is_named(self, value: int | str) -> bool:
         """Tell whether titles name this value of the option."""
         return not self.suffix or value != self.default
+
+    def is_chosen(self, value: int | str, options: Mapping[str, Any]) -> bool:
+        """Tell whether this value, one of the resolved ``options``, has to be asked for."""
+        return not self.suffix or value != self.given(options)
 
 
 FLAGS = ("stride", "stages", "width", "per_frame", "inner")  # options with a flag of their own
@@ -113,8 +133,11 @@ class ModelInfo:
                 raise ZooError(
                     f"{self.name}: {key}: expected {one_of}{spec.listed()}, got {value!r:.80}"
                 )
-        given = {key: options.get(key, spec.default) for key, spec in self.options.items()}
-        return {key: v if isinstance(v, str) else int(v) for key, v in given.items()}
+        resolved: dict[str, int | str] = {}
+        for key, spec in self.options.items():
+            value = options[key] if key in options else spec.given(resolved)
+            resolved[key] = value if isinstance(value, str) else int(value)
+        return resolved
 
     def titled(self, options: Mapping[str, Any]) -> str:
         """Return the title with the options: ``CIM-NET (stride 8, stages 1)``."""
@@ -133,7 +156,7 @@ class ModelInfo:
         return stem + "".join(
             spec.suffix.format(resolved[key])
             for key, spec in self.options.items()
-            if resolved[key] != spec.default
+            if resolved[key] != spec.given(resolved)
         )
 
 
@@ -200,6 +223,11 @@ def _sized(end: str, divisor: int) -> Callable[[Mapping[str, tuple[int, ...]]], 
     return told
 
 
+def _coarse(options: Mapping[str, Any]) -> int:
+    """Leave CIM-NET's coarse path out where it gives nothing: docs/paper.md."""
+    return 0 if options["stride"] >= 8 and options["skip"] == "add" else 1
+
+
 _STRIDE = Option(8, (2, 4, 8, 16), "stride S of the strided layers")
 _STAGES = Option(1, (1, 2), "1: three frames, one block; 2: five frames, cascade of blocks")
 # readings of CIM-NET, see cimsim.zoo.cimnet.Reading
@@ -215,8 +243,9 @@ _READINGS = MappingProxyType(
         ),
         "coarse": Option(
             1, (1, 0, 2, 4, 8),
-            "widths of the coarse path: as many times 64 and 128 channels; 0: two layers alone",
-            "_coarse{}", _sized("down1.fc.weight", 64),
+            "widths of the coarse path: as many times 64 and 128 channels (the paper: 1); "
+            "0: two layers alone",
+            "_coarse{}", _sized("down1.fc.weight", 64), _coarse, "0 from S = 8 on with skip=add",
         ),
         "smoothing": Option(
             "matrix", ("matrix", "conv"),

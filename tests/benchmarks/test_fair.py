@@ -61,7 +61,7 @@ def cell(network, how, interval, joules=1.0, hw="eflash40nm", **more):
     return Cell(**(values | more))
 
 
-def four(block, block_best, other, other_best, network="cimnet_stride8", hw="eflash40nm"):
+def four(block, block_best, other, other_best, network="cimnet_stride8_coarse0", hw="eflash40nm"):
     """Cells with intervals and energies alike, for both best mappings."""
     out = []
     for name, plain, best in ((YARDSTICK.name, block, block_best), (network, other, other_best)):
@@ -163,11 +163,11 @@ def test_what_is_there_is_not_measured_again(table):
 
 def test_a_network_that_does_not_fit_is_told_so(tmp_path):
     small = ChipCase("eflash40nm", ("tile.count=1",), "one tile")
-    network = NetworkCase("S = 8", "cimnet", {"stride": 8})
+    network = NetworkCase("S = 8", "cimnet", {"stride": 8, "coarse": 1})
     cells = Table((64, 64), tmp_path).fill([(network, small)])
     assert not any(c.fits for c in cells)
     assert "does not fit" in told.table(Record(tuple(cells)), "one tile")
-    loaded = cimsim.load_network("cimnet", {"stride": 8}, "random")
+    loaded = cimsim.load_network("cimnet", network.options, "random")
     graph = cimsim.trace(loaded.module, loaded.example(64, 64))
     assert best_mappings(graph, small.chip) == {}
 
@@ -235,9 +235,11 @@ def test_quality_is_the_mean_over_frames_then_clips_then_programmings():
 
 def test_weights_trained_for_the_chip_win_and_fold_net_takes_those_of_any_stride():
     by_name = {case.name: case for case in NETWORKS}
-    assert by_name["cimnet_stride8"].weights("eflash40nm", ()).stem == "cimnet_s8_eflash40nm"
-    assert by_name["cimnet_stride8"].weights("sonos40nm", ()).stem == "cimnet_s8"
-    assert by_name["cimnet_stride16"].weights("eflash40nm", ()) is None
+    two = by_name["cimnet_stride8_coarse0"]
+    assert two.weights("eflash40nm", ()).stem == "cimnet_s8_eflash40nm"
+    assert two.weights("sonos40nm", ()).stem == "cimnet_s8"
+    assert by_name["cimnet_stride8_coarse1"].weights("eflash40nm", ()) is None
+    assert by_name["cimnet_stride16_coarse1"].weights("eflash40nm", ()) is None
     shipped = shipped_weights()[0]
     card = replace(shipped.card, model="foldnet", options={"stride": 2, "tiles": 1}, hw=None)
     given = [Weights("foldnet_t1", card, None, shipped=False)]
@@ -257,7 +259,7 @@ def test_smaller_arrays_keep_cells_and_columns_for_each_converter():
 def test_stride_study_by_hand(tmp_path):
     points = study((32, 64), tmp_path / "s.csv", strides=(4, 8), rows=(512, 1024))
     assert [(p.stride, p.rows) for p in points] == [(4, 512), (4, 1024), (8, 512), (8, 1024)]
-    network = cimsim.load_network("cimnet", {"stride": 8}, "random")
+    network = cimsim.load_network("cimnet", {"stride": 8, "coarse": 1}, "random")
     mapping = cimsim.map_graph(
         cimsim.trace(network.module, network.example(32, 64)), cimsim.load_hw("eflash40nm")
     )
@@ -330,7 +332,7 @@ def test_the_statement_says_both_orders():
     text = told.statement(record)
     for part in (
         "60.9 times as fast", "6.71 times as fast", "39.7 x (mapping of the block)",
-        "4.37 x (mapping of CIM-NET of S = 8)", "6.71 x under those of least energy",
+        "4.37 x (mapping of CIM-NET of S = 8 (two layers))", "6.71 x under those of least energy",
     ):  # fmt: skip
         assert part in text, part
     assert "times as slow" in told.statement(Record(tuple(four(10, 1, 20, 2))))
@@ -346,8 +348,8 @@ def test_the_page_is_rewritten_between_its_markers_and_quoted(tmp_path):
     other = tmp_path / "other.md"
     other.write_text(f"before\n\n{page.quoted(Record())}\nafter\n")
     quality = Judged(
-        "cimnet_stride8", "eflash40nm", IM2COL, "w (34 min)", "set #1", 15.0, 2, 4, 25, 32, 31.5,
-        0.25,
+        "cimnet_stride8_coarse0", "eflash40nm", IM2COL, "w (34 min)", "set #1", 15.0, 2, 4, 25,
+        32, 31.5, 0.25,
     )  # fmt: skip
     record = Record(
         tuple(four(3220, 81.2, 52.9, 12.1)), (quality,), (point(8, 2.0, 1.0), point(16, 1.0, 2.0))

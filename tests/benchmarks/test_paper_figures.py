@@ -45,6 +45,7 @@ WINDOWS = {
 
 def row(model, stride, psnr_db, sigma=15.0, **changes):
     stem = model if stride is None else f"{model}_s{stride}"
+    stem += "_coarse1" if stem == "cimnet_s8" else ""  # as the paper draws it
     windows = WINDOWS[model](stride)
     per_clip = {"a": round(psnr_db - 1, 4), "b": round(psnr_db + 1, 4)}
     values = Row(
@@ -60,7 +61,8 @@ def results():
         Point(row(*key, value), "recorded" if key[1] == 4 else "measured")
         for key, value in PSNR.items()
     ]
-    points += [Point(row("cimnet", 8, 32.4, sha256="s"), "measured", shipped=True)]
+    shipped = row("cimnet", 8, 32.4, sha256="s", network="cimnet_s8")
+    points += [Point(shipped, "measured", shipped=True)]
     for sigma in SIGMAS:
         points.append(Point(row(NOISY, None, 30 - sigma / 4, sigma, trained_sigma=""), "measured"))
         if sigma != 15:
@@ -131,7 +133,10 @@ def test_recorded_points_are_open_and_shipped_ones_are_stars(drawn):
     caption = figures["fig11"].caption
     assert "Open marks are recorded" in caption
     assert "CIM-NET S = 4" in caption
-    assert "Stars: shipped weights, trained otherwise than the lines: CIM-NET S = 8" in caption
+    assert (
+        "Stars: shipped weights, trained otherwise than the lines: CIM-NET S = 8, two layers"
+        in caption
+    )
     assert "trained for 30 minutes each" in caption
 
 
@@ -156,7 +161,7 @@ def test_the_noise_figure_says_what_was_trained(drawn, results):
     assert "Trained at σ = 15." in figures["fig10"].caption
     blind = [
         replace(p, row=replace(p.row, network=p.row.network + "_blind", trained_sigma="5..55"))
-        for network in ("cimnet_s8", "baseline-o2_s8")
+        for network in ("cimnet_s8_coarse1", "baseline-o2_s8")
         for p in results.over_sigma(network)
     ]
     both = fig10.draw(replace(results, points=(*results.points, *blind)))
@@ -185,7 +190,7 @@ def test_the_comparison_computes_ours_from_the_points(results):
 
 
 def test_the_comparison_never_subtracts_across_budgets(results):
-    points = tuple(p for p in results.points if p.row.network != "cimnet_s8" or p.shipped)
+    points = tuple(p for p in results.points if p.row.network != "cimnet_s8_coarse1" or p.shipped)
     lines = comparison.compare(comparison.load_published(), Results("x", points), [])
     found = {line.quantity: (line.ours_float, line.weights) for line in lines}
     assert found["CIM-NET, S = 8"] == ("32.40", "shipped")
@@ -199,7 +204,7 @@ def test_the_chip_counts_only_with_the_very_weights(results):
             24.0, 32.0, chip_db, 0.1, 0.2, 0.1, 0.3, "2026-01-01",
         )  # fmt: skip
 
-    rows = [chip("cimnet_s8", "cimnet_s8", 31.5), chip("cimnet_s2", "cimnet_s2", 32.0)]
+    rows = [chip("cimnet_s8", "cimnet_s8_coarse1", 31.5), chip("cimnet_s2", "cimnet_s2", 32.0)]
     rows.append(chip("baseline-o2_s2", "others", 32.3))
     lines = comparison.compare(comparison.load_published(), results, rows)
     found = {line.quantity: line.ours_on_chip for line in lines}
@@ -297,7 +302,7 @@ def test_measured_psnr_is_that_of_the_network_by_hand(place, tmp_path):
 
 def test_what_is_not_at_hand_comes_from_the_record_of_the_same_clips(place, tmp_path):
     clips = clips_in(place / "test", 2)
-    wanted = entries("cimnet_s8", "cimnet_s4", "baseline-o2_s8", "baseline-o2_s4")
+    wanted = entries("cimnet_s8_coarse1", "cimnet_s4", "baseline-o2_s8", "baseline-o2_s4")
     record = [
         row("cimnet", 4, 30.0, clips=clips.name),
         row("cimnet", 8, 31.0, clips=clips.name),
@@ -320,8 +325,57 @@ def test_what_is_not_at_hand_comes_from_the_record_of_the_same_clips(place, tmp_
     record[1] = replace(record[1], sha256=star.row.sha256, crops=123)
     again = gather(Evaluator(clips, kept), wanted, place / "weights", record, sigmas=(15.0,))
     point = again.series("cimnet")[1]
-    assert (point.origin, point.row.psnr_db, point.row.crops) == ("measured", 1.0, 123)
+    assert (point.origin, point.row.psnr_db, point.row.crops) == ("recorded", 1.0, 123)
     assert not again.shipped("cimnet")
+
+
+def test_trainings_of_several_seeds_are_one_point_with_an_interval(place, tmp_path):
+    clips = clips_in(place / "test", 2)
+    out, values = tmp_path / "weights", []
+    for seed in (0, 1, 2):
+        torch.manual_seed(seed)
+        network = registry.build("abla-net", stride=8).eval()
+        card = Card(
+            "abla-net", {"stride": 8}, "none", "none", 0, 7.0 + seed, "cpu", seed, (15.0, 15.0),
+            {}, "", "0",
+        )  # fmt: skip
+        path = out / f"seed{seed}" / "abla-net_s8" / "abla-net_s8.safetensors"
+        path.parent.mkdir(parents=True)
+        save_weights(network, path, card)
+        alone = gather(
+            Evaluator(clips, tmp_path / "one.csv"), entries("abla-net_s8"), out / f"seed{seed}", []
+        )
+        (point,) = alone.series("abla-net")
+        assert point.half_db is None
+        values.append(point.row.psnr_db)
+    kept = tmp_path / "float.csv"
+    found = gather(Evaluator(clips, kept), entries("abla-net_s8"), out, [])
+    (point,) = found.series("abla-net")
+    assert point.row.psnr_db == pytest.approx(np.mean(values))
+    assert point.row.minutes == 8.0
+    # Student's t of 2 degrees of freedom at 97.5 %
+    assert point.half_db == pytest.approx(4.302653 * np.std(values, ddof=1) / math.sqrt(3))
+    rows = [one for one in recordable(found) if one.network != NOISY]
+    assert [(one.seed, one.psnr_db) for one in rows] == list(enumerate(values))
+    # the record of all seeds draws the same point
+    again = gather(Evaluator(clips, kept), entries("abla-net_s8"), None, rows)
+    (old,) = again.series("abla-net")
+    assert (old.row.psnr_db, old.half_db, old.origin) == (
+        point.row.psnr_db, point.half_db, "recorded",
+    )  # fmt: skip
+    said = style.caption("", Results("clips", (point,)), [point])
+    assert "means of 3 trainings with other seeds, bars their 95 % interval" in said
+
+
+def test_differences_are_taken_seed_by_seed(results):
+    better = {0: 0.3, 1: 0.5, 2: 0.4}
+    rows = {0: 30.0, 1: 31.0, 2: 35.0}  # seeds differ more than networks do
+    o2 = Point.of([row("baseline-o2", 2, v, seed=s) for s, v in rows.items()], "measured")
+    cim = Point.of([row("cimnet", 2, v + better[s], seed=s) for s, v in rows.items()], "measured")
+    lines = comparison.compare(comparison.load_published(), Results("x", (o2, cim)), [])
+    found = {line.quantity: line.ours_float for line in lines}
+    assert found["CIM-NET, S = 2 minus baseline o2, S = 2"] == "+0.40 ± 0.25"
+    assert found["CIM-NET, S = 2"] == "32.40 ± 6.62"
 
 
 def test_the_quick_command_measures_and_draws(place, tmp_path, capsys):

@@ -3,15 +3,19 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from cimsim.cli.main import app
 from cimsim.errors import CimsimError
-from cimsim.zoo.weights import Card, named_card
+from cimsim.zoo import registry
+from cimsim.zoo.weights import Card, named_card, read_state, save_weights
 
 SMALL = ["--size", "32x32", "--frames", "1", "--quiet"]
+IDLE = [*SMALL, "--arg", "coarse=1"]  # with the path that the zoo leaves out
 
 
 def invoke(*arguments, columns=120):
@@ -26,7 +30,7 @@ def run(*arguments, columns=120):
 
 WRONG = {
     "no denoiser": (["--model", "torch.nn:Flatten"], ["a clip needs an input", "[1, 3, H, W]"]),
-    "unknown branch": (["--part", "block1.up3"], ["no layer or branch 'block1.up3'", "block1.up1"]),
+    "unknown branch": (["--part", "block1.up3"], ["or branch 'block1.up3'", "block1.smooth_in"]),
     "no frames": (["--frames", "0"], ["--frames", "got 0"]),
     "no programming": (["--seeds", "0"], ["--seeds", "got 0"]),
     "threshold": (["--threshold", "-1"], ["--threshold", "got -1"]),
@@ -56,7 +60,8 @@ def test_a_mapping_file_is_refused_because_layers_go(tmp_path):
 
 
 def test_table_csv_and_json(tmp_path):
-    options = [*SMALL, "--part", "block1.up1", "--part", "smooth_out"]
+    options = [*IDLE, f"--weights={own_weights(tmp_path)}"]
+    options += ["--part", "block1.up1", "--part", "smooth_out"]
     done = invoke("ablate", *options)
     assert "smooth_out" in str(done.exception)  # names are whole ones
     path = tmp_path / "parts.csv"
@@ -78,18 +83,24 @@ def test_table_csv_and_json(tmp_path):
 
 
 def own_weights(folder):
-    """A copy of shipped weights with a card of before there were contributions."""
+    """The shipped two layers and a silent coarse path; a card without contributions."""
     shipped = named_card("cimnet_s8")
+    torch.manual_seed(0)
+    network = registry.build("cimnet", stride=8, coarse=1)
+    network.load_state_dict(read_state(shipped.file), strict=False)
+    for part in (network.block1.up1.norm.weight, network.block1.up1.norm.bias):
+        torch.nn.init.zeros_(part)
     path = folder / "mine.safetensors"
-    path.write_bytes(shipped.file.read_bytes())
-    told = json.loads(shipped.to_json())
+    options = registry.info("cimnet").resolve({"coarse": 1})
+    save_weights(network, path, replace(shipped, options=options))
+    told = json.loads(path.with_suffix(".json").read_text())
     del told["contributions"], told["contributions_on"]
     path.with_suffix(".json").write_text(json.dumps(told))
     return path
 
 
 def result_of(folder, weights):
-    screen = run("run", *SMALL, f"--weights={weights}", f"--out={folder}", "--hw=eflash40nm")
+    screen = run("run", *IDLE, f"--weights={weights}", f"--out={folder}", "--hw=eflash40nm")
     return screen, json.loads((folder / "result.json").read_text())
 
 
@@ -99,7 +110,7 @@ def test_a_recorded_card_makes_a_run_doubt_the_branch_that_gives_nothing(tmp_pat
     assert "doubt: branch" not in before_screen
     assert "contribution_db" not in before["layers"][0]
 
-    run("ablate", *SMALL, f"--weights={weights}", "--no-chip", "--record")
+    run("ablate", *IDLE, f"--weights={weights}", "--no-chip", "--record")
     card = Card.read(weights.with_suffix(".json"))
     assert card.contributions_on == "PSNR, embedded clip, 1 frame of 32 x 32, sigma 15, float32"
     gives, noise = card.contributions["branch block1.smooth_in.act"]

@@ -25,7 +25,7 @@ def counted(*arguments):
 
 @pytest.fixture(scope="module")
 def table():
-    return counted("--size=64x96", "--model=fastdvdnet-block", "--model=cimnet")
+    return counted("--size=64x96", "--model=fastdvdnet-block", "--model=cimnet", "--arg=coarse=1")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,12 @@ def test_strided_networks_have_their_closed_form_windows(at_8):
     assert per_pixel["baseline-o2-s8"] == 11.5 / 64
     assert per_pixel["abla-net-s8"] == 9.5 / 64
     assert per_pixel["cimnet-s8"] == 9.5 / 64
+
+
+def test_by_name_it_is_the_network_of_all_commands():
+    row = counted("--size=64x96", "--model=cimnet", "--stride=8")["networks"][0]
+    assert row["per_pixel"]["windows"] == 2 / 64
+    assert row["title"] == "CIM-NET S=8, no coarse path"
 
 
 def test_claims_of_the_paper_stand_beside_the_exact_ratios(at_8):
@@ -99,6 +105,7 @@ def test_tables_fit_an_80_column_terminal():
         "count",
         "--model=fastdvdnet-block",
         "--model=cimnet",
+        "--arg=coarse=1",
         "--stride=8",
         "--size=64x64",
     ]

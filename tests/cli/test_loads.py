@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from cimsim.cli.main import app
 from cimsim.errors import MappingError
 
-SMALL = ["--stride=8", "--size=64x48", "--set=tile.count=10"]
+SMALL = ["--stride=8", "--arg=coarse=1", "--size=64x48", "--set=tile.count=10"]
 
 
 def run(*arguments):

@@ -24,7 +24,8 @@ def numbers(*arguments):
 
 
 def test_table_and_pictures(tmp_path):
-    out = run("map", "--size=64x64", f"--out={tmp_path}", "--allocation=replicated")
+    options = ["--size=64x64", "--arg=coarse=1", "--allocation=replicated"]
+    out = run("map", *options, f"--out={tmp_path}")
     assert "block1.smooth_in.fc" in out
     assert "replicas" in out
     assert "steady interval" in out
@@ -66,11 +67,12 @@ def test_a_saved_mapping_runs_and_keeps_its_hash(tmp_path):
 
 def test_an_edited_mapping_is_refused_by_name(tmp_path):
     path = tmp_path / "m.yaml"
-    run("map", "--size=32x32", "--json", f"--save={path}")
+    options = ["--size=32x32", "--arg=coarse=1"]
+    run("map", *options, "--json", f"--save={path}")
     data = yaml.safe_load(path.read_text())
     data["layers"][1]["replicas"][0][0] = [0, 0]
     path.write_text(yaml.safe_dump(data))
-    done = CliRunner().invoke(app, ["map", "--size=32x32", f"--mapping={path}"])
+    done = CliRunner().invoke(app, ["map", *options, f"--mapping={path}"])
     assert done.exit_code != 0
     message = str(done.exception)
     for part in (str(path), "block1.smooth_in.fc", "block1.down1.fc", "tile 0, array 0", "overlap"):

@@ -17,7 +17,7 @@ def close(value):
 
 @pytest.fixture(scope="module")
 def graph():
-    network = cimsim.load_network("cimnet", {"stride": 8}, "random")
+    network = cimsim.load_network("cimnet", {"stride": 8, "coarse": 1}, "random")
     return cimsim.trace(network.module, network.example(64, 64), name="net")
 
 

@@ -76,7 +76,7 @@ def test_the_networks_take_several_windows_and_some_leave_the_map(how):
 ZOO = [
     ("cimnet", {"stride": 2}), ("cimnet", {"stride": 8}), ("fastdvdnet-block", {}), ("dncnn", {}),
     ("baseline-o1", {"stride": 8}), ("baseline-o2", {"stride": 4}), ("abla-net", {"stride": 8}),
-    ("ffdnet", {}), ("fastdvdnet", {}), ("cimnet", {"stride": 8, "stages": 2}),
+    ("ffdnet", {}), ("fastdvdnet", {}), ("cimnet", {"stride": 8, "stages": 2, "coarse": 1}),
 ]  # fmt: skip
 EXACT = {
     **EXACT_CELL, "adc.kind": "ideal", "tile.count": 9000, "adc.noise_lsb": 0,

@@ -227,6 +227,6 @@ def test_three_inputs_that_are_no_kept_results_are_refused(networks):
 
 
 def test_one_stage_has_nothing_to_reuse():
-    network = cimsim.load_network("cimnet", {"stride": 8}, "random")
+    network = cimsim.load_network("cimnet", {"stride": 8, "coarse": 1}, "random")
     with pytest.raises(InputError, match=r"stages 1\) is no cascade .*--stages 2"):
         network.streaming()

@@ -66,7 +66,7 @@ for model in ("cimnet", "baseline-o1", "baseline-o2", "abla-net"):
         for s in (4, 8)
     ]
 ZOO += [
-    pytest.param("cimnet", {"stride": 16}, 64, 9.5 / 256, marks=pytest.mark.slow),
+    pytest.param("cimnet", {"stride": 16, "coarse": 1}, 64, 9.5 / 256, marks=pytest.mark.slow),
     pytest.param("cimnet", {"stride": 4, "stages": 2}, 16, 4 * 9.5 / 16, marks=pytest.mark.slow),
     pytest.param("fastdvdnet-block", {}, 18, None, marks=pytest.mark.slow),
 ]

@@ -144,7 +144,7 @@ def traced(name, **options):
 
 @pytest.mark.parametrize(("stride", "n"), [(2, 12), (8, 12)])
 def test_the_coarse_path_of_cimnet_carries_twelve_of_fourteen_matrices(stride, n):
-    graph = traced("cimnet", stride=stride)
+    graph = traced("cimnet", stride=stride, coarse=1)
     carried = {p.name: len(list(matrices(graph, gone(graph, p.cuts)))) for p in branches(graph)}
     assert carried == {
         "block1.encode.5": 0, "block1.up2.act": 6, "block1.smooth_in.act": 0, "block1.up1.act": n,
@@ -153,7 +153,7 @@ def test_the_coarse_path_of_cimnet_carries_twelve_of_fourteen_matrices(stride, n
 
 
 def test_a_layer_hands_on_what_is_behind_its_relu():
-    graph = traced("cimnet", stride=8)
+    graph = traced("cimnet", stride=8, coarse=1)
     assert handed_on(graph, "block1.smooth_in.fc") == "block1.smooth_in.act"
     assert handed_on(graph, "block1.smooth_out.fc") == "block1.smooth_out.fc"
     # an addition reads two values: it is no part of the layer
@@ -173,7 +173,7 @@ def test_matrices_that_a_frame_uses_several_times_go_as_one():
 
 
 def test_parts_are_found_by_name_by_label_and_by_module():
-    graph = traced("cimnet", stride=8)
+    graph = traced("cimnet", stride=8, coarse=1)
     assert [p.label for p in find(graph, ["block1.up1"])] == [
         "branch block1.up1.act", "layer block1.up1.fc",
     ]  # fmt: skip
@@ -193,7 +193,7 @@ def test_an_operand_that_several_additions_read_is_named_with_its_addition():
 
 
 def test_of_parts_inside_each_other_the_largest_is_told():
-    graph = traced("cimnet", stride=8)
+    graph = traced("cimnet", stride=8, coarse=1)
     lost = {part: gone(graph, part.cuts) for part in parts(graph)}
     coarse = {p: nodes for p, nodes in lost.items() if "smooth" not in p.name}
     assert [p.name for p in largest(coarse)] == ["block1.up1.act"]

@@ -31,7 +31,7 @@ def test_layers_say_how_their_converters_did(tmp_path):
     from cimsim.report.result import Result
     from cimsim.video.embedded import embedded_clip
 
-    network = cimsim.load_network("cimnet", {"stride": 8}, "random")
+    network = cimsim.load_network("cimnet", {"stride": 8, "coarse": 1}, "random")
     graph = cimsim.trace(network.module, network.example(32, 32), name="cimnet")
     mapping = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm"))
     clip = embedded_clip(frames=1, height=32, width=32)

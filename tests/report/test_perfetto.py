@@ -22,7 +22,7 @@ PARTS = {"service": "busy", "waiting": "waiting", "blocked": "blocked"}
 @pytest.fixture(scope="module")
 def cimnet():
     hw = load_hw("eflash40nm", {"frames": "resident"})
-    mapping = map_graph(exported("cimnet", {"stride": 8}, 64, 96), hw)
+    mapping = map_graph(exported("cimnet", {"stride": 8, "coarse": 1}, 64, 96), hw)
     return mapping, simulate(mapping, 3, trace=True)
 
 

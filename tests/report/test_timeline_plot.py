@@ -90,7 +90,8 @@ def test_the_picture_shows_the_layers_one_after_the_other():
 @pytest.mark.parametrize("schedule", ["pipelined", "sequential"])
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_files_are_small_and_the_same_every_time(tmp_path, schedule, suffix):
-    mapping = map_graph(exported("cimnet", {"stride": 8}, 64, 96), load_hw("eflash40nm"))
+    graph = exported("cimnet", {"stride": 8, "coarse": 1}, 64, 96)
+    mapping = map_graph(graph, load_hw("eflash40nm"))
     timeline = simulate(mapping, 2, schedule, trace=True)
     path = tmp_path / f"t{suffix}"
     save_timeline(mapping, timeline, path)

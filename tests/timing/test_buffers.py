@@ -267,7 +267,7 @@ def test_dram_must_be_described(where, what):
 @pytest.mark.parametrize("frames", [1, 3])
 def test_an_input_that_nobody_waits_for_is_not_what_is_too_small(frames):
     """CIM-NET reads frames and a noise map; the latter must not be held whole."""
-    network = cimsim.load_network("cimnet", {"stride": 8}, "random")
+    network = cimsim.load_network("cimnet", {"stride": 8, "coarse": 1}, "random")
     graph = cimsim.trace(network.module, network.example(48, 64))
     changes = {"frames": "global_buffer", "buffer.overflow": "error", "buffer.size": "4KiB"}
     plan = make_plan(cimsim.map_graph(graph, load_hw("eflash40nm", changes)))

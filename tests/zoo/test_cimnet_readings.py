@@ -112,7 +112,8 @@ def test_the_defaults_are_the_network_of_the_shipped_weights(stem):
     frames, noise_map = inputs(64)
     state = {key: value.float() for key, value in tensors.items()}
     with torch.no_grad():
-        expected = by_hand(state, frames, noise_map, network.stride)
+        coarse = int(stem == "cimnet_s2")
+        expected = by_hand(state, frames, noise_map, network.stride, coarse=coarse)
         assert torch.allclose(network(frames, noise_map), expected, atol=2e-5)
 
 
@@ -152,12 +153,10 @@ def test_weights_of_a_reading_are_recognised():
 
 def test_every_reading_has_a_name_of_its_own():
     info = registry.info("cimnet")
-    stems = [info.weights_stem(reading) for reading in READINGS]
+    stems = [info.weights_stem({"stride": 4} | reading) for reading in READINGS]
     assert len(set(stems)) == len(stems)
-    assert stems[0] == "cimnet_s8"
+    assert stems[0] == "cimnet_s4"
     assert info.weights_stem({"smoothing": "conv", "behind": 2}) == "cimnet_s8_conv_behind2"
-    assert info.titled({}) == "CIM-NET (stride 8, stages 1)"
-    assert info.titled({"coarse": 0}) == "CIM-NET (stride 8, stages 1, coarse 0)"
 
 
 def test_no_path_at_all_is_refused():
@@ -199,6 +198,23 @@ def test_a_reading_runs_on_a_chip(reading):
     result = cimsim.simulate(mapping, embedded_clip(frames=1, height=16, width=16), noise_sigma=15)
     assert result.timing.cycles_per_frame > 0
     assert torch.isfinite(torch.tensor(result.quality.psnr_db))
+
+
+def test_training_without_coarse_path_starts_from_a_network_with_one():
+    whole, two = built(8, coarse=1), built(8)
+    state = two.grown(whole.state_dict())
+    fill(two, state, where="test")
+    frames, noise_map = inputs()
+    silent = whole.state_dict() | {
+        "block1.up1.norm.weight": torch.zeros(2048), "block1.up1.norm.bias": torch.zeros(2048)
+    }  # fmt: skip
+    with torch.no_grad():
+        expected = by_hand(silent, frames, noise_map, 8)
+        assert torch.allclose(two(frames, noise_map), expected, atol=2e-5)
+    assert two.grown(two.state_dict()) is None
+    assert whole.grown(whole.state_dict()) is None
+    with pytest.raises(WeightsError, match="--arg coarse=1"):  # it is not dropped without a word
+        fill(two, whole.state_dict(), where="test")
 
 
 def test_two_layers_have_two_matrices_and_a_quarter_of_the_windows():

@@ -68,7 +68,7 @@ def n_windows(model, height, width):
 )
 def test_cimnet_weights(stride, count):
     with torch.device("meta"):
-        assert n_matrix_weights(registry.build("cimnet", stride=stride)) == count
+        assert n_matrix_weights(registry.build("cimnet", stride=stride, coarse=1)) == count
 
 
 def test_fastdvdnet_weights():
@@ -88,9 +88,10 @@ def test_fastdvdnet_weights():
         ("fastdvdnet", {}, 4 * 5.875),
         ("cimnet", {"stride": 2}, 3.875),
         ("cimnet", {"stride": 4}, 9.5 / 16),
-        ("cimnet", {"stride": 8}, 9.5 / 64),
-        ("cimnet", {"stride": 16}, 9.5 / 256),
-        ("cimnet", {"stride": 8, "stages": 2}, 4 * 9.5 / 64),
+        ("cimnet", {"stride": 8}, 2 / 64),
+        ("cimnet", {"stride": 8, "coarse": 1}, 9.5 / 64),
+        ("cimnet", {"stride": 16, "coarse": 1}, 9.5 / 256),
+        ("cimnet", {"stride": 8, "stages": 2, "coarse": 1}, 4 * 9.5 / 64),
         ("baseline-o1", {"stride": 2}, 5.875 / 4),
         ("baseline-o1", {"stride": 4}, 5.875 / 16),
         ("baseline-o1", {"stride": 8}, 5.875 / 64),

@@ -66,10 +66,25 @@ def test_weights_stems_tell_options_apart():
     assert stem({}) == "cimnet_s8"
     assert stem({"stride": 4}) == "cimnet_s4"
     assert stem({"stages": 2}) == "cimnet_s8_2stage"
+    assert stem({"coarse": 1}) == "cimnet_s8_coarse1"
+    assert stem({"stride": 4, "coarse": 0}) == "cimnet_s4_coarse0"
     block = registry.info("fastdvdnet-block").weights_stem
     assert block({}) == block({"width": 32, "per_frame": 30}) == "fastdvdnet-block"
     assert block({"width": 16}) == "fastdvdnet-block_w16"
     assert block({"width": 16, "per_frame": 10}) == "fastdvdnet-block_w16_f10"
+
+
+@pytest.mark.parametrize(
+    ("options", "coarse"),
+    [
+        ({"stride": 2}, 1), ({"stride": 4}, 1), ({"stride": 8}, 0), ({"stride": 16}, 0),
+        ({"stride": 8, "skip": "none"}, 1), ({"stride": 8, "coarse": 1}, 1),
+    ],
+)  # fmt: skip
+def test_cimnet_has_no_coarse_path_where_it_gives_nothing(options, coarse):
+    assert registry.info("cimnet").resolve(options)["coarse"] == coarse
+    names = [name for name, _ in registry.build("cimnet", **options).named_modules()]
+    assert ("block1.down1" in names) == bool(coarse)
 
 
 def test_titles_name_widths_only_where_they_differ():
@@ -77,7 +92,9 @@ def test_titles_name_widths_only_where_they_differ():
     assert block({}) == block({"width": 32}) == "FastDVDnet block"
     assert block({"width": 16}) == "FastDVDnet block (width 16)"
     assert block({"per_frame": 10}) == "FastDVDnet block (per frame 10)"
-    assert registry.info("cimnet").titled({}) == "CIM-NET (stride 8, stages 1)"
+    cimnet = registry.info("cimnet").titled
+    assert cimnet({}) == "CIM-NET (stride 8, stages 1, coarse 0)"
+    assert cimnet({"coarse": 1}) == "CIM-NET (stride 8, stages 1)"
 
 
 @pytest.mark.parametrize(("name", "prefix"), [("fastdvdnet", "temp2."), ("fastdvdnet-block", "")])
