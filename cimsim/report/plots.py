@@ -23,6 +23,7 @@ _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#
             "#882255", "#6F4E37", "#000000", "#44AA99", "#AA4499", "#DDCC77", "#332288", "#117733",
             "#BBBBBB")  # fmt: skip
 COLOURS = dict(zip(COMPONENTS, _COLOURS, strict=True))
+_LETTERS = 11  # of a subtitle for an inch of the figure, which is wider than its axes
 STAGES = ("load", "drive", "convert", "reduce", "post", "store")
 
 
@@ -63,10 +64,11 @@ def tornado(result: Result, most: int = 12) -> Figure:
 def energy_by_layer(result: Result) -> Figure:
     """Draw bars of the frame's energy by component and, stacked, of each layer without static."""
     rows = [row for row in result.layers if _dynamic(row) > 0]
-    figure, (whole, layers) = _figure(
-        9.0, 3.4 + 0.3 * len(rows), rows=2, height_ratios=[len(COMPONENTS), len(rows)]
-    )
+    shown = [n for n in COMPONENTS if n not in STANDING and any(row.get(f"{n}_j") for row in rows)]
     spent = {name: value for name, value in result.energy.by_component.items() if value}
+    # bars of one size, and room for the legend beside few layers
+    heights = [0.2 * len(spent), max(0.25 * len(rows), 0.2 * len(shown))]
+    figure, (whole, layers) = _figure(9.0, 2.2 + sum(heights), rows=2, height_ratios=heights)
     unit, factor = _scale(max(spent.values()), "J")
     bars = whole.barh(
         [COMPONENTS[name] for name in spent], [value * factor for value in spent.values()],
@@ -78,7 +80,6 @@ def energy_by_layer(result: Result) -> Figure:
     total = format_si(result.energy.total_j, "J")
     _title(whole, f"Energy of one frame by component: {total}", _subtitle(result))
     unit, factor = _scale(max(map(_dynamic, rows)), "J")
-    shown = [n for n in COMPONENTS if n not in STANDING and any(row.get(f"{n}_j") for row in rows)]
     left = np.zeros(len(rows))
     for name in shown:
         widths = np.array([row.get(f"{name}_j", 0.0) * factor for row in rows])
@@ -108,11 +109,11 @@ def time_by_layer(result: Result) -> Figure:
     longest = max(max(row[f"{s}_cycles"] for s in STAGES) for row in rows) / clock
     interval = result.timing.seconds_per_frame
     unit, factor = _scale(max(longest, interval), "s")
-    figure, axes = _figure(9.0, 1.6 + 0.3 * len(rows))
+    shown = [s for s in STAGES if any(row[f"{s}_cycles"] for row in rows)]
+    figure, axes = _figure(9.0, 1.6 + max(0.3 * len(rows), 0.2 * len(shown)))
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     places = np.arange(len(rows))
-    shown = [s for s in STAGES if any(row[f"{s}_cycles"] for row in rows)]
     height = 0.84 / len(shown)
     for index, stage in enumerate(shown):
         widths = [row[f"{stage}_cycles"] / clock * factor for row in rows]
@@ -234,8 +235,17 @@ def _legend(axes: Axes) -> None:
 
 
 def _title(axes: Axes, title: str, subtitle: str) -> None:
-    axes.set_title(f"{title}\n", fontsize=11, loc="left")
-    axes.text(0, 1.01, subtitle, transform=axes.transAxes, fontsize=8, color="#555555")
+    """Write a title and, wrapped to the figure, what it is about."""
+    import textwrap
+
+    width = _LETTERS * axes.figure.bbox.width / axes.figure.dpi
+    lines = textwrap.wrap(subtitle, int(width)) or [""]
+    lines = [*lines[:2], "..."] if len(lines) > 3 else lines  # overrides without end
+    axes.set_title(title + "\n" * len(lines), fontsize=11, loc="left")
+    axes.text(
+        0, 1.01, "\n".join(lines), transform=axes.transAxes, fontsize=8, color="#555555",
+        va="bottom",
+    )  # fmt: skip
 
 
 def _subtitle(result: Result) -> str:

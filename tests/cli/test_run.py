@@ -32,7 +32,7 @@ def test_screen_answers_quality_time_energy_and_hardware(demo):
     screen, _ = demo
     for part in (
         "noisy input", "float32", "on the chip", "SSIM", "cycles", "latency", "frames per second",
-        "bottleneck", "ADCs", "DACs", "static", "TOPS/W", "arrays used", "27 of 76", "area",
+        "bottleneck", "ADCs", "DACs", "static", "TOPS/W", "arrays used", "6 of 76", "area",
         "windows (MVMs)", "array activations", "ADC conversions", "before_after.png",
     ):  # fmt: skip
         assert part in screen, part
@@ -69,8 +69,8 @@ def test_numbers_hang_together(demo):
     for count in ("windows", "activations", "conversions", "macs"):
         matrices = [row for row in rows if row["macs"]]
         assert sum(int(row[count]) for row in matrices) == numbers[f"work.{count}"]
-    # 64 x 48 at stride 8: 9.5 windows for each of 8 x 6 blocks
-    assert numbers["work.windows"] == 9.5 * 48
+    # 64 x 48 at stride 8: two windows for each of 8 x 6 blocks
+    assert numbers["work.windows"] == 2 * 48
     assert numbers["timing.latency_s"] == pytest.approx(numbers["timing.latency"] / 148e6)
     assert numbers["timing.latency"] >= numbers["timing.cycles_per_frame"]
     seconds = numbers["timing.seconds_per_frame"]
