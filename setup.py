@@ -31,11 +31,14 @@ setup(
     package_data={
         "cimsim": ["py.typed"],
         "cimsim.hwconfigs": ["*.yaml"],
+        "cimsim.report.page": ["*.j2", "*.css", "*.js"],
         "cimsim.zoo": ["weights/*.safetensors", "weights/*.json"],
     },
     install_requires=[
         "av>=12",
         "filelock>=3.13",
+        "jinja2>=3.1",
+        "markupsafe>=2.1",
         "matplotlib>=3.8",
         "networkx>=3.2",
         "numba>=0.60",

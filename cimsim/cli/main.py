@@ -17,6 +17,7 @@ from cimsim.cli import (
     models,
     program,
     prune,
+    report,
     run,
     study,
     sweep,
@@ -51,6 +52,7 @@ app.command("count")(count.count)
 app.command("time")(time.time)
 app.command("train")(train.train)
 app.command("prune")(prune.prune)
+app.command("report")(report.report)
 app.command("verify")(verify.verify)
 app.add_typer(study.app, name="study")
 app.add_typer(study.cache_app, name="cache")

@@ -103,7 +103,7 @@ def _again(command: dict[str, Any], console: Any) -> Result:
     """Run a command once more into a temporary folder and return its result."""
     from cimsim.report.result import Result
 
-    arguments = _arguments(command)
+    arguments = arguments_of(command)
     console.print(f"running again: cimsim {' '.join(arguments)}", markup=False)
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "again"
@@ -118,7 +118,7 @@ def _again(command: dict[str, Any], console: Any) -> Result:
         return Result.load(target)
 
 
-def _arguments(command: dict[str, Any]) -> list[str]:
+def arguments_of(command: dict[str, Any]) -> list[str]:
     """Return the command line of options that `command_of` kept."""
     from typer.main import get_command
 

@@ -1,0 +1,347 @@
+"""What stands in the page of a run."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cimsim.energy.model import COMPONENTS, STANDING
+from cimsim.report.page import svg
+from cimsim.report.page.parts import Cell, Table, count, real, render, safe, table, words
+from cimsim.report.result import Number, Result
+from cimsim.units import format_interval, format_si
+
+_PICTURES_BYTES = 3_500_000  # of frames in a page that is to be mailed
+_STAGES = ("load", "drive", "convert", "reduce", "post", "store")
+
+
+def run_page(result: Result, folder: Path | None = None, command: str = "") -> str:
+    """Return the page of one run.
+
+    Parameters
+    ----------
+    result : Result
+    folder : Path, optional
+        The run's folder, for its frames.
+    command : str
+        The command line that made it; without it the page says what is known.
+    """
+    frames, note = _frames(folder)
+    frame = " x ".join(map(str, (result.frame[2], result.frame[1])))
+    shown = [(id_, name) for id_, name, there in (
+        ("result", "Result", True), ("picture", "Before and after", frames),
+        ("quality", "Quality", result.quality or result.measures), ("energy", "Energy", True),
+        ("time", "Time", True), ("layers", "Layers", True), ("floor", "Floor plan", True),
+        ("numbers", "Numbers", True), ("chip", "Chip", True), ("again", "Again", True),
+    ) if there]  # fmt: skip
+    return render("run.html.j2", {
+        "title": f"{result.model} on {result.chip_label}",
+        "subtitle": f"{result.frame[0]} frames of {frame}, {result.timing.schedule}; "
+                    f"result {result.hash[:12]}",
+        "sections": shown, "cards": _cards(result), "doubts": [str(d) for d in result.doubts],
+        "notes": _notes(result), "frames": frames, "frames_note": note,
+        "zoom": _zoom(folder) if frames else 1,
+        "curve": safe(_curve(result)), "measures": _measures(result),
+        **_energy(result), **_time(result), "layers": _layers(result), **_floor(result),
+        "numbers": _numbers(result), **_chip(result), **_again(result, command),
+    })  # fmt: skip
+
+
+def _cards(result: Result) -> list[dict[str, str]]:
+    numbers, cards = result.numbers(), []
+
+    def card(label: str, name: str, detail: str = "") -> None:
+        number = numbers.get(name)
+        if number is not None:
+            cards.append({"label": label, "value": _number(number), "detail": detail})
+
+    quality = result.quality
+    if quality is not None:
+        ends = result.psnr_interval
+        loss = quality.mean("float_psnr") - quality.psnr_db
+        told = f"float {quality.mean('float_psnr'):.2f} dB, input {quality.mean('noisy_psnr'):.2f}"
+        if ends is not None:
+            of = "programmings" if len(result.programmings) > 1 else "frames of one chip"
+            told += f"; mean over {of} {ends[0]:.2f}..{ends[1]:.2f}"
+        cards.append({"label": "PSNR on the chip", "value": f"{quality.psnr_db:.2f} dB",
+                      "detail": f"{told}; lost on the chip {loss:.2f} dB"})  # fmt: skip
+    for measure in result.measures:
+        ends_ = measure.interval
+        span = "" if ends_ is None else f" ({ends_[0]:.2f}..{ends_[1]:.2f})"
+        float_ = (
+            "" if measure.reference is None else f"float {measure.reference:.2f} {measure.unit}"
+        )
+        cards.append({"label": measure.name, "value": f"{measure.mean:.2f} {measure.unit}{span}",
+                      "detail": float_})  # fmt: skip
+    timing = result.timing
+    cards.append({
+        "label": "frames per second", "value": f"{timing.frames_per_second:.4g}",
+        "detail": f"{timing.cycles_per_frame:,} cycles a frame, first one after "
+                  f"{format_si(timing.latency_s, 's')}; {timing.bottleneck}",
+    })  # fmt: skip
+    card("energy of a frame", "energy.per_frame", "5 .. 95 % of what the sources allow")
+    card("power", "energy.average_power", numbers["energy.average_power"].meaning)
+    card("TOPS/W", "energy.tops_per_w")
+    h = result.hardware
+    card("area of the chip", "hardware.area", f"{h.arrays_used} of {h.arrays} arrays used")
+    return cards
+
+
+def _notes(result: Result) -> list[str]:
+    notes = [f"not counted: {', '.join(result.left_out)}"] if result.left_out else []
+    if result.coverage is not None:
+        notes += list(result.coverage.lines())
+    return [*notes, *result.notes]
+
+
+def _frames(folder: Path | None) -> tuple[list[tuple[str, str]], str]:
+    """Return pairs of pictures as data addresses, as many as a page may hold, and what was done."""
+    if folder is None or not (folder / "frames" / "chip").is_dir():
+        return [], ""
+    names = sorted(path.name for path in (folder / "frames" / "chip").glob("*.png"))
+    pairs = [(folder / "frames" / "noisy" / name, folder / "frames" / "chip" / name)
+             for name in names if (folder / "frames" / "noisy" / name).is_file()]  # fmt: skip
+    if not pairs:
+        return [], ""
+    size = sum(path.stat().st_size for path in pairs[0])
+    exact = size <= _PICTURES_BYTES / 4
+    most = max(1, int(_PICTURES_BYTES / (size if exact else size / 4)))
+    kept = pairs[:: math.ceil(len(pairs) / most)]
+    found = [tuple(_address(path, exact) for path in pair) for pair in kept]
+    note = (
+        []
+        if exact
+        else ["Pictures here are compressed (JPEG, quality 92); exact ones lie in frames/."]
+    )
+    if len(kept) < len(pairs):
+        note.append(f"{len(kept)} of {len(pairs)} frames stand here.")
+    return [(a, b) for a, b in found], " ".join(note)
+
+
+def _address(path: Path, exact: bool) -> str:
+    if exact:
+        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    from PIL import Image
+
+    held = io.BytesIO()
+    with Image.open(path) as image:
+        image.convert("RGB").save(held, "JPEG", quality=92)
+    return "data:image/jpeg;base64," + base64.b64encode(held.getvalue()).decode()
+
+
+def _zoom(folder: Path | None) -> float:
+    from PIL import Image
+
+    assert folder is not None
+    with Image.open(next((folder / "frames" / "chip").glob("*.png"))) as image:
+        return 2 if image.width <= 400 else 0.5 if image.width > 1600 else 1
+
+
+def _curve(result: Result) -> str:
+    quality = result.quality
+    if quality is None:
+        return ""
+    series = {"noisy input": quality.noisy_psnr, "float32": quality.float_psnr,
+              "on the chip": quality.chip_psnr}  # fmt: skip
+    return svg.lines(series, "dB", "PSNR of every frame", "frame")
+
+
+def _measures(result: Result) -> Table:
+    rows = []
+    for m in result.measures:
+        span = "" if m.interval is None else f"{m.interval[0]:.2f}..{m.interval[1]:.2f}"
+        reference = "" if m.reference is None else f"{m.reference:.2f} {m.unit}"
+        rows.append((words(m.name), Cell(reference), Cell(f"{m.mean:.2f} {m.unit}", m.mean),
+                     Cell(span)))  # fmt: skip
+    heads = ("measure", "float32", "on the chip", "5..95 %")
+    return table("measures", "What the task measured", heads, rows)
+
+
+def _energy(result: Result) -> dict[str, Any]:
+    energy, total = result.energy, result.energy.total_j
+    rows = []
+    for number, (name, value) in enumerate(energy.by_component.items()):
+        if value > 0:
+            ends = result.intervals.get(f"energy.{name}")
+            text = f"{told(value, ends, 'J')}, {100 * value / total:.0f} %"
+            low, high = ends or (None, None)
+            colour = svg.COLOURS[number % len(svg.COLOURS)]
+            rows.append(svg.Bar(COMPONENTS[name], value, text, low, high, colour))
+    where = {"operands": "from the operands of this run", "statistics": "from their statistics",
+             "activity": "at the chip's activity factor"}  # fmt: skip
+    note = (
+        "Bars are values, whiskers 5 .. 95 % of what the sources allow; the axis is logarithmic, "
+        f"so read shares from the numbers. Array energy {where.get(energy.array_energy_from, '')}."
+    )
+    widest = max((one.high_j - one.low_j for one in result.sensitivity), default=0.0)
+    effects = [one for one in result.sensitivity if one.high_j - one.low_j > 0.003 * widest][:14]
+    return {
+        "energy_note": note,
+        "energy_chart": safe(svg.bars(rows, "J", "Energy by component", logarithmic=True)),
+        "tornado": safe(svg.tornado(effects, total, "What each number's range does")),
+    }  # fmt: skip
+
+
+def _time(result: Result) -> dict[str, Any]:
+    clock, rows = result.timing.clock_hz, []
+    for layer in result.layers:
+        busy = {stage: float(layer.get(f"{stage}_cycles") or 0.0) for stage in _STAGES}
+        longest = max(busy, key=lambda stage: busy[stage])
+        if busy[longest] > 0:
+            share = busy[longest] / result.timing.cycles_per_frame
+            text = f"{longest} {format_si(busy[longest] / clock, 's')}, {share:.0%}"
+            colour = svg.COLOURS[_STAGES.index(longest)]
+            rows.append(svg.Bar(str(layer["layer"]), busy[longest] / clock, text, colour=colour))
+    interval = format_si(result.timing.seconds_per_frame, "s")
+    note = (
+        f"How long the busiest stage of each layer works for one frame; a new frame comes every "
+        f"{interval}, and what is 100 % of that sets the pace ({result.timing.bottleneck})."
+    )
+    return {"time_note": note, "time_chart": safe(svg.bars(rows, "s", "Busy time by layer"))}
+
+
+_COLUMNS = (
+    ("arrays", "arrays"), ("rows", "rows"), ("cols", "columns"), ("windows", "windows"),
+    ("activations", "activations"), ("conversions", "conversions"), ("macs", "MACs"),
+)  # fmt: skip
+
+
+def _layers(result: Result) -> Table:
+    total = sum(_dynamic(row) for row in result.layers) or 1.0
+    gives_known = any(row.get("contribution_db") is not None for row in result.layers)
+    rows = []
+    for row in result.layers:
+        cells = [words(str(row["layer"])), words(str(row.get("kind", "")))]
+        cells += [count(row.get(name)) for name, _ in _COLUMNS]
+        clipped = row.get("saturated")
+        cells.append(Cell("" if clipped is None else f"{100 * clipped:.2g} %", clipped))
+        bits = row.get("effective_bits")
+        cells.append(Cell("" if bits is None else f"{bits:.1f}", bits))
+        cells.append(Cell(format_si(_dynamic(row), "J"), _dynamic(row)))
+        cells.append(Cell(f"{100 * _dynamic(row) / total:.0f} %", _dynamic(row)))
+        if gives_known:
+            gives = row.get("contribution_db")
+            cells.append(Cell("" if gives is None else f"{gives:.2f} dB", gives))
+        rows.append(cells)
+    heads = ["layer", "kind", *(name for _, name in _COLUMNS), "conversions clipped",
+             "effective bits", "energy", "share", *(["gives"] if gives_known else [])]  # fmt: skip
+    caption = "Energy without what goes with time (control, leakage and the like)"
+    if gives_known:
+        caption += "; gives: what is lost without the layer, as the card of the weights says"
+    return table("layer-table", caption, heads, rows)
+
+
+def _dynamic(row: Mapping[str, Any]) -> float:
+    return float(row["energy_j"]) - sum(float(row.get(f"{n}_j", 0.0)) for n in STANDING)
+
+
+def _floor(result: Result) -> dict[str, Any]:
+    chip, mapping = result.inputs.get("chip", {}), result.inputs.get("mapping", {})
+    layers = mapping.get("layers", [])
+    tile = chip.get("tile", {})
+    if not layers or not tile:
+        return {"floor": "", "floor_note": "", "key": []}
+    tiles = int(tile.get("count", 1)) * int(chip.get("system", {}).get("chips", 1) or 1)
+    drawn = svg.floor(layers, tiles, int(tile.get("arrays", 1)), "Floor plan of the chip")
+    h = result.hardware
+    note = (
+        f"{h.arrays_used} of {h.arrays} arrays hold weights, {100 * h.utilisation:.1f} % of their "
+        f"cells are used; mapping {mapping.get('strategy', 'from a file')}. An array that several "
+        "layers share has the colour of the first one."
+    )
+    key = [(str(one["name"]), svg.COLOURS[n % len(svg.COLOURS)]) for n, one in enumerate(layers)]
+    return {"floor": safe(drawn), "floor_note": note, "key": key}
+
+
+def _numbers(result: Result) -> Table:
+    rows = []
+    for name, number in result.numbers().items():
+        value = number.value if real(number.value) else None
+        rows.append(
+            (
+                words(name),
+                Cell(_number(number), value),
+                words(number.meaning, "fold"),
+            )
+        )
+    return table("number-table", "As in result.json", ("name", "value", "meaning"), rows)
+
+
+def _chip(result: Result) -> dict[str, Any]:
+    """Return the chip's numbers with sources, if its description can be found as it was."""
+    from cimsim.chip.load import described, dump
+    from cimsim.errors import CimsimError
+    from cimsim.report.provenance import rows as fields
+
+    held, options = result.inputs.get("chip", {}), (result.command or {}).get("options", {})
+    given = str(options.get("hw") or held.get("name", ""))
+    try:
+        chip, _, raw = described(given, list(options.get("overrides") or ()) or None)
+        same = json.dumps(dump(chip), sort_keys=True) == json.dumps(held, sort_keys=True)
+    except (CimsimError, OSError):
+        same = False
+    if same:
+        found = [(words(f.path), Cell(f.value), words(f.kind), words(f.source, "fold"))
+                 for f in fields(chip, raw)]  # fmt: skip
+        heads = ("field", "value", "kind", "source")
+        shown = table("chip-table", "As cimsim hw show prints it", heads, found)
+        return {"chip_note": held.get("summary", ""), "chip": shown}
+    flat = [(words(path), Cell(str(value))) for path, value in _flat(held)]
+    note = (
+        f"{held.get('summary', '')} Sources are missing here: the description {given!r} is not "
+        "at hand as it was when this run was made. Values in SI units."
+    )
+    return {
+        "chip_note": note,
+        "chip": table("chip-table", "Values", ("field", "value"), flat),
+    }
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in data.items():
+        if key in ("summary", "ranges", "schema_version"):
+            continue
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value
+
+
+def _again(result: Result, command: str) -> dict[str, Any]:
+    rows = [(words(name), words(value)) for name, value in result.environment.items()]
+    rows += [(words(f"SHA-256 of the {name} frames"), words(value))
+             for name, value in result.outputs.items()]  # fmt: skip
+    rows += [(words("hash of the inputs"), words(result.hash))]
+    note = "cimsim verify FOLDER runs this once more and compares every number and every bit."
+    if not command:
+        command = "made in Python: run the same program, and compare result.hash and result.outputs"
+        note = ""
+    return {
+        "command": command, "again_note": note,
+        "environment": table("environment", "Made with", ("what", "value"), rows),
+    }  # fmt: skip
+
+
+def _number(number: Number) -> str:
+    value = number.value
+    if isinstance(value, str) or value is None:
+        return str(value if value is not None else "none")
+    if number.unit in ("cycles", "") or (isinstance(value, int) and number.unit == "1"):
+        return f"{value:,} {number.unit}".strip()
+    if number.unit == "dB":
+        return f"{value:.2f} dB"
+    return told(float(value), number.interval, number.unit)
+
+
+def told(value: float, ends: tuple[float, float] | None, unit: str) -> str:
+    """Write a number with its interval, where it has one."""
+    if unit in ("dB", "TOPS/W", "1/s", "%"):
+        factor = "1"
+        text = format_interval(value, *ends, factor) if ends else format_si(value, factor, 4)
+        return f"{text} {unit}".replace("  ", " ")
+    return format_interval(value, *ends, unit) if ends else format_si(value, unit)

@@ -1,0 +1,129 @@
+"""The page of a study, and of runs and studies beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cimsim.errors import CimsimError
+from cimsim.report.page import parts, svg
+from cimsim.report.page.parts import Cell, real, render, safe, words
+from cimsim.studies.table import SHORT, Table
+
+_MOST_BARS = 40
+
+
+def page(title: str, rows: Sequence[Mapping[str, Any]], command: str) -> str:
+    """Return the page of a study's points, or of runs as `cimsim.studies.study.Runs` has them.
+
+    Parameters
+    ----------
+    title : str
+    rows : sequence of dict
+        All points, those without a result too.
+    command : str
+        What to type for the same numbers.
+    """
+    table = Table.of(rows)
+    wrong = [row for row in rows if row["error"] is not None]
+    subtitle = (
+        f"{len(rows)} points in {len(table.groups)} lines; chips on the same frames are one line"
+    )
+    pictures = [
+        (f"bars-{n}", name, note, safe(picture))
+        for n, (name, note, picture) in enumerate(_study_bars(table))
+    ]
+    front = _front(table)
+    if front:
+        pictures.insert(0, ("front", "PSNR against energy",
+                            "Filled: no other line has a better picture for less energy; the "
+                            "others are drawn open.", safe(front)))  # fmt: skip
+    every = _study_table(table, "every", "All numbers of all lines", table.numbers)
+    doubts = {": ".join(filter(None, (d.get("text"), d.get("way")))) for row in rows
+              for d in row["doubts"]}  # fmt: skip
+    common = [(words(str(k)), words(str(v))) for k, v in table.common.items() if v is not None]
+    sections = [
+        ("numbers", "Numbers"), *((p[0], p[1]) for p in pictures), ("every", "Every number"),
+        ("again", "Again"),
+    ]  # fmt: skip
+    errors = [
+        (words(", ".join(f"{k} {v}" for k, v in row["settings"].items() if v is not None)),
+         words(str(row["error"]), "fold"))
+        for row in wrong
+    ]  # fmt: skip
+    return render("many.html.j2", {
+        "title": title, "subtitle": subtitle, "sections": sections, "doubts": sorted(doubts),
+        "notes": [],
+        "common": parts.table("common-table", "The same for all", ("setting", "value"), common),
+        "numbers": _study_table(table, "main", "What varies, and the usual numbers", None),
+        "pictures": pictures, "every": every,
+        "errors": parts.table("error-table", "Why", ("point", "why"), errors), "command": command,
+    })  # fmt: skip
+
+
+def _study_table(table: Table, id_: str, caption: str, names: Sequence[str] | None) -> parts.Table:
+    heads, lines = table.cells(names)
+    varies = len(table.varies)
+    shown = table.shown(names)
+    rows = []
+    for group, line in zip(table.groups, lines, strict=True):
+        cells = [words(text) for text in line[:varies]]
+        for name, text in zip(shown, line[varies:], strict=True):
+            held = group.cells.get(table.named(name))
+            value = None if held is None or not real(held.value) else held.value
+            cells.append(Cell(text, value))
+        rows.append(cells)
+    return parts.table(id_, caption, heads, rows)
+
+
+_TITLES = {
+    "psnr": "PSNR on the chip", "energy": "Energy of a frame", "fps": "Frames per second",
+    "efficiency": "TOPS/W", "arrays": "Arrays used", "area": "Area of the chip",
+    "ssim": "SSIM on the chip", "latency": "Latency of the first frame", "power": "Power",
+}  # fmt: skip
+_OF_TEXT = ("dB", "1/s", "TOPS/W")  # units that a cell's text leaves to the head of its column
+
+
+def _study_bars(table: Table) -> Iterable[tuple[str, str, str]]:
+    """Yield title, note and picture of each of the usual numbers that differ."""
+    if not 1 < len(table.groups) <= _MOST_BARS:
+        return
+    short = {full: name for name, full in SHORT.items()}
+    for name in table.shown(None):
+        rows, unit = [], ""
+        for group in table.groups:
+            held = group.cells.get(table.named(name))
+            if held is None or not real(held.value):
+                continue
+            low, high = held.interval or (None, None)
+            label = ", ".join(str(group.settings.get(k, "")) for k in table.varies)[:60]
+            unit = held.unit if held.unit in (*_OF_TEXT, "J", "s", "W", "m2") else ""
+            text = f"{held.text} {unit}" if unit in _OF_TEXT else held.text
+            rows.append(svg.Bar(label or "all", held.value, text, low, high))
+        if len(rows) < 2 or len({row.value for row in rows}) < 2:
+            continue
+        top, bottom = max(r.value for r in rows), min(r.value for r in rows)
+        far = bottom > 0 and top > 30 * bottom
+        title = _TITLES.get(short.get(table.named(name), name), name)
+        note = "The axis is logarithmic." if far else ""
+        note = "The axis does not begin at zero." if unit == "dB" else note
+        yield title, note, svg.bars(rows, unit, title, logarithmic=far, dots=unit == "dB")
+
+
+def _front(table: Table) -> str:
+    """Draw PSNR against energy where both are known for several lines."""
+    try:
+        best = {id(group) for group in table.front(["max psnr", "min energy"])}
+    except CimsimError:  # lines without a picture have no front
+        return ""
+    points = []
+    for group in table.groups:
+        psnr = group.cells.get(table.named("psnr"))
+        energy = group.cells.get(table.named("energy"))
+        if psnr is None or energy is None:
+            return ""
+        if not (real(psnr.value) and real(energy.value) and energy.value > 0):
+            return ""
+        label = ", ".join(f"{k} {group.settings.get(k, '')}" for k in table.varies)
+        points.append(svg.Spot(energy.value, psnr.value, label, id(group) in best))
+    return svg.scatter(points, "J", "dB", "PSNR against energy") if len(points) > 2 else ""
