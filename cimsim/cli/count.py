@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cimsim.report.counts import CountRow, Ratio
 
 # the paper's networks, as it draws them: CIM-NET with its coarse path at every stride
-_DRAWN = {"coarse": 1}
+_DRAWN: dict[str, int | str] = {"coarse": 1}
 _DEFAULT = ("fastdvdnet-block", "baseline-o1", "baseline-o2", "abla-net", "cimnet")
 
 

@@ -261,7 +261,7 @@ def _floor(result: Result) -> dict[str, Any]:
 def _numbers(result: Result) -> Table:
     rows = []
     for name, number in result.numbers().items():
-        value = number.value if real(number.value) else None
+        value = float(number.value) if real(number.value) else None  # type: ignore[arg-type]
         rows.append(
             (
                 words(name),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from cimsim.energy.ledger import Effect
 from cimsim.units import format_si
 
 # Okabe-Ito order: told apart by people with any kind of colour vision
@@ -214,7 +215,7 @@ def scatter(spots: Sequence[Spot], x_unit: str, y_unit: str, title: str) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def tornado(effects: Sequence[Any], total_j: float, title: str) -> str:
+def tornado(effects: Sequence[Effect], total_j: float, title: str) -> str:
     """Draw what the range of each number of the chip does to the energy of a frame.
 
     Parameters
