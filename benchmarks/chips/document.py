@@ -182,13 +182,13 @@ def _told(worth: list[Worth]) -> str:
 def _time(worth: list[Worth]) -> str:
     slow, fast = (f(worth, key=lambda one: one.time) for f in (min, max))
     return (
-        "The paper's 1/77 compares CIM-NET with a baseline of its own; against the real block the "
-        f"ratio of windows is {worth[0].windows:.1f}. In **time** that is worth {slow.time:.3g} on "
-        f"{slow.chip} up to {fast.time:.3g} on {fast.chip}: a pipeline is as fast as its busiest "
-        "layer, the block's run on every pixel, CIM-NET's once per 8 x 8 block, so where one "
-        "activation takes the same time on all layers the gain is above the ratio of windows; "
-        "where wide or tall matrices are cut into many arrays whose columns share converters, a "
-        "bus or a vector unit, it is below."
+        "The paper's 1/77 compares CIM-NET with a baseline of its own. Against the real block the "
+        "network as drawn has 1/39.6 of the windows, the two layers that are compared here "
+        f"1/{worth[0].windows:.3g}. In **time** that is worth {slow.time:.3g} on {slow.chip} up to "
+        f"{fast.time:.3g} on {fast.chip}: a pipeline is as fast as its busiest layer, the block's "
+        "run on every pixel, CIM-NET's once per 8 x 8 block, so 64 is the most; where wide or tall "
+        "matrices are cut into many arrays whose columns share converters, a bus or a vector unit, "
+        "it is less."
     )
 
 
