@@ -30,7 +30,7 @@ setup(
     package_dir=beside,
     package_data={
         "cimsim": ["py.typed"],
-        "cimsim.hwconfigs": ["*.yaml"],
+        "cimsim.hwconfigs": ["*.yaml", "*.json"],
         "cimsim.report.page": ["*.j2", "*.css", "*.js"],
         "cimsim.zoo": ["weights/*.safetensors", "weights/*.json"],
     },
@@ -65,6 +65,7 @@ setup(
         "test": [
             "hypothesis>=6.100",
             "imageio-ffmpeg>=0.5",
+            "jsonschema>=4.20",
             "mypy>=1.10",
             "onnx>=1.17",
             "pytest>=8",

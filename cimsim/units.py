@@ -208,6 +208,11 @@ class Unit:
 
     si: str
 
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        """Describe the field to editors: a text with a unit, or ``auto``."""
+        example = _EXAMPLES.get(self.si, f"1 {self.si}")
+        return {"type": ["string", "number"], "examples": [example], "x-unit": self.si}
+
 
 def quantity(
     unit: str, *, minimum: float | None = 0.0, exclusive: bool = False, maximum: float | None = None

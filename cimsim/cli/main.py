@@ -19,6 +19,7 @@ from cimsim.cli import (
     prune,
     report,
     run,
+    schema,
     study,
     sweep,
     time,
@@ -53,6 +54,7 @@ app.command("time")(time.time)
 app.command("train")(train.train)
 app.command("prune")(prune.prune)
 app.command("report")(report.report)
+app.command("schema")(schema.schema)
 app.command("verify")(verify.verify)
 app.add_typer(study.app, name="study")
 app.add_typer(study.cache_app, name="cache")
