@@ -32,6 +32,7 @@ setup(
         "cimsim": ["py.typed"],
         "cimsim.hwconfigs": ["*.yaml", "*.json"],
         "cimsim.report.page": ["*.j2", "*.css", "*.js"],
+        "cimsim.tasks": ["digits.zip", "digits.txt"],
         "cimsim.zoo": ["weights/*.safetensors", "weights/*.json"],
     },
     install_requires=[

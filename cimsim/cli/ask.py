@@ -94,6 +94,8 @@ class Question:
         ConfigError, InputError
             Neither data nor shapes, or data that cannot be read or is too little.
         """
+        if self.task == "keywords":
+            return self._keywords()
         from cimsim.tasks.questions import CALIBRATION, Classification, Comparison
         from cimsim.tasks.shapes import InputShape
         from cimsim.tasks.sources import RANDOM, Normalize, source_of
@@ -126,6 +128,17 @@ class Question:
             normalize=None if self.normalize is None else Normalize.parse(self.normalize),
         )  # fmt: skip
         return task, told or _shapes_of(source)
+
+    def _keywords(self) -> tuple[Task, tuple[str, ...]]:
+        """Return the task of spoken digits: those that are shipped, or a folder of them."""
+        from cimsim.tasks.keywords import keywords
+
+        for option, value in (("--calibration-data", self.calibration_data),
+                              ("--normalize", self.normalize)):  # fmt: skip
+            if value is not None:
+                raise ConfigError(f"{option}: not for --task keywords; leave it out")
+        task = keywords(self.data, self.samples, self.calibration)
+        return task, self.shapes or _shapes_of(task.source)
 
 
 def _shapes_of(source: Source) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ def list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cimsim.zoo.registry import MODELS, flag
+    from cimsim.zoo.registry import CLASSIFIERS, MODELS, flag
 
     table = Table(title="Networks", title_justify="left", title_style="bold cyan")
     for name in ("name", "frames", "options", "what it is"):
@@ -30,6 +30,12 @@ def list_models() -> None:
         )
         table.add_row(entry.name, str(entry.n_frames), options, entry.description)
     console = Console()
+    console.print(table)
+    table = Table(title="Classifiers", title_justify="left", title_style="bold cyan")
+    for name in ("name", "task", "what it is"):
+        table.add_column(name, no_wrap=name == "name")
+    for entry in CLASSIFIERS.values():
+        table.add_row(entry.name, entry.task, entry.description)
     console.print(table)
     console.print(f"weights shipped: {', '.join(_shipped()) or 'none'}")
 
@@ -56,7 +62,8 @@ def show_model(
         console.print(f"{flag(key)}: {spec.listed()} (default {spec.default_text}): {spec.meaning}")
     cards = {stem: card for stem, card in _shipped().items() if card["model"] == name}
     if not cards:
-        console.print("weights: none shipped; see `cimsim train --help`")
+        way = "" if entry.task != "denoising" else "; see `cimsim train --help`"
+        console.print(f"weights: none shipped{way}")
     for stem, card in cards.items():
         _print_card(console, stem, card)
 

@@ -155,8 +155,8 @@ def run(
         str | None,
         typer.Option(
             metavar="TASK",
-            help="denoising (a clip), classification (top-1 of data with labels), tensors (any "
-            "network against its float self).",
+            help="denoising (a clip), classification (top-1 of data with labels), keywords (spoken "
+            "digits, some are shipped), tensors (any network against its float self).",
             show_default="denoising, or tensors where --data or --input-shape is given",
         ),
     ] = None,
@@ -165,7 +165,8 @@ def run(
         typer.Option(
             metavar="DATA",
             help="Of other tasks: .npy, .npz (labels as y), a folder of images or of one for each "
-            "class, package.module:callable of a torch dataset, or random.",
+            "class, package.module:callable of a torch dataset, or random; of keywords: a folder "
+            "of recordings.",
         ),
     ] = None,
     input_shape: InputShapeOption = None,
@@ -219,6 +220,7 @@ def run(
     cimsim run --seeds 5
     cimsim run --model mynets:LeNet --weights lenet.pt --task classification --data digits.npz
     cimsim run --model mynets:Keywords --arg classes=12 --input-shape 1x98x40
+    cimsim run --task keywords --hw wtm2101 --model keyword-lstm
     cimsim program --out chip.safetensors && cimsim run --programmed chip.safetensors
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
@@ -237,6 +239,11 @@ def run(
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     held = cimsim.ProgrammedChip.load(programmed) if programmed else None
+    task = task or _task_of(model)
+    if task == "keywords":
+        model, hw, allocation, seeds, fps = _of_keywords(
+            context, model, hw, allocation, seeds, fps
+        )
     question = Question(
         task=task, data=data, calibration_data=calibration_data, shapes=tuple(input_shape or ()),
         samples=samples, calibration=calibration, normalize=normalize, seed=seed or 0,
@@ -328,6 +335,34 @@ def run(
         console.print(line)
     if strict:
         refuse(result.doubts)
+
+
+def _task_of(model: str) -> str | None:
+    """Return what a network of the zoo is asked that is no denoiser."""
+    from cimsim.zoo.registry import CLASSIFIERS
+
+    return CLASSIFIERS[model].task if model in CLASSIFIERS else None
+
+
+def _of_keywords(
+    context: typer.Context, model: str, hw: str, allocation: str, seeds: int, fps: float | None
+) -> tuple[str, str, str, int, float | None]:
+    """Return what stands for options that were not given where words are told apart.
+
+    The chip is small, so layers share its arrays; a word lasts a second; chips differ, so several
+    are asked.
+    """
+    from cimsim.tasks.keywords import CHIP, MODEL, PROGRAMMINGS, WORDS_PER_S
+
+    given = {name for name in ("model", "hw", "allocation", "seeds", "fps")
+             if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}  # fmt: skip
+    return (
+        model if "model" in given else MODEL,
+        hw if "hw" in given else CHIP,
+        allocation if "allocation" in given else "packed",
+        seeds if "seeds" in given else PROGRAMMINGS,
+        fps if "fps" in given else WORDS_PER_S,
+    )
 
 
 def _sigma(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Tensors = tuple[torch.Tensor, ...]
 
-TASKS = ("denoising", "classification", "tensors")
+TASKS = ("denoising", "classification", "keywords", "tensors")
 CALIBRATION = 32  # samples: enough for a correction of layers with one window each
 
 
@@ -200,6 +200,11 @@ class Classification(Task):
             found = ("the data has no labels: agreement with the float network is all that can be "
                      "measured",)  # fmt: skip
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keywords(Classification):
+    """One word for each second of sound, see `cimsim.tasks.keywords`."""
 
 
 @dataclass

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +25,9 @@ from cimsim.errors import ConfigError, SimulationError, suggest
 from cimsim.training.analog import AnalogLayer, Written
 from cimsim.training.cells import Cells
 from cimsim.training.folding import matrix_layers
+from cimsim.training.recurrent import Unrolled, halves
 
-Forward = Callable[[Tensor], Tensor]
+Forward = Callable[..., Any]
 _UNKNOWN = (_ConvNd, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
 
@@ -40,7 +42,8 @@ class ChipInTheLoop:
     Parameters
     ----------
     model : nn.Module
-        Of `nn.Conv2d` and `nn.Linear` matrices, each with or without an `nn.BatchNorm2d` behind it.
+        Of `nn.Conv2d` and `nn.Linear` matrices, each with or without an `nn.BatchNorm2d` behind it,
+        and `nn.LSTM` of one layer and one direction.
     chip : Chip
 
     Raises
@@ -57,11 +60,18 @@ class ChipInTheLoop:
             AnalogLayer(name, matrix, norm, chip, cells)
             for name, matrix, norm in matrix_layers(model)
         ]
+        # LSTM -> the layers of its inputs and of its state
+        self.recurrent: dict[nn.LSTM, tuple[AnalogLayer, AnalogLayer]] = {}
+        for name, part in model.named_modules():
+            if isinstance(part, nn.LSTM):
+                made = [AnalogLayer(n, m, None, chip, cells) for n, m in halves(name, part)]
+                self.recurrent[part] = made[0], made[1]
+                self.layers += made
         if not self.layers:
             raise ConfigError("hardware-aware training: the network has no Conv2d and no Linear")
 
     @torch.no_grad()
-    def calibrate(self, noisy: Tensor, noise_map: Tensor) -> None:
+    def calibrate(self, *inputs: Tensor) -> None:
         """Fix the ranges of inputs and converters on a batch, anew with every call.
 
         The float network runs in eval mode. Call it every few dozen steps, with another batch each
@@ -70,8 +80,8 @@ class ChipInTheLoop:
 
         Parameters
         ----------
-        noisy, noise_map : Tensor
-            What the network takes.
+        *inputs : Tensor
+            What the network takes: frames and their noise map, images, cepstra.
 
         Raises
         ------
@@ -80,7 +90,7 @@ class ChipInTheLoop:
         SimulationError
             Activations that are not finite.
         """
-        self._run(noisy, noise_map)
+        self._run(inputs)
         for layer in self.layers:
             layer.measure()
 
@@ -108,6 +118,8 @@ class ChipInTheLoop:
             forwards[layer.matrix] = _Chip(layer, seed)
             if layer.norm is not None:
                 forwards[layer.norm] = _unchanged
+        for lstm, (of_input, of_state) in self.recurrent.items():
+            forwards[lstm] = Unrolled(lstm, forwards[of_input.matrix], forwards[of_state.matrix])
         with _replaced(forwards):
             yield
 
@@ -139,7 +151,7 @@ class ChipInTheLoop:
         for layer in self.layers if parts else ():
             layer.ranges.load(parts.get(layer.name, {}), layer.device)
 
-    def _run(self, noisy: Tensor, noise_map: Tensor) -> None:
+    def _run(self, inputs: tuple[Tensor, ...]) -> None:
         """Run the float network and collect every matrix's inputs."""
         last: dict[nn.Module, Tensor] = {}
 
@@ -171,12 +183,14 @@ class ChipInTheLoop:
             forwards[layer.matrix] = watch(layer)
             if layer.norm is not None:
                 forwards[layer.norm] = follow(layer, layer.norm)
+        for lstm, (of_input, of_state) in self.recurrent.items():
+            forwards[lstm] = Unrolled(lstm, forwards[of_input.matrix], forwards[of_state.matrix])
         with (
             _evaluating(self.model), _replaced(forwards),
-            torch.autocast(noisy.device.type, enabled=False),
+            torch.autocast(inputs[0].device.type, enabled=False),
         ):  # fmt: skip
             try:
-                self.model(noisy, noise_map)
+                self.model(*inputs)
             except BaseException:
                 for layer in self.layers:
                     layer.samples.clear()
@@ -298,10 +312,10 @@ def _check(model: nn.Module, chip: Chip) -> None:
                     f"hardware-aware training: layer '{name}': padding_mode: expected zeros, got "
                     f"{module.padding_mode}; pad in a step of its own"
                 )
-        elif isinstance(module, _UNKNOWN):
+        elif isinstance(module, _UNKNOWN) and not isinstance(module, nn.LSTM):
             raise ConfigError(
                 f"hardware-aware training: layer '{name}': {type(module).__name__} cannot be "
-                "modelled; known: Conv2d, Linear"
+                "modelled; known: Conv2d, Linear, LSTM"
             )
         elif isinstance(module, _BatchNorm) and module.running_mean is None:
             raise ConfigError(

@@ -104,6 +104,8 @@ class ModelInfo:
     weights : str
         Stem of the weight file, with the options' names in braces; ``{cascade}`` is ``_2stage``
         for two stages, else nothing.
+    task : str
+        What it is asked: ``denoising`` (frames), ``keywords`` (cepstra), ``classification``.
     """
 
     name: str
@@ -114,6 +116,7 @@ class ModelInfo:
     reference: str
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
     weights: str = ""
+    task: str = "denoising"
 
     def resolve(self, options: Mapping[str, Any]) -> dict[str, int | str]:
         """Return all options with defaults filled in.
@@ -212,6 +215,30 @@ def _ffdnet() -> nn.Module:
     from cimsim.zoo.ffdnet import FFDNet
 
     return FFDNet()
+
+
+def _dscnn() -> nn.Module:
+    from cimsim.zoo.keywords import DSCNN
+
+    return DSCNN()
+
+
+def _keyword_lstm() -> nn.Module:
+    from cimsim.zoo.keywords import KeywordLSTM
+
+    return KeywordLSTM()
+
+
+def _resnet20() -> nn.Module:
+    from cimsim.zoo.cifar import ResNet20
+
+    return ResNet20()
+
+
+def _resnet9() -> nn.Module:
+    from cimsim.zoo.cifar import ResNet9
+
+    return ResNet9()
 
 
 def _sized(end: str, divisor: int) -> Callable[[Mapping[str, tuple[int, ...]]], int]:
@@ -433,6 +460,55 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
     }
 )
 
+_HELLO_EDGE = (
+    "Zhang, Suda, Lai, Chandra: Hello Edge: Keyword Spotting on Microcontrollers, arXiv 1711.07128"
+)
+
+# networks that are asked for a class; those of `MODELS` denoise frames
+CLASSIFIERS: Mapping[str, ModelInfo] = MappingProxyType(
+    {
+        info.name: info
+        for info in (
+            ModelInfo(
+                name="dscnn",
+                title="DS-CNN",
+                description="ten spoken digits: a convolution, four depthwise separable pairs",
+                factory=_dscnn,
+                n_frames=1,
+                reference=_HELLO_EDGE,
+                task="keywords",
+            ),
+            ModelInfo(
+                name="keyword-lstm",
+                title="Keyword LSTM",
+                description="ten spoken digits: one LSTM layer of 128 over 49 steps",
+                factory=_keyword_lstm,
+                n_frames=1,
+                reference=_HELLO_EDGE,
+                task="keywords",
+            ),
+            ModelInfo(
+                name="resnet20",
+                title="ResNet-20",
+                description="CIFAR-10 with activations of 3 bits, as on the NeuRRAM chip",
+                factory=_resnet20,
+                n_frames=1,
+                reference="Wan et al., Nature 608, 2022",
+                task="classification",
+            ),
+            ModelInfo(
+                name="resnet9",
+                title="ResNet-9",
+                description="CIFAR-10, nine layers, as on the 64-core PCM chip",
+                factory=_resnet9,
+                n_frames=1,
+                reference="Le Gallo et al., Nature Electronics 6, 2023",
+                task="classification",
+            ),
+        )
+    }
+)
+
 
 def info(name: str) -> ModelInfo:
     """Return the entry of a network.
@@ -442,11 +518,12 @@ def info(name: str) -> ModelInfo:
     ZooError
         When the name is unknown; the message lists the known names.
     """
-    if name in MODELS:
-        return MODELS[name]
-    close = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.6)
+    known = {**MODELS, **CLASSIFIERS}
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    raise ZooError(f"model: {name!r} is unknown; known: {', '.join(MODELS)}{hint}")
+    raise ZooError(f"model: {name!r} is unknown; known: {', '.join(known)}{hint}")
 
 
 def build(name: str, **options: Any) -> nn.Module:

@@ -50,7 +50,7 @@ class Card:
     steps, minutes, device, seed, command
         How it was trained.
     sigma : tuple of float
-        Range of noise seen in training, in 8-bit steps.
+        Range of noise seen in training, in 8-bit steps; empty where it is no denoiser.
     psnr_db : mapping of str to float
         Data set name to PSNR in dB of the float network, and what the noisy input has.
     code_version : str
@@ -67,6 +67,8 @@ class Card:
         standard error of that; what ``cimsim ablate --record`` found.
     contributions_on : str
         What that was measured on: clip, noise, and the chip if it was one.
+    accuracy : mapping of str to float
+        Of a classifier: data and chip -> share of right answers, percent.
     file : Path, optional
         Where the weight file lies; not part of the JSON.
     """
@@ -88,6 +90,7 @@ class Card:
     sha256: str = ""
     contributions: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
     contributions_on: str = ""
+    accuracy: Mapping[str, float] = field(default_factory=dict)
     file: Path | None = None
 
     @property
@@ -104,7 +107,7 @@ class Card:
 
     def covers(self, sigma: float) -> bool:
         """Tell whether noise of this standard deviation lies within what was seen in training."""
-        return self.sigma[0] <= sigma <= self.sigma[-1]
+        return bool(self.sigma) and self.sigma[0] <= sigma <= self.sigma[-1]
 
     def to_json(self) -> str:
         """Return the card as readable JSON."""
@@ -137,7 +140,7 @@ class Card:
             sum(map(float, values["sigma"]))  # refuses what are no numbers
             given = values.get("contributions", {})
             values["contributions"] = {part: tuple(numbers) for part, numbers in given.items()}
-            dict(values["options"]), dict(values["psnr_db"])
+            dict(values["options"]), dict(values["psnr_db"]), dict(values.get("accuracy", {}))
         except (TypeError, ValueError, AttributeError) as error:
             raise WeightsError(f"{path}: a field of the weight card is none: {error}") from None
         values["lineage"] = read_lineage(values.get("lineage", ()), str(path))
@@ -171,9 +174,10 @@ def named_card(stem: str) -> Card | None:
     return Card.read(path) if "/" not in stem and path.is_file() else None
 
 
-def shipped_cards() -> tuple[Card, ...]:
-    """Return the cards of all shipped weights, sorted by name."""
-    return tuple(Card.read(path) for path in sorted(folder().glob("*.json")))
+def shipped_cards(task: str = "denoising") -> tuple[Card, ...]:
+    """Return the cards of the shipped weights of all networks for a task, sorted by name."""
+    cards = (Card.read(path) for path in sorted(folder().glob("*.json")))
+    return tuple(card for card in cards if registry.info(card.model).task == task)
 
 
 def card_of(source: Card | str | Path) -> Card | None:

@@ -1,0 +1,1 @@
+"""Whole networks that chips were measured with, on CIFAR-10."""
