@@ -79,7 +79,9 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate * _schedule(self.fraction)
         x, y = self._batch()
-        generator = torch.Generator().manual_seed(key(self.seed, "cifar", "noise", self.step) % 2**63)
+        generator = torch.Generator().manual_seed(
+            key(self.seed, "cifar", "noise", self.step) % 2**63
+        )
         clean = [w.detach().clone() for w in self.matrices]
         with torch.no_grad():
             for w in self.matrices:
@@ -150,8 +152,7 @@ class Training:
             images = np.pad(images, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="edge")
         top, left = rng.integers(0, most + 1, (2, BATCH))
         parts = [
-            image[t : t + size, s : s + size]
-            for image, t, s in zip(images, top, left, strict=True)
+            image[t : t + size, s : s + size] for image, t, s in zip(images, top, left, strict=True)
         ]
         mirrored = rng.random(BATCH) < 0.5
         parts = [p[:, ::-1] if m else p for p, m in zip(parts, mirrored, strict=True)]

@@ -4,10 +4,10 @@ python -m benchmarks.keywords.train dscnn --data spoken-digits --out out/dscnn -
 
 It learns from the training recordings of the data set's own split but those with an index of
 `HELD_OUT` or more, which judge it; the test recordings are left alone. Each recording is moved by
-up to 0.1 s, played up to a tenth faster or slower and gets white noise of 15 to 45 dB below it, drawn
-anew every time. From `CHIP_FROM` of the time on every step draws another chip (`ChipInTheLoop`) and
-batch norms keep their statistics. The checkpoint is replaced whole once a minute; the same command
-goes on from it.
+up to 0.1 s, played up to a tenth faster or slower and gets white noise of 15 to 45 dB below it,
+drawn anew every time. From `CHIP_FROM` of the time on every step draws another chip
+(`ChipInTheLoop`) and batch norms keep their statistics. The checkpoint is replaced whole once a
+minute; the same command goes on from it.
 """
 
 from __future__ import annotations
@@ -134,10 +134,8 @@ class Training:
             self.step, self.used_s = state["step"], state["used_s"]
 
 
-def _batch(
-    recordings: list[Recording], rng: np.random.Generator | None
-) -> tuple[Tensor, Tensor]:
-    """Return cepstra [B, 1, frames, coefficients] and digits, changed by ``rng`` if there is one."""
+def _batch(recordings: list[Recording], rng: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+    """Return cepstra [B, 1, frames, coefficients] and digits, changed by ``rng`` if given."""
     found = [cepstra(r.samples if rng is None else _changed(r.samples, rng)) for r in recordings]
     digits = torch.tensor([r.digit for r in recordings])
     return torch.from_numpy(np.stack(found)[:, None]), digits

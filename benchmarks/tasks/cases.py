@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.cifar.data import Images, split
 from benchmarks.cifar.data import load as load_cifar
-from benchmarks.cifar.data import split
 from cimsim.tasks.keywords import keywords
 from cimsim.tasks.questions import Classification, Task
 from cimsim.tasks.sources import Arrays
@@ -68,7 +68,7 @@ class Case:
         )  # fmt: skip
 
 
-def _arrays(images, labels, name: str) -> Arrays:  # type: ignore[no-untyped-def]
+def _arrays(images: Images, labels: Images, name: str) -> Arrays:
     return Arrays((images.transpose(0, 3, 1, 2),), labels.astype("int64"), name)
 
 

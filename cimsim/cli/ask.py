@@ -10,6 +10,7 @@ from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
+    from cimsim.doubts import Doubt
     from cimsim.loading import Network
     from cimsim.tasks.questions import Task
     from cimsim.tasks.sources import Source
@@ -155,10 +156,11 @@ def _shapes_of(source: Source) -> tuple[str, ...]:
 
 
 def ask(
-    question: Question, network: Network, chip: Chip, *, mapping: str, allocation: str,
-    schedule: Literal["pipelined", "sequential"], seed: int, seeds: int, fps: float | None,
-    threads: int | None, strict: bool, partial: bool, quiet: bool, out: Path | None, target: Path,
-    trace_file: Path | None, picture: Path | None, command: dict[str, Any] | None,
+    question: Question, network: Network, chip: Chip, *, doubts: tuple[Doubt, ...], mapping: str,
+    allocation: str, schedule: Literal["pipelined", "sequential"], seed: int, seeds: int,
+    fps: float | None, threads: int | None, strict: bool, partial: bool, quiet: bool,
+    out: Path | None, target: Path, trace_file: Path | None, picture: Path | None,
+    command: dict[str, Any] | None,
 ) -> None:  # fmt: skip
     """Run a task and print and write what it gave, as `cimsim run` does for a clip."""
     from rich.console import Console
@@ -168,6 +170,7 @@ def ask(
     from cimsim.doubts import refuse
     from cimsim.loading import weights_hash
     from cimsim.report.tables import print_result
+    from cimsim.tasks.keywords import PUBLISHED
 
     task, shapes = question.pose(network)
     network = network.taking(shapes)
@@ -179,10 +182,13 @@ def ask(
         placed = cimsim.map_graph(graph, chip, mapping, allocation)
         report("tracing", 1, 1)
         notes = ["random weights: quality means nothing"] if network.random_weights else []
+        if task.name == "keywords" and chip.name in PUBLISHED:
+            notes.append(PUBLISHED[chip.name])
         result = cimsim.run(
             placed, task, seed=seed, schedule=schedule, title=network.title,
             identity=network.identity | {"hash": weights_hash(network.module)}, threads=threads,
             progress=report, notes=notes, frame_rate_hz=fps, programmings=seeds, command=command,
+            doubts=doubts,
         )  # fmt: skip
         report("writing", 0, 1)
         folder = result.to_dir(out or target, unique=out is None)

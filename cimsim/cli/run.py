@@ -240,10 +240,7 @@ def run(
     # what is quickly checked comes first, so that a typo does not cost a long wait
     held = cimsim.ProgrammedChip.load(programmed) if programmed else None
     task = task or _task_of(model)
-    if task == "keywords":
-        model, hw, allocation, seeds, fps = _of_keywords(
-            context, model, hw, allocation, seeds, fps
-        )
+    model, hw, allocation, seeds, fps = _of_words(context, task, model, hw, allocation, seeds, fps)
     question = Question(
         task=task, data=data, calibration_data=calibration_data, shapes=tuple(input_shape or ()),
         samples=samples, calibration=calibration, normalize=normalize, seed=seed or 0,
@@ -276,12 +273,12 @@ def run(
         arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
     if question.asked:
+        network = load_network(model, options, weights, seed, chip.name)
         ask(
-            question, load_network(model, options, weights, seed, chip.name), chip,
-            mapping=mapping, allocation=allocation, schedule=schedule.value, seed=seed,
-            seeds=seeds, fps=fps, threads=threads, strict=strict, partial=partial, quiet=quiet,
-            out=out, target=target, trace_file=trace_file, picture=picture,
-            command=command_of(context),
+            question, network, chip, doubts=_weights_doubts(network, chip), mapping=mapping,
+            allocation=allocation, schedule=schedule.value, seed=seed, seeds=seeds, fps=fps,
+            threads=threads, strict=strict, partial=partial, quiet=quiet, out=out, target=target,
+            trace_file=trace_file, picture=picture, command=command_of(context),
         )  # fmt: skip
         return
     frames_in, judge = pair(settings, clip, noisy, reference)
@@ -344,14 +341,22 @@ def _task_of(model: str) -> str | None:
     return CLASSIFIERS[model].task if model in CLASSIFIERS else None
 
 
-def _of_keywords(
-    context: typer.Context, model: str, hw: str, allocation: str, seeds: int, fps: float | None
+def _of_words(
+    context: typer.Context,
+    task: str | None,
+    model: str,
+    hw: str,
+    allocation: str,
+    seeds: int,
+    fps: float | None,
 ) -> tuple[str, str, str, int, float | None]:
     """Return what stands for options that were not given where words are told apart.
 
     The chip is small, so layers share its arrays; a word lasts a second; chips differ, so several
     are asked.
     """
+    if task != "keywords":
+        return model, hw, allocation, seeds, fps
     from cimsim.tasks.keywords import CHIP, MODEL, PROGRAMMINGS, WORDS_PER_S
 
     given = {name for name in ("model", "hw", "allocation", "seeds", "fps")

@@ -26,7 +26,7 @@ from cimsim.tasks.sources import Sample
 
 EMBEDDED = "digits.zip"
 TESTS = 5  # recordings of a digit and a speaker that are for tests
-WORDS = tuple("zero one two three four five six seven eight nine".split())
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
 
 

@@ -31,8 +31,10 @@ def halves(name: str, lstm: nn.LSTM) -> tuple[tuple[str, nn.Linear], tuple[str, 
             "without projection can be modelled; write several as layers of their own"
         )
     found = []
-    for part, weight, bias in (("ih", lstm.weight_ih_l0, lstm.bias_ih_l0 if lstm.bias else None),
-                               ("hh", lstm.weight_hh_l0, lstm.bias_hh_l0 if lstm.bias else None)):
+    for part, weight, bias in (
+        ("ih", lstm.weight_ih_l0, lstm.bias_ih_l0 if lstm.bias else None),
+        ("hh", lstm.weight_hh_l0, lstm.bias_hh_l0 if lstm.bias else None),
+    ):
         linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias is not None)
         linear.weight = weight
         linear.bias = bias

@@ -494,7 +494,13 @@ class _Run:
 def _check(config: TrainConfig) -> None:
     """Check what is quickly checked before clips are read, so that a typo costs no long wait."""
     _device(config.device)
-    registry.info(config.model).resolve(config.options)
+    entry = registry.info(config.model)
+    if entry.task != "denoising":
+        raise ConfigError(
+            f"train: {config.model} is no denoiser; its weights come from python -m "
+            f"benchmarks.{'keywords' if entry.task == 'keywords' else 'cifar'}.train"
+        )
+    entry.resolve(config.options)
     if config.hw is not None:
         load_hw(config.hw, config.overrides)
     if config.teacher is not None:

@@ -6,8 +6,9 @@ scale 0.95, activations of 3 bits that end at a trained value of each layer, bat
 Simplification: the image has as many bits as the activations, since a chip file has one number of
 input bits for all layers; the authors gave the image 4.
 
-`ResNet9` is a residual network of nine layers as on the 64-core PCM chip (M. Le Gallo et al., Nature
-Electronics 6, 2023). Its widths are not published where we could read them; these are our own.
+`ResNet9` is a residual network of nine layers as on the 64-core PCM chip (M. Le Gallo et al.,
+Nature Electronics 6, 2023). Its widths are not published where we could read them; these are our
+own.
 """
 
 from __future__ import annotations

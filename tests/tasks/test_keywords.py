@@ -109,7 +109,7 @@ def test_shipped_weights_know_the_shipped_words(name):
         sample = task.asked(i)
         right += int(graph.reference(*task.inputs(sample, graph))[0].argmax()) == sample.label
     assert 100 * right / task.count > BAR
-    assert network.card is not None and network.card.hw == "wtm2101"
+    assert network.card.hw == "wtm2101"
     assert network.card.accuracy["held out"] > BAR
 
 
@@ -161,7 +161,7 @@ def test_folders_of_recordings(tmp_path):
     assert [r.digit for r in others.recordings] == [4]
     assert tests.sample(0).inputs[0].shape == (1, 49, 10)
     wav(tmp_path / "5_ann_1.wav", rate=16000)
-    with pytest.raises(InputError, match="'5_ann_1.wav'.*expected 8000 Hz.*got 16000 Hz"):
+    with pytest.raises(InputError, match=r"'5_ann_1.wav'.*expected 8000 Hz.*got 16000 Hz"):
         load(tmp_path)
     (tmp_path / "5_ann_1.wav").write_bytes(b"RIFF")
     with pytest.raises(InputError, match=r"'5_ann_1.wav' .* is no WAV file"):
