@@ -57,7 +57,7 @@ def write(found: Found) -> None:
 def _row(one: Case, loss: Loss) -> str:
     published = one.published
     software, chip = (_percent(value) for value in (published.software, published.chip))
-    theirs = "?"
+    theirs = "–"
     if published.software is not None and published.chip is not None:
         theirs = f"{published.software - published.chip:.2f}"
     interval = "" if loss.interval is None else " ({:.2f} .. {:.2f})".format(*loss.interval)
@@ -70,7 +70,7 @@ def _row(one: Case, loss: Loss) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "?" if value is None else f"{value:g} %"
+    return "–" if value is None else f"{value:g} %"
 
 
 def _trained(weights: str) -> str:

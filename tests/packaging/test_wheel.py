@@ -32,7 +32,9 @@ def wheel(tmp_path_factory):
 def test_wheel_has_one_top_level_folder_and_all_its_data(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"cimsim"}
-    for folder, pattern in (("hwconfigs", "*.yaml"), ("cimsim/zoo/weights", "*.*")):
+    for folder, pattern in (
+        ("hwconfigs", "*.yaml"), ("cimsim/zoo/weights", "*.*"), ("cimsim/tasks", "digits.*"),
+    ):  # fmt: skip
         inside = f"cimsim/{folder}" if folder == "hwconfigs" else folder
         for path in (ROOT / folder).glob(pattern):
             assert f"{inside}/{path.name}" in names
