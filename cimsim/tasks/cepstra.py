@@ -14,6 +14,7 @@ On the chip a processor beside the arrays does this; neither its time nor its en
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -53,7 +54,10 @@ def cepstra(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     frames = np.lib.stride_tricks.sliding_window_view(second, FRAME)[::HOP]
     power = np.abs(rfft(frames * get_window("hann", FRAME), POINTS)) ** 2
     logs = np.log(power @ triangles().T + FLOOR)
-    return dct(logs, type=2, norm="ortho", axis=1)[:, :COEFFICIENTS].astype(np.float32)
+    found: NDArray[np.float32] = np.asarray(
+        dct(logs, type=2, norm="ortho", axis=1)[:, :COEFFICIENTS], np.float32
+    )
+    return found
 
 
 def centred(samples: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -67,8 +71,10 @@ def centred(samples: NDArray[np.float64]) -> NDArray[np.float64]:
 @lru_cache(maxsize=1)
 def triangles() -> NDArray[np.float64]:
     """Return the weight of each bin in each band, [`BANDS`, bins]."""
-    ends = 2595 * np.log10(1 + np.array([LOWEST_HZ, RATE / 2]) / 700)
-    corners = 700 * (10 ** (np.linspace(*ends, BANDS + 2) / 2595) - 1)
+    low_mel, high_mel = (2595 * math.log10(1 + f / 700) for f in (LOWEST_HZ, RATE / 2))
+    corners = 700 * (10 ** (np.linspace(low_mel, high_mel, BANDS + 2) / 2595) - 1)
     bins = np.arange(POINTS // 2 + 1) * RATE / POINTS
     low, middle, high = (corners[i : i + BANDS, None] for i in range(3))
-    return np.clip(np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)), 0, 1)
+    sides = np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle))
+    found: NDArray[np.float64] = np.clip(sides, 0, 1)
+    return found

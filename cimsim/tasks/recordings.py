@@ -140,5 +140,5 @@ def _recording(name: str, held: bytes, where: str) -> Recording:
             f"{kind[0]} Hz, {kind[1]} channels, {8 * kind[2]} bit"
         )
     digit, speaker, index = _NAME.fullmatch(name).groups()  # type: ignore[union-attr]
-    samples = np.frombuffer(data, "<i2").astype(np.float32) / 32768
+    samples = np.frombuffer(data, "<i2").astype(np.float32) * np.float32(1 / 32768)
     return Recording(samples, int(digit), speaker, int(index))

@@ -8,6 +8,7 @@ with it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +36,10 @@ def halves(name: str, lstm: nn.LSTM) -> tuple[tuple[str, nn.Linear], tuple[str, 
         ("ih", lstm.weight_ih_l0, lstm.bias_ih_l0 if lstm.bias else None),
         ("hh", lstm.weight_hh_l0, lstm.bias_hh_l0 if lstm.bias else None),
     ):
-        linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias is not None)
-        linear.weight = weight
-        linear.bias = bias
+        n_cols, n_rows = cast(nn.Parameter, weight).shape
+        linear = nn.utils.skip_init(nn.Linear, n_rows, n_cols, bias is not None)
+        linear.weight = cast(nn.Parameter, weight)
+        linear.bias = cast(nn.Parameter, bias)
         found.append((f"{name}.{part}", linear))
     return found[0], found[1]
 
@@ -69,7 +71,7 @@ class Unrolled:
             if step:
                 drive = drive + self.of_state(state)
             elif self.lstm.bias:
-                drive = drive + self.lstm.bias_hh_l0
+                drive = drive + cast(Tensor, self.lstm.bias_hh_l0)
             i, f, g, o = drive.chunk(4, -1)
             memory = f.sigmoid() * memory + i.sigmoid() * g.tanh()
             state = o.sigmoid() * memory.tanh()

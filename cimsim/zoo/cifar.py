@@ -52,6 +52,8 @@ class Activation(nn.Module):
         False: the end stays.
     """
 
+    zero: Tensor
+
     def __init__(self, bits: int = 3, clip: float = 3.0, *, trained: bool = True) -> None:
         super().__init__()
         self.top = 2**bits - 1

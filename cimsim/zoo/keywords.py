@@ -17,6 +17,9 @@ SHAPE = f"1x1x{FRAMES}x{COEFFICIENTS}"
 class _Scaled(nn.Module):
     """``(x - mean) * scale`` by coefficient, with what the training recordings have."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(COEFFICIENTS))
