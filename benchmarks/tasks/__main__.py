@@ -50,7 +50,8 @@ def _ask(one: Case, folder: Path, samples: int | None, programmings: int) -> Non
     network = load_network(one.network, hw=one.chip).taking(None)
     weights = str(network.identity["weights"])
     graph = cimsim.trace(network.module, network.example(1, 1))
-    mapping = cimsim.map_graph(graph, load_hw(one.chip), "im2col", "packed")
+    chip = load_hw(one.chip, dict(one.changes))
+    mapping = cimsim.map_graph(graph, chip, "im2col", "packed")
     task = one.task(folder, samples)
     held = read().accuracy
     for seed in range(programmings):

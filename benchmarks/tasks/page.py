@@ -40,7 +40,7 @@ def costs(found: Found) -> str:
         of = "back to back" if one.per_second is None else f"one each {1 / one.per_second:g} s"
         energy, low, high = (format_si(e, "J") for e in (cost.energy_j, cost.low_j, cost.high_j))
         lines.append(
-            f"| {one.row} | {one.network} | {one.chip} | {_trained(cost.weights)} "
+            f"| {one.row} | {one.network} | {one.hardware} | {_trained(cost.weights)} "
             f"| {cost.macs:,} | {cost.arrays} | {format_si(cost.latency_s, 's')} "
             f"| {energy} ({low} .. {high}) | {of} |"
         )
@@ -63,7 +63,7 @@ def _row(one: Case, loss: Loss) -> str:
     interval = "" if loss.interval is None else " ({:.2f} .. {:.2f})".format(*loss.interval)
     status = "prediction" if one.is_verified else "not comparable"
     return (
-        f"| {one.row} | {one.network} | {one.chip} | {loss.samples} x {len(loss.chips)} "
+        f"| {one.row} | {one.network} | {one.hardware} | {loss.samples} x {len(loss.chips)} "
         f"| {loss.reference:.2f} % | {loss.on_chip:.2f} % | {loss.lost:.2f}{interval} "
         f"| {software} | {chip} | {theirs} | {status} | {published.source} | {one.assumed} |"
     )

@@ -36,6 +36,7 @@ def test_the_largest_run_of_the_newest_weights_counts():
 
 def test_rows_without_both_published_figures_are_not_called_predictions():
     assert case("A3").is_verified
+    assert case("A3b").changes
     for row in ("A1", "A2", "A4"):
         assert not case(row).is_verified
     table = page.accuracy(read())

@@ -113,7 +113,7 @@ def test_shipped_weights_know_the_shipped_words(name):
     assert network.card.accuracy["held out"] > BAR
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["dscnn", pytest.param("keyword-lstm", marks=pytest.mark.slow)])
 def test_words_are_known_on_the_chip(name):
     network = load_network(name, hw="wtm2101").taking(None)
     graph = cimsim.trace(network.module, network.example(1, 1))

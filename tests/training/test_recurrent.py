@@ -53,7 +53,7 @@ def test_the_loop_is_as_far_from_float_as_the_engine():
     in_loop, in_engine = [], []
     with torch.no_grad():
         wanted = net(x)
-        for seed in range(3):
+        for seed in range(2):
             with loop.applied(seed):
                 in_loop.append(float((net(x) - wanted).square().mean()))
             ready, _ = written(mapping, inputs, seed, None, lambda *_: None)
@@ -61,7 +61,7 @@ def test_the_loop_is_as_far_from_float_as_the_engine():
             in_engine.append(float((torch.cat(got) - wanted[:8]).square().mean()))
     assert sum(in_loop) / sum(in_engine) == pytest.approx(1, abs=0.5)
     signal = float(wanted.square().mean())
-    assert signal / (sum(in_loop) / 3) > 30
+    assert signal / (sum(in_loop) / 2) > 30
 
 
 def test_every_parameter_learns_and_parameters_stay_where_they_are():
