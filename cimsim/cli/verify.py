@@ -34,9 +34,15 @@ def command_of(context: Any) -> dict[str, Any] | None:
     given = {
         name: str(value) if isinstance(value, Path) else getattr(value, "value", value)
         for name, value in context.params.items()
-        if name not in _UNSAID and value != _default(context, name)
+        if name not in _UNSAID and (value != _default(context, name) or _typed(context, name))
     }
     return {"name": context.info_name, "options": given}
+
+
+def _typed(context: Any, name: str) -> bool:
+    """Whether a value was given: what stands for one that was not may depend on the task."""
+    source = str(context.get_parameter_source(name))
+    return source.endswith("COMMANDLINE") and not isinstance(context.params[name], bool)
 
 
 def _default(context: Any, name: str) -> Any:
