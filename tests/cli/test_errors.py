@@ -41,7 +41,7 @@ WRONG = {
     "unknown stride": (["run", "--stride", "3"], ["stride", "2, 4, 8, 16", "3"]),
     "unknown width": (["run", "--model", "fastdvdnet", "--width", "0"], ["width", "1..256", "0"]),
     "width of another": (["run", "--width", "16"], ["cimnet", "width", "known: stride, stages"]),
-    "nothing to reuse": (["run", "--streaming"], ["--streaming", "CIM-NET (stride 8, stages 1)",
+    "nothing to reuse": (["run", "--streaming"], ["--streaming", "CIM-NET (stride 8, stages 1",
                                                   "--model fastdvdnet", "--stages 2"]),
     "count: no such option": (["count", "--model", "cimnet", "--per-frame", "3"],
                               ["--per-frame", "none of cimnet"]),
@@ -53,7 +53,7 @@ WRONG = {
     "own mapping": (["map", "--mapping", "nomaps:X"], ["--mapping nomaps:X", "cannot import"]),
     "no clip": (["run", "--input", "clip.mp4"], ["clip.mp4"]),
     "no room": (["run", "--set", "tile.count=5", "--size", "32x32", "--frames", "1"],
-                ["needs 27 arrays", "has 5", "tile.count=27", "smaller network"]),
+                ["needs 6 arrays", "has 5", "tile.count=6", "smaller network"]),
     "no class": (["run", "--model", ":x"], ["--model :x:", "package.module:Class"]),
     "time: no frames": (["time", "--frames", "0"], ["--frames", "0"]),
     "time: no such mapping": (["time", "--mapping", "im3col"], ["im3col", "known: im2col"]),
@@ -61,7 +61,7 @@ WRONG = {
     "time: no trace": (["time", "--trace", "t.json"], ["--trace", ".json.gz", "t.json"]),
     "time: no folder": (["time", "--trace", "none/t.json.gz"], ["--trace", "none/t.json.gz"]),
     "run: no trace": (["run", "--trace", "t.txt"], ["--trace", ".json.gz", "t.txt"]),
-    "time: no room": (["time", "--set", "tile.count=5", "--size", "32x32"], ["needs 27 arrays"]),
+    "time: no room": (["time", "--set", "tile.count=5", "--size", "32x32"], ["needs 6 arrays"]),
     "no matrix": (["run", "--model", "torch.nn:ReLU", "--size", "32x32", "--frames", "1"],
                   ["'ReLU'", "no convolution"]),
     "endless seed": (["run", "--seed", "9" * 30], ["--seed", "2**63"]),
@@ -102,10 +102,10 @@ def test_weights_of_the_wrong_shape(tmp_path):
 
     from cimsim.zoo.registry import build
 
-    torch.save(build("cimnet", stride=4).state_dict(), tmp_path / "s4.pt")
+    torch.save(build("cimnet", stride=4, coarse=0).state_dict(), tmp_path / "s4.pt")
     done = cimsim("run", "--weights", "s4.pt", cwd=tmp_path)
     check(done, ["s4.pt", "fc.weight", "(512, 10, 6, 6)", "(2048, 10, 10, 10)",
-                 "it fits --model cimnet --stride 4"], tmp_path)  # fmt: skip
+                 "it fits --model cimnet --stride 4 --stages 1 --arg coarse=0"], tmp_path)  # fmt: skip
 
 
 def test_strict_names_the_operation_without_a_cost(tmp_path):
