@@ -105,7 +105,8 @@ def test_weights_of_the_wrong_shape(tmp_path):
     torch.save(build("cimnet", stride=4, coarse=0).state_dict(), tmp_path / "s4.pt")
     done = cimsim("run", "--weights", "s4.pt", cwd=tmp_path)
     check(done, ["s4.pt", "fc.weight", "(512, 10, 6, 6)", "(2048, 10, 10, 10)",
-                 "it fits --model cimnet --stride 4 --stages 1 --arg coarse=0"], tmp_path)  # fmt: skip
+                 "it fits --model cimnet --stride 4 --stages 1 --arg coarse=0"],
+          tmp_path)  # fmt: skip
 
 
 def test_strict_names_the_operation_without_a_cost(tmp_path):
