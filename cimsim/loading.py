@@ -162,7 +162,7 @@ def load_network(
     name : str
         A name of the zoo (``cimsim models list``) or ``package.module:Class`` (a module on
         ``sys.path`` or in the working directory; the class is called without arguments or with
-        ``options``).
+        ``options``), ``torchvision:resnet18`` and the like (`cimsim.libraries`), or a file.
     options : mapping, optional
         Keywords of the network: ``{"stride": 8}``.
     weights : str or Path, optional
@@ -306,6 +306,11 @@ def _value(value: int | str) -> Any:
 def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
     from torch import nn
 
+    from cimsim import libraries
+
+    given = {key: _value(value) for key, value in options.items()}
+    if libraries.is_library(name):
+        return libraries.load(name, given)
     place, _, attribute = name.partition(":")
     if not place or not attribute or place.startswith("."):
         raise InputError(f"--model {name}: expected package.module:Class such as mypkg.nets:MyNet")
@@ -323,7 +328,6 @@ def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
             f"--model {name}: importing '{place}' failed with {type(error).__name__}: {error}"
         ) from error
     try:
-        given = {key: _value(value) for key, value in options.items()}
         module = made if isinstance(made, nn.Module) else made(**given)
     except TypeError as error:
         raise InputError(
