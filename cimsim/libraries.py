@@ -104,14 +104,12 @@ def _package(name: str, place: str, library: Library) -> Any:
             told, way = f"needs '{error.name}', which is missing", f"pip install {error.name}"
         raise InputError(f"--model {name}: the package {place} {told}; {way}") from None
     except Exception as error:  # compiled parts that do not fit the installed torch
-        problem = error
-    import torch
+        import torch
 
-
-    raise InputError(
-        f"--model {name}: importing {place} failed: {_first_line(problem)}; install the build of "
-        f"{place} that belongs to torch {torch.__version__}"
-    ) from problem
+        raise InputError(
+            f"--model {name}: importing {place} failed: {_first_line(error)}; install the build of "
+            f"{place} that belongs to torch {torch.__version__}"
+        ) from error
 
 
 def _alike(network: str, known: list[str]) -> str:

@@ -9,15 +9,17 @@ process of its own; what was done before is kept in ``--records`` and not repeat
 
 from __future__ import annotations
 
+import importlib
 import json
-import os
-import subprocess
-import sys
+import multiprocessing
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
+from benchmarks.foreign import stages
 from benchmarks.foreign.document import document
 from benchmarks.foreign.networks import NETWORKS
 from benchmarks.paper.console import run_command
@@ -34,6 +36,9 @@ def main(
     limit_s: Annotated[float, typer.Option(help="Seconds for one network.")] = 1200.0,
 ) -> None:
     """Measure what is not yet measured, and write the document."""
+    torch.set_num_threads(1)
+    for library in ("torchvision", "timm"):
+        importlib.import_module(library)
     records.mkdir(parents=True, exist_ok=True)
     wanted = [n for n in NETWORKS if not only or any(part in n.name for part in only)]
     for number, one in enumerate(wanted, 1):
@@ -47,24 +52,24 @@ def main(
 
 
 def measured(name: str, limit_s: float) -> list[dict[str, Any]]:
-    """Run one network's stages in a process of its own; one record for each stage."""
-    command = [sys.executable, "-m", "benchmarks.foreign.stages", name]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit_s, check=False, env=environment,
-        )  # fmt: skip
-        printed, code, errors = done.stdout, done.returncode, done.stderr
-    except subprocess.TimeoutExpired as late:
-        raw = late.stdout or b""
-        printed = raw if isinstance(raw, str) else raw.decode()
-        code, errors = 124, f"not done after {limit_s:g} s"
-    found: list[dict[str, Any]] = [
-        json.loads(line) for line in printed.splitlines() if line.startswith('{"stage"')
-    ]
-    if code:
-        last = (errors.strip().splitlines() or [f"ended with {code}"])[-1]
-        found.append({"stage": "ended", "failed": last})
+    """Run one network's stages in a process of its own; one record for each stage.
+
+    The process is forked from this one, which has all packages imported and no thread but its own.
+    """
+    with tempfile.NamedTemporaryFile("r", suffix=".jsonl") as told:
+        process = multiprocessing.get_context("fork").Process(
+            target=stages.run, args=(name, Path(told.name))
+        )
+        process.start()
+        process.join(limit_s)
+        late = process.is_alive()
+        if late:
+            process.kill()
+            process.join()
+        found: list[dict[str, Any]] = [json.loads(line) for line in told.read().splitlines()]
+    if late or process.exitcode:
+        why = f"not done after {limit_s:g} s" if late else f"ended with {process.exitcode}"
+        found.append({"stage": "ended", "failed": why})
     return found
 
 

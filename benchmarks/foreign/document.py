@@ -11,22 +11,24 @@ Records = list[dict[str, Any]]
 _HEAD = """\
 # Networks that others wrote
 
-`make foreign` installs torchvision and timm into a folder of their own and takes {total} of their networks through
-all stages. The networks were chosen before any was tried (`benchmarks/foreign/networks.py`): one or two of each
-family. Weights are random, inputs small (they say so in the table), the chip is `eflash40nm` with as many tiles as
-the network takes, exact: no noise, lossless converters, weights of 12 and inputs of 14 bits.
+`make foreign` installs torchvision and timm into a folder of their own and takes {total} of their
+networks through all stages: one or two of each family, chosen before any was tried
+(`benchmarks/foreign/networks.py`). Weights are random, inputs small (the table says which). The
+chip is `eflash40nm` with as many tiles as a network takes and a matmul unit, and exact: no noise,
+lossless converters, weights of 12 and inputs of 14 bits.
 
-- **traced**: `cimsim.trace`; **equal**: the layer graph gives torch's own outputs to 1e-4 of the largest value;
-- **free**: no operation that costs nothing does anything but move values (each value it gives is one it got);
+- **traced**: `cimsim.trace`;
+- **equal**: the layer graph gives torch's own outputs, to 1e-4 of the largest value; and no
+  operation that costs nothing does more than move values (each value that it gives is one it got);
 - **mapped**, **timed**: arrays taken, cycles between two samples;
-- **executed**: on the exact chip, RMS error of the outputs over their RMS, at most 0.05.
+- **executed**: on the exact chip, RMS error of the outputs over their RMS at most 0.05.
 
 **{passed} of {total} go through all stages.**
 """
 _LEFT_OUT = """\
 
-Not asked: torchvision's detectors, which return lists of boxes of a length that depends on values, and its
-`quantized_` networks, whose packed weights no export holds. `cimsim` refuses both in one message.
+Not asked: torchvision's detectors, which return lists of boxes of a length that depends on values,
+and its `quantized_` networks, whose packed weights no export holds.
 """
 
 

@@ -12,7 +12,8 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -40,7 +41,7 @@ EXACT: dict[str, Any] = {
     "device.sigma_program": 0, "device.sigma_read": 0, "adc.kind": "ideal", "tile.count": 20000,
     "calibration.column_gain": False, "calibration.column_offset": False,
     "inputs.percentile": 100, "weights.bits": 12, "inputs.bits": 14, "weights.scale": "layer",
-    "weights.rounding": "nearest",
+    "weights.rounding": "nearest", "matmul.lanes": 64, "matmul.energy": "auto",
 }  # fmt: skip
 EQUAL = 1e-4  # of the largest output: float32 in another order
 CLOSE = 0.05  # of the outputs' size: weights of 12 and inputs of 14 bits, through a hundred layers
@@ -49,7 +50,6 @@ CLOSE = 0.05  # of the outputs' size: weights of 12 and inputs of 14 bits, throu
 def main(name: str) -> None:
     """Take one network through all stages."""
     foreign = next(one for one in NETWORKS if one.name == name)
-    _declare_operators()
     torch.manual_seed(0)
     network = load_network(foreign.name, foreign.options, "random")
     shape = InputShape.parse(foreign.shape).shape
@@ -60,14 +60,15 @@ def main(name: str) -> None:
     with _stage("equal") as told:
         told["error"] = _compared(network.module, graph, inputs)
         told["free"] = _free_operations(graph, inputs)
-    found = coverage(graph)
+    chip = load_hw(CHIP, EXACT)
+    found = coverage(graph, chip)
+    lacks = [f"{m.op} ({m.macs:,} MACs)" for m in (*found.missing, *found.borrowed)]
     _tell(
         "covered", macs=found.macs, total=found.macs_on_arrays + found.macs_digital
         + found.macs_missing, on_arrays=found.macs_on_arrays, weights=found.weights,
-        moved=found.moved, missing=[f"{m.op} ({m.macs:,} MACs)" for m in found.missing],
+        moved=found.moved, missing=lacks,
     )  # fmt: skip
     with _stage("mapped") as told:
-        chip = load_hw(CHIP, EXACT)
         mapping = map_graph(graph, chip)
         told["arrays"] = mapping.arrays_used
     with _stage("timed") as told:
@@ -172,7 +173,7 @@ def _tensors(value: Any) -> list[Tensor]:
     return [t for item in items if item is not None for t in _tensors(item)]
 
 
-def _declare_operators() -> None:
+def declare_operators() -> None:
     """Declare torchvision's compiled operators where its build does not fit the installed torch.
 
     Importing it fails otherwise. No network here calls them (boxes alone need them), and a call
@@ -185,6 +186,11 @@ def _declare_operators() -> None:
                 torch.library.define(f"torchvision::{name}", signature)
 
 
+def _text(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 @contextlib.contextmanager
 def _stage(name: str) -> Iterator[dict[str, Any]]:
     told: dict[str, Any] = {}
@@ -192,17 +198,31 @@ def _stage(name: str) -> Iterator[dict[str, Any]]:
     try:
         yield told
     except Exception as error:
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        _tell(name, failed=f"{type(error).__name__}: {text}")
+        _tell(name, failed=_text(error))
         raise SystemExit(0) from error
     _tell(name, seconds=round(time.perf_counter() - begun, 2), **told)
 
 
 def _tell(stage: str, **values: Any) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    sys.stdout.write(json.dumps({"stage": stage, **values, "peak_mib": peak}) + "\n")
-    sys.stdout.flush()
+    _TOLD[-1].write(json.dumps({"stage": stage, **values, "peak_mib": peak}) + "\n")
+    _TOLD[-1].flush()
 
+
+_TOLD: list[IO[str]] = [sys.stdout]
+
+
+def run(name: str, told: Path) -> None:
+    """Take one network through all stages, in a process of its own, and tell a file of it."""
+    with told.open("w") as file:
+        _TOLD.append(file)
+        try:
+            main(name)
+        except Exception as error:  # noqa: BLE001 - told, the process ends
+            _tell("built", failed=_text(error))
+
+
+declare_operators()
 
 if __name__ == "__main__":
     main(sys.argv[1])

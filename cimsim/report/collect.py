@@ -218,9 +218,9 @@ def coverage_doubts(coverage: Coverage) -> list[Doubt]:
     return [
         Doubt(
             "not-modelled",
-            f"{100 * coverage.macs:.1f} % of the MACs have time and energy, the rest is free: "
-            f"{coverage.named()}",
-            "cycles, energy and frames per second are those of that part alone",
+            f"{100 * coverage.macs:.1f} % of the MACs are modelled; not: {coverage.named()}",
+            "cycles, energy and frames per second are those of that part, operations without a "
+            "cost rule are free, products without a matmul unit are guessed",
         )
     ]
 
