@@ -85,7 +85,7 @@ def load(name: str, options: Mapping[str, Any]) -> nn.Module:
         except Exception as error:  # a constructor of a package may raise anything
             raise InputError(
                 f"--model {name}: cannot be built with {dict(options) or 'no arguments'}: "
-                f"{_first_line(error)}"
+                f"{first_line(error)}"
             ) from error
         shapes = library.shapes(package, network, module)
     if shapes:
@@ -107,8 +107,8 @@ def _package(name: str, place: str, library: Library) -> Any:
         import torch
 
         raise InputError(
-            f"--model {name}: importing {place} failed: {_first_line(error)}; install the build of "
-            f"{place} that belongs to torch {torch.__version__}"
+            f"--model {name}: importing {place} failed: {first_line(error)}; install builds of "
+            f"torchvision and {place} that belong to torch {torch.__version__}"
         ) from error
 
 
@@ -119,7 +119,8 @@ def _alike(network: str, known: list[str]) -> str:
     return f"; it has {', '.join(found)}" if found else f"; it has {len(known)} others"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return an error of other people's code as one line: kind and first line of its text."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 

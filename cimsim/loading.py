@@ -320,23 +320,25 @@ def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
     try:
         made = getattr(importlib.import_module(place), attribute)
     except ImportError as error:
-        raise InputError(f"--model {name}: cannot import '{place}': {error}") from None
+        raise InputError(
+            f"--model {name}: cannot import '{place}': {libraries.first_line(error)}"
+        ) from None
     except AttributeError:
         raise InputError(f"--model {name}: module '{place}' has no '{attribute}'") from None
     except Exception as error:  # the user's own code may raise anything
         raise InputError(
-            f"--model {name}: importing '{place}' failed with {type(error).__name__}: {error}"
+            f"--model {name}: importing '{place}' failed with {libraries.first_line(error)}"
         ) from error
     try:
         module = made if isinstance(made, nn.Module) else made(**given)
     except TypeError as error:
         raise InputError(
             f"--model {name}: '{attribute}' cannot be built with "
-            f"{options or 'no arguments'}: {error}"
+            f"{options or 'no arguments'}: {libraries.first_line(error)}"
         ) from None
     except Exception as error:  # the user's own code may raise anything
         raise InputError(
-            f"--model {name}: building '{attribute}' failed with {type(error).__name__}: {error}"
+            f"--model {name}: building '{attribute}' failed with {libraries.first_line(error)}"
         ) from error
     if not isinstance(module, nn.Module):
         raise InputError(f"--model {name}: expected a torch.nn.Module, got {type(module).__name__}")
