@@ -36,6 +36,7 @@ from cimsim.frontends.locality import Call
 from cimsim.frontends.recipes import RECIPES
 from cimsim.frontends.recurrent import RECURRENT
 from cimsim.frontends.rounding import weight_ends
+from cimsim.frontends.trainers import lowered
 from cimsim.graph.ir import LayerGraph, Ref, TensorSpec
 from cimsim.graph.verify import references, verify
 
@@ -119,6 +120,7 @@ def trace(
             "down; quantise it with PT2E (torchao.quantization.pt2e) and give the converted "
             "program (.pt2), or an ONNX file with QuantizeLinear and DequantizeLinear"
         )
+    model = lowered(model)
     fixed: Any = getattr(model, "fixed_for", None)
     if fixed is not None:
         # a model file, whose operators depend on the shapes of its inputs
