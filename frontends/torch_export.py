@@ -344,7 +344,8 @@ class _Importer:
 
     def _constant(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Compute a call that reads no input of the network."""
-        target = target_of(node)
+        # a constant may lie otherwise in memory than the one that torch saw
+        target = _LAYOUT_FREE.get(target_of(node), target_of(node))
         if not callable(target):
             raise self._error(node, "is no operator")
         try:

@@ -44,13 +44,13 @@ TORCHVISION = (
     Foreign("googlenet", options={"init_weights": False}),
     Foreign("inception_v3", _small(96), {"init_weights": False}), Foreign("mobilenet_v2"),
     Foreign("mobilenet_v3_small"), Foreign("mnasnet0_5"), Foreign("shufflenet_v2_x0_5"),
-    Foreign("efficientnet_b0"), Foreign("efficientnet_v2_s", _small(32)),
+    Foreign("efficientnet_b0"), Foreign("efficientnet_v2_s"),
     Foreign("regnet_y_400mf"), Foreign("convnext_tiny"),
     Foreign("vit_b_16", _small(64), {"image_size": 64}), Foreign("swin_t"), Foreign("swin_v2_t"),
     Foreign("maxvit_t", _small(224)), Foreign("fcn_resnet50", _small(32)),
     Foreign("deeplabv3_mobilenet_v3_large"), Foreign("lraspp_mobilenet_v3_large"),
     Foreign("r3d_18", "1x3x4x32x32"), Foreign("r2plus1d_18", "1x3x4x32x32"),
-    Foreign("s3d", "1x3x16x64x64"), Foreign("raft_small", "1x3x128x128", inputs=2),
+    Foreign("s3d", "1x3x16x224x224"), Foreign("raft_small", "1x3x128x128", inputs=2),
 )  # fmt: skip
 TIMM = (
     Foreign("mobilenetv2_100"), Foreign("mobilenetv4_conv_small"), Foreign("ghostnet_100"),
