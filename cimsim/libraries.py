@@ -157,9 +157,9 @@ def _transformers_names(package: Any) -> list[str]:
 
 
 def _transformers_model(package: Any, network: str, options: dict[str, Any]) -> nn.Module:
-    kind = getattr(package, network)
+    kind: Any = getattr(package, network)
     configuration = getattr(kind, "config_class", None)
-    if not inspect.isclass(kind) or configuration is None:
+    if not callable(kind) or configuration is None:
         raise TypeError(f"'{network}' is no network with a configuration, such as BertModel")
     known = configuration()
     wrong = [key for key in options if not hasattr(known, key)]

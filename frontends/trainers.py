@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 # registers cimsim::rounded
@@ -47,7 +48,7 @@ class _Linear(_Ranges):
     def __init__(self, layer: Any, ranges: tuple[list[int], list[float], int]) -> None:
         super().__init__(*ranges)
         self.parts = nn.ModuleList()
-        for number, weight in enumerate(layer.weight.detach().split(self.sizes, dim=1)):
+        for number, weight in enumerate(torch.split(layer.weight.detach(), self.sizes, dim=1)):
             part = nn.Linear(
                 weight.shape[1], weight.shape[0], bias=number == 0 and layer.bias is not None
             )
@@ -58,7 +59,7 @@ class _Linear(_Ranges):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add up what the slices give."""
-        slices = x.split(self.sizes, dim=-1)
+        slices = torch.split(x, self.sizes, dim=-1)
         found = [
             part(self.of(x, n)) for n, (part, x) in enumerate(zip(self.parts, slices, strict=True))
         ]

@@ -24,7 +24,7 @@ lossless converters, weights of 12 and inputs of 14 bits, or, where roundings ad
 - **mapped**, **timed**: arrays taken, cycles between two samples;
 - **executed**: on the exact chip, RMS error of the outputs over their RMS at most 0.05.
 
-**{passed} of {measured} go through all stages**{rest}.
+**{passed} of the {measured} that were measured go through all stages**{rest}.
 """
 _LEFT_OUT = """\
 

@@ -40,8 +40,6 @@ TILES = 12
 HIDES = {"tile.t_stage": "0 s", "tile.arrays": 1, "adc.bits": 4}
 
 
-
-
 def with_product(graph):
     """The same, and its result multiplied with itself, as attention does."""
     (name,) = graph.outputs

@@ -440,3 +440,19 @@ def test_several_threads_may_trace_at_once():
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(traced, range(2, 14))) == list(range(2, 14))
+
+
+def test_constants_are_computed_however_they_lie_in_memory():
+    """A copy in another order is none in a graph; a view of it must not insist on its strides."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.w = nn.Linear(6, 6), nn.Parameter(torch.randn(2, 3))
+
+        def forward(self, x):
+            return self.a(x) * self.w.t().contiguous().view(-1)
+
+    net, x = Net().eval(), torch.randn(1, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(trace(net, (x,)).reference(x)[0], net(x))

@@ -1,6 +1,5 @@
 """Doubts of a chip and of a run: each with its way out, none where there is no reason."""
 
-
 import pytest
 
 from cimsim.chip.differences import differences
