@@ -32,6 +32,14 @@ Not asked: torchvision's detectors, which return lists of boxes of a length that
 and its `quantized_` networks, whose packed weights no export holds.
 """
 
+# what was looked into
+_WHY = {
+    "torchvision:efficientnet_v2_s": (
+        ". With random weights the network is ill-conditioned: torch's own float32 deviates by 3 % "
+        "from its float64, and inputs larger by a millionth change the outputs by 14 %."
+    ),
+}
+
 
 def document(found: Mapping[str, Records]) -> str:
     """Return the document for records by network."""
@@ -39,7 +47,7 @@ def document(found: Mapping[str, Records]) -> str:
     rows = [_row(name, records) for name, records in measured.items()]
     passed = sum(_passed(records) for records in measured.values())
     failed = [
-        f"- `{name}`: {_failure(records)}"
+        f"- `{name}`: {_failure(records)}{_WHY.get(name, '')}"
         for name, records in measured.items()
         if not _passed(records)
     ]
