@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint train clean
+.PHONY: demo test test-all lint train foreign clean
 
 demo: $(READY)
 	$(BIN)/cimsim run
@@ -24,6 +24,13 @@ train: $(READY)
 	@test -n "$(DATA)" -a -n "$(OUT)" || { echo "make train: give DATA=<folder of clips> and OUT=<folder of results>" >&2; exit 2; }
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.paper.queue --data $(DATA) --out $(OUT) $(ARGS)
 
+# Sixty networks of torchvision and timm through all stages: docs/foreign.md. Goes on where it was.
+# The packages stay out of the environment, and pip never touches torch.
+FOREIGN := .foreign
+foreign: $(READY)
+	test -d $(FOREIGN)/timm || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(FOREIGN) torchvision==0.28.0 timm==1.0.31
+	OMP_NUM_THREADS=1 PYTHONPATH=$(FOREIGN) $(BIN)/python -m benchmarks.foreign $(ARGS)
+
 $(READY): setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cimsim needs Python 3.11 or newer; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,4 +38,4 @@ $(READY): setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(FOREIGN) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cimsim.chip.spec import Chip as Chip
     from cimsim.frontends.onnx.network import load_onnx as load_onnx
     from cimsim.frontends.torch_export import trace as trace
+    from cimsim.frontends.trainers import trained_for as trained_for
     from cimsim.loading import load_network as load_network
     from cimsim.mapping.mapping import Mapping as Mapping
     from cimsim.placing import map_graph as map_graph
@@ -53,6 +54,7 @@ _PUBLIC = {
     "run": "cimsim.simulation",
     "simulate": "cimsim.simulation",
     "trace": "cimsim.frontends.torch_export",
+    "trained_for": "cimsim.frontends.trainers",
 }
 __all__ = ["__version__", *_PUBLIC]
 

@@ -162,7 +162,7 @@ def load_network(
     name : str
         A name of the zoo (``cimsim models list``) or ``package.module:Class`` (a module on
         ``sys.path`` or in the working directory; the class is called without arguments or with
-        ``options``).
+        ``options``), ``torchvision:resnet18`` and the like (`cimsim.libraries`), or a file.
     options : mapping, optional
         Keywords of the network: ``{"stride": 8}``.
     weights : str or Path, optional
@@ -306,6 +306,11 @@ def _value(value: int | str) -> Any:
 def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
     from torch import nn
 
+    from cimsim import libraries
+
+    given = {key: _value(value) for key, value in options.items()}
+    if libraries.is_library(name):
+        return libraries.load(name, given)
     place, _, attribute = name.partition(":")
     if not place or not attribute or place.startswith("."):
         raise InputError(f"--model {name}: expected package.module:Class such as mypkg.nets:MyNet")
@@ -315,24 +320,25 @@ def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
     try:
         made = getattr(importlib.import_module(place), attribute)
     except ImportError as error:
-        raise InputError(f"--model {name}: cannot import '{place}': {error}") from None
+        raise InputError(
+            f"--model {name}: cannot import '{place}': {libraries.first_line(error)}"
+        ) from None
     except AttributeError:
         raise InputError(f"--model {name}: module '{place}' has no '{attribute}'") from None
     except Exception as error:  # the user's own code may raise anything
         raise InputError(
-            f"--model {name}: importing '{place}' failed with {type(error).__name__}: {error}"
+            f"--model {name}: importing '{place}' failed with {libraries.first_line(error)}"
         ) from error
     try:
-        given = {key: _value(value) for key, value in options.items()}
         module = made if isinstance(made, nn.Module) else made(**given)
     except TypeError as error:
         raise InputError(
             f"--model {name}: '{attribute}' cannot be built with "
-            f"{options or 'no arguments'}: {error}"
+            f"{options or 'no arguments'}: {libraries.first_line(error)}"
         ) from None
     except Exception as error:  # the user's own code may raise anything
         raise InputError(
-            f"--model {name}: building '{attribute}' failed with {type(error).__name__}: {error}"
+            f"--model {name}: building '{attribute}' failed with {libraries.first_line(error)}"
         ) from error
     if not isinstance(module, nn.Module):
         raise InputError(f"--model {name}: expected a torch.nn.Module, got {type(module).__name__}")

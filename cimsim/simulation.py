@@ -187,7 +187,7 @@ def simulate(
     )
     spent, drawn = ledger.report(), draw(ledger)
     statistics = did.statistics.by_op if did is not None and did.statistics is not None else None
-    covered = coverage(graph)
+    covered = coverage(graph, mapping.chip)
     written = None
     if as_written is not None:
         longer = simulate_timing(as_written, schedule=schedule)

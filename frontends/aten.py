@@ -54,12 +54,15 @@ class Rule:
     elementwise : bool
         Each output element is the same function of the one input element at its place; such an
         operator commutes with a permutation of elements.
+    macs : callable, optional
+        Products of computed values per output element, each of which ``cost`` counts twice.
     """
 
     op: str
     cost: Cost
     reach: Callable[[Call], Reach]
     elementwise: bool = False
+    macs: Callable[[Call], float] | None = None
 
 
 def packet(target: Any) -> str:
@@ -86,6 +89,12 @@ def describe(call: Call) -> tuple[Locality, Window | None, float | None]:
         return "barrier", None, None if rule is None else _cost(rule, call)
     locality, window = reach_of(call, rule.reach(call))
     return locality, window, _cost(rule, call)
+
+
+def products(call: Call) -> float:
+    """Return the multiply-accumulates of ``call`` per output element that a matmul unit can do."""
+    rule = rule_of(call.target)
+    return 0.0 if rule is None or rule.macs is None or not call.inputs else rule.macs(call)
 
 
 def bind(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -127,14 +136,14 @@ def _kernel_area(call: Call) -> float:
 
 
 def _inner_product(call: Call) -> float:
-    """Multiply and add along the inner axis of a product that has an activation on either side."""
+    """Length of the inner axis of a product that has an activation on either side."""
     left = call.args[1 if packet(call.target) == "aten.baddbmm" else 0]
     inner = call.inputs[0].shape[-1] if isinstance(left, Ref) else left.shape[-1]
-    return 2.0 * inner
+    return float(inner)
 
 
 def _equation(call: Call) -> float:
-    """Multiply and add along all axes that the result of an einsum lacks."""
+    """Count multiplications along all axes that the result of an einsum lacks."""
     shapes = iter(call.inputs)
     operands = call.named["tensors"]
     sizes: dict[int, int] = {}
@@ -149,14 +158,14 @@ def _equation(call: Call) -> float:
     for labels, shape in zip(labelled[0], of, strict=True):
         for label, size in zip(labels, shape, strict=True):
             sizes[label] = max(size, sizes.get(label, 1))
-    return 2.0 * (len(of) - 1) * math.prod(sizes.values()) / max(_elements(call.output), 1)
+    return (len(of) - 1) * math.prod(sizes.values()) / max(_elements(call.output), 1)
 
 
 def _convolved(call: Call) -> float:
-    """Multiply and add over the kernel of a convolution whose weights are computed."""
+    """Elements of a kernel of a convolution whose weights are computed."""
     weight = call.named["weight"]
     found = call.inputs[-1] if isinstance(weight, Ref) else weight
-    return 2.0 * math.prod(found.shape[1:])
+    return float(math.prod(found.shape[1:]))
 
 
 def _kernel_volume(call: Call) -> float:
@@ -173,9 +182,17 @@ def _batch_norm(call: Call) -> float:
 
 def _attention(call: Call) -> float:
     """Q K^T, softmax and the product with V, spread over the output."""
-    query, key = call.inputs[0].shape, call.inputs[min(1, len(call.inputs) - 1)].shape
-    value = call.output.shape[-1]
-    return key[-2] * (2 * query[-1] + _SOFTMAX + 2 * value) / value
+    return 2 * _attention_macs(call) + _keys(call) * _SOFTMAX / call.output.shape[-1]
+
+
+def _attention_macs(call: Call) -> float:
+    """Q K^T and the product with V, spread over the output."""
+    query, value = call.inputs[0].shape[-1], call.output.shape[-1]
+    return _keys(call) * (query + value) / value
+
+
+def _keys(call: Call) -> int:
+    return call.inputs[min(1, len(call.inputs) - 1)].shape[-2]
 
 
 def _elements(spec: TensorSpec) -> int:
@@ -193,6 +210,11 @@ _NORM = (
 def _map(op: str, cost: float) -> Rule:
     """Build the rule of an elementwise function or binary arithmetic."""
     return Rule(op, cost, pointwise, elementwise=True)
+
+
+def _product(op: str, macs: Callable[[Call], float]) -> Rule:
+    """Build the rule of products of computed values: multiply and add."""
+    return Rule(op, lambda call: 2 * macs(call), barrier, macs=macs)
 
 
 def _move(op: str, reach: Callable[[Call], Reach] = reshaped) -> Rule:
@@ -347,18 +369,20 @@ TABLE: dict[str, Rule] = {
     "aten._upsample_bilinear2d_aa": Rule("upsample_bilinear", 7, barrier),
     "aten.upsample_bicubic2d": Rule("upsample_bicubic", 31, barrier),  # 16 products, 15 sums
     # products of activations
-    "aten.mm": Rule("matmul", _inner_product, barrier),
-    "aten.bmm": Rule("matmul", _inner_product, barrier),
-    "aten.matmul": Rule("matmul", _inner_product, barrier),
-    "aten.baddbmm": Rule("matmul", _inner_product, barrier),
-    "aten.linear": Rule("matmul", _inner_product, barrier),
-    "aten.mv": Rule("matmul", _inner_product, barrier),
-    "aten.dot": Rule("matmul", _inner_product, barrier),
-    "aten.einsum": Rule("einsum", _equation, barrier),
-    "aten.conv1d": Rule("conv1d", _convolved, barrier),
-    "aten.conv2d": Rule("conv2d", _convolved, barrier),
-    "aten.conv3d": Rule("conv3d", _convolved, barrier),
-    "aten.scaled_dot_product_attention": Rule("attention", _attention, barrier),
+    "aten.mm": _product("matmul", _inner_product),
+    "aten.bmm": _product("matmul", _inner_product),
+    "aten.matmul": _product("matmul", _inner_product),
+    "aten.baddbmm": _product("matmul", _inner_product),
+    "aten.linear": _product("matmul", _inner_product),
+    "aten.mv": _product("matmul", _inner_product),
+    "aten.dot": _product("matmul", _inner_product),
+    "aten.einsum": _product("einsum", _equation),
+    "aten.conv1d": _product("conv1d", _convolved),
+    "aten.conv2d": _product("conv2d", _convolved),
+    "aten.conv3d": _product("conv3d", _convolved),
+    "aten.scaled_dot_product_attention": Rule(
+        "attention", _attention, barrier, macs=_attention_macs
+    ),
     # data that only moves
     "aten.view": _move("view"),
     "aten._unsafe_view": _move("view"),

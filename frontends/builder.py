@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cimsim.frontends.aten import bind, describe, short_name
+from cimsim.frontends.aten import bind, describe, products, short_name
 from cimsim.frontends.locality import Call
 from cimsim.frontends.parameters import Parameters, WeightSets
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Ref, TensorSpec
@@ -115,6 +115,7 @@ class GraphBuilder:
                 ops_per_element=cost,
                 window=window,
                 source=source,
+                macs_per_element=products(call) if cost else 0.0,
             )
         )
 

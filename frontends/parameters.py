@@ -40,7 +40,9 @@ class Parameters:
         if id(tensor) in self._labels:
             return tensor
         tensor = tensor.detach()
-        digest = hashlib.sha256(tensor.cpu().flatten().view(torch.uint8).numpy().data)
+        # a copy: a vector may lie with gaps, and then has no view as bytes
+        flat = tensor.cpu().flatten().clone(memory_format=torch.contiguous_format)
+        digest = hashlib.sha256(flat.view(torch.uint8).numpy().data)
         key = (digest.hexdigest(), tuple(tensor.shape), tensor.dtype)
         return self._intern(key, label, tensor)
 

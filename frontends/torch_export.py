@@ -36,6 +36,7 @@ from cimsim.frontends.locality import Call
 from cimsim.frontends.recipes import RECIPES
 from cimsim.frontends.recurrent import RECURRENT
 from cimsim.frontends.rounding import weight_ends
+from cimsim.frontends.trainers import lowered
 from cimsim.graph.ir import LayerGraph, Ref, TensorSpec
 from cimsim.graph.verify import references, verify
 
@@ -119,6 +120,7 @@ def trace(
             "down; quantise it with PT2E (torchao.quantization.pt2e) and give the converted "
             "program (.pt2), or an ONNX file with QuantizeLinear and DequantizeLinear"
         )
+    model = lowered(model)
     fixed: Any = getattr(model, "fixed_for", None)
     if fixed is not None:
         # a model file, whose operators depend on the shapes of its inputs
@@ -342,7 +344,8 @@ class _Importer:
 
     def _constant(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Compute a call that reads no input of the network."""
-        target = target_of(node)
+        # a constant may lie otherwise in memory than the one that torch saw
+        target = _LAYOUT_FREE.get(target_of(node), target_of(node))
         if not callable(target):
             raise self._error(node, "is no operator")
         try:

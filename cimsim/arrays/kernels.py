@@ -16,7 +16,9 @@ from cimsim.jit import jit, jit_inline
 
 
 @jit
-def encode_map(x: Any, scale: float, zero: int, top: int, out: Any, corner: Any) -> int:
+def encode_map(
+    x: Any, scale: float, zero: int, top: int, out: Any, corner: Any
+) -> tuple[int, int]:  # fmt: skip
     """Quantise a map into the inside of a padded one: ``clip(rint(x / scale) + zero, 0, top)``.
 
     The quotient is a product with the reciprocal of the scale, as in `InputCode.encode`.
@@ -31,10 +33,10 @@ def encode_map(x: Any, scale: float, zero: int, top: int, out: Any, corner: Any)
 
     Returns
     -------
-    int
-        Sum of the codes written.
+    (int, int)
+        Sum of the codes written; values that lie beyond the codes' ends.
     """
-    total = np.int64(0)
+    total, beyond = np.int64(0), np.int64(0)
     y0, x0 = corner
     width = x.shape[1]
     per_unit, shift, last = 1.0 / scale, np.float64(zero), np.float64(top)
@@ -42,14 +44,18 @@ def encode_map(x: Any, scale: float, zero: int, top: int, out: Any, corner: Any)
         source, sink = x[i], out[y0 + i, x0 : x0 + width]
         for j in range(width):
             code = np.rint(np.float64(source[j]) * per_unit) + shift
-            value = np.int32(min(max(code, 0.0), last))
+            inside = min(max(code, 0.0), last)
+            value = np.int32(inside)
             sink[j] = value
             total += np.int64(value)
-    return int(total)
+            beyond += np.int64(inside != code)
+    return int(total), int(beyond)
 
 
 @jit
-def encode_signed(x: Any, scale: float, top: int, shift: int, out: Any, corner: Any) -> int:
+def encode_signed(
+    x: Any, scale: float, top: int, shift: int, out: Any, corner: Any
+) -> tuple[int, int]:  # fmt: skip
     """Quantise a map to sign and magnitude, ``clip(rint(x / scale), -top, top)``.
 
     Parameters
@@ -65,10 +71,10 @@ def encode_signed(x: Any, scale: float, top: int, shift: int, out: Any, corner: 
 
     Returns
     -------
-    int
-        Sum of the magnitudes written.
+    (int, int)
+        Sum of the magnitudes written; values that lie beyond the codes' ends.
     """
-    total = np.int64(0)
+    total, beyond = np.int64(0), np.int64(0)
     y0, x0 = corner
     per_unit, last = 1.0 / scale, np.float64(top)
     for i in range(x.shape[0]):
@@ -77,12 +83,13 @@ def encode_signed(x: Any, scale: float, top: int, shift: int, out: Any, corner: 
             positive = np.int64(min(max(code, 0.0), last))
             negative = np.int64(min(max(-code, 0.0), last))
             total += positive + negative
+            beyond += np.int64(abs(code) > last)
             if shift > 0:
                 out[y0 + i, x0 + j] = positive | (negative << np.int64(shift))
             else:
                 out[y0 + i, x0 + 2 * j] = positive
                 out[y0 + i, x0 + 2 * j + 1] = negative
-    return int(total)
+    return int(total), int(beyond)
 
 
 @jit

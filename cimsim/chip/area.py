@@ -20,6 +20,8 @@ def area(chip: Chip, tiles: int | None = None) -> dict[str, float]:
     arrays = tiles * chip.tile.arrays
     converters = chip.adc.count * (arrays if chip.adc.shared == "array" else tiles)
     vectors = tiles if chip.vector.scope == "tile" else chips
+    unit = chip.matmul
+    products = 0.0 if unit is None else unit.area_m2 * (tiles if unit.scope == "tile" else chips)
     return {
         "cells": arrays * chip.array.rows * chip.array.cols * chip.array.cell_area_m2,
         "array periphery": arrays * chip.array.periphery_area_m2,
@@ -27,6 +29,7 @@ def area(chip: Chip, tiles: int | None = None) -> dict[str, float]:
         "adc": converters * chip.adc.area_m2,
         "adder": tiles * chip.adder.area_m2,
         "vector": vectors * chip.vector.area_m2,
+        "matmul": products,
         "buffer": tiles * chip.buffer.area_m2,
         "tile other": tiles * chip.tile.area_m2,
         "interconnect": chips * chip.interconnect.area_m2,

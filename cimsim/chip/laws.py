@@ -89,6 +89,8 @@ LAWS: dict[str, Law] = {
     "multiplier bits": lambda chip, *_: (
         (0.25 * (chip.inputs.bits + chip.weights.bits) / 16 + 0.21) * _scaling(chip).energy
     ),
+    # the shares of `matmul_aladdin`
+    "product bits": lambda chip, *_: (0.25 * chip.inputs.bits / 8 + 0.21) * _scaling(chip).energy,
     "lanes": lambda chip, section, field: (
         getattr(chip, section).lanes
         * (_scaling(chip).leakage if field == "leakage" else _scaling(chip).area)

@@ -42,6 +42,7 @@ LEDGER: dict[LedgerPart, LedgerEntry] = {
     "adc": LedgerEntry("column converters", ("adc.energy",)),
     "adder": LedgerEntry("adders", ("adder.energy",)),
     "vector": LedgerEntry("vector units", ("vector.energy", "vector.scale_energy")),
+    "matmul": LedgerEntry("matmul units", ("matmul.energy",)),
     "buffer": LedgerEntry("tile buffers", ("buffer.read_energy", "buffer.write_energy")),
     "control": LedgerEntry(
         "tile control and clock", ("tile.clock_power", "tile.static_power", "tile.wake_energy")
@@ -57,7 +58,13 @@ LEDGER: dict[LedgerPart, LedgerEntry] = {
     "processor": LedgerEntry("processor", ("processor.power",)),
     "static": LedgerEntry(
         "leakage, chip level",
-        ("buffer.leakage", "vector.leakage", "global_buffer.leakage", "static_power"),
+        (
+            "buffer.leakage",
+            "vector.leakage",
+            "matmul.leakage",
+            "global_buffer.leakage",
+            "static_power",
+        ),
     ),
     "conversion": LedgerEntry("power conversion", ("power_conversion.efficiency",)),
 }
@@ -88,13 +95,13 @@ def value_at(chip: Chip, path: str) -> float:
 def state(chip: Chip, part: LedgerPart) -> State:
     """Return whether a chip states a part of its energy; what is stated is not left out.
 
-    DRAM is ``absent`` where the chip has none: nothing goes there.
+    DRAM and matmul units are ``absent`` where the chip has none: nothing goes there.
     """
     if any(value_at(chip, path) for path in LEDGER[part].fields):
         return "stated"
     if part in chip.included_in:
         return "included"
-    if part == "dram" and chip.dram is None:
+    if part in ("dram", "matmul") and getattr(chip, part) is None:
         return "absent"
     return "left out" if part in chip.leaves_out else "unsaid"
 

@@ -221,7 +221,9 @@ def dump(chip: Chip) -> dict[str, Any]:
 
     A file stands there by its name and content, not by its place.
     """
-    data = chip.model_dump(mode="json", exclude={"sources"})
+    # a section that a chip lacks is no part of what it is
+    absent = {"matmul"} if chip.matmul is None else set()
+    data = chip.model_dump(mode="json", exclude={"sources", *absent})
     for section, field in FILES:
         given = data[section].get(field)
         if isinstance(given, str) and is_file(given):

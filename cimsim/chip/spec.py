@@ -19,7 +19,7 @@ from cimsim.chip.parts.base import Area, LedgerPart, Part, Power, Source
 from cimsim.chip.parts.cells import Conditions, Faults, Programming
 from cimsim.chip.parts.codes import Device, Inputs, Weights
 from cimsim.chip.parts.converters import Adc, Calibration, Dac
-from cimsim.chip.parts.digital import Adder, Processor, Vector
+from cimsim.chip.parts.digital import Adder, MatMul, Processor, Vector
 from cimsim.chip.parts.memories import Buffer, Dram, GlobalBuffer
 from cimsim.chip.parts.process import Operating, Process
 from cimsim.chip.parts.system import Interconnect, Io, PowerConversion, System, Tile
@@ -52,6 +52,7 @@ class Chip(Part):
     buffer: Buffer
     adder: Adder = Adder()
     vector: Vector
+    matmul: MatMul | None = None
     interconnect: Interconnect = Interconnect()
     global_buffer: GlobalBuffer
     dram: Dram | None = None

@@ -177,7 +177,7 @@ def ask(
     console = Console(emoji=False)
     with Bars(console, quiet) as report:
         report("tracing", 0, 1)
-        graph = trace(network, (1, 1), strict, partial)
+        graph = trace(network, (1, 1), strict, partial, chip)
         task.check(graph)
         placed = cimsim.map_graph(graph, chip, mapping, allocation)
         report("tracing", 1, 1)

@@ -88,7 +88,7 @@ def count(
         for name, title, network in _networks(model or list(_DEFAULT), stride, given):
             status.update(f"tracing {title}")
             graph = _trace(network().taking(input_shape), frame)
-            check(graph, partial)
+            check(graph, partial, chip)
             rows.append(count_row(name, title, graph, chip, mapping))
             shapes = (map(str, op.output.shape) for op in graph.inputs)
             looked_at[" and ".join(map("x".join, shapes)) if is_own(name) else size] = None

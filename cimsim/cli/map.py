@@ -148,8 +148,8 @@ def map_(
     )
     network = load_network(model, options, weights, hw=chip.name)
     network = (network.streaming() if streaming else network).taking(input_shape)
-    graph = trace(network, frame, partial=partial)
-    covered = coverage(graph)
+    graph = trace(network, frame, partial=partial, chip=chip)
+    covered = coverage(graph, chip)
     points: Sequence[Point] = ()
     if optimize is None:
         placed = cimsim.map_graph(graph, chip, mapping, allocation)

@@ -114,9 +114,9 @@ AllocationOption = Annotated[
     typer.Option(
         "--allocation",
         metavar="NAME",
-        help="Which arrays layers take: in_order, packed (they share arrays), replicated (spare "
-        "arrays hold copies: whole_copies or shared, whichever is faster), by_chip, short_wires, "
-        "package.module:Class.",
+        help="Which arrays layers take: in_order, packed (they share arrays), packed_idle (those "
+        "share that work least, as far as needed), replicated (spare arrays hold copies: "
+        "whole_copies or shared, whichever is faster), by_chip, short_wires, package.module:Class.",
     ),
 ]
 ReprogramOption = Annotated[

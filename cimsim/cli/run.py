@@ -292,7 +292,7 @@ def run(
         placed = []
         for done, traced in enumerate(networks):
             report("tracing", done, len(networks))
-            graph = trace(traced, frames_in.size, strict, partial)
+            graph = trace(traced, frames_in.size, strict, partial, chip)
             placed.append(cimsim.map_graph(graph, chip, mapping, allocation))
         report("tracing", 1, 1)
         doubted, card = _weights_doubts(network, chip) + network.doubts(sigma), network.card

@@ -10,6 +10,7 @@ from cimsim.boundary import memory
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
+    from cimsim.chip.spec import Chip
     from cimsim.loading import Network
     from cimsim.mapping.mapping import Mapping
     from cimsim.timing.timeline import Timeline
@@ -19,11 +20,15 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def trace(
-    network: Network, size: tuple[int, int], strict: bool = False, partial: bool = True
+    network: Network,
+    size: tuple[int, int],
+    strict: bool = False,
+    partial: bool = True,
+    chip: Chip | None = None,
 ) -> Any:
     """Return the graph of a network for frames of (height, width).
 
-    ``strict`` and ``partial`` are as in the options.
+    ``strict`` and ``partial`` are as in the options; ``chip`` is what it is to run on.
     """
     import cimsim
     from cimsim.errors import GraphError
@@ -41,7 +46,7 @@ def trace(
             f"--strict: {len(graph.uncosted)} operations have no cost rule: {listed}. Leave out "
             "--strict to run them without time and energy"
         )
-    check(graph, partial)
+    check(graph, partial, chip)
     return graph
 
 

@@ -120,7 +120,7 @@ def time(
     with Bars(console, quiet) as report:
         report("tracing", 0, 1)
         network = _network(model, options, streaming).taking(input_shape)
-        graph = trace(network, frame, strict, partial)
+        graph = trace(network, frame, strict, partial, chip)
         report("tracing", 1, 1)
         report("mapping", 0, 1)
         placed = cimsim.map_graph(graph, chip, mapping, allocation)
@@ -141,7 +141,7 @@ def time(
             )
         print_why(placed, timeline, *found, console)
     print_doubts(doubts, console)
-    print_coverage(coverage(graph), console)
+    print_coverage(coverage(graph, chip), console)
     for line in written:
         console.print(line)
 

@@ -56,6 +56,10 @@ def standing_j(
     by_tile = chip.vector.scope == "tile"
     leakage = chip.buffer.leakage_w + (chip.vector.leakage_w if by_tile else 0.0)
     shared = chip.global_buffer.leakage_w + (0.0 if by_tile else chip.vector.leakage_w)
+    if chip.matmul is not None and chip.matmul.scope == "tile":
+        leakage = leakage + chip.matmul.leakage_w
+    elif chip.matmul is not None:
+        shared = shared + chip.matmul.leakage_w
     return {
         "references": supplied * chip.tile.arrays * chip.array.reference_power_w,
         "control": clocked * chip.tile.clock_power_w

@@ -28,6 +28,7 @@ COMPONENTS: dict[str, str] = {
     "adc": "ADCs: column converters",
     "adder": "adders: shift-add, row tiles",
     "vector": "vector: scale, bias, activation",
+    "matmul": "matmul units: products of computed values",
     "buffer": "tile buffers: read, write",
     "control": "tile control, clock",
     "interconnect": "interconnect: bytes moved",
@@ -181,7 +182,7 @@ def _matrix_unit(
         "adc": count.conversions * chip.adc.energy_j,
         # a value that is the sum of k conversions takes k - 1 additions
         "adder": max(0, count.conversions - summed) * chip.adder.energy_j,
-        "vector": unit.windows * unit.vector_ops * chip.vector.energy_j
+        "vector": unit.windows * unit.vector_work(chip) * chip.vector.energy_j
         + values * chip.vector.scale_energy_j,
         "buffer": loaded_per_frame(op, layout, replicas, chip) * chip.buffer.read_energy_j_b
         + stored * _readers(mapping, unit, spilled) * chip.buffer.write_energy_j_b,
@@ -192,15 +193,16 @@ def _vector_unit(
     mapping: Mapping, unit: Unit, spilled: frozenset[tuple[str, str]]
 ) -> dict[str, float]:
     chip = mapping.chip
-    stored = unit.windows * unit.stored * chip.input_bytes
-    return {
-        "vector": unit.windows * unit.vector_ops * chip.vector.energy_j,
-        "buffer": stored
-        * (
-            chip.buffer.read_energy_j_b
-            + _readers(mapping, unit, spilled) * chip.buffer.write_energy_j_b
-        ),
-    }
+    stored = read = unit.windows * unit.stored * chip.input_bytes
+    found = {"vector": unit.windows * unit.vector_work(chip) * chip.vector.energy_j}
+    if chip.matmul is not None and unit.products:
+        found["matmul"] = unit.windows * unit.products * chip.matmul.energy_j
+        read = unit.windows * unit.operands * chip.input_bytes
+    found["buffer"] = (
+        read * chip.buffer.read_energy_j_b
+        + stored * _readers(mapping, unit, spilled) * chip.buffer.write_energy_j_b
+    )
+    return found
 
 
 def _readers(mapping: Mapping, unit: Unit, spilled: frozenset[tuple[str, str]]) -> int:

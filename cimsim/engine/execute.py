@@ -208,7 +208,10 @@ class _Frame:
         except SimulationError as error:
             raise SimulationError(f"layer '{op.name}': {error}") from None
         values = op.input.per_frame * found.code.top
-        counts = replace(counts, frames=1, input_codes=codes.total, input_values=values)
+        counts = replace(
+            counts, frames=1, input_codes=codes.total, input_values=values,
+            inputs=op.input.per_frame, clipped=codes.beyond if op.rounding is None else 0,
+        )  # fmt: skip
         if found.effective_bits is not None:
             counts = replace(counts, effective_sum=found.effective_bits * counts.conversions)
         return sink.tensor(), counts

@@ -35,14 +35,14 @@ class CodeMap:
     code : InputCode
     padded : uint8, uint16 or uint32 [height, width * channels * lines]
         What lies around the map is the zero point.
-    sums : list of int
-        Of the codes of each part.
+    sums : list of (int, int)
+        Of the codes of each part, and its values that lie beyond the codes' ends.
     """
 
     op: MatrixOp
     code: InputCode
     padded: NDArray[Any]
-    sums: list[int] = field(default_factory=list)
+    sums: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
     def empty(
@@ -84,7 +84,7 @@ class CodeMap:
         else:
             shift = code.magnitude_bits if code.signed == "phases" else 0
             found = kernels.encode_signed(values, code.scale, code.top, shift, self.padded, corner)
-        self.sums.append(int(found))
+        self.sums.append(found)
 
     def put_pixels(self, values: NDArray[np.float32], start: int) -> None:
         """Encode consecutive pixels, in raster order from pixel ``start`` on.
@@ -116,7 +116,12 @@ class CodeMap:
     @property
     def total(self) -> int:
         """Sum of the codes inside."""
-        return sum(self.sums)
+        return sum(total for total, _ in self.sums)
+
+    @property
+    def beyond(self) -> int:
+        """Values that lie beyond the codes' ends, which stand for them."""
+        return sum(beyond for _, beyond in self.sums)
 
 
 def encode_input(

@@ -33,6 +33,9 @@ class OpStatistics:
         Sum of the input codes of the map, each pixel once.
     input_values : int
         Number of these codes times the largest code.
+    inputs, clipped : int
+        Values of the map, each once, and those beyond the ends of the input code. A quantised
+        network's own code counts none: it was trained with its ends.
     effective_sum : float
         Effective bits of the converters, summed over conversions.
     """
@@ -48,11 +51,18 @@ class OpStatistics:
     input_codes: int = 0
     input_values: int = 0
     effective_sum: float = 0.0
+    inputs: int = 0
+    clipped: int = 0
 
     @property
     def input_mean(self) -> float:
         """Mean input code over the largest code, 0 .. 1."""
         return self.input_codes / self.input_values if self.input_values else 0.0
+
+    @property
+    def clipped_inputs(self) -> float:
+        """Share of the inputs that lie beyond the ends of their code, 0 .. 1."""
+        return self.clipped / self.inputs if self.inputs else 0.0
 
     @property
     def saturated(self) -> float:

@@ -1,17 +1,22 @@
 """Which share of a network has time and energy: its MACs, its weights, the values that it moves.
 
 A matrix on arrays is modelled. So is a digital operation that has a cost rule: the vector unit is
-charged for it. Operations without one run, in no time and at no energy; here they are named.
-Operations that only give values other places (reshape, slice, concatenation) are addresses: their
-values are charged where they are stored and read, so they count nowhere.
+charged for it, and for products of computed values (attention) the chip's matmul unit. Of a chip
+that has none the vector unit is charged, two operations for a product: a guess about a chip that
+was not built for it, so these MACs do not count as modelled. Operations without a cost rule run,
+in no time and at no energy; here they are named. Operations that only give values other places
+(reshape, slice, concatenation) are addresses: their values are charged where they are stored and
+read, so they count nowhere.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from cimsim.chip.spec import Chip
 from cimsim.errors import InputError
 from cimsim.graph.ir import DigitalOp, LayerGraph, Ref, TensorSpec
 
@@ -20,8 +25,7 @@ if TYPE_CHECKING:
 
 LEAST = 0.95  # of the MACs; with less no command gives headline numbers unasked
 _SHOWN = 5
-# digital operations that multiply activations with each other
-PRODUCTS = frozenset({"matmul", "attention", "einsum", "conv1d", "conv2d", "conv3d"})
+UNIT = "--set matmul.lanes=64 --set matmul.energy=auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +55,16 @@ class Coverage:
     Attributes
     ----------
     macs_on_arrays, macs_digital, macs_missing : int
-        Multiply-accumulates on arrays, of activations with each other on the vector unit, and of
-        operations without a cost rule.
+        Multiply-accumulates on arrays, of computed values with each other on a digital unit, and
+        those that are not modelled.
     weights_modelled, weights_missing : int
         Constants of matrices (each copy once) and of digital operations.
     values_modelled, values_missing : int
         Values that operations store.
     missing : tuple of Missing
+        Operations without a cost rule.
+    borrowed : tuple of Missing
+        Products of computed values that the vector unit does because the chip has no matmul unit.
     """
 
     macs_on_arrays: int
@@ -68,6 +75,7 @@ class Coverage:
     values_modelled: int
     values_missing: int
     missing: tuple[Missing, ...] = ()
+    borrowed: tuple[Missing, ...] = ()
 
     @property
     def macs(self) -> float:
@@ -94,21 +102,23 @@ class Coverage:
         total = self.macs_on_arrays + self.macs_digital + self.macs_missing
         where = f"{_percent(self.macs_on_arrays, total)} on arrays"
         if self.macs_digital:
-            where += f", {_percent(self.macs_digital, total)} on the vector unit"
+            where += f", {_percent(self.macs_digital, total)} on digital units"
         found = [
             f"modelled: {_of(self.macs)} of the MACs ({where}), {_of(self.weights)} of the "
             f"weights, {_of(self.moved)} of the bytes moved"
         ]
         if self.missing:
-            found.append(f"not modelled, no time and no energy: {self.named()}")
+            found.append(f"not modelled, no time and no energy: {_named(self.missing)}")
+        if self.borrowed:
+            found.append(
+                f"not modelled, the chip has no matmul unit: {_named(self.borrowed)}; charged as "
+                f"two operations of the vector unit for each MAC ({UNIT} gives the chip one)"
+            )
         return found
 
     def named(self) -> str:
-        """List what is missing, the largest first."""
-        order = sorted(self.missing, key=lambda m: (m.macs, m.weights, m.values), reverse=True)
-        told = [f"{m.op} ({m.source or m.name}{_macs(m)})" for m in order[:_SHOWN]]
-        more = len(order) - _SHOWN
-        return ", ".join(told) + (f" and {more} more" if more > 0 else "")
+        """List what is not modelled, the largest first."""
+        return _named((*self.missing, *self.borrowed))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON: the shares, the counts and what is missing."""
@@ -119,19 +129,31 @@ class Coverage:
     def from_dict(cls, data: dict[str, Any]) -> Coverage:
         """Return what `to_dict` made."""
         rest = {name: value for name, value in data.items() if name != "modelled"}
-        return cls(**rest | {"missing": tuple(Missing(**m) for m in data["missing"])})
+        lists = {
+            name: tuple(Missing(**m) for m in data.get(name, ()))
+            for name in ("missing", "borrowed")
+        }
+        return cls(**rest | lists)
 
 
-def coverage(graph: LayerGraph) -> Coverage:
+def coverage(graph: LayerGraph, chip: Chip | None = None) -> Coverage:
     """Count what of a network is modelled.
 
-    MACs of digital operations are those that torch's own counter of operations finds in them
-    (`torch.utils.flop_counter`); what it does not know (transforms, sorting) has none.
+    MACs of operations without a cost rule are those that torch's own counter of operations finds
+    in them (`torch.utils.flop_counter`); what it does not know (transforms, sorting) has none.
+
+    Parameters
+    ----------
+    graph : LayerGraph
+    chip : Chip, optional
+        What it runs on; without that, one that has units for all that has a cost rule.
     """
     macs = {"digital": 0, "missing": 0}
     held = {"modelled": _weights_on_arrays(graph), "missing": 0}
     values = {"modelled": sum(graph.per_sample(op.name) for op in graph.matrix_ops), "missing": 0}
     missing: list[Missing] = []
+    borrowed: list[Missing] = []
+    lacks_unit = chip is not None and chip.matmul is None
     met: set[int] = set()
     for op in graph.digital_ops:
         lost = op.ops_per_element is None
@@ -139,20 +161,23 @@ def coverage(graph: LayerGraph) -> Coverage:
         met |= {id(t) for t in constants}
         mine = sum(t.numel() for t in constants)
         stored = 0 if op.ops_per_element == 0 else graph.per_sample(op.name)
-        products = _products(graph, op) if lost or op.op in PRODUCTS else 0
-        macs["missing" if lost else "digital"] += products
+        products = _products(graph, op) if lost else _own_products(graph, op)
+        borrows = products > 0 and not lost and lacks_unit
+        macs["missing" if lost or borrows else "digital"] += products
         held["missing" if lost else "modelled"] += mine
         values["missing" if lost else "modelled"] += stored
         if lost:
             missing.append(Missing(op.name, op.op, op.source, products, mine, stored))
+        elif borrows:
+            borrowed.append(Missing(op.name, op.op, op.source, products, 0, 0))
     on_arrays = sum(op.windows * op.n_weights for op in graph.matrix_ops)
     return Coverage(
         on_arrays, macs["digital"], macs["missing"], held["modelled"], held["missing"],
-        values["modelled"], values["missing"], tuple(missing),
+        values["modelled"], values["missing"], tuple(missing), tuple(borrowed),
     )  # fmt: skip
 
 
-def check(graph: LayerGraph, partial: bool) -> Coverage:
+def check(graph: LayerGraph, partial: bool, chip: Chip | None = None) -> Coverage:
     """Return the coverage; refuse a network of which too little is modelled.
 
     Parameters
@@ -160,21 +185,37 @@ def check(graph: LayerGraph, partial: bool) -> Coverage:
     graph : LayerGraph
     partial : bool
         Whether the user asked for numbers all the same.
+    chip : Chip, optional
+        See `coverage`.
 
     Raises
     ------
     InputError
         Less than 95 % of the MACs have time and energy; the message names the others.
     """
-    found = coverage(graph)
+    found = coverage(graph, chip)
     if found.macs >= LEAST or partial:
         return found
+    ways = []
+    if found.borrowed:
+        ways.append(f"give the chip a matmul unit ({UNIT})")
+    if found.missing:
+        ways.append(
+            "write these with layers that have weights (convolution, linear, recurrent, einsum "
+            "with a constant)"
+        )
     raise InputError(
         f"{graph.name}: {_of(found.macs)} of its MACs have time and energy, so cycles, energy and "
-        f"frames per second would be those of that part alone. Not modelled: {found.named()}. "
-        "Write these with layers that have weights (convolution, linear, recurrent, einsum with a "
-        "constant), or ask for the numbers of the part with --partial"
+        f"frames per second would be those of that part alone. Not modelled: {found.named()}. To "
+        f"go on, {', or '.join(ways)}, or ask for the numbers of the part with --partial"
     )
+
+
+def _named(operations: tuple[Missing, ...]) -> str:
+    order = sorted(operations, key=lambda m: (m.macs, m.weights, m.values), reverse=True)
+    told = [f"{m.op} ({m.source or m.name}{_macs(m)})" for m in order[:_SHOWN]]
+    more = len(order) - _SHOWN
+    return ", ".join(told) + (f" and {more} more" if more > 0 else "")
 
 
 def _weights_on_arrays(graph: LayerGraph) -> int:
@@ -195,6 +236,12 @@ def _tensors(value: Any) -> Iterator[Tensor]:
         yield from _tensors(tuple(value.values()))
     elif not isinstance(value, Ref) and hasattr(value, "numel") and value.numel() > 1:
         yield value
+
+
+def _own_products(graph: LayerGraph, op: DigitalOp) -> int:
+    """Products of computed values of a digital operation, per sample, rounded up."""
+    whole = op.macs_per_element * math.prod(op.output.shape)
+    return math.ceil(whole / graph.batch - 1e-6)
 
 
 def _products(graph: LayerGraph, op: DigitalOp) -> int:

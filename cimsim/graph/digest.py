@@ -65,7 +65,7 @@ def _add(digest: Any, value: Any, number: dict[str, str]) -> None:
     import torch
 
     if isinstance(value, torch.Tensor):
-        held = value.detach().cpu().contiguous()
+        held = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         digest.update(f" {held.dtype} {tuple(held.shape)} ".encode())
         digest.update(held.reshape(-1).view(torch.uint8).numpy().data if held.numel() else b"")
     elif isinstance(value, np.ndarray):

@@ -251,6 +251,9 @@ class DigitalOp:
         all (cat, slice, reshape); a window of them (pooling); all of them.
     ops_per_element : float or None
         Vector-unit operations per output element; ``None`` if no cost rule is known (*uncosted*).
+    macs_per_element : float
+        Products of computed values per output element; ``ops_per_element`` counts each twice. A
+        chip's matmul unit does them, where it has one.
     window : Window or None
         For ``locality == "window"``.
     """
@@ -266,6 +269,7 @@ class DigitalOp:
     ops_per_element: float | None = None
     window: Window | None = None
     source: str = ""
+    macs_per_element: float = 0.0
 
 
 Op = InputOp | MatrixOp | DigitalOp

@@ -204,9 +204,12 @@ def _is_callable(graph: LayerGraph, op: DigitalOp) -> str | None:
 
 
 def _cost(graph: LayerGraph, op: DigitalOp) -> str | None:
-    if op.ops_per_element is None or op.ops_per_element >= 0:
+    if op.ops_per_element is not None and op.ops_per_element < 0:
+        return f"ops_per_element {op.ops_per_element}, expected None or a number >= 0"
+    most = (op.ops_per_element or 0.0) / 2
+    if 0 <= op.macs_per_element <= most:
         return None
-    return f"ops_per_element {op.ops_per_element}, expected None or a number >= 0"
+    return f"macs_per_element {op.macs_per_element}, expected 0 .. {most} (half of ops_per_element)"
 
 
 def _locality(graph: LayerGraph, op: DigitalOp) -> str | None:

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cimsim.chip.spec import Chip
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Window
 
 
@@ -56,8 +57,13 @@ class Unit:
     stored : int
         Values that one window writes to buffers.
     vector_ops : float
-        Vector-unit operations of one window (scale and bias of a matrix not counted).
+        Vector-unit operations of one window (scale and bias of a matrix not counted), of a chip
+        without a matmul unit; see `vector_work`.
     needs : tuple of Need
+    products : float
+        Products of computed values in one window, which ``vector_ops`` counts twice each.
+    operands : int
+        Values that these products read in one window, each once.
     """
 
     name: str
@@ -69,6 +75,12 @@ class Unit:
     stored: int
     vector_ops: float
     needs: tuple[Need, ...]
+    products: float = 0.0
+    operands: int = 0
+
+    def vector_work(self, chip: Chip) -> float:
+        """Operations of one window on a chip's vector unit."""
+        return self.vector_ops - (0.0 if chip.matmul is None else 2 * self.products)
 
     @property
     def windows(self) -> int:
@@ -246,7 +258,9 @@ def _finish(graph: LayerGraph, part: _Part) -> Unit:
     work = sum(
         (f.ops_per_element or 0.0) * graph.per_sample(f.name) for f in (*digital, *part.fused)
     )
+    products = sum(d.macs_per_element * graph.per_sample(d.name) for d in digital)
+    read = sum(graph.per_sample(name) for name in op.inputs) if products else 0
     return Unit(
         op.name, part.kind, op, tuple(part.fused), grid, block, stored, work / windows,
-        tuple(dict.fromkeys(part.needs)),
+        tuple(dict.fromkeys(part.needs)), products / windows, math.ceil(read / windows),
     )  # fmt: skip

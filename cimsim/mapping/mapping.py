@@ -14,7 +14,9 @@ import networkx as nx
 from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.mapping.allocation import Allocation, allocation_of, requests_of
+from cimsim.mapping.allocation import Allocation, Request, allocation_of, requests_of
+from cimsim.mapping.allocation.base import NoRoomError
+from cimsim.mapping.allocation.turns import busiest_s, work_s
 from cimsim.mapping.custom import checked_layout, find_strategy
 from cimsim.mapping.dataflow import Unit, units
 from cimsim.mapping.layout import Block, Counts, Layout, count, first_overlap
@@ -23,6 +25,8 @@ from cimsim.mapping.placement import Placement as Placement
 from cimsim.mapping.placement import Slot as Slot
 from cimsim.mapping.sharing import first_disturbed
 from cimsim.mapping.strategies import Im2col, Strategy
+
+_MOST_PIECES = 1000  # that a message tries to pack
 
 
 @dataclass(frozen=True)
@@ -399,4 +403,35 @@ def map_graph(
     arrays = sum(request.layout.n_arrays for request in requests)
     if where.name == "in_order" and arrays > chip.n_arrays and chip.programming.reload == "allow":
         where = allocation_of("loads")
-    return Mapping(graph, chip, how.name, where.allocate(graph, requests, chip), where.name)
+    try:
+        layers = where.allocate(graph, requests, chip)
+    except NoRoomError as error:
+        raise MappingError(f"{error}{_prices(graph, requests, chip, where)}") from None
+    return Mapping(graph, chip, how.name, layers, where.name)
+
+
+def _prices(
+    graph: LayerGraph, requests: tuple[Request, ...], chip: Chip, tried: Allocation
+) -> str:  # fmt: skip
+    """Say what sharing arrays would cost in time, where the network then fits."""
+    wanted = sum(r.layout.cells_used * r.layout.lines_per_row for r in requests)
+    pieces = sum(r.layout.n_arrays for r in requests)
+    if wanted > chip.n_arrays * chip.array.rows * chip.weight_cols or pieces > _MOST_PIECES:
+        return ""
+    alone = max(
+        work_s(r, tuple(Slot(0, i) for i in range(r.layout.n_arrays)), chip) for r in requests
+    )
+    found = []
+    for name in ("packed_idle", "packed"):
+        if name == tried.name:
+            continue
+        try:
+            layers = allocation_of(name).allocate(graph, requests, chip)
+        except MappingError:
+            continue
+        used = len({slot for layer in layers for slots in layer.slots for slot in slots})
+        longer = busiest_s(requests, layers, chip) / alone
+        found.append(
+            f"--allocation {name} ({used} arrays, {longer:.3g} times the time of the busiest layer)"
+        )
+    return f"; layers that share arrays: {' or '.join(found)}" if found else ""

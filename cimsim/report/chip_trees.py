@@ -18,7 +18,7 @@ from cimsim.energy.model import COMPONENTS, activity
 from cimsim.units import format_interval, format_si
 
 _IN_ARRAY = ("cells", "array periphery", "dac", "adc")
-_IN_TILE = ("adder", "vector", "buffer", "tile other")
+_IN_TILE = ("adder", "vector", "matmul", "buffer", "tile other")
 
 
 def area_tree(chip: Chip) -> Tree:
@@ -34,8 +34,12 @@ def area_tree(chip: Chip) -> Tree:
     shared = chip.adc.shared == "tile"
     in_array = {n: parts[n] for n in _IN_ARRAY if not (shared and n == "adc")}
     in_tile = {n: parts[n] for n in _IN_TILE} | ({"adc, shared": parts["adc"]} if shared else {})
-    if chip.vector.scope == "chip":
-        in_tile.pop("vector")
+    central = [
+        name for name, unit in (("vector", chip.vector), ("matmul", chip.matmul))
+        if unit is not None and unit.scope == "chip"
+    ]  # fmt: skip
+    for name in central:
+        in_tile.pop(name)
     tiles = tree.add(
         text(f"{_times(chip.tile.count, 'tile')}", sum(in_array.values()) + sum(in_tile.values()))
     )
@@ -48,8 +52,7 @@ def area_tree(chip: Chip) -> Tree:
     _leaves(arrays, in_array, text)
     _leaves(tiles, in_tile, text)
     rest = {n: v for n, v in parts.items() if n not in (*_IN_ARRAY, *_IN_TILE)}
-    if chip.vector.scope == "chip":
-        rest["vector"] = parts["vector"]
+    rest |= {name: parts[name] for name in central}
     _leaves(tree, rest, text)
     return tree
 

@@ -218,9 +218,9 @@ def coverage_doubts(coverage: Coverage) -> list[Doubt]:
     return [
         Doubt(
             "not-modelled",
-            f"{100 * coverage.macs:.1f} % of the MACs have time and energy, the rest is free: "
-            f"{coverage.named()}",
-            "cycles, energy and frames per second are those of that part alone",
+            f"{100 * coverage.macs:.1f} % of the MACs are modelled; not: {coverage.named()}",
+            "cycles, energy and frames per second are those of that part, operations without a "
+            "cost rule are free, products without a matmul unit are guessed",
         )
     ]
 
@@ -308,8 +308,9 @@ def rows(
     """One row per unit of work, per frame, and one for what belongs to the chip.
 
     With the ``statistics`` of a functional run, matrices also say which share of their conversions
-    was ``saturated`` and how many ``effective_bits`` their converters delivered. With the ``drawn``
-    energy of each row they have its 5 and 95 % points, too.
+    was ``saturated``, which share of their inputs lay beyond the ends of their code
+    (``clipped_inputs``) and how many ``effective_bits`` their converters delivered. With the
+    ``drawn`` energy of each row they have its 5 and 95 % points, too.
     """
     done_by = statistics or {}
     found, fired = [], timeline.by_name
@@ -326,6 +327,7 @@ def rows(
             }  # fmt: skip
             if unit.name in done_by:
                 row["saturated"] = done_by[unit.name].saturated
+                row["clipped_inputs"] = done_by[unit.name].clipped_inputs
             if unit.name in done_by and done_by[unit.name].effective_bits is not None:
                 row["effective_bits"] = done_by[unit.name].effective_bits
         busy = fired[unit.name].busy

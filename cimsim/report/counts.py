@@ -67,7 +67,8 @@ def count_row(name: str, title: str, graph: LayerGraph, chip: Chip, strategy: st
         "arrays": sum(c.arrays for c in matrices.values()),
     }
     height, width = graph.inputs[0].output.grid
-    return CountRow(name, title, height * width, Counts(**(asdict(total) | once)), coverage(graph))
+    counts = Counts(**(asdict(total) | once))
+    return CountRow(name, title, height * width, counts, coverage(graph, chip))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from cimsim.report.plausible import implausible
 
 # a source beside a zero that speaks of a number, or of something that was left out
 _TELLS = re.compile(r"not modelled|left out|want of|tens of|\d\s*[munpfµ]?[WJ]\b")
-_OFTEN, _AT_LEAST = 20, 0.01  # saturation: times the calibrated share, and share of conversions
+_OFTEN, _AT_LEAST = 20, 0.01  # clipping: times the calibrated share, and share
 
 
 def chip_doubts(chip: Chip, origin: str = "") -> list[Doubt]:
@@ -35,22 +35,42 @@ def chip_doubts(chip: Chip, origin: str = "") -> list[Doubt]:
 
 
 def run_doubts(chip: Chip, statistics: Mapping[str, OpStatistics]) -> list[Doubt]:
-    """Return what is doubtful about a functional run: converters that clip far too much."""
-    expected = 1 - chip.adc.percentile / 100 if chip.adc.range == "calibrated" else 0.0
-    limit = max(_OFTEN * expected, _AT_LEAST)
-    worst = {name: done.saturated for name, done in statistics.items() if done.saturated > limit}
-    if not worst:
-        return []
-    name = max(worst, key=lambda op: worst[op])
-    return [
-        Doubt(
-            "saturation",
-            f"converters of {len(worst)} layer{'s' if len(worst) > 1 else ''} clip more than "
-            f"calibrated: {name} {100 * worst[name]:.2g} % of its conversions, calibration meant "
-            f"{100 * expected:.2g} %",
-            "calibrate on frames like these, or --set conditions.recalibrate=true",
+    """Return what is doubtful about a functional run: codes and converters that clip too much."""
+    found = []
+    expected = 1 - chip.inputs.percentile / 100
+    shares = {name: done.clipped_inputs for name, done in statistics.items()}
+    if worst := _worst(shares, expected):
+        layers, name, share = worst
+        found.append(
+            Doubt(
+                "clipped-inputs",
+                f"inputs of {layers} lie beyond the ends of their code: {name} "
+                f"{100 * share:.2g} % of them, calibration meant {100 * expected:.2g} %",
+                "calibrate on more samples, or on such as these, or --set inputs.percentile=100",
+            )
         )
-    ]
+    expected = 1 - chip.adc.percentile / 100 if chip.adc.range == "calibrated" else 0.0
+    if worst := _worst({name: done.saturated for name, done in statistics.items()}, expected):
+        layers, name, share = worst
+        found.append(
+            Doubt(
+                "saturation",
+                f"converters of {layers} clip more than calibrated: {name} {100 * share:.2g} % of "
+                f"its conversions, calibration meant {100 * expected:.2g} %",
+                "calibrate on frames like these, or --set conditions.recalibrate=true",
+            )
+        )
+    return found
+
+
+def _worst(shares: Mapping[str, float], expected: float) -> tuple[str, str, float] | None:
+    """Return how many layers clip far too much, the worst of them and its share; None: none."""
+    limit = max(_OFTEN * expected, _AT_LEAST)
+    over = {name: share for name, share in shares.items() if share > limit}
+    if not over:
+        return None
+    name = max(over, key=lambda op: over[op])
+    return f"{len(over)} layer{'s' if len(over) > 1 else ''}", name, over[name]
 
 
 def _missing(chip: Chip) -> Iterator[Doubt]:

@@ -37,7 +37,7 @@ MAX_EVENTS = 500_000
 _GROUPS = {
     "interconnect": "interconnect", "link": "interconnect", "chips": "interconnect",
     "adc": "shared ADCs", "array": "shared arrays", "vector": "vector units",
-    "buffer": "buffer ports", "global_buffer": "global buffer and DRAM",
+    "matmul": "matmul units", "buffer": "buffer ports", "global_buffer": "global buffer and DRAM",
     "dram": "global buffer and DRAM",
 }  # fmt: skip
 _THIN = 1000  # samples of a counter outside of the stretches that are kept

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe-Ito order: told apart by people with any kind of colour vision
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999",
-            "#882255", "#6F4E37", "#000000", "#44AA99", "#AA4499", "#DDCC77", "#332288", "#117733",
-            "#BBBBBB")  # fmt: skip
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#661100",
+            "#999999", "#882255", "#6F4E37", "#000000", "#44AA99", "#AA4499", "#DDCC77", "#332288",
+            "#117733", "#BBBBBB")  # fmt: skip
 COLOURS = dict(zip(COMPONENTS, _COLOURS, strict=True))
 _LETTERS = 11  # of a subtitle for an inch of the figure, which is wider than its axes
 STAGES = ("load", "drive", "convert", "reduce", "post", "store")

@@ -117,6 +117,7 @@ class Coverage(_Part):
     values_modelled: Count
     values_missing: Count
     missing: tuple[Missing, ...]
+    borrowed: tuple[Missing, ...] = ()
 
 
 class Stored(_Part):

@@ -297,7 +297,13 @@ class Chain:
         network = load_network(
             spec.model, dict(spec.options), spec.weights, self.point.seeds.clip, self.chip.name
         )
-        network = network.streaming() if spec.streaming else network
+        network = (network.streaming() if spec.streaming else network).taking(spec.inputs)
+        if network.inputs and self.point.frames.count:
+            raise InputError(
+                f"{network.title} takes {' and '.join(map(str, network.inputs))} and no frames: a "
+                "study asks it for time and energy alone; give --frames 0 (cimsim run --task "
+                "asks one chip for quality)"
+            )
         example = network.example(*self.size)
         graph: LayerGraph = cimsim.trace(network.module, example, name=network.title)
         return graph

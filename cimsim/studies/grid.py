@@ -297,7 +297,7 @@ def _check_clip(clip: str | None) -> None:
 
 _KEYS = ("name", "networks", "chips", "set", "mappings", "allocations", "schedule", "clips",
          "sigmas", "frames", "start", "size", "seed", "seeds", "frame_rate", "grids")  # fmt: skip
-_WEIGHTS, _MODEL, _STREAMING = "weights", "model", "streaming"
+_WEIGHTS, _MODEL, _STREAMING, _INPUTS = "weights", "model", "streaming", "input_shape"
 
 
 def read(path: str | Path) -> Plan:
@@ -394,7 +394,8 @@ def _networks(part: Any) -> Iterator[Network]:
     for chosen in product(*axes.values()):
         own = dict(zip(axes, chosen, strict=True))
         weights, streaming = own.pop(_WEIGHTS, None), own.pop(_STREAMING, False)
-        yield Network(part[_MODEL], tuple(own.items()), weights, bool(streaming))
+        shapes = tuple(filter(None, str(own.pop(_INPUTS, "")).split(";")))
+        yield Network(part[_MODEL], tuple(own.items()), weights, bool(streaming), shapes)
 
 
 def _size(value: Any) -> tuple[int, int] | None:

@@ -55,12 +55,16 @@ class Network:
     options : tuple of (str, value)
     weights : str or None
     streaming : bool
+    inputs : tuple of str
+        What it takes where that is no window of frames and no file or package tells it, as
+        ``--input-shape`` says it; such networks are asked for time and energy alone.
     """
 
     model: str = "cimnet"
     options: tuple[tuple[str, int | str], ...] = ()
     weights: str | None = None
     streaming: bool = False
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,7 @@ class Point:
         """Return what `to_data` wrote, also after a way through JSON."""
         network, frames = dict(data["network"]), dict(data["frames"])
         network["options"] = tuple((name, value) for name, value in network["options"])
+        network["inputs"] = tuple(network.get("inputs", ()))
         frames["size"] = None if frames["size"] is None else tuple(frames["size"])
         return cls(**{
             **data, "network": Network(**network), "frames": Frames(**frames),

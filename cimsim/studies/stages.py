@@ -46,7 +46,7 @@ _TIMED = (
     "dram.latency_cycles", "frames", "global_buffer.bytes_per_cycle", "global_buffer.size",
     "global_buffer.overflow", "interconnect.kind", "interconnect.bytes_per_cycle",
     "interconnect.latency_cycles", "interconnect.hop_cycles", "system.*", "tile.input_reuse",
-    "tile.sample_hold", "tile.t_stage", "vector.lanes", "vector.scope",
+    "tile.sample_hold", "tile.t_stage", "vector.lanes", "vector.scope", "matmul.*",
 )  # fmt: skip
 _STEPS = (("adc.t_step", None),)  # converters that take time by the step
 _CELLS = (
@@ -301,7 +301,7 @@ def energised(
     period_s = collect.frame_period_s(mapping, timeline, frame_rate_hz)
     ledger = Ledger(mapping, period_s, sums, working(mapping, timeline), "operands",
                     timeline.spilled)  # fmt: skip
-    covered = coverage(mapping.graph)
+    covered = coverage(mapping.graph, mapping.chip)
     height, width = mapping.graph.inputs[0].output.grid
     result = Result(
         mapping.graph.name, (frames, height, width), _quality(judged),

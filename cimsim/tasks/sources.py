@@ -143,7 +143,8 @@ class Arrays:
             if path.suffix == ".npy":
                 # the file is read where samples are asked for
                 return cls((np.load(path, mmap_mode="r", allow_pickle=False),), None, path.name)
-            with np.load(path, allow_pickle=False) as file:
+            # numpy leaves a file open that it cannot read
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 held = {name: file[name] for name in file.files}
         except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
             raise InputError(f"--data: cannot read '{path}': {error}") from None

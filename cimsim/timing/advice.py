@@ -52,6 +52,7 @@ _PARTS: tuple[tuple[str, str, float, str, str], ...] = (
     ("buffer", "bytes_per_cycle", 2, "tile buffer ports twice as wide", ""),
     ("interconnect", "bytes_per_cycle", 2, "an interconnect twice as wide", "not ideal"),
     ("vector", "lanes", 2, "twice the vector lanes", ""),
+    ("matmul", "lanes", 2, "twice the lanes of the matmul units", ""),
     ("adder", "lanes", 2, "twice the adders", ""),
     ("global_buffer", "bytes_per_cycle", 2, "a global buffer port twice as wide", "global_buffer"),
     ("dram", "bytes_per_cycle", 2, "a DRAM port twice as wide", "dram"),

@@ -210,6 +210,8 @@ def by_rectangles(unit: Unit, shape: tuple[int, int]) -> Unit:
         block=(unit.block[0] * wy, unit.block[1] * wx),
         stored=unit.stored * wy * wx,
         vector_ops=unit.vector_ops * wy * wx,
+        products=unit.products * wy * wx,
+        operands=unit.operands * wy * wx,
         needs=tuple(replace(need, window=_over(need.window, shape)) for need in unit.needs),
     )
 

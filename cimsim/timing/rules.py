@@ -45,7 +45,8 @@ DRIVE     own, per pulse: ``array.t_read`` (+ steps)             none
 CONVERT   leg, per pulse: ADC rounds x one ADC conversion        ADCs of the home tile, if shared
 REDUCE    transfers of partial sums between tiles                interconnect
           own: latency + additions / ``adder.lanes``
-POST      leg: vector operations / ``vector.lanes``              vector unit of home tile, or chip
+POST      leg: products / ``matmul.lanes``, where there are any  matmul unit of home tile, or chip
+          leg: vector operations / ``vector.lanes``              vector unit of home tile, or chip
 STORE     a transfer of the stored values                        interconnect
 ========  =====================================================  ==================================
 
@@ -62,7 +63,8 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   new / all)``, where ``all`` are the pixel columns that the activation's windows read (relative to
   the first window) and ``new`` those that no earlier activation of this replica in this map row has
   read, for an endless row. For a dense kernel that is ``min(stride, kernel)`` of ``kernel``
-  columns. An activation is in the map row of its first window. LOAD of other units takes 0 cycles.
+  columns. An activation is in the map row of its first window. LOAD of other units takes 0 cycles,
+  but for products on a matmul unit: a leg at the buffer port with their operands.
 - DRIVE, CONVERT: ``ceil(inputs.bits / dac.bits)`` pulses; for inputs that may be negative, with
   ``inputs.signed: phases``, twice those of ``inputs.bits - 1``, with ``rows`` once those. One
   conversion takes ``adc.t_conversion``, with ``adc.t_step`` 2**bits steps more (SAR: bits), one
@@ -93,7 +95,8 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   there, whole stages, one at least; REDUCE, of a matrix, then takes one more, the register between
   the last conversion's shift-add and the sum over arrays. DRIVE and CONVERT have their own times.
 - POST: one operation for each output value of a matrix (scale and bias) plus the unit's
-  ``vector_ops``.
+  ``vector_ops``, two of which are a product of computed values; a chip with ``matmul`` does these
+  there, and what is left of the operation (softmax) on the vector unit behind it.
 - STORE: the values that the unit's windows store, ``inputs.bits / 8`` bytes each, once for all
   consumers: from the replica's home tile to the stations of all replicas of all units that read
   them; what only output units read stays at home. The activation counts as *stored*
@@ -309,8 +312,10 @@ def vector_services(
 ) -> Services:
     """Return the services of a unit on the vector unit of its home tile."""
     store, latency = _store(chip, home, targets, unit.stored * chip.input_bytes, spill)
-    first, later = (_from_port(chip, home, spill.read, ahead) for ahead in (False, True))
-    post = _in_stages(_post(unit.vector_ops, chip, home, spill), chip)
+    read = unit.operands * chip.input_bytes if chip.matmul is not None else 0
+    first, later = (_operands(chip, home, spill.read, ahead, read) for ahead in (False, True))
+    products = unit.products if chip.matmul is not None else 0.0
+    post = _in_stages(_post(unit.vector_work(chip), chip, home, spill, products), chip)
     store = _in_stages(store, chip)
     return Services((first, Service(), Service(), Service(), post, store, later), latency=latency)
 
@@ -392,10 +397,12 @@ def _port_cycles(chip: Chip, where: str, n_bytes: int) -> int:
     return math.ceil(n_bytes / width)
 
 
-def _from_port(chip: Chip, home: int, moves: Moves, ahead: bool) -> Service:
-    """Return the service of reading spilled pixels, without the buffer port."""
-    route, _, wait = _read_spilled(chip, (home,), moves, ahead)
-    return Service(tuple(route.legs), wait)
+def _operands(chip: Chip, home: int, moves: Moves, ahead: bool, n_bytes: int) -> Service:
+    """Return the service of reading spilled pixels, and operands of products at the buffer port."""
+    route, end, wait = _read_spilled(chip, (home,), moves, ahead)
+    cycles = math.ceil(n_bytes / chip.buffer.bytes_per_cycle)
+    route.use(("buffer", home), cycles, end, wait)
+    return Service(tuple(route.legs), 0 if cycles else wait)
 
 
 def _read_spilled(
@@ -474,9 +481,15 @@ def _gather(route: Route, station: int, sums: PartialSums, n_bytes: int) -> int:
     return max(range(begun, len(route.legs)), key=route.ends, default=-1)
 
 
-def _post(operations: float, chip: Chip, home: int, spill: Spill) -> Service:
+def _post(
+    operations: float, chip: Chip, home: int, spill: Spill, products: float = 0.0
+) -> Service:  # fmt: skip
     vector = ("vector", home if chip.vector.scope == "tile" else home // chip.tile.count)
     route, end, wait = _read_spilled(chip, (home,), spill.operand)
+    if chip.matmul is not None and products:
+        unit = ("matmul", home if chip.matmul.scope == "tile" else home // chip.tile.count)
+        end = route.use(unit, math.ceil(products / chip.matmul.lanes - 1e-9), end, wait)
+        wait = 0
     # operations per window are an average over the map: 1e-9 forgives its rounding error
     cycles = math.ceil(operations / chip.vector.lanes - 1e-9)
     route.use(vector, cycles, end, wait)

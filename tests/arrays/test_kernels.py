@@ -16,13 +16,16 @@ def test_encode_map_is_the_twin_of_input_code():
         x = rng.uniform(low - 0.5, 3.0, (5, 7, 4)).astype(np.float32)
         code = InputCode.of_range(low, 2.5, bits)
         out = np.full((8, 10 * 4), code.zero_point, code.dtype)
-        total = kernels.encode_map(
+        total, beyond = kernels.encode_map(
             x.reshape(5, -1), code.scale, code.zero_point, code.top, out, (2, 4)
         )
         expected = code.encode(x)
         padded = np.pad(expected, ((2, 1), (1, 2), (0, 0)), constant_values=code.zero_point)
         np.testing.assert_array_equal(out.reshape(8, 10, 4), padded)
         assert total == expected.astype(int).sum()
+        # the ends themselves, and what rounds to them, are in the code
+        wide = np.rint(x.astype(np.float64) * (1.0 / code.scale)) + code.zero_point
+        assert beyond == ((wide < 0) | (wide > code.top)).sum() > 0
 
 
 @pytest.mark.parametrize("power", [1, 2])
@@ -192,13 +195,14 @@ def test_encode_signed_is_the_twin_of_input_code(signed, bits):
     lines = code.lines
     out = np.zeros((8, 10 * 4 * lines), code.dtype)
     shift = code.magnitude_bits if signed == "phases" else 0
-    total = kernels.encode_signed(
+    total, beyond = kernels.encode_signed(
         x.reshape(5, -1), code.scale, code.top, shift, out, (2, 4 * lines)
     )
     expected = code.encode(x)
     padded = np.pad(expected, ((2, 1), (1, 2), (0, 0)))
     np.testing.assert_array_equal(out.reshape(8, 10, 4 * lines), padded)
     assert total == np.abs(code.integers(expected)).sum()
+    assert beyond == (np.abs(np.rint(x.astype(np.float64) * (1.0 / code.scale))) > code.top).sum()
 
 
 def test_folded_scaling_is_that_of_the_single_steps():

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import numpy as np
 import pytest
+import torch
 from pydantic import Field, create_model
 
 from cimsim.chip.area import area
@@ -24,6 +25,7 @@ from cimsim.energy.idle import working
 from cimsim.energy.model import energy, programming
 from cimsim.errors import CimsimError
 from cimsim.functional import FunctionalRun
+from cimsim.graph.ir import DigitalOp, Ref
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.simulate import simulate
 from cimsim.units import format_si
@@ -38,7 +40,18 @@ TILES = 12
 HIDES = {"tile.t_stage": "0 s", "tile.arrays": 1, "adc.bits": 4}
 
 
-NET = two_layers(SIZE, MIDDLE)
+def with_product(graph):
+    """The same, and its result multiplied with itself, as attention does."""
+    (name,) = graph.outputs
+    made = graph[name].output
+    product = DigitalOp(
+        "product", (name,), made, "matmul", torch.ops.aten.matmul.default, (Ref(name), Ref(name)),
+        ops_per_element=2.0 * SIZE, macs_per_element=SIZE,
+    )  # fmt: skip
+    return graph.with_ops([*graph, product], ["product"])
+
+
+NET = with_product(two_layers(SIZE, MIDDLE))
 CLIP = np.random.default_rng(2).random((1, SIZE, SIZE, 3)).astype(np.float32)
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from cimsim.errors import GraphError
 from cimsim.frontends.torch_export import from_exported, trace
+from cimsim.graph.digest import operations_hash
 from cimsim.graph.ir import LayerGraph
 
 registry = pytest.importorskip("cimsim.zoo.registry")
@@ -440,3 +441,36 @@ def test_several_threads_may_trace_at_once():
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(traced, range(2, 14))) == list(range(2, 14))
+
+
+def test_constants_are_computed_however_they_lie_in_memory():
+    """A copy in another order is none in a graph; a view of it must not insist on its strides."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.w = nn.Linear(6, 6), nn.Parameter(torch.randn(2, 3))
+
+        def forward(self, x):
+            return self.a(x) * self.w.t().contiguous().view(-1)
+
+    net, x = Net().eval(), torch.randn(1, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(trace(net, (x,)).reference(x)[0], net(x))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_constant_vector_may_lie_with_gaps(rows):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.w = nn.Linear(6, rows), nn.Parameter(torch.randn(rows, 4))
+
+        def forward(self, x):
+            return self.a(x) * self.w[:, 0]
+
+    net, x = Net().eval(), torch.randn(1, 6)
+    graph = trace(net, (x,))
+    assert operations_hash(graph) == operations_hash(trace(net, (x,)))
+    with torch.no_grad():
+        torch.testing.assert_close(graph.reference(x)[0], net(x))

@@ -40,6 +40,7 @@ def test_layers_say_how_their_converters_did(tmp_path):
     assert len(matrices) == len(graph.matrix_ops)
     for row in matrices:
         assert 0 <= row["saturated"] < 0.05
+        assert 0 <= row["clipped_inputs"] < 0.05
         assert 3 < row["effective_bits"] <= 8
     folder = result.to_dir(tmp_path / "run")
     assert Result.load(folder).layers == result.layers

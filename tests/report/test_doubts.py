@@ -1,12 +1,11 @@
 """Doubts of a chip and of a run: each with its way out, none where there is no reason."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from cimsim.chip.differences import differences
 from cimsim.chip.load import load_hw, raw_mapping, shipped
 from cimsim.doubts import Doubt, refuse
+from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import ConfigError
 from cimsim.report.doubts import chip_doubts, run_doubts
 from cimsim.report.provenance import rows
@@ -49,15 +48,30 @@ def test_dram_and_links_have_ranges_too():
     assert any(doubt.text.startswith("dram.energy: not given") for doubt in chip_doubts(bare))
 
 
+def clipping(**counts):
+    return OpStatistics(conversions=1000, inputs=1000, **counts)
+
+
 def test_converters_that_clip_far_more_than_calibrated():
     chip = load_hw("eflash40nm")  # percentile 99.99: one in ten thousand
-    fine = {"a": SimpleNamespace(saturated=0.005), "b": SimpleNamespace(saturated=0.0)}
+    fine = {"a": clipping(saturations=5), "b": clipping()}
     assert run_doubts(chip, fine) == []
-    found = run_doubts(chip, fine | {"b": SimpleNamespace(saturated=0.2)})
+    found = run_doubts(chip, fine | {"b": clipping(saturations=200)})
     assert [doubt.code for doubt in found] == ["saturation"]
     assert "b 20 % of its conversions" in found[0].text
     loose = load_hw("eflash40nm", {"adc.percentile": 95})
-    assert run_doubts(loose, {"b": SimpleNamespace(saturated=0.2)}) == []
+    assert run_doubts(loose, {"b": clipping(saturations=200)}) == []
+
+
+def test_inputs_beyond_the_ends_of_their_code_are_told():
+    chip = load_hw("eflash40nm")
+    assert run_doubts(chip, {"a": clipping(clipped=9)}) == []
+    found = run_doubts(chip, {"a": clipping(clipped=11), "b": clipping(clipped=30)})
+    assert [doubt.code for doubt in found] == ["clipped-inputs"]
+    assert "inputs of 2 layers" in found[0].text
+    assert "b 3 % of them, calibration meant 0.01 %" in found[0].text
+    loose = load_hw("eflash40nm", {"inputs.percentile": 99})
+    assert run_doubts(loose, {"b": clipping(clipped=150)}) == []
 
 
 def test_strict_lists_all_doubts_and_lets_none_pass():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from cimsim.chip.estimators.adc import AdcSurvey
 from cimsim.chip.estimators.base import AbstractEstimator, unit_of
-from cimsim.chip.estimators.logic import AddersAladdin, DacChen, VectorAladdin
+from cimsim.chip.estimators.logic import AddersAladdin, DacChen, MatMulAladdin, VectorAladdin
 from cimsim.chip.estimators.sram import SramLop, SramLstp
 from cimsim.chip.estimators.wires import CellLine, WireBus
 
@@ -18,6 +18,7 @@ ESTIMATORS: dict[str, AbstractEstimator] = {
     "adder_aladdin": AddersAladdin(),
     "cell_line": CellLine(),
     "dac_chen": DacChen(),
+    "matmul_aladdin": MatMulAladdin(),
     "sram_lop": SramLop(),
     "sram_lstp": SramLstp(),
     "vector_aladdin": VectorAladdin(),
@@ -26,8 +27,8 @@ ESTIMATORS: dict[str, AbstractEstimator] = {
 # the bus comes last: it needs the area of all else
 DEFAULTS = {
     "array": "cell_line", "dac": "dac_chen", "adc": "adc_survey", "buffer": "sram_lstp",
-    "adder": "adder_aladdin", "vector": "vector_aladdin", "global_buffer": "sram_lstp",
-    "interconnect": "wire_bus",
+    "adder": "adder_aladdin", "vector": "vector_aladdin", "matmul": "matmul_aladdin",
+    "global_buffer": "sram_lstp", "interconnect": "wire_bus",
 }  # fmt: skip
 
 __all__ = ["DEFAULTS", "ESTIMATORS", "AbstractEstimator", "unit_of"]

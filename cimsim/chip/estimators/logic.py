@@ -44,6 +44,27 @@ class AddersAladdin(AbstractEstimator):
         return {"energy": 0.21e-12 * scale.energy, "area": chip.adder.lanes * 278e-12 * scale.area}
 
 
+class MatMulAladdin(AbstractEstimator):
+    """Lanes of a multiplier of two activations and a 32-bit adder; control is left out."""
+
+    gives: ClassVar = ("energy", "leakage", "area")
+    formula: ClassVar = (
+        "0.25 pJ x inputs.bits / 8 + 0.21 pJ a MAC, lanes x 2.425 uW, 349 um2 at 40 nm, scaled"
+    )
+    source: ClassVar = "Aladdin 40 nm and RAELLA, as in hwcomponents-library"
+
+    def estimate(self, chip: Chip, section: str) -> dict[str, float]:
+        """See the base class; valid for 2 .. 16 bits, 7 .. 130 nm and 0.4 .. 1.8 V."""
+        if chip.matmul is None:
+            raise ValueError("auto: the chip has no matmul unit; give matmul.lanes")
+        bits = within("inputs.bits", chip.inputs.bits, 2, 16, "")
+        scale, lanes = _scale(chip), chip.matmul.lanes
+        return {
+            "energy": (0.25e-12 * bits / 8 + 0.21e-12) * scale.energy,
+            "leakage": lanes * 2.425e-6 * scale.leakage, "area": lanes * 349e-12 * scale.area,
+        }  # fmt: skip
+
+
 class VectorAladdin(AbstractEstimator):
     """Lanes of a comparator (ReLU), an adder (bias) and a 16 x 8-bit multiplier (scale)."""
 

@@ -52,13 +52,16 @@ TINY = {
 }  # fmt: skip
 TABLE = {"0.1 V": "1 MHz", "5 V": "9 MHz"}
 DRAM = {"dram": {"bytes_per_cycle": 8, "energy": "20 pJ/B"}, "frames": "dram"}
+MATMUL = {
+    "matmul": {"lanes": 4, "energy": "1 pJ", "leakage": "1 uW", "area": "0.01 mm2"}
+}  # fmt: skip
 CHAIN = {"system.chips": 2, "tile.count": 3}
 
 
 # parts of a chip's energy, each of which a description states or leaves out; see cimsim.chip.ledger
 LedgerPart = Literal[
-    "array", "front_end", "references", "dac", "adc", "adder", "vector", "buffer", "control",
-    "interconnect", "global_buffer", "dram", "io", "processor", "static", "conversion",
+    "array", "front_end", "references", "dac", "adc", "adder", "vector", "matmul", "buffer",
+    "control", "interconnect", "global_buffer", "dram", "io", "processor", "static", "conversion",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Digital units: vector unit, adders, processor."""
+"""Digital units: vector unit, matmul unit, adders, processor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cimsim.chip.fact import Fact, Follows
-from cimsim.chip.parts.base import Area, Efficiency, Energy, Part, Power
+from cimsim.chip.parts.base import MATMUL, Area, Efficiency, Energy, Part, Power
 
 
 class Vector(Part):
@@ -62,6 +62,54 @@ class Vector(Part):
             expected=True,
             spread="area",
             follows=Follows(law="lanes", fields=("vector.lanes", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="area", description="one unit")
+
+
+class MatMul(Part):
+    """Digital units that multiply computed values with each other: attention.
+
+    They keep partial sums inside, and read each operand once from the buffer of their tile. A chip
+    without them does such products on its vector units, two operations for a product.
+    """
+
+    lanes: Annotated[int, Fact("cycles", when=MATMUL)] = Field(
+        gt=0, description="multiply-accumulates per cycle of one unit"
+    )
+    scope: Annotated[
+        Literal["tile", "chip"], Fact("area.matmul", "cycles", "energy.static", when=MATMUL)
+    ] = Field(default="tile", description="one unit per tile or chip")
+    energy_j: Annotated[
+        Energy,
+        Fact(
+            "energy.matmul",
+            scales="energy",
+            plausible=(1e-15, 1e-10, "8 bits at 7 nm .. 32-bit floats at 65 nm"),
+            spread="logic",
+            when=MATMUL,
+            follows=Follows(law="product bits", fields=("inputs.bits", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="energy", description="one multiply-accumulate")
+    leakage_w: Annotated[
+        Power,
+        Fact(
+            "energy.static",
+            scales="static",
+            plausible=(1e-09, 1, "a few lanes .. a core"),
+            spread="leakage",
+            when=MATMUL,
+            tried=("1 uW",),
+            follows=Follows(law="lanes", fields=("matmul.lanes", "process.node")),
+        ),
+    ] = Field(default=0.0, alias="leakage", description="one unit")
+    area_m2: Annotated[
+        Area,
+        Fact(
+            "area.matmul",
+            plausible=(1e-12, 1e-05, "a few lanes .. a core"),
+            spread="area",
+            when=MATMUL,
+            follows=Follows(law="lanes", fields=("matmul.lanes", "process.node")),
         ),
     ] = Field(default=0.0, alias="area", description="one unit")
 

@@ -9,6 +9,7 @@ from cimsim.mapping.allocation.base import Allocation as Allocation
 from cimsim.mapping.allocation.base import Request as Request
 from cimsim.mapping.allocation.base import requests_of as requests_of
 from cimsim.mapping.allocation.chips import ByChip
+from cimsim.mapping.allocation.idle import PackedIdle
 from cimsim.mapping.allocation.in_order import InOrder
 from cimsim.mapping.allocation.line_order import ShortWires
 from cimsim.mapping.allocation.loads import Loads
@@ -22,6 +23,7 @@ ALLOCATIONS: dict[str, Allocation] = {
     "short_wires": ShortWires(),
     "loads": Loads(),
     "packed": Packed(),
+    "packed_idle": PackedIdle(),
     "packed_exact": Packed(exact=True, name="packed_exact"),
 }
 

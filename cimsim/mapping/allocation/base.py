@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Protocol
 
+from cimsim.chip.area import area
 from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph, MatrixOp
@@ -40,6 +41,10 @@ class Request:
     def placed(self, *slots: tuple[Slot, ...]) -> PlacedLayer:
         """Return the matrix with one replica on each of ``slots``."""
         return PlacedLayer(self.name, tuple(op.name for op in self.ops), self.layout, slots)
+
+
+class NoRoomError(MappingError):
+    """The chip has too few arrays."""
 
 
 class Allocation(Protocol):
@@ -96,7 +101,7 @@ def on_fewest_chips(following: int, n: int, chip: Chip) -> int:
 
 def no_room(
     graph: LayerGraph, chip: Chip, requests: tuple[Request, ...], needed: int, shared: bool
-) -> MappingError:
+) -> NoRoomError:
     """Return the error of a chip with too few arrays: need, stock, largest layers, ways out.
 
     Parameters
@@ -110,13 +115,22 @@ def no_room(
     largest = ", ".join(f"{name} {n}" for n, name in sizes[:3])
     tiles = -(-needed // (chip.tile.arrays * chip.system.chips))
     chips = f"{chip.system.chips} x {chip.tile.count}" if chip.system.chips > 1 else chip.tile.count
-    sharing = "" if shared else "; layers that share arrays (--allocation packed)"
-    return MappingError(
+    return NoRoomError(
         f"network '{graph.name}' needs {needed} arrays of {chip.array.rows} x {chip.weight_cols} "
         f"weights{' even if layers share them' if shared else ''}, chip '{chip.name}' has "
         f"{chip.n_arrays} ({chips} tiles with {chip.tile.arrays}); "
-        f"largest layers: {largest}. Ways out: a larger chip (--set tile.count={tiles}); "
+        f"largest layers: {largest}. Ways out: a larger chip (--set tile.count={tiles}"
+        f"{_more_area(chip, tiles)}); "
         "larger arrays (--set array.rows=..., array.cols=...); "
         "several chips (--set system.chips=..., --allocation by_chip); a smaller network "
-        f"(another --stride, fewer --stages, another --model){sharing}"
+        "(another --stride, fewer --stages, another --model)"
     )
+
+
+def _more_area(chip: Chip, tiles: int) -> str:
+    """Return what more tiles cost in area, where the chip tells its own."""
+    before = sum(area(chip).values())
+    if not before:
+        return ""
+    after = sum(area(chip, tiles * chip.system.chips).values())
+    return f": {after / before - 1:.0%} more area".replace("%", " %")
