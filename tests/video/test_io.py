@@ -287,7 +287,7 @@ def test_damaged_image(tmp_path, suffix):
     for name, content in (("junk", b"junk"), ("half", whole.read_bytes()[:900])):
         path = tmp_path / f"{name}{suffix}"
         path.write_bytes(content)
-        with pytest.raises(InputError, match=rf"{name}{suffix}: (not a readable image|.*damaged) \("):
+        with pytest.raises(InputError, match=rf"{name}{suffix}: .*(readable image|damaged) \("):
             read_clip(path)
 
 
