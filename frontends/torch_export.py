@@ -26,6 +26,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
+from cimsim.boundary.memory import give_back
 from cimsim.errors import GraphError
 from cimsim.frontends import passes
 from cimsim.frontends.aten import TABLE, packet, short_name
@@ -129,7 +130,10 @@ def trace(
         return from_exported(ready, name, batch)
     with _ONE_AT_A_TIME:
         program = _exported(model, example_inputs, name, ready)
-    return from_exported(program, name, batch)
+    graph = from_exported(program, name, batch)
+    del program
+    give_back()
+    return graph
 
 
 def _exported(model: nn.Module, example_inputs: tuple[Tensor, ...], name: str, ready: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cimsim.errors import InputError
 from cimsim.video import _jpeg
 from cimsim.video._orientation import EXIF, UPRIGHT, Turn, in_words, turned
-from cimsim.video._series import ACCEPTED, IMAGE_SUFFIXES, Series
+from cimsim.video._series import ACCEPTED, IMAGE_SUFFIXES, JPEG_SUFFIXES, Series
 from cimsim.video.levels import SEARCHED, Levels, find_levels
 from cimsim.video.options import ReadOptions
 from cimsim.video.source import Source, UInt8Array
@@ -219,6 +219,8 @@ def _stored(path: Path) -> Stored:
 def _read_jpeg(path: Path, image: Any, turn: Turn, told: tuple[str, ...]) -> Stored:
     """Read a JPEG file that Pillow has opened; other colours than grey and RGB by Pillow itself."""
     damage = ""
+    if path.suffix.lower() in _CHECKED:
+        told += ("it is a JPEG file: a damaged one may not be seen",)
     if image.mode in _jpeg.COLOURS:
         pixels, damage = _jpeg.decode(path.read_bytes(), image.mode)
     else:
@@ -308,7 +310,7 @@ def _frame_count(path: Path) -> int:
     """Frames of an animation; 1 for a still picture, for TIFF, and for what cannot be read."""
     from PIL import Image
 
-    if path.suffix.lower() in (".tif", ".tiff", ".jpg", ".jpeg", ".bmp"):
+    if path.suffix.lower() in (".tif", ".tiff", ".bmp", *JPEG_SUFFIXES):
         return 1  # a second frame of a JPEG is its preview
     try:
         with Image.open(path) as image:

@@ -413,6 +413,18 @@ def test_whole_jpeg_files_of_every_kind_are_read_and_no_damage(tmp_path, name):
     assert clip.grey == (mode == "L")
 
 
+@pytest.mark.parametrize("suffix", [".jpe", ".JFIF", ".png"])
+def test_a_jpeg_file_of_another_name_is_read_as_one(tmp_path, suffix):
+    path, exif = tmp_path / f"a{suffix}", Image.Exif()
+    exif[274] = 6
+    scene = Image.fromarray(embedded_clip("default", 1, 37, 51)[0])
+    scene.save(path, "JPEG", quality=80, exif=exif)
+    clip = load_clip(path)
+    with Image.open(path) as stored:
+        np.testing.assert_array_equal(np.asarray(clip)[0], np.rot90(np.asarray(stored), -1))
+    assert any("damaged" in note for note in clip.notes)
+
+
 def test_all_pictures_of_an_animated_avif_are_frames(tmp_path):
     frames = [Image.fromarray(frame) for frame in embedded_clip("default", 3, 48, 64)]
     path = tmp_path / "a.avif"
