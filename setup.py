@@ -53,6 +53,7 @@ setup(
         "safetensors>=0.4",
         "scikit-image>=0.24",
         "scipy>=1.11",
+        "simplejpeg>=1.7",
         "threadpoolctl>=3.4",
         "tifffile>=2024.1",
         "torch>=2.6",

@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ def collect(path: Path) -> None:
         for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}-*.tmp"):
             pid = left.name.rpartition("-")[2].removesuffix(".tmp")
             if pid.isdecimal() and not _lives(int(pid)):
-                left.unlink(missing_ok=True)
+                _remove(left)
 
 
 def _lives(pid: int) -> bool:
@@ -38,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield another name to write to; it takes the place of ``path`` when the block is done.
 
     A kill or an error inside the block leaves what was there before, and under the other name what
-    the next call collects.
+    the next call collects. It may become a file, or a folder where none or an empty one stands.
     """
     collect(path)
     scratch = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
@@ -46,4 +47,11 @@ def replacing(path: Path) -> Iterator[Path]:
         yield scratch
         scratch.replace(path)
     finally:
+        _remove(scratch)
+
+
+def _remove(scratch: Path) -> None:
+    if scratch.is_dir() and not scratch.is_symlink():
+        shutil.rmtree(scratch, ignore_errors=True)
+    else:
         scratch.unlink(missing_ok=True)

@@ -7,6 +7,10 @@ manifest names and that are unchanged; everything else is the user's and moves a
 first, so that each step leaves every file of the user's in its place. A folder that cannot change
 places, as one stands in it or it is a mount point, is brought up to date file by file from a
 complete copy inside; a run that dies there is finished by the next one (`recover`).
+
+Runs that write into one folder at the same time do so one after the other: what looks at names and
+changes them holds a lock on the folder above and on the folder. It is never held while a run
+computes or writes its files.
 """
 
 from __future__ import annotations
@@ -66,7 +70,13 @@ def check_target(folder: str | Path, proof: str = "result.json", *, beside: bool
         return folder
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"--out: cannot write '{given}': no write access to it")
-    recover(folder)
+    with _locked(folder.parent, folder):
+        return _checked(given, folder, proof, beside=beside)
+
+
+def _checked(given: str | Path, folder: Path, proof: str, *, beside: bool) -> Path:
+    """Refuse a folder whose files are not cimsim's, or were edited."""
+    _recover(folder)
     if all(place.name.startswith(_MARK) for place in folder.iterdir()):
         return folder
     names = manifest(folder)
@@ -112,36 +122,72 @@ def new_folder(folder: str | Path, *, unique: bool = False, beside: bool = False
         As `check_target`, or the disk does not take it.
     """
     target = Path(folder).resolve() if unique else check_target(folder, beside=beside)
-    made: Path | None = None
+    made, lock = None, -1
     try:
         in_place = not unique and target.is_dir() and _must_stay(target)
         home = target if in_place else target.parent
         home.mkdir(parents=True, exist_ok=True)
-        collect(home)
-        made = home / f".{target.name}{_MARK}{os.getpid()}-{os.urandom(4).hex()}"
-        if in_place:
-            made = home / f"{_MARK}{os.getpid()}-{os.urandom(4).hex()}"
-        made.mkdir()
-        lock = os.open(made, os.O_RDONLY)
-        try:
+        with _locked(target.parent, target):
+            _collect(home)
+            name = f"{_MARK}{os.getpid()}-{os.urandom(4).hex()}"
+            made = home / (name if in_place else f".{target.name}{name}")
+            made.mkdir()
+            lock = os.open(made, os.O_RDONLY)
             with suppress(OSError):  # some network file systems have no locks
                 fcntl.flock(lock, fcntl.LOCK_EX)  # tells other processes that this one lives
-            (made / _UNFINISHED).touch()
-            yield made
-            _seal(made)
+        (made / _UNFINISHED).touch()
+        yield made
+        _seal(made)
+        with _locked(target.parent, target):
             if beside and target.is_dir() and manifest(target) is None:
                 _check_free(made, target)
-            if in_place:
+            if not unique:
+                _recover(target)
+            if in_place or (not unique and _is_written_in_place(target)):
                 _into(made, target)
             else:
                 _swap(made, target, unique=unique)
-        finally:
-            os.close(lock)
+            _discard(made, target)
     except OSError as error:
         raise InputError(f"--out: cannot write '{folder}': {error}") from None
     finally:
-        if made is not None:
-            _discard(made, target)
+        if lock >= 0:
+            _release(lock)
+        if made is not None and made.is_dir():
+            with _locked(target.parent, target):
+                _discard(made, target)
+
+
+@contextmanager
+def _locked(*places: Path) -> Iterator[None]:
+    """Hold a lock on folders, the upper one first; on those that are there and have locks."""
+    held: list[int] = []
+    try:
+        for place in places:
+            with suppress(OSError):
+                held.append(os.open(place, os.O_RDONLY | os.O_DIRECTORY))
+                fcntl.flock(held[-1], fcntl.LOCK_EX)
+        yield
+    finally:
+        for one in held:
+            _release(one)
+
+
+def _release(lock: int) -> None:
+    """Give a lock up for forked processes, too, which have it open."""
+    with suppress(OSError):
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    os.close(lock)
+
+
+def _is_written_in_place(target: Path) -> bool:
+    """Whether a process that stands in a folder is writing into it: it cannot change places."""
+    with suppress(OSError):
+        return any(
+            inner.name.startswith(_MARK) and inner.is_dir() and _is_live(inner)
+            for inner in target.iterdir()
+        )
+    return False
 
 
 def manifest(folder: Path) -> dict[str, str] | None:
@@ -182,13 +228,28 @@ def changes(folder: Path) -> tuple[list[str], list[str]]:
 def recover(folder: Path) -> None:
     """Finish what a run that died left half done in place, if it did; else do nothing."""
     with suppress(OSError):
+        names = [place.name for place in folder.iterdir()]
+        if _COMMIT in names or any(name.startswith(_MARK) for name in names):
+            with _locked(folder.parent, folder):
+                _recover(folder)
+
+
+def _recover(folder: Path) -> None:
+    with suppress(OSError):
+        if not folder.is_dir():
+            return
         if (folder / _COMMIT).is_dir():
             _move_in(folder / _COMMIT, folder)
-        collect(folder)
+        _collect(folder)
 
 
 def collect(home: Path) -> None:
     """Remove temporary folders in ``home`` whose process is gone; files of the user's stay."""
+    with _locked(home):
+        _collect(home)
+
+
+def _collect(home: Path) -> None:
     with suppress(OSError):
         # an earlier folder that was put aside comes back before the one that was to replace it
         for place in sorted(home.iterdir(), key=lambda p: not p.name.endswith(_ASIDE)):

@@ -26,6 +26,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
+from cimsim.boundary.memory import give_back
 from cimsim.errors import GraphError
 from cimsim.frontends import passes
 from cimsim.frontends.aten import TABLE, packet, short_name
@@ -131,7 +132,10 @@ def trace(
         return from_exported(ready, name, batch)
     with _ONE_AT_A_TIME:
         program = _exported(model, example_inputs, name, ready)
-    return from_exported(program, name, batch)
+    graph = from_exported(program, name, batch)
+    del program
+    give_back()
+    return graph
 
 
 def _exported(model: nn.Module, example_inputs: tuple[Tensor, ...], name: str, ready: Any) -> Any:
@@ -261,6 +265,12 @@ class _Importer:
     def _call(self, node: Node) -> None:
         if not node.users:
             return
+        if _is_random(node):
+            raise self._error(
+                node,
+                f"the network draws random numbers ({packet(target_of(node))}), so no two runs of "
+                "it are the same; leave them out, or make them an input of the network",
+            )
         args, kwargs = self._read(node.args), self._read(node.kwargs)
         name = packet(target_of(node))
         if node.target is operator.getitem and isinstance(args[0], _Several):
@@ -269,9 +279,7 @@ class _Importer:
             self.values[node] = args[0][int(args[1])]
         elif _is_alias(node, args):
             self.values[node] = args[0]
-        elif not any(True for _ in references((args, tuple(kwargs.values())))) and not _is_random(
-            node
-        ):
+        elif not any(True for _ in references((args, tuple(kwargs.values())))):
             self.values[node] = self._constant(node, args, kwargs)
         elif name in _SHAPE_ONLY:
             blank = _blank(self.build.spec(args[0]))
@@ -511,4 +519,14 @@ def _is_alias(node: Node, args: tuple[Any, ...]) -> bool:
 
 
 def _is_random(node: Node) -> bool:
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+    """Tell whether an operator draws; dropout and what holds it do not outside of training."""
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    given = {}
+    for place, argument in enumerate(target_of(node)._schema.arguments):
+        default = argument.default_value if argument.has_default_value() else None
+        positional = node.args[place] if place < len(node.args) else default
+        given[argument.name] = node.kwargs.get(argument.name, positional)
+    if given.get("dropout_p") == 0 or (given.get("p") == 0 and "train" in given):
+        return False
+    return not any(given.get(name, True) is False for name in ("train", "training"))

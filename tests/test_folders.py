@@ -197,6 +197,64 @@ def test_two_runs_of_one_second_and_a_race_take_two_names(tmp_path):
     assert (tmp_path / "r-2" / "who").read_text() == "first"
 
 
+@pytest.mark.parametrize("where", ["beside", "inside", "both"])
+def test_runs_into_one_folder_at_the_same_time(tmp_path, where):
+    """Four at once through links and from inside: one of them whole, the user's files, no more."""
+    home = tmp_path / "home"
+    home.mkdir()
+    target = with_users_files(home)
+    (tmp_path / "link").symlink_to(target)
+    (tmp_path / "home2").symlink_to(home)
+    names = [target, tmp_path / "link", tmp_path / "home2" / "o", home / "." / "o"]
+    stand = {"beside": (), "inside": range(4), "both": (0, 2)}[where]
+
+    def begun(number, turn):
+        """A fork that has begun its folder; a folder that a run stands in keeps its name."""
+        ready, go = os.pipe()
+        if not (pid := os.fork()):
+            status = 1
+            try:
+                os.chdir(target if number in stand else tmp_path)
+                with folders.new_folder(Path() if number in stand else names[number]) as made:
+                    os.write(go, b"1")
+                    for name, text in content(f"{turn}-{number}").items():
+                        (made / name).parent.mkdir(parents=True, exist_ok=True)
+                        (made / name).write_text(text)
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(go)
+        if number in stand:
+            os.read(ready, 1)
+        os.close(ready)
+        return pid
+
+    for turn in range(5):
+        pids = [begun(number, turn) for number in sorted(range(4), key=lambda n: n not in stand)]
+        assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 4
+        now = state(target)
+        tag = now["result.json"].split()[0]
+        assert now == content(tag) | USERS
+        assert tag.startswith(f"{turn}-")
+        assert [place.name for place in home.rglob(".*")] == []
+        assert [place.name for place in home.iterdir()] == ["o"]
+
+
+def test_a_lock_does_not_outlive_the_run_in_a_forked_process(tmp_path):
+    with folders.new_folder(tmp_path / "o") as made:
+        (made / "x").write_text("first")
+        if not (pid := os.fork()):
+            time.sleep(60)
+            os._exit(0)
+    try:
+        done = in_child(lambda: write(tmp_path / "o", "second"), 10**9, tmp_path)
+        assert done == 0  # it does not wait for the other one's end
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 def test_a_live_process_keeps_its_temporary_folder(tmp_path):
     with folders.new_folder(tmp_path / "a") as made:
         write(tmp_path / "b", "other")

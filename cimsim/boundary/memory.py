@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from functools import cache
 from pathlib import Path
@@ -78,3 +79,22 @@ def _told(n_bytes: float) -> str:
         if n_bytes >= _UNITS[name]:
             return f"{n_bytes / _UNITS[name]:,.3g} {name}"
     return f"{n_bytes:g} B"
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library keeps it (glibc).
+
+    An export of torch makes and frees a great many small objects; what stays free between those
+    that live on is kept by the library and adds up from export to export.
+    """
+    trim = getattr(_c_library(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _c_library() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(None)
+    except (OSError, TypeError):  # no such thing on this system
+        return None

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cimsim.cli.checked import Command
 from cimsim.cli.clips import (
     BlackOption,
     ClipOptions,
@@ -18,7 +19,7 @@ from cimsim.cli.clips import (
 app = typer.Typer(no_args_is_help=True, help="Clips: what is decoded and what is assumed.")
 
 
-@app.command("show")
+@app.command("show", cls=Command)
 def show(
     file: Annotated[
         Path,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimsim.cli.checked import Command
+
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
     from cimsim.energy.ledger import Ledger
@@ -21,7 +23,7 @@ SetOption = Annotated[
 ChipArgument = Annotated[str, typer.Argument(help="A shipped name or the path of a YAML file.")]
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_chips() -> None:
     """List the shipped hardware descriptions."""
     from rich.console import Console
@@ -41,7 +43,7 @@ def list_chips() -> None:
     Console().print(table)
 
 
-@app.command("show")
+@app.command("show", cls=Command)
 def show(
     hw: ChipArgument,
     overrides: SetOption = None,
@@ -131,7 +133,7 @@ def _ledger(chip: Chip, model: str, size: str) -> tuple[str, Ledger]:
     return f"{network.title}, {frame[1]} x {frame[0]}", ledger
 
 
-@app.command("check")
+@app.command("check", cls=Command)
 def check(
     hw: ChipArgument,
     overrides: SetOption = None,

@@ -203,9 +203,9 @@ def _card(
     from cimsim.zoo.weights import Card, named_card
 
     source = network.identity["weights"]
-    beside = Path(source).with_suffix(".json")
-    old = named_card(Path(source).stem) if not Path(source).is_file() else None
-    if old is None and Path(source).is_file() and beside.is_file():
+    is_file = Path(source).is_file()
+    old = None if is_file else named_card(Path(source).stem)
+    if is_file and (beside := Path(source).with_suffix(".json")).is_file():
         old = Card.read(beside)
     resolved = options if ":" in model else registry.info(model).resolve(options)
     return Card(

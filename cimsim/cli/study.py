@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from cimsim.cli.checked import Command
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ FrontOption = Annotated[
 ]
 
 
-@app.command("show")
+@app.command("show", cls=Command)
 def show(
     folder: FolderArgument, number: ColumnOption = None, where: WhereOption = None,
     only: OnlyOption = None, pareto: FrontOption = None,
@@ -69,7 +70,7 @@ def show(
     _print_doubts(outcome.rows, console)
 
 
-@app.command("table")
+@app.command("table", cls=Command)
 def table_(
     folder: FolderArgument,
     kind: Annotated[Format, typer.Option("--format", "-f", help="How.")] = Format.csv,
@@ -88,7 +89,7 @@ def table_(
         _write(out, text)
 
 
-@app.command("plot")
+@app.command("plot", cls=Command)
 def plot(
     folder: FolderArgument,
     x: Annotated[
@@ -148,7 +149,7 @@ def compare(
     typer.echo(text, nl=not text.endswith("\n"))
 
 
-@cache_app.command("show")
+@cache_app.command("show", cls=Command)
 def cache_show() -> None:
     """Say where results of stages are kept, how many and how large."""
     from rich.console import Console
@@ -167,7 +168,7 @@ def cache_show() -> None:
     console.print(f"{store.folder}: {total} of at most {limit} (CIMSIM_CACHE, CIMSIM_CACHE_LIMIT)")
 
 
-@cache_app.command("clear")
+@cache_app.command("clear", cls=Command)
 def cache_clear() -> None:
     """Remove all kept results of stages; nothing but time is lost."""
     typer.echo(f"{_store().clear():,} entries removed")

@@ -1,18 +1,21 @@
 """Hashes of what a network computes: matrices, operations between them, constants, wiring.
 
 Own layers count through their graph: whatever Python code wrote it, the same operations with the
-same arguments have the same hash. Names of matrices count, as random streams are named by them;
-those of other nodes do not, nor do titles and source lines.
+same arguments have the same hash. Operators that somebody registered with torch hide their code
+from the graph; they count with the file it stands in. Names of matrices count, as random streams
+are named by them; those of other nodes do not, nor do titles and source lines.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import numpy as np
 
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref
+from cimsim.graph.own_operators import code_of
 
 _EXACT = 2**53
 
@@ -26,6 +29,8 @@ def operations_hash(graph: LayerGraph) -> str:
         digest.update(f"\n{inputs} {op.output.shape} {op.output.dtype}".encode())
         if isinstance(op, DigitalOp):
             digest.update(f" {_target(op.target)}".encode())
+            for part in code_of(op.target) if hasattr(op.target, "_schema") else ():
+                digest.update(part)
             _add(digest, op.args, number)
             for name, value in sorted(op.kwargs.items()):
                 digest.update(f" {name}=".encode())
@@ -82,7 +87,14 @@ def _add(digest: Any, value: Any, number: dict[str, str]) -> None:
         for name, part in sorted(value.items()):
             digest.update(f" {name}=".encode())
             _add(digest, part, number)
-    elif isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+    elif (
+        isinstance(value, float)
+        and value.is_integer()
+        and abs(value) < _EXACT
+        and (
+            value or math.copysign(1, value) > 0  # -0.0 is another number than 0
+        )
+    ):
         digest.update(f" {int(value)}".encode())
     else:
         digest.update(f" {value!r}".encode())

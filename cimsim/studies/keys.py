@@ -24,7 +24,9 @@ from cimsim.chip.fields import fields
 from cimsim.chip.load import dump
 from cimsim.chip.spec import Chip
 
-_LIBRARIES = ("numpy", "scipy", "torch", "numba", "scikit-image", "av", "pillow")
+_LIBRARIES = (
+    "numpy", "scipy", "torch", "numba", "scikit-image", "av", "pillow", "simplejpeg",
+)  # fmt: skip
 _UNREAD = ("cli",)  # rooms that no stage calls
 
 

@@ -24,12 +24,14 @@ def _cause(error: BaseException) -> str:
 def write_h264(path: Path, frames: Any, fps: float) -> None:
     """Write H.264, 8 bit 4:4:4, BT.709 in video range (what players expect)."""
     options = {"crf": "4", "preset": "medium"}
-    _encode(path, frames, fps, codec="libx264", pixel_format="yuv444p", options=options)
+    _encode(path, frames, fps, kind="mp4", codec="libx264", pixel_format="yuv444p",
+            options=options)  # fmt: skip
 
 
 def write_ffv1(path: Path, frames: Any, fps: float) -> None:
     """Write FFV1 in RGB, lossless."""
-    _encode(path, frames, fps, codec="ffv1", pixel_format="bgr0", options={"level": "3"})
+    _encode(path, frames, fps, kind="matroska", codec="ffv1", pixel_format="bgr0",
+            options={"level": "3"})  # fmt: skip
 
 
 def _encode(
@@ -37,15 +39,16 @@ def _encode(
     frames: Any,
     fps: float,
     *,
+    kind: str,
     codec: str,
     pixel_format: str,
     options: dict[str, str],
 ) -> None:
-    """Encode RGB frames with one codec of libav."""
+    """Encode RGB frames with one codec of libav into a container, whatever the file's name."""
     import av
 
     try:
-        with av.open(str(path), "w") as container:
+        with av.open(str(path.absolute()), "w", format=kind) as container:
             stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(100_000))
             stream.width, stream.height = frames.shape[2], frames.shape[1]
             stream.pix_fmt = pixel_format

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cimsim.errors import InputError
+from cimsim.video import _jpeg
 from cimsim.video._orientation import EXIF, UPRIGHT, Turn, in_words, turned
-from cimsim.video._series import ACCEPTED, IMAGE_SUFFIXES, Series
+from cimsim.video._series import ACCEPTED, IMAGE_SUFFIXES, JPEG_SUFFIXES, Series
 from cimsim.video.levels import SEARCHED, Levels, find_levels
 from cimsim.video.options import ReadOptions
 from cimsim.video.source import Source, UInt8Array
@@ -21,7 +22,7 @@ from cimsim.video.source import Source, UInt8Array
 __all__ = ["ACCEPTED", "IMAGE_SUFFIXES", "ImageSource", "is_raw", "read_image"]
 
 _CHECKED = (".png",)  # with a checksum of every byte
-_JPEG = (".jpg", ".jpeg")
+_JPEG = ("JPEG", "MPO")  # Pillow's names; the second one has a preview behind the picture
 _ORIENTATION = 274  # Exif and TIFF
 _MOSAIC = 2.0  # neighbours of a raw mosaic differ more than next but one; in pictures, less
 
@@ -37,12 +38,15 @@ class Stored:
     bits : int or None
         Depth that the file states, where it is below that of the samples.
     told : tuple of str
+    damage : str
+        What a decoder that paints on would hide; empty where none was seen.
     """
 
     pixels: npt.NDArray[Any]
     turn: Turn = UPRIGHT
     bits: int | None = None
     told: tuple[str, ...] = ()
+    damage: str = ""
 
 
 class ImageSource(Source):
@@ -115,7 +119,7 @@ class ImageSource(Source):
                 f"{file}: holds {_frame_count(file)} frames among other pictures; take it alone"
             )
         stored = _stored(file)
-        self._check_damage(file)
+        self._check_damage(file, stored.damage)
         if self._levels is None:
             chosen = self.files[:SEARCHED] if file in self.files[:SEARCHED] else [file]
             pictures = (stored.pixels if f == file else _stored(f).pixels for f in chosen)
@@ -137,9 +141,8 @@ class ImageSource(Source):
         shown = np.broadcast_to(eight, (*eight.shape[:2], 3))
         return turned(shown, stored.turn)
 
-    def _check_damage(self, file: Path) -> None:
-        """Stop, or remember, where a JPEG file is damaged and Pillow paints on."""
-        why = _jpeg_damage(file) if file.suffix.lower() in _JPEG else ""
+    def _check_damage(self, file: Path, why: str) -> None:
+        """Stop, or remember, where a decoder saw damage and painted on."""
         if why and not self.options.tolerate_damage:
             raise InputError(
                 f"{file}: the picture is damaged ({why}); --tolerate-damage (tolerate_damage=True) "
@@ -183,23 +186,6 @@ def _is_raw_page(page: Any) -> bool:
     )
 
 
-def _jpeg_damage(path: Path) -> str:
-    """Return what a decoder that stops at errors says of a JPEG file; nothing where it is whole."""
-    import av
-
-    try:
-        with av.open(str(path.absolute()), format="jpeg_pipe") as container:
-            context = container.streams.video[0].codec_context
-            context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
-            context.thread_count, context.thread_type = 1, "NONE"
-            broken = any(frame.is_corrupt for frame in container.decode(video=0))
-    except av.InvalidDataError as error:
-        return str(error.strerror or error)
-    except (av.FFmpegError, OSError, ValueError):
-        return ""  # of a kind that this decoder does not know
-    return "parts of it are missing" if broken else ""
-
-
 def _stored(path: Path) -> Stored:
     """Read one picture as it is stored."""
     from PIL import Image
@@ -211,6 +197,8 @@ def _stored(path: Path) -> Stored:
         with Image.open(path) as image:
             turn = EXIF.get(image.getexif().get(_ORIENTATION, 1), UPRIGHT)
             told = (*tags, *_profile(image))
+            if image.format in _JPEG:
+                return _read_jpeg(path, image, turn, told)
             if "16" in image.mode or image.mode in ("I", "F"):
                 pixels = np.asarray(image)
                 pixels = pixels.astype(np.uint16) if image.mode == "I" else pixels
@@ -226,6 +214,18 @@ def _stored(path: Path) -> Stored:
     # decoders raise anything from SyntaxError to struct.error on damaged files
     except Exception as error:
         raise InputError(f"{path}: not a readable image ({_cause(error)})") from error
+
+
+def _read_jpeg(path: Path, image: Any, turn: Turn, told: tuple[str, ...]) -> Stored:
+    """Read a JPEG file that Pillow has opened; other colours than grey and RGB by Pillow itself."""
+    damage = ""
+    if path.suffix.lower() in _CHECKED:
+        told += ("it is a JPEG file: a damaged one may not be seen",)
+    if image.mode in _jpeg.COLOURS:
+        pixels, damage = _jpeg.decode(path.read_bytes(), image.mode)
+    else:
+        pixels = np.asarray(image.convert("RGB"))
+    return Stored(_shaped(path, pixels), turn, None, told, damage or _jpeg.second_opinion(path))
 
 
 def _cause(error: BaseException) -> str:
@@ -310,7 +310,7 @@ def _frame_count(path: Path) -> int:
     """Frames of an animation; 1 for a still picture, for TIFF, and for what cannot be read."""
     from PIL import Image
 
-    if path.suffix.lower() in (".tif", ".tiff", ".jpg", ".jpeg", ".bmp"):
+    if path.suffix.lower() in (".tif", ".tiff", ".bmp", *JPEG_SUFFIXES):
         return 1  # a second frame of a JPEG is its preview
     try:
         with Image.open(path) as image:

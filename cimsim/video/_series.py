@@ -11,7 +11,8 @@ from pathlib import Path
 
 from cimsim.errors import InputError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+IMAGE_SUFFIXES = (".png", *JPEG_SUFFIXES, ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
 ACCEPTED = (
     "accepted: a video file (.mp4, .mkv, .avi, .mov, .webm ...), an image, a folder of images "
     f"({', '.join(IMAGE_SUFFIXES)}), a pattern of them (f%03d.png, 'f*.png') or an array (.npy)"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cimsim.errors import InputError
+from cimsim.files import replacing
 from cimsim.video._encode import write_ffv1, write_h264
 from cimsim.video._images import write_folder
 from cimsim.video.clip import load_clip
@@ -113,19 +112,12 @@ def write_clip(path: str | Path, frames: UInt8Array | Displayed, fps: float = 25
         raise InputError(f"{path}: fps: expected a number in 0.01..1000, got {fps}")
     _check_target(path, is_folder=not suffix)
 
-    scratch: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The temporary name lies in the same folder: a rename is atomic only within a file system.
-        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        written = scratch / f"clip{suffix}"
-        _WRITERS[suffix](written, frames, fps)
-        written.replace(path)
+        with replacing(path) as scratch:
+            _WRITERS[suffix](scratch, frames, fps)
     except OSError as error:
         raise InputError(f"{path}: cannot write the clip: {error}") from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
 
 
 class Displayed:

@@ -191,8 +191,10 @@ def card_of(source: Card | str | Path) -> Card | None:
     if isinstance(source, Card):
         return source
     path = Path(source)
+    if path.suffix != ".safetensors":
+        return None
     beside = path.with_suffix(".json")
-    return Card.read(beside) if path.suffix == ".safetensors" and beside.is_file() else None
+    return Card.read(beside) if beside.is_file() else None
 
 
 def record(

@@ -474,3 +474,45 @@ def test_a_constant_vector_may_lie_with_gaps(rows):
     assert operations_hash(graph) == operations_hash(trace(net, (x,)))
     with torch.no_grad():
         torch.testing.assert_close(graph.reference(x)[0], net(x))
+
+
+class Drawing(nn.Module):
+    """A convolution, and what is done with its output."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.conv, self.draw = nn.Conv2d(3, 3, 1), draw
+
+    def forward(self, x):
+        return self.draw(self.conv(x))
+
+
+DRAWS = {
+    "rand": lambda y: y + torch.rand(1),
+    "randn_like": lambda y: y + torch.randn_like(y),
+    "dropout": lambda y: nn.functional.dropout(y, 0.5, training=True),
+    "bernoulli": lambda y: y * torch.bernoulli(torch.full_like(y, 0.5)),
+    "randperm": lambda y: y[:, torch.randperm(3)],
+    "uniform": lambda y: y + torch.empty_like(y).uniform_(),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_a_network_that_draws_random_numbers_is_refused(name):
+    with pytest.raises(GraphError, match=rf"draws random numbers \(aten\.{name}\).*an input of"):
+        trace(Drawing(DRAWS[name]), (torch.zeros(1, 3, 8, 8),))
+
+
+@pytest.mark.parametrize(
+    "still",
+    [
+        lambda y: nn.functional.dropout(y, 0.5, training=False),
+        lambda y: nn.functional.dropout(y, 0.0, training=True),
+        lambda y: nn.functional.scaled_dot_product_attention(y, y, y, dropout_p=0.0),
+        lambda y: nn.functional.rrelu(y),
+    ],
+)
+def test_operators_that_could_draw_and_do_not_are_taken(still):
+    graph = trace(Drawing(still), (torch.zeros(1, 3, 8, 8),))
+    x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert all(map(torch.equal, graph.reference(x), graph.reference(x)))

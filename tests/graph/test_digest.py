@@ -1,14 +1,17 @@
 """Two networks have one hash when, and only when, they do the same arithmetic."""
 
 import functools
+import runpy
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import cimsim
 from cimsim.chip.load import chip_hash, load_hw
 from cimsim.graph.digest import operations_hash, weights_hash
+from cimsim.graph.own_operators import code_of
 
 
 class Small(nn.Module):
@@ -48,6 +51,20 @@ WAYS = {
     "clamped": lambda net, x, y: (x - y).clamp(0, 1),
     "clamped elsewhere": lambda net, x, y: (x - y).clamp(0, 0.9),
     "own function": lambda net, x, y: helper(x, y),
+    "divided by 0": lambda net, x, y: torch.where(y > 0, 0.0, y) / 1e-30,
+    "divided by -0": lambda net, x, y: torch.where(y > 0, -0.0, y) / 1e-30,
+    "by half precision": lambda net, x, y: y.half().float(),
+    "by bfloat16": lambda net, x, y: y.bfloat16().float(),
+    "whole": lambda net, x, y: (9 * y).to(torch.int32).float(),
+    "rounded": lambda net, x, y: (9 * y).round(),
+    "leaky": lambda net, x, y: functional.leaky_relu(y, 0.1),
+    "leakier": lambda net, x, y: functional.leaky_relu(y, 0.2),
+    "gelu": lambda net, x, y: functional.gelu(y),
+    "gelu by tanh": lambda net, x, y: functional.gelu(y, approximate="tanh"),
+    "one layer": lambda net, x, y: Gain(0.5)(y),
+    "one of the same text": lambda net, x, y: Gain(0.25)(y),
+    "pooled with its edge": lambda net, x, y: functional.avg_pool2d(y, 3, 1, 1),
+    "pooled without": lambda net, x, y: functional.avg_pool2d(y, 3, 1, 1, count_include_pad=False),
 }
 
 
@@ -55,10 +72,67 @@ def helper(x, y):
     return x + 0.3 * y
 
 
+class Gain(nn.Module):
+    """Two of them print the same."""
+
+    def __init__(self, gain):
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, x):
+        return self.gain * x
+
+
+def registered(factor):
+    """Register an operator of one name, whose code only the factory's argument tells apart."""
+
+    @torch.library.custom_op("cimsim_tests::scaled", mutates_args=())
+    def scale(x: torch.Tensor) -> torch.Tensor:
+        return factor * x
+
+    @scale.register_fake
+    def shape(x):
+        return torch.empty_like(x)
+
+    return scale
+
+
+def test_the_code_of_a_registered_operator_counts():
+    found = []
+    for factor in (0.5, 0.25, 0.5):
+        torch.manual_seed(0)
+        scale = registered(factor)
+        net = Small(lambda net, x, y, scale=scale: scale(y))
+        found.append(operations_hash(cimsim.trace(net.eval(), (torch.zeros(1, 3, 8, 8),))))
+    assert found[0] == found[2] != found[1]
+
+
+def test_the_file_of_an_operator_of_a_library_counts(tmp_path):
+    found = []
+    for factor in (0.5, 0.25):
+        file = tmp_path / f"operators{factor}.py"
+        file.write_text(
+            "import torch\n"
+            "library = torch.library.Library('cimsim_tests_old', 'DEF')\n"
+            "library.define('scaled(Tensor x) -> Tensor')\n"
+            f"library.impl('scaled', lambda x: {factor} * x, 'CPU')\n"
+            "library.impl('scaled', lambda x: torch.empty_like(x), 'Meta')\n"
+        )
+        held = runpy.run_path(str(file))
+        found.append([*code_of(torch.ops.cimsim_tests_old.scaled.default)])
+        held["library"]._destroy()
+    assert found[0] != found[1]
+    assert all(found)
+    assert not [*code_of(torch.ops.aten.relu.default)]
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [("minus", "scaled"), ("scaled", "scaled a little more"), ("minus", "turned round"),
-     ("constant", "other constant"), ("clamped", "clamped elsewhere"), ("minus", "clamped")],
+     ("constant", "other constant"), ("clamped", "clamped elsewhere"), ("minus", "clamped"),
+     ("divided by 0", "divided by -0"), ("by half precision", "by bfloat16"), ("whole", "rounded"),
+     ("leaky", "leakier"), ("gelu", "gelu by tanh"), ("one layer", "one of the same text"),
+     ("pooled with its edge", "pooled without")],
 )  # fmt: skip
 def test_other_arithmetic_has_another_hash(one, other):
     assert hashes(one)[1] == hashes(other)[1]

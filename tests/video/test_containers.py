@@ -75,14 +75,18 @@ def with_matrix(path, a, b, c, d):
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("name", MATRICES)
-def test_a_display_matrix_turns_and_mirrors(tmp_path, clip, name):
-    path = encode(tmp_path / "a.mp4", clip[:2])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [(name, SIZE) for name in MATRICES] + [("clockwise", (61, 93)), ("transposed", (61, 93))],
+)
+def test_a_display_matrix_turns_and_mirrors(tmp_path, clip, name, size):
+    layout = "yuv420p" if size == SIZE else "yuv444p"  # H.264 has half chroma for even sizes only
+    path = encode(tmp_path / "a.mp4", clip[:2, : size[0], : size[1]], layout=layout)
     plain = read_clip(path)
     a, b, c, d = MATRICES[name]
     with_matrix(path, a, b, c, d)
     # the definition, pixel by pixel: (x, y) is shown at (a x + c y, b x + d y)
-    height, width = SIZE
+    height, width = size
     y, x = np.mgrid[:height, :width]
     u, v = (a * x + c * y) // ONE, (b * x + d * y) // ONE
     u, v = u - u.min(), v - v.min()

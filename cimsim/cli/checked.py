@@ -1,0 +1,103 @@
+"""What holds for every command line: no value is empty, and no file that is read is overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from typer.core import TyperCommand
+
+from cimsim.errors import ConfigError
+
+OUTPUTS = frozenset({"out", "video", "trace_file", "picture", "save"})
+"""Names of the parameters that name what a command writes."""
+
+
+class Command(TyperCommand):
+    """A command whose options are checked against each other before it begins."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See `click.Command`; ``--out "$NOT_SET"`` is not the folder that one stands in."""
+        refuse_empty(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """See `click.Command`."""
+        options = {param.name: param.opts[0] for param in self.params}
+        refuse_overwriting({options[name]: value for name, value in ctx.params.items()},
+                           {options[name] for name in OUTPUTS & options.keys()})  # fmt: skip
+        return super().invoke(ctx)
+
+
+def refuse_empty(arguments: list[str]) -> None:
+    """Refuse an empty value: of a shell's variable that is not set, mostly.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for place, text in enumerate(arguments):
+        before = arguments[place - 1] if place else ""
+        option = text[:-1] if text.startswith("--") and text.find("=") == len(text) - 1 else ""
+        if not text.strip():
+            option = before if before.startswith("-") else f"argument {place + 1}"
+        if option:
+            raise ConfigError(f"{option}: the value is empty; is a variable of the shell not set?")
+
+
+def refuse_overwriting(given: dict[str, Any], outputs: set[str]) -> None:
+    """Refuse to write over what the same command reads.
+
+    Parameters
+    ----------
+    given : dict
+        Value by option.
+    outputs : set of str
+        The options that name files or folders to write.
+
+    Raises
+    ------
+    ConfigError
+    """
+    named = {option: Path(str(given[option])) for option in outputs if given.get(option)}
+    for option, value in given.items():
+        if option in outputs:
+            continue
+        for read in _files(value):
+            for other, written in named.items():
+                if _is_lost(read, written):
+                    raise ConfigError(
+                        f"{other}: would write over '{read}', which {option} reads; choose another "
+                        "name"
+                    )
+
+
+def _files(value: Any) -> Iterator[Path]:
+    """Yield the files and folders that stand in a value, ``path=file`` and lists included."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _files(part)
+    elif isinstance(value, str | Path):
+        for text in {str(value), str(value).partition("=")[2]} - {""}:
+            try:
+                if Path(text).exists():
+                    yield Path(text)
+            except (OSError, ValueError):
+                continue  # no name of a file at all
+
+
+def _is_lost(read: Path, written: Path) -> bool:
+    """Tell whether ``read`` is ``written``, or of an earlier run in that folder."""
+    from cimsim.folders import manifest
+
+    try:
+        if not written.exists():
+            return False
+        if not written.is_dir():
+            return read.samefile(written)
+        inside = read.resolve().relative_to(written.resolve())
+    except (OSError, ValueError):
+        return False
+    names = map(Path, manifest(written.resolve()) or {})
+    return inside != Path() and any(name == inside or inside in name.parents for name in names)
