@@ -61,6 +61,8 @@ setup(
     extras_require={
         # classical denoisers to stand beside; bm3d's licence is for research only
         "bench": ["bm3d>=4"],
+        # cimsim search
+        "search": ["optuna>=5"],
         # networks from ONNX files
         "onnx": ["onnx>=1.17"],
         "test": [
@@ -69,6 +71,7 @@ setup(
             "jsonschema>=4.20",
             "mypy>=1.10",
             "onnx>=1.17",
+            "optuna>=5",
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",

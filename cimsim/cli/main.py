@@ -20,6 +20,7 @@ from cimsim.cli import (
     report,
     run,
     schema,
+    search,
     study,
     sweep,
     time,
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("program")(program.program)
 app.command("sweep")(sweep.sweep)
+app.command("search")(search.search)
 app.command("compare")(study.compare)
 app.command("ablate")(ablate.ablate)
 app.command("map")(map.map_)
