@@ -63,9 +63,12 @@ setup(
         "bench": ["bm3d>=4"],
         # cimsim search
         "search": ["optuna>=5"],
+        # --scheduler, --cluster
+        "cluster": ["asyncssh>=2.14", "dask-jobqueue>=0.9", "distributed>=2025.1"],
         # networks from ONNX files
         "onnx": ["onnx>=1.17"],
         "test": [
+            "distributed>=2025.1",
             "hypothesis>=6.100",
             "imageio-ffmpeg>=0.5",
             "jsonschema>=4.20",

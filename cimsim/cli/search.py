@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cimsim.cli import sweep as options
-from cimsim.cli.options import Interrupted, OutOption, Schedule
+from cimsim.cli.options import Interrupted, NoCacheOption, OutOption, Schedule
 from cimsim.cli.steps import Bars
 
 
@@ -61,7 +61,10 @@ def search(
     schedule: options.ScheduleOption = Schedule.pipelined,
     fps: options.RateOption = None,
     workers: options.WorkersOption = None,
-    no_cache: options.NoCacheOption = False,
+    scheduler: options.SchedulerOption = None,
+    cluster: options.ClusterOption = None,
+    hosts: options.HostsOption = None,
+    no_cache: NoCacheOption = False,
     out: OutOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -80,7 +83,6 @@ def search(
 
     from cimsim.cli.study import print_table
     from cimsim.errors import ConfigError
-    from cimsim.studies import engine
     from cimsim.studies.optimise import Search
     from cimsim.studies.study import Study
     from cimsim.studies.table import Table
@@ -95,7 +97,7 @@ def search(
         Study.of(plan), objective or (), constraint or (), trials=trials, minutes=minutes,
         sampler=sampler.value, seed=search_seed,
     )  # fmt: skip
-    crew = engine.crew(engine.check_workers(workers))
+    crew = options.crew_of(workers, scheduler, cluster, hosts)
     console = Console(emoji=False)
     folder = out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{plan.name}"
     with Bars(console, quiet) as report:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli.options import Interrupted, OutOption, Schedule, parse_size
+from cimsim.cli.options import Interrupted, NoCacheOption, OutOption, Schedule, parse_size
 from cimsim.cli.steps import Bars
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cimsim.studies.engine import Crew
     from cimsim.studies.grid import Plan
 
 
@@ -84,8 +85,16 @@ WorkersOption = Annotated[
     typer.Option("--workers", metavar="N", help="Processes, one thread each.",
                  show_default="all cores"),
 ]  # fmt: skip
-NoCacheOption = Annotated[
-    bool, typer.Option("--no-cache", help="Neither take nor keep results of stages.")
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="tcp://HOST:8786", help="Workers of a dask scheduler."),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="local|ssh|slurm", help="Start --workers there."),
+]
+HostsOption = Annotated[
+    str | None, typer.Option("--hosts", metavar="A,B", help="Machines, with --cluster ssh.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
@@ -109,6 +118,9 @@ def sweep(
     schedule: ScheduleOption = Schedule.pipelined,
     fps: RateOption = None,
     workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    cluster: ClusterOption = None,
+    hosts: HostsOption = None,
     no_cache: NoCacheOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Run more than 10,000 points.")] = False,
     out: OutOption = None,
@@ -139,9 +151,10 @@ def sweep(
     console = Console(emoji=False)
     folder = out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{plan.name}"
     plan.check(yes)
+    crew = crew_of(workers, scheduler, cluster, hosts)
     with Bars(console, quiet) as report:
         outcome = Study.of(plan).run(
-            folder, workers=workers, cached=not no_cache, confirmed=yes, progress=report
+            folder, crew=crew, cached=not no_cache, confirmed=yes, progress=report
         )
     print_table(outcome.table, console, f"{outcome.name}: {_told(plan, outcome)}")
     console.print(f"study: [bold]{folder}/[/]  (points.csv, table.csv, table.json; cimsim study)")
@@ -150,6 +163,33 @@ def sweep(
         raise Interrupted
     if outcome.errors and len(outcome.errors) == len(outcome.rows):
         raise ConfigError(f"no point could be worked out: {outcome.errors[0]['error']}")
+
+
+def crew_of(
+    workers: int | None, scheduler: str | None, cluster: str | None, hosts: str | None
+) -> Crew:
+    """Return what works points out: processes here, or workers of a cluster.
+
+    Raises
+    ------
+    CimsimError
+        Options that exclude each other, or a cluster that cannot be had.
+    """
+    from cimsim.studies import engine
+
+    if scheduler is not None and (cluster is not None or workers is not None):
+        other = "--cluster" if cluster is not None else "--workers"
+        raise ConfigError(f"{other}: the workers of --scheduler are there already; leave one out")
+    listed = [host.strip() for host in (hosts or "").split(",") if host.strip()]
+    if scheduler is None and cluster is None:
+        if listed:
+            raise ConfigError("--hosts: goes with --cluster ssh")
+        return engine.crew(engine.check_workers(workers))
+    from cimsim.studies import cluster as clusters
+
+    if scheduler is not None:
+        return clusters.connected(scheduler)
+    return clusters.started(str(cluster), engine.check_workers(workers), listed)
 
 
 def plan_of(name: str, file: Path | None, given: dict[str, Any]) -> Plan:

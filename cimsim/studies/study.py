@@ -137,6 +137,7 @@ class Study:
     def run(
         self, folder: str | Path | None = None, *, workers: int | None = None,
         cached: bool = True, confirmed: bool = False, progress: Progress | None = None,
+        crew: engine.Crew | None = None,
     ) -> Outcome:  # fmt: skip
         """Work out every point that is not there yet.
 
@@ -154,13 +155,16 @@ class Study:
             Whether more than `cimsim.studies.grid.MOST` points are meant.
         progress : callable, optional
             ``progress(stage, done, total)``.
+        crew : Crew, optional
+            What works points out instead of ``workers``, as `cimsim.studies.cluster` gives it. It
+            is closed in the end.
 
         Raises
         ------
         CimsimError
             A name, field or range that is wrong; before anything takes long.
         """
-        workers = engine.check_workers(workers)
+        crew = crew or engine.crew(engine.check_workers(workers))
         self.plan.check(confirmed)
         points = self.plan.points()
         plan = self.plan.to_data()
@@ -187,7 +191,7 @@ class Study:
         try:
             if log is not None:
                 log.__enter__()
-            with closing(engine.crew(workers)) as crew:
+            with closing(crew):
                 crew.compute(missing, cached, done)
         except KeyboardInterrupt:
             interrupted = True
