@@ -1,7 +1,8 @@
 """How good the front of a search is beside that of random search: hypervolume, several seeds.
 
-``python -m benchmarks.studies.search --out FILE.json`` searches ten fields of a chip for little
-energy and latency on little area; ``--quality`` a smaller space for PSNR and energy with frames.
+``python -m benchmarks.studies.search --out FOLDER`` searches ten fields of a chip for little energy
+and latency on little area; ``--quality`` a smaller space for PSNR and energy with frames. Searches
+that have a file in the folder are not repeated.
 The hypervolume is that between the front and a corner, in logarithms of the objectives (PSNR as
 it is), the same corner and unit for all samplers and seeds: that of the union of all fronts is 1.
 """
@@ -12,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -70,51 +72,57 @@ def hypervolume(points: NDArray[np.float64], corner: NDArray[np.float64]) -> flo
     return float(area)
 
 
-def compared(task: dict[str, Any], trials: int, seeds: int, workers: int) -> dict[str, Any]:
-    """Search with every sampler and seed; return hypervolumes and what became of the trials."""
-    study = Study(**task["given"])
-    made: dict[str, list[tuple[NDArray[np.float64], str, float]]] = {}
-    for sampler in SAMPLERS:
-        for seed in range(seeds):
-            began = time.process_time()
-            search = Search(study, task["objectives"], task["constraints"], trials=trials,
-                            sampler=sampler, seed=seed)  # fmt: skip
-            found = search.run(crew=engine.crew(workers))
-            took = time.process_time() - began
-            made.setdefault(sampler, []).append((costs(found), found.told, took))
-            print(f"{sampler} seed {seed}: {found.told}; {took:.1f} CPU s here", flush=True)
-    union = np.concatenate([one for runs in made.values() for one, _, _ in runs])
+def searched(task: dict[str, Any], sampler: str, seed: int, asked: Any) -> dict[str, Any]:
+    """Search once; return the objectives of the trials that keep all constraints, and counts."""
+    began = time.process_time()
+    search = Search(Study(**task["given"]), task["objectives"], task["constraints"],
+                    trials=asked.trials, sampler=sampler, seed=seed)  # fmt: skip
+    found = search.run(crew=engine.crew(asked.workers))
+    return {
+        "points": search.space.size, "trials": len(found.trials), "told": found.told,
+        "costs": costs(found).tolist(), "cpu_s_here": time.process_time() - began,
+    }  # fmt: skip
+
+
+def compared(runs: dict[str, dict[int, dict[str, Any]]]) -> dict[str, list[float]]:
+    """Return the hypervolume of every search by sampler; that of the union of all is 1."""
+    fronts = {
+        name: [np.array(one["costs"]).reshape(-1, 2) for _, one in sorted(by_seed.items())]
+        for name, by_seed in runs.items()
+    }
+    union = np.concatenate([one for held in fronts.values() for one in held])
     corner = union.max(axis=0)
     whole = hypervolume(union, corner)
-    samplers = {}
-    for name, runs in made.items():
-        values = [hypervolume(one, corner) / whole for one, _, _ in runs]
-        samplers[name] = {
-            "hypervolume": values, "mean": float(np.mean(values)),
-            "interval": mean_interval(values) if len(values) > 1 else None,
-            "told": [told for _, told, _ in runs], "cpu_s": [took for _, _, took in runs],
-        }  # fmt: skip
-    return {**task, "points": search.space.size, "trials": trials, "samplers": samplers}
+    return {n: [hypervolume(one, corner) / whole for one in held] for n, held in fronts.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the comparison and print its table."""
+    """Search with every sampler and seed that has no file yet, and print the table of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quality", action="store_true")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args(arguments)
-    task = QUALITY if given.quality else CHEAP
-    told = compared(task, given.trials, given.seeds, given.workers)
-    if given.out is not None:
-        given.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    print(f"{told['points']:,} points, {told['trials']} trials; hypervolume, union of all = 1")
-    for name, one in told["samplers"].items():
-        ends = "" if one["interval"] is None else "({:.3f} .. {:.3f})".format(*one["interval"])
-        each = ", ".join(f"{value:.3f}" for value in one["hypervolume"])
-        print(f"{name:8} {one['mean']:.3f} {ends}   {each}")
+    parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS))
+    parser.add_argument("--out", type=Path, required=True, help="folder of one file per search")
+    asked = parser.parse_args(arguments)
+    task = QUALITY if asked.quality else CHEAP
+    asked.out.mkdir(parents=True, exist_ok=True)
+    for seed, sampler in product(range(asked.seeds), asked.samplers):
+        file = asked.out / f"{sampler}-{seed}.json"
+        if not file.exists():
+            made = searched(task, sampler, seed, asked)
+            file.write_text(json.dumps(made) + "\n", encoding="utf-8")
+    runs: dict[str, dict[int, dict[str, Any]]] = {}
+    for file in sorted(asked.out.glob("*-*.json")):
+        sampler, _, number = file.stem.partition("-")
+        runs.setdefault(sampler, {})[int(number)] = json.loads(file.read_text(encoding="utf-8"))
+    print("hypervolume, union of all = 1; mean and its 5 .. 95 %, each seed")
+    for name, values in compared(runs).items():
+        ends = "({:.3f} .. {:.3f})".format(*mean_interval(values)) if len(values) > 1 else ""
+        each = ", ".join(f"{value:.3f}" for value in values)
+        print(f"{name:8} {np.mean(values):.3f} {ends}   {each}")
+        print(*(f"         {one['told']}" for one in runs[name].values()), sep="\n")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,10 @@ class Cluster:
                     running[future] = point, worker
                     finished.add(future)
                 if not running:
-                    return
+                    if not (self._waiting or any(self._at.values())):
+                        return
+                    self._client.wait_for_workers(1, timeout=START_S)  # all have gone
+                    continue
                 future = next(finished)
                 point, _ = running.pop(future)
                 done(self._row(future, point, keys[engine.identity(point)], cached))
@@ -89,7 +92,8 @@ class Cluster:
                 "kept, and the same command with the same --out goes on"
             ) from None
         finally:
-            self._client.cancel(list(running), force=True)
+            with contextlib.suppress(Exception):  # a scheduler that has gone, too
+                self._client.cancel(list(running), force=True)
 
     def _unknown(
         self, points: Sequence[Point], cached: bool, done: Done
@@ -125,9 +129,11 @@ class Cluster:
             if worker in busy:  # a point that waits behind one that kills would be blamed, too
                 continue
             if not self._at.get(worker):
-                if not self._waiting:
+                most = max(self._at.values(), key=len, default=[])
+                if not (self._waiting or most):
                     continue
-                self._at[worker] = self._waiting.pop()
+                # what is left at the end goes round
+                self._at[worker] = self._waiting.pop() if self._waiting else [most.pop()]
             point = self._at[worker].pop(0)
             key = keys[engine.identity(point)]
             future = self._client.submit(
@@ -141,7 +147,7 @@ class Cluster:
         error = future.exception()
         if error is not None:
             if type(error).__name__ == "KilledWorker":
-                return engine.failed(point, "its worker died twice, as one does without memory")
+                return engine.failed(point, "its workers died, as they do without memory")
             return engine.failed(point, f"on its worker: {type(error).__name__}: {error}")
         row: Row = future.result()
         store = engine._held.get("store")

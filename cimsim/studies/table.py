@@ -130,10 +130,10 @@ class Limit:
 
     def missed_by(self, group: Group) -> float:
         """Return by which share of the limit a group misses it; 0 or less: it holds."""
-        value = group.cells[self.name].value
+        value = float(group.cells[self.name].value)
         short = self.value - value if self.sign.startswith(">") else value - self.value
         if self.holds(group):
-            return min(0.0, float(short))
+            return min(0.0, short)
         return max(short / (abs(self.value) or 1.0), _LEAST)
 
     def __str__(self) -> str:

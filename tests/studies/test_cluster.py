@@ -187,7 +187,7 @@ def test_a_point_that_kills_its_workers_costs_itself_alone(monkeypatch, tmp_path
     died = [row for row in outcome.rows if row["error"]]
     assert len(outcome.rows) == 4
     assert {row["settings"]["network"] for row in died} == {"killer:Net"}
-    assert all("died twice" in row["error"] for row in died), died
+    assert all("workers died" in row["error"] for row in died), died
     assert len(died) == 2
 
 
