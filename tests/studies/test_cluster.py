@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -123,6 +124,7 @@ def own_stores(folder, n):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_four_workers_one_killed_give_the_rows_of_one_process(tmp_path, monkeypatch):
     """Real processes; the second study needs what only the others' stores have."""
     monkeypatch.setenv("CIMSIM_CACHE", "off")
@@ -167,6 +169,7 @@ def test_workers_fetch_what_they_lack_by_key(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_point_that_kills_its_workers_costs_itself_alone(monkeypatch, tmp_path):
     (tmp_path / "killer.py").write_text(
         "import os, torch\nif os.environ.get('KILLS'):\n    os._exit(9)\n"
@@ -192,17 +195,38 @@ def test_a_point_that_kills_its_workers_costs_itself_alone(monkeypatch, tmp_path
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_goes_away_ends_with_one_message(tmp_path):
-    crew = cluster.started("local", 1)
-    points = Study(**QUICK, set={"adc.count": "1..40"}).plan.points()
-    rows = []
+@pytest.mark.timeout(1800)
+def test_a_scheduler_that_is_killed_ends_with_one_message(tmp_path):
+    """A scheduler and a worker of the user's own; rows that came are kept."""
+    address = f"tcp://127.0.0.1:{closed_port()}"
+    port = address.rpartition(":")[2]
+    python = [sys.executable, "-m"]
+    scheduler = [*python, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port,
+                 "--no-dashboard", "--no-jupyter"]  # fmt: skip
+    worker = [*python, "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny",
+              "--no-dashboard", "--death-timeout", "60"]  # fmt: skip
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    begun = [subprocess.Popen(command, **quiet) for command in (scheduler, worker)]
+    try:
+        crew = None
+        for _ in range(60):  # until the two have come up
+            try:
+                crew = cluster.connected(address)
+                break
+            except InputError:
+                time.sleep(1.0)
+        assert crew is not None
+        study, rows = Study(**QUICK, set={"adc.count": "1..200"}), []
 
-    def done(row):
-        rows.append(row)
-        if len(rows) == 2:
-            threading.Thread(target=crew._owned[0].close).start()
-            time.sleep(1.0)
+        def progress(_, done, total):
+            rows.append(done)
+            if done == 3:
+                begun[0].kill()
 
-    with pytest.raises(InputError, match="goes on"):
-        crew.compute(points, False, done)
-    assert len(rows) < 40
+        with pytest.raises(InputError, match="goes on"):
+            study.run(tmp_path / "s", crew=crew, cached=False, progress=progress)
+        assert 3 <= len(engine.kept_rows(tmp_path / "s")) < 200
+    finally:
+        for one in begun:
+            one.kill()
+            one.wait()
