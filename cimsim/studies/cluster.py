@@ -296,7 +296,7 @@ def started(kind: str, workers: int, hosts: Sequence[str] = ()) -> Cluster:
     distributed, dask = _distributed(), import_module("dask")
     makers: dict[str, Callable[[], Any]] = {
         "local": lambda: distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0",
             memory_limit=0, silence_logs=logging.CRITICAL,
         ),
         "ssh": lambda: distributed.SSHCluster(
@@ -330,7 +330,7 @@ def slurm(workers: int) -> Any:
         raise InputError("--cluster slurm: needs pip install 'cimsim[cluster]'") from None
     given = {"cores": 1, "processes": 1}
     memory = dask.config.get("jobqueue.slurm.memory", None) or _MEMORY
-    cluster = jobqueue.SLURMCluster(**given, memory=memory)
+    cluster = jobqueue.SLURMCluster(**given, memory=memory, dashboard_address=":0")
     cluster.scale(workers)
     return cluster
 
