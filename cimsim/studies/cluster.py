@@ -328,9 +328,10 @@ def slurm(workers: int) -> Any:
         jobqueue, dask = import_module("dask_jobqueue"), import_module("dask")
     except ImportError:
         raise InputError("--cluster slurm: needs pip install 'cimsim[cluster]'") from None
-    given = {"cores": 1, "processes": 1}
     memory = dask.config.get("jobqueue.slurm.memory", None) or _MEMORY
-    cluster = jobqueue.SLURMCluster(**given, memory=memory, dashboard_address=":0")
+    cluster = jobqueue.SLURMCluster(
+        cores=1, processes=1, memory=memory, scheduler_options={"dashboard_address": ":0"}
+    )
     cluster.scale(workers)
     return cluster
 

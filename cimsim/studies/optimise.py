@@ -176,13 +176,13 @@ class Space:
                 "one grid"
             )
         self.grid: Grid = plan.grids[0]
-        for name, held in (("clips", self.grid.clips), ("sigmas", self.grid.sigmas)):
-            if len(held) > 1:
+        for name, n in (("clips", len(self.grid.clips)), ("sigmas", len(self.grid.sigmas))):
+            if n > 1:
                 raise ConfigError(
-                    f"search: {len(held)} {name}; points on different frames cannot be compared, "
+                    f"search: {n} {name}; points on different frames cannot be compared, "
                     "so give one"
                 )
-        held = {name: getattr(self.grid, name) for name in
+        held: dict[str, tuple[Any, ...]] = {name: getattr(self.grid, name) for name in
                 ("networks", "chips", "mappings", "allocations")}  # fmt: skip
         held |= {f"set {path}": values for path, values in self.grid.set.items()}
         self.axes: dict[str, tuple[Any, ...]] = {n: v for n, v in held.items() if len(v) > 1}
@@ -199,8 +199,8 @@ class Space:
 
     def ordered(self, axis: str) -> bool:
         """Whether values that stand beside each other are alike: numbers that rise or fall."""
-        values = [_number(value) for value in self.axes[axis]]
-        if len(values) < 3 or any(value is None for value in values):
+        values = [n for n in map(_number, self.axes[axis]) if n is not None]
+        if len(values) < 3 or len(values) < len(self.axes[axis]):
             return False
         units = {str(value).strip().partition(" ")[2] for value in self.axes[axis]}
         rises = [a < b for a, b in pairwise(values)]
@@ -209,7 +209,9 @@ class Space:
     def points(self, indices: Indices) -> list[Point]:
         """Return the points of a trial, one for each chip."""
         chosen = {axis: (self.axes[axis][i],) for axis, i in zip(self.axes, indices, strict=True)}
-        parts = {name: value for name, value in chosen.items() if not name.startswith("set ")}
+        parts: dict[str, Any] = {
+            name: value for name, value in chosen.items() if not name.startswith("set ")
+        }
         values = {path: chosen.get(f"set {path}", held) for path, held in self.grid.set.items()}
         return list(replace(self.grid, **parts, set=values).points())
 
@@ -363,8 +365,9 @@ class _Judge:
         names = [name for name, _ in self.goals]
         if sifted or any(miss > 0 for miss in misses):
             return Trial(tuple(rows), (), (*misses, 0.0), sifted)
-        values = [group.cells[name].value if name in group.cells else None for name in names]
-        if any(value is None for value in values):
+        there = [group.cells[name].value for name in names if name in group.cells]
+        values = [float(value) for value in there if value is not None]
+        if len(values) < len(names):
             return Trial(tuple(rows), (), (*misses, _FAR), False)
         pairs = zip(values, self.goals, strict=True)
         return Trial(tuple(rows), tuple(sign * v for v, (_, sign) in pairs), (*misses, 0.0), False)
