@@ -17,8 +17,8 @@ from cimsim.cli.steps import Bars
 class Sampler(StrEnum):
     """What proposes points."""
 
-    nsga2 = "nsga2"
     tpe = "tpe"
+    nsga2 = "nsga2"
     random = "random"
 
 
@@ -40,7 +40,7 @@ def search(
     minutes: Annotated[
         float | None, typer.Option(metavar="T", help="After them no further round begins.")
     ] = None,
-    sampler: Annotated[Sampler, typer.Option(help="What proposes points.")] = Sampler.nsga2,
+    sampler: Annotated[Sampler, typer.Option(help="What proposes points.")] = Sampler.tpe,
     search_seed: Annotated[
         int, typer.Option("--search-seed", metavar="N", help="Of the sampler.")
     ] = 0,

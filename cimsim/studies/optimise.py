@@ -37,7 +37,7 @@ from cimsim.studies.points import Point
 from cimsim.studies.study import Outcome, Progress, opened, write_tables
 from cimsim.studies.table import Limit, Table
 
-SAMPLERS = ("nsga2", "tpe", "random")
+SAMPLERS = ("tpe", "nsga2", "random")
 MEASURED = (
     "quality.chip_psnr", "quality.chip_ssim", "quality.float_psnr", "quality.float_ssim",
     "quality.noisy_psnr", "quality.noisy_ssim", "quality.loss",
@@ -66,7 +66,7 @@ class Aim:
         Different points that are looked at, sifted ones included.
     minutes : float or None
         After them no further round begins.
-    sampler : {"nsga2", "tpe", "random"}
+    sampler : {"tpe", "nsga2", "random"}
     seed : int
         Of the sampler alone.
     """
@@ -75,7 +75,7 @@ class Aim:
     constraints: tuple[str, ...] = ()
     trials: int = 100
     minutes: float | None = None
-    sampler: str = "nsga2"
+    sampler: str = "tpe"
     seed: int = 0
 
     def check(self) -> None:

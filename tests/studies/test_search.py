@@ -174,7 +174,7 @@ def test_the_command_writes_a_study(tmp_path):
     assert "12 trials" in found.output
     shown = CliRunner().invoke(app, ["study", "show", str(folder)], catch_exceptions=False)
     assert "12 points" in shown.output
-    assert json.loads((folder / "study.json").read_text())["search"]["sampler"] == "nsga2"
+    assert json.loads((folder / "study.json").read_text())["search"]["sampler"] == "tpe"
     plain = CliRunner().invoke(app, ["sweep", *options, "--out", str(folder)])
     assert "another study" in str(plain.exception)
 
