@@ -1,7 +1,7 @@
 """Points of a study on a cluster, through ``dask.distributed``.
 
-A point goes to one worker process at a time. Points that share dear stages go to the same worker,
-one after another; what a worker lacks of earlier stages it fetches by key from another worker's
+A point goes to one worker process at a time. Points that share dear stages mostly go to the same
+worker, one after another; what a worker lacks of earlier stages it fetches by key from another worker's
 store. Before a point is sent its key is worked out here, so that a worker with other files, another
 version of this program or of the numeric libraries is found out: its numbers are not taken.
 
@@ -136,10 +136,9 @@ class Cluster:
                 self._at[worker] = self._waiting.pop() if self._waiting else [most.pop()]
             point = self._at[worker].pop(0)
             key = keys[engine.identity(point)]
-            future = self._client.submit(
-                work, point.to_data(), key, cached, workers=[worker], pure=False,
-                allow_other_workers=True,
-            )  # fmt: skip
+            # tied to a worker, it would wait for ever once all workers of its time have died; the
+            # scheduler gives it to an idle one, which mostly is the one that it is meant for
+            future = self._client.submit(work, point.to_data(), key, cached, pure=False)
             sent.append((future, point, worker))
         return sent
 
