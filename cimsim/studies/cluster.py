@@ -2,8 +2,9 @@
 
 A point goes to one worker process at a time. Points that share dear stages mostly go to the same
 worker, one after another; what a worker lacks of earlier stages it fetches by key from another
-worker's store. Before a point is sent its key is worked out here, so that a worker with other files, another
-version of this program or of the numeric libraries is found out: its numbers are not taken.
+worker's store. Before a point is sent its key is worked out here, so that a worker with other
+files, another version of this program or of the numeric libraries is found out: its numbers are not
+taken.
 
 A worker that dies costs the point that it worked on a second try on another one. The scheduler does
 that, and its setting ``distributed.scheduler.allowed-failures`` says how many tries: 1 more in the
