@@ -73,6 +73,7 @@ class Cluster:
         self._waiting = list(reversed(engine.batches(left, self.size)))
         self._at = {}
         running: dict[Any, tuple[Point, str]] = {}
+        suspects: list[Point] = []
         finished = distributed.as_completed(loop=self._client.loop)
         try:
             while True:
@@ -81,12 +82,19 @@ class Cluster:
                     finished.add(future)
                 if not running:
                     if not (self._waiting or any(self._at.values())):
-                        return
+                        break
                     self._client.wait_for_workers(1, timeout=START_S)  # all have gone
                     continue
                 future = next(finished)
                 point, _ = running.pop(future)
-                done(self._row(future, point, keys[engine.identity(point)], cached))
+                if future.status == "error" and _killed(future.exception()):
+                    suspects.append(point)  # or what ran beside it: alone it tells
+                else:
+                    done(self._row(future, point, keys[engine.identity(point)], cached))
+            for point in suspects:
+                key = keys[engine.identity(point)]
+                future = self._client.submit(work, point.to_data(), key, cached, pure=False)
+                done(self._row(future, point, key, cached))
         except (OSError, distributed.CancelledError, TimeoutError) as error:
             raise InputError(
                 f"cluster: the scheduler went away ({type(error).__name__}); rows that came are "
@@ -146,7 +154,7 @@ class Cluster:
     def _row(self, future: Any, point: Point, key: str, cached: bool) -> Row:
         error = future.exception()
         if error is not None:
-            if type(error).__name__ == "KilledWorker":
+            if _killed(error):
                 return engine.failed(point, "its workers died, as they do without memory")
             return engine.failed(point, f"on its worker: {type(error).__name__}: {error}")
         row: Row = future.result()
@@ -164,6 +172,10 @@ class Cluster:
         for one in (self._client, *self._owned):
             with contextlib.suppress(Exception):
                 one.close()
+
+
+def _killed(error: BaseException) -> bool:
+    return type(error).__name__ == "KilledWorker"
 
 
 def work(data: dict[str, Any], key: str, cached: bool) -> Row:
