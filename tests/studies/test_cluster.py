@@ -172,7 +172,7 @@ def test_workers_fetch_what_they_lack_by_key(tmp_path):
 @pytest.mark.timeout(1800)
 def test_a_point_that_kills_its_workers_costs_itself_alone(monkeypatch, tmp_path):
     (tmp_path / "killer.py").write_text(
-        "import os, torch\nif os.environ.get('KILLS'):\n    os._exit(9)\n"
+        "import os, torch\nif os.environ['KILLS'] != str(os.getpid()):\n    os._exit(9)\n"
         "class Net(torch.nn.Module):\n"
         "    def __init__(self):\n        super().__init__()\n"
         "        self.conv = torch.nn.Conv2d(3, 3, 1)\n"
@@ -180,9 +180,8 @@ def test_a_point_that_kills_its_workers_costs_itself_alone(monkeypatch, tmp_path
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("KILLS", "1")
-    crew = cluster.started("local", 2)  # their environment kills them, this process's does not
-    monkeypatch.delenv("KILLS")
+    monkeypatch.setenv("KILLS", str(os.getpid()))
+    crew = cluster.started("local", 2)
     networks = ["cimnet", {"model": "killer:Net"}]
     outcome = Study(**QUICK | {"networks": networks, "set": {"adc.count": [4, 5]}}).run(
         crew=crew, cached=False
