@@ -62,14 +62,20 @@ setup(
     extras_require={
         # classical denoisers to stand beside; bm3d's licence is for research only
         "bench": ["bm3d>=4"],
+        # cimsim search
+        "search": ["optuna>=5"],
+        # --scheduler, --cluster
+        "cluster": ["asyncssh>=2.14", "dask-jobqueue>=0.9", "distributed>=2025.1"],
         # networks from ONNX files
         "onnx": ["onnx>=1.17"],
         "test": [
+            "distributed>=2025.1",
             "hypothesis>=6.100",
             "imageio-ffmpeg>=0.5",
             "jsonschema>=4.20",
             "mypy>=1.10",
             "onnx>=1.17",
+            "optuna>=5",
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cimsim.simulation import run as run
     from cimsim.simulation import simulate as simulate
     from cimsim.studies.ablation import ablate as ablate
+    from cimsim.studies.optimise import Search as Search
     from cimsim.studies.study import Study as Study
     from cimsim.video.clip import load_clip as load_clip
 
@@ -43,6 +44,7 @@ _PUBLIC = {
     "Mapping": "cimsim.mapping.mapping",
     "ProgrammedChip": "cimsim.programmed",
     "Result": "cimsim.report.result",
+    "Search": "cimsim.studies.optimise",
     "Study": "cimsim.studies.study",
     "ablate": "cimsim.studies.ablation",
     "load_clip": "cimsim.video.clip",

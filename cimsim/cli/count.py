@@ -14,6 +14,7 @@ from cimsim.cli.options import (
     InnerOption,
     InputShapeOption,
     MappingOption,
+    NoCacheOption,
     PartialOption,
     PerFrameOption,
     SetOption,
@@ -23,6 +24,7 @@ from cimsim.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from cimsim.chip.spec import Chip
     from cimsim.report.counts import CountRow, Ratio
 
 # the paper's networks, as it draws them: CIM-NET with its coarse path at every stride
@@ -57,6 +59,7 @@ def count(
     mapping: MappingOption = "im2col",
     input_shape: InputShapeOption = None,
     partial: PartialOption = False,
+    no_cache: NoCacheOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Count windows (MVMs), array activations, ADC conversions and weights of networks.
@@ -80,18 +83,27 @@ def count(
     from cimsim.report.counts import comparisons, count_row
 
     chip, frame = load_hw(hw, overrides), parse_size(size)
-    rows, looked_at = [], dict[str, None]()
+    rows, looked_at, kept = [], dict[str, None](), _Kept(chip, mapping, frame, no_cache)
     with Console(stderr=True).status("tracing networks") as status:
         given = model_options(arg, width=width, per_frame=per_frame, inner=inner)
         if model is None:
             given = _DRAWN | given
         for name, title, network in _networks(model or list(_DEFAULT), stride, given):
             status.update(f"tracing {title}")
+            own = is_own(name) or input_shape is not None
+            row = None if own else kept.row(name, title, network.args)
+            if row is not None:
+                rows.append(row)
+                looked_at[size] = None
+                continue
             graph = _trace(network().taking(input_shape), frame)
             check(graph, partial, chip)
             rows.append(count_row(name, title, graph, chip, mapping))
             shapes = (map(str, op.output.shape) for op in graph.inputs)
             looked_at[" and ".join(map("x".join, shapes)) if is_own(name) else size] = None
+            if not own:
+                kept.keep(rows[-1], network.args)
+    kept.flush()
     ratios = comparisons(rows)
     if as_json:
         data = {
@@ -113,6 +125,42 @@ def count(
         return
     array = f"{chip.array.rows} x {chip.weight_cols}"
     _print(rows, ratios, array, " or ".join(looked_at))
+
+
+class _Kept:
+    """Counts of networks of the zoo that were worked out before, by all that they depend on."""
+
+    def __init__(self, chip: Chip, mapping: str, frame: tuple[int, int], off: bool) -> None:
+        from cimsim.studies.keys import Stage, values_of
+        from cimsim.studies.stages import PLAIN_STRATEGIES
+        from cimsim.studies.store import Store
+
+        own = mapping.partition(":")[0] not in PLAIN_STRATEGIES  # foreign code may change
+        self._store = None if off or own else Store.usual()
+        self._stage, self._values = Stage("count", reads=("*",)), values_of(chip)
+        self._what = {"mapping": mapping, "frame": list(frame)}
+
+    def _key(self, network: Sequence[Any]) -> str:
+        return self._stage.key((), self._values, network=list(network), **self._what)
+
+    def row(self, name: str, title: str, network: Sequence[Any]) -> CountRow | None:
+        """Return the counts of a network as it is built, or None."""
+        from cimsim.report.counts import row_of
+
+        entry = None if self._store is None else self._store.get(self._key(network))
+        return None if entry is None else row_of(entry.data | {"name": name, "title": title})
+
+    def keep(self, row: CountRow, network: Sequence[Any]) -> None:
+        """Keep the counts of a network that is modelled as a whole."""
+        from dataclasses import asdict
+
+        if self._store is not None and row.coverage.complete:
+            self._store.put(self._key(network), "count", asdict(row))
+
+    def flush(self) -> None:
+        """Tell the index what was used."""
+        if self._store is not None:
+            self._store.flush()
 
 
 def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, int | str]) -> Any:

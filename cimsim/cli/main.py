@@ -20,6 +20,7 @@ from cimsim.cli import (
     report,
     run,
     schema,
+    search,
     study,
     sweep,
     time,
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command("run", cls=Command)(run.run)
 app.command("program", cls=Command)(program.program)
 app.command("sweep", cls=Command)(sweep.sweep)
+app.command("search", cls=Command)(search.search)
 app.command("compare", cls=Command)(study.compare)
 app.command("ablate", cls=Command)(ablate.ablate)
 app.command("map", cls=Command)(map.map_)

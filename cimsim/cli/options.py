@@ -163,6 +163,9 @@ InputShapeOption = Annotated[
         "whole numbers below 100 (once for each input).",
     ),
 ]
+NoCacheOption = Annotated[
+    bool, typer.Option("--no-cache", help="Neither take nor keep results of stages.")
+]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder to write.")]
 
 

@@ -8,82 +8,123 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli.options import Interrupted, OutOption, Schedule, parse_size
+from cimsim.cli.options import Interrupted, NoCacheOption, OutOption, Schedule, parse_size
 from cimsim.cli.steps import Bars
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cimsim.studies.engine import Crew
     from cimsim.studies.grid import Plan
 
 
+FileArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[STUDY.yaml]", help="A study as a file, instead of options."),
+]
+FieldsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUES",
+        help="A chip field and its values: adc.bits=4..10, tile.count=40,76, "
+        "process.clock=50..150:50 MHz (often).",
+    ),
+]
+NetworksOption = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", metavar="NAME", help="A network, as for cimsim run (often)."),
+]
+ArgsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arg", metavar="NAME=VALUES", help="An option of the networks: stride=2,4,8 (often)."
+    ),
+]
+WeightsOption = Annotated[
+    list[str] | None, typer.Option(metavar="FILE|NAME", help="Weights (often).")
+]
+ChipsOption = Annotated[
+    list[str] | None,
+    typer.Option("--hw", metavar="CHIP", help="A shipped chip or a YAML file (often)."),
+]
+MappingsOption = Annotated[
+    list[str] | None, typer.Option("--mapping", metavar="NAME", help="A mapping (often).")
+]
+AllocationsOption = Annotated[
+    list[str] | None,
+    typer.Option("--allocation", metavar="NAME", help="Which arrays layers take (often)."),
+]
+ClipsOption = Annotated[
+    list[Path] | None,
+    typer.Option("--input", "-i", metavar="CLIP", help="A clean clip (often)."),
+]
+SigmasOption = Annotated[
+    str, typer.Option("--sigma", metavar="VALUES", help="Noise added, in 8-bit steps: 10..30:10.")
+]
+FramesOption = Annotated[
+    int,
+    typer.Option("--frames", metavar="N", help="Frames of each clip; 0: time and energy alone."),
+]
+StartOption = Annotated[int, typer.Option("--start", metavar="N", help="First frame of each clip.")]
+SizeOption = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Frame size.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", help="Of noise, programming and reads.")
+]
+SeedsOption = Annotated[
+    int,
+    typer.Option(
+        "--seeds", metavar="K", help="Chips that are programmed and read on the same frames."
+    ),
+]
+ScheduleOption = Annotated[Schedule, typer.Option("--schedule", help="How layers follow.")]
+RateOption = Annotated[
+    float | None, typer.Option("--fps", metavar="RATE", help="Frames per second that come.")
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", help="Processes, one thread each.",
+                 show_default="all cores"),
+]  # fmt: skip
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="tcp://HOST:8786", help="Workers of a dask scheduler."),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="local|ssh|slurm", help="Start --workers there."),
+]
+HostsOption = Annotated[
+    str | None, typer.Option("--hosts", metavar="A,B", help="Machines, with --cluster ssh.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
 def sweep(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="[STUDY.yaml]", help="A study as a file, instead of options."),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUES",
-            help="A chip field and its values: adc.bits=4..10, tile.count=40,76, "
-            "process.clock=50..150:50 MHz (often).",
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", "-m", metavar="NAME", help="A network, as for cimsim run (often)."),
-    ] = None,
-    arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--arg", metavar="NAME=VALUES", help="An option of the networks: stride=2,4,8 (often)."
-        ),
-    ] = None,
-    weights: Annotated[
-        list[str] | None, typer.Option(metavar="FILE|NAME", help="Weights (often).")
-    ] = None,
-    hw: Annotated[
-        list[str] | None,
-        typer.Option("--hw", metavar="CHIP", help="A shipped chip or a YAML file (often)."),
-    ] = None,
-    mapping: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A mapping (often).")
-    ] = None,
-    allocation: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Which arrays layers take (often).")
-    ] = None,
-    clip: Annotated[
-        list[Path] | None,
-        typer.Option("--input", "-i", metavar="CLIP", help="A clean clip (often)."),
-    ] = None,
-    sigma: Annotated[
-        str, typer.Option(metavar="VALUES", help="Noise added, in 8-bit steps: 10..30:10.")
-    ] = "15",
-    frames: Annotated[
-        int, typer.Option(metavar="N", help="Frames of each clip; 0: time and energy alone.")
-    ] = 5,
-    start: Annotated[int, typer.Option(metavar="N", help="First frame of each clip.")] = 0,
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="Frame size.")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of noise, programming and reads.")] = 0,
-    seeds: Annotated[
-        int,
-        typer.Option(metavar="K", help="Chips that are programmed and read on the same frames."),
-    ] = 1,
-    schedule: Annotated[Schedule, typer.Option(help="How layers follow.")] = Schedule.pipelined,
-    fps: Annotated[
-        float | None, typer.Option(metavar="RATE", help="Frames per second that come.")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Processes, one thread each.", show_default="all cores"),
-    ] = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither take nor keep results of stages.")
-    ] = False,
+    file: FileArgument = None,
+    overrides: FieldsOption = None,
+    model: NetworksOption = None,
+    arg: ArgsOption = None,
+    weights: WeightsOption = None,
+    hw: ChipsOption = None,
+    mapping: MappingsOption = None,
+    allocation: AllocationsOption = None,
+    clip: ClipsOption = None,
+    sigma: SigmasOption = "15",
+    frames: FramesOption = 5,
+    start: StartOption = 0,
+    size: SizeOption = None,
+    seed: SeedOption = 0,
+    seeds: SeedsOption = 1,
+    schedule: ScheduleOption = Schedule.pipelined,
+    fps: RateOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    cluster: ClusterOption = None,
+    hosts: HostsOption = None,
+    no_cache: NoCacheOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Run more than 10,000 points.")] = False,
     out: OutOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run every combination of what is listed; only what changes is worked out.
 
@@ -99,35 +140,21 @@ def sweep(
     from rich.console import Console
 
     from cimsim.cli.study import print_table
-    from cimsim.studies import grid
     from cimsim.studies.study import Study
 
-    if file is not None:
-        given = {"--set": overrides, "--model": model, "--arg": arg, "--weights": weights,
-                 "--hw": hw, "--mapping": mapping, "--allocation": allocation, "--input": clip,
-                 }  # fmt: skip
-        both = [name for name, value in given.items() if value]
-        if both:
-            raise ConfigError(f"{both[0]}: stands in {file}; give the file or the options")
-        plan = grid.read(file)
-    else:
-        plan = grid.from_data({
-            "name": "sweep",
-            "networks": _networks(model, arg, weights),
-            "chips": hw or ["eflash40nm"],
-            "set": _axes("--set", overrides, "adc.bits=4..10"),
-            "mappings": mapping or ["im2col"], "allocations": allocation or ["in_order"],
-            "clips": [str(one) for one in clip or ()] or [None],
-            "sigmas": list(grid.expand(sigma, "--sigma")), "frames": frames, "start": start,
-            "size": parse_size(size) if size else None, "seed": seed, "seeds": seeds,
-            "schedule": schedule.value, "frame_rate": fps,
-        })  # fmt: skip
+    plan = plan_of("sweep", file, {
+        "--set": overrides, "--model": model, "--arg": arg, "--weights": weights, "--hw": hw,
+        "--mapping": mapping, "--allocation": allocation, "--input": clip, "--sigma": sigma,
+        "frames": frames, "start": start, "size": size, "seed": seed, "seeds": seeds,
+        "schedule": schedule.value, "frame_rate": fps,
+    })  # fmt: skip
     console = Console(emoji=False)
     folder = out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{plan.name}"
     plan.check(yes)
+    crew = crew_of(workers, scheduler, cluster, hosts)
     with Bars(console, quiet) as report:
         outcome = Study.of(plan).run(
-            folder, workers=workers, cached=not no_cache, confirmed=yes, progress=report
+            folder, crew=crew, cached=not no_cache, confirmed=yes, progress=report
         )
     print_table(outcome.table, console, f"{outcome.name}: {_told(plan, outcome)}")
     console.print(f"study: [bold]{folder}/[/]  (points.csv, table.csv, table.json; cimsim study)")
@@ -136,6 +163,64 @@ def sweep(
         raise Interrupted
     if outcome.errors and len(outcome.errors) == len(outcome.rows):
         raise ConfigError(f"no point could be worked out: {outcome.errors[0]['error']}")
+
+
+def crew_of(
+    workers: int | None, scheduler: str | None, cluster: str | None, hosts: str | None
+) -> Crew:
+    """Return what works points out: processes here, or workers of a cluster.
+
+    Raises
+    ------
+    CimsimError
+        Options that exclude each other, or a cluster that cannot be had.
+    """
+    from cimsim.studies import engine
+
+    if scheduler is not None and (cluster is not None or workers is not None):
+        other = "--cluster" if cluster is not None else "--workers"
+        raise ConfigError(f"{other}: the workers of --scheduler are there already; leave one out")
+    listed = [host.strip() for host in (hosts or "").split(",") if host.strip()]
+    if scheduler is None and cluster is None:
+        if listed:
+            raise ConfigError("--hosts: goes with --cluster ssh")
+        return engine.crew(engine.check_workers(workers))
+    from cimsim.studies import cluster as clusters
+
+    if scheduler is not None:
+        return clusters.connected(scheduler)
+    return clusters.started(str(cluster), engine.check_workers(workers), listed)
+
+
+def plan_of(name: str, file: Path | None, given: dict[str, Any]) -> Plan:
+    """Return the study of a file, or of options by their names.
+
+    Raises
+    ------
+    ConfigError
+        What the file says is given as an option, too, or a value that is wrong.
+    """
+    from cimsim.studies import grid
+
+    plain = {key: value for key, value in given.items() if not key.startswith("--")}
+    if file is not None:
+        both = [key for key, value in given.items()
+                if key.startswith("--") and key != "--sigma" and value]  # fmt: skip
+        if both:
+            raise ConfigError(f"{both[0]}: stands in {file}; give the file or the options")
+        return grid.read(file)
+    size = given["size"]
+    return grid.from_data({
+        "name": name, **plain,
+        "networks": _networks(given["--model"], given["--arg"], given["--weights"]),
+        "chips": given["--hw"] or ["eflash40nm"],
+        "set": _axes("--set", given["--set"], "adc.bits=4..10"),
+        "mappings": given["--mapping"] or ["im2col"],
+        "allocations": given["--allocation"] or ["in_order"],
+        "clips": [str(one) for one in given["--input"] or ()] or [None],
+        "sigmas": list(grid.expand(given["--sigma"], "--sigma")),
+        "size": parse_size(size) if size else None,
+    })  # fmt: skip
 
 
 def _told(plan: Plan, outcome: Any) -> str:

@@ -64,7 +64,8 @@ def time(
     explain: Annotated[
         bool,
         typer.Option(
-            "--explain", help="Why is it slow: critical path, and what single changes would gain."
+            "--explain",
+            help="Why is it slow: critical path, gains of single changes, the least line buffers.",
         ),
     ] = False,
     trace_file: TraceOption = None,
@@ -129,7 +130,7 @@ def time(
         traced = bool(trace_file or picture) or (explain and activations(placed) <= MOST_TRACED)
         timeline = simulate(placed, frames, schedule.value, trace=traced)
         report("timing", 1, 1)
-        least = least_buffers(placed, schedule.value)
+        least = least_buffers(placed, schedule.value) if explain else ()
         found = why(placed, timeline, schedule.value, report) if explain else None
         title = f"{network.title}, {size_of(network, frame)}"
         written = write_timeline(placed, timeline, title, trace_file, picture, report)

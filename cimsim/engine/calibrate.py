@@ -6,12 +6,14 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.adc import AdcRange
+from cimsim.arrays.adc import AdcRange, finite, two_sided
 from cimsim.arrays.encode import InputCode, WeightCode
 from cimsim.chip.spec import Chip
 from cimsim.engine.blocks import Sums, fire
@@ -37,6 +39,30 @@ MAX_SOLVED = 256  # pulses of windows that are solved for the range of non-linea
 MAX_ERRORS = 200_000  # partial sums that are converted to see how large the error is
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What calibrations on the same samples share, as it becomes known.
+
+    It depends on samples, input codes and nominal weights, or beside them on written cells; the
+    chips must agree in what the input codes read.
+
+    Attributes
+    ----------
+    codes : dict of str to (InputCode, ndarray)
+        By operation, its input code and the codes of its samples.
+    exact : dict of str to ndarray
+        By operation, the exact products of its samples.
+    sums : mapping of ProgrammedLayer to dict
+        By layer and operation, what the converter ranges take from partial sums: see `_Sums`.
+    """
+
+    codes: dict[str, tuple[InputCode, NDArray[Any]]] = field(default_factory=dict)
+    exact: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    sums: WeakKeyDictionary[ProgrammedLayer, dict[str, dict[Any, _Sums]]] = field(
+        default_factory=WeakKeyDictionary
+    )
+
+
 def calibrate(
     programmed: ProgrammedMapping,
     frames: Sequence[tuple[Tensor, ...]],
@@ -44,7 +70,7 @@ def calibrate(
     threads: int | None = None,
     samples: Mapping[str, Samples] | None = None,
     kept: Mapping[str, CalibratedOp] | None = None,
-    exact: dict[str, NDArray[np.float64]] | None = None,
+    known: Known | None = None,
 ) -> CalibratedMapping:
     """Calibrate every operation.
 
@@ -74,9 +100,8 @@ def calibrate(
     kept : mapping of str to CalibratedOp, optional
         By operation, an earlier calibration whose converter ranges stay; gain and offset of the
         columns are fitted anew.
-    exact : dict of str to ndarray, optional
-        By operation, the exact products of the samples; what is missing is added. They depend on
-        samples, input codes and nominal weights alone, so who calibrates many chips keeps them.
+    known : Known, optional
+        Of the same samples; what is missing is added, so who calibrates many chips keeps it.
 
     Raises
     ------
@@ -99,7 +124,7 @@ def calibrate(
             try:
                 made = _calibrate_op(
                     op, programmed, one, noise, pool, n_threads,
-                    None if kept is None else kept[op.name], {} if exact is None else exact,
+                    None if kept is None else kept[op.name], Known() if known is None else known,
                 )  # fmt: skip
             except SimulationError as error:
                 raise SimulationError(f"layer '{op.name}': {error}") from None
@@ -128,17 +153,20 @@ def _calibrate_op(
     pool: Executor,
     threads: int,
     kept: CalibratedOp | None,
-    exact: dict[str, NDArray[np.float64]],
+    known: Known,
 ) -> CalibratedOp:
     chip, layer = programmed.mapping.chip, programmed.layer_of(op.name)
-    code = samples.code(chip, op)
     patch = programmed.mapping.layer_of[op.name].layout.patch
     vectors = samples.vectors if patch.windows == 1 else samples.activations
     if patch.windows > 1 and samples.patch != patch:
         raise SimulationError("its calibration samples were collected for another mapping")
-    codes = code.encode(np.concatenate(vectors))
+    if op.name not in known.codes:
+        found = samples.code(chip, op)
+        known.codes[op.name] = found, found.encode(np.concatenate(vectors))
+    code, codes = known.codes[op.name]
     if kept is None:
-        ranges, effective_bits = _adc_ranges(layer, codes, code, chip)
+        sums = known.sums.setdefault(layer, {}).setdefault(op.name, {})
+        ranges, effective_bits = _adc_ranges(layer, codes, code, chip, sums)
     else:
         ranges, effective_bits = kept.ranges, kept.effective_bits
     gain, offset = np.ones(layer.n_outputs), np.zeros(layer.n_outputs)
@@ -150,52 +178,99 @@ def _calibrate_op(
         reads = Reads.of_vectors(*codes.shape)
         firing = Firing.of(layer, reads, ranges, chip, programmed.device, code)
         fire(firing, codes.reshape(-1), 0, noise_key, taken, pool, threads)
-        if op.name not in exact:
+        if op.name not in known.exact:
             integers = code.integers(codes)
             windows = [integers[:, rows.reshape(-1)] for rows in patch.elements]
-            exact[op.name] = np.stack([exact_product(x, 0, layer.weight) for x in windows])
+            known.exact[op.name] = np.stack([exact_product(x, 0, layer.weight) for x in windows])
         for window in range(len(patch.elements)):
             part = slice(window * op.n_cols, (window + 1) * op.n_cols)
             gain[part], offset[part] = fit_columns(
                 taken.sums[:, part] - code.zero_point * layer.column_sums,
-                exact[op.name][window],
+                known.exact[op.name][window],
                 chip.calibration.column_gain, chip.calibration.column_offset,
             )  # fmt: skip
     return CalibratedOp(code, ranges, gain, offset, len(codes), effective_bits)
 
 
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """What is taken from partial sums: their ends by percentile, and a few of them.
+
+    Attributes
+    ----------
+    ends : list of (float, float)
+        Of each array, or of all together where converters of a layer share one range.
+    few : list of float32 [n]
+        Of each array.
+    """
+
+    ends: list[tuple[float, float]]
+    few: list[NDArray[np.float32]]
+
+
 def _adc_ranges(
-    layer: ProgrammedLayer, codes: NDArray[Any], code: InputCode, chip: Chip
-) -> tuple[tuple[AdcRange, ...], float | None]:
-    """Return the converter range of each array of a layer, and their mean effective bits."""
+    layer: ProgrammedLayer, codes: NDArray[Any], code: InputCode, chip: Chip,
+    known: dict[Any, _Sums],
+) -> tuple[tuple[AdcRange, ...], float | None]:  # fmt: skip
+    """Return the converter range of each array of a layer, and their mean effective bits.
+
+    ``known`` is what was taken from these partial sums before; what is missing is added.
+    """
     adc, arrays = chip.adc, layer.arrays
     if adc.kind == "ideal":
         return (AdcRange.ideal(),) * len(arrays), None
     pulses = code.pulses(chip.dac.bits)
-    sums = [_partial_sums(array, codes, pulses) for array in arrays]
-    # converters of one scope share the samples
-    pooled = [np.concatenate([part.reshape(-1) for part in sums])] if adc.scope == "layer" else sums
+    if adc.range == "calibrated" and adc.method == "percentile":
+        at = (pulses, adc.scope, adc.percentile)
+        if at not in known:
+            known[at] = _taken(_all_sums(layer, codes, pulses), adc.scope, adc.percentile)
+        found = [AdcRange.covering(low, high, adc.bits) for low, high in known[at].ends]
+        few = known[at].few
+    else:
+        sums = _all_sums(layer, codes, pulses)
+        found, few = _searched(layer, sums, pulses, chip), [_thinned(part) for part in sums]
+    ranges = tuple(found * len(arrays) if adc.scope == "layer" else found)
+    bits = [one.effective_bits(part, adc.noise_lsb) for one, part in zip(ranges, few, strict=True)]
+    return ranges, float(np.mean(bits))
+
+
+def _all_sums(
+    layer: ProgrammedLayer, codes: NDArray[Any], pulses: tuple[tuple[int, int], ...]
+) -> list[NDArray[np.float32]]:
+    return [_partial_sums(array, codes, pulses) for array in layer.arrays]
+
+
+def _pooled(sums: list[NDArray[np.float32]], scope: str) -> list[NDArray[np.float32]]:
+    """Return the sums by range: converters of one scope share the samples."""
+    return [np.concatenate([part.reshape(-1) for part in sums])] if scope == "layer" else sums
+
+
+def _taken(sums: list[NDArray[np.float32]], scope: str, percentile: float) -> _Sums:
+    ends = [two_sided(finite(part), percentile) for part in _pooled(sums, scope)]
+    return _Sums(ends, [_thinned(part).copy() for part in sums])
+
+
+def _searched(
+    layer: ProgrammedLayer, sums: list[NDArray[np.float32]],
+    pulses: tuple[tuple[int, int], ...], chip: Chip,
+) -> list[AdcRange]:  # fmt: skip
+    """Return ranges that are no percentiles of the sums."""
+    adc = chip.adc
+    pooled = _pooled(sums, adc.scope)
     if adc.method == "least_error":
         pooled = [_thinned(part) for part in pooled]
     if adc.range == "calibrated":
-        if adc.method == "least_error":
-            found = [AdcRange.least_error(part, adc.bits) for part in pooled]
-        else:
-            found = [AdcRange.calibrated(part, adc.percentile, adc.bits) for part in pooled]
-    else:
-        rows = [array.written.n_rows for array in arrays]
-        rows = [max(rows)] if adc.scope == "layer" else rows
-        weights = WeightCode(chip.weights.encoding, chip.weights.bits, chip.weights.slice_bits)
-        low, high = weights.ends
-        found = [AdcRange.full(n, pulses[0][1], high, adc.bits, low) for n in rows]
-        if adc.range == "power2":
-            share = adc.percentile if adc.method == "percentile" else None
-            pairs = zip(found, pooled, strict=True)
-            found = [full.divided(full.shift_for(part, share)) for full, part in pairs]
-    ranges = tuple(found * len(arrays) if adc.scope == "layer" else found)
-    pairs = zip(ranges, sums, strict=True)
-    bits = [found.effective_bits(_thinned(part), adc.noise_lsb) for found, part in pairs]
-    return ranges, float(np.mean(bits))
+        return [AdcRange.least_error(part, adc.bits) for part in pooled]
+    rows = [array.written.n_rows for array in layer.arrays]
+    rows = [max(rows)] if adc.scope == "layer" else rows
+    weights = WeightCode(chip.weights.encoding, chip.weights.bits, chip.weights.slice_bits)
+    low, high = weights.ends
+    found = [AdcRange.full(n, pulses[0][1], high, adc.bits, low) for n in rows]
+    if adc.range == "power2":
+        share = adc.percentile if adc.method == "percentile" else None
+        pairs = zip(found, pooled, strict=True)
+        found = [full.divided(full.shift_for(part, share)) for full, part in pairs]
+    return found
 
 
 def _thinned(sums: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -260,9 +335,20 @@ def fit_columns(
         power = np.einsum("ij,ij->j", centred, centred)
         cross = np.einsum("ij,ij->j", centred, exact - exact_mean)
         # equal readings less their mean are rounding errors, and so would be their gain
-        told = (got != got[0]).any(axis=0) if use_offset else power > 0
+        told = _varies(got) if use_offset else power > 0
         np.divide(cross, power, out=gain, where=told)
     if use_offset:
         offset = exact_mean - gain * got_mean
-    same = (got == exact).all(axis=0)
+    same = got[0] == exact[0]
+    if same.any():  # the others need no further look
+        same[same] = (got[:, same] == exact[:, same]).all(axis=0)
     return np.where(same, 1.0, gain), np.where(same, 0.0, offset)
+
+
+def _varies(got: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which columns hold more than one value, bool [n_cols]."""
+    found: NDArray[np.bool_] = got[0] != got[-1]
+    if not found.all():
+        alike = ~found
+        found[alike] = (got[:, alike] != got[0, alike]).any(axis=0)
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip.cells.base import AbstractDevice
-from cimsim.engine.calibrate import calibrate
+from cimsim.engine.calibrate import Known, calibrate
 from cimsim.engine.calibrated import CalibratedMapping
 from cimsim.engine.compensate import scaled_globally
 from cimsim.engine.program import ProgrammedMapping, program
@@ -96,12 +96,13 @@ def calibrated(
     seed: int,
     threads: int | None = None,
     samples: MappingABC[str, Samples] | None = None,
-    exact: dict[str, NDArray[np.float64]] | None = None,
+    known: Known | None = None,
 ) -> CalibratedMapping:
-    """Calibrate what `cells` wrote; see `prepare`, and `calibrate` for ``exact``."""
-    found = calibrate(fresh, frames, seed, threads, samples, exact=exact)
+    """Calibrate what `cells` wrote; see `prepare`, and `calibrate` for ``known``."""
+    known = Known() if known is None else known
+    found = calibrate(fresh, frames, seed, threads, samples, known=known)
     if aged is None:
         return found
     if aged.mapping.chip.conditions.compensation == "column":
-        return calibrate(aged, frames, seed, threads, samples, found.ops, exact)
+        return calibrate(aged, frames, seed, threads, samples, found.ops, known)
     return CalibratedMapping(aged, found.ops)

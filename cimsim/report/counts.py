@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from cimsim.chip.spec import Chip
-from cimsim.graph.coverage import Coverage, coverage
+from cimsim.graph.coverage import Coverage, Missing, coverage
 from cimsim.graph.ir import LayerGraph
 from cimsim.mapping.layout import Counts, count
 from cimsim.mapping.mapping import layouts, matrix_name
@@ -51,6 +51,15 @@ class CountRow:
             "per_pixel": {column: self.per_pixel(column) for column in COLUMNS},
             "coverage": self.coverage.to_dict(),
         }
+
+
+def row_of(data: Mapping[str, Any]) -> CountRow:
+    """Return a row from what ``dataclasses.asdict`` made of it, also after a way through JSON."""
+    covered = dict(data["coverage"])
+    covered["missing"] = tuple(Missing(**one) for one in covered["missing"])
+    return CountRow(
+        data["name"], data["title"], data["pixels"], Counts(**data["counts"]), Coverage(**covered)
+    )
 
 
 def count_row(name: str, title: str, graph: LayerGraph, chip: Chip, strategy: str) -> CountRow:

@@ -95,7 +95,7 @@ def print_timeline(
     title : str
         Network and frame size.
     least : tuple of LeastBuffer
-        What line buffers need at least.
+        What line buffers need at least; shown where it is known.
     """
     frames = timeline.frames
     console.print(
@@ -215,13 +215,12 @@ def _buffers(mapping: Mapping, timeline: Timeline, least: tuple[LeastBuffer, ...
     spilled = any(edge.spilled for edge in found)
     heads = (*(["room"] if limited else []), *(["kept in"] if spilled else []))
     needs = {(one.producer, one.consumer): one.n_bytes for one in least}
-    table = _table("Line buffers", "from > to", "needs", "peak", *heads)
+    asked = ("needs",) if least else ()
+    table = _table("Line buffers", "from > to", *asked, "peak", *heads)
     for edge in found[:_TOP]:
         need = needs.get((edge.producer, edge.consumer))
-        cells = [
-            f"{edge.producer} > {edge.consumer}", "-" if need is None else _bytes(need),
-            _bytes(edge.n_bytes),
-        ]  # fmt: skip
+        told = ["-" if need is None else _bytes(need)] if least else []
+        cells = [f"{edge.producer} > {edge.consumer}", *told, _bytes(edge.n_bytes)]
         if limited:
             room = edge.capacity
             # an edge may never have held a pixel
@@ -232,14 +231,16 @@ def _buffers(mapping: Mapping, timeline: Timeline, least: tuple[LeastBuffer, ...
         table.add_row(*cells)
     total = sum(edge.n_bytes for edge in found)
     more = f"and {len(found) - _TOP} smaller ones; " if len(found) > _TOP else ""
-    on_tile: dict[int, int] = defaultdict(int)
-    for one in least:
-        on_tile[one.tile] += one.n_bytes
-    most, size = max(on_tile.values(), default=0), mapping.chip.buffer.size_b
-    table.caption = (
-        f"{more}needs: the least to run at all, together {_bytes(sum(needs.values()))}, on one "
-        f"tile up to {_bytes(most)} of {_bytes(size)}; all peaks together: {_bytes(total)}"
-    )
+    table.caption = f"{more}all peaks together: {_bytes(total)}"
+    if least:
+        on_tile: dict[int, int] = defaultdict(int)
+        for one in least:
+            on_tile[one.tile] += one.n_bytes
+        table.caption = (
+            f"{more}needs: the least to run at all, together {_bytes(sum(needs.values()))}, on one "
+            f"tile up to {_bytes(max(on_tile.values()))} of {_bytes(mapping.chip.buffer.size_b)}; "
+            f"all peaks together: {_bytes(total)}"
+        )
     return table
 
 

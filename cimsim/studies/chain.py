@@ -37,7 +37,8 @@ Packed = tuple[Any, dict[str, Any] | None]
 
 # results that stay in memory, by stage: what many points share is large
 _HELD = {"export": 4, "network": 4, "map": 16, "time": 256, "learn": 2, "program": 2,
-         "calibrate": 4, "ready": 1}  # fmt: skip
+         "calibrate": 4, "ready": 1, "clip": 1}  # fmt: skip
+_FEW_BYTES = 1 << 26  # of a clip that stays in memory, clean and noisy
 _BYTES_PER_S = 5e7  # that are packed, hashed, written and read again
 _OWN = (".pt2", ".onnx", ".tflite", ".ts", ".torchscript")
 
@@ -384,8 +385,18 @@ class Chain:
 
     @cached_property
     def strip(self) -> Strip:
-        """Its frames."""
-        return Strip(self.graph, self.clip, self.point.frames.sigma, self.point.seeds.clip)
+        """Its frames; a short clip stays in memory for the next point."""
+        from cimsim.video.reel import KEPT
+
+        key = json_text.digest([self.export_key, self.clip_key])
+        held = self.memory.get("clip", key)
+        if held is not None:
+            kept: Strip = held
+            return kept
+        found = Strip(self.graph, self.clip, self.point.frames.sigma, self.point.seeds.clip)
+        if len(found) <= KEPT and found.n_bytes <= _FEW_BYTES:
+            self.memory.put("clip", key, found)
+        return found
 
     @cached_property
     def reference(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cimsim.boundary import json_text
 from cimsim.errors import CimsimError, ConfigError, InputError
@@ -60,67 +60,119 @@ def kept_rows(folder: Path) -> dict[str, Row]:
     return found
 
 
-def compute(points: Sequence[Point], *, cached: bool, workers: int, done: Done) -> None:
-    """Work points out; ``done`` is called with the row of each, in no promised order.
+class Crew(Protocol):
+    """What works points out: this process, processes of this machine, a cluster."""
 
-    Parameters
-    ----------
-    points : sequence of Point
-    cached : bool
-        Whether the store is read and written.
-    workers : int
-        Processes; 1: this one.
-    done : callable
-        Called in this process.
-    """
-    batches = _batches(points, workers)
-    if workers == 1:
-        for batch in batches:
+    @property
+    def size(self) -> int:
+        """How many points it works out at once."""
+        ...
+
+    def compute(self, points: Sequence[Point], cached: bool, done: Done) -> None:
+        """Work points out; ``done`` is called with the row of each, in no promised order.
+
+        Parameters
+        ----------
+        points : sequence of Point
+        cached : bool
+            Whether the store is read and written.
+        done : callable
+            Called in this process.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what was begun for it."""
+        ...
+
+
+class Here:
+    """The process that asks."""
+
+    size = 1
+
+    def compute(self, points: Sequence[Point], cached: bool, done: Done) -> None:
+        """Work points out one after another; see `Crew.compute`."""
+        for batch in batches(points, 1):
             for point in batch:
                 done(row_of(point, cached))
         _flush()
-        return
-    while batches:
-        suspects, batches = _round(batches, cached, min(workers, len(batches)), done)
-        for point in suspects:  # one of them has killed its process: each alone tells which
-            again, _ = _round([[point]], cached, 1, done)
-            if again:
-                done(_failed(point, "its process died twice, as one does without memory"))
+
+    def close(self) -> None:
+        """Nothing was begun."""
 
 
-def _round(
-    batches: list[list[Point]], cached: bool, workers: int, done: Done
-) -> tuple[list[Point], list[list[Point]]]:
-    """Run batches in one pool until they are done, or until one of its processes dies.
+class Processes:
+    """Processes of this machine, one thread each; they stay until `close`.
 
-    Returns
-    -------
-    list of Point
-        Those that were running then.
-    list of list of Point
-        Batches that had not begun.
+    Parameters
+    ----------
+    workers : int
     """
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (dict(os.environ),))
-    running: dict[Future[list[Row]], list[Point]] = {}
-    waiting = list(reversed(batches))
-    try:
-        while running or waiting:
-            while waiting and len(running) < workers:
-                batch = waiting[-1]
-                running[pool.submit(_batch, [p.to_data() for p in batch], cached)] = batch
-                waiting.pop()
-            ready, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in ready:
-                rows = future.result()
-                running.pop(future)
-                for row in rows:
-                    done(row)
-    except BrokenProcessPool:
-        suspects = [point for batch in running.values() for point in batch]
-        return suspects, list(reversed(waiting))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return [], []
+
+    def __init__(self, workers: int) -> None:
+        self.size = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def compute(self, points: Sequence[Point], cached: bool, done: Done) -> None:
+        """Work points out; a process that dies costs its point a second try."""
+        waiting = batches(points, self.size)
+        while waiting:
+            suspects, waiting = self._round(waiting, cached, min(self.size, len(waiting)), done)
+            for point in suspects:  # one of them has killed its process: each alone tells which
+                again, _ = self._round([[point]], cached, 1, done)
+                if again:
+                    done(failed(point, "its process died twice, as one does without memory"))
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def _round(
+        self, batches: list[list[Point]], cached: bool, workers: int, done: Done
+    ) -> tuple[list[Point], list[list[Point]]]:
+        """Run batches until they are done, or until a process dies.
+
+        Returns
+        -------
+        list of Point
+            Those that were running then.
+        list of list of Point
+            Batches that had not begun.
+        """
+        if self._pool is None:
+            context = get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.size, context, _begin, (dict(os.environ),))
+        running: dict[Future[list[Row]], list[Point]] = {}
+        waiting = list(reversed(batches))
+        try:
+            while running or waiting:
+                while waiting and len(running) < workers:
+                    batch = waiting[-1]
+                    data = [point.to_data() for point in batch]
+                    running[self._pool.submit(_batch, data, cached)] = batch
+                    waiting.pop()
+                ready, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    rows = future.result()
+                    running.pop(future)
+                    for row in rows:
+                        done(row)
+        except BrokenProcessPool:
+            self.close()
+            suspects = [point for batch in running.values() for point in batch]
+            return suspects, list(reversed(waiting))
+        except BaseException:
+            self.close()
+            raise
+        return [], []
+
+
+def crew(workers: int) -> Crew:
+    """Return this process, or several ones of this machine."""
+    return Here() if workers == 1 else Processes(workers)
 
 
 def _begin(environment: dict[str, str]) -> None:
@@ -166,9 +218,9 @@ def row_of(point: Point, cached: bool = True) -> Row:
             found = chain.row
             key = chain.key
     except CimsimError as error:
-        return _failed(point, str(error))
+        return failed(point, str(error))
     except Exception as error:  # noqa: BLE001 - one odd point must not end the others
-        return _failed(point, f"{type(error).__name__}: {error}")
+        return failed(point, f"{type(error).__name__}: {error}")
     return {
         "id": identity(point), "key": key, "settings": dict(point.settings),
         "numbers": found["numbers"], "doubts": found["doubts"], "network": found["network"],
@@ -176,14 +228,15 @@ def row_of(point: Point, cached: bool = True) -> Row:
     }  # fmt: skip
 
 
-def _failed(point: Point, why: str) -> Row:
+def failed(point: Point, why: str) -> Row:
+    """Return the row of a point that has no numbers."""
     return {
         "id": identity(point), "key": None, "settings": dict(point.settings), "numbers": {},
         "doubts": [], "network": None, "frame": None, "error": why,
     }  # fmt: skip
 
 
-def _batches(points: Sequence[Point], workers: int) -> list[list[Point]]:
+def batches(points: Sequence[Point], workers: int) -> list[list[Point]]:
     """Put points together that share dear stages, so that one process does them once."""
     dear = (*STAGES["map"].reads, *STAGES["program"].reads)
     fits = STAGES["calibrate"].reads

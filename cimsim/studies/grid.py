@@ -274,7 +274,8 @@ def _range(part: str, name: str) -> list[Any]:
     values = [low + i * step for i in range(count)]
     for unit in units:
         return [f"{value.normalize():f} {unit}" for value in values]
-    return [int(v) if found[5] is None else float(v) for v in values]
+    exact = low == int(low) and step == int(step)
+    return [int(v) if exact else float(v) for v in values]
 
 
 def _value(part: str, name: str) -> Any:

@@ -21,6 +21,7 @@ from cimsim.studies.keys import Stage
 
 if TYPE_CHECKING:
     from cimsim.contract import Tensors
+    from cimsim.engine.calibrate import Known
     from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
     from cimsim.engine.execute import Execution
     from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
@@ -102,16 +103,21 @@ class Learned:
         See `cimsim.engine.written.learn`.
     scene : str
         SHA-256 of the clean frames.
-    exact : dict
-        Exact products of the samples, as they become known: see
-        `cimsim.engine.calibrate.calibrate`.
+    known : Known
+        What calibrations on these samples share.
     """
 
     inputs: list[Tensors]
     samples: dict[str, Any]
     integers: dict[str, NDArray[np.int32]] | None
     scene: str
-    exact: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    known: Known = field(default_factory=lambda: _known())
+
+
+def _known() -> Known:
+    from cimsim.engine.calibrate import Known
+
+    return Known()
 
 
 def learned(mapping: Mapping, sigma: float, seed: int, threads: int | None) -> Learned:
@@ -159,7 +165,7 @@ def calibrated(
     from cimsim.engine.prepare import calibrated as calibrate
 
     fresh, aged = cells.on(mapping)
-    return calibrate(fresh, aged, taught.inputs, seed, threads, taught.samples, taught.exact).ops
+    return calibrate(fresh, aged, taught.inputs, seed, threads, taught.samples, taught.known).ops
 
 
 def ready(mapping: Mapping, cells: Cells, ops: dict[str, CalibratedOp]) -> CalibratedMapping:
@@ -200,6 +206,11 @@ class Strip:
 
     def __len__(self) -> int:
         return len(self.noisy)
+
+    @property
+    def n_bytes(self) -> int:
+        """What all frames take, clean and noisy, as float32."""
+        return 8 * int(np.prod(self.clean.shape))
 
     @property
     def steps(self) -> range:

@@ -135,17 +135,41 @@ class Store:
         }  # fmt: skip
         text = json.dumps(told).encode() + b"\n" + body
         try:
-            with self._lock:  # scratch names are unique to a process, not to its threads
-                self._json(key).parent.mkdir(parents=True, exist_ok=True)
-                if packed is not None:
-                    with replacing(self._tensors(key)) as scratch:
-                        scratch.write_bytes(packed)
-                with replacing(self._json(key)) as scratch:
-                    scratch.write_bytes(text)
+            self._write(key, text, packed)
         except OSError as error:
             log.warning("result not kept: %s", error)
             return
         self._used(key, stage, len(text) + len(packed or b""))
+
+    def has(self, key: str) -> bool:
+        """Whether there is an entry, whole or not."""
+        return self._json(key).is_file()
+
+    def files(self, key: str) -> tuple[bytes, bytes | None] | None:
+        """Return an entry as it lies on disk, JSON and arrays, for another store to `take`."""
+        try:
+            text = self._json(key).read_bytes()
+            wanted = json.loads(text.partition(b"\n")[0])["arrays"]
+            return text, None if wanted is None else self._tensors(key).read_bytes()
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def take(self, key: str, text: bytes, arrays: bytes | None) -> None:
+        """Keep an entry as another store has it; `get` checks it by its hash."""
+        try:
+            self._write(key, text, arrays)
+        except OSError as error:
+            log.warning("result not kept: %s", error)
+
+    def _write(self, key: str, text: bytes, arrays: bytes | None) -> None:
+        """Write an entry, arrays before the JSON that names their SHA-256."""
+        with self._lock:  # scratch names are unique to a process, not to its threads
+            self._json(key).parent.mkdir(parents=True, exist_ok=True)
+            if arrays is not None:
+                with replacing(self._tensors(key)) as scratch:
+                    scratch.write_bytes(arrays)
+            with replacing(self._json(key)) as scratch:
+                scratch.write_bytes(text)
 
     def uses(self) -> list[Use]:
         """Return what is kept, by stage."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -93,8 +94,8 @@ class Outcome:
         """
         folder = Path(folder)
         told = read_plan(folder)
-        ids = told["points"]
         rows = engine.kept_rows(folder)
+        ids = list(rows) if told["points"] is None else told["points"]
         return cls(told["plan"], tuple(rows[one] for one in ids if one in rows), folder)
 
 
@@ -136,6 +137,7 @@ class Study:
     def run(
         self, folder: str | Path | None = None, *, workers: int | None = None,
         cached: bool = True, confirmed: bool = False, progress: Progress | None = None,
+        crew: engine.Crew | None = None,
     ) -> Outcome:  # fmt: skip
         """Work out every point that is not there yet.
 
@@ -153,18 +155,21 @@ class Study:
             Whether more than `cimsim.studies.grid.MOST` points are meant.
         progress : callable, optional
             ``progress(stage, done, total)``.
+        crew : Crew, optional
+            What works points out instead of ``workers``, as `cimsim.studies.cluster` gives it. It
+            is closed in the end.
 
         Raises
         ------
         CimsimError
             A name, field or range that is wrong; before anything takes long.
         """
-        workers = engine.check_workers(workers)
+        crew = crew or engine.crew(engine.check_workers(workers))
         self.plan.check(confirmed)
         points = self.plan.points()
         plan = self.plan.to_data()
         ids = [engine.identity(point) for point in points]
-        place = None if folder is None else _opened(Path(folder), plan, ids)
+        place = None if folder is None else opened(Path(folder), plan, ids)
         rows = {} if place is None else engine.kept_rows(place)
         rows = {
             name: rows[name]
@@ -186,7 +191,8 @@ class Study:
         try:
             if log is not None:
                 log.__enter__()
-            engine.compute(missing, cached=cached, workers=workers, done=done)
+            with closing(crew):
+                crew.compute(missing, cached, done)
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -199,19 +205,35 @@ class Study:
         return made
 
 
-def _opened(folder: Path, plan: Mapping[str, Any], ids: Sequence[str]) -> Path:
+def opened(
+    folder: Path, plan: Mapping[str, Any], ids: Sequence[str] | None,
+    search: Mapping[str, Any] | None = None,
+) -> Path:  # fmt: skip
     """Make a study's folder, or go on in it if it holds this very study.
+
+    Parameters
+    ----------
+    folder : Path
+    plan : mapping
+        As `cimsim.studies.grid.Plan.to_data` has it.
+    ids : sequence of str or None
+        Of its points; None: all that have rows.
+    search : mapping, optional
+        What a search is after; it is another study with other aims.
 
     Raises
     ------
     InputError
         It holds something else, or cannot be written.
     """
-    content = {"format": FORMAT, "version": __version__, "plan": _plain(plan), "points": list(ids)}
+    content = {
+        "format": FORMAT, "version": __version__, "plan": _plain(plan), "search": _plain(search),
+        "points": None if ids is None else list(ids),
+    }  # fmt: skip
     path = folder / STUDY
     if path.exists():
         held = read_plan(folder)
-        if held["plan"] != content["plan"]:
+        if (held["plan"], held.get("search")) != (content["plan"], content["search"]):
             raise InputError(
                 f"--out: '{folder}' holds another study; repeat that one, or take another --out"
             )

@@ -39,6 +39,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }  # fmt: skip
 _CONSTRAINT = re.compile(r"\s*([\w.]+)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
 _SEED = "seed"
+_LEAST = 1e-9  # of a limit: what reaches it where it must be passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,39 @@ class Group:
     settings: dict[str, Any]
     cells: dict[str, Cell]
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A constraint.
+
+    Attributes
+    ----------
+    name : str
+        Full name of a number.
+    sign : {">=", "<=", ">", "<"}
+    value : float
+        SI unit.
+    """
+
+    name: str
+    sign: str
+    value: float
+
+    def holds(self, group: Group) -> bool:
+        """Whether a group that has the number keeps to it."""
+        return _COMPARISONS[self.sign](group.cells[self.name].value, self.value)
+
+    def missed_by(self, group: Group) -> float:
+        """Return by which share of the limit a group misses it; 0 or less: it holds."""
+        value = float(group.cells[self.name].value)
+        short = self.value - value if self.sign.startswith(">") else value - self.value
+        if self.holds(group):
+            return min(0.0, short)
+        return max(short / (abs(self.value) or 1.0), _LEAST)
+
+    def __str__(self) -> str:
+        return f"{_title(self.name)}{self.sign}{self.value:g}"
 
 
 @dataclass(frozen=True)
@@ -178,21 +212,28 @@ class Table:
             No constraint, or no number of this study.
         """
         groups = list(self.groups)
-        for text in constraints:
-            found = _CONSTRAINT.fullmatch(text)
-            if found is None:
-                raise InputError(
-                    f"constraint {shown(text)}: expected such as fps>=30 or energy<=1e-3 (SI units)"
-                )
-            try:
-                limit = float(found[3])
-            except ValueError:
-                raise InputError(f"constraint {shown(text)}: '{found[3]}' is no number") from None
-            name, holds = self.named(found[1]), _COMPARISONS[found[2]]
-            groups = [
-                g for g in groups if _is_number(g, name) and holds(g.cells[name].value, limit)
-            ]
+        for limit in map(self.limit, constraints):
+            groups = [g for g in groups if _is_number(g, limit.name) and limit.holds(g)]
         return Table(tuple(groups))
+
+    def limit(self, text: str) -> Limit:
+        """Return a constraint such as ``fps>=30``.
+
+        Raises
+        ------
+        InputError
+            No constraint, or no number of this study.
+        """
+        found = _CONSTRAINT.fullmatch(text)
+        if found is None:
+            raise InputError(
+                f"constraint {shown(text)}: expected such as fps>=30 or energy<=1e-3 (SI units)"
+            )
+        try:
+            value = float(found[3])
+        except ValueError:
+            raise InputError(f"constraint {shown(text)}: '{found[3]}' is no number") from None
+        return Limit(self.named(found[1]), found[2], value)
 
     def objective(self, text: str) -> tuple[str, float]:
         """Return the full name of ``max psnr``, ``min energy`` or ``psnr``, and +1 for smaller.
@@ -233,6 +274,8 @@ class Table:
         """Return the groups that no other one beats, by the first objective."""
         if not objectives:
             raise InputError("pareto: expected at least one objective, such as 'max psnr'")
+        if not self.groups:
+            return []
         goals = [self.objective(text) for text in objectives]
         able = [g for g in self.groups if all(_is_number(g, name) for name, _ in goals)]
         costs = [tuple(sign * g.cells[name].value for name, sign in goals) for g in able]

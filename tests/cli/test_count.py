@@ -114,3 +114,25 @@ def test_tables_fit_an_80_column_terminal():
     assert max(map(len, done.output.splitlines())) <= 80
     assert "39.58" in done.output
     assert "…" not in done.output
+
+
+def test_counts_that_are_kept_are_those_that_were_counted(tmp_path, monkeypatch):
+    """Of the same network on the same arrays only; nothing is traced for them."""
+    from cimsim.cli import count as command
+
+    monkeypatch.setenv("CIMSIM_CACHE", str(tmp_path))
+    asked = ("--size=32x32", "--model=cimnet", "--stride=8")
+    traced, real = [], command._trace
+    monkeypatch.setattr(command, "_trace", lambda *a: traced.append(a) or real(*a))
+    first = counted(*asked)
+    assert len(traced) == 1
+    assert counted(*asked) == first
+    assert len(traced) == 1
+    fresh = counted(*asked, "--no-cache")
+    assert fresh == first
+    assert len(traced) == 2
+    for other in (("--set=array.rows=512",), ("--set=adc.bits=6",), ("--mapping=smd",)):
+        counted(*asked, *other)
+    assert len(traced) == 5
+    counted("--size=64x32", *asked[1:])
+    assert len(traced) == 6

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from cimsim.engine.calibrate import MIN_WINDOWS, calibrate, exact_product, fit_columns
+from cimsim.engine.calibrate import MIN_WINDOWS, Known, calibrate, exact_product, fit_columns
 from cimsim.engine.execute import execute
 from cimsim.engine.samples import MAX_WINDOWS, Samples, sample_windows
 from cimsim.errors import SimulationError
@@ -132,6 +134,59 @@ def test_a_column_that_always_reads_the_same_keeps_its_gain():
     gain, offset = fit_columns(got, exact, True, True)
     assert gain.tolist() == [1.0]
     assert offset == pytest.approx(exact.mean() - 0.1)
+
+
+def test_what_needs_no_look_has_the_bits_of_a_look_at_everything():
+    """Columns that vary at the first, the last or a middle reading only, or never."""
+    rng = np.random.default_rng(0)
+    got = np.repeat(rng.normal(3, 2, (1, 40)), 50, axis=0)
+    for column, place in enumerate((0, 49, 25, 1, 48)):
+        got[place, column::8] += 1.0
+    exact = got.copy()
+    exact[30, ::3] += 0.25
+    gain, offset = fit_columns(got, exact, True, True)
+    centred = got - got.mean(axis=0)
+    power = np.einsum("ij,ij->j", centred, centred)
+    cross = np.einsum("ij,ij->j", centred, exact - exact.mean(axis=0))
+    varies = (got != got[0]).any(axis=0)
+    slope = np.divide(cross, power, out=np.ones(40), where=varies)
+    same = (got == exact).all(axis=0)
+    assert 0 < varies.sum() < 40
+    assert 0 < same.sum() < 40
+    np.testing.assert_array_equal(gain, np.where(same, 1.0, slope))
+    moved = exact.mean(axis=0) - slope * got.mean(axis=0)
+    np.testing.assert_array_equal(offset, np.where(same, 0.0, moved))
+
+
+def test_calibrations_that_share_what_is_known_have_the_bits_of_those_that_do_not(lab):
+    """Chips that differ in converters and drivers, and a second one of the same description."""
+    network, frames = lab.graph(layer(lab)), [random_frame((1, 6, 30, 31))]
+    known = Known()
+    settings = [
+        {"adc__bits": 5}, {"adc__bits": 8}, {"adc__bits": 8, "adc__percentile": 97.0},
+        {"adc__bits": 5, "adc__scope": "layer"}, {"adc__bits": 6, "adc__method": "least_error"},
+        {"adc__bits": 6, "dac__bits": 2}, {"adc__bits": 6, "adc__range": "power2"},
+        {"adc__bits": 5, "adc__noise_lsb": 0.4},
+    ]  # fmt: skip
+    given = {"adc__kind": "sar", "device__sigma_program": "2 %", **CORRECTED}
+    first = lab.prepare(network, lab.chip(**given), frames).programmed
+    second = lab.prepare(network, lab.chip(**given), frames, seed=1).programmed
+    found = []
+    for setting in settings:
+        chip = lab.chip(**given | setting)
+        for made in (first, second, first):
+            written = replace(made, mapping=made.mapping.on(chip))
+            inputs = [(frame,) for frame in frames]
+            alone = calibrate(written, inputs, 7).ops["layer"]
+            shared = calibrate(written, inputs, 7, known=known).ops["layer"]
+            assert shared.ranges == alone.ranges
+            assert shared.code == alone.code
+            assert shared.effective_bits == alone.effective_bits
+            np.testing.assert_array_equal(shared.gain, alone.gain)
+            np.testing.assert_array_equal(shared.offset, alone.offset)
+            found.append((shared.ranges, shared.gain.tobytes()))
+    assert len(set(found)) == 2 * len(settings)
+    assert len(known.sums) == 2
 
 
 def test_samples_of_many_uses_are_thinned_evenly_and_keep_all_values():

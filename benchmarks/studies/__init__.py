@@ -1,0 +1,1 @@
+"""What studies cost and what a search finds."""

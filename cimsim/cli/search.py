@@ -1,0 +1,117 @@
+"""``cimsim search``: the best points of a study, by several objectives and with constraints."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cimsim.cli import sweep as options
+from cimsim.cli.options import Interrupted, NoCacheOption, OutOption, Schedule
+from cimsim.cli.steps import Bars
+
+
+class Sampler(StrEnum):
+    """What proposes points."""
+
+    tpe = "tpe"
+    nsga2 = "nsga2"
+    random = "random"
+
+
+def search(
+    file: options.FileArgument = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--objective", metavar="GOAL", help="'max psnr', 'min energy', or psnr (often)."
+        ),
+    ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option("--constraint", metavar="LIMIT", help="'fps>=30' (SI units, often)."),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(metavar="N", help="Different points that are looked at.")
+    ] = 100,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="T", help="After them no further round begins.")
+    ] = None,
+    sampler: Annotated[Sampler, typer.Option(help="What proposes points.")] = Sampler.tpe,
+    search_seed: Annotated[
+        int, typer.Option("--search-seed", metavar="N", help="Of the sampler.")
+    ] = 0,
+    overrides: options.FieldsOption = None,
+    model: options.NetworksOption = None,
+    arg: options.ArgsOption = None,
+    weights: options.WeightsOption = None,
+    hw: options.ChipsOption = None,
+    mapping: options.MappingsOption = None,
+    allocation: options.AllocationsOption = None,
+    clip: options.ClipsOption = None,
+    sigma: options.SigmasOption = "15",
+    frames: options.FramesOption = 5,
+    start: options.StartOption = 0,
+    size: options.SizeOption = None,
+    seed: options.SeedOption = 0,
+    seeds: options.SeedsOption = 1,
+    schedule: options.ScheduleOption = Schedule.pipelined,
+    fps: options.RateOption = None,
+    workers: options.WorkersOption = None,
+    scheduler: options.SchedulerOption = None,
+    cluster: options.ClusterOption = None,
+    hosts: options.HostsOption = None,
+    no_cache: NoCacheOption = False,
+    out: OutOption = None,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Look for the points that no other one beats, without running all of them.
+
+    What is known before a frame runs (cycles, arrays, area) sifts points first; the rest is
+    executed. The folder is that of a study; the same command with the same --out goes on after a
+    kill, and a larger --trials adds to it. Needs optuna: pip install 'cimsim[search]'.
+
+    \b
+    cimsim search --objective psnr --objective energy --constraint 'fps>=30' \\
+      --set adc.bits=4..10 --set adc.count=16..128:16 --set process.clock='50..150:25 MHz'
+    cimsim search space.yaml --objective 'min area' --objective 'min latency' --trials 500
+    """  # noqa: D301 - \b keeps typer from re-flowing the examples
+    from rich.console import Console
+
+    from cimsim.cli.study import print_table
+    from cimsim.errors import ConfigError
+    from cimsim.studies.optimise import Search
+    from cimsim.studies.study import Study
+    from cimsim.studies.table import Table
+
+    plan = options.plan_of("search", file, {
+        "--set": overrides, "--model": model, "--arg": arg, "--weights": weights, "--hw": hw,
+        "--mapping": mapping, "--allocation": allocation, "--input": clip, "--sigma": sigma,
+        "frames": frames, "start": start, "size": size, "seed": seed, "seeds": seeds,
+        "schedule": schedule.value, "frame_rate": fps,
+    })  # fmt: skip
+    looked = Search(
+        Study.of(plan), objective or (), constraint or (), trials=trials, minutes=minutes,
+        sampler=sampler.value, seed=search_seed,
+    )  # fmt: skip
+    crew = options.crew_of(workers, scheduler, cluster, hosts)
+    console = Console(emoji=False)
+    folder = out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{plan.name}"
+    with Bars(console, quiet) as report:
+        found = looked.run(folder, crew=crew, cached=not no_cache, progress=report)
+    title = f"{plan.name}: {found.told}, of {looked.space.size:,} points"
+    if found.front:
+        print_table(Table(found.front), console, title)
+    else:
+        console.print(f"{title}; none keeps all constraints", highlight=False)
+    goals = " ".join(f"--pareto '{goal}'" for goal in looked.aim.objectives)
+    console.print(f"study: [bold]{folder}/[/]  (cimsim study show|table|plot {goals})",
+                  highlight=False)  # fmt: skip
+    if found.outcome.interrupted:
+        console.print("interrupted; the same command with this --out goes on")
+        raise Interrupted
+    if found.trials and all(trial.misses[-1] > 0 for trial in found.trials):
+        raise ConfigError(f"no point could be worked out: {found.trials[0].rows[0]['error']}")
