@@ -215,19 +215,43 @@ def print_table(
     chips = max((c.n for g in table.groups for c in g.cells.values()), default=1)
     told = f"; means of {chips} chips" if chips > 1 else ""
     console.print(f"[bold]{escape(title)}[/]  {escape(common)}{told}", highlight=False)
-    shown = Rich(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     varies = len(table.varies)
-    wide = sum(1 + max(map(len, column)) for column in zip(heads, *lines, strict=True))
-    if wide > console.width:  # intervals below their numbers
+    if sum(_widths(heads, lines)) > console.width:  # intervals below their numbers
         heads = [head.replace(" (", "\n(") for head in heads]
         lines = [[cell.replace(" (", "\n(") for cell in line] for line in lines]
-    for place, head in enumerate(heads):
-        side: Literal["left", "right"] = "left" if place < varies else "right"
-        # a number that is cut off is worse than one on two lines
-        shown.add_column(escape(head), justify=side, overflow="fold")
-    for line in lines:
-        shown.add_row(*map(escape, line))
-    console.print(shown)
+    for number, columns in enumerate(_blocks(_widths(heads, lines), varies, console.width)):
+        if number:
+            console.print()
+        shown = Rich(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        for place in columns:
+            side: Literal["left", "right"] = "left" if place < varies else "right"
+            # names and numbers that are wider than the terminal are folded, never cut off
+            shown.add_column(escape(heads[place]), justify=side, overflow="fold")
+        for line in lines:
+            shown.add_row(*(escape(line[place]) for place in columns))
+        console.print(shown)
+
+
+def _widths(heads: list[str], lines: list[list[str]]) -> list[int]:
+    """Return how wide each column is, the two spaces behind it included."""
+    return [
+        2 + max(len(part) for cell in column for part in cell.split("\n"))
+        for column in zip(heads, *lines, strict=True)
+    ]
+
+
+def _blocks(widths: list[int], varies: int, room: int) -> list[list[int]]:
+    """Return columns of tables that fit: what varies stands in each, numbers follow."""
+    first = list(range(varies))
+    taken = sum(widths[:varies])
+    blocks, used = [list(first)], taken
+    for place in range(varies, len(widths)):
+        if used + widths[place] > room + 2 and len(blocks[-1]) > varies:
+            blocks.append(list(first))
+            used = taken
+        blocks[-1].append(place)
+        used += widths[place]
+    return blocks
 
 
 def _print_doubts(rows: Any, console: Console) -> None:

@@ -79,7 +79,7 @@ class Cell:
 
 def _plain(value: float, interval: tuple[float, float] | None) -> str:
     if interval is None:
-        return f"{value:.4g}"
+        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
     low, high = interval
     digits = _digits(low, high)
     return f"{value:.{digits}f} ({low:.{digits}f}..{high:.{digits}f})"
