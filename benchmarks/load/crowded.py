@@ -15,7 +15,8 @@ from benchmarks.load.support import RUN, SIZE, TIMED, Finding, Process, called, 
 AT_ONCE = 8
 # arrays large enough that their solved wires are kept on disk
 _WIRES = ["--set", "wires.model=exact", "--set", "wires.r_word=1 ohm", "--set", "wires.r_bit=1 ohm",
-          "--set", "array.rows=128", "--set", "array.cols=64"]  # fmt: skip
+          "--set", "array.rows=128", "--set", "array.cols=64",
+          "--model", "own:Wide"]  # fmt: skip
 
 
 def alone(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -28,6 +28,16 @@ class Net(nn.Module):
 
     def forward(self, x):
         return x - self.b(torch.relu(self.a(x)))
+
+
+class Wide(nn.Module):  # its second layer fills arrays
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 64, 3, padding=1)
+        self.c = nn.Conv2d(64, 3, 1)
+
+    def forward(self, x):
+        return x - self.c(torch.relu(self.b(torch.relu(self.a(x)))))
 """
 TIMED = ["--model", "own:Net", "--hw", "example_minimal"]
 NETWORK = [*TIMED, "--weights", "random"]
