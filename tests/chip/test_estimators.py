@@ -121,13 +121,18 @@ def test_auto_counts_in_the_hash_as_the_figure_that_it_became():
     assert chip.adc.energy_j == survey_energy_j(8, 1 / 0.4e-6, 40e-9)
 
 
+MATMUL = {
+    "matmul.lanes": 16, "matmul.energy": "1 pJ", "matmul.leakage": "1 uW", "matmul.area": "1 um2",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
 def test_every_estimator_says_what_it_computes_and_from_whom(name):
     estimator = ESTIMATORS[name]
     assert len(estimator.formula) > 10
     assert len(estimator.source) > 10
     section = next((s for s, default in DEFAULTS.items() if default == name), "buffer")
-    changes = {"array.mode": "charge", "array.cell_capacitance": "1 fF"}
+    changes = {"array.mode": "charge", "array.cell_capacitance": "1 fF", **MATMUL}
     got = estimator.estimate(load_hw("eflash40nm", changes), section)
     assert set(got) == set(estimator.gives)
     assert all(value > 0 and unit_of(section, field) for field, value in got.items())

@@ -167,6 +167,8 @@ def test_every_number_follows_every_field_that_it_declares(name):
 
 
 def _others(field, value):
+    if value is None:  # of a part that the chip has not got
+        return []
     if field.kind == "choice":
         return [choice for choice in field.choices if choice != value]
     if field.kind == "count":
