@@ -80,6 +80,7 @@ def test_principal_directions_are_those_of_an_svd():
     assert torch.allclose((found.T @ rows.T).abs(), torch.eye(6), atol=1e-2)
 
 
+@pytest.mark.slow
 def test_the_features_of_the_fitted_path_are_layers_of_a_network():
     full = drawn(4, 32, 64, 64).abs()  # more patches than channels: each of those has a spread
     features = bound.CoarseFit.fitted(bound.patches_of(full))

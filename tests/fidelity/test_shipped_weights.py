@@ -13,7 +13,15 @@ ALL = sorted(folder().glob("*.json"))
 CARDS = sorted(card.file.with_suffix(".json") for card in shipped_cards())  # of denoisers
 
 
-@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
+def whole_unet(path):
+    """Whether a network is the U-Net at one noise level, which nothing takes unasked."""
+    return path.stem.startswith("foldnet_t3_l3") and "blind" not in path.stem
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[pytest.mark.slow] if whole_unet(p) else (), id=p.stem) for p in CARDS],
+)
 def test_shipped_weights_denoise_in_float_and_on_the_chip(path):
     card = Card.read(path)
     network = cimsim.load_network(card.model, card.options, weights=path.stem)
