@@ -272,6 +272,7 @@ def clips(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_queue_ends_with_the_weights_of_an_unbroken_one(queue_file, clips, tmp_path):
     queue = queue_file({"name": "a"} | NET | {"budget": {"steps": 40}}, checkpoint_steps=5)
 

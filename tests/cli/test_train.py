@@ -69,6 +69,7 @@ def losses(out):
     return {line["step"]: line["loss"] for line in lines}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_curve(clips, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run(*settings(clips, whole, 200)).returncode == 0
