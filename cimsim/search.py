@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
+from cimsim.boundary.limits import shown
 from cimsim.chip.spec import Chip
 from cimsim.energy.idle import working
 from cimsim.energy.model import energy
@@ -162,7 +163,7 @@ def search(
         If nothing fits the chip.
     """
     if goal not in get_args(Goal):
-        raise ConfigError(f"optimize: '{goal}' is unknown{suggest(goal, get_args(Goal))}")
+        raise ConfigError(f"optimize: {shown(goal)} is unknown{suggest(goal, get_args(Goal))}")
     chosen: Goal = goal  # type: ignore[assignment]
     built_in: list[Strategy] = [*STRATEGIES.values(), ColumnsApart()]
     options = layer_options(graph, chip, built_in if strategies is None else strategies)

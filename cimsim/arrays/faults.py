@@ -155,7 +155,7 @@ def _from_csv(path: Path, shape: tuple[int, int]) -> dict[tuple[int, int], Fault
         if sign not in _CELLS:
             raise ConfigError(f"{where}: cell: expected '+' or '-', got '{sign}'")
         if kind not in _KINDS:
-            raise ConfigError(f"{where}: fault: '{kind}' is unknown{suggest(kind, _KINDS)}")
+            raise ConfigError(f"{where}: fault: {shown(kind)} is unknown{suggest(kind, _KINDS)}")
         codes = found.setdefault((tile, array), np.zeros((2, *shape), np.uint8))
         codes[_CELLS[sign], row, col] = _KINDS[kind]
     return found

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cimsim.boundary import json_text, limits, tree, yaml_text
+from cimsim.boundary.limits import shown
 from cimsim.boundary.text import is_file, read_text
 from cimsim.chip.auto import Estimate, resolve
 from cimsim.chip.history import History, Kept, Rescaled
@@ -190,7 +191,7 @@ def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
             )
         if not _is_number_at(chip, path):
             raise ConfigError(
-                f"{origin}: included_in.{part}: '{path}' is no number that could hold another"
+                f"{origin}: included_in.{part}: {shown(path)} is no number that could hold another"
                 + suggest(path, sorted(numbers(raw)))
             )
     ranges = _ranges(chip, origin)

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
+from cimsim.boundary.limits import shown
 from cimsim.chip.spec import Chip
 from cimsim.errors import CimsimError, MappingError, suggest
 from cimsim.graph.ir import MatrixOp
@@ -67,7 +68,7 @@ def find(name: str, known: MappingABC[str, Any], group: str, option: str, method
         return checked(made, method, name)
     listed = [*known, *installed]
     raise MappingError(
-        f"{option}: '{name}' is unknown{suggest(name, listed)}; or give package.module:Class"
+        f"{option}: {shown(name)} is unknown{suggest(name, listed)}; or give package.module:Class"
     )
 
 

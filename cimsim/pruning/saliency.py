@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cimsim.boundary.limits import shown
 from cimsim.errors import ConfigError, SimulationError, suggest
 from cimsim.pruning.groups import Channels
 from cimsim.pruning.modules import Holder
@@ -68,7 +69,7 @@ def saliency(
         When the network gives values that are not finite.
     """
     if kind not in get_args(Kind):
-        raise ConfigError(f"--saliency: '{kind}' is unknown{suggest(kind, get_args(Kind))}")
+        raise ConfigError(f"--saliency: {shown(kind)} is unknown{suggest(kind, get_args(Kind))}")
     if kind in ("bn", "l2"):
         sizes = {name: _size(kind, model, held) for name, held in known.items()}
         values = _by_unit(channels, sizes)

@@ -92,7 +92,7 @@ class Grid:
         if self.schedule not in ("pipelined", "sequential"):
             known = ("pipelined", "sequential")
             raise ConfigError(
-                f"study: schedule '{self.schedule}' is unknown{suggest(self.schedule, known)}"
+                f"study: schedule {shown(self.schedule)} is unknown{suggest(self.schedule, known)}"
             )
 
     @property
@@ -341,7 +341,7 @@ def _grid(data: Mapping[str, Any]) -> Grid:
     given: dict[str, Any] = {}
     for key, value in data.items():
         if key not in _KEYS or key in ("grids", "name"):
-            raise ConfigError(f"'{key}' is no key of a study{suggest(key, _KEYS)}")
+            raise ConfigError(f"{shown(key)} is no key of a study{suggest(key, _KEYS)}")
         if key == "networks":
             given[key] = tuple(one for part in _listed(value) for one in _networks(part))
         elif key == "set":

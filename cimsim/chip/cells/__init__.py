@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cimsim.boundary.limits import shown
 from cimsim.chip.cells.base import AbstractDevice, parameters_of
 from cimsim.chip.cells.eflash import EFlash
 from cimsim.chip.cells.ideal import Ideal
@@ -52,7 +53,7 @@ def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
         each.
     """
     if kind not in DEVICES:
-        raise ConfigError(f"device.kind: '{kind}' is unknown{suggest(kind, DEVICES)}")
+        raise ConfigError(f"device.kind: {shown(kind)} is unknown{suggest(kind, DEVICES)}")
     model = DEVICES[kind]
     own = dict(parameters)
     common = {name: own.pop(name) for name in COMMON if name in own}

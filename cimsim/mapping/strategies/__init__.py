@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from cimsim.boundary.limits import shown
 from cimsim.errors import MappingError, suggest
 from cimsim.mapping.strategies.base import Cut, Strategy, Tally, array_size, grid
 from cimsim.mapping.strategies.im2col import Im2col
@@ -46,7 +47,7 @@ def strategy(name: str | Strategy) -> Strategy:
         return name
     family, colon, parameter = name.partition(":")
     if family not in STRATEGIES:
-        raise MappingError(f"mapping: '{family}' is unknown{suggest(family, STRATEGIES)}")
+        raise MappingError(f"mapping: {shown(family)} is unknown{suggest(family, STRATEGIES)}")
     if not colon:
         return STRATEGIES[family]
     if family in _WITH_NUMBER and re.fullmatch(r"[0-9]{1,6}", parameter):
