@@ -11,6 +11,7 @@ from cimsim.studies.table import Group, Table
 from cimsim.units import format_si
 
 SUFFIXES = (".png", ".svg", ".pdf")
+_FAR = 30  # largest over smallest value from which on an axis is logarithmic
 # Okabe and Ito's palette: told apart by colour-blind readers, too
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKS = "os^Dv<>"
@@ -114,11 +115,15 @@ def pareto(table: Table, objectives: Sequence[str], path: Path, title: str = "")
     axes.plot(places, heights, color=_COLOURS[0], linewidth=1.2, marker="o", markersize=5.5,
               zorder=3, label="front")  # fmt: skip
     for group in ordered[:: max(1, len(ordered) // 8)]:
-        text = ", ".join(str(group.settings.get(n)) for n in table.varies)
+        held = (group.settings.get(name) for name in table.varies)
+        text = ", ".join(str(value) for value in held if value is not None)
         axes.annotate(text, (group.cells[x].value, group.cells[y].value), fontsize=7, color=_TEXT,
                       xytext=(5, -9), textcoords="offset points")  # fmt: skip
+    across = [g.cells[x].value for g in (*beaten, *front)]
+    if min(across, default=0) > 0 and max(across) > _FAR * min(across):
+        axes.set_xscale("log")
     _labels(axes, x, y, table)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     _save(figure, axes, path, title)
 
 
