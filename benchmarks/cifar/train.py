@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.cifar.data import load, split
+from cimsim.files import replacing
 from cimsim.rng import key
 from cimsim.zoo.cifar import ResNet9, ResNet20
 
@@ -108,9 +108,8 @@ class Training:
             "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
             "step": self.step, "used_s": self.used_s,
         }  # fmt: skip
-        scratch = self.out / f".checkpoint.{os.getpid()}.tmp"
-        torch.save(state, scratch)
-        scratch.replace(self.out / "checkpoint.pt")
+        with replacing(self.out / "checkpoint.pt") as scratch:
+            torch.save(state, scratch)
         self.saved = time.monotonic()
 
     def held_out(self, count: int = 5000) -> float:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cimsim.chip.load import load_hw
+from cimsim.files import replacing
 from cimsim.rng import key
 from cimsim.tasks.cepstra import RATE, cepstra
 from cimsim.tasks.recordings import Recording, load
@@ -118,9 +118,8 @@ class Training:
             "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
             "chip": self.chip.state_dict(), "step": self.step, "used_s": self.used_s,
         }  # fmt: skip
-        scratch = self.out / f".checkpoint.{os.getpid()}.tmp"
-        torch.save(state, scratch)
-        scratch.replace(self.out / "checkpoint.pt")
+        with replacing(self.out / "checkpoint.pt") as scratch:
+            torch.save(state, scratch)
         self.saved = time.monotonic()
 
     def _load(self) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import typer
 from typer.core import TyperCommand
 
 from cimsim.errors import ConfigError
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 OUTPUTS = frozenset({"out", "video", "trace_file", "picture", "save"})
 """Names of the parameters that name what a command writes."""
 
@@ -28,6 +30,14 @@ class Command(TyperCommand):
         refuse_overwriting({options[name]: value for name, value in ctx.params.items()},
                            {options[name] for name in OUTPUTS & options.keys()})  # fmt: skip
         return super().invoke(ctx)
+
+
+class App(typer.Typer):
+    """A group of commands, each of which is checked."""
+
+    def command(self, *args: Any, **options: Any) -> Callable[[Function], Function]:
+        """See `typer.Typer.command`."""
+        return super().command(*args, **{"cls": Command} | options)
 
 
 def refuse_empty(arguments: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cimsim.cli.checked import Command
+from cimsim.cli.checked import App
 from cimsim.cli.clips import (
     BlackOption,
     ClipOptions,
@@ -16,10 +16,10 @@ from cimsim.cli.clips import (
     WhiteOption,
 )
 
-app = typer.Typer(no_args_is_help=True, help="Clips: what is decoded and what is assumed.")
+app = App(no_args_is_help=True, help="Clips: what is decoded and what is assumed.")
 
 
-@app.command("show", cls=Command)
+@app.command("show")
 def show(
     file: Annotated[
         Path,

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cimsim.cli.checked import Command
+from cimsim.cli.checked import App
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
     from cimsim.energy.ledger import Ledger
 
-app = typer.Typer(no_args_is_help=True, help="Hardware descriptions: list, show, check.")
+app = App(no_args_is_help=True, help="Hardware descriptions: list, show, check.")
 
 SetOption = Annotated[
     list[str] | None,
@@ -23,7 +23,7 @@ SetOption = Annotated[
 ChipArgument = Annotated[str, typer.Argument(help="A shipped name or the path of a YAML file.")]
 
 
-@app.command("list", cls=Command)
+@app.command("list")
 def list_chips() -> None:
     """List the shipped hardware descriptions."""
     from rich.console import Console
@@ -43,7 +43,7 @@ def list_chips() -> None:
     Console().print(table)
 
 
-@app.command("show", cls=Command)
+@app.command("show")
 def show(
     hw: ChipArgument,
     overrides: SetOption = None,
@@ -133,7 +133,7 @@ def _ledger(chip: Chip, model: str, size: str) -> tuple[str, Ledger]:
     return f"{network.title}, {frame[1]} x {frame[0]}", ledger
 
 
-@app.command("check", cls=Command)
+@app.command("check")
 def check(
     hw: ChipArgument,
     overrides: SetOption = None,

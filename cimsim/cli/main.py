@@ -27,11 +27,11 @@ from cimsim.cli import (
     train,
     verify,
 )
-from cimsim.cli.checked import Command
+from cimsim.cli.checked import App
 from cimsim.cli.options import Interrupted
 from cimsim.errors import CimsimError
 
-app = typer.Typer(
+app = App(
     name="cimsim",
     no_args_is_help=True,
     add_completion=False,
@@ -45,20 +45,20 @@ app = typer.Typer(
         "eFlash chip."
     ),
 )
-app.command("run", cls=Command)(run.run)
-app.command("program", cls=Command)(program.program)
-app.command("sweep", cls=Command)(sweep.sweep)
-app.command("search", cls=Command)(search.search)
-app.command("compare", cls=Command)(study.compare)
-app.command("ablate", cls=Command)(ablate.ablate)
-app.command("map", cls=Command)(map.map_)
-app.command("count", cls=Command)(count.count)
-app.command("time", cls=Command)(time.time)
-app.command("train", cls=Command)(train.train)
-app.command("prune", cls=Command)(prune.prune)
-app.command("report", cls=Command)(report.report)
-app.command("schema", cls=Command)(schema.schema)
-app.command("verify", cls=Command)(verify.verify)
+app.command("run")(run.run)
+app.command("program")(program.program)
+app.command("sweep")(sweep.sweep)
+app.command("search")(search.search)
+app.command("compare")(study.compare)
+app.command("ablate")(ablate.ablate)
+app.command("map")(map.map_)
+app.command("count")(count.count)
+app.command("time")(time.time)
+app.command("train")(train.train)
+app.command("prune")(prune.prune)
+app.command("report")(report.report)
+app.command("schema")(schema.schema)
+app.command("verify")(verify.verify)
 app.add_typer(study.app, name="study")
 app.add_typer(study.cache_app, name="cache")
 app.add_typer(clip.app, name="clip")

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli.checked import Command
+from cimsim.cli.checked import App
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-app = typer.Typer(no_args_is_help=True, help="Networks of the zoo and their weights.")
+app = App(no_args_is_help=True, help="Networks of the zoo and their weights.")
 
 
-@app.command("list", cls=Command)
+@app.command("list")
 def list_models() -> None:
     """List the networks of the zoo, their options and which of them have weights."""
     from rich.console import Console
@@ -42,7 +42,7 @@ def list_models() -> None:
     console.print(f"weights shipped: {', '.join(_shipped()) or 'none'}")
 
 
-@app.command("show", cls=Command)
+@app.command("show")
 def show_model(
     name: Annotated[str, typer.Argument(help="Name as `cimsim models list` prints it.")],
 ) -> None:

@@ -97,13 +97,7 @@ def _several(places: list[Path]) -> str:
         outcome = Outcome.load(places[0])
         words = ["sweep", str(places[0] / STUDY), "--out", str(places[0])]
         return page(f"Study {outcome.name}", outcome.rows, command_line(words))
-    runs = Runs()
-    for place in places:
-        if (place / STUDY).is_file():
-            name = {"run": place.name}
-            rows = Outcome.load(place).rows
-            runs.rows += [row | {"settings": name | row["settings"]} for row in rows]
-        else:
-            runs.add(place)
     words = ["compare", *map(str, places)]
-    return page(" and ".join(place.name for place in places), runs.rows, command_line(words))
+    return page(
+        " and ".join(place.name for place in places), Runs.of(places).rows, command_line(words)
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cimsim.cli.checked import Command
+from cimsim.cli.checked import App
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from cimsim.studies.table import Table
 
-app = typer.Typer(no_args_is_help=True, help="Look at a study: show, table, plot.")
-cache_app = typer.Typer(no_args_is_help=True, help="What is kept of earlier runs: show, clear.")
+app = App(no_args_is_help=True, help="Look at a study: show, table, plot.")
+cache_app = App(no_args_is_help=True, help="What is kept of earlier runs: show, clear.")
 
 
 class Format(StrEnum):
@@ -53,7 +53,7 @@ FrontOption = Annotated[
 ]
 
 
-@app.command("show", cls=Command)
+@app.command("show")
 def show(
     folder: FolderArgument, number: ColumnOption = None, where: WhereOption = None,
     only: OnlyOption = None, pareto: FrontOption = None,
@@ -70,7 +70,7 @@ def show(
     _print_doubts(outcome.rows, console)
 
 
-@app.command("table", cls=Command)
+@app.command("table")
 def table_(
     folder: FolderArgument,
     kind: Annotated[Format, typer.Option("--format", "-f", help="How.")] = Format.csv,
@@ -89,7 +89,7 @@ def table_(
         _write(out, text)
 
 
-@app.command("plot", cls=Command)
+@app.command("plot")
 def plot(
     folder: FolderArgument,
     x: Annotated[
@@ -130,18 +130,10 @@ def compare(
     """Put runs and studies beside each other: what differs, and all numbers with intervals."""
     from rich.console import Console
 
-    from cimsim.studies.study import STUDY, Outcome, Runs
+    from cimsim.studies.study import Runs
     from cimsim.studies.table import Table
 
-    runs = Runs()
-    for place in places:
-        if (place / STUDY).is_file():
-            name = {"run": place.name}
-            rows = Outcome.load(place).rows
-            runs.rows += [row | {"settings": name | row["settings"]} for row in rows]
-        else:
-            runs.add(place)
-    table = _chosen(Table.of(runs.rows), where, None, pareto)
+    table = _chosen(Table.of(Runs.of(places).rows), where, None, pareto)
     if kind is None:
         print_table(table, Console(emoji=False), f"{len(places)} compared", number)
         return
@@ -149,7 +141,7 @@ def compare(
     typer.echo(text, nl=not text.endswith("\n"))
 
 
-@cache_app.command("show", cls=Command)
+@cache_app.command("show")
 def cache_show() -> None:
     """Say where results of stages are kept, how many and how large."""
     from rich.console import Console
@@ -168,7 +160,7 @@ def cache_show() -> None:
     console.print(f"{store.folder}: {total} of at most {limit} (CIMSIM_CACHE, CIMSIM_CACHE_LIMIT)")
 
 
-@cache_app.command("clear", cls=Command)
+@cache_app.command("clear")
 def cache_clear() -> None:
     """Remove all kept results of stages; nothing but time is lost."""
     typer.echo(f"{_store().clear():,} entries removed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def tornado(result: Result, most: int = 12) -> Figure:
 
 def energy_by_layer(result: Result) -> Figure:
     """Draw bars of the frame's energy by component and, stacked, of each layer without static."""
-    rows = [row for row in result.layers if _dynamic(row) > 0]
+    rows = [row for row in result.layers if dynamic_j(row) > 0]
     shown = [n for n in COMPONENTS if n not in STANDING and any(row.get(f"{n}_j") for row in rows)]
     spent = {name: value for name, value in result.energy.by_component.items() if value}
     # bars of one size, and room for the legend beside few layers
@@ -79,7 +80,7 @@ def energy_by_layer(result: Result) -> Figure:
     whole.margins(x=0.12)
     total = format_si(result.energy.total_j, "J")
     _title(whole, f"Energy of one frame by component: {total}", _subtitle(result))
-    unit, factor = _scale(max(map(_dynamic, rows)), "J")
+    unit, factor = _scale(max(map(dynamic_j, rows)), "J")
     left = np.zeros(len(rows))
     for name in shown:
         widths = np.array([row.get(f"{name}_j", 0.0) * factor for row in rows])
@@ -98,7 +99,8 @@ def energy_by_layer(result: Result) -> Figure:
     return figure
 
 
-def _dynamic(row: dict[str, Any]) -> float:
+def dynamic_j(row: Mapping[str, Any]) -> float:
+    """Return the energy of a layer without what goes with time, J."""
     return float(row["energy_j"]) - sum(float(row.get(f"{n}_j", 0.0)) for n in STANDING)
 
 

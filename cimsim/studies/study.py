@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -313,9 +313,28 @@ def write_tables(outcome: Outcome) -> None:
 
 @dataclass
 class Runs:
-    """Results of ``cimsim run`` as rows of a study, for `cimsim compare`."""
+    """Results of ``cimsim run`` as rows of a study, for `cimsim compare` and `cimsim report`."""
 
     rows: list[Row] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, places: Iterable[Path]) -> Runs:
+        """Put runs and studies beside each other; points of a study are told apart by its name.
+
+        Raises
+        ------
+        InputError
+            There is neither in one of the places.
+        """
+        runs = cls()
+        for place in places:
+            if (place / STUDY).is_file():
+                name = {"run": place.name}
+                rows = Outcome.load(place).rows
+                runs.rows += [row | {"settings": name | row["settings"]} for row in rows]
+            else:
+                runs.add(place)
+        return runs
 
     def add(self, path: Path) -> None:
         """Add a run's folder or ``result.json``.

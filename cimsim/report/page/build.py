@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cimsim.energy.model import COMPONENTS, STANDING
+from cimsim.energy.model import COMPONENTS
 from cimsim.report.page import svg
 from cimsim.report.page.parts import Cell, Table, count, real, render, safe, table, words
+from cimsim.report.plots import STAGES, dynamic_j
 from cimsim.report.result import Number, Result
 from cimsim.units import format_interval, format_si
 
 _PICTURES_BYTES = 3_500_000  # of frames in a page that is to be mailed
-_STAGES = ("load", "drive", "convert", "reduce", "post", "store")
 
 
 def run_page(result: Result, folder: Path | None = None, command: str = "") -> str:
@@ -190,12 +190,12 @@ def _energy(result: Result) -> dict[str, Any]:
 def _time(result: Result) -> dict[str, Any]:
     clock, rows = result.timing.clock_hz, []
     for layer in result.layers:
-        busy = {stage: float(layer.get(f"{stage}_cycles") or 0.0) for stage in _STAGES}
+        busy = {stage: float(layer.get(f"{stage}_cycles") or 0.0) for stage in STAGES}
         longest = max(busy, key=lambda stage: busy[stage])
         if busy[longest] > 0:
             share = busy[longest] / result.timing.cycles_per_frame
             text = f"{longest} {format_si(busy[longest] / clock, 's')}, {share:.0%}"
-            colour = svg.COLOURS[_STAGES.index(longest)]
+            colour = svg.COLOURS[STAGES.index(longest)]
             rows.append(svg.Bar(str(layer["layer"]), busy[longest] / clock, text, colour=colour))
     interval = format_si(result.timing.seconds_per_frame, "s")
     note = (
@@ -212,7 +212,7 @@ _COLUMNS = (
 
 
 def _layers(result: Result) -> Table:
-    total = sum(_dynamic(row) for row in result.layers) or 1.0
+    total = sum(dynamic_j(row) for row in result.layers) or 1.0
     gives_known = any(row.get("contribution_db") is not None for row in result.layers)
     rows = []
     for row in result.layers:
@@ -222,8 +222,8 @@ def _layers(result: Result) -> Table:
         cells.append(Cell("" if clipped is None else f"{100 * clipped:.2g} %", clipped))
         bits = row.get("effective_bits")
         cells.append(Cell("" if bits is None else f"{bits:.1f}", bits))
-        cells.append(Cell(format_si(_dynamic(row), "J"), _dynamic(row)))
-        cells.append(Cell(f"{100 * _dynamic(row) / total:.0f} %", _dynamic(row)))
+        cells.append(Cell(format_si(dynamic_j(row), "J"), dynamic_j(row)))
+        cells.append(Cell(f"{100 * dynamic_j(row) / total:.0f} %", dynamic_j(row)))
         if gives_known:
             gives = row.get("contribution_db")
             cells.append(Cell("" if gives is None else f"{gives:.2f} dB", gives))
@@ -234,10 +234,6 @@ def _layers(result: Result) -> Table:
     if gives_known:
         caption += "; gives: what is lost without the layer, as the card of the weights says"
     return table("layer-table", caption, heads, rows)
-
-
-def _dynamic(row: Mapping[str, Any]) -> float:
-    return float(row["energy_j"]) - sum(float(row.get(f"{n}_j", 0.0)) for n in STANDING)
 
 
 def _floor(result: Result) -> dict[str, Any]:
