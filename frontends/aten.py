@@ -226,7 +226,7 @@ TABLE: dict[str, Rule] = {
     # arithmetic, comparison, selection
     "aten.add": _map("add", 1),
     "aten.sub": _map("sub", 1),
-    "aten.rsub": _map("sub", 1),
+    "aten.rsub": _map("rsub", 1),
     "aten.mul": _map("mul", 1),
     "aten.div": _map("div", _HARD),
     "aten.true_divide": _map("div", _HARD),
@@ -287,7 +287,7 @@ TABLE: dict[str, Rule] = {
     "aten.relu6": _map("relu6", 1),
     "aten.clamp": _map("clamp", 1),
     "aten.clamp_min": _map("clamp", 1),
-    "aten.clamp_max": _map("clamp", 1),
+    "aten.clamp_max": _map("clamp_max", 1),
     "aten.hardtanh": _map("hardtanh", 1),
     "aten.threshold": _map("threshold", 1),
     "aten.leaky_relu": _map("leaky_relu", 2),

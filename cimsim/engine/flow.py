@@ -55,7 +55,7 @@ class Flow:
             op.inputs[0]: op.name
             for op in graph
             if isinstance(op, DigitalOp)
-            and str(op.target) == "aten.relu.default"
+            and op.op == "relu"
             and isinstance(graph[op.inputs[0]], MatrixOp)
             and uses[op.inputs[0]] == 1
         }
@@ -82,6 +82,6 @@ class Flow:
 
 def added(op: DigitalOp) -> tuple[str, str] | None:
     """Return the two values that an operation adds, if that is all it does."""
-    plain = str(op.target) == "aten.add.Tensor" and not op.kwargs and len(op.args) == 2
+    plain = op.op == "add" and not op.kwargs and len(op.args) == 2
     names = [part.name for part in op.args if isinstance(part, Ref)]
     return (names[0], names[1]) if plain and len(names) == 2 else None

@@ -141,7 +141,7 @@ def find(graph: LayerGraph, names: Iterable[str]) -> tuple[Part, ...]:
 
 def operands(op: Op) -> tuple[str, str] | None:
     """Return the two values that an operation adds or subtracts, None for any other."""
-    if not isinstance(op, DigitalOp) or not str(op.target).startswith(("aten.add.", "aten.sub.")):
+    if not isinstance(op, DigitalOp) or op.op not in ("add", "sub"):
         return None
     names = [part.name for part in op.args[:2] if isinstance(part, Ref)]
     return (names[0], names[1]) if len(set(names)) == 2 else None
@@ -313,7 +313,7 @@ def _other(graph: LayerGraph, op: DigitalOp, left_out: list[str]) -> str | None:
     if both is None or len(left_out) != 1 or left_out[0] not in both:
         return None
     stays = both[1 - both.index(left_out[0])]
-    plain = str(op.target).startswith("aten.add.") and not op.kwargs and len(op.args) == 2
+    plain = op.op == "add" and not op.kwargs and len(op.args) == 2
     alike = graph[stays].output == op.output
     return stays if alike and (stays == both[0] or plain) else None
 

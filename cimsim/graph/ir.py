@@ -240,9 +240,10 @@ class DigitalOp:
     Attributes
     ----------
     op : str
-        Short name for people: ``relu``, ``add``, ``cat``.
+        What it computes, in codes of our own that a frontend sets: ``relu``, ``add``, ``cat``.
+        Everything that looks at an operation reads this; none knows whose operator it was.
     target : Any
-        The exported torch operator; called as ``target(*args, **kwargs)``.
+        What computes it, called as ``target(*args, **kwargs)``; no more is known of it.
     args, kwargs
         Its arguments; every graph value is a `Ref`, nested in lists and tuples where torch has it
         so, constants (scalars, tensors) stand as they are.

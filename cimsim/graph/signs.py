@@ -56,7 +56,7 @@ def mark_signs(graph: LayerGraph) -> LayerGraph:
 def _is_non_negative(op: DigitalOp, positive: set[str]) -> bool:
     if op.op in _RECTIFIERS:
         return True
-    if op.op in _BOUNDED and "clamp_max" not in str(op.target):
+    if op.op in _BOUNDED:
         bounds = list(_constants(op.args[1:2])) or list(_constants((op.kwargs.get("min"),)))
         if bounds and _at_least_zero(bounds[0]):
             return True
