@@ -117,3 +117,57 @@ def add_line(
         out[k] = g[k] * passed / (1 + towards[k] * (away[k] + g[k]))
         passed /= 1 + g[k] * towards[k]
     return out
+
+
+@jit
+def joined_cells(g: Any, r_word: Any, r_bit: Any, wide: int) -> Any:
+    """Return the hybrid matrices of pieces that stand side by side in one row.
+
+    `cimsim.arrays.wire_tree` says what they mean. A piece grows to the right and upwards, cell by
+    cell. The nodes that its word and bit lines have reached stand at its right and top edge, so a
+    segment of a line adds its resistance there, and a cell between two of these nodes is an update
+    of rank 1: it draws ``i = s (u_R - u_T)`` from one and gives it to the other.
+
+    Parameters
+    ----------
+    g : float64 [h, pieces * wide]
+        Cells, S.
+    r_word : float64 [pieces * wide]
+        Ohm, of the segment on the left of each column.
+    r_bit : float64 [h]
+        Ohm, of the segment below each row.
+    wide : int
+        Columns of a piece.
+
+    Returns
+    -------
+    float64 [pieces, n, n]
+        ``n = 2 (h + wide)``: left, bottom, right, top.
+    """
+    high, pieces = g.shape[0], g.shape[1] // wide
+    half = high + wide
+    out = np.zeros((pieces, 2 * half, 2 * half))
+    taken, driving = np.empty(2 * half), np.empty(2 * half)
+    for piece in range(pieces):
+        h = out[piece]
+        for k in range(half):  # a line without cells passes voltage and current on
+            h[half + k, k] = 1.0
+            h[k, half + k] = -1.0
+        for j in range(wide):
+            top, column = half + high + j, piece * wide + j
+            for i in range(high - 1, -1, -1):
+                right = half + i
+                h[right, right] += r_word[column]
+                h[top, top] += r_bit[i]
+                cell = g[i, column]
+                if cell == 0:
+                    continue
+                for k in range(2 * half):
+                    taken[k] = h[k, right] - h[k, top]
+                    driving[k] = h[right, k] - h[top, k]
+                cell /= 1 + cell * (driving[right] - driving[top])
+                for k in range(2 * half):
+                    scaled = cell * taken[k]
+                    for m in range(2 * half):
+                        h[k, m] -= scaled * driving[m]
+    return out

@@ -25,6 +25,7 @@ from scipy.linalg import blas, lapack
 from threadpoolctl import ThreadpoolController
 
 from cimsim.arrays import wire_kernels as kernels
+from cimsim.arrays import wire_tree
 from cimsim.arrays.operator_cache import cached
 from cimsim.chip.parts.array import Wires
 from cimsim.errors import SimulationError
@@ -33,6 +34,7 @@ Matrix = NDArray[np.float64]
 
 FAST_LIMIT = 0.5  # share of a cell's current that `fast` may lose before it is refused
 _CANCELLED = 1e-8  # relative error that the short recursion may make
+_HALVED = 128  # lines of either kind from which halves of halves are faster than columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ def wired(g_s: Matrix, wires: Wires) -> tuple[Matrix, Matrix]:
     shares = fast_shares(g_s, lines)
     if wires.model == "exact":
         solve = functools.partial(crossbar_operator, wires=lines)
-        return cached(solve, g_s, astuple(lines), (__name__, kernels.__name__)), shares
+        code = (__name__, kernels.__name__, wire_tree.__name__)
+        return cached(solve, g_s, astuple(lines), code), shares
     worst = 1 - shares.min()
     if worst > FAST_LIMIT:
         raise SimulationError(
@@ -122,13 +125,15 @@ def line_factors(g_s: Matrix, wires: Resistances) -> tuple[Matrix, Matrix]:
 def crossbar_operator(g_s: Matrix, wires: Resistances) -> Matrix:
     """Solve a crossbar exactly.
 
-    The bit lines are eliminated in closed form: what is left couples the word-line nodes ``u_j`` of
-    one column by the dense admittance ``M_j`` [R, R] of its bit line, and neighbouring columns by
-    ``1 / r_word``. Seen from column j away from the drivers the array is an admittance ``Y_j = M_j
-    + (Y_{j+1}**-1 + r_word)**-1``, and ``u_{j+1} = B_{j+1} u_j`` with ``B_j = (1 + r_word
-    Y_j)**-1``. Going from the last column to the first, the functionals ``I_k = a_k . u_j`` of all
-    columns k >= j are kept and multiplied by ``B_j``; at last ``u_0 = (1 + r_driver Y_0)**-1 V``.
-    O(C R**3) time for R <= C, O(R C + R**2) memory; where R > C the reciprocal circuit is solved.
+    From 128 lines of either kind on by halves of halves, `cimsim.arrays.wire_tree`, in O(N**3).
+    Smaller ones column by column: the bit lines are eliminated in closed form: what is left couples
+    the word-line nodes ``u_j`` of one column by the dense admittance ``M_j`` [R, R] of its bit
+    line, and neighbouring columns by ``1 / r_word``. Seen from column j away from the drivers the
+    array is an admittance ``Y_j = M_j + (Y_{j+1}**-1 + r_word)**-1``, and ``u_{j+1} = B_{j+1} u_j``
+    with ``B_j = (1 + r_word Y_j)**-1``. Going from the last column to the first, the functionals
+    ``I_k = a_k . u_j`` of all columns k >= j are kept and multiplied by ``B_j``; at last ``u_0 = (1
+    + r_driver Y_0)**-1 V``. O(C R**3) time for R <= C, O(R C + R**2) memory; where R > C the
+    reciprocal circuit is solved.
 
     Parameters
     ----------
@@ -155,6 +160,8 @@ def crossbar_operator(g_s: Matrix, wires: Resistances) -> Matrix:
         return g_s * word * bit
     # one BLAS thread: the same bits for any number of cores, and small products are faster so
     with _blas().limit(limits=1, user_api="blas"):
+        if min(g_s.shape) >= _HALVED:
+            return wire_tree.solve(g_s, *astuple(wires))
         if g_s.shape[0] <= g_s.shape[1]:
             return _eliminate(g_s, wires)
         # reciprocal: bit lines become word lines, and both are numbered from the other end

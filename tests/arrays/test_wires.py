@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import astuple
 from fractions import Fraction
 
 import numpy as np
@@ -6,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cimsim.arrays import wire_tree
 from cimsim.arrays.wires import (
     Resistances,
+    _eliminate,
     crossbar_operator,
     fast_operator,
     fast_shares,
@@ -19,6 +22,14 @@ from tests.arrays.nodal import Nodal, resistors
 KINDS = ("word", "bit", "driver", "sense")
 OHMS = [0.0, 1e-3, 0.1, 1.0, 30.0, 100.0, 2e3]
 SHAPES = [(1, 1), (1, 9), (9, 1), (2, 2), (5, 8), (8, 5), (17, 17)]
+
+
+def tree(g, wires):
+    """The solver of large arrays, at any size."""
+    return wire_tree.solve(g, *astuple(wires))
+
+
+EXACT = pytest.mark.parametrize("exact", [crossbar_operator, tree])
 
 
 def cells(shape, seed=0, ratio=100.0, erased=0.1):
@@ -67,21 +78,23 @@ def rational_operator(g, wires):
     return np.array([[float(sense * table[k][n + i]) for k in last] for i in range(rows)])
 
 
+@EXACT
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("ohm", [0.1, 1.0, 10.0, 100.0])
-def test_equals_nodal_analysis(shape, ohm):
+def test_equals_nodal_analysis(shape, ohm, exact):
     g = cells(shape)
     for wires in (Resistances(ohm, ohm), Resistances(ohm, 2 * ohm, 5 * ohm, 3 * ohm)):
-        assert error(crossbar_operator(g, wires), nodal(g, wires)) < 1e-10
+        assert error(exact(g, wires), nodal(g, wires)) < 1e-10
 
 
+@EXACT
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4), (4, 1), (3, 5), (5, 3)])
 @pytest.mark.parametrize("zeros", list(itertools.product([0, 1], repeat=4)), ids=str)
-def test_any_of_the_resistances_may_be_zero(shape, zeros):
+def test_any_of_the_resistances_may_be_zero(shape, zeros, exact):
     g = cells(shape, seed=3)
     values = np.array(zeros) * [700.0, 1300.0, 4e3, 2500.0]
     wires = Resistances(*map(float, values))
-    assert error(crossbar_operator(g, wires), nodal(g, wires)) < 1e-11
+    assert error(exact(g, wires), nodal(g, wires)) < 1e-11
 
 
 @given(
@@ -91,19 +104,22 @@ def test_any_of_the_resistances_may_be_zero(shape, zeros):
 def test_equals_nodal_analysis_for_any_shape_and_value(rows, cols, ohms, seed, erased, size):
     g = cells((rows, cols), seed, erased=erased) * (size / 1e-6)
     wires = Resistances(*ohms)
-    assert error(crossbar_operator(g, wires), nodal(g, wires)) < 1e-7
+    expected = nodal(g, wires)
+    assert error(crossbar_operator(g, wires), expected) < 1e-7
+    assert error(tree(g, wires), expected) < 1e-7
 
 
+@EXACT
 @pytest.mark.parametrize(
     "ohms",
     [(1e-6, 1e5, 1e5, 1e-6), (1e5, 1e-6, 1e-6, 1e5), (1e-9, 1.0, 1e6, 1e-9), (1e7, 1e7, 1.0, 1.0),
      (1e-6, 1e-6, 1e5, 1e5), (1e9, 1e-3, 1e9, 1e9), (1e-9, 1e-9, 1e-9, 1e-9)],
 )  # fmt: skip
 @pytest.mark.parametrize("shape", [(3, 2), (2, 3), (1, 4)])
-def test_stays_exact_where_resistances_differ_by_many_powers_of_ten(ohms, shape):
+def test_stays_exact_where_resistances_differ_by_many_powers_of_ten(ohms, shape, exact):
     g, wires = cells(shape, seed=5, erased=0), Resistances(*ohms)
     expected = rational_operator(g, wires)
-    np.testing.assert_allclose(crossbar_operator(g, wires), expected, rtol=1e-8)
+    np.testing.assert_allclose(exact(g, wires), expected, rtol=1e-8)
 
 
 def test_no_resistance_leaves_the_conductances_as_they_are():
@@ -216,21 +232,45 @@ def test_line_factors_are_the_operator_with_the_other_lines_ideal():
     np.testing.assert_allclose(g * bit, only_bit, rtol=1e-9)
 
 
-def test_far_ends_of_long_lines_fade_to_nothing():
+@EXACT
+def test_far_ends_of_long_lines_fade_to_nothing(exact):
     g = np.full((300, 4), 1e-2)
-    a = crossbar_operator(g, Resistances(1.0, 1e5, 1.0, 1.0))
+    a = exact(g, Resistances(1.0, 1e5, 1.0, 1.0))
     assert np.isfinite(a).all()
     assert a[0].max() < 1e-100
     assert a[-1].min() > 1e-3
 
 
-def test_medium_array_equals_nodal_analysis_and_never_depends_on_threads():
-    g, wires = cells((70, 90), seed=8), Resistances(3.0, 2.0, 40.0, 20.0)
+@pytest.mark.parametrize("shape", [(129, 260), (260, 129), (150, 150), (640, 130)])
+def test_large_arrays_are_solved_by_halves_to_the_same(shape):
+    """From 128 lines on; numbers of lines that are no multiple of a piece are filled up."""
+    g, wires = cells(shape, seed=9), Resistances(1.0, 0.5, 20.0, 10.0)
+    by_columns = _eliminate(g, wires) if shape[0] <= shape[1] else None
     a = crossbar_operator(g, wires)
+    if by_columns is not None:
+        assert error(a, by_columns) < 1e-11
+    system = Nodal(g, wires.word, wires.bit, wires.driver, wires.sense)
+    v = np.random.default_rng(1).uniform(0, 1, shape[0])
+    np.testing.assert_allclose(v @ a, system.solve(v)[1], rtol=1e-10)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_halves_have_the_same_bits_for_any_number_of_threads(threads):
+    g = cells((300, 270), seed=10)
+    expected = wire_tree.solve(g, 1.0, 1.0, 10.0, 10.0, threads=3)
+    for _ in range(2):
+        got = wire_tree.solve(g, 1.0, 1.0, 10.0, 10.0, threads=threads)
+        np.testing.assert_array_equal(got, expected)
+
+
+@EXACT
+def test_medium_array_equals_nodal_analysis_and_never_depends_on_threads(exact):
+    g, wires = cells((70, 90), seed=8), Resistances(3.0, 2.0, 40.0, 20.0)
+    a = exact(g, wires)
     system = Nodal(g, wires.word, wires.bit, wires.driver, wires.sense)
     for v in np.random.default_rng(0).uniform(0, 1, (3, 70)):
         np.testing.assert_allclose(v @ a, system.solve(v)[1], rtol=1e-10)
-    np.testing.assert_array_equal(a, crossbar_operator(g, wires))
+    np.testing.assert_array_equal(a, exact(g, wires))
 
 
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
