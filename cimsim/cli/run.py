@@ -33,6 +33,7 @@ from cimsim.cli.options import (
     InputShapeOption,
     MappingOption,
     ModelOption,
+    NoCacheOption,
     OutOption,
     PartialOption,
     PerFrameOption,
@@ -57,10 +58,15 @@ from cimsim.cli.verify import command_of
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
     from cimsim.chip.spec import Chip
     from cimsim.doubts import Doubt
     from cimsim.loading import Network
     from cimsim.programmed import ProgrammedChip
+    from cimsim.report.result import Result
     from cimsim.video.clip import Clip
 
 
@@ -193,6 +199,7 @@ def run(
         ),
     ] = None,
     partial: PartialOption = False,
+    no_cache: NoCacheOption = False,
     out: OutOption = None,
     video: VideoOption = None,
     trace_file: TraceOption = None,
@@ -236,6 +243,8 @@ def run(
     from cimsim.report.doubts import chip_doubts
     from cimsim.report.folder import check_target
     from cimsim.report.tables import print_result
+    from cimsim.studies.points import Network as Net
+    from cimsim.studies.whole import Asked, Whole
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     held = cimsim.ProgrammedChip.load(programmed) if programmed else None
@@ -281,13 +290,28 @@ def run(
             trace_file=trace_file, picture=picture, command=command_of(context),
         )  # fmt: skip
         return
+    console = Console(emoji=False)  # package.module:Class is no emoji
+    command = command_of(context)
+    asked = Asked(
+        Net(model, tuple(sorted(options.items())), weights, streaming), chip, hw, mapping,
+        allocation, held.seed if held else seed, [c for c in (clip, noisy, reference) if c],
+        [programmed] if programmed else [],
+    )  # fmt: skip
+    apart = trace_file or picture or video  # files that stand elsewhere are made anew
+    whole = Whole.of(asked, command, not no_cache and not apart, strict=strict)
+    again = whole.written(target, unique=out is None)
+    if again is not None:
+        result, folder = again
+        _print(result, folder, [], console)
+        if strict:
+            refuse(result.doubts)
+        return
     frames_in, judge = pair(settings, clip, noisy, reference)
     sigma, told = _sigma(sigma, held, frames_in, noisy is not None)
     # random weights are those of the programmed chip
     network = load_network(model, options, weights, held.seed if held else seed, chip.name)
     networks = [network.streaming(), network] if streaming else [network]
     network = networks[0]
-    console = Console(emoji=False)  # package.module:Class is no emoji
     with Bars(console, quiet) as report:
         placed = []
         for done, traced in enumerate(networks):
@@ -305,7 +329,7 @@ def run(
             notes=(*_notes(network, chip), *clip_notes(frames_in, judge), *told), doubts=doubted,
             as_written=placed[1] if streaming else None,
             programmed=held, frame_rate_hz=fps, programmings=seeds, noisy=noisy is not None,
-            reference=judge, command=command_of(context),
+            reference=judge, command=command,
         )  # fmt: skip
         if card is not None:
             result = with_contributions(result, card.contributions)
@@ -316,6 +340,7 @@ def run(
             print_result(result, console)  # a full disk must not take the numbers along
             raise
         report("writing", 1, 1)
+        whole.keep(folder, whole=result.frame[0] == len(frames_in))
         height, columns = frames_in.size
         written = write_timeline(
             placed[0], schedule.value, f"{network.title}, {columns} x {height}", trace_file,
@@ -324,14 +349,21 @@ def run(
         if video is not None:
             write_video(video, result, frames_in.fps)
             written.append(f"video: [bold]{video}[/]")
+    _print(result, folder, written, console)
+    if strict:
+        refuse(result.doubts)
+
+
+def _print(result: Result, folder: Path, written: Sequence[str], console: Console) -> None:
+    """Show a result and say where it stands."""
+    from cimsim.report.tables import print_result
+
     print_result(result, console)
     console.print(
         f"report: [bold]{folder}/[/]  (before_after.png, plots/, layers.csv, result.json)"
     )
     for line in written:
         console.print(line)
-    if strict:
-        refuse(result.doubts)
 
 
 def _task_of(model: str) -> str | None:

@@ -23,6 +23,7 @@ _UNSAID = (
     "quiet",
     "strict",
     "threads",
+    "no_cache",
 )  # change no number
 _SHOWN = 6  # differences that a message lists
 
@@ -114,6 +115,7 @@ def _again(command: dict[str, Any], console: Any) -> Result:
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "again"
         line = [sys.executable, "-m", "cimsim", *arguments, "--out", str(target), "--quiet"]
+        line.append("--no-cache")  # else it would compare the run with what was kept of it
         done = subprocess.run(line, capture_output=True, text=True, check=False)
         if done.returncode:
             last = done.stderr.strip().splitlines()

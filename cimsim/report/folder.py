@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 from cimsim import folders
-from cimsim.report.plots import draw_all
 from cimsim.report.result import Result
 
 
@@ -42,6 +42,8 @@ def write(result: Result, folder: str | Path, *, unique: bool = False) -> Path:
     InputError
         It cannot be written, or would overwrite files of the user's.
     """
+    from cimsim.report.plots import draw_all
+
     text = result.to_json()  # before anything is written: it may refuse
     shown = Path(folder)
     with folders.new_folder(folder, unique=unique) as made:
@@ -53,6 +55,30 @@ def write(result: Result, folder: str | Path, *, unique: bool = False) -> Path:
 
             for name in ("noisy", "chip"):
                 write_clip(made / "frames" / name, displayed(result.frames[name]))
+    name = folders.placed(made).name
+    return shown.with_name(name) if unique else shown
+
+
+def write_files(files: Mapping[str, bytes], folder: str | Path, *, unique: bool = False) -> Path:
+    """Write a folder of an earlier run again, from the contents of its files.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        By relative path.
+    folder, unique
+        As for `write`.
+
+    Raises
+    ------
+    InputError
+        As `write`.
+    """
+    shown = Path(folder)
+    with folders.new_folder(folder, unique=unique) as made:
+        for name, content in files.items():
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / name).write_bytes(content)
     name = folders.placed(made).name
     return shown.with_name(name) if unique else shown
 

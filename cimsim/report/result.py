@@ -425,14 +425,29 @@ class Result:
             recover(path)
             path = path / "result.json"
         try:
-            found, data = stored.read(read_text(path, RESULT))
+            text = read_text(path, RESULT)
         except OSError as error:
             raise InputError(f"{path}: no result of a run: {error}") from None
         except ValueError as error:
             raise InputError(f"{path}: {error}") from None
+        return cls.from_json(text, str(path))
+
+    @classmethod
+    def from_json(cls, text: str, name: str) -> Result:
+        """Read what `to_json` wrote; ``name`` is for messages.
+
+        Raises
+        ------
+        InputError
+            As `load`.
+        """
+        try:
+            found, data = stored.read(text)
+        except ValueError as error:
+            raise InputError(f"{name}: {error}") from None
         result = cls._of(found, data)
         if result.hash != found.hash:
-            raise InputError(f"{path}: the inputs were edited: their hash is not the stored one")
+            raise InputError(f"{name}: the inputs were edited: their hash is not the stored one")
         return result
 
     @classmethod

@@ -119,29 +119,14 @@ class Chain:
         )
 
     def _weights(self, network: Network) -> Any:
-        """Return what identifies the weights of a network of the zoo."""
-        from cimsim.zoo.errors import ZooError
-        from cimsim.zoo.weights import find_card, named_card
-
-        given = network.weights
-        if given == "random":
-            return {"random": self.point.seeds.clip}
-        try:
-            if given is None:
-                card = find_card(network.model, dict(network.options), self.chip.name)
-            else:
-                card = None if Path(given).exists() else named_card(given)
-            path = card.file if card is not None else None if given is None else Path(given)
-        except ZooError as error:
-            raise InputError(str(error)) from None
-        return None if path is None or not path.exists() else file_digest(path)
+        return weights_content(network, self.chip.name, self.point.seeds.clip)
 
     @cached_property
     def map_key(self) -> str:
         """Key of the mapping."""
         from cimsim.report.collect import mapping_hash
 
-        if _is_own(self.point.mapping, self.point.allocation):
+        if is_own_code(self.point.mapping, self.point.allocation):
             # what foreign code gives is known when it has run
             content = mapping_hash(self.mapping)
             return STAGES["map"].key((self.export_key,), self._values, content=content)
@@ -191,7 +176,7 @@ class Chain:
     def clip_key(self) -> str:
         """Key of the frames, noise included."""
         frames = self.point.frames
-        content = None if frames.clip is None else _content(frames.clip)
+        content = None if frames.clip is None else content_of(frames.clip)
         what = asdict(frames) | {"clip": content, "size": list(self.size)}
         return STAGES["reference"].key((), what="clip", clip=what, seed=self.point.seeds.clip)
 
@@ -218,25 +203,10 @@ class Chain:
         above = [self.time_key]
         if self.point.frames.count:
             above += [self.reference_key, self.measure_key]
-        history = self.chip.history
-        told = {
-            "sources": {path: asdict_of(one) for path, one in self.chip.sources.items()},
-            "ranges": {path: list(ends) for path, ends in history.ranges.items()},
-            "estimated": sorted(history.estimated),
-            "rescaled": [asdict(one) for one in history.rescaled],
-            "kept": [asdict(one) for one in history.kept],
-            "given": sorted(self._given()),
-        }
         return STAGES["energise"].key(
-            above, self._values, told=told, rate=self.point.frame_rate_hz, overrides=[
-                str(one) for one in history.overrides
-            ], dump=dump(self.chip),
+            above, self._values, told=told_of(self.chip), rate=self.point.frame_rate_hz,
+            dump=dump(self.chip),
         )  # fmt: skip
-
-    def _given(self) -> list[str]:
-        from cimsim.chip.fields import fields as described
-
-        return [path for path, field in described().items() if field.is_given(self.chip)]
 
     # --- results ----------------------------------------------------------------------------
 
@@ -528,13 +498,62 @@ class Chain:
         counts[stage] = counts.get(stage, 0) + 1
 
 
+def weights_content(network: Network, chip: str, seed: int) -> Any:
+    """Return what identifies the weights of a network of the zoo.
+
+    Parameters
+    ----------
+    network : Network
+    chip : str
+        Name of the chip, for which there may be weights of its own.
+    seed : int
+        Of random weights.
+
+    Raises
+    ------
+    InputError
+        The zoo has no such network, option or weights.
+    """
+    from cimsim.zoo.errors import ZooError
+    from cimsim.zoo.weights import find_card, named_card
+
+    given = network.weights
+    if given == "random":
+        return {"random": seed}
+    try:
+        if given is None:
+            card = find_card(network.model, dict(network.options), chip)
+        else:
+            card = None if Path(given).exists() else named_card(given)
+        path = card.file if card is not None else None if given is None else Path(given)
+    except ZooError as error:
+        raise InputError(str(error)) from None
+    return None if path is None or not path.exists() else file_digest(path)
+
+
+def told_of(chip: Chip) -> dict[str, Any]:
+    """Return what is said of a chip's numbers: sources, ranges, what was given and rescaled."""
+    from cimsim.chip.fields import fields as described
+
+    history = chip.history
+    return {
+        "sources": {path: asdict_of(one) for path, one in chip.sources.items()},
+        "ranges": {path: list(ends) for path, ends in history.ranges.items()},
+        "estimated": sorted(history.estimated),
+        "rescaled": [asdict(one) for one in history.rescaled],
+        "kept": [asdict(one) for one in history.kept],
+        "given": sorted(path for path, one in described().items() if one.is_given(chip)),
+        "overrides": [str(one) for one in history.overrides],
+    }
+
+
 def asdict_of(model: Any) -> dict[str, Any]:
     """Return a pydantic model as plain data."""
     found: dict[str, Any] = model.model_dump(mode="json")
     return found
 
 
-def _content(path: str) -> Any:
+def content_of(path: str) -> Any:
     """Return what identifies a clip by its content, whatever its name."""
     from cimsim.video._series import is_pattern, of_pattern
 
@@ -546,7 +565,7 @@ def _content(path: str) -> Any:
     return [place.suffix.lower(), file_digest(place)]
 
 
-def _is_own(strategy: str, allocation: str) -> bool:
+def is_own_code(strategy: str, allocation: str) -> bool:
     """Whether a strategy or an allocation is the user's or an installed package's code."""
     from cimsim.mapping.files import is_file
     from cimsim.placing import ALLOCATIONS
