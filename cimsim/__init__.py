@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cimsim.simulation import run as run
     from cimsim.simulation import simulate as simulate
     from cimsim.studies.ablation import ablate as ablate
+    from cimsim.studies.diagnosis import diagnose as diagnose
     from cimsim.studies.optimise import Search as Search
     from cimsim.studies.study import Study as Study
     from cimsim.video.clip import load_clip as load_clip
@@ -47,6 +48,7 @@ _PUBLIC = {
     "Search": "cimsim.studies.optimise",
     "Study": "cimsim.studies.study",
     "ablate": "cimsim.studies.ablation",
+    "diagnose": "cimsim.studies.diagnosis",
     "load_clip": "cimsim.video.clip",
     "load_hw": "cimsim.chip.load",
     "load_network": "cimsim.loading",

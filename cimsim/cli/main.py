@@ -12,6 +12,7 @@ from cimsim.cli import (
     ablate,
     clip,
     count,
+    diagnose,
     hw,
     map,
     models,
@@ -51,6 +52,7 @@ app.command("sweep")(sweep.sweep)
 app.command("search")(search.search)
 app.command("compare")(study.compare)
 app.command("ablate")(ablate.ablate)
+app.command("diagnose")(diagnose.diagnose)
 app.command("map")(map.map_)
 app.command("count")(count.count)
 app.command("time")(time.time)

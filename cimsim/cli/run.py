@@ -248,8 +248,8 @@ def run(
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     held = cimsim.ProgrammedChip.load(programmed) if programmed else None
-    task = task or _task_of(model)
-    model, hw, allocation, seeds, fps = _of_words(context, task, model, hw, allocation, seeds, fps)
+    task = task or task_of(model)
+    model, hw, allocation, seeds, fps = of_words(context, task, model, hw, allocation, seeds, fps)
     question = Question(
         task=task, data=data, calibration_data=calibration_data, shapes=tuple(input_shape or ()),
         samples=samples, calibration=calibration, normalize=normalize, seed=seed or 0,
@@ -366,14 +366,14 @@ def _print(result: Result, folder: Path, written: Sequence[str], console: Consol
         console.print(line)
 
 
-def _task_of(model: str) -> str | None:
+def task_of(model: str) -> str | None:
     """Return what a network of the zoo is asked that is no denoiser."""
     from cimsim.zoo.registry import CLASSIFIERS
 
     return CLASSIFIERS[model].task if model in CLASSIFIERS else None
 
 
-def _of_words(
+def of_words(
     context: typer.Context,
     task: str | None,
     model: str,

@@ -1,0 +1,161 @@
+"""The screen of `cimsim diagnose`: what hurts most, by pair, by layer and by cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cimsim.studies.diagnosis_result import DECIBELS, WITHIN, Attribution, Diagnosis
+from cimsim.studies.switching import GROUPS
+
+_SHOWN = 10  # pairs of layer and cause
+_WIDE = 110  # columns of a terminal that has room for SNRs by cause
+_LABEL = 26  # columns of a layer's name where room is short
+
+
+def print_diagnosis(found: Diagnosis, console: Console, top: int = _SHOWN) -> None:
+    """Print what was lost, what of it each pair, layer and cause gives, and how sure that is."""
+    console.print(
+        f"[bold]{escape(found.network)}[/] on [bold]{escape(found.chip)}[/]: {escape(found.asked)}"
+    )
+    for one in found.attributions:
+        console.print(escape(lost(one)), highlight=False)
+    console.print(_pairs(found, top))
+    console.print(_layers(found, console.width))
+    console.print(_causes(found))
+    if found.switched:
+        console.print(_switched(found))
+    for line in words(found):
+        console.print(line, highlight=False)
+    for note in found.notes:
+        console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
+
+
+def lost(one: Attribution) -> str:
+    """Say in a sentence what was lost."""
+    if one.name == "output error":
+        return f"signal to error of the outputs, chip against float32: {_db(one.on_chip or 0)} dB"
+    unit = "%" if one.unit == "points" else one.unit
+    return (
+        f"{one.name}: float32 {one.reference:.2f} {unit}, on the chip {one.on_chip:.2f} {unit}, "
+        f"lost {one.loss:.2f} {one.unit}"
+    )
+
+
+def words(found: Diagnosis) -> Iterator[str]:
+    """Yield in plain sentences how the numbers are to be read."""
+    first = found.first
+    off = first.unexplained
+    share = abs(off / first.loss) if first.loss else 0.0
+    yield (
+        f"Sum over layers and causes: {first.total:.3g} {first.unit} of {first.loss:.3g} "
+        f"({share:.1%} off). Gives: what mending one is worth, mean over all orders of mending."
+    )
+    if not first.holds:
+        yield (
+            f"[yellow]doubt:[/] the sum is more than {WITHIN:.0%} off: operations between the "
+            "layers bend what the errors do; read the order of the rows, not their size"
+        )
+    if any(value < 0 for value in first.by_cause.values()):
+        yield "Negative: this error happens to take back some of another one."
+    if found.detailed < found.samples:
+        yield (
+            f"Causes were told apart on {found.detailed} of {found.samples} samples, layers on all."
+        )
+    if found.run_s > 0:
+        yield (
+            f"Processor time: {found.run_s:.1f} s for the run alone, {found.all_s:.1f} s with all of this "
+            f"({found.all_s / found.run_s:.1f} times as much)."
+        )
+
+
+def _new(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="bold cyan", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
+    )  # fmt: skip
+
+
+def _pairs(found: Diagnosis, top: int) -> Table:
+    ranked = found.first.ranked
+    shown = [pair for pair in ranked[:top] if pair[2] != 0]
+    table = _new(f"What hurts most ({len(shown)} of {len(ranked)} pairs of layer and cause)")
+    table.add_column("layer", overflow="ellipsis", max_width=_LABEL, no_wrap=True)
+    table.add_column("cause", no_wrap=True)
+    for one in found.attributions:
+        table.add_column(_head(one), justify="right", no_wrap=True)
+    table.add_column("SNR / dB", justify="right", no_wrap=True)
+    snr = {layer.name: layer.snr_by_cause_db for layer in found.layers}
+    for name, cause, _ in shown:
+        gives = [_number(a.gives.get(name, {}).get(cause, 0.0)) for a in found.attributions]
+        told = snr[name].get(cause)
+        table.add_row(escape(name), cause, *gives, "" if told is None else _db(told))
+    return table
+
+
+def _layers(found: Diagnosis, width: int) -> Table:
+    table = _new("By layer")
+    table.add_column("layer", overflow="ellipsis", max_width=_LABEL, no_wrap=True)
+    for one in found.attributions:
+        table.add_column(_head(one), justify="right", no_wrap=True)
+    table.add_column("SNR / dB\nalone", justify="right", no_wrap=True)
+    table.add_column("with all\nbefore", justify="right", no_wrap=True)
+    causes = list(found.first.by_cause) if width >= _WIDE else []
+    causes = causes[: max(0, (width - 80) // 11)]
+    for cause in causes:
+        first, _, second = cause.partition(" ")
+        table.add_column(f"{first}\n{second}", justify="right", no_wrap=True)
+    if not causes:
+        table.add_column("worst cause", no_wrap=True)
+    by_layer = [one.by_layer for one in found.attributions]
+    layers = sorted(found.layers, key=lambda layer: -by_layer[0].get(layer.name, 0.0))
+    for layer in layers:
+        gives = [_number(sums.get(layer.name, 0.0)) for sums in by_layer]
+        row = found.first.gives.get(layer.name, {})
+        worst = max(row, key=lambda cause: row[cause]) if row else ""
+        told = [_db(layer.snr_by_cause_db[c]) if c in layer.snr_by_cause_db else ""
+                for c in causes] or [worst]  # fmt: skip
+        table.add_row(escape(layer.name), *gives, _db(layer.snr_alone_db), _db(layer.snr_db), *told)
+    return table
+
+
+def _causes(found: Diagnosis) -> Table:
+    table = _new("By cause, all layers")
+    table.add_column("cause", no_wrap=True)
+    for one in found.attributions:
+        table.add_column(_head(one), justify="right", no_wrap=True)
+    by_cause = [one.by_cause for one in found.attributions]
+    for cause in by_cause[0]:
+        table.add_row(cause, *(_number(sums.get(cause, 0.0)) for sums in by_cause))
+    table.add_section()
+    table.add_row("sum", *(_number(one.total) for one in found.attributions))
+    return table
+
+
+def _switched(found: Diagnosis) -> Table:
+    unit, by_cause = found.first.unit, found.first.by_cause
+    table = _new("Measured: the whole chip without a cause, and with it alone")
+    table.add_column("switched", no_wrap=True)
+    for head in (f"gives\n{unit}", "gained\nwithout it", "lost to it\nalone", "mean of\nboth"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for one in found.switched:
+        gives = sum(by_cause.get(cause, 0.0) for cause in GROUPS[one.cause])
+        table.add_row(one.cause, *map(_number, (gives, one.off, one.on, (one.off + one.on) / 2)))
+    return table
+
+
+def _head(one: Attribution) -> str:
+    return f"gives\n{one.unit} {one.name}" if one.name != "output error" else "of the\nerror / %"
+
+
+def _number(value: float) -> str:
+    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def _db(value: float) -> str:
+    return "exact" if value >= DECIBELS else f"{value:.1f}"
