@@ -66,6 +66,8 @@ setup(
         "search": ["optuna>=5"],
         # --scheduler, --cluster
         "cluster": ["asyncssh>=2.14", "dask-jobqueue>=0.9", "distributed>=2025.1"],
+        # cimsim device fit of workbooks
+        "excel": ["openpyxl>=3.1"],
         # networks from ONNX files
         "onnx": ["onnx>=1.17"],
         "test": [
@@ -75,6 +77,7 @@ setup(
             "jsonschema>=4.20",
             "mypy>=1.10",
             "onnx>=1.17",
+            "openpyxl>=3.1",
             "optuna>=5",
             "pytest>=8",
             "pytest-timeout>=2.3",

@@ -12,6 +12,7 @@ from cimsim.cli import (
     ablate,
     clip,
     count,
+    device,
     diagnose,
     hw,
     map,
@@ -65,6 +66,7 @@ app.add_typer(study.app, name="study")
 app.add_typer(study.cache_app, name="cache")
 app.add_typer(clip.app, name="clip")
 app.add_typer(hw.app, name="hw")
+app.add_typer(device.app, name="device")
 app.add_typer(models.app, name="models")
 
 
