@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, unit_of
+from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, estimator_of, unit_of
 from cimsim.chip.spec import Chip
-from cimsim.errors import ConfigError, suggest
+from cimsim.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def resolve(
         for (where, field), name in asked.items():
             if where != section or chip is None:
                 continue
-            estimator, path = ESTIMATORS[name], f"{section}.{field}"
+            estimator, path = estimator_of(name), f"{section}.{field}"
             try:
                 value = estimator.estimate(chip, section)[field]
             except ValueError as error:
@@ -99,10 +99,10 @@ def _estimator(place: str, value: str) -> str:
         raise ConfigError(f"{place}: 'auto' is not known here; {_where()}")
     words = value.split()
     name = words[1] if len(words) > 1 else DEFAULTS[section]
-    if len(words) > 2 or name not in ESTIMATORS:
-        wrong = " ".join(words[1:])
-        raise ConfigError(f"{place}: no estimator '{wrong}'{suggest(wrong, sorted(ESTIMATORS))}")
-    gives = ESTIMATORS[name].gives
+    try:
+        gives = estimator_of(" ".join(words[1:]) or name).gives
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from None
     if field not in gives:
         raise ConfigError(
             f"{place}: estimator '{name}' gives {', '.join(gives)}, not {field}; give a value"

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from cimsim.chip.fact import Fact
 from cimsim.chip.spec import Chip
-from cimsim.units import Unit
+from cimsim.units import Unit, format_si
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +151,33 @@ def _marks(annotation: Any) -> list[Any]:
     found = []
     for part in get_args(annotation):
         found += list(getattr(part, "__metadata__", ()))
+    return found
+
+
+def rows(chip: Chip) -> list[dict[str, Any]]:
+    """Return a plain row for each field of a chip: path, value, unit, kind and text of its source.
+
+    Parameters
+    ----------
+    chip : Chip
+
+    Returns
+    -------
+    list of dict
+        ``value`` is a text for people, ``si`` the number in SI units (None where there is none),
+        ``given`` whether the description says anything there.
+    """
+    found = []
+    for path, field in fields().items():
+        if path in ("sources", "ranges", "schema_version"):
+            continue
+        value = field.value(chip)
+        source = chip.sources.get(path)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        found.append({
+            "field": path, "value": format_si(value, field.unit) if is_number and field.unit
+            else str(value), "si": value if is_number else None, "unit": field.unit,
+            "kind": source.kind if source else "", "source": source.text if source else "",
+            "given": field.is_given(chip),
+        })  # fmt: skip
     return found

@@ -28,6 +28,7 @@ from cimsim.chip.rescale import is_given, rescale
 from cimsim.chip.spec import Chip
 from cimsim.chip.voltage import at_operating_point
 from cimsim.errors import ConfigError, suggest
+from cimsim.outside import code_digest
 from cimsim.units import canonical
 
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
@@ -231,8 +232,23 @@ def dump(chip: Chip) -> dict[str, Any]:
             content = hashlib.sha256(Path(given).read_bytes()).hexdigest()
             data[section][field] = f"{Path(given).name} sha256:{content}"
     data["device"] = _in_si(data["device"])
+    code = _code_of_cells(chip.device.kind)
+    if code is not None:
+        data["device"]["source_code"] = code
     data["operating"]["table"] = _in_si(data["operating"]["table"])
     return data
+
+
+def _code_of_cells(kind: str) -> str | None:
+    """Return the digest of a cell model of the user's own: another text of it is another chip."""
+    from cimsim.chip.cells import DEVICES, model_of
+
+    if kind in DEVICES:
+        return None
+    try:
+        return f"sha256:{code_digest(model_of(kind))}"
+    except ConfigError:  # an unknown kind, which `device_of` refuses
+        return None
 
 
 def _in_si(value: Any) -> Any:

@@ -8,10 +8,11 @@ A YAML field is called as here without the unit suffix (``adc.energy: 2.61 pJ`` 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from cimsim import display
 from cimsim.chip.fact import Fact, Follows
 from cimsim.chip.history import History
 from cimsim.chip.parts.array import Array, Wires
@@ -124,6 +125,37 @@ class Chip(Part):
         """The name for headings: ``eflash40nm with adc.bits=6``."""
         changed = ", ".join(self.history.overrides)
         return f"{self.name} with {changed}" if changed else self.name
+
+    def __repr__(self) -> str:
+        return (
+            f"Chip({self.label}: {self.n_arrays} arrays of {self.array.rows} x {self.array.cols}, "
+            f"{self.device.kind}, {self.process.node_m * 1e9:g} nm)"
+        )
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        from cimsim.chip.fields import rows
+
+        told = [row for row in rows(self) if row["given"]]
+        head = ("field", "value", "kind", "source")
+        return display.html_table(
+            f"{self.label}: {self.summary}", [[row[name] for name in head] for row in told], head,
+            [f"{self!r}; .to_frame() has every field"],
+        )  # fmt: skip
+
+    def to_frame(self) -> Any:
+        """Return every field with value, unit, and source, as a ``pandas.DataFrame``.
+
+        Raises
+        ------
+        InputError
+            Pandas is not installed.
+        """
+        from cimsim.chip.fields import rows
+
+        return display.frame(rows(self), "Chip.to_frame")
 
     def __eq__(self, other: object) -> bool:
         """Chips are equal by what they are, not by how they came about."""

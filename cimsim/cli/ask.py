@@ -73,14 +73,10 @@ class Question:
         ------
         ConfigError
         """
-        from cimsim.errors import suggest
-        from cimsim.tasks.questions import TASKS
+        from cimsim.tasks.questions import TASKS, task_of
 
         if self.task is not None and self.task not in TASKS:
-            raise ConfigError(
-                f"--task: expected {', '.join(TASKS[:-1])} or {TASKS[-1]}, got '{self.task}'"
-                f"{suggest(self.task, TASKS)}"
-            )
+            task_of(self.task)
         for option, value in others.items():
             if value is not None and value is not False:
                 raise ConfigError(f"{option}: for --task denoising; leave it out")
@@ -97,7 +93,7 @@ class Question:
         """
         if self.task == "keywords":
             return self._keywords()
-        from cimsim.tasks.questions import CALIBRATION, Classification, Comparison
+        from cimsim.tasks.questions import CALIBRATION, task_of
         from cimsim.tasks.shapes import InputShape
         from cimsim.tasks.sources import RANDOM, Normalize, source_of
 
@@ -122,8 +118,7 @@ class Question:
             samples = 8 if samples is None else samples
         source = source_of(data, shapes, (samples or 0) + max(calibration, 0), self.seed)
         other = self.calibration_data
-        kind = Classification if self.task == "classification" else Comparison
-        task = kind(
+        task = task_of(self.task or "tensors")(
             source=source, samples=samples, calibration=calibration,
             calibration_source=None if other is None else source_of(other, shapes, calibration, 0),
             normalize=None if self.normalize is None else Normalize.parse(self.normalize),

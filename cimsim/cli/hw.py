@@ -1,7 +1,8 @@
-"""``cimsim hw``: the chips that are shipped, what is in them, and whether a file is right."""
+"""``cimsim hw``: the shipped chips, what is in them, a new one, and whether a file is right."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
     from cimsim.energy.ledger import Ledger
 
-app = App(no_args_is_help=True, help="Hardware descriptions: list, show, check.")
+app = App(no_args_is_help=True, help="Hardware descriptions: list, show, check, new.")
 
 SetOption = Annotated[
     list[str] | None,
@@ -162,3 +163,116 @@ def check(
     console.print(f"{escape(chip.label)}: valid, {count}")
     if strict and found:
         raise typer.Exit(2)
+
+
+@app.command("new")
+def new(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file to write.")],
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="PATH=VALUE", help="What is known: --set adc.bits=7 (often)."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What tables call it.", show_default="of the file")
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--source", help="Where the given numbers come from: a data sheet.")
+    ] = "",
+    kind: Annotated[
+        str,
+        typer.Option("--kind", help="Of that source: measured, vendor, model, estimate."),
+    ] = "vendor",
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing: take defaults for all else.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file.")] = False,
+) -> None:
+    """Write the commented description of a new chip, which loads and runs as it is.
+
+    In a terminal each number that a data sheet tells is asked for; Enter takes the default. In a
+    script nothing is asked. What was not given is marked as assumed in the file. The schema is laid
+    beside it, so that editors complete and check it.
+
+    \b
+    cimsim hw new my_chip.yaml
+    cimsim hw new my_chip.yaml --set array.rows=256 --set 'adc.energy=1.2 pJ' --source 'ISSCC 14.3'
+    """  # noqa: D301 - \b keeps typer from re-flowing the examples
+    from rich.console import Console
+    from rich.markup import escape
+
+    from cimsim.chip import new as making
+    from cimsim.chip.cells import device_of
+    from cimsim.chip.schema import NAME
+    from cimsim.errors import ConfigError, InputError
+    from cimsim.files import replacing
+
+    if out.suffix.lower() not in (".yaml", ".yml"):
+        raise InputError(f"{out}: expected a name that ends in .yaml")
+    if out.exists() and not force:
+        raise InputError(f"{out}: is there already; take another name, or --force")
+    given = {}
+    for pair in values or ():
+        path, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {pair}: expected PATH=VALUE such as adc.bits=7")
+        given[path.strip()] = making.answer(path.strip(), text)
+    name = name or out.stem
+    if not yes and _is_terminal():
+        source = _asked(name, given, source, kind)
+    text, chip = making.written(name, given, source, kind, str(out))
+    device_of(chip, str(out))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as scratch:
+            scratch.write_text(text, encoding="utf-8")
+        _lay_schema(out.parent / NAME)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error}") from None
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"written: [bold]{escape(str(out))}[/], and {NAME} for your editor")
+    console.print(f"next: cimsim hw check {escape(str(out))}")
+    console.print(f"      cimsim run --hw {escape(str(out))}")
+
+
+def _is_terminal() -> bool:
+    import sys
+
+    return sys.stdin.isatty()
+
+
+def _asked(name: str, given: dict[str, object], source: str, kind: str) -> str:
+    """Ask for what was not given, each answer checked at once; return the source."""
+    from cimsim.chip import new as making
+    from cimsim.errors import ConfigError
+
+    typer.echo("Enter takes the value in brackets.")
+    for question in making.QUESTIONS:
+        usual = making.default(question.path)
+        while question.path not in given:
+            text = typer.prompt(f"{question.text} ({question.path})", default=str(usual))
+            if text == str(usual):
+                break
+            try:
+                value = making.answer(question.path, text)
+                making.written(name, {**given, question.path: value}, source, kind)
+            except ConfigError as error:
+                typer.echo(f"  {error}", err=True)
+            else:
+                given[question.path] = value
+    if given and not source:
+        source = typer.prompt("Where the given numbers come from", default="", show_default=False)
+    return source
+
+
+def _lay_schema(path: Path) -> None:
+    """Write the schema of chips for an editor, unless one of somebody else's is there."""
+    import json
+
+    from cimsim.chip.schema import chip_schema
+
+    if path.exists() and '"cimsim: a computing-in-memory chip"' not in path.read_text("utf-8"):
+        return
+    text = json.dumps(chip_schema(), indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")

@@ -162,7 +162,8 @@ def run(
         typer.Option(
             metavar="TASK",
             help="denoising (a clip), classification (top-1 of data with labels), keywords (spoken "
-            "digits, some are shipped), tensors (any network against its float self).",
+            "digits, some are shipped), tensors (any network against its float self), or "
+            "package.module:Class of your own.",
             show_default="denoising, or tensors where --data or --input-shape is given",
         ),
     ] = None,

@@ -314,6 +314,14 @@ class LayerGraph:
             if output not in self.nx:
                 raise GraphError(f"{name}: output '{output}' is no node{suggest(output, self.nx)}")
 
+    def __repr__(self) -> str:
+        kinds = {"MatrixOp": "matrices", "DigitalOp": "digital operations"}
+        counts = ", ".join(
+            f"{sum(type(op).__name__ == kind for op in self)} {name}"
+            for kind, name in kinds.items()
+        )
+        return f"LayerGraph({self.name}: {counts})"
+
     def __iter__(self) -> Iterator[Op]:
         """Yield the ops in execution order."""
         for _, data in self.nx.nodes(data=True):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Mapping as MappingABC
-from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, cast
 
-from cimsim.boundary.limits import shown
 from cimsim.chip.spec import Chip
-from cimsim.errors import CimsimError, MappingError, suggest
+from cimsim.errors import CimsimError, MappingError
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.strategies import STRATEGIES, Strategy, strategy
+from cimsim.outside import found
 
 STRATEGY_GROUP = "cimsim.mapping"
 ALLOCATION_GROUP = "cimsim.allocation"
@@ -54,22 +50,7 @@ def find(name: str, known: MappingABC[str, Any], group: str, option: str, method
     """
     if name in known:
         return known[name]
-    if ":" in name:
-        return checked(_imported(name, option), method, name)
-    installed = {point.name: point for point in entry_points(group=group)}
-    if name in installed:
-        try:
-            made = installed[name].load()
-        except Exception as error:  # the package's own code may raise anything
-            raise MappingError(
-                f"{option}: loading '{name}' ({installed[name].value}) failed with "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        return checked(made, method, name)
-    listed = [*known, *installed]
-    raise MappingError(
-        f"{option}: {shown(name)} is unknown{suggest(name, listed)}; or give package.module:Class"
-    )
+    return checked(found(name, known, group, option, MappingError), method, name)
 
 
 def checked_layout(how: Strategy, op: MatrixOp, chip: Chip) -> Layout:
@@ -105,23 +86,6 @@ def checked_layout(how: Strategy, op: MatrixOp, chip: Chip) -> Layout:
                 f"{value} on this chip: return Layout.of(op, chip, blocks)"
             )
     return layout
-
-
-def _imported(name: str, option: str) -> Any:
-    place, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return getattr(importlib.import_module(place), attribute)
-    except ImportError as error:
-        raise MappingError(f"--{option} {name}: cannot import '{place}': {error}") from None
-    except AttributeError:
-        raise MappingError(f"--{option} {name}: module '{place}' has no '{attribute}'") from None
-    except Exception as error:  # the user's own code may raise anything
-        raise MappingError(
-            f"--{option} {name}: importing '{place}' failed with {type(error).__name__}: {error}"
-        ) from error
 
 
 def checked(made: Any, method: str, name: str) -> Any:

@@ -30,14 +30,14 @@ from cimsim.mapping.placement import Origin, PlacedLayer, Slot
 SUFFIXES = (".yaml", ".yml", ".json")
 VERSION = 1
 _LARGEST = 2**31 - 1  # of places and counts: products stay in 64 bits
-_TOP = ("schema_version", "network", "chip", "strategy", "allocation", "layers")
-_ORDERS = ("row_order", "col_order")
+TOP = ("schema_version", "network", "chip", "strategy", "allocation", "layers")
+ORDERS = ("row_order", "col_order")
 # what follows from the network and the chip, or has a place of its own in the file
 _FROM_CHIP = {"layer", "blocks", "groups", "group_rows", "group_cols", "array_rows", "array_cols",
               "lines_per_row", "window"}  # fmt: skip
 # windows_per_activation, and whatever else a strategy says about one activation
-_OWN = tuple(field for field in fields(Layout) if field.name not in _FROM_CHIP)
-_LAYER = ("name", "ops", *(field.name for field in _OWN), *_ORDERS, "load", "replicas", "blocks")
+OWN = tuple(field for field in fields(Layout) if field.name not in _FROM_CHIP)
+_LAYER = ("name", "ops", *(field.name for field in OWN), *ORDERS, "load", "replicas", "blocks")
 
 
 def is_file(name: object) -> bool:
@@ -132,7 +132,7 @@ def to_data(mapping: Mapping) -> dict[str, Any]:
 
 def _layer_data(layer: PlacedLayer) -> dict[str, Any]:
     data: dict[str, Any] = {"name": layer.name, "ops": list(layer.ops)}
-    for field in _OWN:
+    for field in OWN:
         value = getattr(layer.layout, field.name)
         if value != field.default:
             data[field.name] = list(value) if isinstance(value, tuple) else value
@@ -142,7 +142,7 @@ def _layer_data(layer: PlacedLayer) -> dict[str, Any]:
     ]
     if layer.load:
         data["load"] = layer.load
-    for what in _ORDERS:
+    for what in ORDERS:
         if getattr(layer, what):
             data[what] = [list(order) for order in getattr(layer, what)]
     data["blocks"] = [
@@ -164,7 +164,7 @@ def from_data(data: dict[str, Any], graph: LayerGraph, chip: Chip) -> Mapping:
     MappingError
         As `load_mapping`, without the name of a file.
     """
-    _known(data, _TOP, "mapping")
+    _known(data, TOP, "mapping")
     if "layers" not in data:
         raise MappingError("layers: missing")
     version = data.get("schema_version", VERSION)
@@ -195,10 +195,10 @@ def _layer(item: Any, number: int, graph: LayerGraph, chip: Chip) -> PlacedLayer
     ]
     own: dict[str, Any] = {
         f.name: (_whole if f.type == "int" else _pair)(item[f.name], f"{head}: {f.name}")
-        for f in _OWN
+        for f in OWN
         if f.name in item
     }
-    missing = [f.name for f in _OWN if f.name not in own and f.default is MISSING]
+    missing = [f.name for f in OWN if f.name not in own and f.default is MISSING]
     own |= dict.fromkeys(missing, 1)
     lines = chip.lines_per_input(op.signed)
     layout = Layout(
@@ -209,7 +209,7 @@ def _layer(item: Any, number: int, graph: LayerGraph, chip: Chip) -> PlacedLayer
     slots, origins = _replicas(item.get("replicas"), head)
     orders = {
         what: tuple(_numbers(o, f"{head}: {what}") for o in _list(item[what], f"{head}: {what}"))
-        for what in _ORDERS
+        for what in ORDERS
         if what in item
     }
     moved = any(origin != (0, 0) for row in origins for origin in row)
@@ -305,7 +305,7 @@ def _yaml(data: dict[str, Any]) -> str:
     for layer in data["layers"]:
         mark = "- "
         for key, value in layer.items():
-            if key in ("replicas", "blocks", *_ORDERS):
+            if key in ("replicas", "blocks", *ORDERS):
                 lines.append(f"{mark}{key}:")
                 lines += [f"  - {json.dumps(item)}".replace('"', "") for item in value]
             else:

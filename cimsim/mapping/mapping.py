@@ -7,10 +7,11 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from cimsim import display
 from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph, MatrixOp
@@ -25,6 +26,9 @@ from cimsim.mapping.placement import Placement as Placement
 from cimsim.mapping.placement import Slot as Slot
 from cimsim.mapping.sharing import first_disturbed
 from cimsim.mapping.strategies import Im2col, Strategy
+
+if TYPE_CHECKING:
+    from cimsim.report.show import MappingPictures
 
 _MOST_PIECES = 1000  # that a message tries to pack
 
@@ -55,6 +59,46 @@ class Mapping:
     strategy: str
     layers: tuple[PlacedLayer, ...]
     allocation: str = "in_order"
+
+    def __repr__(self) -> str:
+        return (
+            f"Mapping({self.graph.name} on {self.chip.label}: {self.strategy}, {self.allocation}; "
+            f"{len(self.layers)} matrices on {self.arrays_used} of {self.chip.n_arrays} arrays)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = self.rows()
+        return display.html_table(repr(self), [row.values() for row in rows], list(rows[0]))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a plain row for each programmed matrix, in execution order."""
+        found = []
+        for layer in self.layers:
+            layout, counts = layer.layout, [self.counts[name] for name in layer.ops]
+            found.append({
+                "layer": layer.name, "rows": layout.groups * layout.group_rows,
+                "cols": layout.groups * layout.group_cols, "arrays": layout.n_arrays,
+                "replicas": len(layer.slots), "windows": sum(c.windows for c in counts),
+                "activations": sum(c.activations for c in counts),
+                "conversions": sum(c.conversions for c in counts),
+                "macs": sum(c.macs for c in counts),
+            })  # fmt: skip
+        return found
+
+    def to_frame(self) -> Any:
+        """Return `rows` as a ``pandas.DataFrame``.
+
+        Raises
+        ------
+        InputError
+            Pandas is not installed.
+        """
+        return display.frame(self.rows(), "Mapping.to_frame")
+
+    @property
+    def plot(self) -> MappingPictures:
+        """Pictures: ``mapping.plot.floorplan()``, ``mapping.plot.timeline()``."""
+        return display.pictures(self, "cimsim.report.show:MappingPictures")  # type: ignore[no-any-return]
 
     def __post_init__(self) -> None:
         self._check_ops()

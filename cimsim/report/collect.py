@@ -10,7 +10,7 @@ from cimsim import __version__
 from cimsim.boundary import json_text
 from cimsim.boundary.arguments import number
 from cimsim.chip.area import area
-from cimsim.chip.cells import DEVICES, device_of
+from cimsim.chip.cells import device_of
 from cimsim.chip.ledger import sourced_zeros
 from cimsim.chip.load import dump
 from cimsim.chip.spec import Chip
@@ -264,7 +264,7 @@ def _wires(chip: Chip) -> list[str]:
     if wires.are_ideal:
         return []
     found = [f"resistive wires, {wires.model}: see docs/model.md for what they leave out"]
-    gated = DEVICES[chip.device.kind].conduction == "gate"
+    gated = device_of(chip).conduction == "gate"
     if gated and wires.r_word_ohm + wires.r_driver_ohm > 0:
         found.append(
             f"word lines of {chip.device.kind} cells drive gates and carry no direct current, yet "

@@ -5,22 +5,37 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim import display
 from cimsim.boundary import json_text
 from cimsim.boundary.limits import RESULT
 from cimsim.boundary.text import read_text
 from cimsim.doubts import Doubt
 from cimsim.energy.ledger import Effect
-from cimsim.errors import InputError, SimulationError
+from cimsim.errors import InputError, SimulationError, suggest
 from cimsim.folders import recover
 from cimsim.graph.coverage import Coverage
 from cimsim.report import stored
 from cimsim.stats import mean_interval
 from cimsim.tasks.measures import Measure
+from cimsim.units import format_si
+
+if TYPE_CHECKING:
+    from cimsim.report.show import ResultPictures
 
 SCHEMA_VERSION = stored.SCHEMA_VERSION
 
+# rows of a notebook's table
+_HEADLINES = (
+    "timing.cycles_per_frame", "timing.seconds_per_frame", "timing.frames_per_second",
+    "timing.latency_s", "timing.bottleneck", "energy.per_frame", "energy.average_power",
+    "energy.tops_per_w", "hardware.arrays_used", "hardware.area",
+)  # fmt: skip
+_FRAMES = ("numbers", "layers", "frames")
 # what people call things; the network's weights and operations have hashes of their own
 _TITLES = ("overrides", "network")
 _CHIP_TITLES = ("name", "summary", "leaves_out", "included_in")
@@ -256,6 +271,76 @@ class Result:
     details: dict[str, Any] = field(default_factory=dict)
     coverage: Coverage | None = None
 
+    def __repr__(self) -> str:
+        frames, height, width = self.frame
+        what = f"{frames} frames of {width} x {height}, " if frames and self.quality else ""
+        quality = f"{self.quality.psnr_db:.2f} dB, " if self.quality else ""
+        quality += "".join(f"{m.name} {m.mean:.4g} {m.unit}, " for m in self.measures)
+        return (
+            f"Result({self.model} on {self.chip_label}: {what}{quality}"
+            f"{self.timing.cycles_per_frame:,} cycles, "
+            f"{format_si(self.energy.total_j, 'J')} per frame)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, _text(one), "" if one.interval is None else
+             f"{_text(replace(one, value=one.interval[0]))} .. "
+             f"{_text(replace(one, value=one.interval[1]))}", one.meaning)
+            for name, one in self.numbers().items()
+            if name in _HEADLINES or name.startswith("quality.")
+        ]  # fmt: skip
+        told = [f"doubt: {doubt}" for doubt in self.doubts] + [f"note: {n}" for n in self.notes]
+        head = ("number", "value", "5 .. 95 %", "meaning")
+        return display.html_table(f"{self.model} on {self.chip_label}", rows, head, told)
+
+    def to_frame(self, what: str = "numbers") -> Any:
+        """Return a table as a ``pandas.DataFrame``.
+
+        Parameters
+        ----------
+        what : {"numbers", "layers", "frames"}
+            All numbers with units and intervals; one row per layer; PSNR and SSIM of each frame.
+
+        Raises
+        ------
+        InputError
+            Another table, or pandas is not installed.
+        """
+        if what not in _FRAMES:
+            raise InputError(f"Result.to_frame: {what!r} is unknown{suggest(what, _FRAMES)}")
+        if what == "layers":
+            rows = list(self.layers)
+        elif what == "frames":
+            series = self.to_numpy()
+            count = max(map(len, series.values()), default=0)
+            rows = [{name: values[i] for name, values in series.items()} for i in range(count)]
+        else:
+            rows = [
+                {"number": name, "value": one.value, "unit": one.unit,
+                 "low": one.interval[0] if one.interval else None,
+                 "high": one.interval[1] if one.interval else None, "meaning": one.meaning}
+                for name, one in self.numbers().items()
+            ]  # fmt: skip
+        return display.frame(rows, "Result.to_frame")
+
+    def to_numpy(self) -> dict[str, NDArray[np.float64]]:
+        """Return what was measured frame by frame: ``chip_psnr`` (dB), ``chip_ssim`` and so on.
+
+        Returns
+        -------
+        dict of str to float64 [frames]
+            Empty where no clip was judged. The pictures themselves are in `frames`.
+        """
+        if self.quality is None:
+            return {}
+        return {name: np.array(getattr(self.quality, name)) for name in Quality.__slots__}
+
+    @property
+    def plot(self) -> ResultPictures:
+        """Pictures: ``result.plot.energy()``, ``.time()``, ``.sensitivity()``, ``.psnr()`` ..."""
+        return display.pictures(self, "cimsim.report.show:ResultPictures")  # type: ignore[no-any-return]
+
     @property
     def hash(self) -> str:
         """SHA-256 of what was executed: equal hashes give bit-equal results.
@@ -487,6 +572,18 @@ class Result:
         from cimsim.report.folder import write
 
         return write(self, folder, unique=unique)
+
+
+def _text(number: Number) -> str:
+    """Return a number for a reader, with its unit."""
+    value = number.value
+    if value is None or isinstance(value, str):
+        return str(value or "")
+    if isinstance(value, int):
+        return f"{value:,} {number.unit}".strip()
+    if number.unit in ("s", "J", "W", "m2"):
+        return format_si(value, number.unit)
+    return f"{value:.4g} {'' if number.unit == '1' else number.unit}".strip()
 
 
 def _null(value: Any) -> Any:

@@ -296,7 +296,7 @@ def _check_clip(clip: str | None) -> None:
         load_clip(clip, 1)
 
 
-_KEYS = ("name", "networks", "chips", "set", "mappings", "allocations", "schedule", "clips",
+KEYS = ("name", "networks", "chips", "set", "mappings", "allocations", "schedule", "clips",
          "sigmas", "frames", "start", "size", "seed", "seeds", "frame_rate", "grids")  # fmt: skip
 _WEIGHTS, _MODEL, _STREAMING, _INPUTS = "weights", "model", "streaming", "input_shape"
 
@@ -315,7 +315,7 @@ def read(path: str | Path) -> Plan:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: the study cannot be read: {error}") from None
     if not isinstance(data, dict) or not data:
-        raise ConfigError(f"{path}: expected a mapping with {', '.join(_KEYS)}")
+        raise ConfigError(f"{path}: expected a mapping with {', '.join(KEYS)}")
     try:
         return from_data(data, path.stem)
     except ConfigError as error:
@@ -340,8 +340,8 @@ def from_data(data: Mapping[str, Any], name: str = "study") -> Plan:
 def _grid(data: Mapping[str, Any]) -> Grid:
     given: dict[str, Any] = {}
     for key, value in data.items():
-        if key not in _KEYS or key in ("grids", "name"):
-            raise ConfigError(f"{shown(key)} is no key of a study{suggest(key, _KEYS)}")
+        if key not in KEYS or key in ("grids", "name"):
+            raise ConfigError(f"{shown(key)} is no key of a study{suggest(key, KEYS)}")
         if key == "networks":
             given[key] = tuple(one for part in _listed(value) for one in _networks(part))
         elif key == "set":

@@ -39,6 +39,18 @@ def over(table: Table, x: str, y: str, path: Path, title: str = "") -> None:
     InputError
         No such setting or number, too many lines, or a place that cannot be written.
     """
+    figure, axes = draw_over(table, x, y)
+    _save(figure, axes, path, title)
+
+
+def draw_over(table: Table, x: str, y: str) -> tuple[Any, Any]:
+    """Return figure and axes of `over`.
+
+    Raises
+    ------
+    InputError
+        No such setting or number, or too many lines.
+    """
     name = table.named(y)
     if x not in table.varies:
         raise InputError(f"plot: no setting '{x}' that varies{suggest(x, table.varies)}")
@@ -65,7 +77,7 @@ def over(table: Table, x: str, y: str, path: Path, title: str = "") -> None:
     _labels(axes, x, name, table)
     if len(lines) > 1:
         axes.legend(frameon=False, fontsize=8)
-    _save(figure, axes, path, title)
+    return figure, axes
 
 
 def _line(
@@ -100,6 +112,18 @@ def pareto(table: Table, objectives: Sequence[str], path: Path, title: str = "")
     InputError
         Not two objectives, none of this study, or a place that cannot be written.
     """
+    figure, axes = draw_pareto(table, objectives)
+    _save(figure, axes, path, title)
+
+
+def draw_pareto(table: Table, objectives: Sequence[str]) -> tuple[Any, Any]:
+    """Return figure and axes of `pareto`.
+
+    Raises
+    ------
+    InputError
+        Not two objectives, or none of this study.
+    """
     if len(objectives) != 2:
         raise InputError(f"pareto: a picture shows two objectives, got {len(objectives)}")
     (y, _), (x, _) = (table.objective(text) for text in objectives)
@@ -124,7 +148,7 @@ def pareto(table: Table, objectives: Sequence[str], path: Path, title: str = "")
         axes.set_xscale("log")
     _labels(axes, x, y, table)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
-    _save(figure, axes, path, title)
+    return figure, axes
 
 
 def check_name(path: Path) -> None:
@@ -177,6 +201,16 @@ def _labels(axes: Any, x: str, y: str, table: Table) -> None:
 
 
 def _save(figure: Any, axes: Any, path: Path, title: str) -> None:
+    finish(axes, title)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error}") from None
+
+
+def finish(axes: Any, title: str = "") -> None:
+    """Give axes the look of all pictures of studies."""
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8, labelcolor=_TEXT)
@@ -184,8 +218,3 @@ def _save(figure: Any, axes: Any, path: Path, title: str) -> None:
         axes.spines[side].set_visible(False)
     if title:
         axes.set_title(title, fontsize=10, loc="left", color=_TEXT, fontweight="bold")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error}") from None

@@ -7,11 +7,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cimsim import __version__
+from cimsim import __version__, display
 from cimsim.boundary import json_text
 from cimsim.boundary.limits import RESULT
 from cimsim.boundary.text import read_text
@@ -20,7 +19,10 @@ from cimsim.files import replacing
 from cimsim.studies import engine, grid
 from cimsim.studies.engine import Row
 from cimsim.studies.grid import Plan
-from cimsim.studies.table import Table
+from cimsim.studies.table import SHORT, USUAL, Table
+
+if TYPE_CHECKING:
+    from cimsim.studies.show import StudyPictures
 
 FORMAT = "cimsim study"
 STUDY = "study.json"
@@ -70,14 +72,28 @@ class Outcome:
         InputError
             Pandas is not installed.
         """
-        try:
-            pandas = import_module("pandas")
-        except ImportError:
-            raise InputError(
-                "Study.to_frame: needs pandas (pip install pandas); without it take .rows, or "
-                "points.csv of the study's folder"
-            ) from None
-        return pandas.DataFrame([dict(cells) for cells in flat(self.rows)])
+        return display.frame(list(flat(self.rows)), "Study.to_frame")
+
+    def __repr__(self) -> str:
+        wrong = f", {len(self.errors)} without numbers" if self.errors else ""
+        return f"Outcome({self.name!r}: {len(self.rows)} points{wrong})"
+
+    def _repr_html_(self) -> str:
+        table = self.table
+        names = [name for name in USUAL if any(SHORT[name] in g.cells for g in table.groups)]
+        varies = table.varies
+        rows = [
+            [*(str(g.settings.get(name, "")) for name in varies),
+             *(g.cells[SHORT[name]].text if SHORT[name] in g.cells else g.error or ""
+               for name in names)]
+            for g in table.groups
+        ]  # fmt: skip
+        return display.html_table(repr(self), rows, [*varies, *names])
+
+    @property
+    def plot(self) -> StudyPictures:
+        """Pictures: ``outcome.plot.over("adc.bits", "psnr")``, ``.pareto("psnr", "energy")``."""
+        return display.pictures(self, "cimsim.studies.show:StudyPictures")  # type: ignore[no-any-return]
 
     def pareto(self, *objectives: str) -> list[Row]:
         """Return the groups that no other one beats; see `cimsim.studies.table.Table.pareto`."""
@@ -121,6 +137,18 @@ class Study:
 
     def __init__(self, *, name: str = "study", **given: Any) -> None:
         self.plan = grid.from_data({"name": name, **given})
+
+    def __repr__(self) -> str:
+        return f"Study({self.plan.name!r}: {self.plan.n_points} points)"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, str(value))
+            for grid_data in self.plan.to_data()["grids"]
+            for name, value in grid_data.items()
+            if value not in (None, {}, [], ())
+        ]
+        return display.html_table(repr(self), rows, ("key", "values"))
 
     @classmethod
     def read(cls, path: str | Path) -> Study:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from cimsim.errors import InputError
+from cimsim.boundary.limits import shown
+from cimsim.errors import ConfigError, InputError, suggest
 from cimsim.graph.ir import LayerGraph
+from cimsim.outside import found, installed, is_outside
 from cimsim.rng import key
 from cimsim.tasks.sources import Normalize, RandomTensors, Sample, Source, fitted
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     Tensors = tuple[torch.Tensor, ...]
 
 TASKS = ("denoising", "classification", "keywords", "tensors")
+GROUP = "cimsim.tasks"  # of entry points
 CALIBRATION = 32  # samples: enough for a correction of layers with one window each
 
 
@@ -205,6 +208,33 @@ class Classification(Task):
 @dataclass(frozen=True, kw_only=True)
 class Keywords(Classification):
     """One word for each second of sound, see `cimsim.tasks.keywords`."""
+
+
+def task_of(name: str) -> type[Task]:
+    """Return the class behind ``--task``: built in, ``package.module:Class``, an entry point.
+
+    Entry points have the group ``cimsim.tasks``.
+
+    Raises
+    ------
+    ConfigError
+        Unknown, cannot be imported, or no task.
+    """
+    known: dict[str, type[Task]] = {"classification": Classification, "tensors": Comparison}
+    if name in known:
+        return known[name]
+    if not is_outside(name) and name not in installed(GROUP):
+        offered = [*TASKS, *installed(GROUP)]
+        raise ConfigError(
+            f"--task: expected {', '.join(offered)} or package.module:Class, got {shown(name)}"
+            f"{suggest(name, offered)}"
+        )
+    made = found(name, TASKS, GROUP, "--task", ConfigError)
+    if not (isinstance(made, type) and issubclass(made, Task)):
+        raise ConfigError(
+            f"--task: '{name}': expected a class that derives from cimsim.api.Task, got {made!r}"
+        )
+    return made
 
 
 @dataclass

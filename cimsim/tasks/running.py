@@ -11,6 +11,7 @@ import numpy as np
 from cimsim.engine.execute import execute
 from cimsim.engine.written import written
 from cimsim.mapping.mapping import Mapping
+from cimsim.outside import code_digest
 from cimsim.stats import mean_interval, share_interval
 from cimsim.tasks.measures import Measure
 from cimsim.tasks.questions import Judge, Score, Task
@@ -93,7 +94,14 @@ class TaskRun:
         return {
             "task": self.task.name, "data": self._asked.hexdigest(),
             "calibration": self._calibration.hexdigest(), "samples": self.done, "seed": self.seed,
-        }  # fmt: skip
+        } | self._own_code()  # fmt: skip
+
+    def _own_code(self) -> dict[str, str]:
+        """Name the text of a task of the user's own, which says what is measured."""
+        kind = type(self.task)
+        if kind.__module__.startswith("cimsim."):
+            return {}
+        return {"task_code": f"sha256:{code_digest(kind)}"}
 
 
 def measures(runs: list[list[Score]]) -> tuple[Measure, ...]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim import display
 from cimsim.timing.rules import STAGES
+
+if TYPE_CHECKING:
+    from cimsim.report.show import TimelinePictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,57 @@ class Timeline:
     resources: tuple[ResourceTime, ...]
     edges: tuple[EdgePeak, ...]
     trace: Trace | None = None
+
+    def __repr__(self) -> str:
+        busiest = self.bottleneck
+        return (
+            f"Timeline({self.schedule}, {self.frames} frames: {self.interval:,} cycles between "
+            f"frames, {self.cycles_first_frame:,} for the first; {busiest.name} {busiest.stage} "
+            f"{busiest.share:.0%} busy)"
+        )
+
+    def _repr_html_(self) -> str:
+        head = ("unit", "stage", "replicas", "busy", "waiting", "blocked")
+        rows = [
+            [row[name] if isinstance(row[name], int | str) else f"{row[name]:.1%}" for name in head]
+            for row in self.rows()
+        ]
+        return display.html_table(repr(self), rows, head)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a plain row for each unit: its busiest stage, shares of all cycles, counts."""
+        found = []
+        for unit in self.units:
+            stage = max(range(len(STAGES)), key=lambda s: unit.busy[s])
+            whole = self.cycles * unit.replicas
+            shares = {
+                "busy": unit.busy[stage] / whole, "waiting": unit.waiting[stage] / whole,
+                "blocked": unit.blocked[stage] / whole,
+            }  # fmt: skip
+            row = {
+                "unit": unit.name, "kind": unit.kind, "stage": STAGES[stage],
+                "replicas": unit.replicas, "windows": unit.windows,
+                "activations": unit.activations, "conversions": unit.conversions, **shares,
+                "starved_cycles": unit.starved, "no_credit_cycles": unit.no_credit,
+            }  # fmt: skip
+            row |= {f"busy_{name.lower()}": unit.busy[s] for s, name in enumerate(STAGES)}
+            found.append(row)
+        return found
+
+    def to_frame(self) -> Any:
+        """Return `rows` as a ``pandas.DataFrame``.
+
+        Raises
+        ------
+        InputError
+            Pandas is not installed.
+        """
+        return display.frame(self.rows(), "Timeline.to_frame")
+
+    @property
+    def plot(self) -> TimelinePictures:
+        """Pictures: ``timeline.plot.stages()``."""
+        return display.pictures(self, "cimsim.report.show:TimelinePictures")  # type: ignore[no-any-return]
 
     @property
     def spilled(self) -> dict[tuple[str, str], str]:

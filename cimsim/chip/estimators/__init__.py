@@ -1,17 +1,21 @@
 """Component estimators: what the value ``auto`` in a hardware description becomes.
 
-A new one is a class (`cimsim.chip.estimators.base`) and a line in `ESTIMATORS`; from code of one's
-own that line is ``cimsim.chip.estimators.ESTIMATORS["mine"] = Mine()``. A description asks for it
-by name, ``energy: auto mine``; ``auto`` alone takes the one of `DEFAULTS`.
+A new one is a class (`cimsim.chip.estimators.base`) and a line in `ESTIMATORS`. A description asks
+for it by name, ``energy: auto mine``; ``auto`` alone takes the one of `DEFAULTS`. One of the user's
+own needs no line: ``energy: auto package.module:Class``, or the name of an entry point of the group
+``cimsim.estimators``.
 """
 
 from __future__ import annotations
 
+from cimsim.boundary.limits import shown
 from cimsim.chip.estimators.adc import AdcSurvey
 from cimsim.chip.estimators.base import AbstractEstimator, unit_of
 from cimsim.chip.estimators.logic import AddersAladdin, DacChen, MatMulAladdin, VectorAladdin
 from cimsim.chip.estimators.sram import SramLop, SramLstp
 from cimsim.chip.estimators.wires import CellLine, WireBus
+from cimsim.errors import ConfigError, suggest
+from cimsim.outside import found, installed, is_outside
 
 ESTIMATORS: dict[str, AbstractEstimator] = {
     "adc_survey": AdcSurvey(),
@@ -31,4 +35,35 @@ DEFAULTS = {
     "global_buffer": "sram_lstp", "interconnect": "wire_bus",
 }  # fmt: skip
 
-__all__ = ["DEFAULTS", "ESTIMATORS", "AbstractEstimator", "unit_of"]
+GROUP = "cimsim.estimators"  # of entry points
+
+__all__ = ["DEFAULTS", "ESTIMATORS", "AbstractEstimator", "estimator_of", "unit_of"]
+
+
+def estimator_of(name: str) -> AbstractEstimator:
+    """Return an estimator: built in, ``package.module:Class``, or an entry point.
+
+    Raises
+    ------
+    ConfigError
+        Unknown, cannot be imported, or no estimator.
+    """
+    if name in ESTIMATORS:
+        return ESTIMATORS[name]
+    if not is_outside(name) and name not in installed(GROUP):
+        raise ConfigError(
+            f"no estimator {shown(name)}{suggest(name, [*ESTIMATORS, *installed(GROUP)])}; or give "
+            "package.module:Class"
+        )
+    made = found(name, ESTIMATORS, GROUP, "estimator", ConfigError)
+    if isinstance(made, type) and issubclass(made, AbstractEstimator):
+        try:
+            made = made()
+        except TypeError as error:
+            raise ConfigError(f"estimator: '{name}' cannot be built: {error}") from None
+    if not isinstance(made, AbstractEstimator):
+        raise ConfigError(
+            f"estimator: '{name}': expected a class that derives from "
+            f"cimsim.api.AbstractEstimator, got {made!r}"
+        )
+    return made

@@ -1,0 +1,110 @@
+"""Code of the user's own by name: ``package.module:Name``, or an entry point of a package.
+
+Cell models, estimators, tasks, strategies and allocations of one's own are found here, so that none
+of them needs a change in cimsim.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from cimsim.boundary.limits import shown
+from cimsim.errors import CimsimError, suggest
+
+
+def is_outside(name: str) -> bool:
+    """Whether a name is an import path, ``package.module:Name``."""
+    return ":" in name
+
+
+def found(
+    name: str, known: Iterable[str], group: str, place: str, error: type[CimsimError]
+) -> Any:  # fmt: skip
+    """Return what a name stands for that is none of the built-in ones.
+
+    Parameters
+    ----------
+    name : str
+        ``package.module:Name`` (on ``sys.path`` or in the working directory), or the name of an
+        entry point.
+    known : iterable of str
+        Built-in names, for the message.
+    group : str
+        Of entry points: ``cimsim.devices``, ``cimsim.estimators``, ``cimsim.tasks`` ...
+    place : str
+        What messages begin with: ``device.kind``, ``--task`` ...
+    error : type of CimsimError
+        What is raised.
+
+    Raises
+    ------
+    CimsimError
+        A name that is unknown, or code that cannot be imported.
+    """
+    if is_outside(name):
+        return imported(name, f"{place}: {shown(name)}", error)
+    offered = installed(group)
+    if name in offered:
+        try:
+            return offered[name].load()
+        except Exception as why:  # the package's own code may raise anything
+            raise error(
+                f"{place}: loading {shown(name)} ({offered[name].value}) failed with "
+                f"{type(why).__name__}: {why}"
+            ) from why
+    listed = [*known, *offered]
+    raise error(
+        f"{place}: {shown(name)} is unknown{suggest(name, listed)}; or give package.module:Class"
+    )
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name."""
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def imported(name: str, place: str, error: type[CimsimError]) -> Any:
+    """Return the object behind ``package.module:Name``; the working directory is looked at, too.
+
+    Raises
+    ------
+    CimsimError
+        It cannot be imported or is not there; ``place`` heads the message.
+    """
+    module, _, attribute = name.partition(":")
+    if not module or not attribute or module.startswith("."):
+        raise error(f"{place}: expected package.module:Name such as mypkg.parts:MyPart")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as why:
+        raise error(f"{place}: cannot import '{module}': {why}") from None
+    except AttributeError:
+        raise error(f"{place}: module '{module}' has no '{attribute}'") from None
+    except Exception as why:  # the user's own code may raise anything
+        raise error(
+            f"{place}: importing '{module}' failed with {type(why).__name__}: {why}"
+        ) from why
+
+
+def code_digest(made: Any) -> str:
+    """Return the SHA-256 of the Python file that a class stands in, so that a hash can hold it.
+
+    What that file imports is not seen. Where there is no file (an interactive session) the digest
+    is that of the class's name.
+    """
+    try:
+        file = inspect.getsourcefile(made)
+        content = Path(file).read_bytes() if file else b""
+    except (TypeError, OSError):
+        content = b""
+    return hashlib.sha256(content or repr(made).encode()).hexdigest()
