@@ -82,6 +82,7 @@ def read_out(
     acc: Any,
     fresh: bool,
     sums: Any,
+    common: Any = None,
 ) -> int:
     """Apply vectors to one array, all pulses, and add what its converters say to the output.
 
@@ -89,7 +90,7 @@ def read_out(
     ----------
     planes : (int16 [panels, chunks, 16, groups, n_planes, 12], bool, bool)
         The fields of `Tables`.
-    codes, places, pulses, power, columns, target, adc, counter, acc, fresh, sums
+    codes, places, pulses, power, columns, target, adc, counter, acc, fresh, sums, common
         As in `cimsim.arrays.fused.read_out`; the mask of each pulse is one bit.
 
     Returns
@@ -128,9 +129,14 @@ def read_out(
     for q in range(panels):
         conversion.tile(columns[:, 16 * q : 16 * q + 16], constants[q])
     clipped = 0
+    share = np.zeros(block)
+    kept_draws = np.zeros(0 if common is None else -(-block // GROUP) * GROUP * 16, np.float32)
     for start in range(0, bases.shape[0], block):
         used = min(block, bases.shape[0] - start)
         collect_block(codes, bases[start : start + used], runs, offsets, vectors)
+        if common is not None:
+            conversion.overlaps(vectors, used, pulses, share)
+            share *= common[0]
         _turn(vectors, bits)
         _tally(bits, used, shifts, sums)
         lookup.patterns(bits, shifts, index)
@@ -143,9 +149,15 @@ def read_out(
                 numbered = first + np.uint64(4 * q), second
                 window = counter[0] + np.uint64(start), counter[1], counter[2]
                 at = zeros, plane if has_noise else zeros, block, used
+                if common is not None:
+                    for b in range(0, used, GROUP):
+                        many_normals(
+                            kept_draws[16 * b : 16 * (b + GROUP)], numbered,
+                            window[0] + np.uint64(b), window[1], common[1],
+                        )  # fmt: skip
                 clipped += _convert_panel(
                     flat, at, shifts, constants[q], adc, (numbered, window),
-                    (variance, draws), values, size * held,
+                    (variance, draws), values, size * held, (kept_draws, share),
                 )  # fmt: skip
                 held += 1
             # pulse by pulse as in `fused`: the order of a float sum is part of the result
@@ -173,6 +185,7 @@ def _convert_panel(
     scratch: Any,
     values: Any,
     to: int,
+    common: Any,
 ) -> int:
     """Turn the sums of 16 columns into output values, pulse by pulse.
 
@@ -193,6 +206,8 @@ def _convert_panel(
     values : float32 or float64 [any]
         Written from ``to`` on: [n_pulses, block, 16].
     to : int
+    common : (float32 [n], float64 [block])
+        Normals that all pulses of a vector share, of size 0 if none, and for each vector how far.
 
     Returns
     -------
@@ -213,6 +228,10 @@ def _convert_panel(
                 first = window + np.uint64(b)
                 many_normals(draws, numbers, first, stage + np.uint64(p), key)
                 _take(sums, noise + at, variance, n)
+                if common[0].shape[0] > 0:
+                    conversion.mix(
+                        draws, common[0], 16 * b, common[1], b, variance, columns, (n // 16, 16)
+                    )
             if usual:
                 clipped += conversion.convert(
                     sums, sums, begins, 1.0, variance, draws, columns, adc, shifts[p], values, n

@@ -165,6 +165,84 @@ def convert_other(
 
 
 @jit
+def overlaps(vectors: Any, used: int, pulses: Any, out: Any) -> None:
+    """Find how far noise that stays through all pulses of an input is the same noise in each.
+
+    A pulse reads the cells of the rows that it drives, and pulses drive different rows: of noise
+    ``n_i`` of the cells that stays, pulse ``p`` reads ``sum_i x_ip n_i``. All pulses together read
+    ``sum_i X_i n_i`` with ``X_i = sum_p f_p x_ip``, of variance ``sum_i X_i**2`` times that of a
+    cell. With the correlation that is returned between any two pulses it has just this variance:
+    ``(sum X**2 - sum_p Y_p) / ((sum_p sqrt(Y_p))**2 - sum_p Y_p)``, ``Y_p = sum_i (f_p x_ip)**2``.
+    Exact where cells fluctuate alike; else the rows' inputs are taken as independent of them.
+
+    Parameters
+    ----------
+    vectors : uint8, uint16 or uint32 [B, n_rows]
+        Codes.
+    used : int
+        Vectors to look at.
+    pulses : int64 [n_pulses, 3]
+        As in `cimsim.arrays.fused.read_out`.
+    out : float64 [B]
+        0 .. 1; 0 where one pulse alone drives anything.
+    """
+    whole = 0
+    for p in range(pulses.shape[0]):
+        whole |= pulses[p, 1] << pulses[p, 0]
+    for b in range(used):
+        alone, roots = 0.0, 0.0
+        for p in range(pulses.shape[0]):
+            mask, total = np.int64(pulses[p, 1] << pulses[p, 0]), np.int64(0)
+            for k in range(vectors.shape[1]):
+                part = np.int64(vectors[b, k]) & mask
+                total += part * part
+            alone += float(total)
+            roots += np.sqrt(float(total))
+        total = np.int64(0)
+        for k in range(vectors.shape[1]):
+            part = np.int64(vectors[b, k]) & np.int64(whole)
+            total += part * part
+        most = roots * roots - alone
+        out[b] = min(max((float(total) - alone) / most, 0.0), 1.0) if most > 1e-9 * alone else 0.0
+
+
+@jit
+def mix(
+    draws: Any, shared: Any, at: int, share: Any, first: int, variance: Any, columns: Any,
+    shape: tuple[int, int],
+) -> None:  # fmt: skip
+    """Give the normals of one pulse the part that all pulses of an input have in common, in place.
+
+    Parameters
+    ----------
+    draws : float32 [>= count * width]
+        Normals of this pulse; afterwards still standard normal each.
+    shared : float32 [any]
+        Normals of the input, from ``at`` on.
+    at : int
+    share : float64 [B]
+        Correlation of the read noise of two pulses, for each vector from ``first`` on.
+    first : int
+    variance : float32 or float64 [>= count * width]
+        Of the read noise, in units of the noise plane.
+    columns : float32 or float64 [5, >= count * width]
+        From `packed_columns`, tiled: a converter's own noise is another in each pulse.
+    shape : (int, int)
+        Vectors and columns of each.
+    """
+    count, width = shape
+    for b in range(count):
+        same = share[first + b]
+        for j in range(b * width, (b + 1) * width):
+            read, own = variance[j] * columns[2, j], columns[3, j]
+            total = read + own
+            if total > 0:
+                held = np.sqrt(read * same / total)
+                rest = np.sqrt(max(1.0 - held * held, 0.0))
+                draws[j] = rest * draws[j] + held * shared[at + j]
+
+
+@jit
 def scale(spread: Any, first: int, count: int, exponents: Any, unit: float, variance: Any) -> None:
     """Undo the exponents of the squares of ``count`` vectors from ``first`` on, and of the pulse.
 

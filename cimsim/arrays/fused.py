@@ -54,6 +54,7 @@ def read_out(
     fresh: bool,
     sums: Any,
     folded: Any,
+    common: Any = None,
 ) -> int:
     """Apply vectors to one array, all pulses, and add what its converters say to the output.
 
@@ -92,6 +93,9 @@ def read_out(
         Adds up pulse values (to the power) over the vectors.
     folded : (float32 [2, n_cols], float)
         See `cimsim.arrays.conversion.put`; [2, 0] where outputs are sums, not scaled values.
+    common : (float, uint64) or None
+        Correlation of the read noise of one cell in two pulses, and the key of what they share;
+        None: each pulse has noise of its own. For several pulses of one sign.
 
     Returns
     -------
@@ -124,12 +128,20 @@ def read_out(
     short = np.zeros(sums.shape[0], np.uint16)
     tally = np.zeros((pulses.shape[0], sums.shape[0]), np.uint32)
     clipped = 0
+    share = np.zeros(BLOCK)
+    # of size 0 where pulses have nothing in common
+    kept = np.zeros(0 if common is None else -(-BLOCK // rows) * rows * width, np.float32)
     for start in range(0, bases.shape[0], BLOCK):
         used = min(BLOCK, bases.shape[0] - start)
         if whole:
             collect_block(codes, bases[start : start + used], runs, offsets, x)
         else:
             collect_block(codes, bases[start : start + used], runs, offsets, vectors)
+        if common is not None:
+            where = counter[0] + np.uint64(start), counter[1]
+            _draw_common(
+                vectors, used, pulses, common, where, flat_numbers, (rows, width), kept, share
+            )
         for p in range(pulses.shape[0]):
             drop, mask, exponent = pulses[p, 0], pulses[p, 1], pulses[p, 2]
             if not whole:
@@ -146,6 +158,9 @@ def read_out(
                         counter[1] + np.uint64(p), counter[2],
                     )  # fmt: skip
                     conversion.scale(spread, b, count, exponents, scale * scale, variance)
+                    _mix_common(
+                        common, draws, kept, b * width, share, b, variance, tiled, (count, width)
+                    )
                 at, n, shift = (b * width, b * width, 0), count * width, drop + exponent
                 if usual:
                     clipped += conversion.convert(
@@ -164,6 +179,48 @@ def read_out(
         for k in range(sums.shape[0]):
             sums[k] += np.int64(tally[p, k]) >> (power * pulses[p, 2])
     return clipped
+
+
+@jit
+def _draw_common(
+    vectors: Any, used: int, pulses: Any, common: Any, where: Any, numbers: Any,
+    shape: tuple[int, int], kept: Any, share: Any,
+) -> None:  # fmt: skip
+    """Draw what all pulses of a block of vectors have in common.
+
+    Parameters
+    ----------
+    vectors, used, pulses
+        As in `cimsim.arrays.conversion.overlaps`.
+    common
+        As in `read_out`.
+    where : (uint64, uint64)
+        Number of the first vector over all frames, of the array's first pulse.
+    numbers
+        As in `cimsim.arrays.normals.many_normals`.
+    shape : (int, int)
+        Vectors whose normals are drawn together, and columns of each.
+    kept : float32 [>= used * width]
+        Written: normals, vector by vector.
+    share : float64 [B]
+        Written: correlation of the noise of a column in two pulses.
+    """
+    rows, width = shape
+    conversion.overlaps(vectors, used, pulses, share)
+    share *= common[0]
+    for b in range(0, used, rows):
+        drawn = kept[b * width : (b + rows) * width]
+        many_normals(drawn, numbers, where[0] + np.uint64(b), where[1], common[1])
+
+
+@jit
+def _mix_common(
+    common: Any, draws: Any, kept: Any, at: int, share: Any, first: int, variance: Any,
+    columns: Any, shape: tuple[int, int],
+) -> None:  # fmt: skip
+    """Do what `cimsim.arrays.conversion.mix` does, if pulses have anything in common."""
+    if common is not None:
+        conversion.mix(draws, kept, at, share, first, variance, columns, shape)
 
 
 @jit

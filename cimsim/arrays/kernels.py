@@ -206,6 +206,15 @@ def add_common(current: Any, variance: Any, first_window: Any, stage: Any, key: 
 
 
 @jit
+def _mix(draws: Any, shared: Any, share: float, variance: Any, power: Any, sigma: Any) -> None:
+    """Give the normals of a pulse, of deviations ``sigma``, what all pulses have in common."""
+    for j in range(power.shape[0]):
+        if sigma[j] > 0.0:
+            held = np.sqrt(np.float64(variance[j]) * power[j] * share) / sigma[j]
+            draws[j] = np.sqrt(max(1.0 - held * held, 0.0)) * draws[j] + held * shared[j]
+
+
+@jit
 def convert(
     acc: Any,
     current: Any,
@@ -215,6 +224,7 @@ def convert(
     adc: Any,
     window: Any,
     key: Any,
+    common: Any = None,
 ) -> int:
     """Read out one pulse of one array: noise, converter, shift, add to the output values.
 
@@ -235,6 +245,9 @@ def convert(
     window : (uint64, uint64)
         Number of the first window over all frames; array and pulse.
     key : uint64
+    common : (float64 [>= B], uint64, uint64) or None
+        Correlation of the read noise with that of the other pulses of the input, for each window;
+        array and first pulse, and key, of what they share.
 
     Returns
     -------
@@ -252,6 +265,7 @@ def convert(
     counter = np.arange(draws.shape[0] // 4).astype(np.uint64)
     numbers = counter, np.zeros_like(counter)
     sigma = np.zeros(n, np.float64)
+    shared = np.zeros_like(draws)
     value = np.empty(n, np.float64)
     power = np.ones(n, np.float64)
     if top >= 0.0:
@@ -265,6 +279,9 @@ def convert(
                 sigma[j] = np.sqrt(np.float64(variance[b, j]) * power[j] + noise * noise)
         elif noisy:
             sigma[:] = noise
+        if common is not None and has_read_noise:
+            normals(shared, words, numbers, window[0] + np.uint64(b), common[1], common[2])
+            _mix(draws, shared, common[0][b], variance[b], power, sigma)
         if top < 0.0:
             for j in range(n):
                 value[j] = (current[b, j] + sigma[j] * draws[j]) * columns[0, j]

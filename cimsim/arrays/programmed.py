@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -56,6 +57,30 @@ class CellHistory:
 
 
 @dataclass(frozen=True, eq=False)
+class SlowNoise:
+    """What of the read noise of an array stays through a frame, and is drawn with its cells.
+
+    Attributes
+    ----------
+    held, moving : float
+        Shares of the variance of one read: that, and all the rest.
+    rngs : sequence of numpy.random.Generator
+        One for each slice.
+    """
+
+    held: float
+    moving: float
+    rngs: Sequence[np.random.Generator]
+
+    def holding(
+        self, g_s: NDArray[np.float64], sigma_s: NDArray[np.float64], s: int
+    ) -> NDArray[np.float64]:
+        """Return the cells of slice ``s`` as they are in this frame, S, never negative."""
+        drawn = math.sqrt(self.held) * sigma_s * self.rngs[s].standard_normal(g_s.shape)
+        return np.maximum(g_s + drawn, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
 class ProgrammedArray:
     """The used part of one array after writing; physical columns are slice-major.
 
@@ -69,7 +94,8 @@ class ProgrammedArray:
         With resistive wires that of the columns of the array's operator, see
         `cimsim.arrays.wires`; non-linear cells behind wires have none, and it is the cells' own.
     read_variance : float32 [n_rows, slices * n_cols] or None
-        Read-noise variance of the cells of each column, weight LSB squared, at full pulse LSB.
+        Read-noise variance of the cells of each column, weight LSB squared, at full pulse LSB;
+        without what is held through a frame, which is part of the cells.
     row_conductance_s : float64 [n_rows]
         Sum of all conductances on each row, S; what a driven row takes its current through. With
         resistive wires the row sums of the operator: what the drivers give when all rows are
@@ -179,6 +205,7 @@ def program_array(
     wires: Wires | None = None,
     histories: Sequence[CellHistory] | None = None,
     steepness: float = 0.0,
+    slow: SlowNoise | None = None,
 ) -> ProgrammedArray:
     """Write integer weights into cells.
 
@@ -204,6 +231,8 @@ def program_array(
     steepness : float
         ``v_read / V0`` of cells that are not linear in the voltage of a pulse. Behind wires they
         are solved pulse by pulse, as ``exact``.
+    slow : SlowNoise, optional
+        Without it all read noise is other in each activation.
 
     Raises
     ------
@@ -226,6 +255,19 @@ def program_array(
     ]
     cells, fresh = [held for held, _, _ in written], [start for _, start, _ in written]
     pulses = [n for _, _, n in written if n is not None]
+    sigmas = [
+        [
+            device.read_sigma(part, 0.0 if history is None else history.time_s, start)
+            for part, start in zip(parts, starts, strict=True)
+        ]
+        for parts, starts, history in zip(cells, fresh, after, strict=True)
+    ]
+    if slow is not None:
+        cells = [
+            [slow.holding(part, sigma, s) for part, sigma in zip(cells[s], sigmas[s], strict=True)]
+            for s in range(slices)
+        ]
+        sigmas = [[math.sqrt(slow.moving) * part for part in parts] for parts in sigmas]
     ideal = wires is None or wires.are_ideal
     solved: WiredCells | None = None
     seen, shares = cells, None
@@ -243,12 +285,7 @@ def program_array(
         error = [(a - b) / lsb_s for a, b in zip(seen[s], targets[s], strict=True)]
         # the integer part is kept apart, so that cells without error give whole numbers
         difference[:, where] = combine(lines, _each(levels[s])) + combine(lines, _each(error))
-        history = after[s]
-        age_s = 0.0 if history is None else history.time_s
-        sigma = [
-            device.read_sigma(part, age_s, start) / lsb_s
-            for part, start in zip(cells[s], fresh[s], strict=True)
-        ]
+        sigma = [part / lsb_s for part in sigmas[s]]
         if shares is not None:
             # less voltage across the cell, less of its current arrives
             sigma = [part * share**2 for part, share in zip(sigma, shares[s], strict=True)]

@@ -212,6 +212,18 @@ class Chip(Part):
         """Duration of one full-scale pulse, s."""
         return self.array.t_read_s + self.dac.steps_s
 
+    def pulse_interval_s(self, columns: int) -> float:
+        """Return for how long one pulse keeps an array and its front end, s.
+
+        The array is driven, then ``columns`` (of weights) are converted; with double
+        sample-and-hold the longer one of the two counts, as pulses then follow each other at that
+        distance.
+        """
+        rounds = math.ceil(columns * self.weights.slices / self.adc.count)
+        convert_s = rounds * self.adc.conversion_s
+        double = self.tile.sample_hold == "double"
+        return max(self.drive_s, convert_s) if double else self.drive_s + convert_s
+
     @property
     def weight_cols(self) -> int:
         """Weights that fit beside each other in one array."""

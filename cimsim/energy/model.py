@@ -6,7 +6,6 @@ from the timeline, and the value-dependent array energy from the operands that t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from typing import Any
@@ -177,7 +176,7 @@ def _matrix_unit(
         "front_end": count.pulses
         / layout.n_arrays
         * chip.array.active_power_w
-        * sum(busy_s(chip, n) for n in layout.cols_used),
+        * sum(chip.pulse_interval_s(n) for n in layout.cols_used),
         "dac": count.dac_conversions * (chip.dac.energy_j + pulse_bits * chip.dac.bit_energy_j),
         "adc": count.conversions * chip.adc.energy_j,
         # a value that is the sum of k conversions takes k - 1 additions
@@ -250,17 +249,6 @@ def read_time_s(chip: Chip) -> float:
     if chip.array.mode == "charge":
         return chip.array.cell_capacitance_f / g_full_scale(chip)
     return chip.drive_s
-
-
-def busy_s(chip: Chip, columns: int) -> float:
-    """Return for how long one pulse keeps an array's front end on, s.
-
-    The array is driven, then ``columns`` (of weights) are converted; with double sample-and-hold
-    the longer one of the two counts, as pulses then follow each other at that distance.
-    """
-    rounds = math.ceil(columns * chip.weights.slices / chip.adc.count)
-    drive, convert = chip.drive_s, rounds * chip.adc.conversion_s
-    return max(drive, convert) if chip.tile.sample_hold == "double" else drive + convert
 
 
 def g_full_scale(chip: Chip) -> float:

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays import bitwise, fused, kernels
+from cimsim.arrays import bitwise, conversion, fused, kernels
 from cimsim.engine.firing import DrivenArray, DrivenRows, Firing
 from cimsim.engine.statistics import OpStatistics
 
 BLOCK = 512  # windows; two operands and the sums of a 1024-row array stay within some MB
 _REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart from the others'
+_INPUTS = 0xC2B2AE3D27D4EB4F  # sets what pulses of an input share apart from what each has alone
 _LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block stays in the cache
 _SMALLEST_WORK = 2**24  # products of a block
 _ROW, _COLUMN = 10, 130  # products that take as long as a row's input, a column's conversion
@@ -266,7 +267,8 @@ def _fire_fast(
     """Integer products, everything fused; returns saturations."""
     firing, clipped = frame.firing, 0
     scaled = () if firing.by_bits else (frame.scaling or _SUMS,)  # bits always make sums
-    read_out = bitwise.read_out if firing.by_bits else fused.read_out
+    read_out: Any = bitwise.read_out if firing.by_bits else fused.read_out
+    common = (firing.correlation, np.uint64(frame.key ^ _INPUTS)) if firing.correlation else None
     window, key = np.uint64(frame.first_window + block.start), np.uint64(frame.key)
     for number, array in enumerate(rows.arrays):
         for (first, end, _), columns in zip(firing.phases, array.phases, strict=True):
@@ -275,7 +277,8 @@ def _fire_fast(
             clipped += read_out(
                 block.codes, (block.bases, rows.runs), firing.packed_pulses[first:end],
                 firing.power, array.planes, columns, array.stretches, array.scales,
-                (window, stage, key), block.acc, fresh, sums if number == 0 else sums[:0], *scaled,
+                (window, stage, key), block.acc, fresh, sums if number == 0 else sums[:0],
+                *scaled, common,
             )  # fmt: skip
     return int(clipped)
 
@@ -293,7 +296,10 @@ def _fire_float(
     x = scratch.take("x", shape, firing.dtype)
     x[len(block.bases) :] = 0.0
     clipped = 0
+    shares = _overlaps(firing, rows, block, frame.block_rows) if firing.correlation else {}
+    firsts = {number: first for first, end, _ in firing.phases for number in range(first, end)}
     for number, (shift, mask) in enumerate(firing.pulses):
+        first = firsts[number]
         bits = (shift, mask, firing.power)
         kernels.gather(block.codes, block.bases, rows.runs, bits, x, sums)
         square = None
@@ -303,8 +309,33 @@ def _fire_float(
             stage = array.index * len(firing.pulses) + number
             window = (np.uint64(frame.first_window + block.start), np.uint64(stage))
             factor = firing.factors[number]
-            clipped += _read_out(frame, array, (x, square), factor, window, block.acc, scratch)
+            common = None
+            if firing.correlation:
+                stage = array.index * len(firing.pulses) + first
+                common = shares[first], np.uint64(stage), np.uint64(frame.key ^ _INPUTS)
+            clipped += _read_out(
+                frame, array, (x, square), factor, window, block.acc, scratch, common
+            )
     return clipped
+
+
+def _overlaps(
+    firing: Firing, rows: DrivenRows, block: _Block, n: int
+) -> dict[int, NDArray[np.float64]]:
+    """Return, for each phase by its first pulse, the correlation of noise in two of its pulses."""
+    whole = max(shift + mask.bit_length() for shift, mask in firing.pulses)
+    codes = np.zeros((n, rows.n_rows), np.int64)
+    bits = (0, 2**whole - 1, 1)
+    kernels.gather(
+        block.codes, block.bases, rows.runs, bits, codes, np.zeros(rows.n_rows, np.int64)
+    )
+    found = {}
+    for first, end, _ in firing.phases:
+        pulses = np.array([(s, m, 0) for s, m in firing.pulses[first:end]], np.int64)
+        share = np.zeros(n)
+        conversion.overlaps(codes, len(block.bases), pulses, share)
+        found[first] = firing.correlation * share
+    return found
 
 
 def _read_out(
@@ -315,6 +346,7 @@ def _read_out(
     window: tuple[np.uint64, np.uint64],
     acc: NDArray[np.float64],
     scratch: _Scratch,
+    common: tuple[NDArray[np.float64], np.uint64, np.uint64] | None = None,
 ) -> int:
     """One pulse on one array: currents, their noise, conversion, shift-add; returns saturations."""
     x, square = pulse
@@ -335,12 +367,20 @@ def _read_out(
             square, array.variance, out=scratch.take("variance", shape, np.float32)
         )
     if array.common_variance is not None and square is not None:
-        common = (square @ array.common_variance)[: len(acc)].astype(np.float32, copy=False)
-        kernels.add_common(current, common, *window, np.uint64(frame.key ^ _REFERENCES))
+        reference = (square @ array.common_variance)[: len(acc)].astype(np.float32, copy=False)
+        own = np.uint64(frame.key ^ _REFERENCES)
+        if common is not None:
+            share = common[0][: len(acc), None].astype(np.float32)
+            kernels.add_common(
+                current, reference * share, window[0], common[1],
+                np.uint64(frame.key ^ _REFERENCES ^ _INPUTS),
+            )  # fmt: skip
+            reference = reference * (1 - share)
+        kernels.add_common(current, reference, *window, own)
     if array.adc_curves.size:
         kernels.bend_sums(current, array.columns, array.adc, array.adc_curves)
     clipped = kernels.convert(
         acc, current, variance, array.scaled(factor), array.target, array.adc, window,
-        np.uint64(frame.key),
+        np.uint64(frame.key), common,
     )  # fmt: skip
     return int(clipped)

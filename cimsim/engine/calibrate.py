@@ -176,7 +176,7 @@ def _calibrate_op(
     elif wanted:
         taken = Sums(np.empty((len(codes), layer.n_outputs)))
         reads = Reads.of_vectors(*codes.shape)
-        firing = Firing.of(layer, reads, ranges, chip, programmed.device, code)
+        firing = Firing.of(layer, reads, ranges, chip, programmed.device, code, programmed.mapping)
         fire(firing, codes.reshape(-1), 0, noise_key, taken, pool, threads)
         if op.name not in known.exact:
             integers = code.integers(codes)

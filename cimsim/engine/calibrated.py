@@ -77,7 +77,7 @@ class ReadyOp:
         places = Places.of(op, mapping.layer_of[op.name].layout)
         firing = Firing.of(
             layer, Reads.of_places(places, code.lines), found.ranges, mapping.chip,
-            programmed.device, code,
+            programmed.device, code, mapping,
         )  # fmt: skip
         digital = np.zeros((5, layer.n_outputs))
         digital[0] = np.tile(code.zero_point * layer.column_sums, layer.windows)

@@ -21,8 +21,10 @@ from cimsim.arrays.programmed import ProgrammedArray
 from cimsim.arrays.vnni import tiles
 from cimsim.chip.cells.base import AbstractDevice
 from cimsim.chip.spec import Chip
+from cimsim.engine.noise import noise_shares
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
 from cimsim.engine.windows import Reads, runs_of
+from cimsim.mapping.mapping import Mapping
 
 _EXACT_FLOAT32 = 2**24
 _FINE_CODES = 2**20  # with as many a float32 level is exact to a sixteenth of a step
@@ -46,6 +48,9 @@ class Firing:
         Exponent of the pulse value in the read energy, 1 or 2.
     noise_lsb : float
         Input-referred noise of a converter, rms, in steps.
+    correlation : float
+        Of the read noise of one cell in two pulses of an input, without what is held through the
+        frame; 0 where each pulse has noise of its own.
     """
 
     layer: ProgrammedLayer
@@ -55,6 +60,7 @@ class Firing:
     factors: tuple[float, ...]
     power: int
     noise_lsb: float
+    correlation: float = 0.0
 
     @classmethod
     def of(
@@ -65,12 +71,20 @@ class Firing:
         chip: Chip,
         device: AbstractDevice,
         code: InputCode,
+        mapping: Mapping | None = None,
     ) -> Firing:
-        """Take what the chip and the input code say."""
+        """Take what the chip, the input code and, for how fast reads follow, the mapping say."""
         quadratic = device.conduction == "ohmic" and chip.dac.encoding == "amplitude"
+        factors = code.pulse_factors(chip.dac.bits)
+        positive = [factor for factor in factors if factor > 0]
+        correlation = 0.0
+        if mapping is not None and len(positive) > 1:
+            placed = next(one for one in mapping.layers if one.name == layer.name)
+            time_s = chip.conditions.time_s
+            correlation = noise_shares(mapping, device, placed, time_s, positive).correlation
         return cls(
-            layer, reads, ranges, code.pulses(chip.dac.bits), code.pulse_factors(chip.dac.bits),
-            2 if quadratic else 1, chip.adc.noise_lsb,
+            layer, reads, ranges, code.pulses(chip.dac.bits), factors,
+            2 if quadratic else 1, chip.adc.noise_lsb, correlation,
         )  # fmt: skip
 
     @cached_property

@@ -16,11 +16,12 @@ from cimsim.arrays.adc import inl_curves
 from cimsim.arrays.encode import WeightCode, encode_weights
 from cimsim.arrays.faults import FaultCodes, FaultMap, draw_faults, fault_map
 from cimsim.arrays.nonlinear import bent, bent_levels
-from cimsim.arrays.programmed import CellHistory, ProgrammedArray, program_array
+from cimsim.arrays.programmed import CellHistory, ProgrammedArray, SlowNoise, program_array
 from cimsim.chip.cells.base import AbstractDevice
 from cimsim.chip.cells.ohmic import check_bent
 from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.chip.spec import Chip
+from cimsim.engine.noise import noise_shares
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Block, Layout
@@ -216,7 +217,7 @@ def program(
     check_bent(mapping.chip, device)
     layers: dict[str, ProgrammedLayer] = {}
     total = sum(placed.layout.n_arrays for placed in mapping.layers)
-    context = _Context(mapping.chip, device, seed, fault_map(mapping.chip), aged)
+    context = _Context(mapping, device, seed, fault_map(mapping.chip), aged)
     for placed in mapping.layers:
         op = mapping.graph[placed.ops[0]]
         if not isinstance(op, MatrixOp):
@@ -232,11 +233,39 @@ def program(
 class _Context:
     """What is the same for all layers."""
 
-    chip: Chip
+    mapping: Mapping
     device: AbstractDevice
     seed: int
     faults: FaultMap
     aged: bool
+
+    @property
+    def chip(self) -> Chip:
+        """The mapping's."""
+        return self.mapping.chip
+
+    @property
+    def ageing(self) -> bool:
+        """Whether cells are read later or warmer than they were written."""
+        return self.aged and not self.chip.conditions.fresh
+
+    def slow_noise(self, placed: PlacedLayer, index: int) -> SlowNoise | None:
+        """Return the part of an array's read noise that stays through a frame, if there is one.
+
+        Readings right after programming and those under other conditions are far apart: what one
+        of them holds says nothing of the other.
+        """
+        time_s = self.chip.conditions.time_s if self.ageing else 0.0
+        shares = noise_shares(self.mapping, self.device, placed, time_s)
+        moving = shares.shared + shares.fresh
+        if shares.held == 0 and moving == 1:
+            return None
+        when = "aged" if self.ageing else "fresh"
+        rngs = [
+            stream(self.seed, "slow noise", when, placed.name, index, s)
+            for s in range(self.chip.weights.slices)
+        ]
+        return SlowNoise(shares.held, moving, rngs)
 
     @property
     def steepness(self) -> float:
@@ -250,7 +279,7 @@ class _Context:
     ) -> list[CellHistory] | None:
         """Return what happens to the cells on some rows and weight columns, for each slice."""
         chip, conditions = self.chip, self.chip.conditions
-        ageing = self.aged and not conditions.fresh
+        ageing = self.ageing
         if not ageing and chip.faults.none:
             return None
         found, cells = [], chip.weights.cells_per_slice
@@ -301,7 +330,7 @@ def _program_layer(
             written = program_array(
                 matrix, context.device, spec.slice_bits, rngs, code, wires=chip.wires,
                 histories=context.histories(placed.name, index, placed.slots[0][index], lines),
-                steepness=context.steepness,
+                steepness=context.steepness, slow=context.slow_noise(placed, index),
             )  # fmt: skip
         except SimulationError as error:
             raise SimulationError(f"layer '{placed.name}', array {index}: {error}") from None

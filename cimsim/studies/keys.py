@@ -20,6 +20,7 @@ from typing import Any
 
 import cimsim
 from cimsim.boundary import json_text
+from cimsim.chip.cells import DEVICES
 from cimsim.chip.fields import fields
 from cimsim.chip.load import dump
 from cimsim.chip.spec import Chip
@@ -134,6 +135,10 @@ def values_of(chip: Chip) -> dict[str, Any]:
             found[path] = place
     for name, value in data["device"].items():
         found[f"device.{name}"] = value
+    # no field of a file: whether the speed of the cells' noise is known
+    kind = data["device"].get("kind")
+    if "noise" in data["device"] or (kind in DEVICES and DEVICES[kind].states_spectrum):
+        found["device.spectrum"] = True
     return found
 
 

@@ -54,6 +54,12 @@ _CELLS = (
     *_SHAPE, "device.*", "wires.*", "weights.*", "conditions.*", "faults.*", "dac.*",
     "adc.gain_sigma", "adc.offset_sigma_lsb", "adc.inl_bow_lsb", "adc.inl_steps_lsb",
 )  # fmt: skip
+# how fast reads follow each other counts where the speed of the cells' noise is known
+_SPEED = dict.fromkeys(
+    ("array.t_read", "dac.t_step", "adc.t_conversion", "adc.t_step", "adc.count", "adc.bits",
+     "adc.kind", "tile.sample_hold", "inputs.bits"),
+    (("device.spectrum", None),),
+)  # fmt: skip
 _READ_OUT = (
     "inputs.*", "weights.*", "dac.*", "device.*", "wires.*", "array.rows", "array.cols",
     "adc.bits", "adc.kind", "adc.range", "adc.percentile", "adc.method", "adc.scope",
@@ -69,10 +75,11 @@ STAGES: dict[str, Stage] = {
         Stage("learn", reads=("calibration.frames", "inputs.percentile", "weights.*",
                               "inputs.bits", "inputs.signed")),
         Stage("program", reads=_CELLS,
-              also={"adc.count": (("adc.inl_bow_lsb", 0), ("adc.inl_steps_lsb", 0))}),
-        Stage("calibrate", reads=_READ_OUT),
+              also=_SPEED | {"adc.count": (("adc.inl_bow_lsb", 0), ("adc.inl_steps_lsb", 0),
+                                           ("device.spectrum", None))}),
+        Stage("calibrate", reads=_READ_OUT, also=_SPEED),
         Stage("reference"),
-        Stage("execute", reads=_READ_OUT),
+        Stage("execute", reads=_READ_OUT, also=_SPEED),
         Stage("measure"),
         Stage("energise", reads=("*",)),
     )

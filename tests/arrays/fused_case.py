@@ -33,7 +33,7 @@ class Case:
 
     def fast(
         self, pulses, adc, noise_lsb, dtype, read_noise=True, power=1, first=0, by_bits=False,
-        fresh=False, folded=None, floor=0.0,
+        fresh=False, folded=None, floor=0.0, common=None,
     ):  # fmt: skip
         signal, noise = signal_planes(self.matrix), variance_planes(self.variance)
         none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
@@ -54,7 +54,7 @@ class Case:
             self.codes, (self.bases, self.runs), fused.pulse_bits(pulses), power, planes,
             columns.astype(dtype), runs_of(self.target), packed[:3].astype(dtype),
             (np.uint64(2**33 + first), np.uint64(8), np.uint64(2**40 + 9)), acc, fresh, sums,
-            *scaled,
+            *scaled, None if common is None else (common, np.uint64(2**41 + 3)),
         )  # fmt: skip
         return acc, sums, clipped
 

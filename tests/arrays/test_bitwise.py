@@ -24,12 +24,13 @@ SINGLE = {
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("read_noise", [True, False])
 @pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("common", [None, 0.7])
 @pytest.mark.parametrize("name", SINGLE)
-def test_every_bit_is_that_of_the_multiplied_pass(name, whole, read_noise, dtype):
+def test_every_bit_is_that_of_the_multiplied_pass(name, common, whole, read_noise, dtype):
     codes = np.uint16 if name == "sixteen" else np.uint8
     case = Case(6, rows=300, cols=70, vectors=201, codes=codes, whole=whole)
     adc = AdcRange(-900.0, 12.0, 127)
-    options = {"read_noise": read_noise, "power": 2}
+    options = {"read_noise": read_noise, "power": 2, "common": common}
     slow = case.fast(SINGLE[name], adc, 0.4, dtype, **options)
     quick = case.fast(SINGLE[name], adc, 0.4, dtype, by_bits=True, **options)
     np.testing.assert_array_equal(quick[0], slow[0])

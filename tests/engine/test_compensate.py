@@ -44,13 +44,23 @@ def output(lab, hw, weight, frame, seed=0):
     return execute(ready, (frame,), 0, seed, 1).outputs[0].numpy()[0].reshape(COLS, -1)
 
 
-def spread(error):
-    """Standard deviation over the windows, mean over the columns."""
-    return math.sqrt(np.var(error, axis=1).mean())
+def size(error):
+    """Root mean square over windows and columns."""
+    return math.sqrt(np.mean(error**2))
+
+
+@pytest.fixture(scope="module")
+def sparse(frame):
+    """A tenth of the rows driven at a time: noise that stays and noise that does not err alike."""
+    keep = np.random.default_rng(2).random(frame.shape) < 0.1
+    return frame * torch.from_numpy(keep.astype(np.float32))
 
 
 def published(weight, x, time_s, compensate, rng):
-    """A layer on PCM by the published formulas (AIHWKit, pcm.py), in microsiemens, differential."""
+    """A layer on PCM by the published formulas (AIHWKit, pcm.py), in microsiemens, differential.
+
+    As published the noise is drawn once for each cell and stays while the layer is read.
+    """
     largest = np.abs(weight).max()
     target = 25 * np.stack([np.maximum(weight, 0), np.maximum(-weight, 0)]) / largest
     rel = target / 25
@@ -68,30 +78,28 @@ def published(weight, x, time_s, compensate, rng):
         held = programmed * ((time_s + 20) / 20) ** -nu
         return held, held * q * math.sqrt(math.log((time_s + 20 + 250e-9) / 500e-9))
 
-    def magnitude(time_s):
+    def read(time_s):
         held, noise = at(time_s)
-        read = held + noise * rng.standard_normal(held.shape)
-        return np.abs(read[0] - read[1]).mean()
+        cells = np.maximum(held + noise * rng.standard_normal(held.shape), 0)
+        return cells[0] - cells[1]
 
-    held, noise = at(time_s)
-    variance = (noise**2).sum(axis=0) @ x**2
-    sums = (held[0] - held[1]) @ x + np.sqrt(variance) * rng.standard_normal(variance.shape)
-    factor = magnitude(0.0) / magnitude(time_s) if compensate else 1.0
-    return factor * sums * largest / 25
+    new, old = read(0.0), read(time_s)
+    factor = np.abs(new).mean() / np.abs(old).mean() if compensate else 1.0
+    return factor * (old @ x) * largest / 25
 
 
 @pytest.mark.parametrize("compensate", ["none", "global"])
 @pytest.mark.parametrize("time_s", [1.0, 3600.0, DAY, 365 * DAY])
-def test_layers_on_pcm_err_as_the_published_formulas_say(lab, weight, frame, compensate, time_s):
+def test_layers_on_pcm_err_as_the_published_formulas_say(lab, weight, sparse, compensate, time_s):
     hw = aged_chip(lab, time_s, compensate, kind="pcm")
     matrix = weight[:, :, 0, 0].astype(np.float64)
-    x = frame.numpy().astype(np.float64)[0].reshape(ROWS, -1)
+    x = sparse.numpy().astype(np.float64)[0].reshape(ROWS, -1)
     exact = matrix @ x
-    ours = spread(output(lab, hw, weight, frame) - exact)
+    ours = np.mean([size(output(lab, hw, weight, sparse, seed) - exact) for seed in (0, 1)])
     rngs = [np.random.default_rng(seed) for seed in (10, 11, 12)]  # not that of the weights
     scaled = compensate == "global"
-    found = [spread(published(matrix, x, time_s, scaled, rng) - exact) for rng in rngs]
-    assert ours == pytest.approx(np.mean(found), rel=0.02)
+    found = [size(published(matrix, x, time_s, scaled, rng) - exact) for rng in rngs]
+    assert ours == pytest.approx(np.mean(found), rel=0.03)
 
 
 def test_what_all_cells_lost_alike_comes_back_whole(lab, weight, frame):

@@ -12,6 +12,7 @@ from typing import Any
 from cimsim.chip.cells.base import AbstractDevice, parameters_of
 from cimsim.chip.cells.eflash import EFlash
 from cimsim.chip.cells.ideal import Ideal
+from cimsim.chip.cells.noise import colour
 from cimsim.chip.cells.ohmic import bend, check_bent
 from cimsim.chip.cells.pcm import Pcm
 from cimsim.chip.cells.rram import Rram
@@ -33,7 +34,7 @@ DEVICES: dict[str, type[AbstractDevice]] = {
     "table": Table,
 }
 
-COMMON = ("nonlinearity", "verify")  # keys that may stand beside those of any device
+COMMON = ("noise", "nonlinearity", "verify")  # keys that may stand beside those of any device
 
 GROUP = "cimsim.devices"  # of entry points
 
@@ -69,7 +70,8 @@ def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
     parameters : mapping
         Everything beside ``kind``, quantities as strings: ``{"g_max": "11.5 nS"}``. With
         ``verify`` among them, cells are written by `cimsim.chip.cells.verify.WriteVerified`; with
-        ``nonlinearity``, their current is that of `cimsim.chip.cells.ohmic`.
+        ``nonlinearity``, their current is that of `cimsim.chip.cells.ohmic`; with ``noise``, their
+        read noise has the spectrum of `cimsim.chip.cells.noise`.
 
     Raises
     ------
@@ -83,6 +85,8 @@ def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
     device = model(parameters_of(model.Parameters, own, others=COMMON))  # type: ignore[call-arg]
     if "nonlinearity" in common:
         bend(device, common["nonlinearity"])
+    if "noise" in common:
+        colour(device, common["noise"])
     if "verify" not in common:
         return device
     verify = common["verify"]

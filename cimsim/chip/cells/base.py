@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cimsim.chip.cells.spectrum import Spectrum
 from cimsim.chip.load import describe
 from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.errors import ConfigError
@@ -39,12 +40,19 @@ class AbstractDevice(ABC):
     nonlinearity : float
         Current at the read voltage over that at half of it, see `cimsim.chip.cells.ohmic`; 2 is
         linear.
+    colour : callable or None
+        What `cimsim.chip.cells.noise` read from the chip file: the spectrum of the read noise for
+        the duration of a pulse; None where the file says nothing.
+    states_spectrum : bool
+        Whether the model's own source says how fast its noise is.
     """
 
     Parameters: ClassVar[type[BaseModel]]
     conduction: Conduction
     max_bits: int | None = None
     nonlinearity: float = 2.0
+    colour: Callable[[float], Spectrum] | None = None
+    states_spectrum: bool = False
 
     @abstractmethod
     def __init__(self, parameters: Any) -> None:
@@ -161,7 +169,8 @@ class AbstractDevice(ABC):
     ) -> NDArray[np.float64]:
         """Return the standard deviation of the conductance during one pulse, S, per cell.
 
-        Independent per cell and per pulse; it scales with the input that is applied to the cell.
+        Independent per cell; it scales with the input that is applied to the cell. `spectrum` says
+        what pulses have in common.
 
         Parameters
         ----------
@@ -173,6 +182,24 @@ class AbstractDevice(ABC):
             What `program` returned for the same cells; ``g_s`` when left out. Only models whose
             noise belongs to the programmed state look at it.
         """
+
+    def spectrum(self, pulse_s: float, time_s: float = 0.0) -> Spectrum | None:
+        """Return how fast the read noise is.
+
+        Parameters
+        ----------
+        pulse_s : float
+            Duration of a pulse on this chip.
+        time_s : float
+            Since programming.
+
+        Returns
+        -------
+        Spectrum or None
+            None: neither the model's source nor the chip file says so; the noise is then taken as
+            white, of the same size for pulses of any duration.
+        """
+        return None if self.colour is None else self.colour(pulse_s)
 
     @property
     def steepness(self) -> float:

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from cimsim.chip.cells.base import Conduction, refuse_late, refuse_warm
 from cimsim.chip.cells.fitted import AbstractFitted, FittedParameters
+from cimsim.chip.cells.spectrum import Spectrum
 from cimsim.units import parse_quantity
 
 G_MAX_S = 25e-6
@@ -49,12 +50,15 @@ class Pcm(AbstractFitted):
     programmed cell.
 
     *Reading.* ``g Q sqrt(ln((t + t0 + tr) / (2 tr)))`` with ``Q = min(0.0088 / x**0.65, 0.2)`` and
-    ``tr`` = 250 ns: the 1/f noise that has built up since programming, drawn anew for every pulse.
-    ``x`` is that of the programmed cell, ``g`` its conductance when it is read.
+    ``tr`` = 250 ns: the 1/f noise that has built up since programming. ``x`` is that of the
+    programmed cell, ``g`` its conductance when it is read. The size is that of the published reads
+    for pulses of any duration. Its spectrum is 1/f from the time since programming on
+    (`cimsim.chip.cells.spectrum`): most of it is slower than a frame and held through all of it.
     """
 
     Parameters: ClassVar[type[BaseModel]] = PcmParameters
     conduction: Conduction = "ohmic"
+    states_spectrum = True
 
     def program_sigma(self, g_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the error at the first reading, S."""
@@ -99,3 +103,8 @@ class Pcm(AbstractFitted):
         state_s = g_s if written_s is None else written_s
         x = np.maximum(state_s / G_MAX_S, 1e-12)  # Q is 0.2 from 0.8 % down
         return self.parameters.read_scale * grown * g_s * np.minimum(0.0088 / x**0.65, 0.2)
+
+    def spectrum(self, pulse_s: float, time_s: float = 0.0) -> Spectrum | None:
+        """Return 1/f noise since the programming pulse, unless the chip file says otherwise."""
+        given = super().spectrum(pulse_s, time_s)
+        return Spectrum(0.0, 1.0, 0.0, time_s + T_0_S, pulse_s) if given is None else given

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from cimsim.chip.cells.base import PARAMETERS, AbstractDevice
+from cimsim.chip.cells.spectrum import Spectrum
 from cimsim.errors import ConfigError
 from cimsim.units import quantity
 
@@ -63,6 +64,7 @@ class WriteVerified(AbstractDevice):
         self.device, self.parameters = device, parameters
         self.conduction, self.max_bits = device.conduction, device.max_bits
         self.nonlinearity = device.nonlinearity
+        self.colour, self.states_spectrum = device.colour, device.states_spectrum
         probe = np.linspace(device.g_min_s, device.g_max_s, 16)
         if not np.array_equal(device.program(probe, np.random.default_rng(0)), probe):
             raise ConfigError(
@@ -153,3 +155,7 @@ class WriteVerified(AbstractDevice):
     ) -> NDArray[np.float64]:
         """As the device."""
         return self.device.read_sigma(g_s, time_s, written_s)
+
+    def spectrum(self, pulse_s: float, time_s: float = 0.0) -> Spectrum | None:
+        """As the device."""
+        return self.device.spectrum(pulse_s, time_s)
