@@ -7,6 +7,7 @@ where they sit. All counts of a layer follow from it in closed form.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -209,6 +210,8 @@ class Layout:
             )
 
     def _lines(self, blocks: tuple[Block, ...]) -> Lines:
+        if len(blocks) == 1:
+            return self._lines_of_one(blocks[0])
         rows, cols = np.full(self.array_rows, -1), np.full(self.array_cols, -1)
         n_cols, elements = self.groups * self.group_cols, self.patch.elements
         for b in blocks:
@@ -218,6 +221,13 @@ class Layout:
             self._mean("column", cols, b.col0, output + np.arange(b.cols), b)
         driven, read = np.flatnonzero(rows >= 0), np.flatnonzero(cols >= 0)
         return Lines(driven, rows[driven], read, cols[read])
+
+    def _lines_of_one(self, b: Block) -> Lines:
+        """As `_lines`, of a block that has an array for itself: most arrays of large networks."""
+        rows, cols = np.arange(b.row0, b.row0 + b.rows), np.arange(b.col0, b.col0 + b.cols)
+        inputs = self.patch.elements[b.window, b.group, b.src_row0 : b.src_row0 + b.rows]
+        first = (b.window * self.groups + b.group) * self.group_cols + b.src_col0
+        return Lines(rows, inputs, cols, np.arange(first, first + b.cols))
 
     def _mean(self, what: str, lines: Ints, first: int, wanted: Ints, block: Block) -> None:
         """Give lines their meaning; blocks that lie on one of them must agree on it."""
@@ -311,7 +321,10 @@ def first_overlap(
     rectangle : callable
         Item -> (row0, col0, rows, cols).
     """
-    ordered = sorted(((rectangle(item), item) for item in items), key=lambda pair: pair[0][0])
+    found = [(rectangle(item), item) for item in items]
+    if not _meets([place for place, _ in found]):
+        return None
+    ordered = sorted(found, key=lambda pair: pair[0][0])
     for index, ((row, col, rows, cols), first) in enumerate(ordered):
         for (other_row, other_col, _, other_cols), second in ordered[index + 1 :]:
             if other_row >= row + rows:
@@ -319,6 +332,35 @@ def first_overlap(
             if col < other_col + other_cols and other_col < col + cols:
                 return first, second
     return None
+
+
+def _meets(rectangles: list[tuple[int, int, int, int]]) -> bool:
+    """Whether any two rectangles (row0, col0, rows, cols) share a cell, in O(n log n).
+
+    A line goes down over them. Those that it cuts lie beside each other, sorted by column, so a new
+    one can only meet its neighbours.
+    """
+    rectangles = [one for one in rectangles if one[2] > 0 and one[3] > 0]
+    if len(rectangles) < 2:
+        return False
+    starts, ends = sorted(rectangles), sorted((row + n, col) for row, col, n, _ in rectangles)
+    lefts: list[int] = []  # of those that the line cuts
+    rights: dict[int, int] = {}
+    gone = 0
+    for row, col, _, cols in starts:
+        while ends[gone][0] <= row:
+            left = ends[gone][1]
+            lefts.pop(bisect_left(lefts, left))
+            del rights[left]
+            gone += 1
+        at = bisect_left(lefts, col)
+        if at < len(lefts) and lefts[at] < col + cols:
+            return True
+        if at and rights[lefts[at - 1]] > col:
+            return True
+        lefts.insert(at, col)
+        rights[col] = col + cols
+    return False
 
 
 def _first_hole(blocks: list[Block], cols: int) -> tuple[int, int]:

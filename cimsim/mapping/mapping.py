@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import networkx as nx
 
@@ -104,8 +104,17 @@ class Mapping:
         self._check_ops()
         for layer in self.layers:
             self._check_lists(layer)
-            for place in layer.placements:
-                self._check_inside(place)
+        stock = (
+            self.chip.n_tiles,
+            self.chip.tile.arrays,
+            self.chip.array.rows,
+            self.chip.weight_cols,
+        )
+        for arrays in self._held.values():
+            for places in arrays.values():
+                for place in places:
+                    if not place.fits(*stock):
+                        self._refuse(place)
         for load in range(self.loads):
             for places in self.held(load).values():
                 _check_together(places)
@@ -156,20 +165,17 @@ class Mapping:
                     f"0 .. n-1 of its n used lines once (n = {', '.join(map(str, used))})"
                 )
 
-    def _check_inside(self, place: Placement) -> None:
+    def _refuse(self, place: Placement) -> NoReturn:
         tile, array = self.chip.tile, self.chip.array
         if not (0 <= place.tile < self.chip.n_tiles and 0 <= place.array < tile.arrays):
             raise MappingError(
                 f"layer '{place.layer}', replica {place.replica}: tile {place.tile}, array "
                 f"{place.array} is outside the {_stock(self.chip)}"
             )
-        inside_rows = place.row0 >= 0 and place.row0 + place.rows <= array.rows
-        inside_cols = place.col0 >= 0 and place.col0 + place.cols <= self.chip.weight_cols
-        if not (inside_rows and inside_cols):
-            raise MappingError(
-                f"{place.where}: leaves the array of {array.rows} word lines x "
-                f"{self.chip.weight_cols} weight columns"
-            )
+        raise MappingError(
+            f"{place.where}: leaves the array of {array.rows} word lines x "
+            f"{self.chip.weight_cols} weight columns"
+        )
 
     def with_numbers(self, chip: Chip) -> Mapping:
         """Return the same mapping on a chip of the same structure and other numbers, unchecked."""

@@ -50,6 +50,15 @@ class Placement:
     src_col0: int
     window: int
 
+    def fits(self, tiles: int, arrays: int, word_lines: int, weight_cols: int) -> bool:
+        """Whether it lies within one of ``arrays`` arrays of one of ``tiles`` tiles."""
+        return (
+            0 <= self.tile < tiles
+            and 0 <= self.array < arrays
+            and 0 <= self.row0 <= word_lines - self.rows
+            and 0 <= self.col0 <= weight_cols - self.cols
+        )
+
     @property
     def where(self) -> str:
         """Layer, replica, array and rectangle, for messages."""
