@@ -5,7 +5,7 @@ lines as make whole lines of all units). Let ``T`` be the cycles between the two
 rows that a unit stored meanwhile. If
 
 - every unit stored as many rows as its strides ask for, so none of them waits for a whole map,
-- every cycle in the memory is ``T`` later, or so long ago that whatever is compared with it is later,
+- every cycle in the memory is ``T`` later, or over: earlier than all that are compared with it,
 - every row, window, pixel and sequence number has moved on by what ``r`` of its unit makes of it,
 - everything else is the same, the events that wait included, and
 - the tables of needs and releases rise evenly over the rows that are read,
@@ -16,8 +16,8 @@ unit with such of the same unit only, and addresses the rings of stores by seque
 induction this holds until a unit comes to the end of a frame or to a row where a table does not
 rise evenly. All these lines are then written into the memory at once: every cell has moved on by a
 multiple of what it moved on by in a line, sums of cycles by a quadratic, and the rings hold the
-stores of the last line, later. Nothing is rounded and nothing is an estimate; where any of this does
-not hold, the loop goes on by itself. Tests compare all results with those of the loop alone.
+stores of the last line, later. Nothing is rounded and nothing is an estimate; where any of this
+does not hold, the loop goes on by itself. Tests compare all cells with those of the loop alone.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ class _Line:
         return bool((idle | (grown == self.lag * s.summands * self.cycles)).all())
 
     def _sequences(self) -> bool:
-        s, last, now = self.s, self.last[self.s.sequence], self.now[self.s.sequence]
+        last, now = self.last[self.s.sequence], self.now[self.s.sequence]
         taken = last != k.EMPTY
         return bool(
             ((now != k.EMPTY) == taken).all()
@@ -424,7 +424,7 @@ def _continued(ring: Ints, end: int, step: int, times: int, cycles: int) -> Ints
 
 
 def _even(table: Ints, step: int, by: int, first: int, head: int) -> int:
-    """Return how many times ``step`` rows a reader at ``head`` may go on while a table rises evenly.
+    """Return how many times ``step`` rows a reader may go on while a table rises evenly.
 
     It does from row ``first`` on as long as each row is ``by`` more than that ``step`` rows before.
     """
