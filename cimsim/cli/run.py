@@ -302,10 +302,7 @@ def run(
     whole = Whole.of(asked, command, not no_cache and not apart, strict=strict)
     again = whole.written(target, unique=out is None)
     if again is not None:
-        result, folder = again
-        _print(result, folder, [], console)
-        if strict:
-            refuse(result.doubts)
+        _print(*again, [], console, strict)
         return
     frames_in, judge = pair(settings, clip, noisy, reference)
     sigma, told = _sigma(sigma, held, frames_in, noisy is not None)
@@ -350,13 +347,14 @@ def run(
         if video is not None:
             write_video(video, result, frames_in.fps)
             written.append(f"video: [bold]{video}[/]")
-    _print(result, folder, written, console)
-    if strict:
-        refuse(result.doubts)
+    _print(result, folder, written, console, strict)
 
 
-def _print(result: Result, folder: Path, written: Sequence[str], console: Console) -> None:
+def _print(
+    result: Result, folder: Path, written: Sequence[str], console: Console, strict: bool
+) -> None:
     """Show a result and say where it stands."""
+    from cimsim.doubts import refuse
     from cimsim.report.tables import print_result
 
     print_result(result, console)
@@ -365,6 +363,8 @@ def _print(result: Result, folder: Path, written: Sequence[str], console: Consol
     )
     for line in written:
         console.print(line)
+    if strict:
+        refuse(result.doubts)
 
 
 def task_of(model: str) -> str | None:

@@ -89,7 +89,10 @@ class Asked:
         from cimsim.zoo.weights import folder
 
         given, chip = self.network.weights, self.chip
-        files = [*self.files, *(Path(one) for one in (given, self.hw) if one and Path(one).exists())]
+        files = [
+            *self.files,
+            *(Path(one) for one in (given, self.hw) if one and Path(one).exists()),
+        ]
         if given is not None:
             files += [card for card in [Path(given).with_suffix(".json")] if card.is_file()]
         if is_file(self.mapping):
@@ -122,7 +125,9 @@ class Whole:
         self._began = process_time()
 
     @classmethod
-    def of(cls, asked: Asked, command: Mapping[str, Any] | None, cached: bool, **more: Any) -> Whole:
+    def of(
+        cls, asked: Asked, command: Mapping[str, Any] | None, cached: bool, **more: Any
+    ) -> Whole:
         """Return the place of a run; one that is neither found nor kept where that may be wrong."""
         store = Store.usual() if cached and command is not None and asked.is_known else None
         return cls(store, "" if store is None else asked.key(command or {}, **more))

@@ -88,8 +88,10 @@ def _stored_at(m: int, u: int, windows: int) -> int:
         frame = index // get(m, u + U_WINDOWS)
         inside = index - frame * get(m, u + U_WINDOWS)
         index = frame * get(m, u + U_ACTIVATIONS) + inside // per_activation
-    if 2 * (get(m, u + U_PREFIX) - index) > get(m, H_RING):
+    back = get(m, u + U_PREFIX) - index
+    if 2 * back > get(m, H_RING):
         return 0
+    put(m, H_BACK, max(get(m, H_BACK), back))
     return get(m, get(m, u + U_RING) + (index & (get(m, H_RING) - 1)))
 
 
@@ -106,8 +108,9 @@ def _wait_for_release(m: int, q: int, e: int, wanted: int) -> None:
     """Move F_READY to the cycle in which ``wanted`` pixels of an edge had been released."""
     c, ring = get(m, e + E_CONSUMER), get(m, H_RING)
     rows, row = get(m, c + U_ROWS), get(m, c + U_FRAMES) * get(m, c + U_ROWS) + get(m, c + U_Y)
-    oldest = max(0, row - ring)
+    oldest, newest = max(0, row - ring), row
     while row > oldest and wanted > 0:  # from the last released row back
+        put(m, H_ROWS_BACK, max(get(m, H_ROWS_BACK), newest - row + 1))
         when = get(m, get(m, c + U_ROW_RING) + ((row - 1) & (ring - 1)))
         if when <= get(m, q + F_READY):
             return

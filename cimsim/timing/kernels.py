@@ -33,17 +33,47 @@ Ints = NDArray[np.int64]
 @jit
 def run(cells: Ints) -> None:
     """Simulate until all frames are complete, or H_FULL says that a ring was too short."""
-    _run(pointer(cells))
+    m = pointer(cells)
+    _begin(m)
+    _proceed(m, get(m, H_UNITS), FAR)
+    _end(m)
 
 
 @jit
-def _run(m: int) -> None:
+def begin(cells: Ints) -> None:
+    """Have all pipelines looked at."""
+    _begin(pointer(cells))
+
+
+@jit
+def proceed(cells: Ints, unit: int, rows: int) -> bool:
+    """Go on until a unit, by its address, has stored so many map rows of all frames.
+
+    Whether it has; else nothing can happen any more, or a ring was too short.
+    """
+    return _proceed(pointer(cells), unit, rows)
+
+
+@jit
+def end(cells: Ints) -> None:
+    """Look for the peaks of the last stores."""
+    _end(pointer(cells))
+
+
+@jit
+def _begin(m: int) -> None:
     for index in range(get(m, H_PIPE_COUNT)):
         put(m, get(m, H_STACK) + index, get(m, H_PIPES) + index * PIPE)
     put(m, H_CALLS, get(m, H_PIPE_COUNT))
+
+
+@jit
+def _proceed(m: int, u: int, rows: int) -> bool:
     while get(m, H_FULL) == 0:
         while get(m, H_CALLS) > 0:
             admit(m, get(m, get(m, H_STACK) + add(m, H_CALLS, -1)))
+        if get(m, u + U_FRAMES) * get(m, u + U_ROWS) + get(m, u + U_Y) >= rows:
+            return True
         if get(m, H_EVENTS) == 0:
             if not widen(m):
                 break
@@ -62,6 +92,11 @@ def _run(m: int) -> None:
             _stored(m, t, now + get(m, get(m, t + T_SERVICE) + V_ALONE))
         else:
             _grant(m, t, kind, what & ((1 << LEG_BITS) - 1), now)
+    return False
+
+
+@jit
+def _end(m: int) -> None:
     put(m, H_NOW, FAR)
     for place in range(get(m, H_UNIT_COUNT)):
         measure_all(m, get(m, H_UNITS) + place * UNIT)

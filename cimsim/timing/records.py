@@ -4,12 +4,13 @@ from __future__ import annotations
 
 LOAD, DRIVE, CONVERT, REDUCE, POST, STORE, ADMIT = range(7)  # ADMIT stands for a shared pipeline
 
-# header: pipelines, events waiting, pipelines to look at, frames, units, latest store
+# header: pipelines, events waiting, pipelines to look at, frames, units, latest store; how far back
+# stores of activations and of map rows were looked up, for `cimsim.timing.steady`
 (
     H_PIPES, H_PIPE_COUNT, H_HEAP, H_EVENTS, H_STACK, H_CALLS, H_RING, H_FRAMES, H_FRAME, H_UNITS,
-    H_UNIT_COUNT, H_LATEST, H_FULL, H_NOW, H_LOG, H_LOGGED,
-) = range(16)  # fmt: skip
-HEADER = 16
+    H_UNIT_COUNT, H_LATEST, H_FULL, H_NOW, H_LOG, H_LOGGED, H_BACK, H_ROWS_BACK,
+) = range(18)  # fmt: skip
+HEADER = 18
 
 # unit; U_CREDITS: edges of limited capacity to its readers, U_OUT: edges to, U_IN: from others
 (

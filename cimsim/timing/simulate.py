@@ -109,13 +109,17 @@ def run_plan(plan: Plan, frames: int, schedule: Schedule, trace: bool = False) -
 
     Capacities of line buffers that are too small stand raised in it.
     """
-    from cimsim.timing import kernels  # numba is slow to import
+    from cimsim.timing import kernels, steady  # numba is slow to import
     from cimsim.timing.tables import initial_memory
 
     ring = 0
+    rows = None if trace or schedule != "pipelined" else steady.rows_per_line(plan)
     while True:
         memory = initial_memory(plan, frames, schedule, trace, ring)
-        kernels.run(memory.cells)
+        if rows is None:
+            kernels.run(memory.cells)
+        else:
+            steady.run(plan, memory, rows)
         if memory.cells[k.H_FULL] == 0:
             break
         ring = 4 * max(ring, int(memory.cells[k.H_RING]))

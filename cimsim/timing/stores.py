@@ -109,11 +109,13 @@ def _measure(m: int, u: int, e: int) -> None:
     seen, prefix, now = get(m, e + E_SEEN), get(m, u + U_PREFIX), get(m, H_NOW)
     while seen < prefix:
         at = get(m, get(m, u + U_RING) + (seen & (ring - 1)))
+        put(m, H_BACK, max(get(m, H_BACK), prefix - seen))
         if at >= now:
             break
         rows = get(m, c + U_ROWS)
         known = get(m, c + U_FRAMES) * rows + get(m, c + U_Y)
         row = max(get(m, e + E_ROW), known - ring // 2)
+        put(m, H_ROWS_BACK, max(get(m, H_ROWS_BACK), known - row))
         while row < known and get(m, get(m, c + U_ROW_RING) + (row & (ring - 1))) <= at:
             row += 1
         if row != get(m, e + E_ROW):
