@@ -124,7 +124,7 @@ def diagnose(
             help="Frames or samples, evenly spread, on which causes are told apart; layers are "
             "told apart on all.",
         ),
-    ] = 32,
+    ] = 8,
     switch: Annotated[
         bool,
         typer.Option(
