@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +60,7 @@ CAUSES = {
 """Cause -> what it is; in the order of the signal's way."""
 
 LIMIT = 512  # activations of a map that are looked at: of more, `BLOCKS` stretches of it
-BLOCKS = 8
+BLOCKS = 4
 _FINER = 64  # steps of a converter that clips as the chip's own and hardly rounds
 _GOLDEN = 0.6180339887498949
 
@@ -375,7 +375,11 @@ class _Layer:
 
     def nominal(self, integers: Array) -> Array:
         """Return products with the nominal integer weights, [n, n_cols]."""
-        return _product(self.actual.weight.astype(np.float32), integers)
+        return _product(self._weight, integers)
+
+    @cached_property
+    def _weight(self) -> Array:
+        return self.actual.weight.astype(np.float32)
 
 
 def _switched_on(

@@ -10,6 +10,9 @@ from typing import Any
 from cimsim.report.page import svg
 from cimsim.report.page.parts import Cell, Table, render, safe, table, words
 
+FILE = "diagnosis.json"
+"""Name of the file in a run's folder that `cimsim report` looks for."""
+
 _EXACT = 300.0  # dB: no error at all
 _CELL, _HIGH = 74, 24
 
@@ -63,7 +66,9 @@ def heat_map(found: Mapping[str, Any]) -> str:
     for column, cause in enumerate([*causes, "all"]):
         x = left + _CELL * (column + 0.5)
         for line, word in enumerate(cause.split(" ", 1)):
-            parts.append(f'<text x="{x:.0f}" y="{16 + 14 * line}" text-anchor="middle">{escape(word)}</text>')
+            parts.append(
+                f'<text x="{x:.0f}" y="{16 + 14 * line}" text-anchor="middle">{escape(word)}</text>'
+            )
     by_cause = {cause: sum(gives[n].get(cause, 0.0) for n in layers) for cause in causes}
     rows = [(name, {**gives[name], "all": sums[name]}) for name in layers]
     rows.append(("all layers", {**by_cause, "all": sum(sums.values())}))
