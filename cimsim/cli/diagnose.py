@@ -58,7 +58,8 @@ def diagnose(
         Path | None,
         typer.Argument(
             metavar="[RUN]",
-            help="A folder of cimsim run: diagnose that run, and keep in it what is found, for cimsim report; there also why it is not faster.",
+            help="A folder of cimsim run: diagnose that run, and put what is found, with why it is "
+            "not faster, into the folder for cimsim report.",
         ),
     ] = None,
     model: ModelOption = "cimnet",

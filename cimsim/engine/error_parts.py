@@ -59,7 +59,7 @@ CAUSES = {
 }
 """Cause -> what it is; in the order of the signal's way."""
 
-LIMIT = 512  # activations of a map that are looked at: of more, `BLOCKS` stretches of it
+LIMIT = 1024  # activations of a map that are looked at: of more, `BLOCKS` stretches of it
 BLOCKS = 4
 _FINER = 64  # steps of a converter that clips as the chip's own and hardly rounds
 _GOLDEN = 0.6180339887498949
@@ -229,7 +229,8 @@ class ErrorParts:
                 self._firings[op.name, kind] = by
             taken = Sums(np.empty((len(reads.bases), layer.actual.n_outputs), np.float32))
             fire(by, codes, first, noise, taken)
-            return np.subtract(taken.sums, zero, dtype=np.float32)
+            sums: Array = taken.sums - zero
+            return sums
 
         found: dict[str, Array] = {}
         linear = exact

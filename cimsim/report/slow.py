@@ -1,4 +1,4 @@
-"""Why it is slow, as plain data for a page: the timeline in bins, critical path, what would help."""
+"""Why it is slow, as data for a page: timeline in bins, critical path, what would help."""
 
 from __future__ import annotations
 

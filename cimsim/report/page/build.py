@@ -43,7 +43,8 @@ def run_page(result: Result, folder: Path | None = None, command: str = "") -> s
         ("result", "Result", True), ("picture", "Before and after", frames),
         ("quality", "Quality", result.quality or result.measures),
         ("diagnosis", "Which layer hurts", diagnosis), ("energy", "Energy", True),
-        ("time", "Time", True), ("slow", "Why not faster", slow), ("layers", "Layers", True), ("floor", "Floor plan", True),
+        ("time", "Time", True), ("slow", "Why not faster", slow),
+        ("layers", "Layers", True), ("floor", "Floor plan", True),
         ("numbers", "Numbers", True), ("chip", "Chip", True), ("again", "Again", True),
     ) if there]  # fmt: skip
     return render("run.html.j2", {

@@ -95,7 +95,8 @@ def _cell(x: float, y: float, value: float, share: float, told: str) -> str:
     return (
         f'<g><title>{escape(told)}</title><rect x="{x:.0f}" y="{y}" width="{_CELL - 2}" '
         f'height="{_HIGH - 2}" rx="2" fill="rgba({colour},{0.75 * depth:.3f})"/>'
-        f'<text x="{x + _CELL / 2 - 1:.0f}" y="{y + 16}" text-anchor="middle"{text}>{number}</text></g>'
+        f'<text x="{x + _CELL / 2 - 1:.0f}" y="{y + 16}" text-anchor="middle"{text}>'
+        f"{number}</text></g>"
     )
 
 
@@ -117,9 +118,9 @@ def _note(found: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     loss = first["loss"]
     off = abs(first["unexplained"] / loss) if loss else 0.0
     text = (
-        f"What of the loss comes from each layer and cause, {first['unit']}: the mean over all orders "
-        f"in which they could be mended. The sum is {first['sum']:.3g} of {loss:.3g} {first['unit']} "
-        f"({off:.1%} off)."
+        f"What of the loss comes from each layer and cause, {first['unit']}: the mean over all "
+        f"orders in which they could be mended. The sum is {first['sum']:.3g} of {loss:.3g} "
+        f"{first['unit']} ({off:.1%} off)."
     )
     if found["detailed"] < found["samples"]:
         text += (

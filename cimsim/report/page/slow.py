@@ -9,6 +9,9 @@ from cimsim.report.page.parts import Cell, count, table, words
 from cimsim.units import format_si
 
 
+_SEEN = 0.0005  # of the latency: smaller parts say nothing
+
+
 def slow_parts(found: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what a template shows; empty values without data.
 
@@ -42,7 +45,7 @@ def _path(found: Mapping[str, Any]) -> Any:
     rows = [
         [words(p["unit"]), words(p["what"]), count(p["cycles"]),
          Cell(format_si(p["s"], "s"), p["s"]), Cell(f"{p['share']:.1%}", p["share"])]
-        for p in found["path"]
+        for p in found["path"] if p["share"] >= _SEEN
     ]  # fmt: skip
     heads = ("unit", "what it did", "cycles", "time", "share")
     return table("path-table", "Critical path of the first frame: what made up its latency", heads,
@@ -51,7 +54,7 @@ def _path(found: Mapping[str, Any]) -> Any:
 
 def _changes(found: Mapping[str, Any]) -> Any:
     rows = [
-        [words(c["what"]), words(c["option"]), Cell(format_si(c["interval_s"], "s"),
+        [words(c["what"], "fold"), words(c["option"]), Cell(format_si(c["interval_s"], "s"),
          c["interval_s"]), Cell(format_si(c["latency_s"], "s"), c["latency_s"]),
          Cell(f"{c['gain']:.2f} x", c["gain"])]
         for c in found["changes"]
