@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
     from cimsim.studies.diagnosis_result import Diagnosis
 
-IN_RUN = "diagnosis.json"  # what `cimsim report` looks for in a run's folder
 _FILES = (".json", ".csv", ".html")
 
 
@@ -59,7 +58,8 @@ def diagnose(
         Path | None,
         typer.Argument(
             metavar="[RUN]",
-            help="A folder of cimsim run: diagnose that run, and keep what is found in it.",
+            help="A folder of cimsim run: diagnose that run, and put what is found, with why it is "
+            "not faster, into the folder for cimsim report.",
         ),
     ] = None,
     model: ModelOption = "cimnet",
@@ -124,7 +124,7 @@ def diagnose(
             help="Frames or samples, evenly spread, on which causes are told apart; layers are "
             "told apart on all.",
         ),
-    ] = 32,
+    ] = 8,
     switch: Annotated[
         bool,
         typer.Option(
@@ -164,9 +164,12 @@ def diagnose(
     import cimsim
     from cimsim import placing
     from cimsim.arrays.faults import fault_map
+    from cimsim.boundary import json_text
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
+    from cimsim.files import replacing
     from cimsim.loading import load_network
+    from cimsim.report.slow import FILE, slow_data
     from cimsim.studies.diagnosis import diagnose as find
     from cimsim.studies.diagnosis_screen import print_diagnosis
     from cimsim.studies.switching import switched
@@ -223,6 +226,7 @@ def diagnose(
         )  # fmt: skip
         if switch:
             found = switched(found, placed, **asked, seed=seed, threads=threads, progress=report)
+        slow = None if context.obj is None else slow_data(placed, context.obj[1], report)
     for note in (*notes, *(["random weights: quality means nothing"] * network.random_weights)):
         console.print(f"[yellow]note:[/] {note}", highlight=False)
     if as_json:
@@ -231,6 +235,11 @@ def diagnose(
         print_diagnosis(found, console, top)
     if out is not None:
         _write(found, out, console)
+    if slow is not None:
+        place = context.obj[0] / FILE
+        with replacing(place) as scratch:
+            scratch.write_text(json_text.dump(slow), encoding="utf-8")
+        console.print(f"timeline: [bold]{place}[/]  (cimsim report shows both)")
 
 
 def _frames(opened: Any) -> Any:
@@ -242,6 +251,7 @@ def _frames(opened: Any) -> Any:
 def _again(context: typer.Context, folder: Path) -> None:
     """Diagnose with the options of a run's command; what is found goes into its folder."""
     from cimsim.cli.verify import arguments_of
+    from cimsim.report.page.diagnosed import FILE
     from cimsim.report.result import Result
 
     held = Result.load(folder)
@@ -251,20 +261,21 @@ def _again(context: typer.Context, folder: Path) -> None:
             "same mapping and clip"
         )
     options = dict(held.command.get("options", {}))
-    dropped = ("seeds", "fps", "schedule")  # of time and of further chips
+    dropped = ("seeds", "fps", "schedule")  # of energy, time and further chips
     refused = [n for n in ("noisy", "reference", "programmed", "streaming") if options.get(n)]
     if refused:
         raise InputError(f"{folder}: made with --{refused[0]}, which cimsim diagnose does not take")
-    options = {name: value for name, value in options.items() if name not in dropped}
-    words = arguments_of({"name": "run", "options": options})[1:]
+    given = {name: value for name, value in options.items() if name not in dropped}
+    words = arguments_of({"name": "run", "options": given})[1:]
     own = ["--quiet"] if context.params["quiet"] else []
     own += ["--json"] if context.params["as_json"] else []
     own += ["--switch"] if context.params["switch"] else []
     own += [f"--detailed={context.params['detailed']}", f"--top={context.params['top']}"]
-    place = (folder if folder.is_dir() else folder.parent) / IN_RUN
+    place = folder if folder.is_dir() else folder.parent
     command: Any = context.command
-    parts = [*words, *own, f"--out={place}"]
-    with command.make_context("diagnose", parts, parent=context.parent) as again:
+    parts = [*words, *own, f"--out={place / FILE}"]
+    kept = place, str(options.get("schedule", "pipelined"))
+    with command.make_context("diagnose", parts, parent=context.parent, obj=kept) as again:
         command.invoke(again)
 
 

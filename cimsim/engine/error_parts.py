@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,8 +59,8 @@ CAUSES = {
 }
 """Cause -> what it is; in the order of the signal's way."""
 
-LIMIT = 512  # activations of a map that are looked at: of more, `BLOCKS` stretches of it
-BLOCKS = 8
+LIMIT = 1024  # activations of a map that are looked at: of more, `BLOCKS` stretches of it
+BLOCKS = 4
 _FINER = 64  # steps of a converter that clips as the chip's own and hardly rounds
 _GOLDEN = 0.6180339887498949
 
@@ -102,6 +103,7 @@ class ErrorParts:
         self._samples: Mapping[str, Samples] = learned["samples"]
         self._written = tuple(_switched_on(chip, seed, learned["integers"]))
         self._layers: dict[str, _Layer] = {}
+        self._firings: dict[tuple[str, str], Firing] = {}
         self._lines: dict[str, dict[str, _Line]] = {}
 
     @property
@@ -216,10 +218,19 @@ class ErrorParts:
         exact = np.concatenate([layer.nominal(x) for x in windows], axis=1)
         zero = ready.digital[0].astype(np.float32)
 
-        def fired(by: Firing) -> Array:
+        whole = reads is firing.reads
+
+        def fired(kind: str, make: Callable[[], Firing]) -> Array:
+            # what a whole map needs is worked out once
+            by = self._firings.get((op.name, kind)) if whole else None
+            if by is None:
+                by = make() if whole else replace(make(), reads=reads)
+            if whole:
+                self._firings[op.name, kind] = by
             taken = Sums(np.empty((len(reads.bases), layer.actual.n_outputs), np.float32))
-            fire(replace(by, reads=reads), codes, first, noise, taken)
-            return taken.sums - zero
+            fire(by, codes, first, noise, taken)
+            sums: Array = taken.sums - zero
+            return sums
 
         found: dict[str, Array] = {}
         linear = exact
@@ -230,11 +241,13 @@ class ErrorParts:
                 linear = linear + found[cause]
         else:
             for cause, written in layer.steps:
-                after = fired(_plain(firing, written))
+                after = fired(cause, partial(_plain, firing, written))
                 found[cause], linear = after - linear, after
         read = linear
         if layer.is_noisy:
-            read = fired(replace(firing, layer=layer.clean, ranges=_ideal(firing), noise_lsb=0.0))
+            read = fired("ideal", lambda: replace(
+                firing, layer=layer.clean, ranges=_ideal(firing), noise_lsb=0.0
+            ))  # fmt: skip
             found["read noise"] = read - linear
         adc = self.chip.programmed.mapping.chip.adc
         if adc.kind == "ideal":
@@ -242,14 +255,16 @@ class ErrorParts:
         clipped = read
         if clips:
             fine = tuple(_fine(one) for one in firing.ranges)
-            clipped = fired(replace(firing, layer=layer.clean, ranges=fine, noise_lsb=0.0))
+            clipped = fired("fine", lambda: replace(
+                firing, layer=layer.clean, ranges=fine, noise_lsb=0.0
+            ))  # fmt: skip
             found["converter clipping"] = clipped - read
         chip = self.chip.programmed.mapping.chip
         if _has_errors(chip) or all_of_them:
-            stepped = fired(replace(firing, layer=layer.clean, noise_lsb=0.0))
+            stepped = fired("straight", lambda: replace(firing, layer=layer.clean, noise_lsb=0.0))
             found["converter steps"] = stepped - clipped
             if _has_errors(chip):
-                found["converter errors"] = fired(firing) - stepped
+                found["converter errors"] = fired("own", lambda: firing) - stepped
         else:
             # of a frame they are known: what the chip's own output says beyond all of this
             found["converter steps"] = np.zeros_like(exact)
@@ -361,7 +376,11 @@ class _Layer:
 
     def nominal(self, integers: Array) -> Array:
         """Return products with the nominal integer weights, [n, n_cols]."""
-        return _product(self.actual.weight.astype(np.float32), integers)
+        return _product(self._weight, integers)
+
+    @cached_property
+    def _weight(self) -> Array:
+        return self.actual.weight.astype(np.float32)
 
 
 def _switched_on(
@@ -479,9 +498,11 @@ def _product(weight: NDArray[Any], x: Array) -> Array:
     """Return the products of vectors [n, groups * rows] with a matrix [groups, rows, cols]."""
     groups, rows, _ = weight.shape
     if groups == 1:
-        return x @ weight[0]
+        alone: Array = x @ weight[0]
+        return alone
     split = x.reshape(len(x), groups, rows).transpose(1, 0, 2)
-    return np.matmul(split, weight).transpose(1, 0, 2).reshape(len(x), -1)
+    found: Array = np.matmul(split, weight).transpose(1, 0, 2).reshape(len(x), -1)
+    return found
 
 
 def _vectors(op: MatrixOp, x: Array, windows: NDArray[np.int64]) -> Array:
@@ -491,7 +512,8 @@ def _vectors(op: MatrixOp, x: Array, windows: NDArray[np.int64]) -> Array:
     top, _, left, _ = op.window.padding
     padded[top : top + nhwc.shape[0], left : left + nhwc.shape[1]] = nhwc
     bases, offsets = window_places(op)
-    return padded.reshape(-1)[bases[windows][:, None] + offsets]
+    found: Array = padded.reshape(-1)[bases[windows][:, None] + offsets]
+    return found
 
 
 @dataclass(frozen=True, eq=False)

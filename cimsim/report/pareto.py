@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ def to_data(point: Point) -> dict[str, Any]:
 def draw(points: Sequence[Point], goal: str, paths: Sequence[Path]) -> None:
     """Draw interval over arrays, energy as colour, and the best point for the goal.
 
+    The line is the least interval that so many arrays allow; points above it are there for their
+    energy or latency.
+
     Parameters
     ----------
     points : sequence of Point
@@ -51,7 +55,13 @@ def draw(points: Sequence[Point], goal: str, paths: Sequence[Path]) -> None:
     clock = mapping.chip.process.clock_hz
     arrays = [p.arrays for p in ordered]
     seconds = [p.interval_cycles / clock for p in ordered]
-    axes.plot(arrays, seconds, color=_GREY, linewidth=1, zorder=1, drawstyle="steps-post")
+    # a point that more energy alone would beat lies above the line of the least interval
+    least = list(accumulate(seconds, min))
+    axes.plot(arrays, least, color=_GREY, linewidth=1, zorder=1, drawstyle="steps-post")
+    for x, here, low in zip(arrays, seconds, least, strict=True):
+        if here > low:
+            axes.annotate(_why(ordered, x), (x, here), (4, 5), textcoords="offset points",
+                          fontsize=7.5, color=_TEXT)  # fmt: skip
     unit, factor = _energy_unit(max(p.energy_j for p in ordered))
     marks = axes.scatter(
         arrays, seconds, c=[p.energy_j * factor for p in ordered], cmap="viridis_r", s=60,
@@ -87,6 +97,18 @@ def draw(points: Sequence[Point], goal: str, paths: Sequence[Path]) -> None:
             figure.savefig(path, dpi=150)
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error}") from None
+
+
+def _why(points: Sequence[Point], arrays: int) -> str:
+    """Say what a point has that faster ones with no more arrays have not."""
+    mine = next(p for p in points if p.arrays == arrays)
+    faster = [p for p in points
+              if p.arrays <= arrays and p.interval_cycles < mine.interval_cycles]  # fmt: skip
+    if all(mine.energy_j < other.energy_j for other in faster):
+        return "less energy"
+    if all(mine.latency_cycles < other.latency_cycles for other in faster):
+        return "less latency"
+    return ""
 
 
 def _minor(value: float) -> str:

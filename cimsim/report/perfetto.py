@@ -1,9 +1,10 @@
 """A traced simulation as a file for the Perfetto viewer (ui.perfetto.dev, chrome://tracing).
 
-Trace Event Format, JSON object form, gzip. One microsecond of the viewer is one cycle of the chip's
-clock, so that every time is an exact integer. Each tile is a process with a track for each stage
-of its pipelines, each kind of shared resource a process with a track for each resource; line
-buffers are counters, and an arrow leads from the store that a starving activation waited for.
+Trace Event Format, JSON object form, gzip. Times are the chip's own, in microseconds with six
+decimals; each slice has its exact ``cycle`` and ``cycles`` as arguments. Each tile is a process
+with a track for each stage of its pipelines, each kind of shared resource a process with a track
+for each resource; line buffers are counters, and an arrow leads from the store that a starving
+activation waited for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -177,6 +179,7 @@ class _Writer:
         self, file: TextIO, run: TracedRun, stretches: tuple[tuple[int, int], ...]
     ) -> None:
         self.file, self.run, self.stretches = file, run, stretches
+        self.ps = Fraction(10**12) / Fraction(run.mapping.chip.process.clock_hz)  # of a cycle
         self.tracks = _Tracks()
         self.events = self.activations = 0
         self.separator = ""
@@ -213,6 +216,18 @@ class _Writer:
         self.file.write("\n]}\n")
         return Kept(self.events, self.activations, of, self.stretches)
 
+    def _us(self, start: int, stop: int | None = None) -> str:
+        """Return a cycle's time, or what lies between two, in microseconds with six decimals.
+
+        Each end is rounded to a picosecond for itself, so that what follows each other in cycles
+        does so in time.
+        """
+        first, second, half = self.ps.numerator, self.ps.denominator, self.ps.denominator // 2
+        ps = (start * first + half) // second
+        if stop is not None:
+            ps = (stop * first + half) // second - ps
+        return f"{ps // 1_000_000}.{ps % 1_000_000:06d}"
+
     def _put(self, event: str) -> None:
         self.file.write(f"{self.separator}\n{event}")
         self.separator = ","
@@ -226,8 +241,9 @@ class _Writer:
             "network": mapping.graph.name,
             "chip": mapping.chip.label,
             "schedule": timeline.schedule,
-            "time": f"1 us shown is 1 cycle, {format_si(1 / clock, 's')} at "
-            f"{format_si(clock, 'Hz')}",
+            "time": f"real time; a cycle is {format_si(1 / clock, 's')}, the clock "
+            f"{format_si(clock, 'Hz')}; exact cycles are arguments of each slice",
+            "frame_interval_us": self._us(timeline.interval),
             "kept": str(kept),
             "parts": "a stay in a stage is waiting for a resource, then in service (the layer's "
             "name), then blocked by the next stage; LOAD tracks show starved and no credit, too",
@@ -284,8 +300,9 @@ class _Writer:
     ) -> None:
         if stop > start:
             self._put(
-                f'{{"name":{name},"cat":"{category}","ph":"X","ts":{start},"dur":{stop - start},'
-                f'{track},"args":{{{args}}}}}'
+                f'{{"name":{name},"cat":"{category}","ph":"X","ts":{self._us(start)},'
+                f'"dur":{self._us(start, stop)},{track},'
+                f'"args":{{{args},"cycle":{start},"cycles":{stop - start}}}}}'
             )
 
     def _stays(self, u: int, stays: Stays, kept: Ints) -> None:
@@ -353,8 +370,8 @@ class _Writer:
                 continue
             number += 1
             name = f'"name":"feeds","cat":"needs","id":{number}'
-            self._put(f'{{{name},"ph":"s","ts":{source[1]},{source[0]}}}')
-            self._put(f'{{{name},"ph":"f","bp":"e","ts":{target[1]},{target[0]}}}')
+            self._put(f'{{{name},"ph":"s","ts":{self._us(source[1])},{source[0]}}}')
+            self._put(f'{{{name},"ph":"f","bp":"e","ts":{self._us(target[1])},{target[0]}}}')
 
     def _ends(self, u: int, sequence: int, last: bool) -> tuple[str, int] | None:
         """Return the track and a cycle inside the first or last stay that takes time."""
@@ -382,7 +399,7 @@ class _Writer:
             for cycle, held in _samples(cycles, pixels, self.stretches, end):
                 n_bytes = -(-held * share.numerator // share.denominator)
                 self._put(
-                    f'{{"name":{name},"ph":"C","ts":{cycle},"pid":{pid},"tid":0,'
+                    f'{{"name":{name},"ph":"C","ts":{self._us(cycle)},"pid":{pid},"tid":0,'
                     f'"args":{{"bytes":{n_bytes}}}}}'
                 )
 

@@ -156,7 +156,7 @@ def draw_timeline(mapping: Mapping, timeline: Timeline, title: str = "") -> Figu
     shown = 1 if timeline.schedule == "sequential" else min(2, timeline.frames)
     end = timeline.completions[shown - 1]
     edges = np.linspace(0, end, _BINS + 1)
-    units = _rows_shown(timeline)
+    units = rows_shown(timeline)
     layers = [layer_shares(run, u, edges) for u in units]
     figure, (gantt, buffers, resources) = _figure(len(layers))
     unit = format_si(end / clock, "s").split()[1]
@@ -179,7 +179,7 @@ def draw_timeline(mapping: Mapping, timeline: Timeline, title: str = "") -> Figu
     return figure
 
 
-def _rows_shown(timeline: Timeline) -> list[int]:
+def rows_shown(timeline: Timeline) -> list[int]:
     """Units that have a row: all, or the busiest ones if there are too many."""
     work = [max(unit.busy) / unit.replicas for unit in timeline.units]
     busiest = sorted(range(len(work)), key=lambda u: -work[u])[:_MOST_ROWS]

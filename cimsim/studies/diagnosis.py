@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from cimsim.simulation import Clip
     from cimsim.tasks.questions import Task
 
-DETAILED = 32  # samples that are looked at cause by cause; of more every n-th
+DETAILED = 8  # samples that are looked at cause by cause; of more every n-th
 ENOUGH = 20  # turned samples: fewer say too little about single layers to rank by accuracy
 
 
@@ -234,7 +235,7 @@ class _Run:
                 start = time.process_time()
                 got = execute(
                     chip, inputs, number, self.seed, self.threads,
-                    lambda op, x, y, held=held: held.update({op.name: (x, y)}),
+                    partial(_keep, held),
                 )  # fmt: skip
                 before = all_values(graph, inputs)
                 run_s += time.process_time() - start
@@ -332,7 +333,7 @@ class _Run:
             )  # fmt: skip
 
     def _attributions(self, notes: list[str]) -> list[Attribution]:
-        found = []
+        found: list[Attribution] = []
         for loss, ledger in zip(self.asked.losses, self.ledgers, strict=True):
             reference, on_chip, lost = loss.found()
             one = Attribution(
@@ -348,3 +349,7 @@ class _Run:
                 )
             found.append(one)
         return found
+
+
+def _keep(held: dict[str, tuple[Tensor, Tensor]], op: MatrixOp, x: Tensor, y: Tensor) -> None:
+    held[op.name] = x, y

@@ -35,6 +35,12 @@ def print_diagnosis(found: Diagnosis, console: Console, top: int = _SHOWN) -> No
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
 
 
+def _telling(found: Diagnosis) -> list[Attribution]:
+    """Return what has a column: the first, and others that hold."""
+    first, *others = found.attributions
+    return [first, *(one for one in others if one.loss and one.holds)]
+
+
 def lost(one: Attribution) -> str:
     """Say in a sentence what was lost."""
     if one.name == "output error":
@@ -68,8 +74,8 @@ def words(found: Diagnosis) -> Iterator[str]:
         )
     if found.run_s > 0:
         yield (
-            f"Processor time: {found.run_s:.1f} s for the run alone, {found.all_s:.1f} s with all of this "
-            f"({found.all_s / found.run_s:.1f} times as much)."
+            f"Processor time: {found.run_s:.1f} s to program, calibrate and run, "
+            f"{found.all_s:.1f} s with all of this ({found.all_s / found.run_s:.1f} times)."
         )
 
 
@@ -86,12 +92,12 @@ def _pairs(found: Diagnosis, top: int) -> Table:
     table = _new(f"What hurts most ({len(shown)} of {len(ranked)} pairs of layer and cause)")
     table.add_column("layer", overflow="ellipsis", max_width=_LABEL, no_wrap=True)
     table.add_column("cause", no_wrap=True)
-    for one in found.attributions:
+    for one in _telling(found):
         table.add_column(_head(one), justify="right", no_wrap=True)
     table.add_column("SNR / dB", justify="right", no_wrap=True)
     snr = {layer.name: layer.snr_by_cause_db for layer in found.layers}
     for name, cause, _ in shown:
-        gives = [_number(a.gives.get(name, {}).get(cause, 0.0)) for a in found.attributions]
+        gives = [_number(a.gives.get(name, {}).get(cause, 0.0)) for a in _telling(found)]
         told = snr[name].get(cause)
         table.add_row(escape(name), cause, *gives, "" if told is None else _db(told))
     return table
@@ -100,7 +106,7 @@ def _pairs(found: Diagnosis, top: int) -> Table:
 def _layers(found: Diagnosis, width: int) -> Table:
     table = _new("By layer")
     table.add_column("layer", overflow="ellipsis", max_width=_LABEL, no_wrap=True)
-    for one in found.attributions:
+    for one in _telling(found):
         table.add_column(_head(one), justify="right", no_wrap=True)
     table.add_column("SNR / dB\nalone", justify="right", no_wrap=True)
     table.add_column("with all\nbefore", justify="right", no_wrap=True)
@@ -111,7 +117,7 @@ def _layers(found: Diagnosis, width: int) -> Table:
         table.add_column(f"{first}\n{second}", justify="right", no_wrap=True)
     if not causes:
         table.add_column("worst cause", no_wrap=True)
-    by_layer = [one.by_layer for one in found.attributions]
+    by_layer = [one.by_layer for one in _telling(found)]
     layers = sorted(found.layers, key=lambda layer: -by_layer[0].get(layer.name, 0.0))
     for layer in layers:
         gives = [_number(sums.get(layer.name, 0.0)) for sums in by_layer]
@@ -126,13 +132,13 @@ def _layers(found: Diagnosis, width: int) -> Table:
 def _causes(found: Diagnosis) -> Table:
     table = _new("By cause, all layers")
     table.add_column("cause", no_wrap=True)
-    for one in found.attributions:
+    for one in _telling(found):
         table.add_column(_head(one), justify="right", no_wrap=True)
-    by_cause = [one.by_cause for one in found.attributions]
+    by_cause = [one.by_cause for one in _telling(found)]
     for cause in by_cause[0]:
         table.add_row(cause, *(_number(sums.get(cause, 0.0)) for sums in by_cause))
     table.add_section()
-    table.add_row("sum", *(_number(one.total) for one in found.attributions))
+    table.add_row("sum", *(_number(one.total) for one in _telling(found)))
     return table
 
 

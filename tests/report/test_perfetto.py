@@ -1,5 +1,6 @@
 import dataclasses
 from collections import Counter, defaultdict
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def total(events, category):
     found = Counter()
     for event in events["X"]:
         if event["cat"] == category:
-            found[event["args"]["layer"], event["args"].get("stage")] += event["dur"]
+            found[event["args"]["layer"], event["args"].get("stage")] += event["args"]["cycles"]
     return found
 
 
@@ -52,7 +53,7 @@ def check_against_counters(timeline, events):
     }
     for event in events["X"]:
         if event["cat"] == "resource":
-            resources[names[event["pid"], event["tid"]]] += event["dur"]
+            resources[names[event["pid"], event["tid"]]] += event["args"]["cycles"]
     assert resources == {r.name.replace("_", " "): r.busy for r in timeline.resources if r.busy}
     peaks = defaultdict(int)
     for event in events["C"]:
@@ -128,12 +129,32 @@ def test_an_arrow_leads_from_the_store_that_was_waited_for(tmp_path):
     timeline = simulate(mapping, 1, trace=True)
     write_trace(mapping, timeline, tmp_path / "t.json.gz")
     events = trace_format.check(trace_format.load(tmp_path / "t.json.gz"))
-    first = min(event["ts"] for event in events["f"])
+    period = 10**6 / Decimal(mapping.chip.process.clock_hz)
+    first = round(min(event["ts"] for event in events["f"]) / period)
     trace = timeline.trace
     # window (0, 0) reads up to (1, 1), number 7
     stored = trace.stored[(trace.unit == 0) & (trace.activation == 7)].item()
     assert first == stored == trace.enter[(trace.unit == 1) & (trace.activation == 0), 0].item()
-    assert first - 1 in [event["ts"] for event in events["s"]]
+    assert first - 1 in [round(event["ts"] / period) for event in events["s"]]
+
+
+def test_times_are_those_that_are_printed(tmp_path, cimnet):
+    """The ends of frames lie a frame interval apart, in microseconds of the chip."""
+    mapping, timeline = cimnet
+    write_trace(mapping, timeline, tmp_path / "t.json.gz")
+    trace = trace_format.load(tmp_path / "t.json.gz")
+    clock = mapping.chip.process.clock_hz
+    frames = [e for e in trace["traceEvents"] if e["ph"] == "X" and e["cat"] == "frame"]
+    ends = [e["ts"] + e["dur"] for e in frames]
+    assert len(ends) == 3
+    printed = 1e6 * timeline.interval / clock
+    assert float(ends[2] - ends[1]) == pytest.approx(printed, abs=2e-6)
+    assert float(trace["otherData"]["frame_interval_us"]) == pytest.approx(printed, abs=1e-6)
+    for event in trace["traceEvents"]:
+        if event["ph"] == "X":
+            cycle, cycles = event["args"]["cycle"], event["args"]["cycles"]
+            assert float(event["ts"]) == pytest.approx(1e6 * cycle / clock, abs=1e-6)
+            assert float(event["dur"]) == pytest.approx(1e6 * cycles / clock, abs=2e-6)
 
 
 def test_a_long_run_keeps_its_start_and_a_stretch_in_the_middle(tmp_path, cimnet):

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import defaultdict
+from decimal import Decimal
 from itertools import pairwise
 
 PHASES = {"X", "M", "C", "s", "f"}
@@ -16,7 +17,7 @@ def load(path):
         return dict(pairs)
 
     with gzip.open(path, "rt", encoding="utf-8") as file:
-        return json.load(file, object_pairs_hook=once)
+        return json.load(file, object_pairs_hook=once, parse_float=Decimal)
 
 
 def check(trace):
@@ -27,7 +28,8 @@ def check(trace):
         assert {"name", "ph", "ts", "pid", "tid"} <= event.keys(), event
         assert event["ph"] in PHASES, event
         assert event["ts"] >= 0, event
-        assert all(isinstance(event[key], int) for key in ("ts", "pid", "tid")), event
+        assert isinstance(event["ts"], int | Decimal), event
+        assert all(isinstance(event[key], int) for key in ("pid", "tid")), event
         events[event["ph"]].append(event)
     _names(events)
     tracks = _slices(events["X"])
@@ -61,8 +63,9 @@ def _slices(slices):
     """Slices of a track follow each other; a viewer would drop one that overlaps its neighbour."""
     tracks = defaultdict(list)
     for event in slices:
-        assert isinstance(event["dur"], int), event
+        assert isinstance(event["dur"], Decimal), event
         assert event["dur"] > 0, event
+        assert event["args"]["cycles"] > 0, event
         tracks[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"], event))
     for found in tracks.values():
         found.sort(key=lambda one: one[:2])

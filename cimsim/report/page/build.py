@@ -10,11 +10,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cimsim.boundary import json_text
 from cimsim.energy.model import COMPONENTS
 from cimsim.report.page import svg
+from cimsim.report.page.diagnosed import FILE as DIAGNOSIS
+from cimsim.report.page.diagnosed import diagnosis_parts
 from cimsim.report.page.parts import Cell, Table, count, real, render, safe, table, words
+from cimsim.report.page.slow import slow_parts
 from cimsim.report.plots import STAGES, dynamic_j
 from cimsim.report.result import Number, Result
+from cimsim.report.slow import FILE as TIMELINE
 from cimsim.units import format_interval, format_si
 
 _PICTURES_BYTES = 3_500_000  # of frames in a page that is to be mailed
@@ -32,11 +37,14 @@ def run_page(result: Result, folder: Path | None = None, command: str = "") -> s
         The command line that made it; without it the page says what is known.
     """
     frames, note = _frames(folder)
+    diagnosis, slow = _beside(folder, DIAGNOSIS), _beside(folder, TIMELINE)
     frame = " x ".join(map(str, (result.frame[2], result.frame[1])))
     shown = [(id_, name) for id_, name, there in (
         ("result", "Result", True), ("picture", "Before and after", frames),
-        ("quality", "Quality", result.quality or result.measures), ("energy", "Energy", True),
-        ("time", "Time", True), ("layers", "Layers", True), ("floor", "Floor plan", True),
+        ("quality", "Quality", result.quality or result.measures),
+        ("diagnosis", "Which layer hurts", diagnosis), ("energy", "Energy", True),
+        ("time", "Time", True), ("slow", "Why not faster", slow),
+        ("layers", "Layers", True), ("floor", "Floor plan", True),
         ("numbers", "Numbers", True), ("chip", "Chip", True), ("again", "Again", True),
     ) if there]  # fmt: skip
     return render("run.html.j2", {
@@ -47,9 +55,19 @@ def run_page(result: Result, folder: Path | None = None, command: str = "") -> s
         "notes": _notes(result), "frames": frames, "frames_note": note,
         "zoom": _zoom(folder) if frames else 1,
         "curve": safe(_curve(result)), "measures": _measures(result),
+        **diagnosis_parts(diagnosis), **slow_parts(slow), "has_timeline": slow is not None,
         **_energy(result), **_time(result), "layers": _layers(result), **_floor(result),
         "numbers": _numbers(result), **_chip(result), **_again(result, command),
     })  # fmt: skip
+
+
+def _beside(folder: Path | None, name: str) -> dict[str, Any] | None:
+    """Return what `cimsim diagnose` has put into a run's folder, if it has."""
+    path = None if folder is None else folder / name
+    if path is None or not path.is_file():
+        return None
+    found: dict[str, Any] = json_text.load(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _cards(result: Result) -> list[dict[str, str]]:

@@ -77,7 +77,7 @@ def lines(series: Mapping[str, Sequence[float]], unit: str, title: str, across: 
     def y(value: float) -> float:
         return 22 + (height - 22 - below) * (high - value) / (high - low)
 
-    parts = [_open(width, height, title)]
+    parts = [opened(width, height, title)]
     for tick in ticks:
         parts += [
             _line(left, y(tick), width - right, y(tick), "grid"),
@@ -144,7 +144,7 @@ def bars(
         )
         return left + 420 * share
 
-    parts = [_open(width, height, title)]
+    parts = [opened(width, height, title)]
     for tick in _decades(low, top) if logarithmic else [t for t in _ticks(low, top) if t <= top]:
         told = f"{tick:g}" if unit in ("", "dB", "1/s", "TOPS/W") else format_si(tick, unit)
         parts += [
@@ -194,7 +194,7 @@ def scatter(spots: Sequence[Spot], x_unit: str, y_unit: str, title: str) -> str:
     def y(value: float) -> float:
         return 22 + (height - 22 - below) * (high - value) / (high - low)
 
-    parts = [_open(width, height, title)]
+    parts = [opened(width, height, title)]
     for tick in ticks:
         parts += [_line(left, y(tick), width - right, y(tick), "grid"),
                   _text(left - 6, y(tick) + 4, f"{tick:g}", "end")]  # fmt: skip
@@ -235,7 +235,7 @@ def tornado(effects: Sequence[Effect], total_j: float, title: str) -> str:
     def x(value: float) -> float:
         return left + 490 * (value - low) / span
 
-    parts = [_open(width, height, title)]
+    parts = [opened(width, height, title)]
     for tick in _ticks(low, high):
         if low <= tick <= high:
             parts += [_line(x(tick), 2, x(tick), height - 32, "grid"),
@@ -276,7 +276,7 @@ def floor(layers: Sequence[Mapping[str, Any]], tiles: int, arrays: int, title: s
     edge = max(10.0, min(44.0, 880 / across / inner))
     cell = edge * inner + 8
     rows = math.ceil(tiles / across)
-    parts = [_open(across * cell + 4, rows * cell + 4, title)]
+    parts = [opened(across * cell + 4, rows * cell + 4, title)]
     colours = {str(layer["name"]): COLOURS[n % len(COLOURS)] for n, layer in enumerate(layers)}
     for tile in range(tiles):
         x0, y0 = 4 + (tile % across) * cell, 4 + (tile // across) * cell
@@ -311,7 +311,8 @@ def _decades(low: float, high: float) -> list[float]:
     return [10.0**power for power in range(first, last + 1, every)]
 
 
-def _open(width: float, height: float, title: str) -> str:
+def opened(width: float, height: float, title: str) -> str:
+    """Return the opening tag of a picture; ``title`` is what a screen reader says."""
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img" '
         f'aria-label="{escape(title, quote=True)}">'
