@@ -141,14 +141,15 @@ def values_of(chip: Chip) -> dict[str, Any]:
 def program() -> str:
     """SHA-256 of this program's source, of the numeric libraries and of Python's version."""
     digest = hashlib.sha256(repr((sys.version_info[:2], platform.machine())).encode())
-    for place in map(Path, cimsim.__path__):
-        names = ["frontends"] if not (place / "__init__.py").is_file() else ["."]
-        files = sorted(file for name in names for file in (place / name).rglob("*.py"))
-        for file in files:
-            inside = file.relative_to(place)
-            if inside.parts[0] not in _UNREAD:
-                digest.update(f"\n{inside.as_posix()}\n".encode())
-                digest.update(file.read_bytes())
+    package = Path(cimsim.__file__).parent
+    found = {file.relative_to(package): file for file in package.rglob("*.py")}
+    beside = package.parent / "frontends"
+    if not (package / "frontends").is_dir():  # a checkout
+        found |= {file.relative_to(beside.parent): file for file in beside.rglob("*.py")}
+    for inside in sorted(found):
+        if inside.parts[0] not in _UNREAD:
+            digest.update(f"\n{inside.as_posix()}\n".encode())
+            digest.update(found[inside].read_bytes())
     for name in _LIBRARIES:
         try:
             digest.update(f"{name} {version(name)}".encode())
