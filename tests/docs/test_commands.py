@@ -60,7 +60,7 @@ def test_every_command_of_every_page_is_understood(part):
         command, words = command.commands[words[0]], words[1:]
     if hasattr(command, "commands"):
         return  # an option of cimsim itself: --version, --install-completion
-    parser = command.make_parser(context)
+    parser = command.make_parser(typer.Context(command, info_name=words[0] if words else ""))
     _, left, _ = parser.parse_args(list(words))
     most = sum(1 if one.nargs == 1 else 99 for one in command.params
                if one.param_type_name == "argument")  # fmt: skip
