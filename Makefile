@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint train foreign clean
+.PHONY: demo test test-all lint docs train foreign clean
 
 demo: $(READY)
 	$(BIN)/cimsim run
@@ -18,6 +18,12 @@ test-all: $(READY)
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# The documentation as pages in site/, which open from disk; warnings are errors.
+docs: $(READY)
+	$(BIN)/python -c 'import mkdocstrings' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 # Train the queue while the machine has nothing better to do: make train DATA=clips OUT=out/queue
 train: $(READY)
@@ -38,4 +44,4 @@ $(READY): setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(FOREIGN) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(FOREIGN) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

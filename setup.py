@@ -16,6 +16,16 @@ beside = {
     "cimsim.hwconfigs": "hwconfigs",
 }
 
+# Where the project is published; until there is such a place, the package names no URL.
+HOME = ""
+urls = {
+    "Documentation": f"{HOME}/tree/main/docs",
+    "Source": HOME,
+    "Issues": f"{HOME}/issues",
+    "Changelog": f"{HOME}/blob/main/CHANGELOG.md",
+} if HOME else {}  # fmt: skip
+docs = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
+
 setup(
     name="cimsim",
     version=version,
@@ -25,6 +35,8 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     author="The cimsim developers",
+    project_urls=urls,
+    keywords="computing-in-memory, compute-in-memory, crossbar, simulator, neural network, energy",
     python_requires=">=3.11",
     packages=[*find_packages(include=["cimsim", "cimsim.*"]), *beside],
     package_dir=beside,
@@ -70,15 +82,24 @@ setup(
         "excel": ["openpyxl>=3.1"],
         # networks from ONNX files
         "onnx": ["onnx>=1.17"],
+        # tables as data frames, and what notebooks run in
+        "notebook": ["ipykernel>=6.29", "pandas>=2.1"],
+        # make docs
+        "docs": docs,
         "test": [
+            *docs,
+            "build>=1.2",
             "distributed>=2025.1",
             "hypothesis>=6.100",
             "imageio-ffmpeg>=0.5",
+            "ipykernel>=6.29",
             "jsonschema>=4.20",
             "mypy>=1.10",
+            "nbclient>=0.10",
             "onnx>=1.17",
             "openpyxl>=3.1",
             "optuna>=5",
+            "pandas>=2.1",
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",
@@ -91,7 +112,17 @@ setup(
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Science/Research",
+        "Intended Audience :: Education",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: Electronic Design Automation (EDA)",
+        "Topic :: Scientific/Engineering :: Physics",
+        "Typing :: Typed",
     ],
 )

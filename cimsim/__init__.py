@@ -8,16 +8,34 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# A wheel holds frontends/ and hwconfigs/ in here, a source checkout has them beside this folder.
-_here = Path(__file__).resolve().parent
-if not (_here / "frontends" / "__init__.py").is_file():
-    __path__.append(str(_here.parent))
+_HERE = Path(__file__).resolve().parent
+
+
+class _Beside:
+    """Finds frontends/ and hwconfigs/, which a checkout has beside this folder, a wheel in it."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """See `importlib.abc.MetaPathFinder`; everything else in the checkout is no part of us."""
+        if name not in ("cimsim.frontends", "cimsim.hwconfigs"):
+            return None
+        folder = _HERE.parent / name.rpartition(".")[2]
+        return spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+
+
+if not (_HERE / "frontends" / "__init__.py").is_file():
+    sys.meta_path.append(_Beside)
 
 if TYPE_CHECKING:
     from cimsim.chip.load import load_hw as load_hw

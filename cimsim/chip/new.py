@@ -110,11 +110,37 @@ def written(
             near = [one for one in known if one.startswith(f"{head}.")]
             listed = sorted(near or {one.partition(".")[0] for one in known})
             raise ConfigError(f"{origin}: {shown(path)} is no field{suggest(path, listed)}")
-    lines = _head(name, schema) + _body(given)
+    lines = _head(name, schema) + _body({**following(given), **given})
     text = "\n".join(lines) + "\n"
     raw = yaml_text.load(text, CHIP)
     text += _sources(raw, given, source, kind)
     return text, build(yaml_text.load(text, CHIP), origin)
+
+
+def following(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be another value than the example's beside what was given.
+
+    A pulse has no more bits than an input; a cell holds no more bits than its model says.
+    """
+    found: dict[str, Any] = {}
+    bits, usual = given.get("inputs.bits"), default("dac.bits")
+    if "dac.bits" not in given and isinstance(bits, int) and 0 < bits < usual:
+        found["dac.bits"] = bits
+    weights = given.get("weights.bits", default("weights.bits"))
+    most = _most_bits(given)
+    if "weights.cell_bits" not in given and most is not None and isinstance(weights, int):
+        needed = weights - 1  # the sign is that of the pair
+        found |= {"weights.cell_bits": most} if needed > most else {}
+    return found
+
+
+def _most_bits(given: Mapping[str, Any]) -> int | None:
+    from cimsim.chip.cells import model_of
+
+    try:
+        return model_of(str(given.get("device.kind", default("device.kind")))).max_bits
+    except ConfigError:  # an unknown kind, which is told when the chip is built
+        return None
 
 
 def _head(name: str, schema: str) -> list[str]:

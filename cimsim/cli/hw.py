@@ -245,18 +245,19 @@ def _is_terminal() -> bool:
 def _asked(name: str, given: dict[str, object], source: str, kind: str) -> str:
     """Ask for what was not given, each answer checked at once; return the source."""
     from cimsim.chip import new as making
+    from cimsim.chip.cells import device_of
     from cimsim.errors import ConfigError
 
     typer.echo("Enter takes the value in brackets.")
     for question in making.QUESTIONS:
-        usual = making.default(question.path)
+        usual = making.following(given).get(question.path, making.default(question.path))
         while question.path not in given:
             text = typer.prompt(f"{question.text} ({question.path})", default=str(usual))
             if text == str(usual):
                 break
             try:
                 value = making.answer(question.path, text)
-                making.written(name, {**given, question.path: value}, source, kind)
+                device_of(making.written(name, {**given, question.path: value}, source, kind)[1])
             except ConfigError as error:
                 typer.echo(f"  {error}", err=True)
             else:

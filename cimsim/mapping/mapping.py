@@ -68,7 +68,7 @@ class Mapping:
 
     def _repr_html_(self) -> str:
         rows = self.rows()
-        return display.html_table(repr(self), [row.values() for row in rows], list(rows[0]))
+        return display.html_table(repr(self), [list(row.values()) for row in rows], list(rows[0]))
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a plain row for each programmed matrix, in execution order."""

@@ -63,3 +63,53 @@ def test_every_quantity_says_its_unit():
     paths = {path.split(".")[0] for path in fields()}
     assert paths <= set(schema["properties"])
     assert "default" not in schema["$defs"]["Adc"]["properties"]["gain_sigma"]
+
+
+@pytest.mark.parametrize("kind", ["study", "mapping"])
+def test_the_other_shipped_schemas_are_those_of_the_code(kind):
+    done = CliRunner().invoke(app, ["schema", kind])
+    assert done.exit_code == 0
+    schema = json.loads(done.stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    shipped = (PLACE / f"{kind}.schema.json").read_text(encoding="utf-8")
+    assert json.loads(shipped) == schema, f"cimsim schema {kind} > hwconfigs/{kind}.schema.json"
+
+
+def _told(validator, data):
+    return [error.message for error in validator.iter_errors(data)]
+
+
+STUDY = {
+    "name": "paper", "chips": ["eflash40nm", "sonos40nm"], "frames": 2, "size": "128x128",
+    "seeds": 3, "set": {"adc.bits": "4..10", "adc.count": [16, 32]},
+    "grids": [{"networks": [{"model": "cimnet", "stride": "2,8"}]}, {"networks": "dncnn"}],
+}  # fmt: skip
+
+
+def test_a_study_that_is_read_passes_its_schema_and_wrong_ones_do_not():
+    from cimsim.studies.grid import from_data
+    from cimsim.studies.schema import study_schema
+
+    validator = jsonschema.Draft202012Validator(study_schema())
+    assert from_data(STUDY).n_points
+    assert not _told(validator, STUDY)
+    for wrong in ({"chip": "x"}, {"frames": "two"}, {"size": "big"}, {"grids": [{"grids": []}]},
+                  {"networks": [{"stride": 8}]}, {"set": ["adc.bits"]}):  # fmt: skip
+        assert _told(validator, {**STUDY, **wrong}), wrong
+
+
+def test_a_mapping_that_is_written_passes_its_schema_and_wrong_ones_do_not():
+    import cimsim
+    from cimsim.mapping.files import to_data
+    from cimsim.mapping.schema import mapping_schema
+
+    network = cimsim.load_network("cimnet", {"stride": 8, "coarse": 1}, "random")
+    graph = cimsim.trace(network.module, network.example(32, 32))
+    validator = jsonschema.Draft202012Validator(mapping_schema())
+    for how, places in (("im2col", "packed"), ("sdk", "replicated"), ("im2col", "short_wires")):
+        mapping = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm"), how, places)
+        data = json.loads(json.dumps(to_data(mapping)))
+        assert not _told(validator, data), (how, places)
+    layer = data["layers"][0]
+    for wrong in ({"tile": 3}, {"replicas": [[[1]]]}, {"blocks": []}, {"ops": "all"}, {"load": -1}):
+        assert _told(validator, {**data, "layers": [{**layer, **wrong}]}), wrong

@@ -3,12 +3,21 @@
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+# what a checkout has beside the package is no part of it
+NOTHING_ELSE = """
+import importlib.util, pkgutil
+for name in ("setup", "tests", "benchmarks", "cimsim", "docs", "examples"):
+    assert importlib.util.find_spec(f"cimsim.{name}") is None, name
+assert "setup" not in [one.name for one in pkgutil.iter_modules(cimsim.__path__)]
+"""
 SHIPPED = ("cimsim", "frontends", "hwconfigs", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 
@@ -27,6 +36,47 @@ def wheel(tmp_path_factory):
         check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     return next((tree / "dist").glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def sdist(wheel):
+    """Return the source archive of the same tree."""
+    pytest.importorskip("build")
+    tree = wheel.parents[1]
+    subprocess.run(
+        [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir",
+         str(tree / "dist"), str(tree)],
+        check=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    return next((tree / "dist").glob("*.tar.gz"))
+
+
+def test_a_wheel_of_the_source_archive_is_that_of_the_tree(wheel, sdist, tmp_path):
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w",
+         str(tmp_path / "dist"), str(next(tmp_path.glob("cimsim-*")))],
+        check=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    again = next((tmp_path / "dist").glob("*.whl"))
+    names = [set(zipfile.ZipFile(one).namelist()) for one in (wheel, again)]
+    assert names[0] == names[1]
+
+
+def test_metadata_names_the_pythons_and_the_types(wheel):
+    archive = zipfile.ZipFile(wheel)
+    name = next(name for name in archive.namelist() if name.endswith("METADATA"))
+    text = archive.read(name).decode()
+    for version in ("3.11", "3.12", "3.13"):
+        assert f"Classifier: Programming Language :: Python :: {version}\n" in text
+    assert "Classifier: Typing :: Typed\n" in text
+    extras = ("docs", "notebook", "onnx", "search", "cluster")
+    assert all(f"Provides-Extra: {extra}\n" in text for extra in extras)
+    needs = [line for line in text.splitlines() if line.startswith("Requires-Dist")]
+    plain = [line for line in needs if "extra ==" not in line]
+    light = ("mkdocs", "pandas", "optuna", "distributed", "onnx", "ipykernel")
+    assert not [line for line in plain if any(name in line for name in light)]
 
 
 def test_wheel_has_one_top_level_folder_and_all_its_data(wheel):
@@ -51,7 +101,8 @@ def test_installed_package_works_away_from_the_checkout(wheel, tmp_path):
         "import cimsim, sys, cimsim.chip.load as hw;"
         "assert cimsim.__file__.startswith(sys.argv[1]);"
         "print(*[hw.load_hw(name).name for name in hw.shipped()]);"
-        "import cimsim.frontends; print(cimsim.frontends.__file__)"
+        "import cimsim.frontends; print(cimsim.frontends.__file__);"
+        "\n" + NOTHING_ELSE
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(site)], cwd=tmp_path, capture_output=True, text=True,
@@ -61,3 +112,35 @@ def test_installed_package_works_away_from_the_checkout(wheel, tmp_path):
     chips, frontends = done.stdout.splitlines()
     assert "eflash40nm" in chips
     assert frontends.startswith(str(site))
+
+
+def test_a_checkout_offers_the_package_and_nothing_beside_it(tmp_path):
+    code = (
+        "import cimsim, cimsim.chip.load as hw, cimsim.frontends, cimsim.frontends.aten;"
+        "assert 'eflash40nm' in hw.shipped();"
+        "assert cimsim.frontends.aten.__name__ == 'cimsim.frontends.aten'\n" + NOTHING_ELSE
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_dockerfile_copies_what_the_package_is_made_of():
+    copied = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {line[1:] for line in copied if line.startswith("!")} == set(SHIPPED)
+
+
+def test_issue_forms_are_valid():
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert len(forms) == 4
+    for path in forms:
+        form = yaml.safe_load(path.read_text())
+        if path.name == "config.yml":
+            continue
+        assert {"name", "description", "body"} <= set(form)
+        ids = [part["id"] for part in form["body"]]
+        assert len(set(ids)) == len(ids)
+        assert {part["type"] for part in form["body"]} <= {"textarea", "input", "dropdown"}
+        assert all("label" in part["attributes"] for part in form["body"])
