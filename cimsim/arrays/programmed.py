@@ -257,7 +257,7 @@ def program_array(
     pulses = [n for _, _, n in written if n is not None]
     sigmas = [
         [
-            device.read_sigma(part, 0.0 if history is None else history.time_s, start)
+            _read_sigma(device, part, start, history)
             for part, start in zip(parts, starts, strict=True)
         ]
         for parts, starts, history in zip(cells, fresh, after, strict=True)
@@ -337,6 +337,20 @@ def _write(
         fresh.append(written)
         spent += [] if pulses is None else [int(pulses.sum())]
     return found, fresh, sum(spent) if spent else None
+
+
+def _read_sigma(
+    device: AbstractDevice,
+    g_s: NDArray[np.float64],
+    written_s: NDArray[np.float64],
+    history: CellHistory | None,
+) -> NDArray[np.float64]:
+    """Return the read noise of cells when and as warm as they are read, S."""
+    if history is None:
+        return device.read_sigma(g_s, 0.0, written_s)
+    sigma = device.read_sigma(g_s, history.time_s, written_s)
+    growth = device.noise_growth(history.temperature_k)
+    return sigma if growth == 1 else growth * sigma
 
 
 def _levels(code: WeightCode, s: int, cells: NDArray[np.int32]) -> list[NDArray[np.int32]]:

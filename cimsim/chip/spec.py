@@ -207,6 +207,14 @@ class Chip(Part):
         """Arrays of all chips."""
         return self.n_tiles * self.tile.arrays
 
+    def place_of(self, tile: int) -> float:
+        """Return where a tile lies from side to side of its chip, -1/2 .. 1/2.
+
+        Tiles stand row by row in a square, as the routers of a mesh do.
+        """
+        side = math.ceil(math.sqrt(self.tile.count))
+        return tile % self.tile.count % side / (side - 1) - 0.5 if side > 1 else 0.0
+
     @property
     def drive_s(self) -> float:
         """Duration of one full-scale pulse, s."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cimsim.chip.spec import Chip
-from cimsim.energy.idle import standing_j
+from cimsim.energy.idle import leakage_factor, standing_j
 from cimsim.energy.transport import transport
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.dataflow import Unit
-from cimsim.mapping.mapping import Mapping
+from cimsim.mapping.mapping import Mapping, PlacedLayer
 from cimsim.mapping.traffic import loaded_per_frame
 from cimsim.timing.plan import Spilled
 
@@ -172,7 +172,8 @@ def _matrix_unit(
     stored = unit.windows * unit.stored * chip.input_bytes
     return {
         "array": conductance * chip.array.v_read_v**2 * read_time_s(chip)
-        + count.pulses * chip.array.fixed_energy_j,
+        + count.pulses * chip.array.fixed_energy_j
+        + count.pulses / layout.n_arrays * _unselected_j(mapping, layer),
         "front_end": count.pulses
         / layout.n_arrays
         * chip.array.active_power_w
@@ -186,6 +187,24 @@ def _matrix_unit(
         "buffer": loaded_per_frame(op, layout, replicas, chip) * chip.buffer.read_energy_j_b
         + stored * _readers(mapping, unit, spilled) * chip.buffer.write_energy_j_b,
     }
+
+
+def _unselected_j(mapping: Mapping, layer: PlacedLayer) -> float:
+    """Return what rows that are not selected take from the columns read in one pulse, J.
+
+    Cells of those rows have gates at their off level and the drain voltage of the column. In a pair
+    their currents cancel but for their mismatch, which calibration takes back with the offset of
+    the column.
+    """
+    chip, layout = mapping.chip, layer.layout
+    columns = chip.weights.slices * chip.weights.cells_per_slice
+    cells = sum(
+        (chip.array.rows - rows * layout.lines_per_row)
+        * (cols * columns + chip.weights.reference_cols)
+        for rows, cols in zip(layout.rows_used, layout.cols_used, strict=True)
+    )
+    power_w = cells * chip.array.off_current_a * chip.array.v_read_v * leakage_factor(chip)
+    return power_w * chip.drive_s
 
 
 def _vector_unit(

@@ -296,7 +296,7 @@ class _Context:
             found.append(
                 CellHistory(
                     conditions.time_s if ageing else 0.0,
-                    conditions.temperature_k if ageing else REFERENCE_K,
+                    conditions.at(chip.place_of(slot.tile)) if ageing else REFERENCE_K,
                     stream(self.seed, "age", name, index, s),
                     codes,
                 )

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from cimsim.chip.cells import device_of
 from cimsim.chip.fields import fields
 from cimsim.chip.ledger import LEDGER, contradictions, sourced_zeros, unsaid
+from cimsim.chip.settling import settling_s
 from cimsim.chip.spec import Chip
 from cimsim.doubts import Doubt
 from cimsim.engine.statistics import OpStatistics
 from cimsim.report.plausible import implausible
+from cimsim.units import format_si
 
 # a source beside a zero that speaks of a number, or of something that was left out
 _TELLS = re.compile(r"not modelled|left out|want of|tens of|\d\s*[munpfµ]?[WJ]\b")
@@ -31,6 +33,7 @@ def chip_doubts(chip: Chip, origin: str = "") -> list[Doubt]:
     found += [Doubt("implausible", text) for text in implausible(chip)]
     if device.g_min_s >= device.g_max_s:
         found.append(Doubt("cells", "device: g_min is not below g_max"))
+    found += _lines(chip, device.conduction)
     return found + list(_kept(chip))
 
 
@@ -71,6 +74,32 @@ def _worst(shares: Mapping[str, float], expected: float) -> tuple[str, str, floa
         return None
     name = max(over, key=lambda op: over[op])
     return f"{len(over)} layer{'s' if len(over) > 1 else ''}", name, over[name]
+
+
+def _lines(chip: Chip, conduction: str) -> Iterator[Doubt]:
+    """Yield what lines do that the model of a read does not follow."""
+    wires = chip.wires
+    if wires.are_ideal:
+        return
+    if conduction == "gate" and wires.r_word_ohm + wires.r_driver_ohm > 0:
+        what = "r_word" if wires.r_word_ohm > 0 else "r_driver"
+        ohm = wires.r_word_ohm or wires.r_driver_ohm
+        yield Doubt(
+            "gate-lines",
+            f"wires.{what}: {ohm:g} ohm takes voltage from the cells of device "
+            f"'{chip.device.kind}', whose gates take no direct current",
+            "--set wires.r_word='0 ohm' --set wires.r_driver='0 ohm'; what is left is the time "
+            "that lines take to settle",
+        )
+    needed = settling_s(chip)
+    if needed > chip.array.t_read_s:
+        yield Doubt(
+            "settling",
+            f"array.t_read: {format_si(chip.array.t_read_s, 's')}, but the lines of a full array "
+            f"take {format_si(needed, 's')} to settle to half a step of {chip.adc.bits} bits",
+            f"--set array.t_read='{format_si(needed, 's')}', or smaller arrays, or give "
+            "wires.c_word and wires.c_bit",
+        )
 
 
 def _missing(chip: Chip) -> Iterator[Doubt]:

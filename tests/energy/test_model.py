@@ -209,6 +209,21 @@ def test_leakage_doubles_with_the_stated_number_of_kelvin_and_nothing_else_moves
         }
 
 
+def test_rows_that_are_not_selected_leak_into_the_columns_read():
+    base = energy(map_graph(network(), chip()), 1e-3).by_component
+    for warm, factor in ((25, 1), (85, 2**6)):
+        hw = chip(**{"array.off_current": "1 pA", "conditions.temperature": f"{warm} C"})
+        mapping = map_graph(network(), hw)
+        found = energy(mapping, 1e-3).by_component
+        joules = 0.0
+        for layer in mapping.layers:
+            pulses = sum(mapping.counts[op].pulses for op in layer.ops) / layer.layout.n_arrays
+            for rows, cols in zip(layer.layout.rows_used, layer.layout.cols_used, strict=True):
+                joules += pulses * (hw.array.rows - rows) * 2 * cols * 1e-12 * 6.2e-6
+        assert joules > 0
+        assert found["array"] - base["array"] == pytest.approx(factor * joules, rel=1e-6, abs=0)
+
+
 def test_regulators_lose_a_share_of_everything():
     whole = energy(map_graph(network(), chip()), 1e-3)
     lossy = energy(map_graph(network(), chip(**{"power_conversion.efficiency": "80 %"})), 1e-3)

@@ -102,11 +102,14 @@ def test_a_kept_calibration_is_that_of_time_zero_on_the_aged_cells(lab):
 def test_temperature_acts_like_time(lab):
     warm = {"conditions__temperature": "85 C"}
     fresh, kept = ready(lab, chip(lab)), ready(lab, chip(lab, **warm))
+    hw = chip(lab)
+    left = build(hw.device.kind, hw.device.parameters).exponent(358.15)
+    assert left == pytest.approx(0.92167, abs=1e-5)  # 3 % of full scale at most
     step = 11.49 / 127  # nS per weight LSB
     for cold, hot in zip(cells(fresh), cells(kept), strict=True):
-        # w ** (T0 / T) of both cells of each pair
+        # w ** e of both cells of each pair
         pair = [(0.01 + step * np.maximum(sign * cold, 0)) / 11.5 for sign in (1, -1)]
-        law = 11.5 / step * (pair[0] ** (298.15 / 358.15) - pair[1] ** (298.15 / 358.15))
+        law = 11.5 / step * (pair[0] ** left - pair[1] ** left)
         np.testing.assert_allclose(hot, law, rtol=1e-5, atol=1e-4)
 
 

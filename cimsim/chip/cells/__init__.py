@@ -120,7 +120,8 @@ def device_of(chip: Chip, origin: str = "") -> AbstractDevice:
             lines = (f"{origin}: {line}" for line in str(error).splitlines())
             raise ConfigError("\n".join(lines)) from None
     device = build(chip.device.kind, chip.device.parameters)
-    device.check_conditions(chip.conditions.time_s, chip.conditions.temperature_k)
+    for place in (-0.5, 0.5) if chip.conditions.gradient_k else (0.0,):
+        device.check_conditions(chip.conditions.time_s, chip.conditions.at(place))
     if device.max_bits is not None and chip.weights.slice_bits > device.max_bits:
         raise ConfigError(
             f"weights.cell_bits: expected at most {device.max_bits} for device '{device.name}', "

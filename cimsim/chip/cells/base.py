@@ -183,6 +183,10 @@ class AbstractDevice(ABC):
             noise belongs to the programmed state look at it.
         """
 
+    def noise_growth(self, temperature_k: float) -> float:
+        """Return the standard deviation of the read noise at a temperature over that at 25 C."""
+        return 1.0
+
     def spectrum(self, pulse_s: float, time_s: float = 0.0) -> Spectrum | None:
         """Return how fast the read noise is.
 

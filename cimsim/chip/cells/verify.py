@@ -156,6 +156,10 @@ class WriteVerified(AbstractDevice):
         """As the device."""
         return self.device.read_sigma(g_s, time_s, written_s)
 
+    def noise_growth(self, temperature_k: float) -> float:
+        """As the device."""
+        return self.device.noise_growth(temperature_k)
+
     def spectrum(self, pulse_s: float, time_s: float = 0.0) -> Spectrum | None:
         """As the device."""
         return self.device.spectrum(pulse_s, time_s)

@@ -10,6 +10,7 @@ from cimsim.chip.fact import Fact, Follows
 from cimsim.chip.parts.base import (
     Area,
     Capacitance,
+    Current,
     Energy,
     Part,
     PositiveTime,
@@ -128,6 +129,20 @@ class Array(Part):
         alias="reference_power",
         description="references and read pumps of one array, while its tile has a supply",
     )
+    off_current_a: Annotated[
+        Current,
+        Fact(
+            "energy.array",
+            plausible=(1e-15, 1e-9, "a negative gate .. a short cell at 0 V"),
+            spread="analog",
+            tried=("10 pA",),
+        ),
+    ] = Field(
+        default=0.0,
+        alias="off_current",
+        description="what a cell of a row that is not selected draws from a read column at 25 C; "
+        "it doubles with process.leakage_doubling",
+    )
     cell_area_m2: Annotated[
         Area,
         Fact(
@@ -205,6 +220,33 @@ class Wires(Part):
         ),
     ] = Field(
         default=0.0, alias="r_sense", description="last cell to the bit line's virtual ground"
+    )
+
+    c_word_f: Annotated[
+        Capacitance | None,
+        Fact(
+            because="with the resistances it says how long a line settles; a doubt compares that "
+            "with array.t_read (cimsim.chip.settling)",
+            plausible=(1e-17, 1e-13, "a short wire .. a wide one with its gates"),
+            tried=("1 fF",),
+        ),
+    ] = Field(
+        default=None,
+        alias="c_word",
+        description="word line, of each cell; default: 0.2 fF/um over the cell's pitch",
+    )
+    c_bit_f: Annotated[
+        Capacitance | None,
+        Fact(
+            because="with the resistances it says how long a line settles; a doubt compares that "
+            "with array.t_read (cimsim.chip.settling)",
+            plausible=(1e-17, 1e-13, "a short wire .. a wide one with its drains"),
+            tried=("1 fF",),
+        ),
+    ] = Field(
+        default=None,
+        alias="c_bit",
+        description="bit line, of each cell; default: 0.2 fF/um over the cell's pitch",
     )
 
     @property

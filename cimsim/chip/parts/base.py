@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field
     Size = float
     Length = float
     Temperature = float
+    Difference = float
+    Current = float
     Voltage = float
     Frequency = float
     Resistance = float
@@ -41,6 +43,7 @@ else:
     Frequency = quantity("Hz", exclusive=True, maximum=1e12)
     Resistance, Capacitance = quantity("ohm"), quantity("F")
     Temperature = quantity("K", exclusive=True)
+    Difference, Current = quantity("K", maximum=100.0), quantity("A")
 
 
 # beside what some fields take effect, for the test that changes each of them

@@ -7,7 +7,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cimsim.chip.fact import Fact, Follows
-from cimsim.chip.parts.base import REFERENCE_K, Energy, Fraction, Part, Temperature, Time
+from cimsim.chip.parts.base import (
+    REFERENCE_K,
+    Difference,
+    Energy,
+    Fraction,
+    Part,
+    Temperature,
+    Time,
+)
 
 
 class Programming(Part):
@@ -89,6 +97,23 @@ class Conditions(Part):
     ] = Field(
         default=REFERENCE_K, alias="temperature", description="of the cells when they are read"
     )
+    gradient_k: Annotated[
+        Difference,
+        Fact(
+            "frames",
+            plausible=(0.1, 60, "an idle chip .. one corner at work beside a processor"),
+            tried=("30 K",),
+            when={
+                "device": {"kind": "eflash", "g_max": "10 nS", "g_min": "0.1 nS"},
+                "tile.count": 64,
+            },
+            trained=(0.0,),
+        ),
+    ] = Field(
+        default=0.0,
+        alias="gradient",
+        description="warmest less coldest column of tiles; the temperature is that of the middle",
+    )
     recalibrate: Annotated[
         bool, Fact("frames", when={"device": {"kind": "pcm"}, "conditions.time": "30 d"})
     ] = Field(
@@ -116,7 +141,12 @@ class Conditions(Part):
     @property
     def fresh(self) -> bool:
         """True right after programming at 25 C: nothing has changed yet."""
-        return self.time_s == 0 and self.temperature_k == REFERENCE_K
+        warm = self.temperature_k != REFERENCE_K or self.gradient_k != 0
+        return self.time_s == 0 and not warm
+
+    def at(self, place: float) -> float:
+        """Return the temperature at a place from -1/2 (coldest tiles) to 1/2 (warmest), K."""
+        return self.temperature_k + self.gradient_k * place
 
 
 class Faults(Part):
