@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,14 +119,21 @@ def partial_sums(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> Partial
         first = b.window * n_cols + b.group * layout.group_cols + b.src_col0
         here = target[chips[b.array], first : first + b.cols]
         here[here < 0] = tiles[b.array]
-    moves: dict[tuple[int, int], int] = defaultdict(int)
-    for lines, tile, part in zip(layout.lines, tiles.tolist(), chips, strict=True):
-        ends, counts = np.unique(target[part, lines.outputs], return_counts=True)
-        for end, count in zip(ends.tolist(), counts.tolist(), strict=True):
-            if end != tile:
-                moves[tile, end] += count
+    sizes = [len(lines.outputs) for lines in layout.lines]
+    outputs = np.concatenate([lines.outputs for lines in layout.lines])
+    ends, begins = target[np.repeat(chips, sizes), outputs], np.repeat(tiles, sizes)
+    away = ends != begins
+    base = int(tiles.max()) + 1
+    routes, firsts, counts = np.unique(
+        (begins * base + ends)[away], return_index=True, return_counts=True
+    )
+    array = np.repeat(np.arange(len(sizes)), sizes)[away][firsts]
+    order = np.lexsort((routes % base, array))  # in the order in which arrays first need them
+    moves = {
+        divmod(route, base): n
+        for route, n in zip(routes[order].tolist(), counts[order].tolist(), strict=True)
+    }
     sent = {
         station: int((target[n] >= 0).sum()) for n, station in enumerate(stations(slots, chip)) if n
     }
-    summed = sum(len(lines.outputs) for lines in layout.lines)
-    return PartialSums(dict(moves), sent, summed - target.shape[1])
+    return PartialSums(moves, sent, len(outputs) - target.shape[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -85,7 +85,14 @@ def capacities(
     found = []
     for edge, wanted in zip(edges, sets, strict=True):
         share = min(
-            sum((size_b * wanted / on_tile[tile] for tile in mine), Fraction())
+            # most of many tiles hold the same
+            sum(
+                (
+                    n * size_b * wanted / held
+                    for held, n in Counter(on_tile[t] for t in mine).items()
+                ),
+                Fraction(),
+            )
             for mine in tiles[edge.consumer]
         )
         found.append(int(share / edge.pixel_bytes))

@@ -432,6 +432,8 @@ def _shared_arrays(mapping: Mapping) -> dict[tuple[str, int], Resource]:
             for slot in set(slots):
                 users[layer.load, slot].append((layer.name, replica))
     crowded = {where for where, who in users.items() if len(who) > 1}
+    if not crowded:
+        return {}
     by_tile = mapping.chip.adc.shared == "tile"
     tiles = {(load, slot.tile) for load, slot in crowded}
     for layer in mapping.layers:
