@@ -1,16 +1,17 @@
 """A traced simulation as a file for the Perfetto viewer (ui.perfetto.dev, chrome://tracing).
 
-Trace Event Format, JSON object form, gzip. Times are the chip's own, in microseconds with six
-decimals; each slice has its exact ``cycle`` and ``cycles`` as arguments. Each tile is a process
-with a track for each stage of its pipelines, each kind of shared resource a process with a track
-for each resource; line buffers are counters, and an arrow leads from the store that a starving
-activation waited for.
+Trace Event Format, JSON object form, gzip. Times are the chip's own, in microseconds, to a
+nanosecond or better; each slice has its exact ``cycle`` and ``cycles`` as arguments. Each tile is
+a process with a track for each stage of its pipelines, each kind of shared resource a process with
+a track for each resource; line buffers are counters, and an arrow leads from the store that a
+starving activation waited for.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -179,7 +180,10 @@ class _Writer:
         self, file: TextIO, run: TracedRun, stretches: tuple[tuple[int, int], ...]
     ) -> None:
         self.file, self.run, self.stretches = file, run, stretches
-        self.ps = Fraction(10**12) / Fraction(run.mapping.chip.process.clock_hz)  # of a cycle
+        clock = Fraction(run.mapping.chip.process.clock_hz)
+        # a nanosecond, and a quarter of a cycle, are larger than the unit of time
+        self.bits = max(10, math.ceil(math.log2(4e-6 * clock)))
+        self.unit = Fraction(10**6 * 2**self.bits) / clock  # units in a cycle
         self.tracks = _Tracks()
         self.events = self.activations = 0
         self.separator = ""
@@ -217,16 +221,17 @@ class _Writer:
         return Kept(self.events, self.activations, of, self.stretches)
 
     def _us(self, start: int, stop: int | None = None) -> str:
-        """Return a cycle's time, or what lies between two, in microseconds with six decimals.
+        """Return a cycle's time, or what lies between two, in microseconds.
 
-        Each end is rounded to a picosecond for itself, so that what follows each other in cycles
-        does so in time.
+        Both ends are rounded for themselves to a binary fraction, of which viewers' float64 sums
+        are exact: what follows each other in cycles never overlaps in time.
         """
-        first, second, half = self.ps.numerator, self.ps.denominator, self.ps.denominator // 2
-        ps = (start * first + half) // second
-        if stop is not None:
-            ps = (stop * first + half) // second - ps
-        return f"{ps // 1_000_000}.{ps % 1_000_000:06d}"
+        units = self._units(start) if stop is None else self._units(stop) - self._units(start)
+        return repr(units / 2**self.bits)
+
+    def _units(self, cycle: int) -> int:
+        whole = self.unit
+        return (2 * cycle * whole.numerator + whole.denominator) // (2 * whole.denominator)
 
     def _put(self, event: str) -> None:
         self.file.write(f"{self.separator}\n{event}")

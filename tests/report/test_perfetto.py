@@ -1,6 +1,5 @@
 import dataclasses
 from collections import Counter, defaultdict
-from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -129,7 +128,7 @@ def test_an_arrow_leads_from_the_store_that_was_waited_for(tmp_path):
     timeline = simulate(mapping, 1, trace=True)
     write_trace(mapping, timeline, tmp_path / "t.json.gz")
     events = trace_format.check(trace_format.load(tmp_path / "t.json.gz"))
-    period = 10**6 / Decimal(mapping.chip.process.clock_hz)
+    period = 1e6 / mapping.chip.process.clock_hz
     first = round(min(event["ts"] for event in events["f"]) / period)
     trace = timeline.trace
     # window (0, 0) reads up to (1, 1), number 7
@@ -148,13 +147,15 @@ def test_times_are_those_that_are_printed(tmp_path, cimnet):
     ends = [e["ts"] + e["dur"] for e in frames]
     assert len(ends) == 3
     printed = 1e6 * timeline.interval / clock
-    assert float(ends[2] - ends[1]) == pytest.approx(printed, abs=2e-6)
-    assert float(trace["otherData"]["frame_interval_us"]) == pytest.approx(printed, abs=1e-6)
+    between = 1e6 * (timeline.completions[2] - timeline.completions[1]) / clock
+    assert ends[2] - ends[1] == pytest.approx(between, abs=2e-3)
+    assert between == pytest.approx(printed, rel=0.01)  # the steady interval is that of many
+    assert float(trace["otherData"]["frame_interval_us"]) == pytest.approx(printed, abs=1e-3)
     for event in trace["traceEvents"]:
         if event["ph"] == "X":
             cycle, cycles = event["args"]["cycle"], event["args"]["cycles"]
-            assert float(event["ts"]) == pytest.approx(1e6 * cycle / clock, abs=1e-6)
-            assert float(event["dur"]) == pytest.approx(1e6 * cycles / clock, abs=2e-6)
+            assert float(event["ts"]) == pytest.approx(1e6 * cycle / clock, abs=1e-3)
+            assert float(event["dur"]) == pytest.approx(1e6 * cycles / clock, abs=1e-3)
 
 
 def test_a_long_run_keeps_its_start_and_a_stretch_in_the_middle(tmp_path, cimnet):
