@@ -8,7 +8,6 @@ from typing import Any
 from cimsim.report.page.parts import Cell, count, table, words
 from cimsim.units import format_si
 
-
 _SEEN = 0.0005  # of the latency: smaller parts say nothing
 
 
