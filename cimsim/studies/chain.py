@@ -360,15 +360,13 @@ class Chain:
     @cached_property
     def strip(self) -> Strip:
         """Its frames; a short clip stays in memory for the next point."""
-        from cimsim.video.reel import KEPT
-
         key = json_text.digest([self.export_key, self.clip_key])
         held = self.memory.get("clip", key)
         if held is not None:
             kept: Strip = held
             return kept
         found = Strip(self.graph, self.clip, self.point.frames.sigma, self.point.seeds.clip)
-        if len(found) <= KEPT and found.n_bytes <= _FEW_BYTES:
+        if len(found) <= found.clean.kept and found.n_bytes <= _FEW_BYTES:
             self.memory.put("clip", key, found)
         return found
 
