@@ -160,7 +160,7 @@ class FunctionalRun:
 
         channels = self.contract.channels
         frames: Any = (
-            Reel(clip, channels) if isinstance(clip, Clip)
+            Reel(clip, channels, self.contract.n_frames) if isinstance(clip, Clip)
             else as_float(clip, channels, noisy=noisy)
         )  # fmt: skip
         if not len(frames):

@@ -18,6 +18,7 @@ from cimsim.cli.options import (
     InputShapeOption,
     MappingOption,
     ModelOption,
+    NoCacheOption,
     PartialOption,
     PerFrameOption,
     ReprogramOption,
@@ -100,6 +101,7 @@ def map_(
     ] = False,
     input_shape: InputShapeOption = None,
     partial: PartialOption = False,
+    no_cache: NoCacheOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON and nothing else; no folder.")
     ] = False,
@@ -132,6 +134,8 @@ def map_(
     from cimsim.report.doubts import chip_doubts
     from cimsim.report.tables import print_coverage, print_doubts
     from cimsim.search import search
+    from cimsim.studies.graphs import KeptGraph
+    from cimsim.studies.points import Network as Net
     from cimsim.timing.simulate import simulate
 
     if optimize is not None and (mapping, allocation) != ("im2col", "in_order"):
@@ -148,7 +152,9 @@ def map_(
     )
     network = load_network(model, options, weights, hw=chip.name)
     network = (network.streaming() if streaming else network).taking(input_shape)
-    graph = trace(network, frame, partial=partial, chip=chip)
+    net = Net(model, tuple(sorted(options.items())), weights, streaming, tuple(input_shape or ()))
+    kept = KeptGraph.of(net, frame, chip, 0, not no_cache)
+    graph = trace(network, frame, partial=partial, chip=chip, kept=kept)
     covered = coverage(graph, chip)
     points: Sequence[Point] = ()
     if optimize is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -244,6 +245,7 @@ def run(
     from cimsim.report.doubts import chip_doubts
     from cimsim.report.folder import check_target
     from cimsim.report.tables import print_result
+    from cimsim.studies.graphs import KeptGraph
     from cimsim.studies.points import Network as Net
     from cimsim.studies.whole import Asked, Whole
 
@@ -314,7 +316,9 @@ def run(
         placed = []
         for done, traced in enumerate(networks):
             report("tracing", done, len(networks))
-            graph = trace(traced, frames_in.size, strict, partial, chip)
+            net = replace(asked.network, streaming=streaming and done == 0)
+            kept = KeptGraph.of(net, frames_in.size, chip, asked.seed, not no_cache)
+            graph = trace(traced, frames_in.size, strict, partial, chip, kept)
             placed.append(cimsim.map_graph(graph, chip, mapping, allocation))
         report("tracing", 1, 1)
         doubted, card = _weights_doubts(network, chip) + network.doubts(sigma), network.card

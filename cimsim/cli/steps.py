@@ -11,8 +11,10 @@ from cimsim.errors import InputError
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
+    from cimsim.graph.ir import LayerGraph
     from cimsim.loading import Network
     from cimsim.mapping.mapping import Mapping
+    from cimsim.studies.graphs import KeptGraph
     from cimsim.timing.timeline import Timeline
 
 
@@ -25,10 +27,12 @@ def trace(
     strict: bool = False,
     partial: bool = True,
     chip: Chip | None = None,
+    kept: KeptGraph | None = None,
 ) -> Any:
     """Return the graph of a network for frames of (height, width).
 
-    ``strict`` and ``partial`` are as in the options; ``chip`` is what it is to run on.
+    ``strict`` and ``partial`` are as in the options; ``chip`` is what it is to run on; ``kept`` is
+    where the graph may be found.
     """
     import cimsim
     from cimsim.errors import GraphError
@@ -39,7 +43,12 @@ def trace(
         4.0 * (3 * network.n_frames + network.noise_map) * height * width,
         f"--size: {width}x{height}", "take a smaller --size",
     )  # fmt: skip
-    graph = cimsim.trace(network.module, network.example(*size), name=network.title)
+
+    def export() -> LayerGraph:
+        made: LayerGraph = cimsim.trace(network.module, network.example(*size), name=network.title)
+        return made
+
+    graph = export() if kept is None else kept.graph(export)
     if strict and graph.uncosted:
         listed = "; ".join(f"{op.op} in {op.source or op.name}" for op in graph.uncosted)
         raise GraphError(

@@ -14,6 +14,7 @@ from cimsim.cli.options import (
     InputShapeOption,
     MappingOption,
     ModelOption,
+    NoCacheOption,
     PartialOption,
     PerFrameOption,
     PictureOption,
@@ -78,6 +79,7 @@ def time(
     ] = False,
     input_shape: InputShapeOption = None,
     partial: PartialOption = False,
+    no_cache: NoCacheOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Simulate the cycles of a network on a chip, and show who is slow and who waits.
@@ -97,11 +99,14 @@ def time(
     from cimsim.chip.load import load_hw
     from cimsim.doubts import refuse
     from cimsim.graph.coverage import coverage
+    from cimsim.loading import RANDOM
     from cimsim.placing import check
     from cimsim.report.doubts import chip_doubts
     from cimsim.report.tables import print_coverage, print_doubts
     from cimsim.report.time_tables import print_timeline
     from cimsim.report.why_slow import MOST_TRACED, activations, print_why, why
+    from cimsim.studies.graphs import KeptGraph
+    from cimsim.studies.points import Network as Net
     from cimsim.timing.least_buffers import least_buffers
     from cimsim.timing.simulate import simulate
 
@@ -121,7 +126,11 @@ def time(
     with Bars(console, quiet) as report:
         report("tracing", 0, 1)
         network = _network(model, options, streaming).taking(input_shape)
-        graph = trace(network, frame, strict, partial, chip)
+        net = Net(
+            model, tuple(sorted(options.items())), RANDOM, streaming, tuple(input_shape or ())
+        )
+        kept = KeptGraph.of(net, frame, chip, 0, not no_cache)
+        graph = trace(network, frame, strict, partial, chip, kept)
         report("tracing", 1, 1)
         report("mapping", 0, 1)
         placed = cimsim.map_graph(graph, chip, mapping, allocation)

@@ -18,6 +18,7 @@ from cimsim.boundary import json_text
 from cimsim.chip.load import dump
 from cimsim.errors import InputError, SimulationError
 from cimsim.studies import stages
+from cimsim.studies.graphs import KeptGraph, export_key
 from cimsim.studies.keys import Stage, file_digest, narrowed, values_of
 from cimsim.studies.points import Network, Point
 from cimsim.studies.stages import STAGES, Cells, Learned, Scores, Strip
@@ -106,17 +107,19 @@ class Chain:
     def export_key(self) -> str:
         """Key of the graph: by names and weights where the program has them, else by content."""
         network, size = self.point.network, self.size
-        own = ":" in network.model or network.model.lower().endswith(_OWN)
-        if self._graph is not None or own:
+        if self._graph is not None or self._is_own_network:
             from cimsim.graph.digest import operations_hash, weights_hash
 
             graph = self.graph if self._graph is None else self._graph
             what = {"operations": operations_hash(graph), "weights": weights_hash(graph),
                     "title": graph.name}  # fmt: skip
             return STAGES["export"].key((), **what)
-        return STAGES["export"].key(
-            (), network=asdict(network), weights=self._weights(network), size=list(size)
-        )
+        return export_key(network, size, self.chip.name, self.point.seeds.clip)
+
+    @property
+    def _is_own_network(self) -> bool:
+        model = self.point.network.model
+        return ":" in model or model.lower().endswith(_OWN)
 
     def _weights(self, network: Network) -> Any:
         return weights_content(network, self.chip.name, self.point.seeds.clip)
@@ -246,7 +249,9 @@ class Chain:
         })  # fmt: skip
         found = self.memory.get("export", name)
         if found is None:
-            found = self._traced()
+            own = self._is_own_network or self.store is None
+            kept = KeptGraph(None, "") if own else KeptGraph(self.store, self.export_key)
+            found = kept.graph(self._traced)
             self._count(self.memory.made, "export")
             self.memory.put("export", name, found)
         graph: LayerGraph = found
@@ -254,8 +259,7 @@ class Chain:
 
     def _weights_key(self) -> Any:
         network = self.point.network
-        own = ":" in network.model or network.model.lower().endswith(_OWN)
-        if own:
+        if self._is_own_network:
             given = network.weights
             return file_digest(Path(given)) if given and Path(given).exists() else given
         return self._weights(network)
@@ -356,15 +360,13 @@ class Chain:
     @cached_property
     def strip(self) -> Strip:
         """Its frames; a short clip stays in memory for the next point."""
-        from cimsim.video.reel import KEPT
-
         key = json_text.digest([self.export_key, self.clip_key])
         held = self.memory.get("clip", key)
         if held is not None:
             kept: Strip = held
             return kept
         found = Strip(self.graph, self.clip, self.point.frames.sigma, self.point.seeds.clip)
-        if len(found) <= KEPT and found.n_bytes <= _FEW_BYTES:
+        if len(found) <= found.clean.kept and found.n_bytes <= _FEW_BYTES:
             self.memory.put("clip", key, found)
         return found
 

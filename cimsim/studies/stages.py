@@ -203,7 +203,7 @@ class Strip:
 
         self.graph, self.sigma = graph, sigma
         self.contract = Contract.of(graph)
-        self.clean = Reel(clip, self.contract.channels)
+        self.clean = Reel(clip, self.contract.channels, self.contract.n_frames)
         self.noisy = NoisyReel(self.clean, sigma, seed)
         if tuple(self.clean.shape[1:3]) != self.contract.size:
             height, width = self.contract.size

@@ -18,7 +18,10 @@ Frames = npt.NDArray[np.float32]
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709-6, item 3.2
 KEPT = 32
-"""Frames that a reel holds; windows of networks are shorter."""
+"""Frames that a reel holds at most, unless a network asks for more at once."""
+LEAST = 12
+"""Frames that it holds at least, however large; windows of most networks are shorter."""
+_BYTES = 1 << 26  # of all that it holds, in between
 
 
 def with_channels(frames: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
@@ -53,11 +56,20 @@ class Reel:
     clip : Clip
     channels : int
         1 or 3.
+    window : int
+        Frames that are asked for at once.
+
+    Attributes
+    ----------
+    kept : int
+        Frames that it holds.
     """
 
-    def __init__(self, clip: Clip, channels: int = 3) -> None:
+    def __init__(self, clip: Clip, channels: int = 3, window: int = 1) -> None:
         self._clip, self._channels = clip, channels
         self.shape = (*clip.shape[:3], channels)
+        n_bytes = 4 * int(np.prod(self.shape[1:]))
+        self.kept = max(min(KEPT, _BYTES // n_bytes), LEAST, window + 2)
         self._frames: Iterator[Any] | None = None
         self._next = 0
         self._held: dict[int, Frames] = {}
@@ -66,7 +78,7 @@ class Reel:
         return self.shape[0]
 
     def __getitem__(self, index: int) -> Frames:
-        """Return a frame [H, W, C]; an earlier one than `KEPT` before starts the clip anew."""
+        """Return a frame [H, W, C]; an earlier one than ``kept`` before starts the clip anew."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         if self._frames is None or (index < self._next and index not in self._held):
@@ -76,7 +88,7 @@ class Reel:
             frame = with_channels(next(self._frames), self._channels)
             frame = frame / np.float32(255) if frame.dtype == np.uint8 else frame
             self._held[self._next] = frame.astype(np.float32)
-            self._held.pop(self._next - KEPT, None)
+            self._held.pop(self._next - self.kept, None)
             self._next += 1
         return self._held[index]
 
@@ -104,7 +116,7 @@ class NoisyReel:
         """Return a noisy frame [H, W, C]."""
         if index not in self._held:
             noisy = add_awgn(self._clean[index][np.newaxis], self._sigma, self._seed, index)
-            while len(self._held) >= KEPT:
+            while len(self._held) >= self._clean.kept:
                 self._held.pop(next(iter(self._held)))
             self._held[index] = noisy[0]
         return self._held[index]

@@ -16,7 +16,7 @@ from cimsim.loading import Network
 from cimsim.video.embedded import embedded_clip
 from cimsim.video.io import displayed, to_uint8, write_clip
 from cimsim.video.noise import add_awgn
-from cimsim.video.reel import KEPT, NoisyReel, Reel, Spool, with_channels
+from cimsim.video.reel import KEPT, LEAST, NoisyReel, Reel, Spool, with_channels
 
 HEIGHT, WIDTH = 16, 24
 SMALL = {"array.rows": 64, "array.cols": 64, "tile.count": 40}
@@ -189,6 +189,30 @@ def test_reels_hold_few_frames(tmp_path):
         reel[index]
     assert len(reel._held) <= KEPT
     assert len(reel._clean._held) <= KEPT
+
+
+def test_reels_hold_as_many_large_frames_of_long_clips_as_of_short_ones(tmp_path):
+    held = []
+    for number in (LEAST, 3 * LEAST):
+        np.save(tmp_path / f"{number}.npy", np.zeros((number, 1080, 1920), np.uint8))
+        reel = Reel(cimsim.load_clip(tmp_path / f"{number}.npy"))
+        for index in range(len(reel)):
+            reel[index]
+        held.append(len(reel._held))
+    assert held == [LEAST, LEAST]
+
+
+def test_reels_hold_what_a_network_asks_for_at_once(tmp_path):
+    window = KEPT + 3
+    np.save(tmp_path / "a.npy", np.arange(2 * KEPT * 8 * 9, dtype=np.uint8).reshape(-1, 8, 9))
+    reel = Reel(cimsim.load_clip(tmp_path / "a.npy"), 1, window)
+    frames = reel._clip.__iter__()
+    read = []
+    reel._frames = (read.append(1) or frame for frame in frames)
+    for start in range(len(reel) - window):
+        for index in range(start, start + window):
+            reel[index]
+    assert len(read) == len(reel) - 1  # each once
 
 
 def test_spools_give_back_what_they_got(tmp_path):

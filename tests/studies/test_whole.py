@@ -56,6 +56,14 @@ def test_a_repeated_run_has_the_bytes_of_a_fresh_one(simulated, tmp_path):
     assert "chip" in result.outputs
 
 
+def test_a_run_on_a_kept_network_has_the_bytes_of_a_fresh_one(simulated, tmp_path):
+    run(tmp_path / "other", "--seed", "1")
+    run(tmp_path / "kept", "--seed", "2")
+    run(tmp_path / "fresh", "--seed", "2", "--no-cache")
+    assert len(simulated) == 3
+    assert content(tmp_path / "kept") == content(tmp_path / "fresh")
+
+
 @pytest.mark.parametrize("other", [
     ["--seed", "1"], ["--sigma", "16"], ["--start", "1"], ["--set", "adc.bits=7"],
     ["--set", "adc.energy=3 pJ"], ["--fps", "5"], ["--seeds", "2"], ["--weights", "cimnet_s8"],
