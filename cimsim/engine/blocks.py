@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cimsim.arrays import bitwise, conversion, fused, kernels
 from cimsim.engine.firing import DrivenArray, DrivenRows, Firing
 from cimsim.engine.statistics import OpStatistics
+from cimsim.errors import SimulationError
 
 BLOCK = 512  # windows; two operands and the sums of a 1024-row array stay within some MB
 _REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart from the others'
@@ -338,6 +339,22 @@ def _overlaps(
     return found
 
 
+def _drooped(x: NDArray[Any], array: DrivenArray, r_supply_ohm: float) -> NDArray[Any]:
+    """Lower all voltages of a pulse by what the current of all cells takes from the supply.
+
+    A load of conductance ``G`` behind a resistance ``r`` has ``1 / (1 + r G)`` of the voltage: one
+    factor for each activation, the same for all columns. Cells count as linear.
+    """
+    if array.wired is not None:
+        raise SimulationError(
+            "array.r_supply: expected 0 ohm with non-linear cells behind wires, which are solved "
+            "for whole pulse values; set it to 0, or device.nonlinearity to 2"
+        )
+    load_s = x @ (array.row_conductance_s / array.top)
+    lowered: NDArray[Any] = x * (1 / (1 + r_supply_ohm * load_s))[:, None]
+    return lowered.astype(x.dtype, copy=False)
+
+
 def _read_out(
     frame: _Frame,
     array: DrivenArray,
@@ -353,6 +370,9 @@ def _read_out(
     if array.dac_curves.size:  # drivers, cells are static: the bent pulse of this array alone
         x = x.copy()
         kernels.bend_inputs(x, array.dac_curves)
+        square = None if square is None else np.square(x)
+    if frame.firing.r_supply_ohm > 0:
+        x = _drooped(x, array, frame.firing.r_supply_ohm)
         square = None if square is None else np.square(x)
     shape = (frame.block_rows, array.n_cols)
     current = scratch.take("current", shape, frame.firing.dtype)

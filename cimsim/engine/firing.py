@@ -51,6 +51,8 @@ class Firing:
     correlation : float
         Of the read noise of one cell in two pulses of an input, without what is held through the
         frame; 0 where each pulse has noise of its own.
+    r_supply_ohm : float
+        Between the supply and the drivers of an array.
     """
 
     layer: ProgrammedLayer
@@ -61,6 +63,7 @@ class Firing:
     power: int
     noise_lsb: float
     correlation: float = 0.0
+    r_supply_ohm: float = 0.0
 
     @classmethod
     def of(
@@ -84,21 +87,26 @@ class Firing:
             correlation = noise_shares(mapping, device, placed, time_s, positive).correlation
         return cls(
             layer, reads, ranges, code.pulses(chip.dac.bits), factors,
-            2 if quadratic else 1, chip.adc.noise_lsb, correlation,
+            2 if quadratic else 1, chip.adc.noise_lsb, correlation, chip.array.r_supply_ohm,
         )  # fmt: skip
 
     @cached_property
     def is_fast(self) -> bool:
         """Whether integer products are exact for all arrays and pulses.
 
-        Non-linear drivers, cells and converters and the common noise of reference columns take the
-        other path.
+        Non-linear drivers, cells and converters, a supply that droops and the common noise of
+        reference columns take the other path.
         """
-        return self.pulses[0][1] <= 255 and all(
-            array.is_linear
-            and array.written.reference_variance is None
-            and array.written.signal is not None
-            for array in self.layer.arrays
+        steady = self.r_supply_ohm == 0
+        return (
+            steady
+            and self.pulses[0][1] <= 255
+            and all(
+                array.is_linear
+                and array.written.reference_variance is None
+                and array.written.signal is not None
+                for array in self.layer.arrays
+            )
         )
 
     @cached_property

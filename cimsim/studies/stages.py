@@ -62,6 +62,7 @@ _SPEED = dict.fromkeys(
 )  # fmt: skip
 _READ_OUT = (
     "inputs.*", "weights.*", "dac.*", "device.*", "wires.*", "array.rows", "array.cols",
+    "array.r_supply",
     "adc.bits", "adc.kind", "adc.range", "adc.percentile", "adc.method", "adc.scope",
     "adc.noise_lsb", "calibration.*", "conditions.*",
 )  # fmt: skip

@@ -28,6 +28,8 @@ WAYS = {
     "column": {"conditions.time": "1 h", "conditions.compensation": "column"},
     "anew": {"conditions.time": "1 h", "conditions.recalibrate": True},
     "faulty": {"faults.open": "1 %"},
+    "slow noise": {"device.noise": {"corner": "1 MHz"}, "dac.bits": 4},
+    "uneven": {"conditions.gradient": "20 K", "conditions.temperature": "55 C"},
     "wires": {"wires.model": "fast", "wires.r_bit": "1 ohm"},
     "bent": {"adc.inl_bow_lsb": 0.3, "dac.inl_lsb": 0.2},
     "rounded": {"weights.rounding": "inputs"},

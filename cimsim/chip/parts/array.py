@@ -143,6 +143,20 @@ class Array(Part):
         description="what a cell of a row that is not selected draws from a read column at 25 C; "
         "it doubles with process.leakage_doubling",
     )
+    r_supply_ohm: Annotated[
+        Resistance,
+        Fact(
+            "frames",
+            plausible=(0.01, 10000.0, "a grid of thick metal .. a long thin line"),
+            tried=("1 Mohm",),
+            trained=(0.0,),
+        ),
+    ] = Field(
+        default=0.0,
+        alias="r_supply",
+        description="from the supply to the drivers of one array: what all its cells draw together "
+        "lowers the voltage of all of them",
+    )
     cell_area_m2: Annotated[
         Area,
         Fact(
