@@ -263,7 +263,10 @@ def _buffers(mapping: Mapping, timeline: Timeline, least: tuple[LeastBuffer, ...
     for edge in found[:_TOP]:
         need = needs.get((edge.producer, edge.consumer))
         told = ["-" if need is None else _bytes(need)] if least else []
-        cells = [f"{edge.producer} > {edge.consumer}", *told, _bytes(edge.n_bytes)]
+        cells = [f"{folded(edge.producer, 26)} > {edge.consumer}"]
+        if len(cells[0].rpartition("\n")[2]) > 30:  # the reader on a line of its own
+            cells = [f"{folded(edge.producer, 26)}\n> {folded(edge.consumer, 26)}"]
+        cells += [*told, _bytes(edge.n_bytes)]
         if limited:
             room = edge.capacity
             # an edge may never have held a pixel
