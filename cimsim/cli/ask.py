@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import typer
+
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cimsim.chip.spec import Chip
     from cimsim.doubts import Doubt
     from cimsim.loading import Network
+    from cimsim.report.result import Result
     from cimsim.tasks.questions import Task
     from cimsim.tasks.sources import Source
 
@@ -155,7 +160,7 @@ def ask(
     allocation: str, schedule: Literal["pipelined", "sequential"], seed: int, seeds: int,
     fps: float | None, threads: int | None, strict: bool, partial: bool, quiet: bool,
     out: Path | None, target: Path, trace_file: Path | None, picture: Path | None,
-    command: dict[str, Any] | None,
+    command: dict[str, Any] | None, as_json: bool = False,
 ) -> None:  # fmt: skip
     """Run a task and print and write what it gave, as `cimsim run` does for a clip."""
     from rich.console import Console
@@ -164,12 +169,11 @@ def ask(
     from cimsim.cli.steps import Bars, size_of, trace, write_timeline
     from cimsim.doubts import refuse
     from cimsim.loading import weights_hash
-    from cimsim.report.tables import print_result
     from cimsim.tasks.keywords import PUBLISHED
 
     task, shapes = question.pose(network)
     network = network.taking(shapes)
-    console = Console(emoji=False)
+    console = Console(emoji=False, stderr=as_json)
     with Bars(console, quiet) as report:
         report("tracing", 0, 1)
         graph = trace(network, (1, 1), strict, partial, chip)
@@ -190,9 +194,19 @@ def ask(
         report("writing", 1, 1)
         title = f"{network.title}, {size_of(network, (1, 1))}"
         written = write_timeline(placed, schedule, title, trace_file, picture, report)
-    print_result(result, console)
+    show_result(result, console, as_json)
     console.print(f"report: [bold]{folder}/[/]  (plots/, layers.csv, result.json)")
     for line in written:
         console.print(line)
     if strict:
         refuse(result.doubts)
+
+
+def show_result(result: Result, console: Console, as_json: bool) -> None:
+    """Print the tables of a result, or all of it as JSON on standard output."""
+    from cimsim.report.tables import print_result
+
+    if as_json:
+        typer.echo(result.to_json())
+    else:
+        print_result(result, console)

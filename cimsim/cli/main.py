@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,7 +32,7 @@ from cimsim.cli import (
 )
 from cimsim.cli.checked import App
 from cimsim.cli.options import Interrupted
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, InputError
 
 app = App(
     name="cimsim",
@@ -80,8 +81,36 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say on stderr what is done, step by step.")
+    ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log", metavar="FILE", help="Write that, with times, to a file."),
+    ] = None,
 ) -> None:
     """Options of the command itself."""
+    if verbose or log_file is not None:
+        _listen(verbose, log_file)
+
+
+def _listen(verbose: bool, log_file: Path | None) -> None:
+    """Send what the package logs to stderr and to a file."""
+    import logging
+
+    handlers: list[logging.Handler] = [logging.StreamHandler()] if verbose else []
+    if log_file is not None:
+        try:
+            handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"--log: cannot write '{log_file}': {error.strerror}") from None
+    form = logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S")
+    log = logging.getLogger("cimsim")
+    log.setLevel(logging.INFO)
+    for handler in handlers:
+        handler.setFormatter(form)
+        log.addHandler(handler)
+    log.info("cimsim %s: %s", __version__, " ".join(sys.argv[1:]))
 
 
 def main() -> None:

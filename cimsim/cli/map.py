@@ -183,7 +183,7 @@ def map_(
         _print_points(points, console)
     what = size_of(network, frame) if network.inputs else f"frames of {size}"
     console.print(f"[bold]{placed.graph.name}[/] on [bold]{chip.label}[/], {what}")
-    console.print(_table(placed))
+    console.print(_table(placed, console.width))
     for line in _summary(placed, timeline):
         console.print(line, highlight=False)
     print_doubts(doubts, console)
@@ -231,26 +231,35 @@ def _print_points(points: Sequence[Point], console: Console) -> None:
     console.print("[bold]1[/] in full:", highlight=False)
 
 
-def _table(mapping: Mapping) -> Table:
+_WIDE, _LABEL = 118, 28  # columns of a terminal with room for everything; of a name in others
+
+
+def _table(mapping: Mapping, width: int) -> Table:
+    from rich import box
     from rich.table import Table
 
+    from cimsim.report.names import folded
     from cimsim.report.placement import layer_rows
 
-    rows = layer_rows(mapping)
+    rows, wide = layer_rows(mapping), width >= _WIDE
     table = Table(title_justify="left")
-    columns = ["", "layer", "windows", "matrix", "arrays", "cells used", "activations"]
+    if not wide:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    columns = ["", "layer", "windows", "matrix", "arrays", "cells used", *["activations"] * wide]
     several = any(row.windows_per_activation > 1 for row in rows)
     copies = any(row.replicas > 1 for row in rows)
     shared = any(row.shared for row in rows)
-    columns += ["windows at once"] * several + ["replicas"] * copies + ["shared with"] * shared
+    columns += ["windows\nat once"] * several + ["replicas"] * copies + ["shared\nwith"] * shared
     for name in columns:
         left = name == "layer"
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    label = 60 if wide else max(16, _LABEL - 9 * (several + copies + shared))
     for row in rows:
         uses = f" [dim]x {row.uses}[/]" if row.uses > 1 else ""
         cells: list[Any] = [
-            str(row.number), row.layer + uses, f"{row.windows:,}", f"{row.rows} x {row.cols}",
-            str(row.arrays), f"{100 * row.utilisation:.1f} %", f"{row.activations:,}",
+            str(row.number), folded(row.layer, label) + uses, f"{row.windows:,}",
+            f"{row.rows} x {row.cols}", str(row.arrays), f"{100 * row.utilisation:.1f} %",
+            *[f"{row.activations:,}"] * wide,
         ]  # fmt: skip
         cells += [str(row.windows_per_activation)] * several + [str(row.replicas)] * copies
         cells += [f"{row.shared} layer{'' if row.shared == 1 else 's'}"] * shared

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cimsim.cli.ask import Question, ask
+from cimsim.cli.ask import Question, ask, show_result
 from cimsim.cli.clips import (
     VIDEOS,
     BlackOption,
@@ -212,6 +212,9 @@ def run(
             "--strict", help="Refuse operations that have no cost rule, and make errors of doubts."
         ),
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON instead of the tables.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Run a network on a chip: quality, cycles and energy per frame. Default: denoise a clip.
@@ -290,10 +293,11 @@ def run(
             question, network, chip, doubts=_weights_doubts(network, chip), mapping=mapping,
             allocation=allocation, schedule=schedule.value, seed=seed, seeds=seeds, fps=fps,
             threads=threads, strict=strict, partial=partial, quiet=quiet, out=out, target=target,
-            trace_file=trace_file, picture=picture, command=command_of(context),
+            trace_file=trace_file, picture=picture, command=command_of(context), as_json=as_json,
         )  # fmt: skip
         return
-    console = Console(emoji=False)  # package.module:Class is no emoji
+    # package.module:Class is no emoji; JSON has the output for itself
+    console = Console(emoji=False, stderr=as_json)
     command = command_of(context)
     asked = Asked(
         Net(model, tuple(sorted(options.items())), weights, streaming), chip, hw, mapping,
@@ -304,7 +308,7 @@ def run(
     whole = Whole.of(asked, command, not no_cache and not apart, strict=strict)
     again = whole.written(target, unique=out is None)
     if again is not None:
-        _print(*again, [], console, strict)
+        _print(*again, [], console, strict, as_json)
         return
     frames_in, judge = pair(settings, clip, noisy, reference)
     sigma, told = _sigma(sigma, held, frames_in, noisy is not None)
@@ -351,17 +355,17 @@ def run(
         if video is not None:
             write_video(video, result, frames_in.fps)
             written.append(f"video: [bold]{video}[/]")
-    _print(result, folder, written, console, strict)
+    _print(result, folder, written, console, strict, as_json)
 
 
 def _print(
-    result: Result, folder: Path, written: Sequence[str], console: Console, strict: bool
-) -> None:
+    result: Result, folder: Path, written: Sequence[str], console: Console, strict: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Show a result and say where it stands."""
     from cimsim.doubts import refuse
-    from cimsim.report.tables import print_result
 
-    print_result(result, console)
+    show_result(result, console, as_json)
     console.print(
         f"report: [bold]{folder}/[/]  (before_after.png, plots/, layers.csv, result.json)"
     )

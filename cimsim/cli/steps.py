@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cimsim.timing.timeline import Timeline
 
 
+log = logging.getLogger(__name__)
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -136,11 +138,20 @@ class Bars:
     """Progress bars on the terminal, one per stage; silent when asked or when piped."""
 
     def __init__(self, console: Any, quiet: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._tasks: dict[str, Any] = {}
         self._progress = Progress(
-            "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            # the clock of a stage goes on where its bar has nothing to count
+            SpinnerColumn(), "{task.description}", BarColumn(bar_width=20), MofNCompleteColumn(),
+            TimeElapsedColumn(), TimeRemainingColumn(),
             console=console, transient=True, disable=quiet or not console.is_terminal,
         )  # fmt: skip
 
@@ -153,6 +164,7 @@ class Bars:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` steps of a stage are finished."""
+        log.info("%s: %d of %d", stage, done, total)
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total)
         self._progress.update(self._tasks[stage], completed=done, total=total)

@@ -80,6 +80,9 @@ def time(
     input_shape: InputShapeOption = None,
     partial: PartialOption = False,
     no_cache: NoCacheOption = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON and nothing else instead of the tables.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Simulate the cycles of a network on a chip, and show who is slow and who waits.
@@ -93,9 +96,12 @@ def time(
     cimsim time --set interconnect.kind=mesh --trace trace.json.gz --schedule sequential
     cimsim time --model cimnet --stride 8 --allocation replicated --explain
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
+    from dataclasses import asdict
+
     from rich.console import Console
 
     import cimsim
+    from cimsim.boundary import json_text
     from cimsim.chip.load import load_hw
     from cimsim.doubts import refuse
     from cimsim.graph.coverage import coverage
@@ -103,7 +109,7 @@ def time(
     from cimsim.placing import check
     from cimsim.report.doubts import chip_doubts
     from cimsim.report.tables import print_coverage, print_doubts
-    from cimsim.report.time_tables import print_timeline
+    from cimsim.report.time_tables import print_timeline, times_data
     from cimsim.report.why_slow import MOST_TRACED, activations, print_why, why
     from cimsim.studies.graphs import KeptGraph
     from cimsim.studies.points import Network as Net
@@ -122,7 +128,8 @@ def time(
     options = model_options(
         arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
-    console = Console(emoji=False)  # package.module:Class is no emoji
+    # package.module:Class is no emoji; JSON has the output for itself
+    console = Console(emoji=False, stderr=as_json)
     with Bars(console, quiet) as report:
         report("tracing", 0, 1)
         network = _network(model, options, streaming).taking(input_shape)
@@ -143,6 +150,10 @@ def time(
         found = why(placed, timeline, schedule.value, report) if explain else None
         title = f"{network.title}, {size_of(network, frame)}"
         written = write_timeline(placed, timeline, title, trace_file, picture, report)
+    if as_json:
+        data = times_data(placed, timeline, least, found)
+        typer.echo(json_text.dump(data | {"doubts": [asdict(one) for one in doubts]}))
+        return
     print_timeline(placed, timeline, console, title, least)
     if found is not None:
         if not traced:

@@ -21,6 +21,7 @@ _UNSAID = (
     "picture",
     "video",
     "quiet",
+    "as_json",
     "strict",
     "threads",
     "no_cache",

@@ -558,6 +558,8 @@ def _lines(exact: Array, parts: dict[str, Array], calibration: Any) -> dict[str,
             np.divide(cross, power, out=slope, where=power > 0)
         shift = mean - slope * t_mean if calibration.column_offset else np.zeros(n_cols)
         lines[cause] = slope, shift
+    if not parts:
+        return {}
     rests = {c: parts[c] - (slope * t + shift) for c, (slope, shift) in lines.items()}
     whole = np.sum(list(rests.values()), axis=0)
     energy = np.einsum("ij,ij->j", whole, whole)

@@ -46,9 +46,11 @@ def written(
         ``frames``, ``samples`` and ``integers``: the same for any cells.
     """
     chip = mapping.chip
-    report("programming", 0, sum(layer.layout.n_arrays for layer in mapping.layers))
     if learned is None:
+        report("calibration inputs", 0, 1)
         learned = learn(mapping, inputs, threads)
+        report("calibration inputs", 1, 1)
+    report("programming", 0, sum(layer.layout.n_arrays for layer in mapping.layers))
     found = prepare(
         mapping, device_of(chip), inputs, seed, integers=learned["integers"],
         samples=learned["samples"], threads=threads, progress=report,

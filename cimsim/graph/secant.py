@@ -197,16 +197,19 @@ def _through_digital(op: DigitalOp, weight: Tensor, before: Values, after: Value
     try:
         with torch.enable_grad():
             result = apply_digital(op, middle)
-        if not result.requires_grad:  # a rounding, or a constant
-            parts = [torch.zeros_like(leaf) if alone else None for leaf in leaves]
-        else:
+        parts: list[Tensor | None] = [None for _ in leaves]  # a constant
+        if result.requires_grad:
             seed = torch.ones_like(result) if alone else weight.reshape(result.shape)
             parts = list(torch.autograd.grad(result, leaves, seed, allow_unused=True))
     except RuntimeError as error:
-        raise GraphError(
-            f"node '{op.name}' ({op.op}): no derivative, so errors before it cannot be followed to "
-            f"the output: {error}"
-        ) from None
+        if not alone:
+            raise GraphError(
+                f"node '{op.name}' ({op.op}): no derivative, so errors before it cannot be "
+                f"followed to the output: {error}"
+            ) from None
+        parts = [None]
+    if alone and parts[0] is None:
+        parts = [torch.zeros_like(leaves[0])]  # a rounding: flat but for its steps
     if alone and parts[0] is not None:
         name = floating[0]
         slope = _secant(first[name], second[name], before[op.name], after[op.name], parts[0])

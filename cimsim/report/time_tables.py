@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from cimsim.mapping.mapping import Mapping
+from cimsim.report.collect import timing
+from cimsim.report.names import folded
 from cimsim.timing.least_buffers import LeastBuffer
 from cimsim.timing.memories import doubt
 from cimsim.timing.plan import make_plan
@@ -79,6 +82,40 @@ def _layer_time(
     )  # fmt: skip
 
 
+def times_data(
+    mapping: Mapping,
+    timeline: Timeline,
+    least: tuple[LeastBuffer, ...] = (),
+    why: tuple[Any, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what `print_timeline` prints as plain data; times in seconds.
+
+    Parameters
+    ----------
+    mapping, timeline, least
+        See `print_timeline`.
+    why : (path, changes), optional
+        See `cimsim.report.why_slow.why`.
+    """
+    clock, told = mapping.chip.process.clock_hz, timing(mapping, timeline)
+    data: dict[str, Any] = {
+        "network": mapping.graph.name, "chip": mapping.chip.label, "clock_hz": clock,
+        "schedule": timeline.schedule, "frames": timeline.frames,
+        "latency_cycles": timeline.cycles_first_frame, "interval_cycles": timeline.interval,
+        "latency_s": timeline.cycles_first_frame / clock, "interval_s": timeline.interval / clock,
+        "frames_per_second": timeline.frames_per_second(clock),
+        "bottleneck": told.bottleneck, "bottleneck_busy": told.bottleneck_busy,
+        "layers": [asdict(row) for row in layer_times(mapping, timeline)],
+        "resources": [{"name": r.name, "busy_cycles": r.busy, "share": r.share}
+                      for r in timeline.resources if r.busy],
+    }  # fmt: skip
+    if least:
+        data["least_buffers"] = [asdict(one) for one in least]
+    if why is not None:
+        data["critical_path"], data["would_help"] = ([asdict(one) for one in part] for part in why)
+    return data
+
+
 def print_timeline(
     mapping: Mapping,
     timeline: Timeline,
@@ -111,8 +148,13 @@ def print_timeline(
     what = "" if worst.stage == "resource" else f" {worst.stage}"
     first = {layer.name: layer.ops[0] for layer in mapping.layers}
     named = first.get(worst.name, worst.name) if what else worst.name.replace("_", " ")
+    # of the steady interval, as the result of a run says it; of all cycles where that differs
+    steady = timing(mapping, timeline).bottleneck_busy
+    filling = "" if abs(steady - worst.share) < 0.005 else (
+        f" ({100 * worst.share:.0f} % of all cycles, filling and draining included)"
+    )  # fmt: skip
     console.print(
-        f"bottleneck: [bold]{named}{what}[/], {100 * worst.share:.0f} % busy\n",
+        f"bottleneck: [bold]{named}{what}[/], {100 * steady:.0f} % busy{filling}\n",
         highlight=False,
     )
     rows = layer_times(mapping, timeline)
@@ -168,7 +210,8 @@ def _layers(rows: tuple[LayerTime, ...], wide: bool) -> Table:
     for row in rows:
         cells = [str(row.replicas)] if copies else []
         table.add_row(
-            row.name, *cells, f"{row.activations:,}", f"{row.interval:,}", row.stage,
+            row.name if wide else folded(row.name, 24), *cells, f"{row.activations:,}",
+            f"{row.interval:,}", row.stage,
             *(_percent(getattr(row, name)) for name in shown),
             style="bold" if row.busy == slowest else None,
         )  # fmt: skip
@@ -220,7 +263,10 @@ def _buffers(mapping: Mapping, timeline: Timeline, least: tuple[LeastBuffer, ...
     for edge in found[:_TOP]:
         need = needs.get((edge.producer, edge.consumer))
         told = ["-" if need is None else _bytes(need)] if least else []
-        cells = [f"{edge.producer} > {edge.consumer}", *told, _bytes(edge.n_bytes)]
+        cells = [f"{folded(edge.producer, 26)} > {edge.consumer}"]
+        if len(cells[0].rpartition("\n")[2]) > 30:  # the reader on a line of its own
+            cells = [f"{folded(edge.producer, 26)}\n> {folded(edge.consumer, 26)}"]
+        cells += [*told, _bytes(edge.n_bytes)]
         if limited:
             room = edge.capacity
             # an edge may never have held a pixel

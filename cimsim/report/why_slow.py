@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cimsim.mapping.mapping import Mapping
+from cimsim.report.names import folded
 from cimsim.timing.advice import Change, advice
 from cimsim.timing.critical import PathPart, critical_path
 from cimsim.timing.plan import Schedule, make_plan
 from cimsim.timing.timeline import Timeline
+from cimsim.units import format_si
 
 MOST_TRACED = 6_000_000  # activations; a trace takes 104 bytes for each
 _ROWS = 8
+_NAME = 32  # columns of a unit's name
 
 
 def activations(mapping: Mapping) -> int:
@@ -47,32 +52,41 @@ def print_why(
     """Print which parts made up the first frame's latency, and what single changes would gain."""
     clock = mapping.chip.process.clock_hz
     if path:
-        table = Table(title="Critical path of the first frame", title_justify="left")
-        for name in ("unit", "what it did", "cycles", "ms", "share"):
-            table.add_column(name, justify="left" if name[0] in "uw" else "right")
+        table = _new("Critical path of the first frame")
+        for name in ("unit", "what it did", "cycles", "time", "share"):
+            table.add_column(name, justify="left" if name[0] in "uw" else "right", no_wrap=True)
         whole = timeline.cycles_first_frame
         for part in path[:_ROWS]:
             table.add_row(
-                part.unit, part.what, f"{part.cycles:,}", f"{1e3 * part.cycles / clock:.3f}",
+                folded(part.unit, _NAME), part.what, f"{part.cycles:,}",
+                format_si(part.cycles / clock, "s"),
                 f"{part.cycles / whole:.1%}",
             )  # fmt: skip
         rest = sum(part.cycles for part in path[_ROWS:])
         if rest:
             table.add_row(
-                f"{len(path) - _ROWS} more", "", f"{rest:,}", f"{1e3 * rest / clock:.3f}",
+                f"{len(path) - _ROWS} more", "", f"{rest:,}", format_si(rest / clock, "s"),
                 f"{rest / whole:.1%}",
             )  # fmt: skip
         console.print(table)
     if not changes:
         console.print("No single change of a component gains 0.1 % or more.")
         return
-    table = Table(title="What would help, each simulated alone", title_justify="left")
-    for name in ("change", "option", "interval ms", "latency ms", "gain"):
-        left = name in ("change", "option")
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    table = _new("What would help, each simulated alone")
+    for name in ("change, and its option", "interval", "latency", "gain"):
+        left = name.startswith("change")
+        table.add_column(name, justify="left" if left else "right", no_wrap=not left)
     for change in changes:
+        option = f"\n[dim]{escape(change.option)}[/]" if change.option else ""
         table.add_row(
-            change.what, change.option, f"{1e3 * change.interval / clock:.3f}",
-            f"{1e3 * change.cycles_first_frame / clock:.3f}", f"{change.gain:.2f} x",
+            escape(change.what) + option, format_si(change.interval / clock, "s"),
+            format_si(change.cycles_first_frame / clock, "s"), f"{change.gain:.2f} x",
         )  # fmt: skip
     console.print(table)
+
+
+def _new(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+        pad_edge=False, show_edge=False,
+    )  # fmt: skip

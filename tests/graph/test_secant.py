@@ -78,3 +78,24 @@ def test_output_vectors_are_in_the_order_of_the_matrix():
     rows = values[up.inputs[0]][0].permute(1, 2, 0).reshape(-1, up.n_rows)
     expected = rows @ torch.from_numpy(up.weight[0]) + torch.from_numpy(up.bias)
     assert torch.allclose(as_vectors(up, values[up.name]), expected, atol=1e-5)
+
+
+class Quantised(nn.Module):
+    """A rounding without a derivative between two layers."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(6)
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        y = torch.relu(self.first(x))
+        y = torch.fake_quantize_per_tensor_affine(y, 0.1, 0, 0, 15)
+        return torch.round(self.second(y) * 8) / 8
+
+
+@pytest.mark.parametrize("size", [0.02, 0.5])
+def test_roundings_are_followed(size):
+    x = torch.randn((1, 3, 10, 12), generator=torch.Generator().manual_seed(0))
+    total, parts, _ = differences(Quantised(), x, size)
+    assert parts == pytest.approx(total, rel=2e-3, abs=2e-3)
