@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from cimsim.simulation import run as run
     from cimsim.simulation import simulate as simulate
     from cimsim.studies.ablation import ablate as ablate
+    from cimsim.studies.diagnosis import diagnose as diagnose
+    from cimsim.studies.diagnosis_result import Diagnosis as Diagnosis
     from cimsim.studies.optimise import Search as Search
     from cimsim.studies.study import Outcome as Outcome
     from cimsim.studies.study import Study as Study
@@ -83,6 +85,7 @@ _WHERE = {
     "Classification": "tasks.questions",
     "Comparison": "tasks.questions",
     "ConfigError": "errors",
+    "Diagnosis": "studies.diagnosis_result",
     "Doubt": "doubts",
     "GraphError": "errors",
     "Images": "tasks.sources",
@@ -111,6 +114,7 @@ _WHERE = {
     "Timeline": "timing.timeline",
     "ablate": "studies.ablation",
     "array_size": "mapping.strategies",
+    "diagnose": "studies.diagnosis",
     "load_clip": "video.clip",
     "load_hw": "chip.load",
     "load_mapping": "mapping.files",

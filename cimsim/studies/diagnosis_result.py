@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from cimsim import display
+
 WITHIN = 0.2  # of a loss: further off, the sum of the parts is doubted
 DECIBELS = 300.0  # stands for no error at all, so that JSON stays JSON
 
@@ -180,6 +182,37 @@ class Diagnosis:
                 gives = [a.gives.get(layer.name, {}).get(cause, 0.0) for a in self.attributions]
                 table.writerow([layer.name, cause, f"{snr:.4g}", *(f"{v:.6g}" for v in gives)])
         return out.getvalue()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a plain row for each layer and cause: SNR in dB, and what mending it gives."""
+        return [
+            {"layer": layer.name, "cause": cause, "snr_db": snr}
+            | {f"{a.name} / {a.unit}": a.gives.get(layer.name, {}).get(cause, 0.0)
+               for a in self.attributions}
+            for layer in self.layers
+            for cause, snr in layer.snr_by_cause_db.items()
+        ]  # fmt: skip
+
+    def to_frame(self) -> Any:
+        """Return `rows` as a ``pandas.DataFrame``.
+
+        Raises
+        ------
+        InputError
+            Pandas is not installed.
+        """
+        return display.frame(self.rows(), "Diagnosis.to_frame")
+
+    def _repr_html_(self) -> str:
+        first = self.first
+        rows = [(name, cause, f"{value:+.3f}") for name, cause, value in first.ranked]
+        below = [
+            f"{first.name}: {first.loss:.3f} {first.unit} are lost, the parts sum up to "
+            f"{first.total:.3f}",
+            *self.notes,
+        ]
+        title = f"{self.network} on {self.chip}: which layer hurts, and why"
+        return display.html_table(title, rows, ("layer", "cause", f"gives / {first.unit}"), below)
 
     def __repr__(self) -> str:
         worst = ", ".join(f"{n} {c} {v:+.2f}" for n, c, v in self.first.ranked[:3])

@@ -118,11 +118,13 @@ def test_an_unknown_kind_of_source_is_refused():
 
 
 def test_what_must_follow_an_answer_follows_it_and_is_marked_as_assumed():
-    text, chip = written("mine", {"inputs.bits": 4, "device.kind": "sram", "weights.bits": 4}, "x")
+    text, chip = written(
+        "mine", {"inputs.bits": 4, "device.kind": "sram", "weights.bits": 4}, "a paper"
+    )
     assert (chip.dac.bits, chip.weights.cell_bits) == (4, 1)
     assert device_of(chip).max_bits == 1
     assert chip.sources["dac.bits"].text == DEFAULT_SOURCE
-    assert chip.sources["inputs.bits"].text == "x"
+    assert chip.sources["inputs.bits"].text == "a paper"
     assert "cell_bits: 1" in text
     with pytest.raises(ConfigError, match=r"dac.bits: expected at most inputs.bits = 4, got 8"):
         written("mine", {"inputs.bits": 4, "dac.bits": 8})

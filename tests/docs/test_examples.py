@@ -83,7 +83,7 @@ def test_why_slow(example):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("name", "tables", "pictures"), [("first_look", 4, 5), ("study", 4, 2)])
+@pytest.mark.parametrize(("name", "tables", "pictures"), [("first_look", 5, 5), ("study", 4, 2)])
 def test_notebook(name, tables, pictures, tmp_path):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("pandas")
