@@ -4,7 +4,8 @@ The loop's memory after a line is compared with that a line before (of strided u
 lines as make whole lines of all units). Let ``T`` be the cycles between the two and ``r`` the map
 rows that a unit stored meanwhile. If
 
-- every unit stored as many rows as its strides ask for, so none of them waits for a whole map,
+- every unit stored as many rows as its strides ask for, so none of them waits for a whole map, or
+  is done with all frames, so nobody waits for it and its last store is over,
 - every cycle in the memory is ``T`` later, or over: earlier than all that are compared with it,
 - every row, window, pixel and sequence number has moved on by what ``r`` of its unit makes of it,
 - everything else is the same, the events that wait included, and
@@ -163,6 +164,7 @@ class _Steady:
 
     def _classify(self) -> None:
         """List the cells that change, by how they do; all others of the records stay."""
+        works = self.plan.works
         u, q, e, t = self.unit, self.feeder, self.edge, self.stage
         n_rows, steps = self.rows, self.steps
         producer, consumer = self.of_edge[:, 0], self.of_edge[:, 1]
@@ -175,6 +177,9 @@ class _Steady:
         )  # fmt: skip
         self.count = np.concatenate([place for place, _ in counts])
         self.moves = np.concatenate([by for _, by in counts])
+        # whose being done stops them; what is released follows from the consumer's rows
+        units = np.arange(len(works))
+        self.mover = np.concatenate([*[units] * 7, consumer, *[producer] * 4])
         header = np.array([k.H_LATEST, k.H_NOW])
         self.time = np.concatenate([
             header, u + k.U_AT, q + k.F_FED, q + k.F_READY, self.resources,
@@ -249,12 +254,19 @@ class _Line:
         self.cycles = int(now[k.H_NOW] - last[k.H_NOW])
         moved = now[steady.time] - last[steady.time]
         self.live = moved == self.cycles
+        frames = last[steady.unit + k.U_FRAMES]
+        self.active = frames != last[k.H_FRAME]  # others are done with all frames
+        self.moves = lag * steady.moves * self.active[steady.mover]
 
     def repeats(self) -> bool:
         """Whether the last line and the one before are the same but for what moved on."""
         s, last, now = self.s, self.last, self.now
-        if self.cycles <= 0 or (now[s.count] - last[s.count] != self.lag * s.moves).any():
+        if self.cycles <= 0 or (now[s.count] - last[s.count] != self.moves).any():
             return False
+        done = ~self.active[s.of_edge[:, 0]]
+        seen, stored = last[s.edge + k.E_SEEN], last[s.unit[s.of_edge[:, 0]] + k.U_PREFIX]
+        if (seen[done] != stored[done]).any():
+            return False  # its stores are still being looked at
         return (
             bool((now[s.still] == last[s.still]).all()) and self._times() and self._sums()
             and self._sequences() and self._wants() and self._events() and self._rings()
@@ -328,7 +340,7 @@ class _Line:
 
     def _rings(self) -> bool:
         """Whether the stores that the last line looked up repeat in it."""
-        for u in range(len(self.s.rows)):
+        for u in np.flatnonzero(self.active).tolist():
             for field, end, step, back in self._stores(u):
                 index = np.arange(max(0, end - back), end)
                 earlier, later = (self._ring(cells, u, field) for cells in (self.last, self.now))
@@ -354,11 +366,15 @@ class _Line:
         """Return how often the last line repeats before a unit's frame ends or a table bends."""
         s, lag = self.s, self.lag
         heads = np.maximum(self.now[s.feeder + k.F_Y], self.now[s.unit + k.U_Y])
-        found = int(((s.tall - 1 - heads) // (lag * s.rows)).min())
+        found = int(((s.tall - 1 - heads) // (lag * s.rows))[self.active].min())
         for u, work in enumerate(s.plan.works):
+            if not self.active[u]:
+                continue
             first, head = (int(cells[s.feeder[u] + k.F_Y]) for cells in (self.last, self.now))
             start = int(self.now[s.unit[u] + k.U_NEEDS])
             for number, (producer, _) in enumerate(work.needs):
+                if not self.active[producer]:
+                    continue
                 need = start + number * k.NEED
                 table = self._table(int(self.now[need + k.N_ROWS]), int(s.tall[u]))
                 cols = self._table(int(self.now[need + k.N_COLS]), int(s.row[u]))
@@ -367,10 +383,13 @@ class _Line:
                 by = lag * int(s.windows[producer])
                 found = min(found, _even(table, lag * int(s.rows[u]), by, first, head))
         for number, (producer, consumer) in enumerate(s.of_edge):
+            if not self.active[consumer]:
+                continue
             tall, edge = int(s.tall[consumer]), s.edge[number]
             frame = int(self.last[s.unit[consumer] + k.U_FRAMES])
             first, head = (int(cells[s.unit[consumer] + k.U_Y]) for cells in (self.last, self.now))
-            first = min(first - self.rows_back, int(self.last[edge + k.E_ROW]) - frame * tall)
+            if self.active[producer]:
+                first = min(first - self.rows_back, int(self.last[edge + k.E_ROW]) - frame * tall)
             if first < 0:
                 return 0
             table = self._table(int(self.now[edge + k.E_TABLE]), tall + 1)
@@ -385,7 +404,7 @@ class _Line:
         """Move the memory on by so many times the last line."""
         s, cycles = self.s, self.cycles
         rise = self.now - self.last
-        cells[s.count] += times * self.lag * s.moves
+        cells[s.count] += times * self.moves
         cells[s.time[self.live]] += times * cycles
         cells[s.linear] += times * rise[s.linear]
         grown = np.where(rise[s.sum] == 0, 0, self.lag * s.summands * cycles)
@@ -398,7 +417,7 @@ class _Line:
         cells[pending] += later
         start = int(cells[k.H_HEAP])
         cells[start : start + k.EVENT * int(cells[k.H_EVENTS]) : k.EVENT] += later
-        for u in range(len(s.rows)):
+        for u in np.flatnonzero(self.active).tolist():
             for field, end, step, _ in self._stores(u):
                 ring = self._ring(cells, u, field)
                 ring[:] = _continued(ring, end + step, step, times, cycles)

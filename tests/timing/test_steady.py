@@ -124,6 +124,22 @@ def test_shared_pipelines(monkeypatch):
     assert leapt > 0
 
 
+def test_inputs_that_are_done_stop_no_leaps():
+    """Frames that are read where they are take no time: their units are done long before."""
+    net = Net(4, 96, 8)
+    net.conv(net.conv("x", 8), 4)
+    hardware = chip(frames="dram", buffer__overflow="dram", buffer__size="64 B")
+    mapping = map_graph(net.graph(), hardware)
+    edges = make_plan(mapping).edges
+    works = make_plan(mapping).works
+    away = {(works[e.producer].unit.name, works[e.consumer].unit.name): "dram" for e in edges
+            if e.capacity is not None}  # fmt: skip
+    plan = make_plan(mapping, away)
+    leapt, leaping, alone = both(plan, 3)
+    assert same(leaping, alone)
+    assert leapt > 96
+
+
 def test_where_lines_are_no_notion_the_loop_runs_alone():
     net = Net(4, 96, 8)
     first = net.conv("x", 4)
