@@ -420,20 +420,20 @@ def _condition_notes(chip: Chip) -> list[str]:
             f"{format_celsius(conditions.temperature_k)}; the chip was calibrated {when}"
             f"{_COMPENSATED[conditions.compensation]}"
         )
-    loss = getattr(chip.device.parameters, "charge_loss", None)
-    if conditions.time_s > 0 and loss:
-        found.append(
-            f"retention is an estimate, from a tenth to ten times the {100 * loss:g} % of the "
-            f"charge per decade; --set device.charge_loss={1000 * loss:g}% shows the worse end"
-        )
     if not faults.none:
         shares = [
             f"{100 * getattr(faults, kind):g} % {kind.replace('_', ' ')}"
-            for kind in ("stuck_off", "stuck_on", "open")
+            for kind in ("stuck_off", "stuck_on", "open", "dead_rows", "dead_cols")
             if getattr(faults, kind) > 0
         ]
         shares += [f"those of {Path(faults.map).name}"] if faults.map is not None else []
-        found.append(f"faulty cells: {', '.join(shares)}")
+        spares = [
+            f"{getattr(faults, kind)} {kind.replace('_', ' ')}"
+            for kind in ("spare_rows", "spare_cols")
+            if getattr(faults, kind)
+        ]
+        repair = f"; repaired by {' and '.join(spares)} in each array" if spares else ""
+        found.append(f"faulty cells: {', '.join(shares)}{repair}")
     return found
 
 

@@ -116,6 +116,7 @@ def simulate(
         graph, ``as_written`` is the mapping of another network, or ``programmed`` does not fit or
         is given without a clip or with calibration frames.
     """
+    from cimsim import retention
     from cimsim.chip.ledger import left_out
     from cimsim.energy.idle import working
     from cimsim.energy.ledger import Ledger, draw, sensitivity
@@ -174,7 +175,10 @@ def simulate(
         mapping, clip, noise_sigma, seed, programmings, calibration, threads, report,
         noisy, reference,
     )  # fmt: skip
-    scores = [] if asked is None else _asked(asked, programmings, report)
+    scores, learned = ([], {}) if asked is None else _asked(asked, programmings, report)
+    with one_torch_thread():
+        kept = retention.of_clip(run, report) if run else ()
+        kept = retention.of_task(asked, learned, report) if asked else kept
     did = run or asked
     sums, sums_from = did.conductance_sums if did else None, "operands"
     if operands is not None:
@@ -215,6 +219,7 @@ def simulate(
             *notes,
             *sigma_told,
             *(run.notes if run else ()),
+            *((why,) if did and (why := retention.why(mapping.chip)) else ()),
             *collect.remarks(mapping, spent, timeline),
         ),
         frames=run.frames if run else {},
@@ -232,7 +237,7 @@ def simulate(
         outputs=run.digests if run else {},
         command=command,
         left_out=left_out(mapping.chip),
-        measures=measures(scores) if scores else (),
+        measures=(*(measures(scores) if scores else ()), *kept),
         details={"task": asked.task.name, "samples": asked.done, "shapes": _shapes(graph)}
         | asked.judge.details()
         if asked
@@ -288,8 +293,10 @@ def _shapes(graph: LayerGraph) -> list[list[int]]:
     return [list(op.output.shape) for op in graph.inputs]
 
 
-def _asked(first: TaskRun, programmings: int, report: Progress) -> list[list[Score]]:
-    """Program and ask one chip after another; return the scores of each."""
+def _asked(
+    first: TaskRun, programmings: int, report: Progress
+) -> tuple[list[list[Score]], dict[str, Any]]:
+    """Program and ask one chip after another; return the scores of each, and what all share."""
     from cimsim.engine.workers import one_torch_thread
     from cimsim.tasks.running import TaskRun
 
@@ -304,7 +311,7 @@ def _asked(first: TaskRun, programmings: int, report: Progress) -> list[list[Sco
         found.append(run.judge.scores())
         if run.done < run.task.count:
             break
-    return found
+    return found, learned or {}
 
 
 def _repeated(

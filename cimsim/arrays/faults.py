@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -20,6 +20,7 @@ from cimsim.chip.cells.base import AbstractDevice
 from cimsim.chip.parts.cells import Faults
 from cimsim.chip.spec import Chip
 from cimsim.errors import ConfigError, suggest
+from cimsim.rng import stream
 
 STUCK_OFF, STUCK_ON, OPEN = 1, 2, 3  # 0: the cell works
 _KINDS = {"off": STUCK_OFF, "on": STUCK_ON, "open": OPEN}
@@ -57,6 +58,119 @@ def draw_faults(shape: tuple[int, ...], faults: Faults, rng: np.random.Generator
     return codes
 
 
+def draw_dead_lines(
+    shape: tuple[int, int, int], faults: Faults, rng: np.random.Generator
+) -> FaultCodes:
+    """Draw broken lines: all cells of a word line or of a bit line conduct nothing.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Bit lines of a column (two of a pair), rows, columns.
+    faults : Faults
+    rng : numpy.random.Generator
+        One uniform number per line; a larger share adds lines to those of a smaller one.
+
+    Returns
+    -------
+    uint8, ``shape``
+        0 or `OPEN`.
+    """
+    lines, rows, cols = shape
+    codes = np.zeros(shape, np.uint8)
+    codes[:, rng.random(rows) < faults.dead_rows] = OPEN
+    broken = rng.random((lines, cols)) < faults.dead_cols
+    codes[np.broadcast_to(broken[:, None], shape)] = OPEN
+    return codes
+
+
+class TestedFaults(Mapping[tuple[int, int], FaultCodes]):
+    """Faults of a tested chip, ``faults.seed``: drawn array by array, repaired by spare lines.
+
+    An array's faults depend on its place alone. What a map says is left as it is and added.
+
+    Parameters
+    ----------
+    chip : Chip
+    known : mapping of (tile, array) to uint8 [2, rows, cols]
+        Of ``faults.map``.
+    """
+
+    def __init__(self, chip: Chip, known: FaultMap) -> None:
+        self.chip, self.known = chip, known
+        self._kept: dict[tuple[int, int], FaultCodes] = {}
+
+    def __getitem__(self, place: tuple[int, int]) -> FaultCodes:
+        """Return the codes of an array, uint8 [2, rows, cols]."""
+        tile, array = place
+        if not (0 <= tile < self.chip.n_tiles and 0 <= array < self.chip.tile.arrays):
+            raise KeyError(place)
+        if place not in self._kept:
+            self._kept[place] = self._drawn(tile, array)
+        return self._kept[place]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Go through the places of all arrays."""
+        for tile in range(self.chip.n_tiles):
+            for array in range(self.chip.tile.arrays):
+                yield tile, array
+
+    def __len__(self) -> int:
+        """Return the number of arrays."""
+        return int(self.chip.n_tiles * self.chip.tile.arrays)
+
+    def _drawn(self, tile: int, array: int) -> FaultCodes:
+        faults, size = self.chip.faults, self.chip.array
+        assert faults.seed is not None
+        rows, cols = size.rows, size.cols
+        shape = (2, rows + faults.spare_rows, cols + faults.spare_cols)
+        codes = draw_faults(shape, faults, stream(faults.seed, "tested cells", tile, array))
+        lines = draw_dead_lines(shape, faults, stream(faults.seed, "tested lines", tile, array))
+        codes = repaired(np.maximum(codes, lines), rows, cols)
+        known = self.known.get((tile, array))
+        return codes if known is None else np.where(known > 0, known, codes)
+
+
+def repaired(codes: FaultCodes, rows: int, cols: int) -> FaultCodes:
+    """Return an array whose worst lines were replaced by its spare ones.
+
+    One line after the other: the row or column of the array with most faulty cells gives way to the
+    best spare row or column that is left, as long as that has fewer. Greedy, so that crossing lines
+    are not chosen together; chips choose likewise at test (must-repair, then most repair).
+
+    Parameters
+    ----------
+    codes : uint8 [lines, rows + spare rows, cols + spare cols]
+    rows, cols : int
+        Of the array without spares.
+
+    Returns
+    -------
+    uint8 [lines, rows, cols]
+    """
+    row_of, col_of = np.arange(rows), np.arange(cols)
+    spare_rows = list(range(rows, codes.shape[1]))
+    spare_cols = list(range(cols, codes.shape[2]))
+    bad = (codes > 0).sum(axis=0)
+    while spare_rows or spare_cols:
+        in_rows = bad[row_of[:, None], col_of].sum(axis=1)
+        in_cols = bad[row_of[:, None], col_of].sum(axis=0)
+        worst_row, worst_col = int(in_rows.argmax()), int(in_cols.argmax())
+        best_row = min(spare_rows, key=lambda r: int(bad[r, col_of].sum()), default=None)
+        best_col = min(spare_cols, key=lambda c: int(bad[row_of, c].sum()), default=None)
+        gain_row = -1 if best_row is None else in_rows[worst_row] - bad[best_row, col_of].sum()
+        gain_col = -1 if best_col is None else in_cols[worst_col] - bad[row_of, best_col].sum()
+        if max(gain_row, gain_col) <= 0:
+            break
+        if best_row is not None and gain_row >= gain_col:
+            row_of[worst_row] = best_row
+            spare_rows.remove(best_row)
+        elif best_col is not None:
+            col_of[worst_col] = best_col
+            spare_cols.remove(best_col)
+    return codes[:, row_of[:, None], col_of]
+
+
 def apply_faults(
     g_s: NDArray[np.float64], codes: FaultCodes, device: AbstractDevice
 ) -> NDArray[np.float64]:
@@ -74,20 +188,26 @@ def apply_faults(
 
 
 def fault_map(chip: Chip) -> FaultMap:
-    """Return the map of faults that a chip names; an empty one when it names none.
+    """Return the faults that belong to a chip's arrays: of its map, and of its own seed.
 
     Raises
     ------
     ConfigError
         See `read_fault_map`; an array that the chip does not have.
     """
-    if chip.faults.map is None:
-        return {}
-    found = read_fault_map(Path(chip.faults.map), (chip.array.rows, chip.array.cols))
+    known = {} if chip.faults.map is None else _of_file(chip, chip.faults.map)
+    if chip.faults.seed is not None and chip.faults.drawn:
+        return TestedFaults(chip, known)
+    return known
+
+
+def _of_file(chip: Chip, name: str) -> FaultMap:
+    """Return the faults of a map, which name arrays of this chip."""
+    found = read_fault_map(Path(name), (chip.array.rows, chip.array.cols))
     for tile, array in found:
         if tile >= chip.n_tiles or array >= chip.tile.arrays:
             raise ConfigError(
-                f"faults.map: {chip.faults.map}: tile {tile}, array {array} is outside the chip of "
+                f"faults.map: {name}: tile {tile}, array {array} is outside the chip of "
                 f"{chip.n_tiles} tiles with {chip.tile.arrays} arrays, counted from 0"
             )
     return found

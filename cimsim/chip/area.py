@@ -1,4 +1,7 @@
-"""Silicon area by component, of the whole chip and of the tiles that a mapping uses."""
+"""Silicon area by component, of the whole chip and of the tiles that a mapping uses.
+
+Spare lines are charged as cells; their drivers and switches are not known and not counted.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ def area(chip: Chip, tiles: int | None = None) -> dict[str, float]:
     converters = chip.adc.count * (arrays if chip.adc.shared == "array" else tiles)
     vectors = tiles if chip.vector.scope == "tile" else chips
     unit = chip.matmul
+    rows, cols = chip.array.rows + chip.faults.spare_rows, chip.array.cols + chip.faults.spare_cols
     products = 0.0 if unit is None else unit.area_m2 * (tiles if unit.scope == "tile" else chips)
     return {
-        "cells": arrays * chip.array.rows * chip.array.cols * chip.array.cell_area_m2,
+        "cells": arrays * rows * cols * chip.array.cell_area_m2,
         "array periphery": arrays * chip.array.periphery_area_m2,
         "dac": arrays * chip.array.rows * chip.dac.area_m2,
         "adc": converters * chip.adc.area_m2,

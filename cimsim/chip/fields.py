@@ -119,6 +119,12 @@ def _walk(model: type[BaseModel], prefix: str, names: tuple[str, ...]) -> Iterat
             yield _described(path, (*names, name), info)
 
 
+def unit_of(info: FieldInfo) -> str:
+    """Return the SI unit of a field; empty if it is no quantity."""
+    marks = [*info.metadata, *_marks(info.annotation)]
+    return next((mark.si for mark in marks if isinstance(mark, Unit)), "")
+
+
 def _section(info: FieldInfo) -> type[BaseModel] | None:
     """Return the model of a section, also of one that may be missing."""
     for kind in (info.annotation, *get_args(info.annotation)):
@@ -129,7 +135,7 @@ def _section(info: FieldInfo) -> type[BaseModel] | None:
 
 def _described(path: str, names: tuple[str, ...], info: FieldInfo) -> Described:
     marks = [*info.metadata, *_marks(info.annotation)]
-    unit = next((mark.si for mark in marks if isinstance(mark, Unit)), "")
+    unit = unit_of(info)
     fact = next((mark for mark in marks if isinstance(mark, Fact)), None)
     plain = [kind for kind in (info.annotation, *get_args(info.annotation)) if kind is not None]
     if get_origin(info.annotation) is Literal:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from cimsim.chip.fields import Described, fields
+from cimsim.chip.fields import Described, fields, unit_of
 from cimsim.chip.spec import Chip
 from cimsim.units import format_si, parse_quantity
 
@@ -102,19 +102,61 @@ def _factor(chip: Chip, field: Described) -> float:
     return _ESTIMATE.get(spread, _ESTIMATED)
 
 
+def at_ends(chip: Chip, path: str) -> tuple[Chip, Chip]:
+    """Return the chip with a parameter of its cells at the low and at the high end of its range.
+
+    Parameters
+    ----------
+    chip : Chip
+    path : str
+        ``device.<parameter>``, with a range in the chip's file.
+    """
+    name = path.removeprefix("device.")
+    value, _ = _of_device(chip, name)
+    low, high = (
+        chip.device.model_copy(update={name: value * end}) for end in chip.history.ranges[path]
+    )
+    return chip.model_copy(update={"device": low}), chip.model_copy(update={"device": high})
+
+
+def _of_device(chip: Chip, name: str) -> tuple[float, str]:
+    """Return value and unit of a parameter of the cells; 0 where it is not given.
+
+    Raises
+    ------
+    ValueError
+        The cells have no such number.
+    """
+    from cimsim.chip.cells import DEVICES  # cells know chips, so they come later
+
+    model = DEVICES[chip.device.kind].Parameters if chip.device.kind in DEVICES else None
+    for field_name, field in (model.model_fields if model else {}).items():
+        unit = unit_of(field)
+        if (field.alias or field_name) == name and unit:
+            return parse_quantity(chip.device.parameters.get(name, 0), unit), unit
+    raise ValueError(f"ranges.device.{name}: no number of device '{chip.device.kind}'")
+
+
 def _relative(chip: Chip, path: str, text: str) -> tuple[float, float]:
+    if path.startswith("device."):
+        value, unit = _of_device(chip, path.removeprefix("device."))
+        return _over(path, text, value, unit)
     field = fields().get(path)
     if field is None or field.kind != "number":
         raise ValueError(f"ranges.{path}: no number of a chip has this name")
-    value = field.value(chip)
+    return _over(path, text, float(field.value(chip) or 0.0), field.unit)
+
+
+def _over(path: str, text: str, value: float, unit: str) -> tuple[float, float]:
+    """Return both ends of a range over the value."""
     ends = re.fullmatch(r"\s*(.+?)\s*\.\.\s*(.+?)\s*", text)
     if ends is None:
         raise ValueError(f"ranges.{path}: expected two ends such as '1.3..7.8 pJ', got '{text}'")
-    low, high = _ends(path, ends[1], ends[2], field.unit)
+    low, high = _ends(path, ends[1], ends[2], unit)
     if not value:
         raise ValueError(f"ranges.{path}: the number itself is not given or 0; give it, too")
     if not 0 < low <= value <= high:
-        shown = format_si(value, field.unit) if field.unit else f"{value:g}"
+        shown = format_si(value, unit) if unit not in ("", "1") else f"{value:g}"
         raise ValueError(f"ranges.{path}: expected a range around {shown}, got '{text}'")
     return low / value, high / value
 

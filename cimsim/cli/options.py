@@ -116,7 +116,8 @@ AllocationOption = Annotated[
         metavar="NAME",
         help="Which arrays layers take: in_order, packed (they share arrays), packed_idle (those "
         "share that work least, as far as needed), replicated (spare arrays hold copies: "
-        "whole_copies or shared, whichever is faster), by_chip, short_wires, package.module:Class.",
+        "whole_copies or shared, whichever is faster), by_chip, short_wires, around_faults (rows "
+        "and columns where the faults of a tested chip do least harm), package.module:Class.",
     ),
 ]
 ReprogramOption = Annotated[

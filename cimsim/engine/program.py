@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from cimsim.arrays import kernels
 from cimsim.arrays.adc import inl_curves
 from cimsim.arrays.encode import WeightCode, encode_weights
-from cimsim.arrays.faults import FaultCodes, FaultMap, draw_faults, fault_map
+from cimsim.arrays.faults import (
+    FaultCodes,
+    FaultMap,
+    draw_dead_lines,
+    draw_faults,
+    fault_map,
+)
 from cimsim.arrays.nonlinear import bent, bent_levels
 from cimsim.arrays.programmed import CellHistory, ProgrammedArray, SlowNoise, program_array
 from cimsim.chip.cells.base import AbstractDevice
@@ -286,8 +292,13 @@ class _Context:
         for s in range(chip.weights.slices):
             codes: FaultCodes | None = None
             if not chip.faults.none:
-                rng = stream(self.seed, "faults", name, index, s)
-                codes = draw_faults((cells, len(lines[0]), len(lines[1])), chip.faults, rng)
+                shape = (cells, len(lines[0]), len(lines[1]))
+                codes = np.zeros(shape, np.uint8)
+                if chip.faults.seed is None:
+                    rng = stream(self.seed, "faults", name, index, s)
+                    dead = stream(self.seed, "dead lines", name, index, s)
+                    codes = draw_faults(shape, chip.faults, rng)
+                    codes = np.maximum(codes, draw_dead_lines(shape, chip.faults, dead))
                 known = self.faults.get((slot.tile, slot.array))
                 if known is not None:
                     # slice-major: weight column c of slice s is physical column s * weight_cols + c

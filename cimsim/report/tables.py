@@ -79,23 +79,30 @@ def _table(title: str, *columns: str) -> Table:
 def _measures(result: Result) -> Table | None:
     if not result.measures:
         return None
-    table = _table("Quality", "", "float32", "on the chip")
+    title = "Quality" if result.quality is None else "Quality of aged cells"
+    table = _table(title, "", "float32", "on the chip")
     for m in result.measures:
         low, high = m.interval or (None, None)
         told = "" if low is None or high is None else f" ({low:.1f}..{high:.1f})"
         float_ = "" if m.reference is None else f"{m.reference:.2f} {m.unit}"
         table.add_row(_NAMES.get(m.name, m.name), float_, f"{m.mean:.2f} {m.unit}{told}")
-    of = {m.interval_of for m in result.measures if m.interval}
+    of = {m.interval_of for m in result.measures if m.interval} - {"retention"}
+    aged = [m.meaning for m in result.measures if m.interval_of == "retention"]
+    if aged:
+        table.caption, table.caption_justify = aged[0], "left"
     if of:
         chips = len(result.measures[0].chip)
         text = f"mean of {chips} chips" if "programmings" in of else "one chip, by its samples"
-        table.caption, table.caption_justify = f"in brackets: 5..95 % of the {text}", "left"
+        told = f"in brackets: 5..95 % of the {text}"
+        table.caption = f"{told}\n{aged[0]}" if aged else told
+        table.caption_justify = "left"
     return table
 
 
 _NAMES = {
     "top1": "right class (top-1)", "top5": "among five (top-5)",
     "agreement": "the float network's class", "snr": "signal to error",
+    "psnr_by_retention": "PSNR, aged", "top1_by_retention": "right class, aged",
 }  # fmt: skip
 
 

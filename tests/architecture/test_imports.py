@@ -15,7 +15,7 @@ FLOOR = {
     "energy": 6, "tasks": 6, "measured": 6, "pruning": 6.2, "search": 6.5,
     "report": 7, "contract": 7.4, "exported": 7.4,
     "libraries": 7.4,
-    "loading": 7.5, "functional": 7.5, "programmed": 7.7,
+    "loading": 7.5, "functional": 7.5, "programmed": 7.7, "retention": 7.7,
     "simulation": 8,
     "sweep": 8, "plugs": 8, "api": 8.8, "studies": 8.5, "cli": 9, "entry": 9.5, "__main__": 10,
 }  # fmt: skip

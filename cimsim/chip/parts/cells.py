@@ -168,6 +168,74 @@ class Faults(Part):
             trained=(None,),
         ),
     ] = Field(default=None, description=".csv or .npz of faults by array")
+    dead_rows: Annotated[
+        Fraction,
+        Fact(
+            "frames",
+            plausible=(1e-6, 0.05, "a mature line .. first silicon"),
+            tried=("10 %",),
+            trained=(0.0,),
+        ),
+    ] = Field(default=0.0, description="share of word lines whose cells all conduct nothing")
+    dead_cols: Annotated[
+        Fraction,
+        Fact(
+            "frames",
+            plausible=(1e-6, 0.05, "a mature line .. first silicon"),
+            tried=("10 %",),
+            trained=(0.0,),
+        ),
+    ] = Field(default=0.0, description="share of bit lines whose cells all conduct nothing")
+    seed: Annotated[
+        int | None,
+        Fact("frames", when={"faults.stuck_on": "5 %"}, tried=(3,), trained=(None,)),
+    ] = Field(
+        default=None,
+        ge=0,
+        le=2**63 - 1,
+        description="one tested chip: random faults belong to its arrays, whoever writes what into "
+        "them; without it each programming draws its own",
+    )
+    spare_rows: Annotated[
+        int,
+        Fact(
+            "frames",
+            "area.cells",
+            when={"faults.stuck_on": "5 %", "faults.seed": 1},
+            tried=(4,),
+            trained=(0,),
+        ),
+    ] = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="word lines of each array that take the place of its worst ones",
+    )
+    spare_cols: Annotated[
+        int,
+        Fact(
+            "frames",
+            "area.cells",
+            when={"faults.stuck_on": "5 %", "faults.seed": 1},
+            tried=(4,),
+            trained=(0,),
+        ),
+    ] = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="columns of each array that take the place of its worst ones",
+    )
+
+    @model_validator(mode="after")
+    def _tested(self) -> Self:
+        for name in ("spare_rows", "spare_cols"):
+            if getattr(self, name) and self.seed is None:
+                raise ValueError(
+                    f"{name}: expected faults.seed beside it, as only faults of a tested chip can "
+                    "be repaired: faults.seed: 1"
+                )
+        return self
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
@@ -181,8 +249,9 @@ class Faults(Part):
 
     @property
     def drawn(self) -> bool:
-        """Whether some cells are drawn at random."""
-        return self.stuck_off + self.stuck_on + self.open > 0
+        """Whether some cells or lines are drawn at random."""
+        lines = self.dead_rows + self.dead_cols
+        return self.stuck_off + self.stuck_on + self.open + lines > 0
 
     @property
     def none(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingABC
 from typing import cast
 
+from cimsim.mapping.allocation.around_faults import AroundFaults
 from cimsim.mapping.allocation.base import Allocation as Allocation
 from cimsim.mapping.allocation.base import Request as Request
 from cimsim.mapping.allocation.base import requests_of as requests_of
@@ -21,6 +22,7 @@ ALLOCATIONS: dict[str, Allocation] = {
     "in_order_by_tile": InOrder(region="tile", name="in_order_by_tile"),
     "by_chip": ByChip(),
     "short_wires": ShortWires(),
+    "around_faults": AroundFaults(),
     "loads": Loads(),
     "packed": Packed(),
     "packed_idle": PackedIdle(),
