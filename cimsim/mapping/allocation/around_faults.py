@@ -153,18 +153,17 @@ def _best(
     lines, layout = layer.layout.lines[index], layer.layout
     double = layout.lines_per_row
     at_rows = (lines.rows[:, None] * double + np.arange(double)).reshape(-1)
-    found = []
-    for corner in _corners(layer, index, at_rows, lines.cols, chip):
-        held = _held(codes, at_rows + corner[0], lines.cols + corner[1], chip, wanted.shape)
-        rows, cols = np.arange(wanted.shape[2] // double), np.arange(wanted.shape[3])
-        for _ in range(_ROUNDS):
-            rows = _assigned(_harm_of_rows(wanted[..., cols], held, code, double))
-            cols = _assigned(_harm_of_cols(_by_rows(wanted, rows, double), held, code))
-        harm = _harm(_by_rows(wanted, rows, double)[..., cols], held, code)
-        found.append((harm, corner, rows, cols))
-        if harm == 0:
-            break
-    _, corner, rows, cols = min(found, key=lambda one: one[0])
+    tried = {
+        corner: _held(codes, at_rows + corner[0], lines.cols + corner[1], chip, wanted.shape)
+        for corner in _corners(layer, index, at_rows, lines.cols, chip)
+    }
+    # the corner first, by the harm without moving lines: assignments are what takes time
+    corner = min(tried, key=lambda one: _harm(wanted, tried[one], code))
+    held = tried[corner]
+    rows, cols = np.arange(wanted.shape[2] // double), np.arange(wanted.shape[3])
+    for _ in range(_ROUNDS):
+        rows = _assigned(_harm_of_rows(wanted[..., cols], held, code, double))
+        cols = _assigned(_harm_of_cols(_by_rows(wanted, rows, double), held, code))
     return [int(i) for i in rows], [int(i) for i in cols], corner
 
 
@@ -207,6 +206,8 @@ def _scale(code: WeightCode) -> Floats:
 
 def _harm_of_rows(wanted: Floats, held: FaultCodes, code: WeightCode, double: int) -> Floats:
     """Return the harm of row i on line p, [rows, rows]."""
+    from scipy.sparse import csr_matrix
+
     on, off = _stuck(held)
     n = wanted.shape[2]
     whole = np.zeros((n // double, n // double), np.float32)
@@ -214,21 +215,24 @@ def _harm_of_rows(wanted: Floats, held: FaultCodes, code: WeightCode, double: in
         for line in range(wanted.shape[1]):
             for k in range(double):
                 w = wanted[s, line, k::double]
-                whole += factor * ((1 - w) ** 2 @ on[s, line, k::double].T)
-                whole += factor * (w**2 @ off[s, line, k::double].T)
+                # faults are few, so their side of the product is sparse
+                whole += factor * (csr_matrix(on[s, line, k::double]) @ ((1 - w) ** 2).T).T
+                whole += factor * (csr_matrix(off[s, line, k::double]) @ (w**2).T).T
     return whole
 
 
 def _harm_of_cols(wanted: Floats, held: FaultCodes, code: WeightCode) -> Floats:
     """Return the harm of column j on column c of the array, [cols, cols]."""
+    from scipy.sparse import csr_matrix
+
     on, off = _stuck(held)
     n = wanted.shape[3]
     whole = np.zeros((n, n), np.float32)
     for s, factor in enumerate(_scale(code)):
         for line in range(wanted.shape[1]):
             w = wanted[s, line]
-            whole += factor * ((1 - w) ** 2).T @ on[s, line]
-            whole += factor * (w**2).T @ off[s, line]
+            whole += factor * (csr_matrix(on[s, line].T) @ (1 - w) ** 2).T
+            whole += factor * (csr_matrix(off[s, line].T) @ w**2).T
     return whole
 
 
