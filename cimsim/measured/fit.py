@@ -132,8 +132,23 @@ class Fit:
                 "kind": "table", "file": states_file, "conduction": self.conduction
             }  # fmt: skip
             sigma = self.reading.value("sigma")
-            return told if math.isnan(sigma) else told | {"sigma_read": _percent(sigma)}
-        return self._eflash()
+            told |= {} if math.isnan(sigma) else {"sigma_read": _percent(sigma)}
+            return told | self._colour()
+        return self._eflash() | self._colour()
+
+    def _colour(self) -> dict[str, Any]:
+        """Return how fast the read noise is, where records tell."""
+        if self.spectrum is None or math.isnan(self.spectrum.part.value("corner")):
+            return {}
+        found = self.spectrum
+        corner = found.part.value("corner")
+        # a reading counts as the average over the distance to the next one
+        return {
+            "noise": {
+                "corner": _exact(corner, "Hz"), "span": _exact(found.length_s, "s"),
+                "read": _exact(found.step_s, "s"),
+            }
+        }  # fmt: skip
 
     def _eflash(self) -> dict[str, Any]:
         told: dict[str, Any] = {"kind": "eflash", "g_max": _exact(self.top_s, "S")}

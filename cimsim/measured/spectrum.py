@@ -35,6 +35,8 @@ class Spectrum:
         Records.
     model : float64 [states, frequencies]
         The fit.
+    step_s, length_s : float
+        Distance of readings, and duration of a record.
     part : Part
     """
 
@@ -43,6 +45,8 @@ class Spectrum:
     density: Floats
     n: Floats
     model: Floats
+    step_s: float
+    length_s: float
     part: Part
 
 
@@ -94,12 +98,14 @@ def fit_spectrum(readings: Readings, top_s: float) -> Spectrum | None:
     alive = density.mean(axis=1) > 0
     if not alive.any():
         return None
-    return _fitted(targets[alive], hz, density[alive], n[alive], length * step, top_s, notes)
+    return _fitted(
+        targets[alive], hz, density[alive], n[alive], (step, length * step), top_s, notes
+    )
 
 
 def _fitted(
-    targets: Floats, hz: Floats, density: Floats, n: Floats, length_s: float, top_s: float,
-    notes: list[str],
+    targets: Floats, hz: Floats, density: Floats, n: Floats, times: tuple[float, float],
+    top_s: float, notes: list[str],
 ) -> Spectrum:  # fmt: skip
     from scipy.optimize import minimize
 
@@ -160,7 +166,7 @@ def _fitted(
         notes.append("no slow part is seen at these frequencies: the noise is white")
     model = level[:, None] * h
     return Spectrum(
-        targets, hz, density, n, model,
+        targets, hz, density, n, model, *times,
         Part(tuple(estimates), (_goodness(density, model, n, has_slow),), tuple(notes)),
     )  # fmt: skip
 

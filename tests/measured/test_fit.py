@@ -211,6 +211,19 @@ def test_the_command_writes_device_numbers_and_picture(tmp_path):
     assert abs(g - 8e-6).max() < 2e-6
 
 
+def test_the_chip_reads_with_the_spectrum_that_was_measured(tmp_path):
+    path = synthetic.noisy(tmp_path / "noise.csv", 3)
+    fit = fit_files([path], Asked())
+    told = fit.device("states.csv")["noise"]
+    assert told["span"] == "1.024 s"
+    assert told["read"] == "0.001 s"
+    write_fit(fit, tmp_path / "fit")
+    states = str(tmp_path / "fit" / "states.csv")
+    device = fit.device(states)
+    chip = load_hw("eflash40nm", {"device": device})
+    assert device_of(chip).spectrum is not None
+
+
 def test_white_noise_has_no_slow_part(tmp_path):
     path = synthetic.noisy(tmp_path / "noise.csv", 5, corner=1e-9)
     fit = fit_files([path], Asked())
