@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from cimsim.simulation import run as run
     from cimsim.simulation import simulate as simulate
     from cimsim.studies.ablation import ablate as ablate
+    from cimsim.studies.diagnosis import diagnose as diagnose
     from cimsim.studies.optimise import Search as Search
     from cimsim.studies.study import Outcome as Outcome
     from cimsim.studies.study import Study as Study
@@ -111,6 +112,7 @@ _WHERE = {
     "Timeline": "timing.timeline",
     "ablate": "studies.ablation",
     "array_size": "mapping.strategies",
+    "diagnose": "studies.diagnosis",
     "load_clip": "video.clip",
     "load_hw": "chip.load",
     "load_mapping": "mapping.files",
