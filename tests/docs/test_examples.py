@@ -84,7 +84,8 @@ def test_why_slow(example):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("name", "tables", "pictures"), [("first_look", 5, 5), ("study", 4, 2)])
-def test_notebook(name, tables, pictures, tmp_path):
+def test_notebook(name, tables, pictures, tmp_path, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel brings its own
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("pandas")
     book = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
