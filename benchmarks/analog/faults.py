@@ -1,6 +1,6 @@
 """What faulty cells and broken lines cost three networks, with and without a way around them.
 
-python -m benchmarks.analog.faults                       # both kinds, all three networks
+python -m benchmarks.analog.faults                       # both kinds, three networks
 python -m benchmarks.analog.faults --network cimnet
 
 One tested chip: its faults are known before weights are written.
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from cimsim.tasks.running import TaskRun
 
 NETWORKS = {
-    "cimnet": "CIM-NET, S = 8", "dscnn": "keywords (DS-CNN)", "block": "FastDVDnet block"
+    "cimnet": "CIM-NET, S = 8", "dscnn": "keywords (DS-CNN)", "keyword-lstm": "keywords (LSTM)",
+    "block": "FastDVDnet block",
 }  # fmt: skip
+WORDS = ("dscnn", "keyword-lstm")
 STEMS = {"cimnet": "cimnet_s8_eflash40nm", "block": "fastdvdnet-block_eflash40nm"}
 SIZES = {"cimnet": 128, "block": 64}
 SHARES = {"stuck": (0.001, 0.01, 0.03), "lines": (0.002, 0.01)}
@@ -105,8 +107,8 @@ def places(networks: Sequence[str], seeds: int) -> Iterator[tuple[Any, ...]]:
 
 def changes_of(place: tuple[Any, ...]) -> tuple[dict[str, Any], str]:
     """Return the overrides of the chip and the allocation of a place."""
-    network, kind, share, way, seed = place
-    plain = "packed" if network == "dscnn" else "in_order"
+    _, kind, share, way, seed = place
+    plain = "in_order"
     if share == 0:
         return {}, plain
     found: dict[str, Any] = {"faults.seed": seed}
@@ -128,8 +130,8 @@ def measured(place: tuple[Any, ...], threads: int | None) -> FaultRow:
     from cimsim.functional import FunctionalRun
 
     changes, allocation = changes_of(place)
-    if place[0] == "dscnn":
-        return FaultRow(*place, _right_words(changes, allocation, threads))
+    if place[0] in WORDS:
+        return FaultRow(*place, _right_words(place[0], changes, allocation, threads))
     first = prepared(STEMS[place[0]], 0, 1, SIZES[place[0]], threads)
     chip = cimsim.load_hw("eflash40nm", changes)
     mapping = cimsim.map_graph(first.mapping.graph, chip, allocation=allocation)
@@ -145,14 +147,14 @@ def measured(place: tuple[Any, ...], threads: int | None) -> FaultRow:
 
 
 @lru_cache(maxsize=1)
-def _words(threads: int | None) -> tuple[TaskRun, dict[str, Any]]:
+def _words(name: str, threads: int | None) -> tuple[TaskRun, dict[str, Any]]:
     import cimsim
     from cimsim.engine.workers import one_torch_thread
     from cimsim.tasks.keywords import keywords
     from cimsim.tasks.running import TaskRun
 
-    network = cimsim.load_network("dscnn", {}, "dscnn_wtm2101").taking(None)
-    graph = cimsim.trace(network.module, network.example(1, 1), name="dscnn")
+    network = cimsim.load_network(name, {}, f"{name}_wtm2101").taking(None)
+    graph = cimsim.trace(network.module, network.example(1, 1), name=name)
     chip = cimsim.load_hw("wtm2101", {"tile.count": ARRAYS})
     run = TaskRun(cimsim.map_graph(graph, chip), keywords(), 0, threads)
     with one_torch_thread():
@@ -162,16 +164,15 @@ def _words(threads: int | None) -> tuple[TaskRun, dict[str, Any]]:
 ARRAYS = 16  # one for each layer and some more, so that lines can be moved
 
 
-def _right_words(changes: dict[str, Any], allocation: str, threads: int | None) -> float:
+def _right_words(name: str, changes: dict[str, Any], allocation: str, threads: int | None) -> float:
     """Ask the 60 shipped recordings; each layer has an array of its own."""
     import cimsim
     from cimsim.engine.workers import one_torch_thread
     from cimsim.tasks.running import TaskRun
 
-    first, learned = _words(threads)
+    first, learned = _words(name, threads)
     chip = cimsim.load_hw("wtm2101", {"tile.count": ARRAYS} | changes)
-    way = "in_order" if allocation == "packed" else allocation
-    mapping = cimsim.map_graph(first.mapping.graph, chip, allocation=way)
+    mapping = cimsim.map_graph(first.mapping.graph, chip, allocation=allocation)
     run = TaskRun(mapping, first.task, 0, threads)
     with one_torch_thread():
         run.prepare(lambda stage, done, total: None, learned)
@@ -193,7 +194,7 @@ def draw(rows: Sequence[FaultRow]) -> Figure:
             for panel, kind in zip(column, SHARES, strict=True):
                 _panel(panel, [row for row in own if row.kind == kind and row.share], sound)
                 panel.set_xlabel(f"{TITLES[kind]} (%)")
-                panel.set_ylabel("points lost" if network == "dscnn" else "lost (dB)")
+                panel.set_ylabel("points lost" if network in WORDS else "lost (dB)")
             column[0].set_title(NETWORKS[network], loc="left", fontsize=8)
         handles = [Line2D([], [], markersize=3.8, **look) for look in LOOKS.values()]
         figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
@@ -236,14 +237,15 @@ def table(rows: Sequence[FaultRow]) -> str:
 
 def main(
     network: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="cimnet, dscnn or block (often).")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="cimnet, dscnn, keyword-lstm or block (often)."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Chips.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the engine.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR")] = Path("out/faults"),
 ) -> None:
     """Measure what is missing in DIR/faults.csv, print the table and draw the figure."""
-    networks = network or list(NETWORKS)
+    networks = network or ["cimnet", "dscnn", "keyword-lstm"]
     for name in networks:
         if name not in NETWORKS:
             raise ConfigError(f"--network: '{name}' is unknown{suggest(name, NETWORKS)}")
