@@ -7,8 +7,9 @@ way between. What comes back from the output through these is a weight for every
 layers of weight times error is then the difference at the output, and not its first order only.
 
 The rule for element-wise functions is the rescale rule of DeepLIFT (A. Shrikumar et al., ICML
-2017). Of an operation that is neither (a softmax, a maximum over a window) the derivative half way
-is taken; what that misses is of third order, and callers see it as the rest of their sum.
+2017); roundings have one slope for their whole map. Of an operation that is neither (a softmax, a
+maximum over a window) the derivative half way is taken; what that misses is of third order, and
+callers see it as the rest of their sum.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ ELEMENTWISE = frozenset((
     "rrelu", "rsqrt", "selu", "sigmoid", "sign", "silu", "softplus", "softshrink", "sqrt",
     "square", "tanh", "threshold", "trunc",
 ))  # fmt: skip
+
+
+# of these a secant says nothing: it is a whole step over however little made the difference
+ROUNDINGS = frozenset({"ceil", "floor", "round", "rounded", "sign", "trunc"})
 
 
 def all_values(
@@ -164,8 +169,25 @@ def _through_matrix(
         back = back[:, :, top : top + height, left : left + width]
     if op.rounding is None:
         return back
-    rounding = op.rounding
-    return back * _secant(before, after, rounding(before), rounding(after), torch.ones_like(before))
+    return _rounded(back, before, after, op.rounding(before), op.rounding(after))
+
+
+def _rounded(
+    weight: Tensor, before: Tensor, after: Tensor, f_before: Tensor, f_after: Tensor
+) -> Tensor:
+    """Return the weights of values before a rounding.
+
+    A straight line of one slope for the whole map, fitted to both differences; what values that
+    turned to another step add beyond it is shared by the power of the differences. Both together
+    give back the difference exactly.
+    """
+    step, change = (after - before).double(), (f_after - f_before).double()
+    power = float(step.square().sum())
+    if power == 0:
+        return weight
+    slope = float((step * change).sum()) / power
+    turned = float((weight.double() * (change - slope * step)).sum()) / power
+    return slope * weight + (turned * step).to(weight.dtype)
 
 
 def _secant(
@@ -208,6 +230,9 @@ def _through_digital(op: DigitalOp, weight: Tensor, before: Values, after: Value
                 f"followed to the output: {error}"
             ) from None
         parts = [None]
+    if op.op in ROUNDINGS and alone:
+        name = floating[0]
+        return {name: _rounded(weight, first[name], second[name], before[op.name], after[op.name])}
     if alone and parts[0] is None:
         parts = [torch.zeros_like(leaves[0])]  # a rounding: flat but for its steps
     if alone and parts[0] is not None:

@@ -14,6 +14,7 @@ from cimsim.studies.switching import GROUPS
 
 _SHOWN = 10  # pairs of layer and cause
 _WIDE = 110  # columns of a terminal that has room for SNRs by cause
+_ROOMY = 100  # columns of one that has room for a second measure
 _LABEL = 26  # columns of a layer's name where room is short
 
 
@@ -24,9 +25,9 @@ def print_diagnosis(found: Diagnosis, console: Console, top: int = _SHOWN) -> No
     )
     for one in found.attributions:
         console.print(escape(lost(one)), highlight=False)
-    console.print(_pairs(found, top))
+    console.print(_pairs(found, top, console.width))
     console.print(_layers(found, console.width))
-    console.print(_causes(found))
+    console.print(_causes(found, console.width))
     if found.switched:
         console.print(_switched(found))
     for line in words(found):
@@ -35,10 +36,10 @@ def print_diagnosis(found: Diagnosis, console: Console, top: int = _SHOWN) -> No
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
 
 
-def _telling(found: Diagnosis) -> list[Attribution]:
+def _telling(found: Diagnosis, width: int) -> list[Attribution]:
     """Return what has a column: the first, and others that hold."""
     first, *others = found.attributions
-    return [first, *(one for one in others if one.loss and one.holds)]
+    return [first, *(one for one in others if one.loss and one.holds and width >= _ROOMY)]
 
 
 def lost(one: Attribution) -> str:
@@ -86,18 +87,18 @@ def _new(title: str) -> Table:
     )  # fmt: skip
 
 
-def _pairs(found: Diagnosis, top: int) -> Table:
+def _pairs(found: Diagnosis, top: int, width: int) -> Table:
     ranked = found.first.ranked
     shown = [pair for pair in ranked[:top] if pair[2] != 0]
     table = _new(f"What hurts most ({len(shown)} of {len(ranked)} pairs of layer and cause)")
     table.add_column("layer", overflow="ellipsis", max_width=_LABEL, no_wrap=True)
     table.add_column("cause", no_wrap=True)
-    for one in _telling(found):
+    for one in _telling(found, width):
         table.add_column(_head(one), justify="right", no_wrap=True)
     table.add_column("SNR / dB", justify="right", no_wrap=True)
     snr = {layer.name: layer.snr_by_cause_db for layer in found.layers}
     for name, cause, _ in shown:
-        gives = [_number(a.gives.get(name, {}).get(cause, 0.0)) for a in _telling(found)]
+        gives = [_number(a.gives.get(name, {}).get(cause, 0.0)) for a in _telling(found, width)]
         told = snr[name].get(cause)
         table.add_row(escape(name), cause, *gives, "" if told is None else _db(told))
     return table
@@ -106,7 +107,7 @@ def _pairs(found: Diagnosis, top: int) -> Table:
 def _layers(found: Diagnosis, width: int) -> Table:
     table = _new("By layer")
     table.add_column("layer", overflow="ellipsis", max_width=_LABEL, no_wrap=True)
-    for one in _telling(found):
+    for one in _telling(found, width):
         table.add_column(_head(one), justify="right", no_wrap=True)
     table.add_column("SNR / dB\nalone", justify="right", no_wrap=True)
     table.add_column("with all\nbefore", justify="right", no_wrap=True)
@@ -117,7 +118,7 @@ def _layers(found: Diagnosis, width: int) -> Table:
         table.add_column(f"{first}\n{second}", justify="right", no_wrap=True)
     if not causes:
         table.add_column("worst cause", no_wrap=True)
-    by_layer = [one.by_layer for one in _telling(found)]
+    by_layer = [one.by_layer for one in _telling(found, width)]
     layers = sorted(found.layers, key=lambda layer: -by_layer[0].get(layer.name, 0.0))
     for layer in layers:
         gives = [_number(sums.get(layer.name, 0.0)) for sums in by_layer]
@@ -129,16 +130,16 @@ def _layers(found: Diagnosis, width: int) -> Table:
     return table
 
 
-def _causes(found: Diagnosis) -> Table:
+def _causes(found: Diagnosis, width: int) -> Table:
     table = _new("By cause, all layers")
     table.add_column("cause", no_wrap=True)
-    for one in _telling(found):
+    for one in _telling(found, width):
         table.add_column(_head(one), justify="right", no_wrap=True)
-    by_cause = [one.by_cause for one in _telling(found)]
+    by_cause = [one.by_cause for one in _telling(found, width)]
     for cause in by_cause[0]:
         table.add_row(cause, *(_number(sums.get(cause, 0.0)) for sums in by_cause))
     table.add_section()
-    table.add_row("sum", *(_number(one.total) for one in _telling(found)))
+    table.add_row("sum", *(_number(one.total) for one in _telling(found, width)))
     return table
 
 
