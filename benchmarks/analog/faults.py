@@ -210,6 +210,8 @@ def _panel(axes: Axes, rows: Sequence[FaultRow], sound: float) -> None:
         lost = [[sound - row.score for row in own if row.share == share] for share in shares]
         axes.plot([100 * s for s in shares], [sum(x) / len(x) for x in lost], markersize=3.8,
                   **look)  # fmt: skip
+    highest = max(axes.get_ylim()[1], 0.5)  # nothing lost is a line at the bottom
+    axes.set_ylim(-0.03 * highest, highest)
     axes.axhline(0, color="#777777", linestyle=(0, (1, 1.5)), linewidth=0.9)
     axes.set_xscale("log")
     ticks = sorted({100 * row.share for row in rows})

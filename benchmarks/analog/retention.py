@@ -206,7 +206,7 @@ def draw(rows: Sequence[RetentionRow]) -> Figure:
         for line, network in zip(axes, networks, strict=True):
             for panel, celsius in zip(line, CELSIUS, strict=True):
                 _panel(panel, [r for r in rows if (r.network, r.celsius) == (network, celsius)])
-                panel.set_title(f"{celsius} °C", loc="right", fontsize=8)
+                panel.annotate(f"{celsius} °C", (0.03, 0.05), xycoords="axes fraction", fontsize=8)
             line[0].set_title(NETWORKS[network], loc="left", fontsize=8)
             line[0].set_ylabel(UNITS[network])
         for panel in axes[-1]:
