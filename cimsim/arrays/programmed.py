@@ -206,6 +206,7 @@ def program_array(
     histories: Sequence[CellHistory] | None = None,
     steepness: float = 0.0,
     slow: SlowNoise | None = None,
+    disturb: float = 0.0,
 ) -> ProgrammedArray:
     """Write integer weights into cells.
 
@@ -233,6 +234,9 @@ def program_array(
         are solved pulse by pulse, as ``exact``.
     slow : SlowNoise, optional
         Without it all read noise is other in each activation.
+    disturb : float
+        Share of what a cell holds above ``g_min`` that it loses with each later write on one of its
+        lines; see `disturbed`.
 
     Raises
     ------
@@ -250,7 +254,7 @@ def program_array(
     targets = [[device.g_min_s + lsb_s * part.astype(float) for part in p] for p in levels]
     after: Sequence[CellHistory | None] = [None] * slices if histories is None else histories
     written = [
-        _write(device, parts, rng, history)
+        _write(device, parts, rng, history, disturb)
         for parts, rng, history in zip(targets, rngs, after, strict=True)
     ]
     cells, fresh = [held for held, _, _ in written], [start for _, start, _ in written]
@@ -307,6 +311,7 @@ def program_array(
         device.is_exact
         and ideal
         and steepness == 0
+        and disturb == 0
         and not any(h is not None and h.changes for h in after),
         code.factors,
         common if noisy and common.any() else None,
@@ -321,6 +326,7 @@ def _write(
     targets_s: Sequence[NDArray[np.float64]],
     rng: np.random.Generator,
     history: CellHistory | None,
+    disturb: float,
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]], int | None]:
     """Return the cells of a slice when they are read and when they were written, and the pulses.
 
@@ -329,6 +335,8 @@ def _write(
     found, fresh, spent = [], [], []
     for number, target in enumerate(targets_s):
         written, pulses = device.write(target, rng)
+        if disturb > 0:
+            written = disturbed(written, device.g_min_s, disturb)
         read = written
         if history is not None:
             sound = history if number == 0 else replace(history, faults=None)
@@ -337,6 +345,34 @@ def _write(
         fresh.append(written)
         spent += [] if pulses is None else [int(pulses.sum())]
     return found, fresh, sum(spent) if spent else None
+
+
+def disturbed(g_s: NDArray[np.float64], g_min_s: float, share: float) -> NDArray[np.float64]:
+    """Let the writing of cells disturb those that were written before them.
+
+    Cells are written once each, word line after word line and along it bit line after bit line, a
+    pair's positive line before its negative. What cell (i, j) of R x C holds above ``g_min`` then
+    goes down by the same share ``R - 1 - i + C - 1 - j`` times. Pulses of write-verify count as one
+    write, slices as arrays apart, and a reference column is one of its own.
+
+    Parameters
+    ----------
+    g_s : float64 [lines, n_rows, n_cols]
+        S, as verified.
+    g_min_s : float
+    share : float
+        0 .. 1.
+
+    Returns
+    -------
+    float64 [lines, n_rows, n_cols]
+    """
+    lines, rows, cols = g_s.shape
+    bit_line = np.arange(cols)[None, :] * lines + np.arange(lines)[:, None]
+    along = lines * cols - 1 - bit_line
+    down = rows - 1 - np.arange(rows)
+    kept = (1 - share) ** (along[:, None, :] + down[None, :, None])
+    return g_min_s + (g_s - g_min_s) * kept
 
 
 def _read_sigma(

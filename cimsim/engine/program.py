@@ -342,6 +342,7 @@ def _program_layer(
                 matrix, context.device, spec.slice_bits, rngs, code, wires=chip.wires,
                 histories=context.histories(placed.name, index, placed.slots[0][index], lines),
                 steepness=context.steepness, slow=context.slow_noise(placed, index),
+                disturb=chip.array.write_disturb,
             )  # fmt: skip
         except SimulationError as error:
             raise SimulationError(f"layer '{placed.name}', array {index}: {error}") from None

@@ -51,8 +51,8 @@ _TIMED = (
 )  # fmt: skip
 _STEPS = (("adc.t_step", None),)  # converters that take time by the step
 _CELLS = (
-    *_SHAPE, "device.*", "wires.*", "weights.*", "conditions.*", "faults.*", "dac.*",
-    "adc.gain_sigma", "adc.offset_sigma_lsb", "adc.inl_bow_lsb", "adc.inl_steps_lsb",
+    *_SHAPE, "array.write_disturb", "device.*", "wires.*", "weights.*", "conditions.*", "faults.*",
+    "dac.*", "adc.gain_sigma", "adc.offset_sigma_lsb", "adc.inl_bow_lsb", "adc.inl_steps_lsb",
 )  # fmt: skip
 # how fast reads follow each other counts where the speed of the cells' noise is known
 _SPEED = dict.fromkeys(

@@ -12,6 +12,7 @@ from cimsim.chip.parts.base import (
     Capacitance,
     Current,
     Energy,
+    Fraction,
     Part,
     PositiveTime,
     Power,
@@ -156,6 +157,19 @@ class Array(Part):
         alias="r_supply",
         description="from the supply to the drivers of one array: what all its cells draw together "
         "lowers the voltage of all of them",
+    )
+    write_disturb: Annotated[
+        Fraction,
+        Fact(
+            "frames",
+            plausible=(1e-9, 1e-3, "next to nothing .. a line of 1000 cells loses half"),
+            tried=("1e-3",),
+            trained=(0.0,),
+        ),
+    ] = Field(
+        default=0.0,
+        description="share of what a cell holds above g_min that it loses each time another cell "
+        "on its word line or bit line is written",
     )
     cell_area_m2: Annotated[
         Area,
