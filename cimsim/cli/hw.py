@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cimsim.cli.checked import App
+from cimsim.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
@@ -25,13 +26,17 @@ ChipArgument = Annotated[str, typer.Argument(help="A shipped name or the path of
 
 
 @app.command("list")
-def list_chips() -> None:
+def list_chips(as_json: JsonOption = False) -> None:
     """List the shipped hardware descriptions."""
     from rich.console import Console
     from rich.table import Table
 
     from cimsim.chip.load import load_hw, shipped
+    from cimsim.cli.steps import print_json
 
+    if as_json:
+        print_json([_brief(name, load_hw(name)) for name in shipped()])
+        return
     table = Table(title="Chips", title_justify="left", title_style="bold cyan")
     for name in ("name", "arrays", "node", "device", "what it is"):
         table.add_column(name, no_wrap=name == "name")
@@ -42,6 +47,13 @@ def list_chips() -> None:
             f"{chip.process.node_m * 1e9:g} nm", chip.device.kind, chip.summary,
         )  # fmt: skip
     Console().print(table)
+
+
+def _brief(name: str, chip: Chip) -> dict[str, Any]:
+    return {
+        "name": name, "arrays": chip.n_arrays, "rows": chip.array.rows, "cols": chip.array.cols,
+        "node_m": chip.process.node_m, "device": chip.device.kind, "summary": chip.summary,
+    }  # fmt: skip
 
 
 @app.command("show")
@@ -60,6 +72,7 @@ def show(
     size: Annotated[
         str, typer.Option("--size", metavar="WxH", help="Frame size for --sensitivity.")
     ] = "256x256",
+    as_json: JsonOption = False,
 ) -> None:
     """Print every number with its kind and source, and trees of area and energy.
 
@@ -81,6 +94,9 @@ def show(
 
     chip, origin, raw = described(hw, overrides)
     device_of(chip, origin)
+    if as_json:
+        _show_json(chip, raw, (model, size) if sensitivity else None)
+        return
     console = Console(highlight=False)
     console.print(f"[bold]{escape(chip.label)}[/]: {escape(chip.summary)}")
     if sensitivity:
@@ -113,6 +129,17 @@ def show(
     console.print(energy_tree(chip))
 
 
+def _show_json(chip: Chip, raw: Any, network: tuple[str, str] | None) -> None:
+    from cimsim.cli.steps import print_json
+    from cimsim.report import chip_trees, provenance
+
+    data: dict[str, Any] = {"chip": chip.label, "summary": chip.summary}
+    if network is not None:
+        print_json(data | chip_trees.sensitivity_data(*_ledger(chip, *network)))
+        return
+    print_json(data | {"fields": provenance.to_data(chip, raw)} | chip_trees.to_data(chip))
+
+
 def _ledger(chip: Chip, model: str, size: str) -> tuple[str, Ledger]:
     """Return the title of a network and its energy on a chip, arrays by their activity."""
     import cimsim
@@ -141,6 +168,7 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Doubts are errors, too: exit code 2.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a description: errors end with code 2, doubts are listed.
 
@@ -152,15 +180,19 @@ def check(
     from rich.markup import escape
 
     from cimsim.chip.load import described
+    from cimsim.cli.steps import print_json
     from cimsim.report.provenance import findings
 
     chip, origin, raw = described(hw, overrides)
     found = findings(chip, raw, origin)
-    console = Console(highlight=False)
-    for line in found:
-        console.print(f"[yellow]doubt:[/] {escape(line)}")
-    count = "no doubts" if not found else f"{len(found)} doubt{'s' if len(found) > 1 else ''}"
-    console.print(f"{escape(chip.label)}: valid, {count}")
+    if as_json:
+        print_json({"chip": chip.label, "valid": True, "doubts": found})
+    else:
+        console = Console(highlight=False)
+        for line in found:
+            console.print(f"[yellow]doubt:[/] {escape(line)}")
+        count = "no doubts" if not found else f"{len(found)} doubt{'s' if len(found) > 1 else ''}"
+        console.print(f"{escape(chip.label)}: valid, {count}")
     if strict and found:
         raise typer.Exit(2)
 
