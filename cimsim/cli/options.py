@@ -26,6 +26,9 @@ class Schedule(StrEnum):
     sequential = "sequential"
 
 
+SCHEDULES = "pipelined: layers overlap; sequential: they run one after another."
+
+
 class Interrupted(SystemExit):
     """End of a command that was interrupted and has itself said what it kept."""
 

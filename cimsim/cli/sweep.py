@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.cli.options import (
+    SCHEDULES,
     Interrupted,
     JsonOption,
     NoCacheOption,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 FileArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[STUDY.yaml]", help="A study as a file, instead of options."),
+    typer.Argument(metavar="STUDY.yaml", help="A study as a file, instead of options."),
 ]
 FieldsOption = Annotated[
     list[str] | None,
@@ -83,7 +84,7 @@ SeedsOption = Annotated[
         "--seeds", metavar="K", help="Chips that are programmed and read on the same frames."
     ),
 ]
-ScheduleOption = Annotated[Schedule, typer.Option("--schedule", help="How layers follow.")]
+ScheduleOption = Annotated[Schedule, typer.Option("--schedule", metavar="HOW", help=SCHEDULES)]
 RateOption = Annotated[
     float | None, typer.Option("--fps", metavar="RATE", help="Frames per second that come.")
 ]

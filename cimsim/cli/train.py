@@ -103,7 +103,7 @@ def train(
     rate: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN=FACTOR",
+            metavar="PATTERN=N",
             help="Parameters of these names learn so many times faster: 'block1.down*=4' (often).",
         ),
     ] = None,
@@ -205,7 +205,7 @@ def _rates(texts: Sequence[str]) -> dict[str, float]:
         except ValueError:
             pattern = ""
         if not pattern:
-            raise ConfigError(f"--rate: expected PATTERN=FACTOR, got '{text}'")
+            raise ConfigError(f"--rate: expected PATTERN=N, got '{text}'")
     return rates
 
 

@@ -148,8 +148,8 @@ def test_a_device_that_is_not_there(clips, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--rate", "block1.up1.*", "--rate: expected PATTERN=FACTOR, got 'block1.up1.*'"),
-        ("--rate", "block1.up1.*=fast", "--rate: expected PATTERN=FACTOR"),
+        ("--rate", "block1.up1.*", "--rate: expected PATTERN=N, got 'block1.up1.*'"),
+        ("--rate", "block1.up1.*=fast", "--rate: expected PATTERN=N"),
         ("--rate", "block1.up1.*=-1", "rates: block1.up1.*: expected a positive factor, got -1"),
     ],
 )
