@@ -28,6 +28,7 @@ ChipArgument = Annotated[str, typer.Argument(help="A shipped name or the path of
 @app.command("list")
 def list_chips(as_json: JsonOption = False) -> None:
     """List the shipped hardware descriptions."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
@@ -37,9 +38,12 @@ def list_chips(as_json: JsonOption = False) -> None:
     if as_json:
         print_json([_brief(name, load_hw(name)) for name in shipped()])
         return
-    table = Table(title="Chips", title_justify="left", title_style="bold cyan")
+    table = Table(
+        title="Chips", title_justify="left", title_style="bold cyan", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
+    )  # fmt: skip
     for name in ("name", "arrays", "node", "device", "what it is"):
-        table.add_column(name, no_wrap=name == "name")
+        table.add_column(name, no_wrap=name != "what it is")
     for name in shipped():
         chip = load_hw(name)
         table.add_row(
@@ -83,8 +87,9 @@ def show(
     cimsim hw show eflash40nm --set adc.bits=6
     cimsim hw show wtm2101 --sensitivity --model fastdvdnet-block
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.markup import escape
+    from rich.padding import Padding
     from rich.table import Table
 
     from cimsim.chip.cells import device_of
@@ -122,8 +127,8 @@ def show(
         if wide:
             table.add_row(row.path, value, row.kind, source)
         else:
-            below = f"\n  [dim]{source}[/]" if source else ""
-            table.add_row(f"{row.path}{below}", value, row.kind)
+            below = [Padding(f"[dim]{source}[/]", (0, 0, 0, 2))] if source else []
+            table.add_row(Group(row.path, *below), value, row.kind)
     console.print(table)
     console.print(area_tree(chip))
     console.print(energy_tree(chip))

@@ -12,8 +12,11 @@ from cimsim.cli.steps import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from cimsim.zoo.registry import ModelInfo, Option
+
+_WIDE = 100  # columns of a terminal with room for a SHA-256
 
 app = App(no_args_is_help=True, help="Networks of the zoo and their weights.")
 
@@ -22,7 +25,6 @@ app = App(no_args_is_help=True, help="Networks of the zoo and their weights.")
 def list_models(as_json: JsonOption = False) -> None:
     """List the networks of the zoo, their options and which of them have weights."""
     from rich.console import Console
-    from rich.table import Table
 
     from cimsim.zoo.registry import CLASSIFIERS, MODELS, flag
 
@@ -30,18 +32,18 @@ def list_models(as_json: JsonOption = False) -> None:
         known = [*MODELS.values(), *CLASSIFIERS.values()]
         print_json({"networks": [_told(one) for one in known], "weights": list(_shipped())})
         return
-    table = Table(title="Networks", title_justify="left", title_style="bold cyan")
+    table = _new("Networks")
     for name in ("name", "frames", "options", "what it is"):
         table.add_column(name, no_wrap=name == "name")
     for entry in MODELS.values():
-        options = "; ".join(
-            f"{flag(key, spec.listed('|'))} (default {spec.default_text})"
+        options = "\n".join(
+            f"{flag(key, spec.listed(' | '))} (default {spec.default_text})"
             for key, spec in entry.options.items()
         )
         table.add_row(entry.name, str(entry.n_frames), options, entry.description)
     console = Console()
     console.print(table)
-    table = Table(title="Classifiers", title_justify="left", title_style="bold cyan")
+    table = _new("Classifiers")
     for name in ("name", "task", "what it is"):
         table.add_column(name, no_wrap=name == "name")
     for entry in CLASSIFIERS.values():
@@ -80,6 +82,16 @@ def show_model(
         console.print(f"weights: none shipped{way}")
     for stem, card in cards.items():
         _print_card(console, stem, card)
+
+
+def _new(title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        title=title, title_justify="left", title_style="bold cyan", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
+    )  # fmt: skip
 
 
 def _told(entry: ModelInfo) -> dict[str, Any]:
@@ -134,6 +146,8 @@ def _print_card(console: Console, stem: str, card: dict[str, Any]) -> None:
             value = "\n".join(f"{name}: {number}" for name, number in value.items())
         elif isinstance(value, list):
             value = " .. ".join(map(str, value))
+        elif key == "sha256" and console.width < _WIDE:  # else it is cut off
+            value = f"{value[:32]}\n{value[32:]}"
         table.add_row(key.replace("_", " "), str(value))
     console.print(table)
 
