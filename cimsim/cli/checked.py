@@ -1,4 +1,7 @@
-"""What holds for every command line: no value is empty, and no file that is read is overwritten."""
+"""What holds for every command line: no value is empty, and no file that is read is overwritten.
+
+Help pages fit the terminal: examples can be copied as they stand.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,47 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
+from cimsim.cli.helped import folded_help
 from cimsim.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_MARGINS = 2  # columns beside the text of a help page
 OUTPUTS = frozenset({"out", "video", "trace_file", "picture", "save"})
 """Names of the parameters that name what a command writes."""
 
 
-class Command(TyperCommand):
+class _Flags:
+    """Switches without a type behind them: they take no value, and options get the room."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """See `click.Command`."""
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in found:
+            if getattr(param, "is_flag", False) and param.metavar is None:
+                param.metavar = ""
+        return found
+
+
+class Group(_Flags, TyperGroup):
+    """A group of commands."""
+
+
+class Command(_Flags, TyperCommand):
     """A command whose options are checked against each other before it begins."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """See `click.Command`; the text is folded for the terminal that it is printed on."""
+        from rich.console import Console
+        from rich.markup import escape
+
+        whole = self.help
+        self.help = escape(folded_help(whole or "", Console().width - _MARGINS))
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.help = whole
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """See `click.Command`; ``--out "$NOT_SET"`` is not the folder that one stands in."""
@@ -34,6 +67,9 @@ class Command(TyperCommand):
 
 class App(typer.Typer):
     """A group of commands, each of which is checked."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"cls": Group} | options)
 
     def command(self, *args: Any, **options: Any) -> Callable[[Function], Function]:
         """See `typer.Typer.command`."""

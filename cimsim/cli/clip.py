@@ -15,6 +15,8 @@ from cimsim.cli.clips import (
     TolerateOption,
     WhiteOption,
 )
+from cimsim.cli.options import JsonOption
+from cimsim.cli.steps import print_json
 
 app = App(no_args_is_help=True, help="Clips: what is decoded and what is assumed.")
 
@@ -32,6 +34,7 @@ def show(
     black: BlackOption = None,
     white: WhiteOption = None,
     tolerate_damage: TolerateOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Decode a clip as cimsim run does, and say what was found, assumed and changed.
 
@@ -49,6 +52,14 @@ def show(
     options = ClipOptions(frames, start, None, black, white, tolerate_damage)
     clip = options.opened(file)
     count, height, width, _ = clip.shape
+    low, high = clip.extremes
+    if as_json:
+        print_json({
+            "file": str(file), "frames": count, "height": height, "width": width,
+            "frames_per_second": clip.fps, "facts": clip.facts, "low": int(low),
+            "high": int(high), "sigma": float(clip.sigma()), "notes": list(clip.notes),
+        })  # fmt: skip
+        return
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     rate = f", {clip.fps:.6g} frames/s" if clip.fps else ""
     console.print(
@@ -58,7 +69,6 @@ def show(
     for name in ("container", "codec", "pixels", "colours"):
         if name in clip.facts:
             console.print(f"{name + ':':<11}{clip.facts[name]}", markup=False)
-    low, high = clip.extremes
     console.print(f"{'values:':<11}{low}..{high} of 0..255, {MEANING} {clip.sigma():.1f}")
     for note in clip.notes or ("nothing was assumed",):
         console.print(f"note: {note}", markup=False)

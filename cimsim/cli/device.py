@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from cimsim.cli.checked import App
+from cimsim.cli.options import JsonOption
+from cimsim.cli.steps import print_json
 
 app = App(no_args_is_help=True, help="Cells that you measured: fit them.")
 
@@ -102,6 +104,7 @@ def fit(
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="Of the resampling behind intervals.")
     ] = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """Fit mean, spread, drift, noise spectrum and write-verify of cells to a device.
 
@@ -125,7 +128,7 @@ def fit(
     from cimsim.errors import ConfigError
     from cimsim.folders import check_target
     from cimsim.measured.fit import Asked, fit_files
-    from cimsim.measured.write import write_fit
+    from cimsim.measured.write import numbers, write_fit
     from cimsim.units import parse_quantity
 
     target = out or files[0].with_name(f"{files[0].stem}-fit")
@@ -146,6 +149,9 @@ def fit(
     found = fit_files(files, asked)
     _check(found, chip)
     folder = write_fit(found, target, base)
+    if as_json:
+        print_json(numbers(found) | {"folder": str(folder)})
+        return
     console = Console(highlight=False, emoji=False)
     _print(found, console)
     console.print(f"fit: [bold]{folder}/[/]  (device.yaml, states.csv, fit.json, fit.png)")

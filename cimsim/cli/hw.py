@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cimsim.cli.checked import App
+from cimsim.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
@@ -25,16 +26,24 @@ ChipArgument = Annotated[str, typer.Argument(help="A shipped name or the path of
 
 
 @app.command("list")
-def list_chips() -> None:
+def list_chips(as_json: JsonOption = False) -> None:
     """List the shipped hardware descriptions."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     from cimsim.chip.load import load_hw, shipped
+    from cimsim.cli.steps import print_json
 
-    table = Table(title="Chips", title_justify="left", title_style="bold cyan")
+    if as_json:
+        print_json([_brief(name, load_hw(name)) for name in shipped()])
+        return
+    table = Table(
+        title="Chips", title_justify="left", title_style="bold cyan", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
+    )  # fmt: skip
     for name in ("name", "arrays", "node", "device", "what it is"):
-        table.add_column(name, no_wrap=name == "name")
+        table.add_column(name, no_wrap=name != "what it is")
     for name in shipped():
         chip = load_hw(name)
         table.add_row(
@@ -42,6 +51,13 @@ def list_chips() -> None:
             f"{chip.process.node_m * 1e9:g} nm", chip.device.kind, chip.summary,
         )  # fmt: skip
     Console().print(table)
+
+
+def _brief(name: str, chip: Chip) -> dict[str, Any]:
+    return {
+        "name": name, "arrays": chip.n_arrays, "rows": chip.array.rows, "cols": chip.array.cols,
+        "node_m": chip.process.node_m, "device": chip.device.kind, "summary": chip.summary,
+    }  # fmt: skip
 
 
 @app.command("show")
@@ -60,6 +76,7 @@ def show(
     size: Annotated[
         str, typer.Option("--size", metavar="WxH", help="Frame size for --sensitivity.")
     ] = "256x256",
+    as_json: JsonOption = False,
 ) -> None:
     """Print every number with its kind and source, and trees of area and energy.
 
@@ -70,8 +87,9 @@ def show(
     cimsim hw show eflash40nm --set adc.bits=6
     cimsim hw show wtm2101 --sensitivity --model fastdvdnet-block
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.markup import escape
+    from rich.padding import Padding
     from rich.table import Table
 
     from cimsim.chip.cells import device_of
@@ -81,6 +99,9 @@ def show(
 
     chip, origin, raw = described(hw, overrides)
     device_of(chip, origin)
+    if as_json:
+        _show_json(chip, raw, (model, size) if sensitivity else None)
+        return
     console = Console(highlight=False)
     console.print(f"[bold]{escape(chip.label)}[/]: {escape(chip.summary)}")
     if sensitivity:
@@ -106,11 +127,22 @@ def show(
         if wide:
             table.add_row(row.path, value, row.kind, source)
         else:
-            below = f"\n  [dim]{source}[/]" if source else ""
-            table.add_row(f"{row.path}{below}", value, row.kind)
+            below = [Padding(f"[dim]{source}[/]", (0, 0, 0, 2))] if source else []
+            table.add_row(Group(row.path, *below), value, row.kind)
     console.print(table)
     console.print(area_tree(chip))
     console.print(energy_tree(chip))
+
+
+def _show_json(chip: Chip, raw: Any, network: tuple[str, str] | None) -> None:
+    from cimsim.cli.steps import print_json
+    from cimsim.report import chip_trees, provenance
+
+    data: dict[str, Any] = {"chip": chip.label, "summary": chip.summary}
+    if network is not None:
+        print_json(data | chip_trees.sensitivity_data(*_ledger(chip, *network)))
+        return
+    print_json(data | {"fields": provenance.to_data(chip, raw)} | chip_trees.to_data(chip))
 
 
 def _ledger(chip: Chip, model: str, size: str) -> tuple[str, Ledger]:
@@ -141,6 +173,7 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Doubts are errors, too: exit code 2.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a description: errors end with code 2, doubts are listed.
 
@@ -152,15 +185,19 @@ def check(
     from rich.markup import escape
 
     from cimsim.chip.load import described
+    from cimsim.cli.steps import print_json
     from cimsim.report.provenance import findings
 
     chip, origin, raw = described(hw, overrides)
     found = findings(chip, raw, origin)
-    console = Console(highlight=False)
-    for line in found:
-        console.print(f"[yellow]doubt:[/] {escape(line)}")
-    count = "no doubts" if not found else f"{len(found)} doubt{'s' if len(found) > 1 else ''}"
-    console.print(f"{escape(chip.label)}: valid, {count}")
+    if as_json:
+        print_json({"chip": chip.label, "valid": True, "doubts": found})
+    else:
+        console = Console(highlight=False)
+        for line in found:
+            console.print(f"[yellow]doubt:[/] {escape(line)}")
+        count = "no doubts" if not found else f"{len(found)} doubt{'s' if len(found) > 1 else ''}"
+        console.print(f"{escape(chip.label)}: valid, {count}")
     if strict and found:
         raise typer.Exit(2)
 

@@ -93,7 +93,9 @@ def map_(
         Goal | None,
         typer.Option(
             "--optimize",
-            help="Search strategies and replicas instead: the Pareto set, best for this first.",
+            metavar="GOAL",
+            help="Search strategies and replicas instead: the Pareto set, best for this first: "
+            "latency, energy or arrays.",
         ),
     ] = None,
     strict: Annotated[

@@ -7,33 +7,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.cli.checked import App
+from cimsim.cli.options import JsonOption
+from cimsim.cli.steps import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+    from cimsim.zoo.registry import ModelInfo, Option
+
+_WIDE = 100  # columns of a terminal with room for a SHA-256
 
 app = App(no_args_is_help=True, help="Networks of the zoo and their weights.")
 
 
 @app.command("list")
-def list_models() -> None:
+def list_models(as_json: JsonOption = False) -> None:
     """List the networks of the zoo, their options and which of them have weights."""
     from rich.console import Console
-    from rich.table import Table
 
     from cimsim.zoo.registry import CLASSIFIERS, MODELS, flag
 
-    table = Table(title="Networks", title_justify="left", title_style="bold cyan")
+    if as_json:
+        known = [*MODELS.values(), *CLASSIFIERS.values()]
+        print_json({"networks": [_told(one) for one in known], "weights": list(_shipped())})
+        return
+    table = _new("Networks")
     for name in ("name", "frames", "options", "what it is"):
         table.add_column(name, no_wrap=name == "name")
     for entry in MODELS.values():
-        options = "; ".join(
-            f"{flag(key, spec.listed('|'))} (default {spec.default_text})"
+        options = "\n".join(
+            f"{flag(key, spec.listed(' | '))} (default {spec.default_text})"
             for key, spec in entry.options.items()
         )
         table.add_row(entry.name, str(entry.n_frames), options, entry.description)
     console = Console()
     console.print(table)
-    table = Table(title="Classifiers", title_justify="left", title_style="bold cyan")
+    table = _new("Classifiers")
     for name in ("name", "task", "what it is"):
         table.add_column(name, no_wrap=name == "name")
     for entry in CLASSIFIERS.values():
@@ -45,6 +55,7 @@ def list_models() -> None:
 @app.command("show")
 def show_model(
     name: Annotated[str, typer.Argument(help="Name as `cimsim models list` prints it.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Show one network: reference, options and the cards of its weights."""
     from rich.console import Console
@@ -57,17 +68,51 @@ def show_model(
         entry = info(name)
     except ZooError as error:
         raise InputError(str(error)) from None
+    cards = {stem: card for stem, card in _shipped().items() if card["model"] == name}
+    if as_json:
+        print_json(_told(entry) | {"weights": cards})
+        return
     console = Console(highlight=False)
     console.print(f"[bold]{entry.title}[/] ({entry.name}): {entry.description}")
     console.print(f"reference: {entry.reference}")
     for key, spec in entry.options.items():
         console.print(f"{flag(key)}: {spec.listed()} (default {spec.default_text}): {spec.meaning}")
-    cards = {stem: card for stem, card in _shipped().items() if card["model"] == name}
     if not cards:
         way = "" if entry.task != "denoising" else "; see `cimsim train --help`"
         console.print(f"weights: none shipped{way}")
     for stem, card in cards.items():
         _print_card(console, stem, card)
+
+
+def _new(title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        title=title, title_justify="left", title_style="bold cyan", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
+    )  # fmt: skip
+
+
+def _told(entry: ModelInfo) -> dict[str, Any]:
+    """Return a network as plain data."""
+    from cimsim.zoo.registry import flag
+
+    return {
+        "name": entry.name, "title": entry.title, "description": entry.description,
+        "task": entry.task, "frames": entry.n_frames, "reference": entry.reference,
+        "options": {
+            key: {"flag": flag(key), "allowed": _allowed(spec), "default": spec.default,
+                  "except": spec.except_for or None, "meaning": spec.meaning}
+            for key, spec in entry.options.items()
+        },
+    }  # fmt: skip
+
+
+def _allowed(spec: Option) -> list[int | str] | dict[str, int]:
+    if isinstance(spec.allowed, range):
+        return {"least": spec.allowed[0], "most": spec.allowed[-1]}
+    return list(spec.allowed)
 
 
 def _shipped() -> dict[str, dict[str, Any]]:
@@ -101,6 +146,8 @@ def _print_card(console: Console, stem: str, card: dict[str, Any]) -> None:
             value = "\n".join(f"{name}: {number}" for name, number in value.items())
         elif isinstance(value, list):
             value = " .. ".join(map(str, value))
+        elif key == "sha256" and console.width < _WIDE:  # else it is cut off
+            value = f"{value[:32]}\n{value[32:]}"
         table.add_row(key.replace("_", " "), str(value))
     console.print(table)
 

@@ -14,6 +14,9 @@ from cimsim.boundary.limits import DIGITS, FRAMES, PIXELS, SIDE, shown
 from cimsim.errors import ConfigError
 
 MOST_THREADS = 4096
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON in SI units and nothing else.")
+]
 
 
 class Schedule(StrEnum):
@@ -21,6 +24,9 @@ class Schedule(StrEnum):
 
     pipelined = "pipelined"
     sequential = "sequential"
+
+
+SCHEDULES = "pipelined: layers overlap; sequential: they run one after another."
 
 
 class Interrupted(SystemExit):

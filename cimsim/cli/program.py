@@ -12,6 +12,7 @@ from cimsim.cli.options import (
     ArgOption,
     HwOption,
     InnerOption,
+    JsonOption,
     MappingOption,
     ModelOption,
     PerFrameOption,
@@ -27,7 +28,7 @@ from cimsim.cli.options import (
     parse_size,
     with_conditions,
 )
-from cimsim.cli.steps import Bars, trace
+from cimsim.cli.steps import Bars, print_json, trace
 
 
 def program(
@@ -68,6 +69,7 @@ def program(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="File to write (.safetensors).")
     ] = Path("chip.safetensors"),
+    as_json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Write and calibrate a chip and keep it in a file, so that runs need not.
@@ -109,7 +111,7 @@ def program(
     )
     network = load_network(model, options, weights, seed, chip.name)
     network = network.streaming() if streaming else network
-    console = Console(emoji=False)  # package.module:Class is no emoji
+    console = Console(emoji=False, stderr=as_json)  # package.module:Class is no emoji
     with Bars(console, quiet) as report:
         report("tracing", 0, 1)
         placed = cimsim.map_graph(trace(network, frame), chip, mapping, allocation)
@@ -122,6 +124,13 @@ def program(
         report("writing", 0, 1)
         made = made.save(target)
         report("writing", 1, 1)
+    if as_json:
+        print_json({
+            "network": network.title, "chip": chip.name,
+            "frame": {"height": frame[0], "width": frame[1]}, "arrays": placed.arrays_used,
+            **made.told, "file": str(target), "bytes": target.stat().st_size,
+        })  # fmt: skip
+        return
     console.print(
         f"{network.title} on {chip.name}, frames of {frame[1]} x {frame[0]}, seed {seed}: "
         f"{placed.arrays_used} arrays written and calibrated"

@@ -11,6 +11,7 @@ from cimsim.cli.options import (
     ArgOption,
     HwOption,
     InnerOption,
+    JsonOption,
     ModelOption,
     PerFrameOption,
     SetOption,
@@ -21,7 +22,7 @@ from cimsim.cli.options import (
     model_options,
     parse_size,
 )
-from cimsim.cli.steps import Bars, trace
+from cimsim.cli.steps import Bars, print_json, trace
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def prune(
     crops: Annotated[int, typer.Option(metavar="N", help="Crops to estimate losses on.")] = 64,
     sigma: Annotated[float, typer.Option(metavar="N", help="Their noise, in 8-bit steps.")] = 15.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Of crops and estimates.")] = 0,
+    as_json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Prune a trained network to a chip: whole columns and the rows that read them.
@@ -130,7 +132,7 @@ def prune(
     if not network.noise_map or network.random_weights:
         why = "has random weights" if network.random_weights else "takes no noise map"
         raise InputError(f"pruning: {network.title} {why}; give a trained denoiser (--weights)")
-    console = Console(emoji=False)
+    console = Console(emoji=False, stderr=as_json)
     with Bars(console, quiet) as report:
         dataset = None
         if data is not None:
@@ -155,6 +157,12 @@ def prune(
         save_weights(pruned.model, out, card)
     except ZooError as error:
         raise InputError(str(error)) from None
+    if as_json:
+        print_json({
+            "network": network.title, "chip": chip.name, "weights": str(out),
+            **_numbers(pruned, budget, psnr),
+        })  # fmt: skip
+        return
     _print(console, network, pruned, budget, psnr, chip)
     console.print(
         f"weights: [bold]{out}[/]  (cimsim train --model {model} --init {out} fine-tunes them, "
@@ -244,6 +252,26 @@ def _print(
         rows.append("nothing was cut: the network keeps the budget as it is")
     for line in rows:
         console.print(line, highlight=False)
+
+
+def _numbers(pruned: Pruned, budget: Budget, psnr: list[float]) -> dict[str, Any]:
+    """Return what the table tells as plain data; the budget's numbers in arrays or J."""
+    from cimsim.pruning.budget import Arrays
+
+    return {
+        "budget": {
+            "unit": "arrays" if isinstance(budget, Arrays) else "J", "limit": budget.limit,
+            "before": float(pruned.before), "after": float(pruned.after),
+        },
+        "channels": len(pruned.kept), "channels_cut": int((~pruned.kept).sum()),
+        "psnr_before_db": float(psnr[0]), "psnr_after_db": float(psnr[1]),
+        "layers": [
+            {"layer": row.matrix, "rows_before": row.rows[0], "rows_after": row.rows[1],
+             "columns_before": row.cols[0], "columns_after": row.cols[1],
+             "weights_kept": (row.rows[1] * row.cols[1]) / (row.rows[0] * row.cols[0])}
+            for row in pruned.rows
+        ],
+    }  # fmt: skip
 
 
 def _change(pair: tuple[int, int]) -> str:

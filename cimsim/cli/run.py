@@ -27,6 +27,7 @@ from cimsim.cli.clips import (
     write_video,
 )
 from cimsim.cli.options import (
+    SCHEDULES,
     AllocationOption,
     ArgOption,
     HwOption,
@@ -101,9 +102,7 @@ def run(
     mapping: MappingOption = "im2col",
     allocation: AllocationOption = "in_order",
     reprogram: ReprogramOption = False,
-    schedule: Annotated[
-        Schedule, typer.Option(help="Layers overlap, or run one after another.")
-    ] = Schedule.pipelined,
+    schedule: Annotated[Schedule, typer.Option(metavar="HOW", help=SCHEDULES)] = Schedule.pipelined,
     clip: InputOption = None,
     noisy: NoisyOption = None,
     reference: ReferenceOption = None,

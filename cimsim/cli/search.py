@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cimsim.cli import sweep as options
-from cimsim.cli.options import Interrupted, NoCacheOption, OutOption, Schedule
-from cimsim.cli.steps import Bars
+from cimsim.cli.options import Interrupted, JsonOption, NoCacheOption, OutOption, Schedule
+from cimsim.cli.steps import Bars, print_json
+
+if TYPE_CHECKING:
+    from cimsim.studies.optimise import Found
 
 
 class Sampler(StrEnum):
@@ -66,6 +69,7 @@ def search(
     hosts: options.HostsOption = None,
     no_cache: NoCacheOption = False,
     out: OutOption = None,
+    as_json: JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Look for the points that no other one beats, without running all of them.
@@ -98,12 +102,14 @@ def search(
         sampler=sampler.value, seed=search_seed,
     )  # fmt: skip
     crew = options.crew_of(workers, scheduler, cluster, hosts)
-    console = Console(emoji=False)
+    console = Console(emoji=False, stderr=as_json)
     folder = out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{plan.name}"
     with Bars(console, quiet) as report:
         found = looked.run(folder, crew=crew, cached=not no_cache, progress=report)
     title = f"{plan.name}: {found.told}, of {looked.space.size:,} points"
-    if found.front:
+    if as_json:
+        print_json(_numbers(found) | {"folder": str(folder)})
+    elif found.front:
         print_table(Table(found.front), console, title)
     else:
         console.print(f"{title}; none keeps all constraints", highlight=False)
@@ -115,3 +121,15 @@ def search(
         raise Interrupted
     if found.trials and all(trial.misses[-1] > 0 for trial in found.trials):
         raise ConfigError(f"no point could be worked out: {found.trials[0].rows[0]['error']}")
+
+
+def _numbers(found: Found) -> dict[str, Any]:
+    """Return what a search gave as plain data in SI units."""
+    from cimsim.studies.table import Table
+
+    return {
+        "trials": len(found.trials), "feasible": sum(one.feasible for one in found.trials),
+        "sifted": sum(one.sifted for one in found.trials),
+        "without_a_result": sum(one.misses[-1] > 0 for one in found.trials),
+        "interrupted": found.outcome.interrupted, "front": Table(found.front).to_data(),
+    }  # fmt: skip

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cimsim.boundary import memory
+from cimsim.boundary import json_text, memory
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,6 +59,13 @@ def trace(
         )
     check(graph, partial, chip)
     return graph
+
+
+def print_json(data: Any) -> None:
+    """Print plain data as one JSON document on stdout; null where a number is not finite."""
+    import typer
+
+    typer.echo(json_text.dump(json_text.without_infinities(data)))
 
 
 def size_of(network: Network, size: tuple[int, int]) -> str:

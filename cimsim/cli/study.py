@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cimsim.cli.checked import App
+from cimsim.cli.options import JsonOption
+from cimsim.cli.steps import print_json
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cimsim.studies.study import Outcome
     from cimsim.studies.table import Table
 
 app = App(no_args_is_help=True, help="Look at a study: show, table, plot.")
@@ -56,7 +59,7 @@ FrontOption = Annotated[
 @app.command("show")
 def show(
     folder: FolderArgument, number: ColumnOption = None, where: WhereOption = None,
-    only: OnlyOption = None, pareto: FrontOption = None,
+    only: OnlyOption = None, pareto: FrontOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Print a study: what varies, its numbers with 5 .. 95 %, and what is doubtful."""
     from rich.console import Console
@@ -66,6 +69,9 @@ def show(
     outcome = Outcome.load(folder)
     console = Console(emoji=False)
     table = _chosen(outcome.table, where, only, pareto)
+    if as_json:
+        print_json(study_data(outcome, table))
+        return
     print_table(table, console, f"{outcome.name}: {len(outcome.rows)} points", number)
     _print_doubts(outcome.rows, console)
 
@@ -126,6 +132,7 @@ def compare(
     kind: Annotated[
         Format | None, typer.Option("--format", "-f", help="Write instead of print.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:  # fmt: skip
     """Put runs and studies beside each other: what differs, and all numbers with intervals."""
     from rich.console import Console
@@ -134,6 +141,10 @@ def compare(
     from cimsim.studies.table import Table
 
     table = _chosen(Table.of(Runs.of(places).rows), where, None, pareto)
+    if as_json:
+        if kind not in (None, Format.json):
+            raise ConfigError(f"--json: goes against --format {kind}; leave one out")
+        kind = Format.json
     if kind is None:
         print_table(table, Console(emoji=False), f"{len(places)} compared", number)
         return
@@ -142,7 +153,7 @@ def compare(
 
 
 @cache_app.command("show")
-def cache_show() -> None:
+def cache_show(as_json: JsonOption = False) -> None:
     """Say where results of stages are kept, how many and how large."""
     from rich.console import Console
     from rich.table import Table as Rich
@@ -151,6 +162,15 @@ def cache_show() -> None:
 
     store, console = _store(), Console(emoji=False)
     uses = store.uses()
+    if as_json:
+        print_json({
+            "folder": str(store.folder), "bytes": sum(use.n_bytes for use in uses),
+            "limit_bytes": store.limit_bytes,
+            "stages": [
+                {"stage": use.stage, "entries": use.entries, "bytes": use.n_bytes} for use in uses
+            ],
+        })  # fmt: skip
+        return
     table = Rich("stage", "entries", "size")
     for use in uses:
         table.add_row(use.stage, f"{use.entries:,}", format_si(float(use.n_bytes), "B"))
@@ -189,6 +209,16 @@ def _chosen(
         table = Groups(tuple(g for g in table.groups if str(g.settings.get(name)) == value))
     table = table.where(where or ())
     return Groups(tuple(table.front(pareto))) if pareto else table
+
+
+def study_data(outcome: Outcome, table: Table) -> dict[str, Any]:
+    """Return a study, or the part of it that a table has, as plain data in SI units."""
+    return {
+        "name": outcome.name, "folder": str(outcome.folder) if outcome.folder else None,
+        "points": len(outcome.rows), "points_without_a_result": len(outcome.errors),
+        "interrupted": outcome.interrupted, "groups": table.to_data(),
+        "doubts": [{"text": text, "points": n} for text, n in _doubts(outcome.rows).items()],
+    }  # fmt: skip
 
 
 def print_table(
@@ -246,14 +276,19 @@ def _blocks(widths: list[int], varies: int, room: int) -> list[list[int]]:
     return blocks
 
 
-def _print_doubts(rows: Any, console: Console) -> None:
-    from rich.markup import escape
-
+def _doubts(rows: Any) -> dict[str, int]:
+    """Return on how many points each doubt stands, the most frequent one first."""
     counts: dict[str, int] = {}
     for row in rows:
         for doubt in row["doubts"]:
             counts[doubt["text"]] = counts.get(doubt["text"], 0) + 1
-    for text, n in sorted(counts.items(), key=lambda pair: -pair[1])[:10]:
+    return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
+
+
+def _print_doubts(rows: Any, console: Console) -> None:
+    from rich.markup import escape
+
+    for text, n in list(_doubts(rows).items())[:10]:
         of = "" if n == len(rows) else f" ({n} of {len(rows)} points)"
         console.print(f"[yellow]doubt:[/] {escape(text)}{of}", highlight=False)
 

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli.options import Interrupted, NoCacheOption, OutOption, Schedule, parse_size
-from cimsim.cli.steps import Bars
+from cimsim.cli.options import (
+    SCHEDULES,
+    Interrupted,
+    JsonOption,
+    NoCacheOption,
+    OutOption,
+    Schedule,
+    parse_size,
+)
+from cimsim.cli.steps import Bars, print_json
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
 
 FileArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[STUDY.yaml]", help="A study as a file, instead of options."),
+    typer.Argument(metavar="STUDY.yaml", help="A study as a file, instead of options."),
 ]
 FieldsOption = Annotated[
     list[str] | None,
@@ -76,7 +84,7 @@ SeedsOption = Annotated[
         "--seeds", metavar="K", help="Chips that are programmed and read on the same frames."
     ),
 ]
-ScheduleOption = Annotated[Schedule, typer.Option("--schedule", help="How layers follow.")]
+ScheduleOption = Annotated[Schedule, typer.Option("--schedule", metavar="HOW", help=SCHEDULES)]
 RateOption = Annotated[
     float | None, typer.Option("--fps", metavar="RATE", help="Frames per second that come.")
 ]
@@ -124,6 +132,7 @@ def sweep(
     no_cache: NoCacheOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Run more than 10,000 points.")] = False,
     out: OutOption = None,
+    as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run every combination of what is listed; only what changes is worked out.
@@ -139,7 +148,7 @@ def sweep(
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
 
-    from cimsim.cli.study import print_table
+    from cimsim.cli.study import print_table, study_data
     from cimsim.studies.study import Study
 
     plan = plan_of("sweep", file, {
@@ -148,7 +157,7 @@ def sweep(
         "frames": frames, "start": start, "size": size, "seed": seed, "seeds": seeds,
         "schedule": schedule.value, "frame_rate": fps,
     })  # fmt: skip
-    console = Console(emoji=False)
+    console = Console(emoji=False, stderr=as_json)
     folder = out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{plan.name}"
     plan.check(yes)
     crew = crew_of(workers, scheduler, cluster, hosts)
@@ -156,7 +165,10 @@ def sweep(
         outcome = Study.of(plan).run(
             folder, crew=crew, cached=not no_cache, confirmed=yes, progress=report
         )
-    print_table(outcome.table, console, f"{outcome.name}: {_told(plan, outcome)}")
+    if as_json:
+        print_json(study_data(outcome, outcome.table) | {"folder": str(folder)})
+    else:
+        print_table(outcome.table, console, f"{outcome.name}: {_told(plan, outcome)}")
     console.print(f"study: [bold]{folder}/[/]  (points.csv, table.csv, table.json; cimsim study)")
     if outcome.interrupted:
         console.print("interrupted; the same command with this --out goes on")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cimsim.cli.options import (
+    SCHEDULES,
     AllocationOption,
     ArgOption,
     HwOption,
@@ -55,9 +56,7 @@ def time(
     mapping: MappingOption = "im2col",
     allocation: AllocationOption = "in_order",
     reprogram: ReprogramOption = False,
-    schedule: Annotated[
-        Schedule, typer.Option(help="Layers overlap, or run one after another.")
-    ] = Schedule.pipelined,
+    schedule: Annotated[Schedule, typer.Option(metavar="HOW", help=SCHEDULES)] = Schedule.pipelined,
     size: Annotated[str, typer.Option("--size", metavar="WxH", help="Frame size.")] = "256x256",
     frames: Annotated[
         int, typer.Option(metavar="N", help="Frames that stream in; 2 or more tell the interval.")

@@ -12,12 +12,14 @@ from cimsim.cli.options import (
     ArgOption,
     InnerOption,
     Interrupted,
+    JsonOption,
     PerFrameOption,
     StagesOption,
     StrideOption,
     WidthOption,
     model_options,
 )
+from cimsim.cli.steps import print_json
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def train(
     rate: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN=FACTOR",
+            metavar="PATTERN=N",
             help="Parameters of these names learn so many times faster: 'block1.down*=4' (often).",
         ),
     ] = None,
@@ -145,6 +147,7 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Ignore a checkpoint in --out instead of resuming.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a denoiser; after Ctrl-C or a kill the same command goes on from its checkpoint.
 
@@ -181,9 +184,9 @@ def train(
         "warmup_steps": warmup_steps, "grad_clip": grad_clip,
         "seed": seed, "resume": not fresh,
     }  # fmt: skip
-    console = Console()
+    console = Console(stderr=as_json)
     try:
-        _train(config, console)
+        _train(config, console, as_json)
     except ZooError as error:
         raise InputError(str(error)) from None
 
@@ -205,11 +208,11 @@ def _rates(texts: Sequence[str]) -> dict[str, float]:
         except ValueError:
             pattern = ""
         if not pattern:
-            raise ConfigError(f"--rate: expected PATTERN=FACTOR, got '{text}'")
+            raise ConfigError(f"--rate: expected PATTERN=N, got '{text}'")
     return rates
 
 
-def _train(config: dict[str, Any], console: Console) -> None:
+def _train(config: dict[str, Any], console: Console, as_json: bool) -> None:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -238,6 +241,13 @@ def _train(config: dict[str, Any], console: Console) -> None:
                 console.print(f"step {report.step}: validation PSNR {report.psnr_db:.2f} dB")
 
         result = train(settings, progress=show)
+    kept_in = save_trained(result, settings)
+    if as_json:
+        print_json({
+            "finished": result.finished, "step": result.step, "kept_step": result.kept_step,
+            "minutes": result.minutes, "psnr_db": result.psnr_db, "noisy_db": result.noisy_db,
+            "on_chip_db": result.chip_db, "weights": str(kept_in),
+        })  # fmt: skip
     chip = "" if result.chip_db is None else f", {result.chip_db:.2f} dB with {settings.hw} in it"
     kept = "" if result.kept_step == result.step else f" of step {result.kept_step}, the best,"
     console.print(
@@ -245,7 +255,7 @@ def _train(config: dict[str, Any], console: Console) -> None:
         f"{result.minutes:.1f} minutes: validation PSNR{kept} {result.psnr_db:.2f} dB{chip} "
         f"(noisy {result.noisy_db:.2f} dB)"
     )
-    console.print(f"weights: [bold]{save_trained(result, settings)}[/]")
+    console.print(f"weights: [bold]{kept_in}[/]")
     if not result.finished:
         console.print("the same command goes on from here")
         raise Interrupted

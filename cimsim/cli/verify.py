@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cimsim.cli.options import JsonOption
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def verify(
     only_files: Annotated[
         bool, typer.Option("--files", help="Check the files alone; do not run anything.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check that a result was not edited, run it again and compare every bit.
 
@@ -70,14 +72,26 @@ def verify(
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     from rich.console import Console
 
+    from cimsim.cli.steps import print_json
+
+    console = Console(emoji=False, highlight=False, stderr=as_json)
+    told: dict[str, Any] = {}
+    _check(run, only_files, console, told)
+    if as_json:
+        print_json(told)
+
+
+def _check(run: Path, only_files: bool, console: Any, data: dict[str, Any]) -> None:
+    """Do what `verify` promises, say it, and lay what was found into ``data``."""
     from cimsim import folders
     from cimsim.report.result import Result
 
-    console = Console(emoji=False, highlight=False)
     held = Result.load(run)
     console.print(f"{run}: result as it was written, hash {held.hash[:12]}")
     folder = run if run.is_dir() else run.parent
-    if folders.manifest(folder) is not None:
+    has_files = folders.manifest(folder) is not None
+    data |= {"run": str(run), "sha256": held.hash, "files_checked": has_files, "run_again": False}
+    if has_files:
         missing, changed = folders.changes(folder)
         if missing or changed:
             told = [f"{name} is missing" for name in missing]
@@ -102,6 +116,8 @@ def verify(
     if differing:
         why = f" Computed with {', '.join(other.values())}." if other else ""
         raise InputError(f"{run}: another result this time: {_listed(differing)}.{why}")
+    data |= {"run_again": True, "numbers": len(held.numbers()), "clips": len(held.outputs),
+             "environment_differs": list(other.values())}  # fmt: skip
     same = f" (although {', '.join(other.values())})" if other else ""
     frames = f", {len(held.outputs)} clips bit by bit" if held.outputs else ""
     console.print(f"run again: the same{same}: {len(held.numbers())} numbers{frames}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -73,6 +74,39 @@ def energy_tree(chip: Chip) -> Tree:
     for line in _summary(full, chip):
         tree.add(f"[dim]{line}[/]")
     return tree
+
+
+def to_data(chip: Chip) -> dict[str, Any]:
+    """Return the numbers of both trees in SI units."""
+    full, parts = full_activation(chip), area(chip)
+    return {
+        "area_m2": sum(parts.values()),
+        "area_by_component_m2": {name: value for name, value in parts.items() if value},
+        "full_array": {
+            "activity": activity(chip), "energy_j": full.total_j,
+            "energy_by_component_j": {name: v for name, v in full.energy_j.items() if v},
+            "pulses": full.pulses, "conversions": full.conversions, "macs": full.macs,
+            "interval_s": full.interval_s, "tops": full.tops,
+            "tops_per_w": 2 * full.macs / full.total_j / 1e12 if full.total_j else None,
+        },
+        "static_power_w": static_power_w_of(chip), "not_counted": list(left_out(chip)),
+    }  # fmt: skip
+
+
+def sensitivity_data(title: str, ledger: Ledger) -> dict[str, Any]:
+    """Return the numbers of `print_sensitivity`, of all fields that have an effect."""
+    low, high = interval(draw(ledger).total_j)
+    effects = [one for one in sensitivity(ledger) if one.high_j > one.low_j]
+    spans = sum(one.high_j - one.low_j for one in effects)
+    return {
+        "network": title, "energy_per_frame_j": ledger.report().total_j, "low_j": low,
+        "high_j": high,
+        "numbers": [
+            {"field": one.path, "low_j": one.low_j, "high_j": one.high_j,
+             "share": (one.high_j - one.low_j) / spans}
+            for one in effects
+        ],
+    }  # fmt: skip
 
 
 def _summary(full: Activation, chip: Chip) -> list[str]:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cimsim.chip.fields import fields
 from cimsim.chip.load import estimates, is_number, numbers
 from cimsim.chip.spec import Chip
 from cimsim.report.doubts import chip_doubts
-from cimsim.units import format_si
+from cimsim.units import canonical, format_si
 
 # no fields of the chip but what is said of it; trees and doubts tell what is left out
 _TOLD_APART = (
@@ -60,6 +61,38 @@ def rows(chip: Chip, raw: Mapping[str, Any]) -> list[Row]:
         kind = source.kind if source else ("-" if not is_number(value) else "none given")
         found.append(Row(path, _shown(value), kind, source.text if source else ""))
     return found
+
+
+def to_data(chip: Chip, raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the fields of `rows` as plain data.
+
+    Returns
+    -------
+    list of dict
+        ``field``, ``value`` (a number in SI units, or a text), ``unit``, ``text`` (as the table
+        has it), ``kind`` and ``source``.
+    """
+    found = []
+    for row in rows(chip, raw):
+        value, unit = _in_si(chip, row)
+        found.append({"field": row.path, "value": value, "unit": unit, "text": row.value,
+                      "kind": row.kind, "source": row.source})  # fmt: skip
+    return found
+
+
+def _in_si(chip: Chip, row: Row) -> tuple[Any, str]:
+    """Return what a chip holds at a row, and its unit; cells keep their parameters as text."""
+    field = fields().get(row.path)
+    if field is not None:
+        value = field.value(chip)
+        if isinstance(value, bool | int | float | str | None):
+            return value, field.unit
+        return row.value, ""
+    number, _, unit = canonical(row.value).partition(" ")
+    try:
+        return float(number), unit
+    except ValueError:
+        return row.value, ""
 
 
 def _shown(value: Any) -> str:

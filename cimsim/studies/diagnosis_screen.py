@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cimsim.report.names import folded
 from cimsim.studies.diagnosis_result import DECIBELS, WITHIN, Attribution, Diagnosis
 from cimsim.studies.switching import GROUPS
 
 _SHOWN = 10  # pairs of layer and cause
 _WIDE = 110  # columns of a terminal that has room for SNRs by cause
 _ROOMY = 100  # columns of one that has room for a second measure
-_LABEL = 26  # columns of a layer's name where room is short
+_LABEL = 26  # columns of a layer's name
 
 
 def print_diagnosis(found: Diagnosis, console: Console, top: int = _SHOWN) -> None:
@@ -91,7 +92,7 @@ def _pairs(found: Diagnosis, top: int, width: int) -> Table:
     ranked = found.first.ranked
     shown = [pair for pair in ranked[:top] if pair[2] != 0]
     table = _new(f"What hurts most ({len(shown)} of {len(ranked)} pairs of layer and cause)")
-    table.add_column("layer", overflow="ellipsis", max_width=_LABEL, no_wrap=True)
+    table.add_column("layer", no_wrap=True)
     table.add_column("cause", no_wrap=True)
     for one in _telling(found, width):
         table.add_column(_head(one), justify="right", no_wrap=True)
@@ -100,13 +101,15 @@ def _pairs(found: Diagnosis, top: int, width: int) -> Table:
     for name, cause, _ in shown:
         gives = [_number(a.gives.get(name, {}).get(cause, 0.0)) for a in _telling(found, width)]
         told = snr[name].get(cause)
-        table.add_row(escape(name), cause, *gives, "" if told is None else _db(told))
+        table.add_row(
+            escape(folded(name, _LABEL)), cause, *gives, "" if told is None else _db(told)
+        )
     return table
 
 
 def _layers(found: Diagnosis, width: int) -> Table:
     table = _new("By layer")
-    table.add_column("layer", overflow="ellipsis", max_width=_LABEL, no_wrap=True)
+    table.add_column("layer", no_wrap=True)
     for one in _telling(found, width):
         table.add_column(_head(one), justify="right", no_wrap=True)
     table.add_column("SNR / dB\nalone", justify="right", no_wrap=True)
@@ -126,7 +129,10 @@ def _layers(found: Diagnosis, width: int) -> Table:
         worst = max(row, key=lambda cause: row[cause]) if row else ""
         told = [_db(layer.snr_by_cause_db[c]) if c in layer.snr_by_cause_db else ""
                 for c in causes] or [worst]  # fmt: skip
-        table.add_row(escape(layer.name), *gives, _db(layer.snr_alone_db), _db(layer.snr_db), *told)
+        table.add_row(
+            escape(folded(layer.name, _LABEL)), *gives, _db(layer.snr_alone_db),
+            _db(layer.snr_db), *told,
+        )  # fmt: skip
     return table
 
 

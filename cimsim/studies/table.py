@@ -317,7 +317,11 @@ class Table:
 
     def to_json(self) -> str:
         """Return all numbers of all groups."""
-        data = [
+        return json_text.dump(self.to_data())
+
+    def to_data(self) -> list[dict[str, Any]]:
+        """Return all numbers of all groups as plain data, in SI units."""
+        return [
             {
                 "settings": g.settings, "error": g.error,
                 "numbers": {
@@ -328,7 +332,6 @@ class Table:
             }
             for g in self.groups
         ]  # fmt: skip
-        return json_text.dump(data)
 
     def to_markdown(self, names: Sequence[str] | None = None) -> str:
         """Return a table in markdown."""

@@ -69,6 +69,14 @@ def losses(out):
     return {line["step"]: line["loss"] for line in lines}
 
 
+def test_json_has_what_the_screen_tells(clips, tmp_path):
+    done = run(*settings(clips, tmp_path / "o", 2), "--json")
+    told = json.loads(done.stdout)
+    assert (told["finished"], told["step"]) == (True, 2)
+    assert f"{told['psnr_db']:.2f} dB" in done.stderr
+    assert Path(told["weights"]).is_file()
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_curve(clips, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -148,8 +156,8 @@ def test_a_device_that_is_not_there(clips, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--rate", "block1.up1.*", "--rate: expected PATTERN=FACTOR, got 'block1.up1.*'"),
-        ("--rate", "block1.up1.*=fast", "--rate: expected PATTERN=FACTOR"),
+        ("--rate", "block1.up1.*", "--rate: expected PATTERN=N, got 'block1.up1.*'"),
+        ("--rate", "block1.up1.*=fast", "--rate: expected PATTERN=N"),
         ("--rate", "block1.up1.*=-1", "rates: block1.up1.*: expected a positive factor, got -1"),
     ],
 )
