@@ -89,11 +89,14 @@ def bring(place: Path) -> None:
 
 def film(path: Path, frames: int = 3) -> None:
     """Write the beginning of the embedded clip, twice a small edge wide, as a video."""
-    clip = embedded_clip(frames=frames)[:, :EDGE, :EDGE]
+    write_frames(path, embedded_clip(frames=frames)[:, :EDGE, :EDGE])
+
+
+def write_frames(path: Path, clip: np.ndarray) -> None:
+    """Write frames [T, H, W, 3], H.264 at 25 a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
-        stream.width = stream.height = EDGE
-        stream.pix_fmt = "yuv420p"
+        stream.height, stream.width = clip.shape[1:3]
         for picture in clip:
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)
