@@ -406,7 +406,11 @@ def _override(origin: str, raw: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _leave_out_of_device(raw: dict[str, Any]) -> None:
-    """Say that nobody counts what a parameter of the old cell held."""
+    """Say that nobody counts what a parameter of the old cell held, and forget its sources."""
+    if isinstance(raw.get("sources"), dict):
+        raw["sources"] = {
+            k: v for k, v in raw["sources"].items() if not str(k).startswith("device.")
+        }
     inside = raw.get("included_in")
     if isinstance(inside, dict):
         lost = [part for part, path in inside.items() if str(path).startswith("device.")]

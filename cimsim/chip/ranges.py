@@ -133,7 +133,10 @@ def _of_device(chip: Chip, name: str) -> tuple[float, str]:
     for field_name, field in (model.model_fields if model else {}).items():
         unit = unit_of(field)
         if (field.alias or field_name) == name and unit:
-            return parse_quantity(chip.device.parameters.get(name, 0), unit), unit
+            try:
+                return parse_quantity(chip.device.parameters.get(name, 0), unit), unit
+            except ValueError as error:
+                raise ValueError(f"device.{name}: {error}") from None
     raise ValueError(f"ranges.device.{name}: no number of device '{chip.device.kind}'")
 
 

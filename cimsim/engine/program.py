@@ -273,6 +273,13 @@ class _Context:
         ]
         return SlowNoise(shares.held, moving, rngs)
 
+    def temperature(self, slot: Slot) -> float:
+        """Temperature of an aged array's cells, K."""
+        conditions = self.chip.conditions
+        if conditions.gradient_k == 0:
+            return conditions.temperature_k
+        return conditions.at(self.chip.place_of(slot.tile))
+
     @property
     def steepness(self) -> float:
         """That of cells whose voltage is not always the read voltage; of others 0."""
@@ -307,7 +314,7 @@ class _Context:
             found.append(
                 CellHistory(
                     conditions.time_s if ageing else 0.0,
-                    conditions.at(chip.place_of(slot.tile)) if ageing else REFERENCE_K,
+                    self.temperature(slot) if ageing else REFERENCE_K,
                     stream(self.seed, "age", name, index, s),
                     codes,
                 )

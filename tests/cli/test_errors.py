@@ -50,7 +50,7 @@ WRONG = {
                         ["im3col", "known: im2col"]),
     "unknown allocation": (["run", "--allocation", "paked"], ["paked", "did you mean packed?"]),
     "no mapping file": (["map", "--mapping", "m.yaml"], ["m.yaml", "cannot be read"]),
-    "own mapping": (["map", "--mapping", "nomaps:X"], ["--mapping nomaps:X", "cannot import"]),
+    "own mapping": (["map", "--mapping", "nomaps:X"], ["mapping: 'nomaps:X'", "cannot import"]),
     "no clip": (["run", "--input", "clip.mp4"], ["clip.mp4"]),
     "no room": (["run", "--set", "tile.count=5", "--size", "32x32", "--frames", "1"],
                 ["needs 6 arrays", "has 5", "tile.count=6", "smaller network"]),

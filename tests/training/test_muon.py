@@ -44,7 +44,7 @@ def test_eigenvalues_give_what_the_published_iteration_gives(m, n, decades, size
         expected = a * expected + b * gram @ expected + c * gram @ gram @ expected
     expected = expected if m <= n else expected.T
     got = orthogonalised(matrix.to(dtype), dtype).double()
-    close = 1e-9 if dtype == torch.float64 else 2e-3
+    close = 1e-9 if dtype == torch.float64 else 3e-3
     assert float((got - expected).abs().max()) < close
 
 
