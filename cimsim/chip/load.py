@@ -110,6 +110,8 @@ def described(
         ranges = {path: ends for path, ends in ranges.items() if not is_given(path, given)}
         raw = _without_ranges(raw)
     chip = build(raw, origin)
+    if unchanged is not None and chip.device.kind != unchanged.device.kind:
+        ranges = {path: ends for path, ends in ranges.items() if not path.startswith("device.")}
     rescaled: tuple[Rescaled, ...] = ()
     kept: tuple[Kept, ...] = ()
     if unchanged is not None:
