@@ -247,7 +247,9 @@ def _table(mapping: Mapping, width: int) -> Table:
     table = Table(title_justify="left")
     if not wide:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    columns = ["", "layer", "windows", "matrix", "arrays", "cells used", *["activations"] * wide]
+    gap = " " if wide else "\n"
+    columns = ["", "layer", "windows", "matrix", "arrays", f"cells{gap}used"]
+    columns += ["activations"] * wide
     several = any(row.windows_per_activation > 1 for row in rows)
     copies = any(row.replicas > 1 for row in rows)
     shared = any(row.shared for row in rows)
@@ -264,7 +266,7 @@ def _table(mapping: Mapping, width: int) -> Table:
             *[f"{row.activations:,}"] * wide,
         ]  # fmt: skip
         cells += [str(row.windows_per_activation)] * several + [str(row.replicas)] * copies
-        cells += [f"{row.shared} layer{'' if row.shared == 1 else 's'}"] * shared
+        cells += [f"{row.shared}{gap}layer{'' if row.shared == 1 else 's'}"] * shared
         table.add_row(*cells)
     return table
 
