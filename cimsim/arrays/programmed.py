@@ -372,7 +372,8 @@ def disturbed(g_s: NDArray[np.float64], g_min_s: float, share: float) -> NDArray
     along = lines * cols - 1 - bit_line
     down = rows - 1 - np.arange(rows)
     kept = (1 - share) ** (along[:, None, :] + down[None, :, None])
-    return g_min_s + (g_s - g_min_s) * kept
+    left: NDArray[np.float64] = g_min_s + (g_s - g_min_s) * kept
+    return left
 
 
 def _read_sigma(
