@@ -87,7 +87,7 @@ def bring(place: Path) -> None:
     np.savez(place / "digits.npz", x=x, y=rng.integers(10, size=48))
     half = cimsim.load_network("fastdvdnet", {"width": 16}, "random")
     torch.save(half.module.state_dict(), place / "half.pth")
-    write_clips(place / "clips", n_clips=12, edge=EDGE)
+    write_clips(place / "clips", n_clips=12, edge=2 * EDGE)  # prune takes crops of 64
     flash(place / "cells.csv", seed=1, cells=30)
     for name in ("space.yaml", "study.yaml"):
         (place / name).write_text(SPACE)

@@ -30,7 +30,7 @@ SHORTER = (
     (r"^sweep", f"--seeds 2 --frames 1 {SMALL} --workers 1 -q"),
     (r"^search", f"--trials 2 --frames 1 {SMALL} --workers 1 -q"),
     (r"^(ablate|diagnose)", f"--frames 1 {SMALL} -q"),
-    (r"^train", "--steps 2 --crop 32 --batch 2 --val-crops 1"),
+    (r"^train", "--steps 2 --crop 32 --batch 2 --validation-crop 32 --validation-scenes 1"),
     (r"^prune", "--crops 2 --size 48x48 -q"),
 )
 
