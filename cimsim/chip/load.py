@@ -107,9 +107,7 @@ def described(
     if unchanged is not None:
         # a range is one of the number in the file, wherever the number goes from there
         ranges = _ranges(unchanged, origin)
-        swept = {path for path in ranges if _exists(plain, path) and not _exists(raw, path)}
-        ranges = {path: ends for path, ends in ranges.items()
-                  if path not in swept and not is_given(path, given)}  # fmt: skip
+        ranges = {path: ends for path, ends in ranges.items() if not is_given(path, given)}
         raw = _without_ranges(raw)
     chip = build(raw, origin)
     if unchanged is not None and chip.device.kind != unchanged.device.kind:
