@@ -270,3 +270,10 @@ def test_wrong_conditions_are_refused(override, parts):
         load_hw("eflash40nm", [override])
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_another_kind_of_cell_takes_no_ranges_of_the_old_one():
+    chip = load_hw("eflash40nm", ["device.kind=pcm"])
+    same = load_hw("eflash40nm", ["adc.bits=6"])
+    assert set(same.history.ranges) == {"device.charge_loss", "interconnect.area"}
+    assert set(chip.history.ranges) == {"interconnect.area"}

@@ -14,6 +14,7 @@ from cimsim.video.embedded import embedded_clip
 from tests.cli.test_train import write_clips
 from tests.docs.pages import ROOT
 from tests.docs.pages import cimsim as command
+from tests.measured.synthetic import flash, rows_to_xlsx
 
 EDGE = 48
 NETS = """
@@ -52,6 +53,12 @@ class Keywords(nn.Module):
     def forward(self, x):
         return self.out(self.lstm(x.squeeze(1)[:, :4])[0][:, -1])
 """
+SPACE = f"""
+networks: [{{model: cimnet, stride: 8}}]
+set: {{adc.bits: "4..6", adc.count: "16,32"}}
+frames: 0
+size: {EDGE}x{EDGE}
+"""
 
 
 def bring(place: Path) -> None:
@@ -80,11 +87,22 @@ def bring(place: Path) -> None:
     np.savez(place / "digits.npz", x=x, y=rng.integers(10, size=48))
     half = cimsim.load_network("fastdvdnet", {"width": 16}, "random")
     torch.save(half.module.state_dict(), place / "half.pth")
-    write_clips(place / "clips", n_clips=12, edge=EDGE)
+    write_clips(place / "clips", n_clips=12, edge=2 * EDGE)  # prune takes crops of 64
+    flash(place / "cells.csv", seed=1, cells=30)
+    for name in ("space.yaml", "study.yaml"):
+        (place / name).write_text(SPACE)
     small = ("--frames", "1", "--size", f"{EDGE}x{EDGE}", "-q")
     for name, bits in (("a", "6"), ("b", "8")):
         command(["run", "--out", f"runs/{name}", "--set", f"adc.bits={bits}", *small])
     command(["sweep", "--out", "runs/x", "--set", "adc.bits=6,8", *small])
+    shutil.copytree(place / "runs" / "a", place / "runs" / "20261126-104535-cimnet")
+
+
+def workbook(place: Path) -> None:
+    """Lay the readings of cells.csv there as a workbook, too; needs openpyxl."""
+    header, *lines = (place / "cells.csv").read_text(encoding="utf-8-sig").splitlines()
+    rows = [[float(word.replace(",", ".")) for word in line.split(";")] for line in lines]
+    rows_to_xlsx(place / "retention.xlsx", header.split(";"), rows)
 
 
 def film(path: Path, frames: int = 3) -> None:
