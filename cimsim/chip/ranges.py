@@ -133,10 +133,14 @@ def _of_device(chip: Chip, name: str) -> tuple[float, str]:
     for field_name, field in (model.model_fields if model else {}).items():
         unit = unit_of(field)
         if (field.alias or field_name) == name and unit:
+            given = chip.device.parameters.get(name, 0)
             try:
-                return parse_quantity(chip.device.parameters.get(name, 0), unit), unit
+                value = parse_quantity(given, unit)
             except ValueError as error:
                 raise ValueError(f"device.{name}: {error}") from None
+            if value < 0:
+                raise ValueError(f"device.{name}: expected 0 or more, got '{given}'")
+            return value, unit
     raise ValueError(f"ranges.device.{name}: no number of device '{chip.device.kind}'")
 
 
