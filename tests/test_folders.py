@@ -11,6 +11,7 @@ import pytest
 from cimsim import folders
 from cimsim.errors import InputError
 from cimsim.files import replacing
+from tests.thorough import some
 
 # every event of the file system that CPython audits, and the exchange of two folders
 EVENTS = {
@@ -77,14 +78,15 @@ def with_users_files(home):
     return target
 
 
+@pytest.mark.parametrize("every", some([1, 7], 7))
 @pytest.mark.parametrize("way", ["exchange", "two renames", "in place"])
-def test_killed_at_every_step_of_a_rerun(tmp_path, monkeypatch, way):
+def test_killed_at_every_step_of_a_rerun(tmp_path, monkeypatch, way, every):
     if way == "two renames":
         monkeypatch.setattr(folders.ctypes, "CDLL", lambda *_, **__: object())
     inside = way == "in place"
-    found, stop = [], 0
+    found, stop = [], 1 - every
     while True:
-        stop += 1
+        stop += every
         home = tmp_path / str(stop)
         home.mkdir()
         target = with_users_files(home)

@@ -20,6 +20,7 @@ def psnr(changes):
     return cimsim.simulate(mapping, embedded_clip("default", 1, SIDE, SIDE))
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_runs_with_the_loss_at_its_ends():
     aged = psnr(AGED)
     (found,) = aged.measures

@@ -18,6 +18,7 @@ from cimsim.arrays.wires import (
 )
 from cimsim.errors import SimulationError
 from tests.arrays.nodal import Nodal, resistors
+from tests.thorough import some
 
 KINDS = ("word", "bit", "driver", "sense")
 OHMS = [0.0, 1e-3, 0.1, 1.0, 30.0, 100.0, 2e3]
@@ -241,8 +242,12 @@ def test_far_ends_of_long_lines_fade_to_nothing(exact):
     assert a[-1].min() > 1e-3
 
 
-@pytest.mark.parametrize("shape", [(129, 260), (260, 129), (150, 150), (640, 130)])
-def test_large_arrays_are_solved_by_halves_to_the_same(shape):
+SHAPES = [(129, 260), (260, 129), (150, 150), (640, 130)]
+
+
+@pytest.mark.parametrize(("rows", "cols"), some(SHAPES, (129, 260), (150, 150)))
+def test_large_arrays_are_solved_by_halves_to_the_same(rows, cols):
+    shape = (rows, cols)
     """From 128 lines on; numbers of lines that are no multiple of a piece are filled up."""
     g, wires = cells(shape, seed=9), Resistances(1.0, 0.5, 20.0, 10.0)
     by_columns = _eliminate(g, wires) if shape[0] <= shape[1] else None

@@ -8,6 +8,7 @@ from cimsim.chip.load import load_hw
 from cimsim.errors import ConfigError
 
 
+@pytest.mark.slow
 def test_places_of_retention_are_chips_that_can_be():
     found = list(retention.places(list(retention.NETWORKS), 1))
     assert len(found) == len(set(found))

@@ -79,6 +79,7 @@ def test_lines_are_means_over_chips_and_start_together_at_time_zero(tmp_path):
     assert (tmp_path / "drift.svg").is_file()
 
 
+@pytest.mark.slow
 def test_a_pcm_chip_loses_quality_in_a_day_and_a_new_calibration_brings_part_back():
     scores = [
         psnr_after((STEM, "pcm", time_s, renewed, 0, 1, 64), threads=1)

@@ -115,6 +115,7 @@ def table(tmp_path_factory):
     return table, cells, told_of
 
 
+@pytest.mark.slow
 def test_cells_are_those_of_the_simulator(table):
     _, cells, said = table
     assert [c.how for c in cells] == list(HOW)
@@ -139,6 +140,7 @@ def test_cells_are_those_of_the_simulator(table):
     assert "does not fit" not in said[0]
 
 
+@pytest.mark.slow
 def test_no_best_mapping_is_worse_than_the_plain_one_and_files_hold_them(table):
     filled, (plain, fast, frugal), _ = table
     assert fast.interval_s < plain.interval_s  # 76 arrays for a network of some 20
@@ -153,6 +155,7 @@ def test_no_best_mapping_is_worse_than_the_plain_one_and_files_hold_them(table):
             assert simulate(again).interval / 148e6 == fast.interval_s
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_measured_again(table):
     filled, cells, said = table
     assert filled.fill([(O1, EFLASH)]) == cells
@@ -161,6 +164,7 @@ def test_what_is_there_is_not_measured_again(table):
     assert read_cells(filled.kept / "cells.csv") == cells
 
 
+@pytest.mark.slow
 def test_a_network_that_does_not_fit_is_told_so(tmp_path):
     small = ChipCase("eflash40nm", ("tile.count=1",), "one tile")
     network = NetworkCase("S = 8", "cimnet", {"stride": 8, "coarse": 1})
@@ -172,6 +176,7 @@ def test_a_network_that_does_not_fit_is_told_so(tmp_path):
     assert best_mappings(graph, small.chip) == {}
 
 
+@pytest.mark.slow
 def test_an_interruption_keeps_the_cells_that_are_done(tmp_path):
     def stop(text):
         raise KeyboardInterrupt
@@ -256,6 +261,7 @@ def test_smaller_arrays_keep_cells_and_columns_for_each_converter():
         assert chip.array.cols / chip.adc.count == whole.array.cols / whole.adc.count
 
 
+@pytest.mark.slow
 def test_stride_study_by_hand(tmp_path):
     points = study((32, 64), tmp_path / "s.csv", strides=(4, 8), rows=(512, 1024))
     assert [(p.stride, p.rows) for p in points] == [(4, 512), (4, 1024), (8, 512), (8, 1024)]
@@ -284,6 +290,7 @@ def point(stride, interval, joules, rows=1024, conversions=100):
     )
 
 
+@pytest.mark.slow
 def test_ratios_are_those_of_chips_drawn_one_by_one(table):
     """Against energies of 20 chips, each with its own numbers, of both mappings."""
     mapped, cells, _ = table
@@ -342,6 +349,7 @@ def test_the_statement_says_both_orders():
     assert "6.71 (eflash40nm) to 8 times (sonos40nm)" in told.ratios(more)
 
 
+@pytest.mark.slow
 def test_the_page_is_rewritten_between_its_markers_and_quoted(tmp_path):
     here = tmp_path / "like_with_like.md"
     here.write_text(page.PAGE.read_text())
@@ -389,6 +397,7 @@ def test_all_networks_on_the_first_chip_and_main_ones_on_the_others():
     assert all(n.main for n, _ in jobs_of(networks, chips, every=False, quick=True))
 
 
+@pytest.mark.slow
 def test_bad_inputs_name_the_way_out(tmp_path):
     with pytest.raises(ConfigError, match=r"--only nonet: no such network; known: fastdvdnet-bl"):
         find_networks(["nonet"])

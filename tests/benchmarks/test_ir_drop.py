@@ -80,6 +80,7 @@ def test_the_chip_has_equal_segments_and_only_the_asked_correction():
     assert ir_drop.chip_with("exact", 0.0, True, "eflash40nm").calibration.column_gain
 
 
+@pytest.mark.slow
 def test_without_resistance_nothing_is_lost():
     bench = ir_drop.Bench((16, 16), 1, "eflash40nm", 0)
     none, some = (ir_drop.lost_share(bench, ohm) for ohm in (0.0, 100.0))

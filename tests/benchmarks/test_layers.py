@@ -94,6 +94,7 @@ def test_a_chip_without_noise_and_with_16_bits_errs_by_less_than_a_fifth_of_the_
         assert fine.cosine > 0.9999
 
 
+@pytest.mark.slow
 def test_the_chip_of_the_figure_holds_the_network():
     network = cimsim.load_network("fastdvdnet-block")
     graph = cimsim.trace(network.module, network.example(64, 64))

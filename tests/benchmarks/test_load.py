@@ -37,6 +37,7 @@ def test_half_files_are_found(tmp_path):
     assert not starved._is_whole(half, tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_a_process_is_ended_by_a_signal_and_measured(tmp_path):
     process = Process(workplace(tmp_path, "a"), commands()["program"])
     process.ready()

@@ -72,6 +72,7 @@ def half(frame, sigma):
     return 0.5 * frame
 
 
+@pytest.mark.slow
 def test_every_method_sees_the_same_noise_and_nothing_is_done_twice(clips, tmp_path):
     shipped = next(w for w in shipped_weights() if w.stem == "baseline-o2_s8")
     network = FloatNetwork.of(shipped)
@@ -186,6 +187,7 @@ def test_a_record_holds_one_test_set(tmp_path):
     assert record_rows([other], file) == [other]
 
 
+@pytest.mark.slow
 def test_weights_of_others_are_known_by_their_tensors(tmp_path):
     torch.manual_seed(0)
     model = registry.build("fastdvdnet-block", width=4, per_frame=2)
@@ -219,6 +221,7 @@ def test_weights_of_a_folder(tmp_path):
     assert len(names) == len(shipped_weights()) + 2
 
 
+@pytest.mark.slow
 def test_bad_inputs(tmp_path):
     with pytest.raises(ConfigError, match="--only nothing: fits no method; known: noisy, "):
         methods_of(None, (), ["nothing"], ())

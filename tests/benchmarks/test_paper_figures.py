@@ -111,6 +111,7 @@ def test_figures_over_windows_have_windows_on_the_axis(drawn):
         assert figures[name].figure.axes[-1].get_xscale() == "log"
 
 
+@pytest.mark.slow
 def test_windows_per_pixel_are_the_closed_forms():
     shown = [("fastdvdnet-block", None), ("baseline-o1", 4), ("baseline-o2", 8), ("cimnet", 8)]
     for model, stride in shown:
@@ -174,6 +175,7 @@ def test_the_noise_figure_says_what_was_trained(drawn, results):
     assert more.series("cimnet") == results.series("cimnet")
 
 
+@pytest.mark.slow
 def test_the_comparison_computes_ours_from_the_points(results):
     lines = comparison.compare(comparison.load_published(), results, [])
     found = {line.quantity: line for line in lines}
@@ -273,6 +275,7 @@ def entries(*stems):
     return [entry for entry in load_recipe().networks if entry.stem in stems]
 
 
+@pytest.mark.slow
 def test_measured_psnr_is_that_of_the_network_by_hand(place, tmp_path):
     clips = clips_in(place / "test", 3)
     assert clips.title == "one+two, 3 frames 64x64"
@@ -300,6 +303,7 @@ def test_measured_psnr_is_that_of_the_network_by_hand(place, tmp_path):
     assert (point.origin, point.row.minutes, point.row.trained_sigma) == ("measured", 7.0, "15")
 
 
+@pytest.mark.slow
 def test_what_is_not_at_hand_comes_from_the_record_of_the_same_clips(place, tmp_path):
     clips = clips_in(place / "test", 2)
     wanted = entries("cimnet_s8_coarse1", "cimnet_s4", "baseline-o2_s8", "baseline-o2_s4")
@@ -329,6 +333,7 @@ def test_what_is_not_at_hand_comes_from_the_record_of_the_same_clips(place, tmp_
     assert not again.shipped("cimnet")
 
 
+@pytest.mark.slow
 def test_trainings_of_several_seeds_are_one_point_with_an_interval(place, tmp_path):
     clips = clips_in(place / "test", 2)
     out, values = tmp_path / "weights", []
@@ -378,6 +383,7 @@ def test_differences_are_taken_seed_by_seed(results):
     assert found["CIM-NET, S = 2"] == "32.40 ± 6.62"
 
 
+@pytest.mark.slow
 def test_the_quick_command_measures_and_draws(place, tmp_path, capsys):
     out, figures = tmp_path / "out", ["fig09", "fig10"]
     main(

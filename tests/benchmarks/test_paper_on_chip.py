@@ -47,6 +47,7 @@ def rows(clips, network, tmp_path_factory):
     return halves, ChipRuns(clips, kept, step=1, threads=1).run([network], seeds=2), kept
 
 
+@pytest.mark.slow
 def test_a_frame_is_that_of_cimsim_run_with_the_same_seed(clips, network, rows):
     _, full, _ = rows
     loaded = cimsim.load_network("baseline-o1", {"stride": 8}, network.card.file)
@@ -60,6 +61,7 @@ def test_a_frame_is_that_of_cimsim_run_with_the_same_seed(clips, network, rows):
         assert row.noisy_db == pytest.approx(quality.noisy_psnr[t], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_seeds_share_the_frames_and_a_full_run_goes_on_from_there(rows):
     halves, full, kept = rows
     assert {(r.clip, r.seed, r.frame) for r in halves} == {
@@ -76,6 +78,7 @@ def test_every_frame_is_seen_once():
     assert list(frames_of_seed(3, 4, 1)) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_an_interruption_keeps_what_is_done(clips, network, tmp_path):
     def stop(row, done, total):
         assert total == 4
@@ -93,6 +96,7 @@ def test_an_interruption_keeps_what_is_done(clips, network, tmp_path):
     assert told == [(4, 4)]
 
 
+@pytest.mark.slow
 def test_the_table_is_written_and_comes_back(clips, network, tmp_path):
     from rich.console import Console
 

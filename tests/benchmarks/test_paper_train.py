@@ -107,6 +107,7 @@ def test_a_wrong_recipe_names_the_place(recipe_file, networks, common, message):
         load_recipe(recipe_file(*networks, **common))
 
 
+@pytest.mark.slow
 def test_each_network_gets_its_folder_with_weights_card_and_note(runner):
     run = runner(O1, O2 | {"overrides": {"lr": 5e-4}})
     found = outcomes(run)
@@ -121,6 +122,7 @@ def test_each_network_gets_its_folder_with_weights_card_and_note(runner):
     assert load_file(card.file)
 
 
+@pytest.mark.slow
 def test_what_is_done_is_skipped_and_a_larger_budget_goes_on(runner):
     outcomes(runner(O1))
     before = (runner(O1).out / "baseline-o1_s8" / "baseline-o1_s8.safetensors").stat().st_mtime_ns
@@ -135,6 +137,7 @@ def test_what_is_done_is_skipped_and_a_larger_budget_goes_on(runner):
     assert (more.state, more.done.steps, steps) == ("trained", 4, [3, 4])
 
 
+@pytest.mark.slow
 def test_an_interrupted_network_goes_on_exactly(runner):
     def stop(job, report):
         if (job.name, report.step) == ("baseline-o2_s8", 1):
@@ -148,6 +151,7 @@ def test_an_interrupted_network_goes_on_exactly(runner):
     assert rest[1].done.sha256 == whole.done.sha256
 
 
+@pytest.mark.slow
 def test_one_failure_does_not_stop_the_others(runner):
     run = runner(O1 | {"overrides": {"start": "nowhere.pt"}}, {"model": "fastdvdnet-block"}, O2)
     run.out.mkdir()
@@ -159,6 +163,7 @@ def test_one_failure_does_not_stop_the_others(runner):
     assert not (run.out / "baseline-o1_s8" / DONE).exists()
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_but_a_failed_start_may_be_repaired(runner):
     outcomes(runner(O1))
     (found,) = outcomes(runner(O1, lr=2e-3))

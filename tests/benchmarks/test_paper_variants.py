@@ -165,6 +165,7 @@ def test_the_tables_go_between_their_markers(tmp_path):
     assert "old" not in path.read_text()
 
 
+@pytest.mark.slow
 def test_the_shipped_recipe_builds_and_names_what_is_there():
     found = load_recipe(RECIPE)
     for entry in found.networks:
@@ -186,6 +187,7 @@ def test_a_stage_before_that_is_not_there_is_refused(tmp_path):
         recipe(tmp_path, SECOND, FIRST)
 
 
+@pytest.mark.slow
 def test_variants_are_trained_measured_and_not_trained_again(tmp_path, dataset):
     read = recipe(tmp_path, FIRST, SECOND, ALONE)
     held_out = validation_batch(dataset, n_frames=3, sigma=15.0, crop=32)

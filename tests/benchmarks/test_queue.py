@@ -71,6 +71,7 @@ def states(outcomes):
     return [(outcome.network, outcome.state) for outcome in outcomes]
 
 
+@pytest.mark.slow
 def test_the_shipped_queue_can_be_trained_and_names_its_weights_as_they_are_shipped(tmp_path):
     jobs = load_queue().jobs()
     runner = Runner(tmp_path, tmp_path)
@@ -139,6 +140,7 @@ def test_seeds_follow_the_entry_that_is_started_from(queue_file):
         select(jobs, ["c"])
 
 
+@pytest.mark.slow
 def test_three_stages_start_from_one_another_and_the_card_tells_all(queue_file, runner):
     jobs = load_queue(
         queue_file(
@@ -229,6 +231,7 @@ def test_what_starts_from_a_failed_entry_waits_and_the_others_go_on(queue_file, 
     assert [line.state for line in look(runner, jobs)] == ["to do", "after bad", "done"]
 
 
+@pytest.mark.slow
 def test_an_entry_of_another_process_is_passed_over_and_then_waited_for(queue_file, runner):
     jobs = load_queue(queue_file({"name": "a"} | NET, {"name": "b"} | NET)).jobs()
     folder = runner.out / "a"

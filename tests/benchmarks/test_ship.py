@@ -61,6 +61,7 @@ def ship(tmp_path, *names, **changes):
     main(list(names), **(given | {"frames": 2, "seeds": 2} | changes))
 
 
+@pytest.mark.slow
 def test_float_weights_are_measured_and_only_better_ones_replace_them(
     tmp_path, test_clips, entry, capsys
 ):
@@ -110,6 +111,7 @@ def test_float_weights_are_measured_and_only_better_ones_replace_them(
     assert Card.read(path).data.startswith("two clips; PSNR on one+two")
 
 
+@pytest.mark.slow
 def test_chip_weights_are_judged_on_the_chip(tmp_path, test_clips, entry):
     entry(CHIP, 0.1, hw="eflash40nm")
     ship(tmp_path, CHIP)

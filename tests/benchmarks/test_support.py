@@ -5,6 +5,7 @@ import pytest
 from benchmarks.analog import support
 
 
+@pytest.mark.slow
 def test_the_matrix_in_the_docs_is_what_running_gives():
     table = support.markdown(support.support())
     assert table in support.PATH.read_text(encoding="utf-8"), "benchmarks.analog.support --write"

@@ -19,6 +19,7 @@ def rows():
     return validation.evaluate()
 
 
+@pytest.mark.slow
 def test_macros_are_within_a_tenth_and_fits_within_a_fiftieth_on_average(rows):
     # the rows of the SoC are no macros: docs/validation.md says why they are off
     macros = [row for row in rows if row.target.row != "V13"]
@@ -39,6 +40,7 @@ def test_every_row_of_the_table_is_there_and_no_figure_is_called_both():
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_running_gives(rows):
     text = validation.PATH.read_text(encoding="utf-8")
     for part in (validation.markdown(rows), validation.summary(rows)):

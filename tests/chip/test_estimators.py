@@ -71,6 +71,7 @@ def test_sram_gives_the_table_at_its_sizes(kib):
     assert sram("sram_lop", f"{kib} KiB") == close(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 @given(kib=st.floats(1, 1024))
 def test_sram_between_sizes_is_the_straight_line_in_log_log(kib):
     sizes = np.array(list(SRAM), float)

@@ -59,6 +59,7 @@ def test_a_mapping_file_is_refused_because_layers_go(tmp_path):
     assert "places all layers" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_table_csv_and_json(tmp_path):
     options = [*IDLE, f"--weights={own_weights(tmp_path)}"]
     options += ["--part", "block1.up1", "--part", "smooth_out"]
@@ -104,6 +105,7 @@ def result_of(folder, weights):
     return screen, json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_recorded_card_makes_a_run_doubt_the_branch_that_gives_nothing(tmp_path):
     weights = own_weights(tmp_path)
     before_screen, before = result_of(tmp_path / "a", weights)

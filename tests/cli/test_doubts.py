@@ -20,6 +20,7 @@ def run(tmp_path, *arguments):
     return done.output, [doubt for doubt in doubts if doubt["code"] == "noise-not-seen"]
 
 
+@pytest.mark.slow
 def test_noise_beyond_the_training_is_a_doubt_with_a_way_out(tmp_path):
     block = ("--model", "fastdvdnet-block", "--weights", "fastdvdnet-block")
     screen, (doubt,) = run(tmp_path, *block, "--sigma", "25")

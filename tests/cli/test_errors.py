@@ -7,15 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.command import as_process
+from tests.cli.command import in_process as cimsim
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def cimsim(*arguments, cwd):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", "cimsim", *map(str, arguments)], cwd=cwd, capture_output=True,
-        text=True, check=False, env=environment, timeout=300,
-    )  # fmt: skip
 
 
 WRONG = {
@@ -73,6 +68,11 @@ WRONG = {
     "show: unknown network": (["models", "show", "cimnett"], ["cimnett", "cimnet"]),
     "train: no data": (["train", "--data", "nowhere", "--out", "o", "--steps", "1"], ["nowhere"]),
 }  # fmt: skip
+
+
+def test_a_process_says_what_the_command_says(tmp_path):
+    arguments, parts = WRONG["misspelt key"]
+    check(as_process(*arguments, cwd=tmp_path), parts, tmp_path)
 
 
 @pytest.mark.parametrize("case", WRONG)

@@ -11,6 +11,7 @@ from cimsim.errors import InputError
 RUN = ["run", "--size", "32x32", "--frames", "1", "--quiet", "--weights", "random"]
 
 
+@pytest.mark.slow
 def test_a_chip_that_waits_pays_for_the_time_and_says_so(tmp_path):
     done = CliRunner().invoke(
         app, [*RUN, "--fps", "10", "--out", str(tmp_path / "r")], env={"COLUMNS": "160"}

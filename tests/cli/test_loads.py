@@ -15,6 +15,7 @@ def run(*arguments):
     return CliRunner().invoke(app, list(arguments))
 
 
+@pytest.mark.slow
 def test_map_shows_every_load_and_a_saved_mapping_keeps_the_refusal(tmp_path):
     saved = tmp_path / "m.yaml"
     done = run("map", *SMALL, "--allow-reprogram", f"--out={tmp_path}", f"--save={saved}")
@@ -44,6 +45,7 @@ def test_a_name_that_cannot_be_saved_is_refused_first(tmp_path):
     assert "expected a name that ends in .yaml" in str(refused.exception)
 
 
+@pytest.mark.slow
 def test_explain_works_where_layers_share_arrays():
     options = ["--allocation=packed", "--set=adc.shared=tile", "--set=interconnect.kind=mesh"]
     done = run("time", "--stride=8", "--size=64x48", *options, "--explain", "--quiet")

@@ -23,6 +23,7 @@ def numbers(*arguments):
     return json.loads(run("map", "--json", "--size=64x64", *arguments))
 
 
+@pytest.mark.slow
 def test_table_and_pictures(tmp_path):
     options = ["--size=64x64", "--arg=coarse=1", "--allocation=replicated"]
     out = run("map", *options, f"--out={tmp_path}")
@@ -50,6 +51,7 @@ def test_numbers_are_those_of_the_mapping():
     assert len(data["layers"]) == 16
 
 
+@pytest.mark.slow
 def test_a_saved_mapping_runs_and_keeps_its_hash(tmp_path):
     path = tmp_path / "m.yaml"
     options = ["--size=32x32", "--stride=8"]
@@ -91,6 +93,7 @@ def test_every_network_is_mapped_within_two_seconds(name, allocation):
     assert mapping.arrays_used <= 400
 
 
+@pytest.mark.slow
 def test_the_search_prints_and_draws_the_pareto_set(tmp_path):
     options = ["map", "--size=64x64", "--optimize=latency"]
     out = run(*options, f"--out={tmp_path}", f"--save={tmp_path / 'best.yaml'}")

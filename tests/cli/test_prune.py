@@ -43,6 +43,7 @@ def pruned(folder, cimsim):
     return path
 
 
+@pytest.mark.slow
 def test_the_file_maps_on_as_many_arrays(pruned, cimsim):
     code, out, err = cimsim("map", "--model", "fastdvdnet-block", "--weights", pruned, *SMALL,
                             "--size", "64x64", "--json")  # fmt: skip
@@ -50,6 +51,7 @@ def test_the_file_maps_on_as_many_arrays(pruned, cimsim):
     assert json.loads(out)["arrays_used"] == 40
 
 
+@pytest.mark.slow
 def test_the_file_runs(pruned, cimsim, tmp_path):
     code, out, err = cimsim("run", "--model", "fastdvdnet-block", "--weights", pruned, *SMALL,
                             "--size", "64x64", "--frames", 1, "--out", tmp_path / "run",
@@ -60,6 +62,7 @@ def test_the_file_runs(pruned, cimsim, tmp_path):
     assert "p.safetensors" in json.dumps(result["inputs"])
 
 
+@pytest.mark.slow
 def test_the_card_tells_where_it_comes_from(pruned):
     card = json.loads(pruned.with_suffix(".json").read_text())
     assert card["model"] == "fastdvdnet-block"

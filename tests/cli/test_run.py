@@ -38,6 +38,7 @@ def test_screen_answers_quality_time_energy_and_hardware(demo):
         assert part in screen, part
 
 
+@pytest.mark.slow
 def test_screen_fits_any_usual_width(tmp_path):
     for columns in (80, 120, 160):
         screen = run("--out", tmp_path / "x", columns=columns)
@@ -91,6 +92,7 @@ def test_result_reloads_and_refuses_edited_inputs(demo, tmp_path):
         Result.load(copy)
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits_whatever_the_threads(demo, tmp_path):
     _, folder = demo
     first = Result.load(folder)
@@ -105,6 +107,7 @@ def test_same_seed_same_bits_whatever_the_threads(demo, tmp_path):
     assert other.quality.chip_psnr != first.quality.chip_psnr
 
 
+@pytest.mark.slow
 def test_an_earlier_run_in_the_same_place_is_replaced(tmp_path):
     run("--out", tmp_path / "x", "--seed", 1)
     run("--out", tmp_path / "x", "--seed", 2)
@@ -126,12 +129,14 @@ def test_own_network_from_the_working_directory(tmp_path, monkeypatch):
     assert Result.load(tmp_path / "x").hardware.weights == 27 * 8 + 72 * 3
 
 
+@pytest.mark.slow
 def test_image_folder_as_input_is_cropped_to_the_size_asked_for(tmp_path, demo):
     _, folder = demo
     screen = run("--input", folder / "frames" / "noisy", "--size", "32x24", "--out", tmp_path / "x")
     assert "2 frames of 32 x 24" in screen
 
 
+@pytest.mark.slow
 def test_time_and_temperature_are_shortcuts_for_the_chips_conditions(tmp_path):
     run("--time", "30d", "--set", "device.kind=pcm", "--out", tmp_path / "short")
     long = run(
@@ -156,6 +161,7 @@ def test_time_and_temperature_are_shortcuts_for_the_chips_conditions(tmp_path):
     assert any("at 85 °C" in note for note in warm.notes)
 
 
+@pytest.mark.slow
 def test_pulses_of_a_loop_that_was_run_are_what_programming_costs(demo, tmp_path):
     _, folder = demo
     loop = ("device.sigma_program=0", "device.sigma_read=0", "device.verify.tolerance=0",
@@ -194,6 +200,7 @@ class Cascade(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_streaming_prints_and_stores_what_it_saves(tmp_path, monkeypatch):
     (tmp_path / "cascade.py").write_text(CASCADE)
     monkeypatch.chdir(tmp_path)

@@ -93,8 +93,8 @@ def test_square_brackets_of_a_help_page_are_no_markup():
         ("models", "show", "cimnet"),
         ("models", "show", "keyword-lstm"),
         ("time", *BLOCK, "--frames", "2", "--explain"),
-        ("map", *BLOCK, "--allocation", "replicated"),
-        ("map", *SIZE, "--optimize", "latency"),
+        pytest.param(("map", *BLOCK, "--allocation", "replicated"), marks=pytest.mark.slow),
+        pytest.param(("map", *SIZE, "--optimize", "latency"), marks=pytest.mark.slow),
         ("count", *BLOCK),
         (
             "sweep",
@@ -125,13 +125,13 @@ def test_tables_have_whole_words(arguments, tmp_path, monkeypatch):
              "--weights", "random", "--out", "o"),
             "cimsim.report.tables.print_result",
         ),
-        (
+        pytest.param(
             ("diagnose", *BLOCK, "--frames", 1),
-            "cimsim.studies.diagnosis_screen.print_diagnosis",
+            "cimsim.studies.diagnosis_screen.print_diagnosis", marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             ("ablate", *BLOCK, "--frames", 1, "--no-chip"),
-            "cimsim.studies.ablation_screen.print_ablation",
+            "cimsim.studies.ablation_screen.print_ablation", marks=pytest.mark.slow,
         ),
     ],
     ids=lambda part: " ".join(map(str, part)) if isinstance(part, tuple) else "",

@@ -58,6 +58,7 @@ def screen(text):
 WORDS = "--model foreignnets:Words"
 
 
+@pytest.mark.slow
 def test_a_classifier_is_judged_and_its_result_says_how(folder):
     told = screen(f"run -q {WORDS} --weights random --task classification --data words.npz "
                   "--samples 6 --calibration 8 --seeds 2 --out out")  # fmt: skip

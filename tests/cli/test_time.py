@@ -33,6 +33,7 @@ def test_trace_and_picture_are_written_where_asked(tmp_path):
     assert about["otherData"]["kept"] in " ".join(found.split())
 
 
+@pytest.mark.slow
 def test_run_writes_them_too(tmp_path):
     trace, picture = tmp_path / "t.json.gz", tmp_path / "t.svg"
     arguments = ["run", "--size", "32x32", "--frames", "1", "--quiet", "--out", tmp_path / "run",

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.cli.command import in_process
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -69,6 +71,7 @@ def losses(out):
     return {line["step"]: line["loss"] for line in lines}
 
 
+@pytest.mark.slow
 def test_json_has_what_the_screen_tells(clips, tmp_path):
     done = run(*settings(clips, tmp_path / "o", 2), "--json")
     told = json.loads(done.stdout)
@@ -101,6 +104,7 @@ def test_a_killed_run_goes_on_with_the_same_curve(clips, tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_and_says_so(clips, tmp_path):
     with subprocess.Popen(
         command(*settings(clips, tmp_path, 1_000_000)), env=environment(), text=True,
@@ -137,8 +141,10 @@ def test_data_that_cannot_be_used(case, tmp_path):
     folder = tmp_path / "clips"
     folder.mkdir()
     parts = wrong_data(case, folder)
-    done = run("--model", "baseline-o1", "--data", folder, "--out", tmp_path / "out", "--steps", 1,
-               "--validation-scenes", 2)  # fmt: skip
+    done = in_process(
+        "train", "--model", "baseline-o1", "--data", folder, "--out", tmp_path / "out",
+        "--steps", 1, "--validation-scenes", 2, cwd=tmp_path,
+    )  # fmt: skip
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 3
@@ -147,7 +153,9 @@ def test_data_that_cannot_be_used(case, tmp_path):
 
 
 def test_a_device_that_is_not_there(clips, tmp_path):
-    done = run(*settings(clips, tmp_path, 1), "--device", "cuda:93")
+    done = in_process(
+        "train", *settings(clips, tmp_path / "o", 1), "--device", "cuda:93", cwd=tmp_path
+    )
     assert done.returncode == 2
     assert "device: 'cuda:93' cannot be used here" in done.stderr
     assert "Traceback" not in done.stderr
@@ -162,6 +170,9 @@ def test_a_device_that_is_not_there(clips, tmp_path):
     ],
 )
 def test_a_rate_that_is_none(option, value, message, tmp_path):
-    done = run("--data", tmp_path, "--out", tmp_path / "out", "--steps", 1, option, value)
+    done = in_process(
+        "train", "--data", tmp_path, "--out", tmp_path / "out", "--steps", 1, option, value,
+        cwd=tmp_path,
+    )  # fmt: skip
     assert done.returncode == 2
     assert message in done.stderr.replace("\n", " ")

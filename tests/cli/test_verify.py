@@ -49,6 +49,7 @@ def kept(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_same_comes_out_again_and_another_network_is_noticed(kept):
     code, out, err = called(kept, "verify", "o")
     assert code == 0, err
@@ -61,6 +62,7 @@ def test_the_same_comes_out_again_and_another_network_is_noticed(kept):
     (kept / "own.py").write_text(NET.format(how="-"))
 
 
+@pytest.mark.slow
 def test_edited_files_are_noticed(kept, tmp_path):
     import shutil
 
@@ -123,6 +125,7 @@ def test_a_reader_that_goes_away_loses_no_run(kept, tmp_path):
     assert (tmp_path / "o" / "result.json").is_file()
 
 
+@pytest.mark.slow
 def test_an_interrupt_inside_executed_text_has_the_code_of_an_interrupt(tmp_path):
     """CPython would die of the signal at its end, although the interrupt was caught."""
     text = 'exec("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)")'

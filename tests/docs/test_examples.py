@@ -42,6 +42,7 @@ def test_every_example_is_listed_and_tested():
     assert all(f'"{name.partition(".")[0]}"' in source for name in files)
 
 
+@pytest.mark.slow
 def test_first_run(example):
     result, text = said(example("first_run").main)
     assert result.quality.psnr_db > result.quality.mean("noisy_psnr") + 2

@@ -18,7 +18,10 @@ LEARN = (
     "install.md", "trackers.md", "api.md", "custom_mapping.md",
 )  # fmt: skip
 RUN_ELSEWHERE = {"custom_mapping.md"}  # tests/test_custom_mapping.py
-SLOW = {"own_device.md", "own_network.md", "own_task.md", "own_chip.md", "keywords.md", "many.md"}
+SLOW = {
+    "index.md", "start.md", "own_device.md", "own_network.md", "own_task.md", "own_chip.md",
+    "keywords.md", "many.md",
+}  # fmt: skip
 
 
 def listed():

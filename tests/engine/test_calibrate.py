@@ -158,6 +158,7 @@ def test_what_needs_no_look_has_the_bits_of_a_look_at_everything():
     np.testing.assert_array_equal(offset, np.where(same, 0.0, moved))
 
 
+@pytest.mark.slow
 def test_calibrations_that_share_what_is_known_have_the_bits_of_those_that_do_not(lab):
     """Chips that differ in converters and drivers, and a second one of the same description."""
     network, frames = lab.graph(layer(lab)), [random_frame((1, 6, 30, 31))]

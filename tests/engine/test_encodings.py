@@ -1,5 +1,6 @@
 """Weight encodings, signed inputs, converters and drivers through the engine."""
 
+import itertools
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from cimsim.engine.program import program
 from cimsim.engine.windows import Places, Reads
 from cimsim.graph.layout import im2col, to_nhwc
 from cimsim.mapping.mapping import map_graph
+from tests.thorough import some
 
 ENCODINGS = ("differential", "offset", "twos_complement")
 SIGNED = ("offset", "phases", "rows")
@@ -46,9 +48,11 @@ def signed_frame(lab, hw, shape, seed=0):
     return torch.from_numpy(lab.whole_numbers(shape, low, high, seed))
 
 
-@pytest.mark.parametrize("converter", CONVERTERS)
-@pytest.mark.parametrize("signed", SIGNED)
-@pytest.mark.parametrize("encoding", ENCODINGS)
+CHOICES = list(itertools.product(ENCODINGS, SIGNED, CONVERTERS))
+
+
+# 5 converters against 9 pairs: every third choice has each pair and each converter
+@pytest.mark.parametrize(("encoding", "signed", "converter"), some(CHOICES, *CHOICES[::3]))
 @given(
     cell_bits=st.integers(1, 8), dac_bits=st.integers(1, 8), groups=st.sampled_from([1, 3]),
     seed=st.integers(0, 99), erased=st.sampled_from(["0 S", "0.01 nS", "5 nS"]),
@@ -151,7 +155,7 @@ def test_layers_that_cannot_see_a_negative_input_are_applied_once(lab):
     assert ready.ops["b"].code.top == 255
 
 
-@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("bits", some([8, 12], 8))
 def test_phases_have_the_resolution_of_their_bits(lab, bits):
     """Real scales: the quantised float64 reference, sign and magnitude on one scale."""
     hw = chip(lab, "offset", "phases", inputs__bits=bits, dac__bits=4)
@@ -213,6 +217,7 @@ def test_noise_of_two_phases_adds_up(lab):
     assert np.abs(errors.var(axis=0) / expected - 1).max() < 5 * np.sqrt(2 / len(errors))
 
 
+@pytest.mark.slow
 def test_gain_errors_of_drivers_have_their_closed_form_variance(lab):
     """One output per array: the error is sum_i x_i w_i e_i with normal e_i."""
     groups, rows = 3000, 6

@@ -60,6 +60,7 @@ def test_without_errors_any_convolution_is_bit_exact(lab, case):
     check_exact(lab, case, lab.chip())
 
 
+@pytest.mark.slow
 @given(
     convolutions(), st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 3, 4, 7]),
     st.sampled_from(["ideal", "sar"]),

@@ -7,6 +7,7 @@ rest for each pulse.
 """
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -20,6 +21,7 @@ from cimsim.engine.prepare import prepare
 from cimsim.errors import ConfigError
 from cimsim.mapping.mapping import map_graph
 from tests.engine.flicker import flicker, layer_errors, telegraph
+from tests.thorough import some
 
 READS = 2**17
 FRAME = 2048  # reads
@@ -114,8 +116,9 @@ def engine(lab, kind, bits):
     return np.mean(found, axis=0)
 
 
-@pytest.mark.parametrize("bits", [8, 4, 1])
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize(
+    ("kind", "bits"), some(list(itertools.product(KINDS, [8, 4, 1])), ("mixed", 1), ("white", 8))
+)
 def test_the_engine_errs_as_cells_that_fluctuate_in_time(lab, kind, bits):
     ours, theirs = engine(lab, kind, bits), brute(kind, bits)
     within, between, total = (
@@ -191,6 +194,7 @@ def test_noise_with_a_spectrum_has_the_same_bits_for_any_number_of_threads(lab, 
     np.testing.assert_array_equal(one, output(lab, hw, codes, weight, threads=2)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["offset", "differential"])
 def test_all_ways_of_the_arithmetic_draw_noise_of_one_size(lab, encoding):
     """Looked-up bits, fused products and float products with bent drivers; reference columns."""
@@ -234,6 +238,7 @@ def test_shares_are_the_variances_of_averages_over_a_series(kind):
     assert found.held + found.shared == pytest.approx(common / size, abs=0.03)
 
 
+@pytest.mark.slow
 def test_telegraph_signals_are_lorentzians():
     rng = np.random.default_rng(3)
     for corner in (0.002, 0.05, 1.0):  # over the duration of a read

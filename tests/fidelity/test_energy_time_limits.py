@@ -101,6 +101,7 @@ def shown(level, weights="random"):
     return cimsim.simulate(mapping, clip, noise_sigma=0.0, threads=1)
 
 
+@pytest.mark.slow
 def test_a_darker_clip_takes_less_array_energy_and_the_same_of_all_else():
     """The random block has no bias, so black stays black; signed maps still drive their offset."""
     spent = [shown(level).energy for level in (0, 120, 255)]
@@ -113,6 +114,7 @@ def test_a_darker_clip_takes_less_array_energy_and_the_same_of_all_else():
             assert {energy.by_component[name] for energy in spent} == {spent[0].by_component[name]}
 
 
+@pytest.mark.slow
 def test_the_first_layer_of_a_trained_network_takes_nothing_for_a_black_clip():
     """Later layers have biases and may work harder on black than on white."""
     black, white = (shown(level, None).layers[0] for level in (0, 255))

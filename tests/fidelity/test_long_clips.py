@@ -105,6 +105,7 @@ def test_a_noisy_clip_is_judged_by_its_reference(mapping, files):
     np.testing.assert_allclose(whole.quality.noisy_psnr, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_without_a_reference_there_is_no_quality_but_frames(mapping, files, tmp_path):
     _, noisy_path, _, noisy = files
     whole = cimsim.simulate(mapping, noisy, noisy=True)
@@ -153,6 +154,7 @@ def test_what_does_not_go_together_is_refused(mapping, files, options, message):
         cimsim.simulate(mapping, None, noisy=True)
 
 
+@pytest.mark.slow
 def test_grey_clips_and_grey_networks(mapping, grey_mapping, files):
     path, _, clean, _ = files
     grey = clean[..., 1]
@@ -191,6 +193,7 @@ def test_reels_hold_few_frames(tmp_path):
     assert len(reel._clean._held) <= KEPT
 
 
+@pytest.mark.slow
 def test_reels_hold_as_many_large_frames_of_long_clips_as_of_short_ones(tmp_path):
     held = []
     for number in (LEAST, 3 * LEAST):

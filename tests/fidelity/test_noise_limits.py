@@ -65,6 +65,7 @@ def falls(errors):
     return all(after < 1.02 * before for before, after in pairwise(errors))
 
 
+@pytest.mark.slow
 def test_error_falls_with_converter_bits_down_to_that_of_an_ideal_one():
     errors = series("adc.bits", (4, 6, 8, 10), NO_CELL_ERROR)
     rest = error(*(NO_CELL_ERROR | {"adc.percentile": 100, "adc.bits": 32}).items())
@@ -85,6 +86,7 @@ def test_error_falls_with_the_square_of_the_programming_error():
     assert rest < errors[2] / 2
 
 
+@pytest.mark.slow
 def test_error_falls_with_the_square_of_the_read_noise():
     others = WHOLE_RANGE | EXACT_ADC | {"device.sigma_program": 0}
     *errors, rest = series("device.sigma_read", ("4 %", "2 %", "1 %", 0), others)
@@ -93,12 +95,14 @@ def test_error_falls_with_the_square_of_the_read_noise():
         assert 2.5 < (large - rest) / (small - rest) < 6
 
 
+@pytest.mark.slow
 def test_error_falls_with_weight_bits():
     errors = series("weights.bits", (4, 6, 8), NO_CELL_ERROR | EXACT_ADC)
     assert falls(errors)
     assert errors[0] > 5 * errors[1] > 25 * errors[2]
 
 
+@pytest.mark.slow
 def test_error_falls_with_input_bits():
     others = NO_CELL_ERROR | EXACT_ADC | {"weights.bits": 12, "dac.bits": 4}
     *errors, rest = series("inputs.bits", (4, 6, 8, 16), others)

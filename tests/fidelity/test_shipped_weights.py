@@ -8,19 +8,14 @@ import cimsim
 from cimsim.video.embedded import embedded_clip
 from cimsim.zoo import registry
 from cimsim.zoo.weights import Card, folder, shipped_cards
+from tests.thorough import some
 
 ALL = sorted(folder().glob("*.json"))
 CARDS = sorted(card.file.with_suffix(".json") for card in shipped_cards())  # of denoisers
 
 
-def whole_unet(path):
-    """Whether a network is the U-Net at one noise level, which nothing takes unasked."""
-    return path.stem.startswith("foldnet_t3_l3") and "blind" not in path.stem
-
-
 @pytest.mark.parametrize(
-    "path",
-    [pytest.param(p, marks=[pytest.mark.slow] if whole_unet(p) else (), id=p.stem) for p in CARDS],
+    "path", some(CARDS, "cimnet_s8_eflash40nm", "foldnet_t1"), ids=lambda p: p.stem
 )
 def test_shipped_weights_denoise_in_float_and_on_the_chip(path):
     card = Card.read(path)
@@ -58,6 +53,7 @@ def test_cards_name_a_command_that_exists():
         assert "--start" not in command
 
 
+@pytest.mark.slow
 def test_other_calibration_frames_give_another_hash():
     network = cimsim.load_network("cimnet", {"stride": 8})
     graph = cimsim.trace(network.module, network.example(32, 32))

@@ -113,6 +113,7 @@ def steps_of(module, steps):
     return mapping, simulate(mapping).cycles_first_frame
 
 
+@pytest.mark.slow
 def test_a_recurrent_layer_has_its_weights_once_and_takes_time_for_each_step():
     torch.manual_seed(0)
     layer, cell = networks.Recurrent("LSTM", 6, 12, batch_first=True), networks.Cells("LSTMCell")

@@ -271,6 +271,7 @@ def test_mappings(tmp_path, data):
 TABLE = "target [uS],mean [uS],sigma [uS],time [h]\n0,0.02,0.01,0\n5,4.97,0.11,0\n10,9.98,0.15,0\n"
 
 
+@pytest.mark.slow
 @tried("tables")
 @given(data=st.data())
 def test_tables(tmp_path, data):
@@ -304,6 +305,7 @@ def test_fault_maps(tmp_path, content):
         read_fault_map(file, (8, 8))
 
 
+@pytest.mark.slow
 @tried("programmed")
 @given(data=st.data())
 def test_programmed_chips(tmp_path, data):
@@ -397,6 +399,7 @@ def altered(draw, content):
     return made.SerializeToString()
 
 
+@pytest.mark.slow
 @tried("onnx")
 @given(data=st.data())
 def test_onnx_files(tmp_path, data):

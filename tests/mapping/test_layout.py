@@ -25,6 +25,7 @@ def chip(rows=64, cols=32, **more):
     return load_hw("eflash40nm", overrides)
 
 
+@pytest.mark.slow
 @given(
     groups=st.integers(1, 5),
     group_in=st.integers(1, 12),

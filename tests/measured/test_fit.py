@@ -67,6 +67,7 @@ def test_intervals_hold_as_often_as_they_say(name, tmp_path):
         assert sum(hits) >= 21, (key, sum(hits))
 
 
+@pytest.mark.slow
 def test_a_read_of_the_fitted_chip_has_the_spread_that_was_measured(tmp_path):
     make, _, file, options = SETS["flash"]
     fit = fit_files([make(tmp_path / file, 3)], Asked(**options))

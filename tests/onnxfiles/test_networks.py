@@ -59,6 +59,7 @@ def compare(path, module, inputs):
     return graph, want
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_file_of_an_old_opset_is_the_network(name, tmp_path):
     module, inputs = made(name)

@@ -100,6 +100,7 @@ def test_all_examples(tmp_path):
     assert refused < 0.2 * right
 
 
+@pytest.mark.slow
 def test_examples(tmp_path):
     """One of each operator."""
     first = {}

@@ -51,6 +51,7 @@ def sdist(wheel):
     return next((tree / "dist").glob("*.tar.gz"))
 
 
+@pytest.mark.slow
 def test_a_wheel_of_the_source_archive_is_that_of_the_tree(wheel, sdist, tmp_path):
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -64,6 +65,7 @@ def test_a_wheel_of_the_source_archive_is_that_of_the_tree(wheel, sdist, tmp_pat
     assert names[0] == names[1]
 
 
+@pytest.mark.slow
 def test_metadata_names_the_pythons_and_the_types(wheel):
     archive = zipfile.ZipFile(wheel)
     name = next(name for name in archive.namelist() if name.endswith("METADATA"))

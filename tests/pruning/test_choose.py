@@ -14,6 +14,7 @@ from cimsim.pruning.choose import choose
 from cimsim.pruning.modules import channels_of, cut
 from cimsim.timing.simulate import simulate
 from tests.pruning.nets import frames, network
+from tests.thorough import some
 
 SMALL = {"array.rows": 32, "array.cols": 16, "tile.count": 4000}  # the block takes 169
 BLOCK, FOLD = 0, 2
@@ -37,9 +38,9 @@ def on_chip(model, chip, strategy):
     return cimsim.map_graph(cimsim.trace(model, frames(model)), chip, strategy).arrays_used
 
 
-@pytest.mark.parametrize(("index", "strategy", "share"), [
+@pytest.mark.parametrize(("index", "strategy", "share"), some([
     (BLOCK, "im2col", 0.8), (BLOCK, "im2col", 0.5), (FOLD, "im2col", 0.9), (BLOCK, "sdk", 0.7),
-])  # fmt: skip
+], (BLOCK, "im2col", 0.5)))  # fmt: skip
 def test_the_real_mapping_takes_no_more_arrays(index, strategy, share):
     model, _, channels, known = network(index)
     chip = cimsim.load_hw("eflash40nm", SMALL)
@@ -55,6 +56,7 @@ def test_the_real_mapping_takes_no_more_arrays(index, strategy, share):
         assert pruned(*frames(model)).shape == model(*frames(model)).shape
 
 
+@pytest.mark.slow
 def test_no_unit_can_be_restored_within_the_arrays():
     _, _, channels, _ = network(BLOCK)
     budget = Arrays(110, cimsim.load_hw("eflash40nm", SMALL), "im2col")
@@ -67,6 +69,7 @@ def test_no_unit_can_be_restored_within_the_arrays():
         assert budget.of(channels, more) > 110
 
 
+@pytest.mark.slow
 def test_within_a_group_the_least_needed_units_go():
     _, _, channels, _ = network(BLOCK)
     worth = losses(channels, 2)
@@ -80,6 +83,7 @@ def test_within_a_group_the_least_needed_units_go():
             assert worth[gone].max() <= worth[stay].min()
 
 
+@pytest.mark.slow
 def test_costly_channels_are_spared_where_others_save_as_much():
     _, _, channels, _ = network(BLOCK)
     budget = Arrays(150, cimsim.load_hw("eflash40nm", SMALL), "im2col")
@@ -95,6 +99,7 @@ def test_a_network_within_its_budget_is_left_alone():
     assert choose(channels, losses(channels), budget).all()
 
 
+@pytest.mark.slow
 def test_too_few_arrays_are_refused_with_the_least_that_there_is():
     _, _, channels, _ = network(BLOCK)
     chip = cimsim.load_hw("eflash40nm", SMALL)
@@ -115,6 +120,7 @@ def test_arrays_need_not_be_there():
     assert budget.of(channels, choose(channels, losses(channels), budget)) <= 110
 
 
+@pytest.mark.slow
 def test_energy_is_that_of_the_cut_network():
     model, _, channels, known = network(BLOCK)
     # without what goes with time alone, of which cuts save next to nothing
@@ -159,6 +165,7 @@ def test_energy_of_a_chip_as_shipped_counts_what_is_on_by_hand():
     assert by_hand > 0.9 * found
 
 
+@pytest.mark.slow
 def test_channels_are_found_again_in_a_pruned_network():
     model, _, channels, known = network(BLOCK)
     kept = choose(channels, losses(channels),

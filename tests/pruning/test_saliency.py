@@ -80,6 +80,7 @@ def test_taylor_is_the_squared_derivative_by_a_gate(tiny):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.slow
 def test_output_is_the_power_that_a_gate_moves(tiny):
     model, channels, known = tiny
     x, noise_map, clean = batches(1)[0]

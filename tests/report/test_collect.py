@@ -25,6 +25,7 @@ def test_the_bottleneck_of_a_chain_is_busy_all_the_time_however_long_the_pipelin
     assert found.bottleneck.endswith("DRIVE")
 
 
+@pytest.mark.slow
 def test_layers_say_how_their_converters_did(tmp_path):
     import csv
 

@@ -121,6 +121,7 @@ def test_a_chip_that_is_not_at_hand_as_it_was_is_said(folder):
     assert "adc.bits" in text
 
 
+@pytest.mark.slow
 def test_runs_and_studies_beside_each_other(folder, tmp_path):
     other, study = tmp_path / "other", tmp_path / "study"
     run("run", *SMALL, "--set=adc.bits=6", f"--out={other}")

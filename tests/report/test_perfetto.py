@@ -109,6 +109,7 @@ def test_trace_of_a_chip_that_is_loaded_in_turn(tmp_path):
     assert [e["args"]["frame"] for e in written] == [0, 1]
 
 
+@pytest.mark.slow
 def test_trace_of_cim_net(tmp_path, cimnet):
     mapping, timeline = cimnet
     trace = trace_format.load((write_trace(mapping, timeline, tmp_path / "t.json.gz"),
@@ -137,6 +138,7 @@ def test_an_arrow_leads_from_the_store_that_was_waited_for(tmp_path):
     assert first - 1 in [round(event["ts"] / period) for event in events["s"]]
 
 
+@pytest.mark.slow
 def test_times_are_those_that_are_printed(tmp_path, cimnet):
     """The ends of frames lie a frame interval apart, in microseconds of the chip."""
     mapping, timeline = cimnet

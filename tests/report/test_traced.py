@@ -104,6 +104,7 @@ def test_a_load_waits_for_the_one_before(way):
     assert writer.fed_sequence.tolist() == [-1, 35, 71]
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(mapping=mappings(), frames=st.integers(1, 3), way=SCHEDULES)
 def test_line_buffers_peak_where_the_event_loop_says(mapping, frames, way):

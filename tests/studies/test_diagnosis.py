@@ -136,6 +136,7 @@ def test_threads_do_not_matter(clip):
     assert one == two
 
 
+@pytest.mark.slow
 def test_accuracy_is_shared_among_layers():
     data = np.random.default_rng(1).normal(size=(400, 12)).astype(np.float32)
     net = Classes().eval()

@@ -41,6 +41,7 @@ def settings(groups):
     return [tuple(group.settings[name] for name in FIELDS) for group in groups]
 
 
+@pytest.mark.slow
 def test_a_budget_for_everything_finds_the_front_of_the_sweep():
     study = Study(**CHEAP)
     found = Search(study, *GOALS, trials=1000).run()

@@ -56,6 +56,7 @@ def test_a_repeated_run_has_the_bytes_of_a_fresh_one(simulated, tmp_path):
     assert "chip" in result.outputs
 
 
+@pytest.mark.slow
 def test_a_run_on_a_kept_network_has_the_bytes_of_a_fresh_one(simulated, tmp_path):
     run(tmp_path / "other", "--seed", "1")
     run(tmp_path / "kept", "--seed", "2")
@@ -116,6 +117,7 @@ def test_code_of_the_users_is_never_served():
     assert Asked(Network(), chip, "eflash40nm", "im2col", "in_order", 0).is_known
 
 
+@pytest.mark.slow
 def test_a_damaged_entry_costs_a_run(simulated, tmp_path):
     run(tmp_path / "first")
     (arrays,) = [path for path in (tmp_path / "store").rglob("*.safetensors")
@@ -128,6 +130,7 @@ def test_a_damaged_entry_costs_a_run(simulated, tmp_path):
     assert content(tmp_path / "first") == content(tmp_path / "second")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_broken_off_is_not_kept(simulated, tmp_path, monkeypatch):
     from cimsim.functional import FunctionalRun
 
@@ -146,6 +149,7 @@ def test_a_run_that_was_broken_off_is_not_kept(simulated, tmp_path, monkeypatch)
     assert Result.load(tmp_path / "second").frame[0] == 2
 
 
+@pytest.mark.slow
 def test_files_that_stand_elsewhere_are_made_each_time(simulated, tmp_path):
     for name in ("a", "b"):
         run(tmp_path / name, "--picture", str(tmp_path / f"{name}.png"))
@@ -153,6 +157,7 @@ def test_files_that_stand_elsewhere_are_made_each_time(simulated, tmp_path):
     assert len(simulated) == 2
 
 
+@pytest.mark.slow
 def test_a_verified_run_runs_again(simulated, tmp_path, monkeypatch):
     run(tmp_path / "first")
     asked = []
@@ -166,6 +171,7 @@ def test_a_verified_run_runs_again(simulated, tmp_path, monkeypatch):
     assert "--no-cache" in asked
 
 
+@pytest.mark.slow
 def test_a_served_run_imports_no_torch(simulated, tmp_path):
     run(tmp_path / "first")
     code = (

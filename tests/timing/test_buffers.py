@@ -102,6 +102,7 @@ def test_too_small_is_an_error_that_names_the_edge_and_a_size_that_does():
     assert simulate(map_graph(net.graph(), enough)).frames == 3
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(mapping=mappings(buffer__overflow="error"), schedule=st.sampled_from(["pipelined"]))
 def test_what_is_needed_is_enough_and_one_pixel_less_is_not(mapping, schedule):
@@ -122,6 +123,7 @@ def test_what_is_needed_is_enough_and_one_pixel_less_is_not(mapping, schedule):
         assert with_room(needed | {edge: pixels - 1})
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(mapping=mappings(interconnect__kind="ideal", tile__arrays=1, buffer__overflow="error"))
 def test_more_room_is_never_slower_where_nothing_is_shared(mapping):

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from functools import partial
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -245,12 +246,14 @@ frames, schedules = st.integers(0, 1), st.sampled_from(["pipelined", "sequential
 DOUBLE = {"tile__sample_hold": "double"}
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(mappings(adc__shared="array", **DOUBLE), frames, schedules)
 def test_a_path_goes_back_from_cause_to_cause(mapping, frame, schedule):
     check(mapping, frame, schedule)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(mappings(adc__shared="tile", tile__arrays=4, adc__count=1, **DOUBLE), frames, schedules)
 def test_waits_for_shared_converters_are_waits(mapping, frame, schedule):

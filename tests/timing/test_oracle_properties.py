@@ -5,6 +5,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +32,7 @@ def test_definitions_give_the_tables_of_the_package(mapping):
         assert released == release_table(consumer, producer, edge.needs).tolist()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(mappings(), st.sampled_from(["pipelined", "sequential"]), st.integers(0, 2**32))
 def test_events_of_a_cycle_may_be_handled_in_any_order(mapping, schedule, seed):
@@ -46,6 +48,7 @@ def held(record, double):
     return [(a, b) for a, b in zip(record.enter, record.leave, strict=True) if a >= 0]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(mappings(), st.sampled_from(["pipelined", "sequential"]))
 def test_stages_hold_one_activation_at_a_time_and_keep_the_order(mapping, schedule):

@@ -1,5 +1,6 @@
 """Activations that answer a rectangle of windows, in the cycle model."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from tests.timing.test_oracle import compare
 NAMES = ["sdk", "vwsdk", "omm", "vwsdk:3x2", "vwsdk:1x2", "smd", "smd:2"]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     graph=nets(4), hw=chips(buffer__overflow="ignore"), name=st.sampled_from(NAMES),

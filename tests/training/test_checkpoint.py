@@ -58,6 +58,7 @@ def test_a_run_that_starts_anew_has_an_empty_log(tmp_path):
     assert log.read() == []
 
 
+@pytest.mark.slow
 def test_a_folder_is_one_runs_at_a_time(tmp_path):
     with locked(tmp_path):
         code = (

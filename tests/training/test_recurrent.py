@@ -41,6 +41,7 @@ def test_other_lstms_are_refused(options):
         ChipInTheLoop(nn.Sequential(nn.LSTM(5, 7, **options)), load_hw("wtm2101"))
 
 
+@pytest.mark.slow
 def test_the_loop_is_as_far_from_float_as_the_engine():
     torch.manual_seed(1)
     net, chip = KeywordLSTM(width=24).eval(), load_hw("wtm2101")

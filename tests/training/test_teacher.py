@@ -77,6 +77,7 @@ def test_a_teacher_is_frozen_and_its_gradient_goes_to_the_student_alone(taught):
     torch.testing.assert_close(estimate.grad, wanted)
 
 
+@pytest.mark.slow
 def test_a_taught_run_goes_on_exactly(tmp_path, data, taught):
     def stop(report):
         if report.step == 2:

@@ -91,6 +91,7 @@ def test_an_interrupted_run_goes_on_exactly(tmp_path, data):
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_with_a_chip_in_the_loop_it_goes_on_exactly_too(tmp_path, data):
     start = tmp_path / "start.pt"
     torch.save(registry.build("baseline-o1", stride=8).state_dict(), start)

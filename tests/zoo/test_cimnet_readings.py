@@ -142,6 +142,7 @@ def test_matrices_do_not_fit_where_convolutions_are_wanted():
         fill(built(smoothing="conv"), built().state_dict(), where="test")
 
 
+@pytest.mark.slow
 def test_weights_of_a_reading_are_recognised():
     with pytest.raises(WeightsError, match="--arg coarse=2"):
         fill(built(), built(coarse=2).state_dict(), where="test")
