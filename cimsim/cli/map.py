@@ -237,16 +237,16 @@ _WIDE, _LABEL = 118, 28  # columns of a terminal with room for everything; of a 
 
 
 def _table(mapping: Mapping, width: int) -> Table:
-    from rich import box
     from rich.table import Table
 
+    from cimsim.report.compact import compact
     from cimsim.report.names import folded
     from cimsim.report.placement import layer_rows
 
     rows, wide = layer_rows(mapping), width >= _WIDE
     table = Table(title_justify="left")
     if not wide:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        table = compact()
     gap = " " if wide else "\n"
     columns = ["", "layer", "windows", "matrix", "arrays", f"cells{gap}used"]
     columns += ["activations"] * wide

@@ -225,9 +225,9 @@ def print_table(
     table: Table, console: Console, title: str, numbers: list[str] | None = None
 ) -> None:
     """Print a table of groups, and above it what is the same in all of them."""
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table as Rich
+
+    from cimsim.report.compact import compact
 
     if not table.groups:
         console.print(f"{title}: no point")
@@ -244,7 +244,7 @@ def print_table(
     for number, columns in enumerate(_blocks(_widths(heads, lines), varies, console.width)):
         if number:
             console.print()
-        shown = Rich(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        shown = compact()
         for place in columns:
             side: Literal["left", "right"] = "left" if place < varies else "right"
             # names and numbers that are wider than the terminal are folded, never cut off

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cimsim.report.compact import compact
 from cimsim.report.names import folded
 from cimsim.studies.diagnosis_result import DECIBELS, WITHIN, Attribution, Diagnosis
 from cimsim.studies.switching import GROUPS
@@ -81,17 +81,10 @@ def words(found: Diagnosis) -> Iterator[str]:
         )
 
 
-def _new(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold cyan", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
-    )  # fmt: skip
-
-
 def _pairs(found: Diagnosis, top: int, width: int) -> Table:
     ranked = found.first.ranked
     shown = [pair for pair in ranked[:top] if pair[2] != 0]
-    table = _new(f"What hurts most ({len(shown)} of {len(ranked)} pairs of layer and cause)")
+    table = compact(f"What hurts most ({len(shown)} of {len(ranked)} pairs of layer and cause)")
     table.add_column("layer", no_wrap=True)
     table.add_column("cause", no_wrap=True)
     for one in _telling(found, width):
@@ -108,7 +101,7 @@ def _pairs(found: Diagnosis, top: int, width: int) -> Table:
 
 
 def _layers(found: Diagnosis, width: int) -> Table:
-    table = _new("By layer")
+    table = compact("By layer")
     table.add_column("layer", no_wrap=True)
     for one in _telling(found, width):
         table.add_column(_head(one), justify="right", no_wrap=True)
@@ -137,7 +130,7 @@ def _layers(found: Diagnosis, width: int) -> Table:
 
 
 def _causes(found: Diagnosis, width: int) -> Table:
-    table = _new("By cause, all layers")
+    table = compact("By cause, all layers")
     table.add_column("cause", no_wrap=True)
     for one in _telling(found, width):
         table.add_column(_head(one), justify="right", no_wrap=True)
@@ -151,7 +144,7 @@ def _causes(found: Diagnosis, width: int) -> Table:
 
 def _switched(found: Diagnosis) -> Table:
     unit, by_cause = found.first.unit, found.first.by_cause
-    table = _new("Measured: the whole chip without a cause, and with it alone")
+    table = compact("Measured: the whole chip without a cause, and with it alone")
     table.add_column("switched", no_wrap=True)
     for head in (f"gives\n{unit}", "gained\nwithout it", "lost to it\nalone", "mean of\nboth"):
         table.add_column(head, justify="right", no_wrap=True)
