@@ -37,7 +37,7 @@ from cimsim.cli.options import (
     parse_size,
     with_conditions,
 )
-from cimsim.cli.steps import Bars, check_file, trace
+from cimsim.cli.steps import Bars, check_file, trace, write_out
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -212,16 +212,11 @@ def _keep(
     found: Ablation, network: Network, out: Path | None, record: bool, console: Console
 ) -> None:
     """Write the table and the card, where asked."""
-    from cimsim.files import replacing
     from cimsim.zoo.errors import ZooError
     from cimsim.zoo.weights import record as write_card
 
     if out is not None:
-        try:
-            with replacing(out) as scratch:
-                scratch.write_text(found.to_csv(), encoding="utf-8", newline="")
-        except OSError as error:
-            raise InputError(f"--out: cannot write '{out}': {error}") from None
+        write_out(out, found.to_csv())
         console.print(f"table: [bold]{out}[/]")
     card: Any = network.card
     if record and found.interrupted:

@@ -41,7 +41,7 @@ from cimsim.cli.options import (
     with_conditions,
 )
 from cimsim.cli.run import of_words, task_of
-from cimsim.cli.steps import Bars, check_file, trace
+from cimsim.cli.steps import Bars, check_file, trace, write_out
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -280,8 +280,6 @@ def _again(context: typer.Context, folder: Path) -> None:
 
 
 def _write(found: Diagnosis, out: Path, console: Console) -> None:
-    from cimsim.files import replacing
-
     suffix = out.suffix.lower()
     if suffix == ".html":
         from cimsim.report.page.diagnosed import diagnosis_page
@@ -289,9 +287,5 @@ def _write(found: Diagnosis, out: Path, console: Console) -> None:
         text = diagnosis_page(found.as_dict())
     else:
         text = found.to_json() if suffix == ".json" else found.to_csv()
-    try:
-        with replacing(out) as scratch:
-            scratch.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise InputError(f"--out: cannot write '{out}': {error}") from None
+    write_out(out, text)
     console.print(f"diagnosis: [bold]{out}[/]")

@@ -10,7 +10,7 @@ import typer
 
 from cimsim.cli.checked import App
 from cimsim.cli.options import JsonOption
-from cimsim.cli.steps import print_json
+from cimsim.cli.steps import print_json, write_out
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def table_(
     if out is None:
         typer.echo(text, nl=not text.endswith("\n"))
     else:
-        _write(out, text)
+        write_out(out, text)
+        typer.echo(f"table: {out}")
 
 
 @app.command("plot")
@@ -299,14 +300,3 @@ def _text(table: Table, kind: Format, numbers: list[str] | None) -> str:
     if kind is Format.json:
         return table.to_json()
     return table.to_markdown(numbers) if kind is Format.markdown else table.to_latex(numbers)
-
-
-def _write(path: Path, text: str) -> None:
-    from cimsim.files import replacing
-
-    try:
-        with replacing(path) as scratch:
-            scratch.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise InputError(f"--out: cannot write '{path}': {error}") from None
-    typer.echo(f"table: {path}")
