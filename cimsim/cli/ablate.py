@@ -25,12 +25,16 @@ from cimsim.cli.options import (
     MappingOption,
     ModelOption,
     PerFrameOption,
+    QuietOption,
+    SeedOption,
     SetOption,
     SizeOption,
     StagesOption,
     StrideOption,
     TemperatureOption,
+    ThreadsOption,
     TimeOption,
+    WeightsOption,
     WidthOption,
     check_numbers,
     model_options,
@@ -55,9 +59,7 @@ def ablate(
     per_frame: PerFrameOption = None,
     inner: InnerOption = None,
     arg: ArgOption = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="FILE|NAME", help="Weights, as for cimsim run.")
-    ] = None,
+    weights: WeightsOption = None,
     hw: HwOption = "eflash40nm",
     overrides: SetOption = None,
     time: TimeOption = None,
@@ -82,7 +84,7 @@ def ablate(
     black: BlackOption = None,
     white: WhiteOption = None,
     tolerate_damage: TolerateOption = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of noise, programming and reads.")] = 0,
+    seed: SeedOption = 0,
     seeds: Annotated[
         int, typer.Option(metavar="K", help="Chips that are programmed, from --seed on.")
     ] = 1,
@@ -93,9 +95,7 @@ def ablate(
         float | None,
         typer.Option(metavar="DB", help="What gives less could go.", show_default="0.02"),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
-    ] = None,
+    threads: ThreadsOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the table (.csv).")
     ] = None,
@@ -109,7 +109,7 @@ def ablate(
             help="Write what the parts give into the weights' card, so that cimsim run can tell.",
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Take away every layer and every branch in turn: what is lost, what the chip saves.
 

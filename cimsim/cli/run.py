@@ -30,6 +30,7 @@ from cimsim.cli.options import (
     SCHEDULES,
     AllocationOption,
     ArgOption,
+    CalibrationDataOption,
     HwOption,
     InnerOption,
     InputShapeOption,
@@ -40,13 +41,16 @@ from cimsim.cli.options import (
     PartialOption,
     PerFrameOption,
     PictureOption,
+    QuietOption,
     ReprogramOption,
     Schedule,
     SetOption,
     SizeOption,
     StagesOption,
+    StrictOption,
     StrideOption,
     TemperatureOption,
+    ThreadsOption,
     TimeOption,
     TraceOption,
     WidthOption,
@@ -154,9 +158,7 @@ def run(
             "programming and calibrating one.",
         ),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
-    ] = None,
+    threads: ThreadsOption = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -188,10 +190,7 @@ def run(
             show_default="32",
         ),
     ] = None,
-    calibration_data: Annotated[
-        str | None,
-        typer.Option(metavar="DATA", help="Calibrate on these instead of a part of --data."),
-    ] = None,
+    calibration_data: CalibrationDataOption = None,
     normalize: Annotated[
         str | None,
         typer.Option(
@@ -205,16 +204,11 @@ def run(
     video: VideoOption = None,
     trace_file: TraceOption = None,
     picture: PictureOption = None,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict", help="Refuse operations that have no cost rule, and make errors of doubts."
-        ),
-    ] = False,
+    strict: StrictOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON instead of the tables.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run a network on a chip: quality, cycles and energy per frame. Default: denoise a clip.
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.cli import sweep as options
-from cimsim.cli.options import Interrupted, JsonOption, NoCacheOption, OutOption, Schedule
+from cimsim.cli.options import (
+    Interrupted,
+    JsonOption,
+    NoCacheOption,
+    OutOption,
+    QuietOption,
+    Schedule,
+    SeedOption,
+)
 from cimsim.cli.steps import Bars, print_json
 
 if TYPE_CHECKING:
@@ -59,7 +67,7 @@ def search(
     frames: options.FramesOption = 5,
     start: options.StartOption = 0,
     size: options.SizeOption = None,
-    seed: options.SeedOption = 0,
+    seed: SeedOption = 0,
     seeds: options.SeedsOption = 1,
     schedule: options.ScheduleOption = Schedule.pipelined,
     fps: options.RateOption = None,
@@ -70,7 +78,7 @@ def search(
     no_cache: NoCacheOption = False,
     out: OutOption = None,
     as_json: JsonOption = False,
-    quiet: options.QuietOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Look for the points that no other one beats, without running all of them.
 

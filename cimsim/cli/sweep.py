@@ -14,7 +14,9 @@ from cimsim.cli.options import (
     JsonOption,
     NoCacheOption,
     OutOption,
+    QuietOption,
     Schedule,
+    SeedOption,
     parse_size,
 )
 from cimsim.cli.steps import Bars, print_json
@@ -75,9 +77,6 @@ FramesOption = Annotated[
 ]
 StartOption = Annotated[int, typer.Option("--start", metavar="N", help="First frame of each clip.")]
 SizeOption = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Frame size.")]
-SeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", help="Of noise, programming and reads.")
-]
 SeedsOption = Annotated[
     int,
     typer.Option(
@@ -104,7 +103,6 @@ ClusterOption = Annotated[
 HostsOption = Annotated[
     str | None, typer.Option("--hosts", metavar="A,B", help="Machines, with --cluster ssh.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 def sweep(
