@@ -15,7 +15,6 @@ Each part is thus what remains of a cause behind a correction that knows it.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -25,8 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.arrays.adc import AdcRange
-from cimsim.chip.parts.array import Wires
-from cimsim.chip.parts.cells import Faults
 from cimsim.engine.blocks import Sums, fire
 from cimsim.engine.calibrate import MIN_WINDOWS
 from cimsim.engine.calibrated import CalibratedMapping
@@ -35,6 +32,7 @@ from cimsim.engine.maps import encode_input
 from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping, program
 from cimsim.engine.samples import Samples
 from cimsim.engine.windows import Reads, padded_shape, window_places
+from cimsim.engine.without import without
 from cimsim.graph.ir import MatrixOp
 from cimsim.graph.layout import to_nhwc
 from cimsim.rng import key
@@ -405,15 +403,7 @@ def _switched_on(
             yield cause, actual
             return
         off = set(causes[number + 1 :])
-        reduced = spec.model_copy(update={
-            **({"faults": Faults()} if "faults" in off else {}),
-            **({"wires": Wires()} if "wires" in off else {}),
-            **({"dac": spec.dac.model_copy(update={"gain_sigma": 0.0, "inl_lsb": 0.0})}
-               if "drivers" in off else {}),
-        })  # fmt: skip
-        cells = copy.copy(device)
-        if "cell curve" in off:
-            cells.nonlinearity = 2.0
+        reduced, cells = without(spec, device, off)
         yield (
             cause,
             program(replace(mapping, chip=reduced), cells, seed, integers, aged="drift" not in off),
