@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from cimsim.arrays.adc import AdcRange
 from cimsim.engine.blocks import Sums, fire
@@ -357,7 +358,8 @@ class _Layer:
         inputs = actual.weight.shape[0] * actual.weight.shape[1]
         largest = max((int(a.row_source.max(initial=0)) for a in actual.arrays), default=0)
         if alone and actual.windows == 1 and largest < inputs:
-            matrices, before = [], _nominal(actual.weight).astype(np.float64)
+            # the groups of a matrix stand on its diagonal
+            matrices, before = [], block_diag(*actual.weight).astype(np.float64)
             for cause, layer in steps:
                 after = _folded(layer, before.shape)
                 matrices.append((cause, (after - before).astype(np.float32)))
@@ -472,15 +474,6 @@ def _folded(layer: ProgrammedLayer, shape: tuple[int, ...]) -> NDArray[np.float6
         slices = written.difference.astype(np.float64).reshape(written.n_rows, written.slices, -1)
         held = np.einsum("rsc,s->rc", slices, np.array(written.factors))
         np.add.at(matrix, (array.row_source[:, None], array.col_target[None]), held)
-    return matrix
-
-
-def _nominal(weight: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the groups of a matrix on its diagonal, [groups * rows, groups * cols]."""
-    groups, rows, cols = weight.shape
-    matrix = np.zeros((groups * rows, groups * cols), weight.dtype)
-    for g in range(groups):
-        matrix[g * rows : (g + 1) * rows, g * cols : (g + 1) * cols] = weight[g]
     return matrix
 
 
