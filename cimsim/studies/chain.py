@@ -18,7 +18,7 @@ from cimsim.boundary import json_text
 from cimsim.chip.load import dump
 from cimsim.errors import InputError, SimulationError
 from cimsim.studies import stages
-from cimsim.studies.graphs import KeptGraph, export_key
+from cimsim.studies.graphs import KeptGraph, export_key, weights_content
 from cimsim.studies.keys import Stage, file_digest, narrowed, values_of
 from cimsim.studies.points import Network, Point
 from cimsim.studies.stages import STAGES, Cells, Learned, Scores, Strip
@@ -498,39 +498,6 @@ class Chain:
     @staticmethod
     def _count(counts: dict[str, int], stage: str) -> None:
         counts[stage] = counts.get(stage, 0) + 1
-
-
-def weights_content(network: Network, chip: str, seed: int) -> Any:
-    """Return what identifies the weights of a network of the zoo.
-
-    Parameters
-    ----------
-    network : Network
-    chip : str
-        Name of the chip, for which there may be weights of its own.
-    seed : int
-        Of random weights.
-
-    Raises
-    ------
-    InputError
-        The zoo has no such network, option or weights.
-    """
-    from cimsim.zoo.errors import ZooError
-    from cimsim.zoo.weights import find_card, named_card
-
-    given = network.weights
-    if given == "random":
-        return {"random": seed}
-    try:
-        if given is None:
-            card = find_card(network.model, dict(network.options), chip)
-        else:
-            card = None if Path(given).exists() else named_card(given)
-        path = card.file if card is not None else None if given is None else Path(given)
-    except ZooError as error:
-        raise InputError(str(error)) from None
-    return None if path is None or not path.exists() else file_digest(path)
 
 
 def told_of(chip: Chip) -> dict[str, Any]:

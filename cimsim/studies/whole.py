@@ -19,7 +19,8 @@ import numpy as np
 from cimsim.boundary import json_text
 from cimsim.chip.load import dump, shipped
 from cimsim.chip.spec import Chip
-from cimsim.studies.chain import content_of, is_own_code, told_of, weights_content
+from cimsim.studies.chain import content_of, is_own_code, told_of
+from cimsim.studies.graphs import weights_content
 from cimsim.studies.keys import Stage, file_digest, source_of, values_of, versions
 from cimsim.studies.points import Network
 from cimsim.studies.store import Store
