@@ -41,7 +41,6 @@ _HELD = {"export": 4, "network": 4, "map": 16, "time": 256, "learn": 2, "program
          "calibrate": 4, "ready": 1, "clip": 1}  # fmt: skip
 _FEW_BYTES = 1 << 26  # of a clip that stays in memory, clean and noisy
 _BYTES_PER_S = 5e7  # that are packed, hashed, written and read again
-_OWN = (".pt2", ".onnx", ".tflite", ".ts", ".torchscript")
 
 
 class Memory:
@@ -118,8 +117,9 @@ class Chain:
 
     @property
     def _is_own_network(self) -> bool:
-        model = self.point.network.model
-        return ":" in model or model.lower().endswith(_OWN)
+        from cimsim.loading import is_own
+
+        return is_own(self.point.network.model)
 
     def _weights(self, network: Network) -> Any:
         return weights_content(network, self.chip.name, self.point.seeds.clip)
