@@ -154,7 +154,7 @@ def map_(
     )
     network = load_network(model, options, weights, hw=chip.name)
     network = (network.streaming() if streaming else network).taking(input_shape)
-    net = Net(model, tuple(sorted(options.items())), weights, streaming, tuple(input_shape or ()))
+    net = Net.of(model, options, weights, streaming, input_shape)
     kept = KeptGraph.of(net, frame, chip, 0, not no_cache)
     graph = trace(network, frame, partial=partial, chip=chip, kept=kept)
     covered = coverage(graph, chip)

@@ -293,7 +293,7 @@ def run(
     console = Console(emoji=False, stderr=as_json)
     command = command_of(context)
     asked = Asked(
-        Net(model, tuple(sorted(options.items())), weights, streaming), chip, hw, mapping,
+        Net.of(model, options, weights, streaming), chip, hw, mapping,
         allocation, held.seed if held else seed, [c for c in (clip, noisy, reference) if c],
         [programmed] if programmed else [],
     )  # fmt: skip

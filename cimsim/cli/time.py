@@ -129,9 +129,7 @@ def time(
     with Bars(console, quiet) as report:
         report("tracing", 0, 1)
         network = _network(model, options, streaming).taking(input_shape)
-        net = Net(
-            model, tuple(sorted(options.items())), RANDOM, streaming, tuple(input_shape or ())
-        )
+        net = Net.of(model, options, RANDOM, streaming, input_shape)
         kept = KeptGraph.of(net, frame, chip, 0, not no_cache)
         graph = trace(network, frame, strict, partial, chip, kept)
         report("tracing", 1, 1)
