@@ -87,8 +87,7 @@ def _pairs(found: Diagnosis, top: int, width: int) -> Table:
     table = compact(f"What hurts most ({len(shown)} of {len(ranked)} pairs of layer and cause)")
     table.add_column("layer", no_wrap=True)
     table.add_column("cause", no_wrap=True)
-    for one in _telling(found, width):
-        table.add_column(_head(one), justify="right", no_wrap=True)
+    _add_gives(table, found, width)
     table.add_column("SNR / dB", justify="right", no_wrap=True)
     snr = {layer.name: layer.snr_by_cause_db for layer in found.layers}
     for name, cause, _ in shown:
@@ -103,8 +102,7 @@ def _pairs(found: Diagnosis, top: int, width: int) -> Table:
 def _layers(found: Diagnosis, width: int) -> Table:
     table = compact("By layer")
     table.add_column("layer", no_wrap=True)
-    for one in _telling(found, width):
-        table.add_column(_head(one), justify="right", no_wrap=True)
+    _add_gives(table, found, width)
     table.add_column("SNR / dB\nalone", justify="right", no_wrap=True)
     table.add_column("with all\nbefore", justify="right", no_wrap=True)
     causes = list(found.first.by_cause) if width >= _WIDE else []
@@ -132,8 +130,7 @@ def _layers(found: Diagnosis, width: int) -> Table:
 def _causes(found: Diagnosis, width: int) -> Table:
     table = compact("By cause, all layers")
     table.add_column("cause", no_wrap=True)
-    for one in _telling(found, width):
-        table.add_column(_head(one), justify="right", no_wrap=True)
+    _add_gives(table, found, width)
     by_cause = [one.by_cause for one in _telling(found, width)]
     for cause in by_cause[0]:
         table.add_row(cause, *(_number(sums.get(cause, 0.0)) for sums in by_cause))
@@ -152,6 +149,12 @@ def _switched(found: Diagnosis) -> Table:
         gives = sum(by_cause.get(cause, 0.0) for cause in GROUPS[one.cause])
         table.add_row(one.cause, *map(_number, (gives, one.off, one.on, (one.off + one.on) / 2)))
     return table
+
+
+def _add_gives(table: Table, found: Diagnosis, width: int) -> None:
+    """Add a column for what each measure that has one gives."""
+    for one in _telling(found, width):
+        table.add_column(_head(one), justify="right", no_wrap=True)
 
 
 def _head(one: Attribution) -> str:
