@@ -217,6 +217,11 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     return height, width
 
 
+def was_given(context: typer.Context, name: str) -> bool:
+    """Tell whether the user gave an option, and not its default value stands."""
+    return str(context.get_parameter_source(name)).endswith("COMMANDLINE")
+
+
 def with_conditions(
     overrides: list[str] | None,
     time: str | None = None,

@@ -57,6 +57,7 @@ from cimsim.cli.options import (
     check_numbers,
     model_options,
     parse_size,
+    was_given,
     with_conditions,
 )
 from cimsim.cli.steps import Bars, check_file, check_timeline_files, trace, write_timeline
@@ -393,8 +394,8 @@ def of_words(
         return model, hw, allocation, seeds, fps
     from cimsim.tasks.keywords import CHIP, MODEL, PROGRAMMINGS, WORDS_PER_S
 
-    given = {name for name in ("model", "hw", "allocation", "seeds", "fps")
-             if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}  # fmt: skip
+    words = ("model", "hw", "allocation", "seeds", "fps")
+    given = {name for name in words if was_given(context, name)}
     return (
         model if "model" in given else MODEL,
         hw if "hw" in given else CHIP,

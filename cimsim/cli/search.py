@@ -34,6 +34,7 @@ class Sampler(StrEnum):
 
 
 def search(
+    context: typer.Context,
     file: options.FileArgument = None,
     objective: Annotated[
         list[str] | None,
@@ -99,7 +100,7 @@ def search(
     from cimsim.studies.study import Study
     from cimsim.studies.table import Table
 
-    plan = options.plan_of("search", file, {
+    plan = options.plan_of(context, file, {
         "--set": overrides, "--model": model, "--arg": arg, "--weights": weights, "--hw": hw,
         "--mapping": mapping, "--allocation": allocation, "--input": clip, "--sigma": sigma,
         "frames": frames, "start": start, "size": size, "seed": seed, "seeds": seeds,
