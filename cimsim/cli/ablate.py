@@ -132,11 +132,11 @@ def ablate(
     from cimsim.arrays.faults import fault_map
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
-    from cimsim.contract import Contract
     from cimsim.graph.cutting import find
     from cimsim.loading import load_network
     from cimsim.report.contributions import THRESHOLD
     from cimsim.studies.ablation_screen import print_ablation
+    from cimsim.tasks.contract import Contract
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     check_numbers(sigma, frames, seed, threads)
