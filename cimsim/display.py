@@ -6,6 +6,7 @@ rooms find by name, as they find code of the user's own.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import import_module
@@ -72,6 +73,24 @@ def frame(rows: Sequence[Mapping[str, Any]], who: str) -> Any:
     except ImportError:
         raise InputError(f"{who}: needs pandas (pip install pandas)") from None
     return pandas.DataFrame([dict(row) for row in rows])
+
+
+class Rows(ABC):
+    """An object that has plain rows, and so a table of pandas."""
+
+    @abstractmethod
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows: column -> value."""
+
+    def to_frame(self) -> Any:
+        """Return `rows` as a ``pandas.DataFrame``.
+
+        Raises
+        ------
+        InputError
+            Pandas is not installed.
+        """
+        return frame(self.rows(), f"{type(self).__name__}.to_frame")
 
 
 def pictures(of: Any, kind: str) -> Any:

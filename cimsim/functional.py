@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.contract import Contract, Tensors
 from cimsim.engine.written import written as written
 from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
+from cimsim.tasks.contract import Contract, Tensors
 from cimsim.units import format_celsius, format_duration
 from cimsim.video.reel import NoisyReel, Reel, Spool, with_channels
 

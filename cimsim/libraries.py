@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cimsim.errors import InputError
+from cimsim.outside import first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -117,12 +118,6 @@ def _alike(network: str, known: list[str]) -> str:
     close = difflib.get_close_matches(network, known, _SEVERAL)
     found = close or [one for one in known if network.lower() in one.lower()][:_SEVERAL]
     return f"; it has {', '.join(found)}" if found else f"; it has {len(known)} others"
-
-
-def first_line(error: Exception) -> str:
-    """Return an error of other people's code as one line: kind and first line of its text."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def _of_torchvision(package: Any, network: str, module: nn.Module) -> tuple[str, ...]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cimsim import outside
 from cimsim.doubts import Doubt
 from cimsim.errors import InputError
 from cimsim.tasks.shapes import InputShape
@@ -311,34 +310,19 @@ def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
     given = {key: _value(value) for key, value in options.items()}
     if libraries.is_library(name):
         return libraries.load(name, given)
-    place, _, attribute = name.partition(":")
-    if not place or not attribute or place.startswith("."):
-        raise InputError(f"--model {name}: expected package.module:Class such as mypkg.nets:MyNet")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        made = getattr(importlib.import_module(place), attribute)
-    except ImportError as error:
-        raise InputError(
-            f"--model {name}: cannot import '{place}': {libraries.first_line(error)}"
-        ) from None
-    except AttributeError:
-        raise InputError(f"--model {name}: module '{place}' has no '{attribute}'") from None
-    except Exception as error:  # the user's own code may raise anything
-        raise InputError(
-            f"--model {name}: importing '{place}' failed with {libraries.first_line(error)}"
-        ) from error
+    example = "package.module:Class such as mypkg.nets:MyNet"
+    made = outside.imported(name, f"--model {name}", InputError, example)
+    attribute = name.partition(":")[2]
     try:
         module = made if isinstance(made, nn.Module) else made(**given)
     except TypeError as error:
         raise InputError(
             f"--model {name}: '{attribute}' cannot be built with "
-            f"{options or 'no arguments'}: {libraries.first_line(error)}"
+            f"{options or 'no arguments'}: {outside.first_line(error)}"
         ) from None
     except Exception as error:  # the user's own code may raise anything
         raise InputError(
-            f"--model {name}: building '{attribute}' failed with {libraries.first_line(error)}"
+            f"--model {name}: building '{attribute}' failed with {outside.first_line(error)}"
         ) from error
     if not isinstance(module, nn.Module):
         raise InputError(f"--model {name}: expected a torch.nn.Module, got {type(module).__name__}")

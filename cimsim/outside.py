@@ -70,8 +70,13 @@ def installed(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=group)}
 
 
-def imported(name: str, place: str, error: type[CimsimError]) -> Any:
+def imported(
+    name: str, place: str, error: type[CimsimError],
+    example: str = "package.module:Name such as mypkg.parts:MyPart",
+) -> Any:  # fmt: skip
     """Return the object behind ``package.module:Name``; the working directory is looked at, too.
+
+    ``example`` is what the message of a malformed name tells to give.
 
     Raises
     ------
@@ -80,20 +85,24 @@ def imported(name: str, place: str, error: type[CimsimError]) -> Any:
     """
     module, _, attribute = name.partition(":")
     if not module or not attribute or module.startswith("."):
-        raise error(f"{place}: expected package.module:Name such as mypkg.parts:MyPart")
+        raise error(f"{place}: expected {example}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         return getattr(importlib.import_module(module), attribute)
     except ImportError as why:
-        raise error(f"{place}: cannot import '{module}': {why}") from None
+        raise error(f"{place}: cannot import '{module}': {first_line(why)}") from None
     except AttributeError:
         raise error(f"{place}: module '{module}' has no '{attribute}'") from None
     except Exception as why:  # the user's own code may raise anything
-        raise error(
-            f"{place}: importing '{module}' failed with {type(why).__name__}: {why}"
-        ) from why
+        raise error(f"{place}: importing '{module}' failed with {first_line(why)}") from why
+
+
+def first_line(error: Exception) -> str:
+    """Return an error of other people's code as one line: kind and first line of its text."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def code_digest(made: Any) -> str:

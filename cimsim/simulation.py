@@ -60,7 +60,8 @@ def simulate(
     mapping : Mapping
         From `cimsim.map_graph`. The graph's first input is [1, n_frames * 3, H, W] noisy frames, an
         optional second one [1, 1, H, W] holds sigma / 255; its output is the clean centre frame.
-        A cascade that streams reads results that it kept, too: see `cimsim.contract.Contract`.
+        A cascade that streams reads results that it kept, too: see
+        `cimsim.tasks.contract.Contract`.
     clip : uint8 or float32 [T, H, W, 3], Clip, or None
         Clean frames; ``None`` leaves quality out and charges arrays by the activity factor. Grey
         frames, [T, H, W] or [T, H, W, 1], are given three equal channels; a grey network gets the

@@ -18,7 +18,7 @@ import typer
 
 from benchmarks.analog.runs import band, measure_missing, prepared, save, scores, shipped_card
 from benchmarks.paper.console import make_console, run_command
-from benchmarks.paper.record import read_csv
+from benchmarks.paper.record import read_plain
 from benchmarks.paper.style import new_figure, paper_style
 from cimsim.errors import ConfigError, suggest
 from cimsim.units import format_duration, parse_quantity
@@ -84,14 +84,7 @@ COLUMNS = tuple(field.name for field in fields(DriftRow))
 
 def read_rows(path: Path) -> list[DriftRow]:
     """Read rows; none when the file does not exist."""
-    return read_csv(path, COLUMNS, _row)
-
-
-def _row(values: dict[str, str]) -> DriftRow:
-    typed: dict[str, Any] = dict(values)
-    typed |= {name: int(values[name]) for name in ("seed", "frames", "size")}
-    typed |= {name: float(values[name]) for name in ("time_s", "noisy_db", "float_db", "chip_db")}
-    return DriftRow(**(typed | {"recalibrated": values["recalibrated"] == "True"}))
+    return read_plain(path, DriftRow)
 
 
 def places(

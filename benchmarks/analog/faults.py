@@ -18,7 +18,7 @@ import typer
 
 from benchmarks.analog.runs import measure_missing, prepared, save
 from benchmarks.paper.console import make_console, run_command
-from benchmarks.paper.record import read_csv
+from benchmarks.paper.record import read_plain
 from benchmarks.paper.style import new_figure, paper_style
 from cimsim.errors import ConfigError, suggest
 
@@ -84,14 +84,7 @@ COLUMNS = tuple(field.name for field in fields(FaultRow))
 
 def read_rows(path: Path) -> list[FaultRow]:
     """Read rows; none when the file does not exist."""
-    return read_csv(path, COLUMNS, _row)
-
-
-def _row(values: dict[str, str]) -> FaultRow:
-    return FaultRow(
-        values["network"], values["kind"], float(values["share"]), values["way"],
-        int(values["seed"]), float(values["score"]),
-    )  # fmt: skip
+    return read_plain(path, FaultRow)
 
 
 def places(networks: Sequence[str], seeds: int) -> Iterator[tuple[Any, ...]]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cimsim
-from benchmarks.paper.record import read_csv, write_csv
+from benchmarks.paper.record import read_plain, write_csv
 from benchmarks.paper.style import DPI, WIDTH, halo, paper_style
 from cimsim.arrays.encode import encode_weights
 from cimsim.arrays.wires import Resistances, fast_operator
@@ -54,12 +54,6 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-
-
-def read_row(values: dict[str, str]) -> Row:
-    """Read one line of the CSV."""
-    numbers = {name: float(values[name]) for name in COLUMNS[3:]}
-    return Row(values["wires"], float(values["r_ohm"]), int(values["corrected"]), **numbers)
 
 
 def chip_with(wires: str, ohm: float, corrected: bool, hw: str) -> Any:
@@ -104,7 +98,7 @@ class Bench:
 
 def measure(bench: Bench, kept: Path, ohms: Sequence[float], exact: Sequence[float]) -> list[Row]:
     """Run all points that are not kept yet; those that ``fast`` refuses are left out."""
-    rows = read_csv(kept, COLUMNS, read_row)
+    rows = read_plain(kept, Row)
     wanted = [("fast", ohm, corrected) for corrected in (True, False) for ohm in ohms]
     wanted += [("exact", ohm, corrected) for ohm in exact for corrected in (True, False)]
     done = {row.place for row in rows}

@@ -19,7 +19,7 @@ import typer
 
 from benchmarks.analog.runs import measure_missing, prepared, save, scores
 from benchmarks.paper.console import make_console, run_command
-from benchmarks.paper.record import read_csv
+from benchmarks.paper.record import read_plain
 from benchmarks.paper.style import new_figure, paper_style
 from cimsim.errors import ConfigError, suggest
 from cimsim.units import format_duration, format_si, parse_quantity
@@ -88,15 +88,7 @@ COLUMNS = tuple(field.name for field in fields(RetentionRow))
 
 def read_rows(path: Path) -> list[RetentionRow]:
     """Read rows; none when the file does not exist."""
-    return read_csv(path, COLUMNS, _row)
-
-
-def _row(values: dict[str, str]) -> RetentionRow:
-    typed: dict[str, Any] = dict(values)
-    typed |= {name: int(values[name]) for name in ("celsius", "seed")}
-    for name in ("time_s", "charge_loss", "float_score", "chip_score"):
-        typed[name] = float(values[name])
-    return RetentionRow(**typed)
+    return read_plain(path, RetentionRow)
 
 
 def places(networks: Sequence[str], seeds: int) -> Iterator[tuple[Any, ...]]:

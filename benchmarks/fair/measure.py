@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.fair.cases import YARDSTICK, ChipCase, NetworkCase
 from benchmarks.fair.draws import Kept, ledger_of
-from benchmarks.paper.record import read_csv, write_csv
+from benchmarks.paper.record import read_plain, write_csv
 from cimsim.chip.load import chip_hash
 from cimsim.energy.ledger import draw, interval
 from cimsim.energy.model import STANDING
@@ -101,23 +101,11 @@ class Cell:
 
 
 COLUMNS = tuple(entry.name for entry in fields(Cell))
-_COUNTS = ("arrays", "windows", "activations", "conversions")
-_REALS = (
-    "interval_s", "latency_s", "energy_j", "static_j", "energy_low_j", "energy_high_j",
-    "block_low", "block_high", "plain_low", "plain_high", "whole_low", "whole_high",
-)  # fmt: skip
 
 
 def read_cells(path: Path) -> list[Cell]:
     """Read cells; none when there is no file."""
-    return read_csv(path, COLUMNS, _cell)
-
-
-def _cell(values: dict[str, str]) -> Cell:
-    counts = {name: int(values[name]) for name in _COUNTS}
-    numbers = {name: float(values[name]) for name in _REALS}
-    typed: dict[str, Any] = {**values, **counts, **numbers}
-    return Cell(**typed)
+    return read_plain(path, Cell)
 
 
 def write_cells(path: Path, cells: Iterable[Cell]) -> None:

@@ -15,7 +15,7 @@ from benchmarks.paper.chip import ChipRuns, FrameRow, read_frames
 from benchmarks.paper.clips import ClipSet
 from benchmarks.paper.level_table import standard_error
 from benchmarks.paper.networks import Weights
-from benchmarks.paper.record import read_csv, write_csv
+from benchmarks.paper.record import read_plain, write_csv
 from cimsim.zoo.lineage import total_minutes
 
 if TYPE_CHECKING:
@@ -71,13 +71,7 @@ COLUMNS = tuple(Judged.__dataclass_fields__)
 
 def read_judged(path: Path) -> list[Judged]:
     """Read what `write_judged` wrote; none when there is no file."""
-    return read_csv(path, COLUMNS, _judged)
-
-
-def _judged(values: dict[str, str]) -> Judged:
-    counts = {name: int(values[name]) for name in ("programmings", "frames")}
-    names = ("sigma", "noisy_db", "float_db", "chip_db", "error_db")
-    return Judged(**{**values, **counts, **{name: float(values[name]) for name in names}})  # type: ignore[arg-type]
+    return read_plain(path, Judged)
 
 
 def write_judged(path: Path, rows: Sequence[Judged]) -> None:

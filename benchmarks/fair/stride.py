@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.fair.cases import CELLS_PER_CONVERTER
 from benchmarks.fair.draws import Kept, ledger_of
 from benchmarks.paper.networks import PAPER
-from benchmarks.paper.record import read_csv, write_csv
+from benchmarks.paper.record import read_plain, write_csv
 from cimsim.chip.load import chip_hash, load_hw
 from cimsim.energy.ledger import draw, interval
 from cimsim.timing.simulate import simulate
@@ -81,17 +81,7 @@ COLUMNS = tuple(entry.name for entry in fields(StridePoint))
 
 def read_points(path: Path) -> list[StridePoint]:
     """Read points; none when there is no file."""
-    return read_csv(path, COLUMNS, _point)
-
-
-def _point(values: dict[str, str]) -> StridePoint:
-    texts = ("model", "chip", "size")
-    reals = ("interval_s", "energy_j", "energy_low_j", "energy_high_j", "step_low", "step_high")
-    typed: dict[str, Any] = {
-        name: text if name in texts else float(text) if name in reals else int(text)
-        for name, text in values.items()
-    }
-    return StridePoint(**typed)
+    return read_plain(path, StridePoint)
 
 
 def write_points(path: Path, points: Iterable[StridePoint]) -> None:

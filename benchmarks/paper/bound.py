@@ -26,7 +26,7 @@ import typer
 
 from benchmarks.paper import document
 from benchmarks.paper.console import make_console, print_table, run_command
-from benchmarks.paper.record import RESULTS, read_csv, write_csv
+from benchmarks.paper.record import RESULTS, read_plain, write_csv
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -500,10 +500,7 @@ QUESTIONS = {
 
 
 def _read(path: Path) -> list[Line]:
-    def parsed(row: dict[str, str]) -> Line:
-        return Line(row["question"], row["case"], float(row["psnr_db"]), float(row["gain_db"]))
-
-    return read_csv(path, COLUMNS, parsed)
+    return read_plain(path, Line)
 
 
 def _write(path: Path, lines: Sequence[Line]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.paper.clips import ClipSet
 from benchmarks.paper.networks import Weights
-from benchmarks.paper.record import read_csv, write_csv
+from benchmarks.paper.record import read_plain, write_csv
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,18 +67,11 @@ class FrameRow:
 
 
 COLUMNS = tuple(field.name for field in fields(FrameRow))
-_FLOATS = ("sigma", "noisy_db", "float_db", "chip_db", "seconds")
 
 
 def read_frames(path: Path) -> list[FrameRow]:
     """Read the frames that are done; none when there is no file yet."""
-    return read_csv(path, COLUMNS, _frame_row)
-
-
-def _frame_row(values: dict[str, str]) -> FrameRow:
-    typed: dict[str, Any] = dict(values)
-    typed |= {name: float(values[name]) for name in _FLOATS}
-    return FrameRow(**(typed | {name: int(values[name]) for name in ("seed", "frame")}))
+    return read_plain(path, FrameRow)
 
 
 def frames_of_seed(seed: int, total: int, step: int) -> range:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.paper.chip import FrameRow
-from benchmarks.paper.record import read_csv, write_csv
+from benchmarks.paper.record import read_plain, write_csv
 
 ALL = "mean"  # the row over all clips
 
@@ -65,7 +65,6 @@ class ChipRow:
 
 
 COLUMNS = tuple(field.name for field in fields(ChipRow))
-_TEXT = ("network", "sha256", "hw", "chip", "clips", "clip", "date")
 
 
 def summarise(rows: Iterable[FrameRow]) -> list[ChipRow]:
@@ -119,15 +118,7 @@ def _means(group: Sequence[FrameRow], clip: str, seed: int) -> tuple[float, floa
 
 def read(path: Path) -> list[ChipRow]:
     """Read a summary; empty when there is no file."""
-    return read_csv(path, COLUMNS, _parsed)
-
-
-def _parsed(line: dict[str, str]) -> ChipRow:
-    values: dict[str, Any] = {
-        name: text if name in _TEXT else float(text) for name, text in line.items()
-    }
-    values |= {name: int(line[name]) for name in ("seeds", "frames_per_seed", "frames")}
-    return ChipRow(**values)
+    return read_plain(path, ChipRow)
 
 
 def write(path: Path, rows: Iterable[ChipRow]) -> None:

@@ -28,7 +28,7 @@ from benchmarks.paper.denoisers import (
 )
 from benchmarks.paper.evaluate import NOISE_SEED
 from benchmarks.paper.networks import shipped_weights, weights_in
-from benchmarks.paper.record import RESULTS, read_csv, write_csv
+from benchmarks.paper.record import RESULTS, read_plain, write_csv
 from cimsim.cli.options import parse_size
 from cimsim.errors import ConfigError
 from cimsim.video.metrics import psnr
@@ -83,13 +83,7 @@ COLUMNS = tuple(entry.name for entry in fields(LevelRow))
 
 def read_levels(path: Path) -> list[LevelRow]:
     """Read finished frames; none when there is no file."""
-    return read_csv(path, COLUMNS, _row)
-
-
-def _row(values: dict[str, str]) -> LevelRow:
-    numbers = {name: float(values[name]) for name in ("sigma", "psnr_db", "seconds")}
-    typed: dict[str, Any] = {**values, **numbers, "frame": int(values["frame"])}
-    return LevelRow(**typed)
+    return read_plain(path, LevelRow)
 
 
 def sampled(total: int, count: int) -> list[int]:

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from cimsim.errors import InputError
 from cimsim.files import replacing
@@ -105,6 +105,33 @@ def read_csv(
             return [parse(values) for values in reader]
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: line {reader.line_num}: {error}") from None
+
+
+def read_plain(path: Path, kind: type[Parsed]) -> list[Parsed]:
+    """Read lines of a dataclass of texts, numbers and truths; nothing when there is no file.
+
+    Its fields are the columns; an empty cell of a field that may be None is None.
+
+    Raises
+    ------
+    InputError
+        As `read_csv`.
+    """
+    kinds = get_type_hints(kind)
+
+    def parse(values: dict[str, str]) -> Parsed:
+        if len(values) != len(kinds) or None in values.values():
+            raise ValueError(f"expected {len(kinds)} cells")
+        return kind(**{name: _plain(kinds[name], text) for name, text in values.items()})
+
+    return read_csv(path, tuple(kinds), parse)
+
+
+def _plain(kind: Any, text: str) -> Any:
+    if kind is bool:
+        return text == "True"
+    maybe = get_args(kind)  # of float | None
+    return _maybe(maybe[0], text) if maybe else kind(text)
 
 
 def _row(values: dict[str, str]) -> Row:

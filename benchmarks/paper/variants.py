@@ -20,7 +20,7 @@ from benchmarks.paper.contribution import PATHS, contribution
 from benchmarks.paper.job import Budget
 from benchmarks.paper.progress import train_all
 from benchmarks.paper.recipe import Entry, Recipe, load_recipe
-from benchmarks.paper.record import RESULTS, read_csv, write_csv
+from benchmarks.paper.record import RESULTS, read_plain, write_csv
 from benchmarks.paper.runner import Done, Outcome, Runner
 from benchmarks.paper.spread import shown
 from cimsim.zoo import registry
@@ -87,22 +87,11 @@ class VariantRow:
 
 
 COLUMNS = tuple(field.name for field in fields(VariantRow))
-_INTEGERS = ("stride", "seed", "steps", "crops", "stages")
-_FLOATS = ("minutes", "noisy_db", "psnr_db")
 
 
 def read_rows(path: Path) -> list[VariantRow]:
     """Read rows; none when there is no file."""
-    return read_csv(path, COLUMNS, _row)
-
-
-def _row(values: dict[str, str]) -> VariantRow:
-    typed: dict[str, object] = dict(values)
-    typed |= {name: int(values[name]) for name in _INTEGERS}
-    typed |= {name: float(values[name]) for name in _FLOATS}
-    maybe = ("constant_db", "zero_db")
-    typed |= {name: float(values[name]) if values[name] else None for name in maybe}
-    return VariantRow(**typed)  # type: ignore[arg-type]
+    return read_plain(path, VariantRow)
 
 
 def write_rows(path: Path, rows: Iterable[VariantRow], new: Iterable[VariantRow]) -> None:

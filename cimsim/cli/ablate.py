@@ -25,19 +25,23 @@ from cimsim.cli.options import (
     MappingOption,
     ModelOption,
     PerFrameOption,
+    QuietOption,
+    SeedOption,
     SetOption,
     SizeOption,
     StagesOption,
     StrideOption,
     TemperatureOption,
+    ThreadsOption,
     TimeOption,
+    WeightsOption,
     WidthOption,
     check_numbers,
     model_options,
     parse_size,
     with_conditions,
 )
-from cimsim.cli.steps import Bars, check_file, trace
+from cimsim.cli.steps import Bars, check_file, trace, write_out
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -55,9 +59,7 @@ def ablate(
     per_frame: PerFrameOption = None,
     inner: InnerOption = None,
     arg: ArgOption = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="FILE|NAME", help="Weights, as for cimsim run.")
-    ] = None,
+    weights: WeightsOption = None,
     hw: HwOption = "eflash40nm",
     overrides: SetOption = None,
     time: TimeOption = None,
@@ -82,7 +84,7 @@ def ablate(
     black: BlackOption = None,
     white: WhiteOption = None,
     tolerate_damage: TolerateOption = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of noise, programming and reads.")] = 0,
+    seed: SeedOption = 0,
     seeds: Annotated[
         int, typer.Option(metavar="K", help="Chips that are programmed, from --seed on.")
     ] = 1,
@@ -93,9 +95,7 @@ def ablate(
         float | None,
         typer.Option(metavar="DB", help="What gives less could go.", show_default="0.02"),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
-    ] = None,
+    threads: ThreadsOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the table (.csv).")
     ] = None,
@@ -109,7 +109,7 @@ def ablate(
             help="Write what the parts give into the weights' card, so that cimsim run can tell.",
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Take away every layer and every branch in turn: what is lost, what the chip saves.
 
@@ -132,11 +132,11 @@ def ablate(
     from cimsim.arrays.faults import fault_map
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
-    from cimsim.contract import Contract
     from cimsim.graph.cutting import find
     from cimsim.loading import load_network
     from cimsim.report.contributions import THRESHOLD
     from cimsim.studies.ablation_screen import print_ablation
+    from cimsim.tasks.contract import Contract
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     check_numbers(sigma, frames, seed, threads)
@@ -212,16 +212,11 @@ def _keep(
     found: Ablation, network: Network, out: Path | None, record: bool, console: Console
 ) -> None:
     """Write the table and the card, where asked."""
-    from cimsim.files import replacing
     from cimsim.zoo.errors import ZooError
     from cimsim.zoo.weights import record as write_card
 
     if out is not None:
-        try:
-            with replacing(out) as scratch:
-                scratch.write_text(found.to_csv(), encoding="utf-8", newline="")
-        except OSError as error:
-            raise InputError(f"--out: cannot write '{out}': {error}") from None
+        write_out(out, found.to_csv())
         console.print(f"table: [bold]{out}[/]")
     card: Any = network.card
     if record and found.interrupted:

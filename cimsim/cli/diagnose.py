@@ -20,6 +20,7 @@ from cimsim.cli.clips import (
 from cimsim.cli.options import (
     AllocationOption,
     ArgOption,
+    CalibrationDataOption,
     HwOption,
     InnerOption,
     InputShapeOption,
@@ -27,13 +28,17 @@ from cimsim.cli.options import (
     ModelOption,
     PartialOption,
     PerFrameOption,
+    QuietOption,
     ReprogramOption,
+    SeedOption,
     SetOption,
     SizeOption,
     StagesOption,
     StrideOption,
     TemperatureOption,
+    ThreadsOption,
     TimeOption,
+    WeightsOption,
     WidthOption,
     check_numbers,
     model_options,
@@ -41,7 +46,7 @@ from cimsim.cli.options import (
     with_conditions,
 )
 from cimsim.cli.run import of_words, task_of
-from cimsim.cli.steps import Bars, check_file, trace
+from cimsim.cli.steps import Bars, check_file, trace, write_out
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -69,9 +74,7 @@ def diagnose(
     per_frame: PerFrameOption = None,
     inner: InnerOption = None,
     arg: ArgOption = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="FILE|NAME", help="Weights, as for cimsim run.")
-    ] = None,
+    weights: WeightsOption = None,
     hw: HwOption = "eflash40nm",
     overrides: SetOption = None,
     time: TimeOption = None,
@@ -108,15 +111,12 @@ def diagnose(
         int | None,
         typer.Option(metavar="N", help="Samples to calibrate the chip on.", show_default="32"),
     ] = None,
-    calibration_data: Annotated[
-        str | None,
-        typer.Option(metavar="DATA", help="Calibrate on these instead of a part of --data."),
-    ] = None,
+    calibration_data: CalibrationDataOption = None,
     normalize: Annotated[
         str | None, typer.Option(metavar="MEAN/STD", help="As for cimsim run.")
     ] = None,
     partial: PartialOption = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of noise, programming and reads.")] = 0,
+    seed: SeedOption = 0,
     detailed: Annotated[
         int,
         typer.Option(
@@ -134,9 +134,7 @@ def diagnose(
         ),
     ] = False,
     top: Annotated[int, typer.Option(metavar="N", help="Pairs of layer and cause to print.")] = 10,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
-    ] = None,
+    threads: ThreadsOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write everything (.json, .csv, .html)."),
@@ -144,7 +142,7 @@ def diagnose(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print everything as JSON instead of the tables.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Find out which layer hurts on the chip, and by what: bits, cells, wires, converters.
 
@@ -280,8 +278,6 @@ def _again(context: typer.Context, folder: Path) -> None:
 
 
 def _write(found: Diagnosis, out: Path, console: Console) -> None:
-    from cimsim.files import replacing
-
     suffix = out.suffix.lower()
     if suffix == ".html":
         from cimsim.report.page.diagnosed import diagnosis_page
@@ -289,9 +285,5 @@ def _write(found: Diagnosis, out: Path, console: Console) -> None:
         text = diagnosis_page(found.as_dict())
     else:
         text = found.to_json() if suffix == ".json" else found.to_csv()
-    try:
-        with replacing(out) as scratch:
-            scratch.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise InputError(f"--out: cannot write '{out}': {error}") from None
+    write_out(out, text)
     console.print(f"diagnosis: [bold]{out}[/]")

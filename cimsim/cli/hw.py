@@ -28,20 +28,16 @@ ChipArgument = Annotated[str, typer.Argument(help="A shipped name or the path of
 @app.command("list")
 def list_chips(as_json: JsonOption = False) -> None:
     """List the shipped hardware descriptions."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     from cimsim.chip.load import load_hw, shipped
     from cimsim.cli.steps import print_json
+    from cimsim.report.compact import compact
 
     if as_json:
         print_json([_brief(name, load_hw(name)) for name in shipped()])
         return
-    table = Table(
-        title="Chips", title_justify="left", title_style="bold cyan", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
-    )  # fmt: skip
+    table = compact("Chips")
     for name in ("name", "arrays", "node", "device", "what it is"):
         table.add_column(name, no_wrap=name != "what it is")
     for name in shipped():

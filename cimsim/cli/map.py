@@ -154,7 +154,7 @@ def map_(
     )
     network = load_network(model, options, weights, hw=chip.name)
     network = (network.streaming() if streaming else network).taking(input_shape)
-    net = Net(model, tuple(sorted(options.items())), weights, streaming, tuple(input_shape or ()))
+    net = Net.of(model, options, weights, streaming, input_shape)
     kept = KeptGraph.of(net, frame, chip, 0, not no_cache)
     graph = trace(network, frame, partial=partial, chip=chip, kept=kept)
     covered = coverage(graph, chip)
@@ -237,16 +237,16 @@ _WIDE, _LABEL = 118, 28  # columns of a terminal with room for everything; of a 
 
 
 def _table(mapping: Mapping, width: int) -> Table:
-    from rich import box
     from rich.table import Table
 
+    from cimsim.report.compact import compact
     from cimsim.report.names import folded
     from cimsim.report.placement import layer_rows
 
     rows, wide = layer_rows(mapping), width >= _WIDE
     table = Table(title_justify="left")
     if not wide:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        table = compact()
     gap = " " if wide else "\n"
     columns = ["", "layer", "windows", "matrix", "arrays", f"cells{gap}used"]
     columns += ["activations"] * wide

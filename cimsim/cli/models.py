@@ -12,7 +12,6 @@ from cimsim.cli.steps import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from cimsim.zoo.registry import ModelInfo, Option
 
@@ -26,13 +25,14 @@ def list_models(as_json: JsonOption = False) -> None:
     """List the networks of the zoo, their options and which of them have weights."""
     from rich.console import Console
 
+    from cimsim.report.compact import compact
     from cimsim.zoo.registry import CLASSIFIERS, MODELS, flag
 
     if as_json:
         known = [*MODELS.values(), *CLASSIFIERS.values()]
         print_json({"networks": [_told(one) for one in known], "weights": list(_shipped())})
         return
-    table = _new("Networks")
+    table = compact("Networks")
     for name in ("name", "frames", "options", "what it is"):
         table.add_column(name, no_wrap=name == "name")
     for entry in MODELS.values():
@@ -43,7 +43,7 @@ def list_models(as_json: JsonOption = False) -> None:
         table.add_row(entry.name, str(entry.n_frames), options, entry.description)
     console = Console()
     console.print(table)
-    table = _new("Classifiers")
+    table = compact("Classifiers")
     for name in ("name", "task", "what it is"):
         table.add_column(name, no_wrap=name == "name")
     for entry in CLASSIFIERS.values():
@@ -82,16 +82,6 @@ def show_model(
         console.print(f"weights: none shipped{way}")
     for stem, card in cards.items():
         _print_card(console, stem, card)
-
-
-def _new(title: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    return Table(
-        title=title, title_justify="left", title_style="bold cyan", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
-    )  # fmt: skip
 
 
 def _told(entry: ModelInfo) -> dict[str, Any]:

@@ -75,6 +75,9 @@ ArgOption = Annotated[
         "(often).",
     ),
 ]
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", metavar="FILE|NAME", help="Weights, as for cimsim run.")
+]
 HwOption = Annotated[
     str,
     typer.Option(
@@ -170,6 +173,28 @@ InputShapeOption = Annotated[
         "whole numbers below 100 (once for each input).",
     ),
 ]
+CalibrationDataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration-data",
+        metavar="DATA",
+        help="Calibrate on these instead of a part of --data.",
+    ),
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", help="Of noise, programming and reads.")
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", metavar="N", help="Worker threads; never changes a result."),
+]
+StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Refuse operations that have no cost rule, and make errors of doubts."
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 NoCacheOption = Annotated[
     bool, typer.Option("--no-cache", help="Neither take nor keep results of stages.")
 ]
@@ -190,6 +215,11 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
             f"{shown(text)}"
         )
     return height, width
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Tell whether the user gave an option, and not its default value stands."""
+    return str(context.get_parameter_source(name)).endswith("COMMANDLINE")
 
 
 def with_conditions(

@@ -16,12 +16,15 @@ from cimsim.cli.options import (
     MappingOption,
     ModelOption,
     PerFrameOption,
+    QuietOption,
     ReprogramOption,
     SetOption,
     StagesOption,
     StrideOption,
     TemperatureOption,
+    ThreadsOption,
     TimeOption,
+    WeightsOption,
     WidthOption,
     check_numbers,
     model_options,
@@ -42,10 +45,7 @@ def program(
     streaming: Annotated[
         bool, typer.Option("--streaming", help="For cimsim run --streaming of a two-stage network.")
     ] = False,
-    weights: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|NAME", help="Weights, as for cimsim run."),
-    ] = None,
+    weights: WeightsOption = None,
     hw: HwOption = "eflash40nm",
     overrides: SetOption = None,
     time: TimeOption = None,
@@ -63,14 +63,12 @@ def program(
     seed: Annotated[
         int, typer.Option(metavar="N", help="Which chip: of programming and mismatch.")
     ] = 0,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
-    ] = None,
+    threads: ThreadsOption = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="File to write (.safetensors).")
     ] = Path("chip.safetensors"),
     as_json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Write and calibrate a chip and keep it in a file, so that runs need not.
 

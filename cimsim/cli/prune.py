@@ -14,6 +14,7 @@ from cimsim.cli.options import (
     JsonOption,
     ModelOption,
     PerFrameOption,
+    QuietOption,
     SetOption,
     StagesOption,
     StrideOption,
@@ -91,7 +92,7 @@ def prune(
     sigma: Annotated[float, typer.Option(metavar="N", help="Their noise, in 8-bit steps.")] = 15.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Of crops and estimates.")] = 0,
     as_json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Prune a trained network to a chip: whole columns and the rows that read them.
 

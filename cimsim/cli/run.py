@@ -30,6 +30,7 @@ from cimsim.cli.options import (
     SCHEDULES,
     AllocationOption,
     ArgOption,
+    CalibrationDataOption,
     HwOption,
     InnerOption,
     InputShapeOption,
@@ -40,19 +41,23 @@ from cimsim.cli.options import (
     PartialOption,
     PerFrameOption,
     PictureOption,
+    QuietOption,
     ReprogramOption,
     Schedule,
     SetOption,
     SizeOption,
     StagesOption,
+    StrictOption,
     StrideOption,
     TemperatureOption,
+    ThreadsOption,
     TimeOption,
     TraceOption,
     WidthOption,
     check_numbers,
     model_options,
     parse_size,
+    was_given,
     with_conditions,
 )
 from cimsim.cli.steps import Bars, check_file, check_timeline_files, trace, write_timeline
@@ -154,9 +159,7 @@ def run(
             "programming and calibrating one.",
         ),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Worker threads; never changes a result.")
-    ] = None,
+    threads: ThreadsOption = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -188,10 +191,7 @@ def run(
             show_default="32",
         ),
     ] = None,
-    calibration_data: Annotated[
-        str | None,
-        typer.Option(metavar="DATA", help="Calibrate on these instead of a part of --data."),
-    ] = None,
+    calibration_data: CalibrationDataOption = None,
     normalize: Annotated[
         str | None,
         typer.Option(
@@ -205,16 +205,11 @@ def run(
     video: VideoOption = None,
     trace_file: TraceOption = None,
     picture: PictureOption = None,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict", help="Refuse operations that have no cost rule, and make errors of doubts."
-        ),
-    ] = False,
+    strict: StrictOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON instead of the tables.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run a network on a chip: quality, cycles and energy per frame. Default: denoise a clip.
 
@@ -299,7 +294,7 @@ def run(
     console = Console(emoji=False, stderr=as_json)
     command = command_of(context)
     asked = Asked(
-        Net(model, tuple(sorted(options.items())), weights, streaming), chip, hw, mapping,
+        Net.of(model, options, weights, streaming), chip, hw, mapping,
         allocation, held.seed if held else seed, [c for c in (clip, noisy, reference) if c],
         [programmed] if programmed else [],
     )  # fmt: skip
@@ -399,8 +394,8 @@ def of_words(
         return model, hw, allocation, seeds, fps
     from cimsim.tasks.keywords import CHIP, MODEL, PROGRAMMINGS, WORDS_PER_S
 
-    given = {name for name in ("model", "hw", "allocation", "seeds", "fps")
-             if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}  # fmt: skip
+    words = ("model", "hw", "allocation", "seeds", "fps")
+    given = {name for name in words if was_given(context, name)}
     return (
         model if "model" in given else MODEL,
         hw if "hw" in given else CHIP,

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.cli import sweep as options
-from cimsim.cli.options import Interrupted, JsonOption, NoCacheOption, OutOption, Schedule
+from cimsim.cli.options import (
+    Interrupted,
+    JsonOption,
+    NoCacheOption,
+    OutOption,
+    QuietOption,
+    Schedule,
+    SeedOption,
+)
 from cimsim.cli.steps import Bars, print_json
 
 if TYPE_CHECKING:
@@ -26,6 +34,7 @@ class Sampler(StrEnum):
 
 
 def search(
+    context: typer.Context,
     file: options.FileArgument = None,
     objective: Annotated[
         list[str] | None,
@@ -59,7 +68,7 @@ def search(
     frames: options.FramesOption = 5,
     start: options.StartOption = 0,
     size: options.SizeOption = None,
-    seed: options.SeedOption = 0,
+    seed: SeedOption = 0,
     seeds: options.SeedsOption = 1,
     schedule: options.ScheduleOption = Schedule.pipelined,
     fps: options.RateOption = None,
@@ -70,7 +79,7 @@ def search(
     no_cache: NoCacheOption = False,
     out: OutOption = None,
     as_json: JsonOption = False,
-    quiet: options.QuietOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Look for the points that no other one beats, without running all of them.
 
@@ -91,7 +100,7 @@ def search(
     from cimsim.studies.study import Study
     from cimsim.studies.table import Table
 
-    plan = options.plan_of("search", file, {
+    plan = options.plan_of(context, file, {
         "--set": overrides, "--model": model, "--arg": arg, "--weights": weights, "--hw": hw,
         "--mapping": mapping, "--allocation": allocation, "--input": clip, "--sigma": sigma,
         "frames": frames, "start": start, "size": size, "seed": seed, "seeds": seeds,

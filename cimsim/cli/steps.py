@@ -107,6 +107,23 @@ def check_file(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
         raise InputError(f"{option}: cannot write '{path}': {why}")
 
 
+def write_out(path: Path, text: str) -> None:
+    """Write the file of ``--out`` whole; where that fails, what stood there is left.
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
+    from cimsim.files import replacing
+
+    try:
+        with replacing(path) as scratch:
+            scratch.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise InputError(f"--out: cannot write '{path}': {error}") from None
+
+
 def write_timeline(
     mapping: Mapping, timeline: Timeline | Literal["pipelined", "sequential"], title: str,
     trace_file: Path | None, picture: Path | None, report: Any,

@@ -10,7 +10,7 @@ import typer
 
 from cimsim.cli.checked import App
 from cimsim.cli.options import JsonOption
-from cimsim.cli.steps import print_json
+from cimsim.cli.steps import print_json, write_out
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def table_(
     if out is None:
         typer.echo(text, nl=not text.endswith("\n"))
     else:
-        _write(out, text)
+        write_out(out, text)
+        typer.echo(f"table: {out}")
 
 
 @app.command("plot")
@@ -225,9 +226,9 @@ def print_table(
     table: Table, console: Console, title: str, numbers: list[str] | None = None
 ) -> None:
     """Print a table of groups, and above it what is the same in all of them."""
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table as Rich
+
+    from cimsim.report.compact import compact
 
     if not table.groups:
         console.print(f"{title}: no point")
@@ -244,7 +245,7 @@ def print_table(
     for number, columns in enumerate(_blocks(_widths(heads, lines), varies, console.width)):
         if number:
             console.print()
-        shown = Rich(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        shown = compact()
         for place in columns:
             side: Literal["left", "right"] = "left" if place < varies else "right"
             # names and numbers that are wider than the terminal are folded, never cut off
@@ -299,14 +300,3 @@ def _text(table: Table, kind: Format, numbers: list[str] | None) -> str:
     if kind is Format.json:
         return table.to_json()
     return table.to_markdown(numbers) if kind is Format.markdown else table.to_latex(numbers)
-
-
-def _write(path: Path, text: str) -> None:
-    from cimsim.files import replacing
-
-    try:
-        with replacing(path) as scratch:
-            scratch.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise InputError(f"--out: cannot write '{path}': {error}") from None
-    typer.echo(f"table: {path}")

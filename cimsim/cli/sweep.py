@@ -14,8 +14,11 @@ from cimsim.cli.options import (
     JsonOption,
     NoCacheOption,
     OutOption,
+    QuietOption,
     Schedule,
+    SeedOption,
     parse_size,
+    was_given,
 )
 from cimsim.cli.steps import Bars, print_json
 from cimsim.errors import ConfigError
@@ -24,6 +27,13 @@ if TYPE_CHECKING:
     from cimsim.studies.engine import Crew
     from cimsim.studies.grid import Plan
 
+# options of which a study is made -> their keys in a file
+_KEYS = {
+    "overrides": "set", "model": "networks", "arg": "networks", "weights": "networks",
+    "hw": "chips", "mapping": "mappings", "allocation": "allocations", "clip": "clips",
+    "sigma": "sigmas", "frames": "frames", "start": "start", "size": "size", "seed": "seed",
+    "seeds": "seeds", "schedule": "schedule", "fps": "frame_rate",
+}  # fmt: skip
 
 FileArgument = Annotated[
     Path | None,
@@ -75,9 +85,6 @@ FramesOption = Annotated[
 ]
 StartOption = Annotated[int, typer.Option("--start", metavar="N", help="First frame of each clip.")]
 SizeOption = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Frame size.")]
-SeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", help="Of noise, programming and reads.")
-]
 SeedsOption = Annotated[
     int,
     typer.Option(
@@ -104,10 +111,10 @@ ClusterOption = Annotated[
 HostsOption = Annotated[
     str | None, typer.Option("--hosts", metavar="A,B", help="Machines, with --cluster ssh.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 def sweep(
+    context: typer.Context,
     file: FileArgument = None,
     overrides: FieldsOption = None,
     model: NetworksOption = None,
@@ -151,7 +158,7 @@ def sweep(
     from cimsim.cli.study import print_table, study_data
     from cimsim.studies.study import Study
 
-    plan = plan_of("sweep", file, {
+    plan = plan_of(context, file, {
         "--set": overrides, "--model": model, "--arg": arg, "--weights": weights, "--hw": hw,
         "--mapping": mapping, "--allocation": allocation, "--input": clip, "--sigma": sigma,
         "frames": frames, "start": start, "size": size, "seed": seed, "seeds": seeds,
@@ -204,26 +211,23 @@ def crew_of(
     return clusters.started(str(cluster), engine.check_workers(workers), listed)
 
 
-def plan_of(name: str, file: Path | None, given: dict[str, Any]) -> Plan:
+def plan_of(context: typer.Context, file: Path | None, given: dict[str, Any]) -> Plan:
     """Return the study of a file, or of options by their names.
 
     Raises
     ------
     ConfigError
-        What the file says is given as an option, too, or a value that is wrong.
+        An option that a study is made of is given beside a file, or a value that is wrong.
     """
     from cimsim.studies import grid
 
-    plain = {key: value for key, value in given.items() if not key.startswith("--")}
     if file is not None:
-        both = [key for key, value in given.items()
-                if key.startswith("--") and key != "--sigma" and value]  # fmt: skip
-        if both:
-            raise ConfigError(f"{both[0]}: stands in {file}; give the file or the options")
+        _refuse_beside(file, context)
         return grid.read(file)
+    plain = {key: value for key, value in given.items() if not key.startswith("--")}
     size = given["size"]
     return grid.from_data({
-        "name": name, **plain,
+        "name": context.info_name, **plain,
         "networks": _networks(given["--model"], given["--arg"], given["--weights"]),
         "chips": given["--hw"] or ["eflash40nm"],
         "set": _axes("--set", given["--set"], "adc.bits=4..10"),
@@ -233,6 +237,17 @@ def plan_of(name: str, file: Path | None, given: dict[str, Any]) -> Plan:
         "sigmas": list(grid.expand(given["--sigma"], "--sigma")),
         "size": parse_size(size) if size else None,
     })  # fmt: skip
+
+
+def _refuse_beside(file: Path, context: typer.Context) -> None:
+    """Refuse options that a file says itself: which of the two counts would be a guess."""
+    for option in context.command.params:
+        name = str(option.name)
+        if name in _KEYS and was_given(context, name):
+            raise ConfigError(
+                f"{option.opts[0]}: {file} says what runs; put it there as '{_KEYS[name]}', or "
+                "leave the file out and give options alone"
+            )
 
 
 def _told(plan: Plan, outcome: Any) -> str:

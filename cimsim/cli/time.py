@@ -19,10 +19,12 @@ from cimsim.cli.options import (
     PartialOption,
     PerFrameOption,
     PictureOption,
+    QuietOption,
     ReprogramOption,
     Schedule,
     SetOption,
     StagesOption,
+    StrictOption,
     StrideOption,
     TraceOption,
     WidthOption,
@@ -70,19 +72,14 @@ def time(
     ] = False,
     trace_file: TraceOption = None,
     picture: PictureOption = None,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict", help="Refuse operations that have no cost rule, and make errors of doubts."
-        ),
-    ] = False,
+    strict: StrictOption = False,
     input_shape: InputShapeOption = None,
     partial: PartialOption = False,
     no_cache: NoCacheOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON and nothing else instead of the tables.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Simulate the cycles of a network on a chip, and show who is slow and who waits.
 
@@ -132,9 +129,7 @@ def time(
     with Bars(console, quiet) as report:
         report("tracing", 0, 1)
         network = _network(model, options, streaming).taking(input_shape)
-        net = Net(
-            model, tuple(sorted(options.items())), RANDOM, streaming, tuple(input_shape or ())
-        )
+        net = Net.of(model, options, RANDOM, streaming, input_shape)
         kept = KeptGraph.of(net, frame, chip, 0, not no_cache)
         graph = trace(network, frame, strict, partial, chip, kept)
         report("tracing", 1, 1)

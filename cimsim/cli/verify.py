@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli.options import JsonOption
+from cimsim.cli.options import JsonOption, was_given
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def command_of(context: Any) -> dict[str, Any] | None:
 
 def _typed(context: Any, name: str) -> bool:
     """Whether a value was given: what stands for one that was not may depend on the task."""
-    source = str(context.get_parameter_source(name))
-    return source.endswith("COMMANDLINE") and not isinstance(context.params[name], bool)
+    return was_given(context, name) and not isinstance(context.params[name], bool)
 
 
 def _default(context: Any, name: str) -> Any:

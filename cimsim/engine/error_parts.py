@@ -15,7 +15,6 @@ Each part is thus what remains of a cause behind a correction that knows it.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -23,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from cimsim.arrays.adc import AdcRange
-from cimsim.chip.parts.array import Wires
-from cimsim.chip.parts.cells import Faults
 from cimsim.engine.blocks import Sums, fire
 from cimsim.engine.calibrate import MIN_WINDOWS
 from cimsim.engine.calibrated import CalibratedMapping
@@ -35,6 +33,7 @@ from cimsim.engine.maps import encode_input
 from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping, program
 from cimsim.engine.samples import Samples
 from cimsim.engine.windows import Reads, padded_shape, window_places
+from cimsim.engine.without import without
 from cimsim.graph.ir import MatrixOp
 from cimsim.graph.layout import to_nhwc
 from cimsim.rng import key
@@ -359,7 +358,8 @@ class _Layer:
         inputs = actual.weight.shape[0] * actual.weight.shape[1]
         largest = max((int(a.row_source.max(initial=0)) for a in actual.arrays), default=0)
         if alone and actual.windows == 1 and largest < inputs:
-            matrices, before = [], _nominal(actual.weight).astype(np.float64)
+            # the groups of a matrix stand on its diagonal
+            matrices, before = [], block_diag(*actual.weight).astype(np.float64)
             for cause, layer in steps:
                 after = _folded(layer, before.shape)
                 matrices.append((cause, (after - before).astype(np.float32)))
@@ -405,15 +405,7 @@ def _switched_on(
             yield cause, actual
             return
         off = set(causes[number + 1 :])
-        reduced = spec.model_copy(update={
-            **({"faults": Faults()} if "faults" in off else {}),
-            **({"wires": Wires()} if "wires" in off else {}),
-            **({"dac": spec.dac.model_copy(update={"gain_sigma": 0.0, "inl_lsb": 0.0})}
-               if "drivers" in off else {}),
-        })  # fmt: skip
-        cells = copy.copy(device)
-        if "cell curve" in off:
-            cells.nonlinearity = 2.0
+        reduced, cells = without(spec, device, off)
         yield (
             cause,
             program(replace(mapping, chip=reduced), cells, seed, integers, aged="drift" not in off),
@@ -482,15 +474,6 @@ def _folded(layer: ProgrammedLayer, shape: tuple[int, ...]) -> NDArray[np.float6
         slices = written.difference.astype(np.float64).reshape(written.n_rows, written.slices, -1)
         held = np.einsum("rsc,s->rc", slices, np.array(written.factors))
         np.add.at(matrix, (array.row_source[:, None], array.col_target[None]), held)
-    return matrix
-
-
-def _nominal(weight: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the groups of a matrix on its diagonal, [groups * rows, groups * cols]."""
-    groups, rows, cols = weight.shape
-    matrix = np.zeros((groups * rows, groups * cols), weight.dtype)
-    for g in range(groups):
-        matrix[g * rows : (g + 1) * rows, g * cols : (g + 1) * cols] = weight[g]
     return matrix
 
 

@@ -44,7 +44,7 @@ def run(graph: LayerGraph, *inputs: Tensor, capture: Capture | None = None) -> t
     import torch
 
     pieces = _pieces(graph, inputs)
-    weights: dict[str, tuple[Tensor, Tensor | None]] = {}
+    weights = Matrices()
     with torch.no_grad():
         results = [
             _run_piece(graph, [x[i] for x in pieces], weights, capture)
@@ -131,6 +131,20 @@ def torch_weights(op: MatrixOp) -> tuple[Tensor, Tensor | None]:
     return torch.from_numpy(np.array(matrix.reshape(op.n_cols, -1, k_y, k_x), order="C")), bias
 
 
+class Matrices:
+    """Weights and biases as `torch_weights` returns them, each converted once."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[Tensor, Tensor | None]] = {}
+
+    def __getitem__(self, op: MatrixOp) -> tuple[Tensor, Tensor | None]:
+        # one weights_id can serve different window shapes of the same matrix
+        key = f"{op.weights_id or op.name}|{op.window.kernel}|{op.layout}"
+        if key not in self._held:
+            self._held[key] = torch_weights(op)
+        return self._held[key]
+
+
 def _pieces(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
     """Cut each input into traced batches, after checking number, dtype and shape."""
     import torch
@@ -165,7 +179,7 @@ def _pieces(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> list[tuple[Tensor,
 def _run_piece(
     graph: LayerGraph,
     inputs: list[Tensor],
-    weights: dict[str, tuple[Tensor, Tensor | None]],
+    weights: Matrices,
     capture: Capture | None,
 ) -> tuple[Tensor, ...]:
     values: dict[str, Tensor] = {}
@@ -188,7 +202,7 @@ def _apply(
     graph: LayerGraph,
     op: MatrixOp | DigitalOp,
     values: dict[str, Tensor],
-    weights: dict[str, tuple[Tensor, Tensor | None]],
+    weights: Matrices,
     capture: Capture | None,
 ) -> Tensor:
     try:
@@ -198,11 +212,7 @@ def _apply(
             x = values[op.inputs[0]]
             if capture is not None:
                 capture(op, x)
-            # one weights_id can serve different window shapes of the same matrix
-            key = f"{op.weights_id or op.name}|{op.window.kernel}|{op.layout}"
-            if key not in weights:
-                weights[key] = torch_weights(op)
-            y = apply_matrix(op, x, weights[key])
+            y = apply_matrix(op, x, weights[op])
     except Exception as error:
         raise GraphError(f"{_place(graph, op)}: {error}") from error
     if tuple(y.shape) != op.output.shape:

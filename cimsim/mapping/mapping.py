@@ -34,7 +34,7 @@ _MOST_PIECES = 1000  # that a message tries to pack
 
 
 @dataclass(frozen=True)
-class Mapping:
+class Mapping(display.Rows):
     """A network on a chip: frozen and legal from construction on.
 
     Attributes
@@ -84,16 +84,6 @@ class Mapping:
                 "macs": sum(c.macs for c in counts),
             })  # fmt: skip
         return found
-
-    def to_frame(self) -> Any:
-        """Return `rows` as a ``pandas.DataFrame``.
-
-        Raises
-        ------
-        InputError
-            Pandas is not installed.
-        """
-        return display.frame(self.rows(), "Mapping.to_frame")
 
     @property
     def plot(self) -> MappingPictures:

@@ -19,8 +19,9 @@ from typing import Literal
 
 import numpy as np
 
-from cimsim.measured.estimate import HIGH, LOW, Estimate, Floats, Goodness, Part, Z, t_interval
+from cimsim.measured.estimate import HIGH, LOW, Estimate, Floats, Goodness, Part, Z
 from cimsim.measured.states import Course, State
+from cimsim.stats import t_interval
 
 Law = Literal["power", "log", "charge"]
 LAWS: tuple[Law, ...] = ("power", "log", "charge")

@@ -158,13 +158,3 @@ def chi_interval(sigma: float, dof: int, taken: float = 0.0) -> tuple[float, flo
     ends = (sigma**2 * dof / float(chi2.ppf(q, dof)) - taken for q in (HIGH, LOW))
     low, high = (math.sqrt(max(0.0, end)) for end in ends)
     return low, high
-
-
-def t_interval(mean: float, error: float, dof: int) -> tuple[float, float]:
-    """Return 5 .. 95 % of a mean with the standard error ``error``."""
-    from scipy.stats import t
-
-    if dof < 1:
-        return math.nan, math.nan
-    half = float(t.ppf(HIGH, dof)) * error
-    return mean - half, mean + half

@@ -19,9 +19,9 @@ from cimsim.measured.estimate import (
     chi_interval,
     likelihood_intervals,
     power_of,
-    t_interval,
 )
 from cimsim.measured.readings import Readings, Summary
+from cimsim.stats import t_interval
 from cimsim.units import format_si
 
 RECORD = 64  # readings at equal distances that are one record of noise, no course of time

@@ -1,4 +1,4 @@
-"""Pictures of a result: before and after, energy and time by layer, PSNR per frame."""
+"""Pictures of a result: before and after, energy and time by layer, PSNR per frame, stages."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from cimsim.video.reel import with_channels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from cimsim.timing.timeline import Timeline
 
 # Okabe-Ito order: told apart by people with any kind of colour vision
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#661100",
@@ -130,6 +132,26 @@ def time_by_layer(result: Result) -> Figure:
     _title(
         axes, f"Time by layer: {_rate(result.timing.frames_per_second)} frames/s", _subtitle(result)
     )
+    return figure
+
+
+def busiest_stages(timeline: Timeline) -> Figure:
+    """Draw the busiest stage of each unit: shares of cycles in service, waiting, blocked."""
+    rows = [row for row in timeline.rows() if row["busy"] > 0]
+    figure, axes = _figure(8.0, 1.4 + 0.3 * len(rows))
+    names = [f"{row['unit']} {row['stage']}" for row in rows]
+    left = np.zeros(len(rows))
+    kinds = (("busy", _COLOURS[2]), ("waiting", _COLOURS[1]), ("blocked", _COLOURS[5]))
+    for kind, colour in kinds:
+        share = np.array([row[kind] for row in rows])
+        axes.barh(names, 100 * share, 0.7, 100 * left, color=colour, label=kind)
+        left += share
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("share of all cycles / %")
+    _legend(axes)
+    text = f"{timeline.schedule}, {timeline.interval:,} cycles between frames"
+    _title(axes, "What the busiest stage of each layer does", text)
     return figure
 
 

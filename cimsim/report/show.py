@@ -116,21 +116,4 @@ class TimelinePictures:
 
     def stages(self) -> Any:
         """Draw the busiest stage of each unit: shares of cycles in service, waiting, blocked."""
-        timeline = self.timeline
-        rows = [row for row in timeline.rows() if row["busy"] > 0]
-        figure, axes = plots._figure(8.0, 1.4 + 0.3 * len(rows))
-        names = [f"{row['unit']} {row['stage']}" for row in rows]
-        left = np.zeros(len(rows))
-        kinds = (("busy", plots._COLOURS[2]), ("waiting", plots._COLOURS[1]),
-                 ("blocked", plots._COLOURS[5]))  # fmt: skip
-        for kind, colour in kinds:
-            share = np.array([row[kind] for row in rows])
-            axes.barh(names, 100 * share, 0.7, 100 * left, color=colour, label=kind)
-            left += share
-        axes.invert_yaxis()
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("share of all cycles / %")
-        plots._legend(axes)
-        text = f"{timeline.schedule}, {timeline.interval:,} cycles between frames"
-        plots._title(axes, "What the busiest stage of each layer does", text)
-        return axes_of(figure)
+        return axes_of(plots.busiest_stages(self.timeline))

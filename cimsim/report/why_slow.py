@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from cimsim.mapping.mapping import Mapping
+from cimsim.report.compact import compact
 from cimsim.report.names import folded
 from cimsim.timing.advice import Change, advice
 from cimsim.timing.critical import PathPart, critical_path
@@ -52,7 +51,7 @@ def print_why(
     """Print which parts made up the first frame's latency, and what single changes would gain."""
     clock = mapping.chip.process.clock_hz
     if path:
-        table = _new("Critical path of the first frame")
+        table = compact("Critical path of the first frame", style=None)
         for name in ("unit", "what it did", "cycles", "time", "share"):
             table.add_column(name, justify="left" if name[0] in "uw" else "right", no_wrap=True)
         whole = timeline.cycles_first_frame
@@ -72,7 +71,7 @@ def print_why(
     if not changes:
         console.print("No single change of a component gains 0.1 % or more.")
         return
-    table = _new("What would help, each simulated alone")
+    table = compact("What would help, each simulated alone", style=None)
     for name in ("change, and its option", "interval", "latency", "gain"):
         left = name.startswith("change")
         table.add_column(name, justify="left" if left else "right", no_wrap=not left)
@@ -83,10 +82,3 @@ def print_why(
             format_si(change.cycles_first_frame / clock, "s"), f"{change.gain:.2f} x",
         )  # fmt: skip
     console.print(table)
-
-
-def _new(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
-        pad_edge=False, show_edge=False,
-    )  # fmt: skip

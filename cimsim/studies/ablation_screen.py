@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cimsim.report.compact import compact
 from cimsim.studies.contributions import Ablation, Contribution, Costs, Loss
 from cimsim.units import format_si
 
@@ -46,7 +46,7 @@ def words(found: Ablation) -> Iterator[str]:
 
 
 def _table(found: Ablation, wide: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = compact()
     on_chip = found.chip_score is not None
     table.add_column("part", overflow="fold", min_width=16)
     names = [f"float32\nloss/{found.unit}"] + [f"on the chip\nloss/{found.unit}"] * on_chip

@@ -18,7 +18,7 @@ from cimsim.boundary import json_text
 from cimsim.chip.load import dump
 from cimsim.errors import InputError, SimulationError
 from cimsim.studies import stages
-from cimsim.studies.graphs import KeptGraph, export_key
+from cimsim.studies.graphs import KeptGraph, export_key, weights_content
 from cimsim.studies.keys import Stage, file_digest, narrowed, values_of
 from cimsim.studies.points import Network, Point
 from cimsim.studies.stages import STAGES, Cells, Learned, Scores, Strip
@@ -41,7 +41,6 @@ _HELD = {"export": 4, "network": 4, "map": 16, "time": 256, "learn": 2, "program
          "calibrate": 4, "ready": 1, "clip": 1}  # fmt: skip
 _FEW_BYTES = 1 << 26  # of a clip that stays in memory, clean and noisy
 _BYTES_PER_S = 5e7  # that are packed, hashed, written and read again
-_OWN = (".pt2", ".onnx", ".tflite", ".ts", ".torchscript")
 
 
 class Memory:
@@ -118,8 +117,9 @@ class Chain:
 
     @property
     def _is_own_network(self) -> bool:
-        model = self.point.network.model
-        return ":" in model or model.lower().endswith(_OWN)
+        from cimsim.loading import is_own
+
+        return is_own(self.point.network.model)
 
     def _weights(self, network: Network) -> Any:
         return weights_content(network, self.chip.name, self.point.seeds.clip)
@@ -498,39 +498,6 @@ class Chain:
     @staticmethod
     def _count(counts: dict[str, int], stage: str) -> None:
         counts[stage] = counts.get(stage, 0) + 1
-
-
-def weights_content(network: Network, chip: str, seed: int) -> Any:
-    """Return what identifies the weights of a network of the zoo.
-
-    Parameters
-    ----------
-    network : Network
-    chip : str
-        Name of the chip, for which there may be weights of its own.
-    seed : int
-        Of random weights.
-
-    Raises
-    ------
-    InputError
-        The zoo has no such network, option or weights.
-    """
-    from cimsim.zoo.errors import ZooError
-    from cimsim.zoo.weights import find_card, named_card
-
-    given = network.weights
-    if given == "random":
-        return {"random": seed}
-    try:
-        if given is None:
-            card = find_card(network.model, dict(network.options), chip)
-        else:
-            card = None if Path(given).exists() else named_card(given)
-        path = card.file if card is not None else None if given is None else Path(given)
-    except ZooError as error:
-        raise InputError(str(error)) from None
-    return None if path is None or not path.exists() else file_digest(path)
 
 
 def told_of(chip: Chip) -> dict[str, Any]:

@@ -37,9 +37,9 @@ from cimsim.studies.losses import Loss, OutputError, Psnr, Top1
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cimsim.contract import Tensors
     from cimsim.functional import Progress
     from cimsim.simulation import Clip
+    from cimsim.tasks.contract import Tensors
     from cimsim.tasks.questions import Task
 
 DETAILED = 8  # samples that are looked at cause by cause; of more every n-th
@@ -138,9 +138,9 @@ class Asked:
 def _clip(
     mapping: Mapping, clip: Any, sigma: float, seed: int, calibration: Any, name: str
 ) -> Asked:
-    from cimsim.contract import Contract
     from cimsim.functional import as_float
     from cimsim.studies.measures import denoising
+    from cimsim.tasks.contract import Contract
 
     measure = denoising(mapping, clip, sigma, seed, calibration, name)
     clean = as_float(clip, Contract.of(mapping.graph).channels)

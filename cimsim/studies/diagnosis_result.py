@@ -119,7 +119,7 @@ class Switched:
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis:
+class Diagnosis(display.Rows):
     """Which layer hurts, and why.
 
     Attributes
@@ -192,16 +192,6 @@ class Diagnosis:
             for layer in self.layers
             for cause, snr in layer.snr_by_cause_db.items()
         ]  # fmt: skip
-
-    def to_frame(self) -> Any:
-        """Return `rows` as a ``pandas.DataFrame``.
-
-        Raises
-        ------
-        InputError
-            Pandas is not installed.
-        """
-        return display.frame(self.rows(), "Diagnosis.to_frame")
 
     def _repr_html_(self) -> str:
         first = self.first

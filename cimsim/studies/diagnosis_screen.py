@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cimsim.report.compact import compact
 from cimsim.report.names import folded
 from cimsim.studies.diagnosis_result import DECIBELS, WITHIN, Attribution, Diagnosis
 from cimsim.studies.switching import GROUPS
@@ -81,21 +81,13 @@ def words(found: Diagnosis) -> Iterator[str]:
         )
 
 
-def _new(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold cyan", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), pad_edge=False, show_edge=False,
-    )  # fmt: skip
-
-
 def _pairs(found: Diagnosis, top: int, width: int) -> Table:
     ranked = found.first.ranked
     shown = [pair for pair in ranked[:top] if pair[2] != 0]
-    table = _new(f"What hurts most ({len(shown)} of {len(ranked)} pairs of layer and cause)")
+    table = compact(f"What hurts most ({len(shown)} of {len(ranked)} pairs of layer and cause)")
     table.add_column("layer", no_wrap=True)
     table.add_column("cause", no_wrap=True)
-    for one in _telling(found, width):
-        table.add_column(_head(one), justify="right", no_wrap=True)
+    _add_gives(table, found, width)
     table.add_column("SNR / dB", justify="right", no_wrap=True)
     snr = {layer.name: layer.snr_by_cause_db for layer in found.layers}
     for name, cause, _ in shown:
@@ -108,10 +100,9 @@ def _pairs(found: Diagnosis, top: int, width: int) -> Table:
 
 
 def _layers(found: Diagnosis, width: int) -> Table:
-    table = _new("By layer")
+    table = compact("By layer")
     table.add_column("layer", no_wrap=True)
-    for one in _telling(found, width):
-        table.add_column(_head(one), justify="right", no_wrap=True)
+    _add_gives(table, found, width)
     table.add_column("SNR / dB\nalone", justify="right", no_wrap=True)
     table.add_column("with all\nbefore", justify="right", no_wrap=True)
     causes = list(found.first.by_cause) if width >= _WIDE else []
@@ -137,10 +128,9 @@ def _layers(found: Diagnosis, width: int) -> Table:
 
 
 def _causes(found: Diagnosis, width: int) -> Table:
-    table = _new("By cause, all layers")
+    table = compact("By cause, all layers")
     table.add_column("cause", no_wrap=True)
-    for one in _telling(found, width):
-        table.add_column(_head(one), justify="right", no_wrap=True)
+    _add_gives(table, found, width)
     by_cause = [one.by_cause for one in _telling(found, width)]
     for cause in by_cause[0]:
         table.add_row(cause, *(_number(sums.get(cause, 0.0)) for sums in by_cause))
@@ -151,7 +141,7 @@ def _causes(found: Diagnosis, width: int) -> Table:
 
 def _switched(found: Diagnosis) -> Table:
     unit, by_cause = found.first.unit, found.first.by_cause
-    table = _new("Measured: the whole chip without a cause, and with it alone")
+    table = compact("Measured: the whole chip without a cause, and with it alone")
     table.add_column("switched", no_wrap=True)
     for head in (f"gives\n{unit}", "gained\nwithout it", "lost to it\nalone", "mean of\nboth"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -159,6 +149,12 @@ def _switched(found: Diagnosis) -> Table:
         gives = sum(by_cause.get(cause, 0.0) for cause in GROUPS[one.cause])
         table.add_row(one.cause, *map(_number, (gives, one.off, one.on, (one.off + one.on) / 2)))
     return table
+
+
+def _add_gives(table: Table, found: Diagnosis, width: int) -> None:
+    """Add a column for what each measure that has one gives."""
+    for one in _telling(found, width):
+        table.add_column(_head(one), justify="right", no_wrap=True)
 
 
 def _head(one: Attribution) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, InputError
 from cimsim.graph.ir import (
     DigitalOp,
     InputOp,
@@ -24,7 +25,7 @@ from cimsim.graph.ir import (
     TensorSpec,
     Window,
 )
-from cimsim.studies.keys import Stage
+from cimsim.studies.keys import Stage, file_digest
 from cimsim.studies.points import Network
 from cimsim.studies.stages import STAGES
 from cimsim.studies.store import Store
@@ -99,11 +100,42 @@ class KeptGraph:
 
 def export_key(network: Network, size: tuple[int, int], chip: str, seed: int) -> str:
     """Return the key of a network of the zoo by its names and the content of its weights."""
-    from cimsim.studies.chain import weights_content
-
     stage: Stage = STAGES["export"]
     weights = weights_content(network, chip, seed)
     return stage.key((), network=asdict(network), weights=weights, size=list(size))
+
+
+def weights_content(network: Network, chip: str, seed: int) -> Any:
+    """Return what identifies the weights of a network of the zoo.
+
+    Parameters
+    ----------
+    network : Network
+    chip : str
+        Name of the chip, for which there may be weights of its own.
+    seed : int
+        Of random weights.
+
+    Raises
+    ------
+    InputError
+        The zoo has no such network, option or weights.
+    """
+    from cimsim.zoo.errors import ZooError
+    from cimsim.zoo.weights import find_card, named_card
+
+    given = network.weights
+    if given == "random":
+        return {"random": seed}
+    try:
+        if given is None:
+            card = find_card(network.model, dict(network.options), chip)
+        else:
+            card = None if Path(given).exists() else named_card(given)
+        path = card.file if card is not None else None if given is None else Path(given)
+    except ZooError as error:
+        raise InputError(str(error)) from None
+    return None if path is None or not path.exists() else file_digest(path)
 
 
 def packed(graph: LayerGraph) -> tuple[Data, dict[str, Any]]:

@@ -150,12 +150,20 @@ def program() -> str:
         names = ["frontends"] if not (place / "__init__.py").is_file() else ["."]
         for name in names:
             _add_source(digest, place, name, _UNREAD)
-    for name in _LIBRARIES:
-        try:
-            digest.update(f"{name} {version(name)}".encode())
-        except PackageNotFoundError:
-            digest.update(f"{name} missing".encode())
+    for told in versions(_LIBRARIES):
+        digest.update(told.encode())
     return digest.hexdigest()
+
+
+def versions(packages: Iterable[str]) -> list[str]:
+    """Return the installed version of each package as text: ``numpy 2.1.0``, ``av missing``."""
+    found = []
+    for name in packages:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"{name} missing")
+    return found
 
 
 @cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from cimsim.contract import Tensors
 from cimsim.graph.ir import LayerGraph
+from cimsim.tasks.contract import Tensors
 
 if TYPE_CHECKING:
     from cimsim.engine.calibrated import CalibratedMapping

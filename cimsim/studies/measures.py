@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cimsim.contract import Contract, Tensors
 from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
+from cimsim.tasks.contract import Contract, Tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def denoising(
     ----------
     mapping : Mapping
         Of a network that maps noisy frames to the clean centre frame, see
-        `cimsim.contract.Contract`.
+        `cimsim.tasks.contract.Contract`.
     clip : uint8 or float32 [T, H, W, 3]
         Clean frames.
     sigma : float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -65,6 +65,14 @@ class Network:
     weights: str | None = None
     streaming: bool = False
     inputs: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, model: str, options: Mapping[str, int | str], weights: str | None,
+        streaming: bool = False, inputs: Sequence[str] | None = None,
+    ) -> Network:  # fmt: skip
+        """Return the network that a command asks for, its options in the order of their names."""
+        return cls(model, tuple(sorted(options.items())), weights, streaming, tuple(inputs or ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,13 @@ from cimsim.mapping.strategies import STRATEGIES
 from cimsim.studies.keys import Stage
 
 if TYPE_CHECKING:
-    from cimsim.contract import Tensors
     from cimsim.engine.calibrate import Known
     from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
     from cimsim.engine.execute import Execution
     from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
     from cimsim.graph.ir import LayerGraph
     from cimsim.report.result import Number
+    from cimsim.tasks.contract import Tensors
     from cimsim.timing.timeline import Timeline
 
 _SHAPE = (
@@ -198,8 +198,8 @@ class Strip:
     """The frames of a point, clean and noisy, one near the other in memory but never all."""
 
     def __init__(self, graph: LayerGraph, clip: Any, sigma: float, seed: int) -> None:
-        from cimsim.contract import Contract
         from cimsim.errors import InputError
+        from cimsim.tasks.contract import Contract
         from cimsim.video.reel import NoisyReel, Reel
 
         self.graph, self.sigma = graph, sigma

@@ -9,7 +9,6 @@ at once.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip.cells.base import AbstractDevice
-from cimsim.chip.parts.array import Wires
-from cimsim.chip.parts.cells import Conditions, Faults
+from cimsim.chip.parts.cells import Conditions
 from cimsim.engine.execute import execute
 from cimsim.engine.prepare import calibrated, cells
+from cimsim.engine.without import without
 from cimsim.engine.written import learn
 from cimsim.mapping.mapping import Mapping
 from cimsim.studies.diagnosis import Asked, asked_of
@@ -117,8 +116,9 @@ class _World:
 
     def lost(self, off: set[str]) -> float:
         """Return the loss with some causes switched off."""
-        mapping = replace(self.mapping, chip=_without(self.mapping.chip, off))
-        device = _device(self.device, off)
+        reduced, device = without(self.mapping.chip, self.device, off)
+        mapping = replace(self.mapping, chip=_without(reduced, off))
+        device = _device(device, off)
         learned = self.learned
         if "input code" in off:  # other codes, other samples of their ends; the weights stay
             learned = {**learn(mapping, self.asked.calibration, self.threads),
@@ -137,18 +137,13 @@ class _World:
 
 
 def _without(chip: Chip, off: set[str]) -> Chip:
+    """Switch off what the engine leaves on: codes, converters, and time and temperature."""
     new: dict[str, Any] = {}
-    if "faults" in off:
-        new["faults"] = Faults()
     if "drift" in off:
         new["conditions"] = Conditions()
-    if "wires" in off:
-        new["wires"] = Wires()
-    dac: dict[str, Any] = {"gain_sigma": 0.0, "inl_lsb": 0.0} if "drivers" in off else {}
     if "input code" in off:
         new["inputs"] = chip.inputs.model_copy(update={"bits": 16, "percentile": 100.0})
-        dac["bits"] = 16
-    new |= {"dac": chip.dac.model_copy(update=dac)} if dac else {}
+        new["dac"] = chip.dac.model_copy(update={"bits": 16})
     if "converters" in off:
         new["adc"] = chip.adc.model_copy(update={"kind": "ideal"})
     return chip.model_copy(update=new)
@@ -156,9 +151,6 @@ def _without(chip: Chip, off: set[str]) -> Chip:
 
 def _device(device: AbstractDevice, off: set[str]) -> AbstractDevice:
     """Return the same cells, written exactly or read without noise where asked."""
-    if "cell curve" in off:
-        device = copy.copy(device)
-        device.nonlinearity = 2.0
     if off & {"programming", "read noise"}:
         return _Switched(device, "programming" in off, "read noise" in off)
     return device

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING, Any
@@ -20,8 +19,9 @@ import numpy as np
 from cimsim.boundary import json_text
 from cimsim.chip.load import dump, shipped
 from cimsim.chip.spec import Chip
-from cimsim.studies.chain import content_of, is_own_code, told_of, weights_content
-from cimsim.studies.keys import Stage, file_digest, source_of, values_of
+from cimsim.studies.chain import content_of, is_own_code, told_of
+from cimsim.studies.graphs import weights_content
+from cimsim.studies.keys import Stage, file_digest, source_of, values_of, versions
 from cimsim.studies.points import Network
 from cimsim.studies.store import Store
 
@@ -106,7 +106,8 @@ class Asked:
         }  # fmt: skip
         return RUN.key(
             (), values_of(chip), told=told_of(chip), dump=dump(chip), content=content,
-            command=dict(command), commands=source_of("cli"), drawn=_drawn_with(), more=more,
+            command=dict(command), commands=source_of("cli"), drawn=versions(_DRAWN_WITH),
+            more=more,
         )  # fmt: skip
 
 
@@ -174,13 +175,3 @@ class Whole:
         files = {name: np.frombuffer(path.read_bytes(), np.uint8) for name, path in names.items()}
         self._store.put(self.key, RUN.name, sorted(files), files)
         self._store.flush()
-
-
-def _drawn_with() -> list[str]:
-    found = []
-    for name in _DRAWN_WITH:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"{name} missing")
-    return found

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim import outside
 from cimsim.errors import InputError
 from cimsim.graph.ir import InputOp
 from cimsim.rng import key
@@ -257,11 +256,8 @@ class Dataset:
         InputError
             It is not there, cannot be built, or is no dataset.
         """
-        place, _, attribute = name.partition(":")
-        if str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))
+        made = outside.imported(name, f"--data {name}: cannot be built", InputError)
         try:
-            made = getattr(importlib.import_module(place), attribute)
             made = made if hasattr(made, "__getitem__") else made()
         except Exception as error:  # the user's own code may raise anything
             raise InputError(

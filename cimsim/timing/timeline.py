@@ -168,7 +168,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class Timeline(display.Rows):
     """The cycles of some frames on a mapped chip.
 
     Attributes
@@ -228,16 +228,6 @@ class Timeline:
             row |= {f"busy_{name.lower()}": unit.busy[s] for s, name in enumerate(STAGES)}
             found.append(row)
         return found
-
-    def to_frame(self) -> Any:
-        """Return `rows` as a ``pandas.DataFrame``.
-
-        Raises
-        ------
-        InputError
-            Pandas is not installed.
-        """
-        return display.frame(self.rows(), "Timeline.to_frame")
 
     @property
     def plot(self) -> TimelinePictures:

@@ -13,7 +13,7 @@ FLOOR = {
     "chip": 0, "hwconfigs": 0, "video": 1, "zoo": 0, "arrays": 2, "graph": 3,
     "training": 3, "frontends": 3.5, "mapping": 4, "engine": 5, "timing": 5, "placing": 5.5,
     "energy": 6, "tasks": 6, "measured": 6, "pruning": 6.2, "search": 6.5,
-    "report": 7, "contract": 7.4, "exported": 7.4,
+    "report": 7, "exported": 7.4,
     "libraries": 7.4,
     "loading": 7.5, "functional": 7.5, "programmed": 7.7, "retention": 7.7,
     "simulation": 8,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.analog import ir_drop
-from benchmarks.analog.ir_drop import COLUMNS, Row, draw, measure, read_row
-from benchmarks.paper.record import read_csv, write_csv
+from benchmarks.analog.ir_drop import COLUMNS, Row, draw, measure
+from benchmarks.paper.record import read_plain, write_csv
 from cimsim.errors import SimulationError
 
 
@@ -30,7 +30,7 @@ def test_finished_points_are_kept_and_not_run_again(tmp_path):
         for corrected in (0, 1)
         for wires, ohm in (("fast", 0.0), ("fast", 10.0), ("exact", 10.0))
     }
-    assert read_csv(kept, COLUMNS, read_row) == rows
+    assert read_plain(kept, Row) == rows
     again = FakeBench()
     assert measure(again, kept, (0.0, 10.0, 100.0), (10.0,)) == rows
     assert again.asked == [("fast", 100.0, True), ("fast", 100.0, False)]
@@ -69,7 +69,7 @@ def test_blocks_are_sums_over_their_cells(monkeypatch):
 def test_rows_survive_the_csv(tmp_path):
     row = Row("exact", 0.3, 1, 24.81, 29.86, 29.934497385127095, 12.5)
     write_csv(tmp_path / "rows.csv", COLUMNS, [asdict(row)])
-    assert read_csv(tmp_path / "rows.csv", COLUMNS, read_row) == [row]
+    assert read_plain(tmp_path / "rows.csv", Row) == [row]
 
 
 def test_the_chip_has_equal_segments_and_only_the_asked_correction():

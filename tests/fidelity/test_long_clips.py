@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import cimsim
-from cimsim.contract import Contract
 from cimsim.errors import InputError
 from cimsim.loading import Network
+from cimsim.tasks.contract import Contract
 from cimsim.video.embedded import embedded_clip
 from cimsim.video.io import displayed, to_uint8, write_clip
 from cimsim.video.noise import add_awgn

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import cimsim
-import cimsim.contract
+import cimsim.tasks.contract
 from cimsim.loading import load_network, weights_hash
 from cimsim.timing.simulate import simulate
 from tests.onnxfiles import nets
@@ -137,7 +137,7 @@ def test_a_denoiser_takes_frames_of_any_size(tmp_path):
     network = load_network(str(path))
     assert (network.n_frames, network.noise_map) == (3, True)
     graph = cimsim.trace(network.module, network.example(24, 32))
-    assert cimsim.contract.Contract.of(graph).size == (24, 32)
+    assert cimsim.tasks.contract.Contract.of(graph).size == (24, 32)
 
 
 def test_weights_beside_the_file_are_read_and_hashed(tmp_path):

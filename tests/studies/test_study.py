@@ -145,6 +145,28 @@ def test_bad_input_is_one_message_and_exit_2(options, told, tmp_path, capsys, mo
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("command", ["sweep", "search"])
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [("--frames=2", "frames"), ("--seeds=1", "seeds"), ("--size=64x64", "size"),
+     ("--sigma=15", "sigmas"), ("--fps=30", "frame_rate"), ("--schedule=sequential", "schedule"),
+     ("--seed=0", "seed"), ("--start=1", "start"), ("--set=adc.bits=4", "set"),
+     ("-mcimnet", "networks"), ("--input=clip.mp4", "clips")],
+)  # fmt: skip
+def test_options_beside_a_file_are_refused_by_name(tmp_path, command, option, key):
+    file = tmp_path / "study.yaml"
+    file.write_text("frames: 0\n")
+    found = CliRunner().invoke(app, [command, str(file), option, f"--out={tmp_path / 'o'}"])
+    assert isinstance(found.exception, ConfigError), found.output
+    name = "--model" if option.startswith("-m") else option.partition("=")[0]
+    assert str(found.exception).startswith(
+        f"{name}: {file} says what runs; put it there as '{key}'"
+    )
+    assert "leave the file out" in str(found.exception)
+    assert key in grid.KEYS
+    assert not (tmp_path / "o").exists()
+
+
 def test_a_study_runs_goes_on_and_is_looked_at(tmp_path):
     study = Study(set={"adc.count": "4..6"}, mappings=["im2col", "smd"], **QUICK)
     folder, calls = tmp_path / "s", []

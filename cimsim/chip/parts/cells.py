@@ -149,6 +149,21 @@ class Conditions(Part):
         return self.temperature_k + self.gradient_k * place
 
 
+_DEAD = Fact(
+    "frames",
+    plausible=(1e-6, 0.05, "a mature line .. first silicon"),
+    tried=("10 %",),
+    trained=(0.0,),
+)
+_SPARE = Fact(
+    "frames",
+    "area.cells",
+    when={"faults.stuck_on": "5 %", "faults.seed": 1},
+    tried=(4,),
+    trained=(0,),
+)
+
+
 class Faults(Part):
     """Cells that hold one conductance whatever is written."""
 
@@ -168,24 +183,12 @@ class Faults(Part):
             trained=(None,),
         ),
     ] = Field(default=None, description=".csv or .npz of faults by array")
-    dead_rows: Annotated[
-        Fraction,
-        Fact(
-            "frames",
-            plausible=(1e-6, 0.05, "a mature line .. first silicon"),
-            tried=("10 %",),
-            trained=(0.0,),
-        ),
-    ] = Field(default=0.0, description="share of word lines whose cells all conduct nothing")
-    dead_cols: Annotated[
-        Fraction,
-        Fact(
-            "frames",
-            plausible=(1e-6, 0.05, "a mature line .. first silicon"),
-            tried=("10 %",),
-            trained=(0.0,),
-        ),
-    ] = Field(default=0.0, description="share of bit lines whose cells all conduct nothing")
+    dead_rows: Annotated[Fraction, _DEAD] = Field(
+        default=0.0, description="share of word lines whose cells all conduct nothing"
+    )
+    dead_cols: Annotated[Fraction, _DEAD] = Field(
+        default=0.0, description="share of bit lines whose cells all conduct nothing"
+    )
     seed: Annotated[
         int | None,
         Fact("frames", when={"faults.stuck_on": "5 %"}, tried=(3,), trained=(None,)),
@@ -196,31 +199,13 @@ class Faults(Part):
         description="one tested chip: random faults belong to its arrays, whoever writes what into "
         "them; without it each programming draws its own",
     )
-    spare_rows: Annotated[
-        int,
-        Fact(
-            "frames",
-            "area.cells",
-            when={"faults.stuck_on": "5 %", "faults.seed": 1},
-            tried=(4,),
-            trained=(0,),
-        ),
-    ] = Field(
+    spare_rows: Annotated[int, _SPARE] = Field(
         default=0,
         ge=0,
         le=4096,
         description="word lines of each array that take the place of its worst ones",
     )
-    spare_cols: Annotated[
-        int,
-        Fact(
-            "frames",
-            "area.cells",
-            when={"faults.stuck_on": "5 %", "faults.seed": 1},
-            tried=(4,),
-            trained=(0,),
-        ),
-    ] = Field(
+    spare_cols: Annotated[int, _SPARE] = Field(
         default=0,
         ge=0,
         le=4096,

@@ -163,7 +163,8 @@ def _best(
     rows, cols = np.arange(wanted.shape[2] // double), np.arange(wanted.shape[3])
     for _ in range(_ROUNDS):
         rows = _assigned(_harm_of_rows(wanted[..., cols], held, code, double))
-        cols = _assigned(_harm_of_cols(_by_rows(wanted, rows, double), held, code))
+        turned = _by_rows(wanted, rows, double).swapaxes(2, 3)
+        cols = _assigned(_harm_of_rows(turned, held.swapaxes(2, 3), code))
     return [int(i) for i in rows], [int(i) for i in cols], corner
 
 
@@ -204,8 +205,8 @@ def _scale(code: WeightCode) -> Floats:
     return scale
 
 
-def _harm_of_rows(wanted: Floats, held: FaultCodes, code: WeightCode, double: int) -> Floats:
-    """Return the harm of row i on line p, [rows, rows]."""
+def _harm_of_rows(wanted: Floats, held: FaultCodes, code: WeightCode, double: int = 1) -> Floats:
+    """Return the harm of row i on line p, ``double`` word lines to a row, [rows, rows]."""
     from scipy.sparse import csr_matrix
 
     on, off = _stuck(held)
@@ -218,21 +219,6 @@ def _harm_of_rows(wanted: Floats, held: FaultCodes, code: WeightCode, double: in
                 # faults are few, so their side of the product is sparse
                 whole += factor * (csr_matrix(on[s, line, k::double]) @ ((1 - w) ** 2).T).T
                 whole += factor * (csr_matrix(off[s, line, k::double]) @ (w**2).T).T
-    return whole
-
-
-def _harm_of_cols(wanted: Floats, held: FaultCodes, code: WeightCode) -> Floats:
-    """Return the harm of column j on column c of the array, [cols, cols]."""
-    from scipy.sparse import csr_matrix
-
-    on, off = _stuck(held)
-    n = wanted.shape[3]
-    whole = np.zeros((n, n), np.float32)
-    for s, factor in enumerate(_scale(code)):
-        for line in range(wanted.shape[1]):
-            w = wanted[s, line]
-            whole += factor * (csr_matrix(on[s, line].T) @ (1 - w) ** 2).T
-            whole += factor * (csr_matrix(off[s, line].T) @ w**2).T
     return whole
 
 
