@@ -44,7 +44,7 @@ def run(graph: LayerGraph, *inputs: Tensor, capture: Capture | None = None) -> t
     import torch
 
     pieces = _pieces(graph, inputs)
-    weights = Matrices()
+    weights: dict[str, tuple[Tensor, Tensor | None]] = {}
     with torch.no_grad():
         results = [
             _run_piece(graph, [x[i] for x in pieces], weights, capture)
@@ -131,20 +131,6 @@ def torch_weights(op: MatrixOp) -> tuple[Tensor, Tensor | None]:
     return torch.from_numpy(np.array(matrix.reshape(op.n_cols, -1, k_y, k_x), order="C")), bias
 
 
-class Matrices:
-    """Weights and biases as `torch_weights` returns them, each converted once."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, tuple[Tensor, Tensor | None]] = {}
-
-    def __getitem__(self, op: MatrixOp) -> tuple[Tensor, Tensor | None]:
-        # one weights_id can serve different window shapes of the same matrix
-        key = f"{op.weights_id or op.name}|{op.window.kernel}|{op.layout}"
-        if key not in self._held:
-            self._held[key] = torch_weights(op)
-        return self._held[key]
-
-
 def _pieces(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
     """Cut each input into traced batches, after checking number, dtype and shape."""
     import torch
@@ -179,7 +165,7 @@ def _pieces(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> list[tuple[Tensor,
 def _run_piece(
     graph: LayerGraph,
     inputs: list[Tensor],
-    weights: Matrices,
+    weights: dict[str, tuple[Tensor, Tensor | None]],
     capture: Capture | None,
 ) -> tuple[Tensor, ...]:
     values: dict[str, Tensor] = {}
@@ -202,7 +188,7 @@ def _apply(
     graph: LayerGraph,
     op: MatrixOp | DigitalOp,
     values: dict[str, Tensor],
-    weights: Matrices,
+    weights: dict[str, tuple[Tensor, Tensor | None]],
     capture: Capture | None,
 ) -> Tensor:
     try:
@@ -212,7 +198,11 @@ def _apply(
             x = values[op.inputs[0]]
             if capture is not None:
                 capture(op, x)
-            y = apply_matrix(op, x, weights[op])
+            # one weights_id can serve different window shapes of the same matrix
+            key = f"{op.weights_id or op.name}|{op.window.kernel}|{op.layout}"
+            if key not in weights:
+                weights[key] = torch_weights(op)
+            y = apply_matrix(op, x, weights[key])
     except Exception as error:
         raise GraphError(f"{_place(graph, op)}: {error}") from error
     if tuple(y.shape) != op.output.shape:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.errors import GraphError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
-from cimsim.graph.reference import Matrices, apply_digital, apply_matrix
+from cimsim.graph.reference import apply_digital, apply_matrix, torch_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ def all_values(
     import torch
 
     values: Values = {}
-    arguments, held = iter(inputs), Matrices()
+    arguments, held = iter(inputs), _Weights()
     with torch.no_grad():
         for op in graph:
             if isinstance(op, InputOp):
@@ -101,7 +101,7 @@ def pulled_back(
         if weight is not None:
             weights[name] = weights[name] + weight if name in weights else weight
     found: Values = {}
-    held = Matrices()
+    held = _Weights()
     for op in reversed(tuple(graph)):
         weight_at = weights.pop(op.name, None)
         if weight_at is None or isinstance(op, InputOp):
@@ -122,6 +122,20 @@ def as_vectors(op: MatrixOp, map_: Tensor) -> Tensor:
     if op.layout == "last":
         return map_.reshape(-1, op.n_cols)
     return _columns(op, map_)[0].permute(1, 2, 0).reshape(-1, op.n_cols)
+
+
+class _Weights:
+    """Matrices as torch takes them, converted once."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[Tensor, Tensor | None]] = {}
+
+    def __getitem__(self, op: MatrixOp) -> tuple[Tensor, Tensor | None]:
+        # one weights_id can serve different window shapes and biases of the same matrix
+        key = f"{op.weights_id or op.name}|{op.window.kernel}|{op.layout}"
+        if key not in self._held:
+            self._held[key] = torch_weights(op)
+        return self._held[key]
 
 
 def _columns(op: MatrixOp, map_: Tensor) -> Tensor:
