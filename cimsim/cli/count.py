@@ -171,7 +171,7 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
     from functools import partial
 
     from cimsim.errors import InputError
-    from cimsim.loading import RANDOM, is_own, load_network
+    from cimsim.loading import RANDOM, is_own, load_network, load_outline
     from cimsim.zoo.errors import ZooError
     from cimsim.zoo.registry import flag, info
 
@@ -199,7 +199,7 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
             yield (
                 key,
                 entry.titled(options[name]),
-                partial(load_network, name, options[name], RANDOM),
+                partial(load_outline, name, options[name]),
             )
             continue
         # the paper's figures stop at 8 for all but CIM-NET
@@ -209,7 +209,7 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
             if isinstance(s, int) and (s <= 8 or name == "cimnet")
         ]
         for stride in strides or usual:
-            build = partial(load_network, name, options[name] | {"stride": stride}, RANDOM)
+            build = partial(load_outline, name, options[name] | {"stride": stride})
             coarse = entry.resolve(options[name] | {"stride": stride}).get("coarse", 1)
             alone = "" if coarse else ", no coarse path"
             yield f"{name}-s{stride}", f"{entry.title} S={stride}{alone}", build

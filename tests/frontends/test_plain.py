@@ -13,7 +13,7 @@ from torch import nn
 import cimsim
 from cimsim.errors import GraphError
 from cimsim.frontends import plain, torch_export
-from cimsim.loading import RANDOM, load_network
+from cimsim.loading import RANDOM, load_network, load_outline
 from cimsim.studies.graphs import packed
 
 NETWORKS = [
@@ -75,3 +75,18 @@ def test_a_weight_that_stands_in_two_places_is_exported():
     layers = [part for part in network.module.modules() if isinstance(part, nn.Conv2d)]
     layers[2].weight = layers[3].weight
     assert not plain.is_plain(network.module)
+
+
+def test_outline_has_the_shapes_and_no_memory():
+    options = {"stride": 2}
+    whole, outline = (
+        load(name="cimnet", options=options)
+        for load in (lambda name, options: load_network(name, options, RANDOM), load_outline)
+    )
+    known, found = (cimsim.trace(net.module, net.example(16, 16)) for net in (whole, outline))
+    assert [op.output for op in known] == [op.output for op in found]
+    for op, other in zip(known.matrix_ops, found.matrix_ops, strict=True):
+        assert (op.name, op.weights_id, op.weight.shape) == (
+            other.name, other.weights_id, other.weight.shape,
+        )  # fmt: skip
+        assert not any(other.weight.strides)
