@@ -95,7 +95,14 @@ def main() -> None:
     from cimsim.cli.main import main as command
 
     with tempfile.TemporaryDirectory() as folder:
-        sys.argv = ["cimsim", "run", "--no-cache", "--out", str(Path(folder) / "run"), *sys.argv[1:]]
+        sys.argv = [
+            "cimsim",
+            "run",
+            "--no-cache",
+            "--out",
+            str(Path(folder) / "run"),
+            *sys.argv[1:],
+        ]
         try:
             command()
         except SystemExit as left:

@@ -81,6 +81,7 @@ def count(
     from cimsim.graph.coverage import check
     from cimsim.loading import is_own
     from cimsim.report.counts import comparisons, count_row
+    from cimsim.report.outlines import outline
 
     chip, frame = load_hw(hw, overrides), parse_size(size)
     rows, looked_at, kept = [], dict[str, None](), _Kept(chip, mapping, frame, no_cache)
@@ -96,7 +97,11 @@ def count(
                 rows.append(row)
                 looked_at[size] = None
                 continue
-            graph = _trace(network().taking(input_shape), frame)
+            # strategies of the user's may look at more than shapes
+            known = None
+            if kept.plain and not own:
+                known = outline(network.args[0], network.args[1], frame)
+            graph = known or _trace(network().taking(input_shape), frame)
             check(graph, partial, chip)
             rows.append(count_row(name, title, graph, chip, mapping))
             shapes = (map(str, op.output.shape) for op in graph.inputs)
@@ -136,6 +141,7 @@ class _Kept:
         from cimsim.studies.store import Store
 
         own = mapping.partition(":")[0] not in PLAIN_STRATEGIES  # foreign code may change
+        self.plain = not own
         self._store = None if off or own else Store.usual()
         self._stage, self._values = Stage("count", reads=("*",)), values_of(chip)
         self._what = {"mapping": mapping, "frame": list(frame)}

@@ -278,4 +278,5 @@ def _save(figure: Figure, path: Path) -> None:
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")
-    FigureCanvasAgg(figure).print_png(path, pil_kwargs={"compress_level": _COMPRESSION})
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(path, pil_kwargs={"compress_level": _COMPRESSION})
