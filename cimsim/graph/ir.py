@@ -391,11 +391,11 @@ class LayerGraph:
         """Return a graph of the same name from other ops."""
         return LayerGraph(self.name, ops, self.outputs if outputs is None else outputs, self._batch)
 
-    def reference(self, *inputs: Any) -> tuple[Any, ...]:
+    def reference(self, *inputs: Any, weights: dict[str, Any] | None = None) -> tuple[Any, ...]:
         """Execute in float32 with torch; see `cimsim.graph.reference.run`."""
         from cimsim.graph.reference import run
 
-        return run(self, *inputs)
+        return run(self, *inputs, weights=weights)
 
 
 def rewire(op: Op, names: dict[str, str]) -> Op:
