@@ -32,7 +32,7 @@ PHASES = {
     "calibrate": ("cimsim.engine.calibrate", "calibrate"),
     "float network": ("cimsim.graph.reference", "run"),
     "chip": ("cimsim.engine.execute", "execute"),
-    "PSNR and SSIM": ("cimsim.functional", "FunctionalRun.quality"),
+    "PSNR and SSIM": ("cimsim.functional", "FunctionalRun._judge"),
     "energy and its intervals": ("cimsim.energy.ledger", "draw"),
     "plots": ("cimsim.report.plots", "draw_all"),
     "frames": ("cimsim.video.io", "write_clip"),
