@@ -282,6 +282,15 @@ def _sliced(x: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: i
     return shape
 
 
+def _expanded(x: Tensor, sizes: list[int]) -> list[int]:
+    if len(sizes) != len(x.shape):
+        raise NotPlain
+    shape = [n if wanted == -1 else wanted for n, wanted in zip(x.shape, sizes, strict=True)]
+    if any(n != 1 and n != m for n, m in zip(x.shape, shape, strict=True)):
+        raise NotPlain
+    return shape
+
+
 def _padded(x: Tensor, left: int, right: int, top: int, bottom: int) -> tuple[int, ...]:
     return *x.shape[:2], x.shape[2] + top + bottom, x.shape[3] + left + right
 
@@ -310,6 +319,7 @@ _SHAPES: dict[Any, Any] = {
     _aten.relu.default: lambda x: x.shape,
     _aten.relu_.default: lambda x: x.shape,
     _aten.slice.Tensor: _sliced,
+    _aten.expand.default: _expanded,
     _aten.pixel_shuffle.default: _shuffled,
     _aten.pixel_unshuffle.default: _unshuffled,
 }

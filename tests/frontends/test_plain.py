@@ -25,6 +25,7 @@ NETWORKS = [
     ("abla-net", {"stride": 2}, (16, 16)),
     ("dncnn", {}, (12, 16)),
     ("foldnet", {}, (32, 32)),
+    ("ffdnet", {}, (12, 16)),
 ]
 
 
