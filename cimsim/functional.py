@@ -128,11 +128,12 @@ class FunctionalRun:
 
         total, ahead = len(self.noisy), self.contract.steps_ahead
         float_kept, chip_kept = self.contract.blank(), self.contract.blank()
+        weights: dict[str, Any] = {}  # of the float network, the same for all frames
         report("denoising", 0, total)
         try:
             for step in range(ahead + total):
                 window = step_inputs(self.mapping.graph, self.noisy, step, self.sigma)
-                expected = self.mapping.graph.reference(*window, *float_kept)
+                expected = self.mapping.graph.reference(*window, *float_kept, weights=weights)
                 inputs = (*window, *chip_kept)
                 done = execute(self.calibrated, inputs, step, self.seed, threads=self.threads)
                 float_kept = shifted_results(float_kept, expected)

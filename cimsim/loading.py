@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cimsim.zoo.weights import Card
 
 RANDOM = "random"
+_FILLS = ("normal_", "uniform_", "fill_", "zero_", "kaiming_normal_", "kaiming_uniform_")
 _FILES = (".pt2", ".onnx", ".tflite", ".ts", ".torchscript")
 
 
@@ -212,6 +213,50 @@ def load_network(
         module, title, int(getattr(module, "n_frames", 1)), _takes_noise_map(module),
         {"model": name, "options": options, "weights": origin}, origin == RANDOM, found,
     )  # fmt: skip
+
+
+def load_outline(name: str, options: Mapping[str, int | str] | None = None) -> Network:
+    """Build a network whose weights do not matter: those of a denoiser of the zoo take no memory.
+
+    Parameters
+    ----------
+    name, options
+        As for `load_network`. Other networks get random weights.
+
+    Raises
+    ------
+    InputError
+        As `load_network` does.
+    """
+    import torch
+
+    from cimsim.zoo.registry import MODELS
+
+    if name not in MODELS or MODELS[name].task != "denoising":
+        return load_network(name, options, RANDOM)
+    from torch.overrides import TorchFunctionMode
+
+    class Unfilled(TorchFunctionMode):
+        """Leaves out what fills weights: for tensors without values torch loads its compiler."""
+
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func.__name__ in _FILLS and args:
+                return args[0]
+            return func(*args, **(kwargs or {}))
+
+    with torch.device("meta"), Unfilled():
+        network = load_network(name, options, RANDOM)
+    for part in network.module.modules():
+        tables: tuple[dict[str, Any], ...] = (part._parameters, part._buffers)
+        for held in tables:
+            for key, value in held.items():
+                if value is not None:
+                    blank = torch.zeros((), dtype=value.dtype).expand(value.shape)
+                    is_weight = isinstance(value, torch.nn.Parameter)
+                    held[key] = torch.nn.Parameter(blank, False) if is_weight else blank
+    return network
 
 
 def is_own(name: str) -> bool:

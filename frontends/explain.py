@@ -91,9 +91,14 @@ def _kind(x: torch.Tensor) -> str:
     return str(x.dtype).removeprefix("torch.")
 
 
+def is_foreign_file(name: str) -> bool:
+    """Tell whether a source file is neither torch's nor of this room."""
+    return not name.startswith((_TORCH, _OWN))
+
+
 def _user_line(trace: str) -> tuple[str, str] | None:
     """Return ("folder/file.py:12", source text) of the innermost frame outside of torch."""
-    frames = [m for m in _FRAME.finditer(trace) if not m[1].startswith((_TORCH, _OWN))]
+    frames = [m for m in _FRAME.finditer(trace) if is_foreign_file(m[1])]
     if not frames:
         return None
     return _place(frames[-1][1], int(frames[-1][2])), frames[-1][3].strip()

@@ -67,8 +67,20 @@ def conv_matrix(weight: Tensor, groups: int) -> Array:
     """Return [groups, k_y * k_x * C_in / groups, C_out / groups] of a convolution's weight."""
     array = _array(weight)
     c_out, c_group, k_y, k_x = array.shape
+    if is_blank(array):
+        return blank((groups, k_y * k_x * c_group, c_out // groups))
     grouped = array.reshape(groups, c_out // groups, c_group, k_y, k_x).transpose(0, 3, 4, 2, 1)
     return np.array(grouped.reshape(groups, k_y * k_x * c_group, c_out // groups), order="C")
+
+
+def is_blank(array: Array) -> bool:
+    """Whether a weight is one number in all places that takes no memory: only its shape matters."""
+    return array.size > 1 and not any(array.strides) and not array.any()
+
+
+def blank(shape: tuple[int, ...]) -> Array:
+    """Return a weight of zeros that takes no memory."""
+    return np.broadcast_to(np.float32(0), shape)
 
 
 def conv_transpose2d_ops(

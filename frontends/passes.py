@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cimsim.frontends.aten import TABLE, bind, packet
+from cimsim.frontends.matrices import is_blank
 from cimsim.frontends.rounding import fold_roundings, join_roundings
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Ref, TensorSpec, rewire
 from cimsim.graph.layout import output_shape
@@ -230,11 +231,13 @@ def _scaled(matrix: MatrixOp, norm: DigitalOp, weights_id: str) -> MatrixOp:
     bias = (bias - np.repeat(mean, per_channel)) * columns
     if beta is not None:
         bias += np.repeat(beta, per_channel)
-    weight = matrix.weight * columns.reshape(matrix.groups, 1, matrix.group_cols)
+    weight = matrix.weight
+    if not is_blank(weight):
+        weight = _float32(weight * columns.reshape(matrix.groups, 1, matrix.group_cols))
     ends = None if matrix.weight_ends is None else matrix.weight_ends * np.abs(columns)
     return replace(
         matrix,
-        weight=_float32(weight),
+        weight=weight,
         bias=_float32(bias),
         weights_id=weights_id,
         weight_ends=ends,

@@ -34,6 +34,7 @@ from cimsim.frontends.builder import GraphBuilder
 from cimsim.frontends.explain import explain_failure, module_path, packed_module, source_of
 from cimsim.frontends.functional import is_functional, target_of
 from cimsim.frontends.locality import Call
+from cimsim.frontends.plain import Program, recorded
 from cimsim.frontends.recipes import RECIPES
 from cimsim.frontends.recurrent import RECURRENT
 from cimsim.frontends.rounding import weight_ends
@@ -144,6 +145,9 @@ def _exported(model: nn.Module, example_inputs: tuple[Tensor, ...], name: str, r
         model.eval()
     try:
         with torch.no_grad(), _quiet():
+            program = None if ready is not None else recorded(model, example_inputs)
+            if program is not None and is_functional(program.graph_module.graph, _KNOWN):
+                return program
             # a program with open sizes is exported again for those of the inputs
             source = model if ready is None else ready.module()
             return torch.export.export(source, example_inputs)
@@ -154,20 +158,23 @@ def _exported(model: nn.Module, example_inputs: tuple[Tensor, ...], name: str, r
             module.training = training
 
 
-def from_exported(program: ExportedProgram, name: str, batch: int | None = None) -> LayerGraph:
+def from_exported(
+    program: ExportedProgram | Program, name: str, batch: int | None = None
+) -> LayerGraph:
     """Turn an exported program, of `torch.export.export` or from a ``.pt2`` file, into a graph.
 
     Parameters
     ----------
-    program : torch.export.ExportedProgram
-        Exported in eval mode.
+    program : torch.export.ExportedProgram, or Program
+        Exported in eval mode, or recorded by `cimsim.frontends.plain`.
     name : str
         Name of the graph.
     batch : int, optional
         See `trace`.
     """
     with torch.no_grad(), _quiet():
-        if not is_functional(program.graph_module.graph, _KNOWN):
+        known = is_functional(program.graph_module.graph, _KNOWN)
+        if not known and isinstance(program, ExportedProgram):
             # an empty table decomposes little, but in-place operators become functional ones
             program = program.run_decompositions({})
         graph = _Importer(program, name, batch).run()
@@ -213,7 +220,7 @@ class _Several:
 class _Importer:
     """Walks the nodes of one exported program."""
 
-    def __init__(self, program: ExportedProgram, name: str, batch: int | None) -> None:
+    def __init__(self, program: ExportedProgram | Program, name: str, batch: int | None) -> None:
         self.program = program
         if batch is None:
             batch = _batch_of_series(program)
@@ -461,7 +468,7 @@ _PARTS: dict[str, Callable[[Call, int, Any], tuple[Any, tuple[Any, ...]] | None]
 _KNOWN = frozenset({*TABLE, *RECIPES, *RECURRENT, *_ALIASES, *_SHAPE_ONLY, *_PARTS, "getitem"})
 
 
-def _batch_of_series(program: ExportedProgram) -> int | None:
+def _batch_of_series(program: ExportedProgram | Program) -> int | None:
     """Return the batch where a recurrent layer reads time first, [T, B, F] or [T, F].
 
     The first input of the network must have these very axes in front, as it has where the layer

@@ -81,6 +81,7 @@ def count(
     from cimsim.graph.coverage import check
     from cimsim.loading import is_own
     from cimsim.report.counts import comparisons, count_row
+    from cimsim.report.outlines import outline
 
     chip, frame = load_hw(hw, overrides), parse_size(size)
     rows, looked_at, kept = [], dict[str, None](), _Kept(chip, mapping, frame, no_cache)
@@ -96,7 +97,11 @@ def count(
                 rows.append(row)
                 looked_at[size] = None
                 continue
-            graph = _trace(network().taking(input_shape), frame)
+            # strategies of the user's may look at more than shapes
+            known = None
+            if kept.plain and not own:
+                known = outline(network.args[0], network.args[1], frame)
+            graph = known or _trace(network().taking(input_shape), frame)
             check(graph, partial, chip)
             rows.append(count_row(name, title, graph, chip, mapping))
             shapes = (map(str, op.output.shape) for op in graph.inputs)
@@ -136,6 +141,7 @@ class _Kept:
         from cimsim.studies.store import Store
 
         own = mapping.partition(":")[0] not in PLAIN_STRATEGIES  # foreign code may change
+        self.plain = not own
         self._store = None if off or own else Store.usual()
         self._stage, self._values = Stage("count", reads=("*",)), values_of(chip)
         self._what = {"mapping": mapping, "frame": list(frame)}
@@ -171,7 +177,7 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
     from functools import partial
 
     from cimsim.errors import InputError
-    from cimsim.loading import RANDOM, is_own, load_network
+    from cimsim.loading import RANDOM, is_own, load_network, load_outline
     from cimsim.zoo.errors import ZooError
     from cimsim.zoo.registry import flag, info
 
@@ -199,7 +205,7 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
             yield (
                 key,
                 entry.titled(options[name]),
-                partial(load_network, name, options[name], RANDOM),
+                partial(load_outline, name, options[name]),
             )
             continue
         # the paper's figures stop at 8 for all but CIM-NET
@@ -209,7 +215,7 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
             if isinstance(s, int) and (s <= 8 or name == "cimnet")
         ]
         for stride in strides or usual:
-            build = partial(load_network, name, options[name] | {"stride": stride}, RANDOM)
+            build = partial(load_outline, name, options[name] | {"stride": stride})
             coarse = entry.resolve(options[name] | {"stride": stride}).get("coarse", 1)
             alone = "" if coarse else ", no coarse path"
             yield f"{name}-s{stride}", f"{entry.title} S={stride}{alone}", build

@@ -162,7 +162,7 @@ def time(
 
 
 def _network(model: str, options: dict[str, int | str], streaming: bool) -> Network:
-    from cimsim.loading import RANDOM, load_network
+    from cimsim.loading import load_outline
 
-    network = load_network(model, options, RANDOM)
+    network = load_outline(model, options)
     return network.streaming() if streaming else network

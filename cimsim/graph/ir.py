@@ -1,8 +1,9 @@
 """The layer graph: what a network computes, split into crossbar matrices and digital operations.
 
-A `LayerGraph` is a networkx ``DiGraph`` of frozen nodes. There are three kinds: `InputOp`,
-`MatrixOp` (one matrix that is applied to every window of its input) and `DigitalOp` (anything
-else, executed by torch itself with the exported operator). Shapes are static.
+A `LayerGraph` is a directed graph of frozen nodes; ``graph.nx`` is the same as networkx has it.
+There are three kinds: `InputOp`, `MatrixOp` (one matrix that is applied to every window of its
+input) and `DigitalOp` (anything else, executed by torch itself with the exported operator). Shapes
+are static.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import GraphError, suggest
 
 if TYPE_CHECKING:
+    from networkx import DiGraph
     from torch import Tensor
 
 Locality = Literal["pointwise", "view", "window", "barrier"]
@@ -298,21 +300,35 @@ class LayerGraph:
         self.name = name
         self._batch = batch
         self.outputs = tuple(outputs)
-        self.nx = nx.DiGraph()
+        self._ops: dict[str, Op] = {}
+        self._readers: dict[str, dict[str, None]] = {}
         for op in ops:
-            if op.name in self.nx:
+            if op.name in self._ops:
                 raise GraphError(f"{name}: two nodes are called '{op.name}'")
-            self.nx.add_node(op.name, op=op)
+            self._ops[op.name], self._readers[op.name] = op, {}
             for source in op.inputs:
-                if source not in self.nx:
+                if source not in self._ops:
                     raise GraphError(
                         f"{name}: node '{op.name}' reads '{source}', "
                         "which comes later or is missing"
                     )
-                self.nx.add_edge(source, op.name)
+                self._readers[source][op.name] = None
         for output in self.outputs:
-            if output not in self.nx:
-                raise GraphError(f"{name}: output '{output}' is no node{suggest(output, self.nx)}")
+            if output not in self._ops:
+                raise GraphError(
+                    f"{name}: output '{output}' is no node{suggest(output, self._ops)}"
+                )
+
+    @cached_property
+    def nx(self) -> DiGraph:
+        """The same as a networkx graph whose nodes have an ``op``; made when it is asked for."""
+        from networkx import DiGraph  # takes longer to import than to count a network
+
+        found = DiGraph()
+        for op in self:
+            found.add_node(op.name, op=op)
+            found.add_edges_from((source, op.name) for source in op.inputs)
+        return found
 
     def __repr__(self) -> str:
         kinds = {"MatrixOp": "matrices", "DigitalOp": "digital operations"}
@@ -324,18 +340,16 @@ class LayerGraph:
 
     def __iter__(self) -> Iterator[Op]:
         """Yield the ops in execution order."""
-        for _, data in self.nx.nodes(data=True):
-            yield data["op"]
+        yield from self._ops.values()
 
     def __len__(self) -> int:
-        return int(self.nx.number_of_nodes())
+        return len(self._ops)
 
     def __getitem__(self, name: str) -> Op:
         """Return the op called ``name``."""
-        if name not in self.nx:
-            raise GraphError(f"{self.name}: no node '{name}'{suggest(name, self.nx)}")
-        op: Op = self.nx.nodes[name]["op"]
-        return op
+        if name not in self._ops:
+            raise GraphError(f"{self.name}: no node '{name}'{suggest(name, self._ops)}")
+        return self._ops[name]
 
     @property
     def inputs(self) -> tuple[InputOp, ...]:
@@ -371,17 +385,17 @@ class LayerGraph:
 
     def consumers(self, name: str) -> tuple[str, ...]:
         """Names of the ops that read ``name``, in execution order."""
-        return tuple(self.nx.successors(name))
+        return tuple(self._readers[name])
 
     def with_ops(self, ops: Iterable[Op], outputs: Iterable[str] | None = None) -> LayerGraph:
         """Return a graph of the same name from other ops."""
         return LayerGraph(self.name, ops, self.outputs if outputs is None else outputs, self._batch)
 
-    def reference(self, *inputs: Any) -> tuple[Any, ...]:
+    def reference(self, *inputs: Any, weights: dict[str, Any] | None = None) -> tuple[Any, ...]:
         """Execute in float32 with torch; see `cimsim.graph.reference.run`."""
         from cimsim.graph.reference import run
 
-        return run(self, *inputs)
+        return run(self, *inputs, weights=weights)
 
 
 def rewire(op: Op, names: dict[str, str]) -> Op:

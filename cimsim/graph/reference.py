@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 Capture = Callable[[MatrixOp, "Tensor"], None]
 
 
-def run(graph: LayerGraph, *inputs: Tensor, capture: Capture | None = None) -> tuple[Tensor, ...]:
+Weights = dict[str, tuple["Tensor", "Tensor | None"]]
+
+
+def run(
+    graph: LayerGraph, *inputs: Tensor, capture: Capture | None = None,
+    weights: Weights | None = None,
+) -> tuple[Tensor, ...]:  # fmt: skip
     """Execute ``graph`` in float32.
 
     Shapes are static, so a larger batch is run in pieces of the traced batch size (one frame, as a
@@ -28,6 +34,8 @@ def run(graph: LayerGraph, *inputs: Tensor, capture: Capture | None = None) -> t
         One per input node, in their order; ``B`` is the traced batch.
     capture : callable, optional
         Called as ``capture(op, x)`` with the input tensor of each `MatrixOp` before it is applied.
+    weights : dict, optional
+        Matrices as torch has them: empty at first, and filled for further calls with this graph.
 
     Returns
     -------
@@ -44,7 +52,7 @@ def run(graph: LayerGraph, *inputs: Tensor, capture: Capture | None = None) -> t
     import torch
 
     pieces = _pieces(graph, inputs)
-    weights: dict[str, tuple[Tensor, Tensor | None]] = {}
+    weights = {} if weights is None else weights
     with torch.no_grad():
         results = [
             _run_piece(graph, [x[i] for x in pieces], weights, capture)

@@ -9,8 +9,6 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import networkx as nx
-
 from cimsim import display
 from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
@@ -233,6 +231,8 @@ class Mapping(display.Rows):
 
         An array fires for one of them at a time, so they take turns. Sharing is transitive.
         """
+        import networkx as nx  # slow to import, and not needed to count
+
         keys = [(layer.name, r) for layer in self.layers for r in range(len(layer.slots))]
         sharing: nx.Graph = nx.Graph()  # of layers and replicas with the arrays that they use
         for layer in self.layers:

@@ -27,6 +27,7 @@ _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#
             "#117733", "#BBBBBB")  # fmt: skip
 COLOURS = dict(zip(COMPONENTS, _COLOURS, strict=True))
 _LETTERS = 11  # of a subtitle for an inch of the figure, which is wider than its axes
+_COMPRESSION = 3  # of 9: half the time of matplotlib's 6 for a few per cent more bytes
 STAGES = ("load", "drive", "convert", "reduce", "post", "store")
 
 
@@ -289,4 +290,15 @@ def _rate(value: float) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path)
+    """Write a figure, with the pixels that ``figure.savefig(path)`` gives.
+
+    That draws everything once more before, so that the layout is known.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(path, pil_kwargs={"compress_level": _COMPRESSION})

@@ -272,9 +272,9 @@ def reference(strip: Strip) -> dict[str, Any]:
     from cimsim.functional import picture
 
     noisy, found = Scores([], []), Scores([], [])
-    kept = strip.contract.blank()
+    kept, weights = strip.contract.blank(), dict[str, Any]()
     for step in strip.steps:
-        outputs = strip.graph.reference(*strip.inputs(step, kept))
+        outputs = strip.graph.reference(*strip.inputs(step, kept), weights=weights)
         kept, frame = strip.kept(kept, outputs), strip.frame(step)
         if frame >= 0:
             noisy.add(strip.clean[frame], strip.noisy[frame])

@@ -117,13 +117,13 @@ def test_tables_fit_an_80_column_terminal():
 
 
 def test_counts_that_are_kept_are_those_that_were_counted(tmp_path, monkeypatch):
-    """Of the same network on the same arrays only; nothing is traced for them."""
-    from cimsim.cli import count as command
+    """Of the same network on the same arrays only; nothing is counted for them."""
+    from cimsim.report import counts
 
     monkeypatch.setenv("CIMSIM_CACHE", str(tmp_path))
     asked = ("--size=32x32", "--model=cimnet", "--stride=8")
-    traced, real = [], command._trace
-    monkeypatch.setattr(command, "_trace", lambda *a: traced.append(a) or real(*a))
+    traced, real = [], counts.count_row
+    monkeypatch.setattr(counts, "count_row", lambda *a: traced.append(a) or real(*a))
     first = counted(*asked)
     assert len(traced) == 1
     assert counted(*asked) == first
