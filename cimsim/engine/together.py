@@ -39,6 +39,8 @@ def fire_together(
     list of float32 [activations, n_outputs]
         Sums in weight LSB times input LSB, one for each firing.
     """
+    if not firings:
+        return []
     shape = len(firings[0].reads.bases), firings[0].layer.n_outputs
     if len(firings) < 2 or not _alike(firings):
         found = [Sums(np.empty(shape, np.float32)) for _ in firings]
