@@ -24,7 +24,10 @@ _BRANCHES = (
     "the network branches on the values of a tensor; use torch.where or decide outside of forward()"
 )
 _HINTS = {"DataDependent": _BRANCHES, "data-dependent": _BRANCHES, "data dependent": _BRANCHES}
-_DEFAULT_HINT = "does the model run with {shapes}? (on the command line: --input-shape)"
+_DEFAULT_HINT = (
+    "does the model run with {shapes}? (on the command line: --input-shape, for cimsim sweep "
+    "--arg input_shape=)"
+)
 
 
 def module_path(node: Node) -> tuple[str, bool]:

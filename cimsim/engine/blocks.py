@@ -24,7 +24,7 @@ from cimsim.errors import SimulationError
 
 BLOCK = 512  # windows; two operands and the sums of a 1024-row array stay within some MB
 _REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart from the others'
-_INPUTS = 0xC2B2AE3D27D4EB4F  # sets what pulses of an input share apart from what each has alone
+INPUTS = 0xC2B2AE3D27D4EB4F  # sets what pulses of an input share apart from what each has alone
 _LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block stays in the cache
 _SMALLEST_WORK = 2**24  # products of a block
 _ROW, _COLUMN = 10, 130  # products that take as long as a row's input, a column's conversion
@@ -269,7 +269,7 @@ def _fire_fast(
     firing, clipped = frame.firing, 0
     scaled = () if firing.by_bits else (frame.scaling or _SUMS,)  # bits always make sums
     read_out: Any = bitwise.read_out if firing.by_bits else fused.read_out
-    common = (firing.correlation, np.uint64(frame.key ^ _INPUTS)) if firing.correlation else None
+    common = (firing.correlation, np.uint64(frame.key ^ INPUTS)) if firing.correlation else None
     window, key = np.uint64(frame.first_window + block.start), np.uint64(frame.key)
     for number, array in enumerate(rows.arrays):
         for (first, end, _), columns in zip(firing.phases, array.phases, strict=True):
@@ -313,7 +313,7 @@ def _fire_float(
             common = None
             if firing.correlation:
                 stage = array.index * len(firing.pulses) + first
-                common = shares[first], np.uint64(stage), np.uint64(frame.key ^ _INPUTS)
+                common = shares[first], np.uint64(stage), np.uint64(frame.key ^ INPUTS)
             clipped += _read_out(
                 frame, array, (x, square), factor, window, block.acc, scratch, common
             )
@@ -393,7 +393,7 @@ def _read_out(
             share = common[0][: len(acc), None].astype(np.float32)
             kernels.add_common(
                 current, reference * share, window[0], common[1],
-                np.uint64(frame.key ^ _REFERENCES ^ _INPUTS),
+                np.uint64(frame.key ^ _REFERENCES ^ INPUTS),
             )  # fmt: skip
             reference = reference * (1 - share)
         kernels.add_common(current, reference, *window, own)

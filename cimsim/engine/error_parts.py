@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
 from cimsim.arrays.adc import AdcRange
-from cimsim.engine.blocks import Sums, fire
 from cimsim.engine.calibrate import MIN_WINDOWS
-from cimsim.engine.calibrated import CalibratedMapping
+from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.firing import Firing
 from cimsim.engine.maps import encode_input
 from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping, program
 from cimsim.engine.samples import Samples
+from cimsim.engine.together import fire_together
 from cimsim.engine.windows import Reads, padded_shape, window_places
 from cimsim.engine.without import without
 from cimsim.graph.ir import MatrixOp
@@ -102,7 +102,8 @@ class ErrorParts:
         self._samples: Mapping[str, Samples] = learned["samples"]
         self._written = tuple(_switched_on(chip, seed, learned["integers"]))
         self._layers: dict[str, _Layer] = {}
-        self._firings: dict[tuple[str, str], Firing] = {}
+        self._firings: dict[tuple[str, CalibratedOp, str], Firing] = {}
+        self._wholes: dict[tuple[str, str], Firing] = {}
         self._lines: dict[str, dict[str, _Line]] = {}
 
     @property
@@ -217,19 +218,10 @@ class ErrorParts:
         exact = np.concatenate([layer.nominal(x) for x in windows], axis=1)
         zero = ready.digital[0].astype(np.float32)
 
-        whole = reads is firing.reads
-
-        def fired(kind: str, make: Callable[[], Firing]) -> Array:
-            # what a whole map needs is worked out once
-            by = self._firings.get((op.name, kind)) if whole else None
-            if by is None:
-                by = make() if whole else replace(make(), reads=reads)
-            if whole:
-                self._firings[op.name, kind] = by
-            taken = Sums(np.empty((len(reads.bases), layer.actual.n_outputs), np.float32))
-            fire(by, codes, first, noise, taken)
-            sums: Array = taken.sums - zero
-            return sums
+        def fired(makes: dict[str, Callable[[], Firing]]) -> dict[str, Array]:
+            by = [self._firing(op, kind, make, reads) for kind, make in makes.items()]
+            sums = fire_together(by, codes, first, noise)
+            return {kind: part - zero for kind, part in zip(makes, sums, strict=True)}
 
         found: dict[str, Array] = {}
         linear = exact
@@ -240,34 +232,45 @@ class ErrorParts:
                 linear = linear + found[cause]
         else:
             for cause, written in layer.steps:
-                after = fired(cause, partial(_plain, firing, written))
+                after = fired({cause: partial(_plain, firing, written)})[cause]
                 found[cause], linear = after - linear, after
-        read = linear
-        if layer.is_noisy:
-            read = fired("ideal", lambda: replace(
-                firing, layer=layer.clean, ranges=_ideal(firing), noise_lsb=0.0
-            ))  # fmt: skip
-            found["read noise"] = read - linear
-        adc = self.chip.programmed.mapping.chip.adc
-        if adc.kind == "ideal":
-            return exact, found
-        clipped = read
-        if clips:
-            fine = tuple(_fine(one) for one in firing.ranges)
-            clipped = fired("fine", lambda: replace(
-                firing, layer=layer.clean, ranges=fine, noise_lsb=0.0
-            ))  # fmt: skip
-            found["converter clipping"] = clipped - read
         chip = self.chip.programmed.mapping.chip
-        if _has_errors(chip) or all_of_them:
-            stepped = fired("straight", lambda: replace(firing, layer=layer.clean, noise_lsb=0.0))
-            found["converter steps"] = stepped - clipped
-            if _has_errors(chip):
-                found["converter errors"] = fired("own", lambda: firing) - stepped
+        behind = fired(_behind_cells(firing, layer, chip, clips, all_of_them))
+        read = behind.get("ideal", linear)
+        if layer.is_noisy:
+            found["read noise"] = read - linear
+        if chip.adc.kind == "ideal":
+            return exact, found
+        clipped = behind.get("fine", read)
+        if clips:
+            found["converter clipping"] = clipped - read
+        if "straight" in behind:
+            found["converter steps"] = behind["straight"] - clipped
+            if "own" in behind:
+                found["converter errors"] = behind["own"] - behind["straight"]
         else:
             # of a frame they are known: what the chip's own output says beyond all of this
             found["converter steps"] = np.zeros_like(exact)
         return exact, found
+
+    def _firing(self, op: MatrixOp, kind: str, make: Callable[[], Firing], reads: Reads) -> Firing:
+        """Return arrays that read some activations; those of a whole map are kept.
+
+        Steps in time of one layer that were calibrated together are driven alike.
+        """
+        ready, layer = self.chip.ready[op.name], self.chip.programmed.mapping.layer_of[op.name]
+        whole = len(reads.bases) == len(ready.firing.reads.bases) and reads.offsets is (
+            ready.firing.reads.offsets
+        )
+        if whole and (op.name, kind) in self._wholes:
+            return self._wholes[op.name, kind]
+        place = layer.name, ready.calibrated, kind
+        if place not in self._firings:
+            self._firings[place] = make()
+        found = self._firings[place].reading(reads)
+        if whole:
+            self._wholes[op.name, kind] = found
+        return found
 
     def _fitted(self, op: MatrixOp) -> dict[str, _Line]:
         """Return what the correction takes off each cause's errors."""
@@ -381,6 +384,25 @@ class _Layer:
     @cached_property
     def _weight(self) -> Array:
         return self.actual.weight.astype(np.float32)
+
+
+def _behind_cells(
+    firing: Firing, layer: _Layer, chip: Any, clips: bool, all_of_them: bool
+) -> dict[str, Callable[[], Firing]]:
+    """Return how a layer with all of its cells' errors is fired, one part more each time."""
+    clean = replace(firing, layer=layer.clean, noise_lsb=0.0)
+    found: dict[str, Callable[[], Firing]] = {}
+    if layer.is_noisy:
+        found["ideal"] = lambda: replace(clean, ranges=_ideal(firing))
+    if chip.adc.kind == "ideal":
+        return found
+    if clips:
+        found["fine"] = lambda: replace(clean, ranges=tuple(_fine(one) for one in firing.ranges))
+    if _has_errors(chip) or all_of_them:
+        found["straight"] = lambda: clean
+    if _has_errors(chip):
+        found["own"] = lambda: firing
+    return found
 
 
 def _switched_on(

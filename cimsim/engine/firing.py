@@ -6,8 +6,9 @@ else fused (`cimsim.arrays.fused`). The rest takes a float product.
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -89,6 +90,23 @@ class Firing:
             layer, reads, ranges, code.pulses(chip.dac.bits), factors,
             2 if quadratic else 1, chip.adc.noise_lsb, correlation, chip.array.r_supply_ohm,
         )  # fmt: skip
+
+    def reading(self, reads: Reads) -> Firing:
+        """Return the same arrays on other activations; what is prepared of them is shared.
+
+        Parameters
+        ----------
+        reads : Reads
+            Of vectors of the same length.
+        """
+        offsets = reads.row_offsets
+        groups = [
+            replace(rows, runs=runs_of(offsets[rows.arrays[0].row_source])) for rows in self.groups
+        ]
+        found = copy.copy(self)
+        vars(found).pop("cuts", None)  # all else that was worked out holds for any activations
+        vars(found).update(reads=reads, groups=groups)
+        return found
 
     @cached_property
     def is_fast(self) -> bool:

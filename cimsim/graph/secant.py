@@ -42,8 +42,9 @@ ROUNDINGS = frozenset({"ceil", "floor", "round", "rounded", "sign", "trunc"})
 
 
 def all_values(
-    graph: LayerGraph, inputs: tuple[Tensor, ...], given: Mapping[str, Tensor] | None = None
-) -> Values:
+    graph: LayerGraph, inputs: tuple[Tensor, ...], given: Mapping[str, Tensor] | None = None,
+    matrices: Matrices | None = None,
+) -> Values:  # fmt: skip
     """Return the value of every node, float32.
 
     Parameters
@@ -52,12 +53,15 @@ def all_values(
     inputs : tuple of torch.Tensor
         Those of the graph, batch 1.
     given : mapping of str to torch.Tensor, optional
-        Outputs of matrix operations as a chip computed them, in place of the exact ones.
+        Values that are known: outputs of matrix operations as a chip computed them, in place of the
+        exact ones, and what depends on no matrix.
+    matrices : Matrices, optional
+        Of the graph; who calls often keeps them.
     """
     import torch
 
     values: Values = {}
-    arguments, held = iter(inputs), _Weights()
+    arguments, held = iter(inputs), Matrices(graph) if matrices is None else matrices
     with torch.no_grad():
         for op in graph:
             if isinstance(op, InputOp):
@@ -72,8 +76,9 @@ def all_values(
 
 
 def pulled_back(
-    graph: LayerGraph, before: Values, after: Values, at_outputs: tuple[Tensor | None, ...]
-) -> Values:
+    graph: LayerGraph, before: Values, after: Values, at_outputs: tuple[Tensor | None, ...],
+    matrices: Matrices | None = None,
+) -> Values:  # fmt: skip
     """Return the weight of every matrix operation's output.
 
     Parameters
@@ -83,6 +88,8 @@ def pulled_back(
         Every node's value in both runs, as `all_values` returns them.
     at_outputs : tuple of torch.Tensor or None
         Weight of each output of the graph; None: does not count.
+    matrices : Matrices, optional
+        Of the graph; who calls often keeps them.
 
     Returns
     -------
@@ -101,13 +108,16 @@ def pulled_back(
         if weight is not None:
             weights[name] = weights[name] + weight if name in weights else weight
     found: Values = {}
-    held = _Weights()
+    held = Matrices(graph) if matrices is None else matrices
     for op in reversed(tuple(graph)):
         weight_at = weights.pop(op.name, None)
         if weight_at is None or isinstance(op, InputOp):
             continue
         if isinstance(op, MatrixOp):
             found[op.name] = weight_at
+        if held.behind.isdisjoint(op.inputs):
+            continue  # nothing before it adds an error
+        if isinstance(op, MatrixOp):
             name = op.inputs[0]
             back = {name: _through_matrix(op, held[op][0], weight_at, before[name], after[name])}
         else:
@@ -124,11 +134,21 @@ def as_vectors(op: MatrixOp, map_: Tensor) -> Tensor:
     return _columns(op, map_)[0].permute(1, 2, 0).reshape(-1, op.n_cols)
 
 
-class _Weights:
-    """Matrices as torch takes them, converted once."""
+class Matrices:
+    """Matrices of one graph as torch takes them, converted once.
 
-    def __init__(self) -> None:
+    Attributes
+    ----------
+    behind : set of str
+        Nodes that are matrix operations or depend on one.
+    """
+
+    def __init__(self, graph: LayerGraph) -> None:
         self._held: dict[str, tuple[Tensor, Tensor | None]] = {}
+        self.behind: set[str] = set()
+        for op in graph:
+            if isinstance(op, MatrixOp) or not self.behind.isdisjoint(op.inputs):
+                self.behind.add(op.name)
 
     def __getitem__(self, op: MatrixOp) -> tuple[Tensor, Tensor | None]:
         # one weights_id can serve different window shapes and biases of the same matrix

@@ -29,7 +29,7 @@ from cimsim.engine.written import written
 from cimsim.errors import InputError
 from cimsim.graph.ir import MatrixOp
 from cimsim.graph.reference import apply_matrix
-from cimsim.graph.secant import all_values, as_vectors, pulled_back
+from cimsim.graph.secant import Matrices, all_values, as_vectors, pulled_back
 from cimsim.mapping.mapping import Mapping
 from cimsim.studies.diagnosis_result import Attribution, Diagnosis, LayerErrors, decibels
 from cimsim.studies.losses import Loss, OutputError, Psnr, Top1
@@ -223,6 +223,7 @@ class _Run:
         )
         run_s = time.process_time() - begun
         self.parts = ErrorParts(chip, self.seed, learned)
+        self.matrices = Matrices(graph)
         self.ledgers = [_Ledger() for _ in self.asked.losses]
         self.powers = {layer.name: _Powers() for layer in self.mapping.layers}
         count, every = self.asked.count, max(1, -(-self.asked.count // self.detailed))
@@ -237,7 +238,7 @@ class _Run:
                     chip, inputs, number, self.seed, self.threads,
                     partial(_keep, held),
                 )  # fmt: skip
-                before = all_values(graph, inputs)
+                before = all_values(graph, inputs, matrices=self.matrices)
                 run_s += time.process_time() - start
                 clips = {n: s.saturations > 0 for n, s in got.statistics.by_op.items()}
                 expected = tuple(before[name] for name in graph.outputs)
@@ -263,8 +264,10 @@ class _Run:
     ) -> None:  # fmt: skip
         """Add up what one sample says."""
         graph = self.mapping.graph
-        given = {name: y for name, (_, y) in held.items()}
-        after = all_values(graph, tuple(before[op.name] for op in graph.inputs), given)
+        given = {n: value for n, value in before.items() if n not in self.matrices.behind}
+        given |= {name: y for name, (_, y) in held.items()}
+        asked = tuple(before[op.name] for op in graph.inputs)
+        after = all_values(graph, asked, given, self.matrices)
         at_layers: list[dict[str, Tensor]] = []
         detail: list[bool] = []
         for loss, ledger in zip(self.asked.losses, self.ledgers, strict=True):
@@ -275,15 +278,18 @@ class _Run:
             ledger.looked_at += wanted
             detail.append(wanted)
             at_layers.append(
-                {} if at_outputs is None else pulled_back(graph, before, after, at_outputs)
+                {}
+                if at_outputs is None
+                else pulled_back(graph, before, after, at_outputs, self.matrices)
             )
         for op in graph.matrix_ops:
             x, y = held[op.name]
-            own = y - apply_matrix(op, x)
-            self._add_powers(op, y, own, before[op.name])
+            own = y - apply_matrix(op, x, self.matrices[op])
+            errors = own.double()
+            self._add_powers(op, y - own, y - before[op.name], errors, before[op.name])
             for ledger, weights in zip(self.ledgers, at_layers, strict=True):
                 if op.name in weights:
-                    total = float((weights[op.name].double() * own.double()).sum())
+                    total = float((weights[op.name].double() * errors).sum())
                     layer = self._name(op)
                     ledger.all[layer] = ledger.all.get(layer, 0.0) + total
             if any(detail):
@@ -293,12 +299,14 @@ class _Run:
     def _name(self, op: MatrixOp) -> str:
         return self.mapping.layer_of[op.name].name
 
-    def _add_powers(self, op: MatrixOp, y: Tensor, own: Tensor, exact: Tensor) -> None:
+    def _add_powers(
+        self, op: MatrixOp, on_chip: Tensor, whole: Tensor, own: Tensor, exact: Tensor
+    ) -> None:
         powers = self.powers[self._name(op)]
-        powers.chip += float((y - own).double().square().sum())
-        powers.own += float(own.double().square().sum())
+        powers.chip += float(on_chip.double().square().sum())
+        powers.own += float(own.square().sum())
         powers.exact += float(exact.double().square().sum())
-        powers.whole += float((y - exact).double().square().sum())
+        powers.whole += float(whole.double().square().sum())
 
     def _add_causes(
         self, op: MatrixOp, x: Tensor, y: Tensor, own: Tensor, number: int, clips: bool,

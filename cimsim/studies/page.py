@@ -11,6 +11,7 @@ from cimsim.report.page.parts import Cell, real, render, safe, words
 from cimsim.studies.table import SHORT, Table
 
 _MOST_BARS = 40
+_SIDE_BY_SIDE = 4  # lines that are columns of the table of all numbers: so it is read more easily
 
 
 def page(title: str, rows: Sequence[Mapping[str, Any]], command: str) -> str:
@@ -38,7 +39,10 @@ def page(title: str, rows: Sequence[Mapping[str, Any]], command: str) -> str:
         pictures.insert(0, ("front", "PSNR against energy",
                             "Filled: no other line has a better picture for less energy; the "
                             "others are drawn open.", safe(front)))  # fmt: skip
-    every = _study_table(table, "every", "All numbers of all lines", table.numbers)
+    caption = "All numbers of all lines"
+    few = 1 < len(table.groups) <= _SIDE_BY_SIDE
+    every = (_beside_each_other(table, "all-numbers", caption) if few
+             else _study_table(table, "all-numbers", caption, table.numbers))  # fmt: skip
     doubts = {": ".join(filter(None, (d.get("text"), d.get("way")))) for row in rows
               for d in row["doubts"]}  # fmt: skip
     common = [(words(str(k)), words(str(v))) for k, v in table.common.items() if v is not None]
@@ -76,6 +80,28 @@ def _study_table(table: Table, id_: str, caption: str, names: Sequence[str] | No
     return parts.table(id_, caption, heads, rows)
 
 
+def _beside_each_other(table: Table, id_: str, caption: str) -> parts.Table:
+    """Return all numbers with a row for each number and a column for each line."""
+    heads, lines = table.cells(table.numbers)
+    varies = len(table.varies)
+    rows = [
+        [words(head.replace("arrays (arrays)", "arrays").replace("cycles (cycles)", "cycles")),
+         *(Cell(line[at]) for line in lines)]
+        for at, head in enumerate(heads) if at >= varies
+    ]  # fmt: skip
+    return parts.table(id_, caption, ["number", *(_label(table, g) for g in table.groups)], rows)
+
+
+def _label(table: Table, group: Any) -> str:
+    """Name a line by what varies; a bare number says of what it is."""
+    told = []
+    for name in table.varies:
+        value = group.settings.get(name)
+        if value is not None:
+            told.append(f"{name} {value}" if real(value) or str(value).isdigit() else str(value))
+    return ", ".join(told)
+
+
 _TITLES = {
     "psnr": "PSNR on the chip", "energy": "Energy of a frame", "fps": "Frames per second",
     "efficiency": "TOPS/W", "arrays": "Arrays used", "area": "Area of the chip",
@@ -96,7 +122,7 @@ def _study_bars(table: Table) -> Iterable[tuple[str, str, str]]:
             if held is None or not real(held.value):
                 continue
             low, high = held.interval or (None, None)
-            label = ", ".join(str(group.settings.get(k, "")) for k in table.varies)[:60]
+            label = _label(table, group)[:60]
             unit = held.unit if held.unit in (*_OF_TEXT, "J", "s", "W", "m2") else ""
             text = f"{held.text} {unit}" if unit in _OF_TEXT else held.text
             rows.append(svg.Bar(label or "all", held.value, text, low, high))

@@ -31,6 +31,7 @@ SHORT = {
     "utilisation": "hardware.utilisation",
 }  # fmt: skip
 USUAL = ("psnr", "energy", "fps", "efficiency", "arrays", "area")
+_REFERENCES = ("quality.float_", "quality.noisy_")  # what the chip's quality is held against
 _ALWAYS = ("psnr", "energy")  # others are shown where they are not all the same
 _LARGER = ("psnr", "ssim", "top1", "frames_per_second", "tops_per_w", "utilisation", "snr",
            "speedup", "accuracy")  # fmt: skip
@@ -189,11 +190,19 @@ class Table:
         return full
 
     def shown(self, names: Sequence[str] | None) -> list[str]:
-        """Return the full names of the columns to show; the usual ones that there are."""
+        """Return the full names of the columns to show; the usual ones that there are.
+
+        What another task than denoising measured always stands first.
+        """
         if names:
             return [self.named(name) for name in names]
         there = self.numbers
-        return [
+        clips = {SHORT[name] for name in ("psnr", "ssim", "loss")}
+        measured = [
+            name for name in there if name not in clips and name.startswith("quality.")
+            and not name.startswith(_REFERENCES)
+        ]  # fmt: skip
+        return measured + [
             SHORT[name] for name in USUAL
             if SHORT[name] in there and (name in _ALWAYS or self._differs(SHORT[name]))
         ]  # fmt: skip

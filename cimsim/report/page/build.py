@@ -22,6 +22,7 @@ from cimsim.report.result import Number, Result
 from cimsim.report.slow import FILE as TIMELINE
 from cimsim.units import format_interval, format_si
 
+_COUNTED = {"arrays": "arrays", "weights": "weights", "1/frame": "per frame"}  # whole numbers
 _PICTURES_BYTES = 3_500_000  # of frames in a page that is to be mailed
 
 
@@ -71,12 +72,18 @@ def _beside(folder: Path | None, name: str) -> dict[str, Any] | None:
 
 
 def _cards(result: Result) -> list[dict[str, str]]:
-    numbers, cards = result.numbers(), []
+    numbers: dict[str, Number] = result.numbers()
+    cards: list[dict[str, str]] = []
+
+    def put(label: str, value: str, detail: str, ends: str = "") -> None:
+        cards.append({"label": label, "value": value, "detail": detail, "ends": ends})
 
     def card(label: str, name: str, detail: str = "") -> None:
         number = numbers.get(name)
         if number is not None:
-            cards.append({"label": label, "value": _number(number), "detail": detail})
+            value, _, ends = _number(number).partition(" (")
+            ends, _, unit = ends.partition(")")
+            put(label, value + unit, detail, ends and f"({ends})")
 
     quality = result.quality
     if quality is not None:
@@ -86,25 +93,22 @@ def _cards(result: Result) -> list[dict[str, str]]:
         if ends is not None:
             of = "programmings" if len(result.programmings) > 1 else "frames of one chip"
             told += f"; mean over {of} {ends[0]:.2f}..{ends[1]:.2f}"
-        cards.append({"label": "PSNR on the chip", "value": f"{quality.psnr_db:.2f} dB",
-                      "detail": f"{told}; lost on the chip {loss:.2f} dB"})  # fmt: skip
+        put("PSNR on the chip", f"{quality.psnr_db:.2f} dB",
+            f"{told}; lost on the chip {loss:.2f} dB")  # fmt: skip
     for measure in result.measures:
         ends_ = measure.interval
-        span = "" if ends_ is None else f" ({ends_[0]:.2f}..{ends_[1]:.2f})"
+        span = "" if ends_ is None else f"({ends_[0]:.2f}..{ends_[1]:.2f})"
         float_ = (
             "" if measure.reference is None else f"float {measure.reference:.2f} {measure.unit}"
         )
-        cards.append({"label": measure.name, "value": f"{measure.mean:.2f} {measure.unit}{span}",
-                      "detail": float_})  # fmt: skip
+        put(measure.name, f"{measure.mean:.2f} {measure.unit}", float_, span)
     timing = result.timing
-    cards.append({
-        "label": "frames per second", "value": f"{timing.frames_per_second:.4g}",
-        "detail": f"{timing.cycles_per_frame:,} cycles a frame, first one after "
-                  f"{format_si(timing.latency_s, 's')}; {timing.bottleneck}",
-    })  # fmt: skip
+    put("frames per second", f"{timing.frames_per_second:.4g}",
+        f"{timing.cycles_per_frame:,} cycles a frame, first one after "
+        f"{format_si(timing.latency_s, 's')}; {timing.bottleneck}")  # fmt: skip
     card("energy of a frame", "energy.per_frame", "5 .. 95 % of what the sources allow")
     card("power", "energy.average_power", numbers["energy.average_power"].meaning)
-    card("TOPS/W", "energy.tops_per_w")
+    card("efficiency", "energy.tops_per_w", numbers["energy.tops_per_w"].meaning)
     h = result.hardware
     card("area of the chip", "hardware.area", f"{h.arrays_used} of {h.arrays} arrays used")
     return cards
@@ -180,13 +184,18 @@ def _measures(result: Result) -> Table:
     return table("measures", "What the task measured", heads, rows)
 
 
+def _share(share: float) -> str:
+    """Write a share in percent; a small one is not nothing."""
+    return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else f"{100 * share:.1g} %"
+
+
 def _energy(result: Result) -> dict[str, Any]:
     energy, total = result.energy, result.energy.total_j
     rows = []
     for number, (name, value) in enumerate(energy.by_component.items()):
         if value > 0:
             ends = result.intervals.get(f"energy.{name}")
-            text = f"{told(value, ends, 'J')}, {100 * value / total:.0f} %"
+            text = f"{told(value, ends, 'J')}, {_share(value / total)}"
             low, high = ends or (None, None)
             colour = svg.COLOURS[number % len(svg.COLOURS)]
             rows.append(svg.Bar(COMPONENTS[name], value, text, low, high, colour))
@@ -202,6 +211,7 @@ def _energy(result: Result) -> dict[str, Any]:
         "energy_note": note,
         "energy_chart": safe(svg.bars(rows, "J", "Energy by component", logarithmic=True)),
         "tornado": safe(svg.tornado(effects, total, "What each number's range does")),
+        "tornado_key": [("at its 5 % point", svg.LOW_END), ("at its 95 % point", svg.HIGH_END)],
     }  # fmt: skip
 
 
@@ -234,21 +244,23 @@ def _layers(result: Result) -> Table:
     gives_known = any(row.get("contribution_db") is not None for row in result.layers)
     rows = []
     for row in result.layers:
-        cells = [words(str(row["layer"])), words(str(row.get("kind", "")))]
-        cells += [count(row.get(name)) for name, _ in _COLUMNS]
-        clipped = row.get("saturated")
-        cells.append(Cell("" if clipped is None else f"{100 * clipped:.2g} %", clipped))
-        bits = row.get("effective_bits")
-        cells.append(Cell("" if bits is None else f"{bits:.1f}", bits))
-        cells.append(Cell(format_si(dynamic_j(row), "J"), dynamic_j(row)))
-        cells.append(Cell(f"{100 * dynamic_j(row) / total:.0f} %", dynamic_j(row)))
+        joules, clipped, bits = dynamic_j(row), row.get("saturated"), row.get("effective_bits")
+        cells = [
+            words(str(row["layer"])), words(str(row.get("kind", ""))),
+            Cell(format_si(joules, "J"), joules), Cell(_share(joules / total), joules),
+        ]  # fmt: skip
         if gives_known:
             gives = row.get("contribution_db")
             cells.append(Cell("" if gives is None else f"{gives:.2f} dB", gives))
-        rows.append(cells)
-    heads = ["layer", "kind", *(name for _, name in _COLUMNS), "conversions clipped",
-             "effective bits", "energy", "share", *(["gives"] if gives_known else [])]  # fmt: skip
-    caption = "Energy without what goes with time (control, leakage and the like)"
+        cells.append(Cell("" if clipped is None else f"{100 * clipped:.2g} %", clipped))
+        cells.append(Cell("" if bits is None else f"{bits:.1f}", bits))
+        rows.append([*cells, *(count(row.get(name)) for name, _ in _COLUMNS)])
+    heads = ["layer", "kind", "energy", "share", *(["gives"] if gives_known else []), "clipped",
+             "effective bits", *(name for _, name in _COLUMNS)]  # fmt: skip
+    caption = (
+        "Energy of a frame without what goes with time (control, leakage and the like); clipped: "
+        "conversions beyond the converter's range; effective bits: of the converters"
+    )
     if gives_known:
         caption += "; gives: what is lost without the layer, as the card of the weights says"
     return table("layer-table", caption, heads, rows)
@@ -259,7 +271,7 @@ def _floor(result: Result) -> dict[str, Any]:
     layers = mapping.get("layers", [])
     tile = chip.get("tile", {})
     if not layers or not tile:
-        return {"floor": "", "floor_note": "", "key": []}
+        return {"floor": "", "floor_note": "", "floor_key": []}
     tiles = int(tile.get("count", 1)) * int(chip.get("system", {}).get("chips", 1) or 1)
     drawn = svg.floor(layers, tiles, int(tile.get("arrays", 1)), "Floor plan of the chip")
     h = result.hardware
@@ -269,7 +281,7 @@ def _floor(result: Result) -> dict[str, Any]:
         "layers share has the colour of the first one."
     )
     key = [(str(one["name"]), svg.COLOURS[n % len(svg.COLOURS)]) for n, one in enumerate(layers)]
-    return {"floor": safe(drawn), "floor_note": note, "key": key}
+    return {"floor": safe(drawn), "floor_note": note, "floor_key": key}
 
 
 def _numbers(result: Result) -> Table:
@@ -349,6 +361,8 @@ def _number(number: Number) -> str:
         return f"{value:,} {number.unit}".strip()
     if number.unit == "dB":
         return f"{value:.2f} dB"
+    if number.unit in _COUNTED:
+        return f"{value:,.0f} {_COUNTED[number.unit]}"
     return told(float(value), number.interval, number.unit)
 
 

@@ -44,7 +44,7 @@ for (const box of document.querySelectorAll(".timeline")) {
   const end = data.frames_s[data.frames_s.length - 1], bins = data.rows[0].shares[0].length;
   const tall = 20, above = 18;
   let from = 0, to = bins;
-  const time = (s) => s >= 1 ? s.toPrecision(4) + " s" : s >= 1e-3 ? (s * 1e3).toPrecision(4) + " ms" : s >= 1e-6 ? (s * 1e6).toPrecision(4) + " µs" : (s * 1e9).toPrecision(4) + " ns";
+  const time = (s) => s === 0 ? "0" : s >= 1 ? s.toPrecision(4) + " s" : s >= 1e-3 ? (s * 1e3).toPrecision(4) + " ms" : s >= 1e-6 ? (s * 1e6).toPrecision(4) + " µs" : (s * 1e9).toPrecision(4) + " ns";
   const draw = () => {
     const wide = Math.max(300, box.clientWidth), high = above + tall * data.rows.length + 4, dense = window.devicePixelRatio || 1;
     canvas.width = wide * dense; canvas.height = high * dense;

@@ -13,6 +13,7 @@ from cimsim.units import format_si
 
 # Okabe-Ito order: told apart by people with any kind of colour vision
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A900", "#999999")
+LOW_END, HIGH_END = COLOURS[4], COLOURS[1]  # of a number's range, in `tornado`
 _CHAR = 6.6  # width of a letter of 12 px, about
 
 
@@ -146,7 +147,7 @@ def bars(
 
     parts = [opened(width, height, title)]
     for tick in _decades(low, top) if logarithmic else [t for t in _ticks(low, top) if t <= top]:
-        told = f"{tick:g}" if unit in ("", "dB", "1/s", "TOPS/W") else format_si(tick, unit)
+        told = f"{tick:g}" if unit in ("", "dB", "1/s", "TOPS/W") else _round(tick, unit)
         parts += [
             _line(x(tick), 4, x(tick), height - 30, "grid"),
             _text(x(tick), height - 14, told if tick else "0", "middle"),
@@ -239,11 +240,11 @@ def tornado(effects: Sequence[Effect], total_j: float, title: str) -> str:
     for tick in _ticks(low, high):
         if low <= tick <= high:
             parts += [_line(x(tick), 2, x(tick), height - 32, "grid"),
-                      _text(x(tick), height - 16, format_si(tick, "J"), "middle")]  # fmt: skip
+                      _text(x(tick), height - 16, _round(tick, "J"), "middle")]  # fmt: skip
     for number, one in enumerate(effects):
         y = 6 + step * number
         parts.append(_text(left - 6, y + 12, one.path, "end"))
-        for end, colour in ((one.low_j, COLOURS[4]), (one.high_j, COLOURS[1])):
+        for end, colour in ((one.low_j, LOW_END), (one.high_j, HIGH_END)):
             a, b = sorted((x(end), x(total_j)))
             told = f"{one.path}: {format_si(one.low_j, 'J')} .. {format_si(one.high_j, 'J')}"
             parts.append(
@@ -292,6 +293,12 @@ def floor(layers: Sequence[Mapping[str, Any]], tiles: int, arrays: int, title: s
                 f"{style}><title>{escape(told)}</title></rect>"
             )
     return "".join([*parts, "</svg>"])
+
+
+def _round(value: float, unit: str) -> str:
+    """Write a round number without zeros that say nothing: 10 nJ, not 10.0 nJ."""
+    number, _, rest = format_si(value, unit).partition(" ")
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {rest}"
 
 
 def _ticks(low: float, high: float) -> list[float]:
