@@ -6,6 +6,7 @@ Inside cimsim every physical value is an SI float whose name carries the unit (`
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass
@@ -162,6 +163,7 @@ def canonical(text: str) -> str:
     return text
 
 
+@functools.lru_cache(4096)  # chips are read over and over with a few fields changed
 def _split(text: str, unit: str, example: str) -> tuple[float, str]:
     """Return the SI number and the SI unit that a quantity string names."""
     table = _AREAS if unit == "m2" else _BYTES if unit == "B" else None

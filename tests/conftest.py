@@ -1,3 +1,4 @@
+import gc
 import os
 
 import pytest
@@ -8,6 +9,13 @@ settings.register_profile("cimsim", deadline=None, derandomize=True, print_blob=
 settings.load_profile("cimsim")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["CIMSIM_CACHE"] = "off"  # no test reads or writes what the user has kept
+
+
+def pytest_collection_finish(session):
+    """Leave what was imported out of garbage collections: there are millions of objects."""
+    gc.set_threshold(100_000, 50, 100)
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

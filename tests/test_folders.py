@@ -78,7 +78,7 @@ def with_users_files(home):
     return target
 
 
-@pytest.mark.parametrize("every", some([1, 7], 7))
+@pytest.mark.parametrize("every", some([1, 13], 13))
 @pytest.mark.parametrize("way", ["exchange", "two renames", "in place"])
 def test_killed_at_every_step_of_a_rerun(tmp_path, monkeypatch, way, every):
     if way == "two renames":

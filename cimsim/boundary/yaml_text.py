@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from collections.abc import Hashable
 from typing import Any
@@ -13,6 +15,7 @@ from cimsim.boundary.limits import DIGITS, Limits, shown
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml reads long lists faster
 _TAG = "tag:yaml.org,2002:"
+_OFTEN = 50_000  # characters of a text that is remembered
 # what YAML 1.1 reads as another number than people do: 0512 is octal, 1:30 is 90
 _OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_.]*:.*)")
 _KNOWN = {_TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
@@ -57,6 +60,12 @@ def load(text: str, limits: Limits, *, finite: bool = False) -> Any:
     """
     if len(text) > limits.n_bytes:
         raise ValueError(f"more than {limits.n_bytes:,} characters")
+    parsed = _parsed if len(text) <= _OFTEN else _parsed.__wrapped__
+    return copy.deepcopy(parsed(text, limits, finite))
+
+
+@functools.lru_cache(64)  # chips are read over and over with a few fields changed
+def _parsed(text: str, limits: Limits, finite: bool) -> Any:
     try:
         _check_events(text, limits)
         loader = _Loader(text)

@@ -61,6 +61,7 @@ def test_the_sum_is_rounded_once(kind, data):
     assert fused(a, b, c) == rounded(exact, kind)
 
 
+@pytest.mark.slow
 def test_noise_has_the_same_bits_on_a_processor_without_the_instruction(tmp_path):
     scope = {}
     exec(NOISE, scope)

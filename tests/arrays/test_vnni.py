@@ -77,6 +77,7 @@ def test_the_float_product_gives_the_same_integers():
     np.testing.assert_array_equal(out, x.astype(np.int64) @ plane.astype(np.int64))
 
 
+@pytest.mark.slow
 def test_another_target_processor_takes_the_float_product(tmp_path):
     """A user who compiles for an older processor must not be given its newer instructions."""
     code = (

@@ -87,6 +87,7 @@ def drawn_values(figure):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_written_and_shows_the_points_of_its_table(drawn, name):
     figures, out = drawn

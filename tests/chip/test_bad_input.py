@@ -119,7 +119,7 @@ def accepted(path, value, was):
     return False
 
 
-@pytest.mark.parametrize("name", some(CHIPS, "eflash40nm", "pcm64core14nm"))
+@pytest.mark.parametrize("name", some(CHIPS, "eflash40nm"))
 def test_every_field_spoilt_in_turn(name):
     check(name)
 

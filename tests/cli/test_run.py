@@ -114,6 +114,7 @@ def test_an_earlier_run_in_the_same_place_is_replaced(tmp_path):
     assert Result.load(tmp_path / "x").inputs["seed"] == 2
 
 
+@pytest.mark.slow
 def test_own_network_from_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "my_net.py").write_text(
         "from torch import nn\n"

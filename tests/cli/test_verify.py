@@ -115,6 +115,7 @@ def ready(process):
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_loses_no_run(kept, tmp_path):
     (tmp_path / "own.py").write_text(NET.format(how="-"))
     process = start(tmp_path, *RUN, "--out", "o")

@@ -37,7 +37,7 @@ def clip(frames=2):
     return embedded_clip(frames=frames, height=64, width=64)
 
 
-@pytest.mark.parametrize("case", some(CASES, *list(CASES)[:2]))
+@pytest.mark.parametrize("case", some(CASES, *list(CASES)[:1]))
 def test_statistics_are_within_five_percent_of_the_exact_energy(case):
     name, hw, changes = CASES[case]
     mapping = cimsim.map_graph(graph(name), cimsim.load_hw(hw, changes))

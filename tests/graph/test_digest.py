@@ -97,6 +97,7 @@ def registered(factor):
     return scale
 
 
+@pytest.mark.slow
 def test_the_code_of_a_registered_operator_counts():
     found = []
     for factor in (0.5, 0.25, 0.5):

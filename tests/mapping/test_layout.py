@@ -49,6 +49,7 @@ def test_im2col_places_every_element_exactly_once(groups, group_in, group_out, k
     assert layout.cells_used == int(arrays.sum())
 
 
+@pytest.mark.slow
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(16, 90), st.integers(16, 50))
 def test_dense_matrix_takes_the_closed_form_number_of_arrays(rows, cols, array_rows, array_cols):
     op = conv(c_in=rows, c_out=cols, kernel=1)

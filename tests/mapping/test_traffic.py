@@ -1,6 +1,7 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,7 @@ def test_new_columns_are_those_that_a_long_row_brings(kernel, stride, dilation, 
     assert new_columns(op, windows, replicas) == (brought, total)
 
 
+@pytest.mark.slow
 @given(
     kernel=st.integers(1, 4), stride=st.integers(1, 4), dilation=st.integers(1, 3),
     size=st.integers(10, 20), replicas=st.integers(1, 3),

@@ -38,6 +38,7 @@ def found(name, folder, seed):
     return truth, {one.name: one for one in fit.estimates}, fit
 
 
+@pytest.mark.slow
 def test_known_parameters_are_recovered(tmp_path):
     hits = []
     for name in SETS:

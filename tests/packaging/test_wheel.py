@@ -95,6 +95,7 @@ def test_wheel_has_one_top_level_folder_and_all_its_data(wheel):
     assert "cimsim/py.typed" in names
 
 
+@pytest.mark.slow
 def test_installed_package_works_away_from_the_checkout(wheel, tmp_path):
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:

@@ -62,6 +62,7 @@ def check_against_counters(timeline, events):
     assert peaks == {f"{e.producer} > {e.consumer}": e.n_bytes for e in timeline.edges}
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     mapping=mappings(buffer__overflow="ignore"),

@@ -92,7 +92,7 @@ def test_the_picture_shows_the_layers_one_after_the_other():
     ("suffix", "schedule"),
     some(
         [(s, how) for s in (".png", ".svg") for how in ("pipelined", "sequential")],
-        (".png", "sequential"), (".svg", "pipelined"),
+        (".svg", "pipelined"),
     ),
 )  # fmt: skip
 def test_files_are_small_and_the_same_every_time(tmp_path, schedule, suffix):

@@ -24,6 +24,7 @@ def traced(mapping, frames, schedule):
     return timeline, TracedRun(mapping, timeline)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overflow", ["ignore", "dram", "error"])
 def test_parts_of_all_stays_add_up_to_the_counters(overflow):
     credit_seen = spilled_seen = 0

@@ -52,6 +52,7 @@ def test_a_budget_for_everything_finds_the_front_of_the_sweep():
     assert 0 < sum(trial.feasible for trial in found.trials) < 45
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_search_that_stopped_goes_on_with_the_same_bits(tmp_path, sampler):
     study, folder = Study(**CHEAP), tmp_path / "s"

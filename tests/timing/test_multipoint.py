@@ -35,6 +35,7 @@ def test_a_map_of_eleven_windows_a_row_explains_what_was_measured(points):
     assert speed_up(11, points) == pytest.approx(11 / -(-11 // points), rel=0.01)
 
 
+@pytest.mark.slow
 def test_no_other_width_does():
     fits = [
         width

@@ -105,6 +105,7 @@ def test_copies_come_within_a_tenth_of_the_even_spread(name, options, least):
     assert found["whole_copies"] < found["in_order"] / least
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     graph=nets(),

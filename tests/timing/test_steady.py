@@ -80,6 +80,7 @@ def drawn_chip(draw):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_leaps_change_no_cell(monkeypatch):
     monkeypatch.setattr(steady, "LINES", 4)
     tried, leaps = 0, []

@@ -15,6 +15,7 @@ from tests.timing.nets import Net, chip, mappings, stage_times
 IDEAL = {"interconnect__kind": "ideal"}
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(
     mapping=mappings(buffer__overflow="ignore"), frame=st.integers(0, 1),

@@ -90,6 +90,7 @@ def test_the_last_layer_solves_the_normal_equations(data, monkeypatch):
     assert not outer.any()  # the margin is left for training to use
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_patches")
 @pytest.mark.parametrize("network", [CIMNet, AblaNet])
 def test_it_is_better_than_the_best_linear_start(data, network):
