@@ -19,8 +19,8 @@ LEARN = (
 )  # fmt: skip
 RUN_ELSEWHERE = {"custom_mapping.md"}  # tests/test_custom_mapping.py
 SLOW = {
-    "index.md", "start.md", "reading_timeline.md", "own_device.md", "own_network.md", "own_task.md", "own_chip.md",
-    "keywords.md", "many.md",
+    "index.md", "start.md", "reading_timeline.md", "own_device.md", "own_network.md",
+    "own_task.md", "own_chip.md", "keywords.md", "many.md",
 }  # fmt: skip
 
 
