@@ -1,5 +1,7 @@
 """Non-linear cells from end to end: against the dense formula, and against nodal equations."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from cimsim.errors import ConfigError, SimulationError
 from cimsim.mapping.mapping import map_graph
 from cimsim.report.collect import _cells
 from tests.arrays.nonlinear_nodal import NonlinearNodal, h
+from tests.thorough import some
 
 ENCODINGS = ("differential", "offset", "twos_complement")
 K, G_MIN, G_MAX = 5.0, 5e-8, 2e-5
@@ -125,9 +128,10 @@ def test_behind_ideal_wires_the_output_is_that_of_the_dense_formula(
     assert np.abs(got - expected).max() < 2e-5 * np.abs(linear).max()
 
 
-@pytest.mark.parametrize("dac_bits", [1, 8])
-@pytest.mark.parametrize("cell_bits", [2, 8])
-@pytest.mark.parametrize("encoding", ENCODINGS)
+SIZES = list(itertools.product(ENCODINGS, [2, 8], [1, 8]))
+
+
+@pytest.mark.parametrize(("encoding", "cell_bits", "dac_bits"), some(SIZES, *SIZES[::5]))
 def test_behind_wires_the_output_is_that_of_the_nodal_equations(lab, encoding, cell_bits, dac_bits):
     hw = chip(
         lab, weights__encoding=encoding, weights__cell_bits=cell_bits, dac__bits=dac_bits, **OHMS
