@@ -209,6 +209,7 @@ def _print(found: object, console: object) -> None:
     for test in found.goodness:
         p = "" if test.p != test.p else f"{test.p:.2g}"
         fits.add_row(test.name, f"{test.value:.4g}", p, test.meaning)
-    console.print(fits)
+    if found.goodness:
+        console.print(fits)
     for note in found.all_notes:
         console.print(f"note: {escape(note)}")
