@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cimsim.engine.written import written as written
 from cimsim.errors import InputError
+from cimsim.graph.reference import TorchWeights
 from cimsim.mapping.mapping import Mapping
 from cimsim.tasks.contract import Contract, Tensors
 from cimsim.units import format_celsius, format_duration
@@ -128,7 +129,7 @@ class FunctionalRun:
 
         total, ahead = len(self.noisy), self.contract.steps_ahead
         float_kept, chip_kept = self.contract.blank(), self.contract.blank()
-        weights: dict[str, Any] = {}  # of the float network, the same for all frames
+        weights = TorchWeights()  # of the float network, the same for all frames
         report("denoising", 0, total)
         try:
             for step in range(ahead + total):

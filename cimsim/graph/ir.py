@@ -391,7 +391,7 @@ class LayerGraph:
         """Return a graph of the same name from other ops."""
         return LayerGraph(self.name, ops, self.outputs if outputs is None else outputs, self._batch)
 
-    def reference(self, *inputs: Any, weights: dict[str, Any] | None = None) -> tuple[Any, ...]:
+    def reference(self, *inputs: Any, weights: Any = None) -> tuple[Any, ...]:
         """Execute in float32 with torch; see `cimsim.graph.reference.run`."""
         from cimsim.graph.reference import run
 

@@ -15,12 +15,23 @@ if TYPE_CHECKING:
 Capture = Callable[[MatrixOp, "Tensor"], None]
 
 
-Weights = dict[str, tuple["Tensor", "Tensor | None"]]
+class TorchWeights:
+    """Matrices and biases of one graph as `torch_weights` returns them, each converted once."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[Tensor, Tensor | None]] = {}
+
+    def __getitem__(self, op: MatrixOp) -> tuple[Tensor, Tensor | None]:
+        # one weights_id can serve different window shapes of the same matrix
+        key = f"{op.weights_id or op.name}|{op.window.kernel}|{op.layout}"
+        if key not in self._held:
+            self._held[key] = torch_weights(op)
+        return self._held[key]
 
 
 def run(
     graph: LayerGraph, *inputs: Tensor, capture: Capture | None = None,
-    weights: Weights | None = None,
+    weights: TorchWeights | None = None,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Execute ``graph`` in float32.
 
@@ -34,8 +45,8 @@ def run(
         One per input node, in their order; ``B`` is the traced batch.
     capture : callable, optional
         Called as ``capture(op, x)`` with the input tensor of each `MatrixOp` before it is applied.
-    weights : dict, optional
-        Matrices as torch has them: empty at first, and filled for further calls with this graph.
+    weights : TorchWeights, optional
+        To be filled, for further calls with this graph.
 
     Returns
     -------
@@ -52,7 +63,7 @@ def run(
     import torch
 
     pieces = _pieces(graph, inputs)
-    weights = {} if weights is None else weights
+    weights = TorchWeights() if weights is None else weights
     with torch.no_grad():
         results = [
             _run_piece(graph, [x[i] for x in pieces], weights, capture)
@@ -173,7 +184,7 @@ def _pieces(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> list[tuple[Tensor,
 def _run_piece(
     graph: LayerGraph,
     inputs: list[Tensor],
-    weights: dict[str, tuple[Tensor, Tensor | None]],
+    weights: TorchWeights,
     capture: Capture | None,
 ) -> tuple[Tensor, ...]:
     values: dict[str, Tensor] = {}
@@ -196,7 +207,7 @@ def _apply(
     graph: LayerGraph,
     op: MatrixOp | DigitalOp,
     values: dict[str, Tensor],
-    weights: dict[str, tuple[Tensor, Tensor | None]],
+    weights: TorchWeights,
     capture: Capture | None,
 ) -> Tensor:
     try:
@@ -206,11 +217,7 @@ def _apply(
             x = values[op.inputs[0]]
             if capture is not None:
                 capture(op, x)
-            # one weights_id can serve different window shapes of the same matrix
-            key = f"{op.weights_id or op.name}|{op.window.kernel}|{op.layout}"
-            if key not in weights:
-                weights[key] = torch_weights(op)
-            y = apply_matrix(op, x, weights[key])
+            y = apply_matrix(op, x, weights[op])
     except Exception as error:
         raise GraphError(f"{_place(graph, op)}: {error}") from error
     if tuple(y.shape) != op.output.shape:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.errors import GraphError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
-from cimsim.graph.reference import apply_digital, apply_matrix, torch_weights
+from cimsim.graph.reference import TorchWeights, apply_digital, apply_matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,8 +134,8 @@ def as_vectors(op: MatrixOp, map_: Tensor) -> Tensor:
     return _columns(op, map_)[0].permute(1, 2, 0).reshape(-1, op.n_cols)
 
 
-class Matrices:
-    """Matrices of one graph as torch takes them, converted once.
+class Matrices(TorchWeights):
+    """Matrices of one graph as torch takes them, and what lies behind them.
 
     Attributes
     ----------
@@ -144,18 +144,11 @@ class Matrices:
     """
 
     def __init__(self, graph: LayerGraph) -> None:
-        self._held: dict[str, tuple[Tensor, Tensor | None]] = {}
+        super().__init__()
         self.behind: set[str] = set()
         for op in graph:
             if isinstance(op, MatrixOp) or not self.behind.isdisjoint(op.inputs):
                 self.behind.add(op.name)
-
-    def __getitem__(self, op: MatrixOp) -> tuple[Tensor, Tensor | None]:
-        # one weights_id can serve different window shapes and biases of the same matrix
-        key = f"{op.weights_id or op.name}|{op.window.kernel}|{op.layout}"
-        if key not in self._held:
-            self._held[key] = torch_weights(op)
-        return self._held[key]
 
 
 def _columns(op: MatrixOp, map_: Tensor) -> Tensor:
