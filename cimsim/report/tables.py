@@ -177,7 +177,7 @@ def _told(result: Result, name: str, value: float, unit: str) -> str:
 
 def _hardware(result: Result) -> Table:
     h = result.hardware
-    table = _table("Hardware and work", "", "")
+    table = _table("Hardware and work", "quantity", "value")
     table.add_row("arrays used", f"{h.arrays_used} of {h.arrays}")
     table.add_row("cells used in them", f"{100 * h.utilisation:.1f} %")
     table.add_row("weights", f"{h.weights:,}")
