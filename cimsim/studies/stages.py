@@ -270,9 +270,10 @@ class Scores:
 def reference(strip: Strip) -> dict[str, Any]:
     """Run the float network; return the scores of its frames and of the noisy ones."""
     from cimsim.functional import picture
+    from cimsim.graph.reference import TorchWeights
 
     noisy, found = Scores([], []), Scores([], [])
-    kept, weights = strip.contract.blank(), dict[str, Any]()
+    kept, weights = strip.contract.blank(), TorchWeights()
     for step in strip.steps:
         outputs = strip.graph.reference(*strip.inputs(step, kept), weights=weights)
         kept, frame = strip.kept(kept, outputs), strip.frame(step)
