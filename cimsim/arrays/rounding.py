@@ -51,20 +51,30 @@ def round_rows(
     power[np.diag_indices_from(power)] += DAMPING * np.mean(np.diag(power)) + 1e-12
     # rows with strong inputs first: later rows are left to make up for them
     order = np.argsort(-np.diag(power), kind="stable")
-    factor = cholesky(power[np.ix_(order, order)], lower=True, overwrite_a=True)
-    inverse, _ = lapack.dpotri(factor, lower=1)
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    spread = cholesky(inverse, lower=False, overwrite_a=True)
+    spread = _spread(power[np.ix_(order, order)])
     left = np.array(target, np.float64)[order]
     rounded = np.empty_like(left)
     for start in range(0, len(left), _BLOCK):
         stop = min(start + _BLOCK, len(left))
         errors = np.empty((stop - start, left.shape[1]))
         for row in range(start, stop):
-            rounded[row] = np.clip(np.rint(left[row]), -q_max, q_max)
-            errors[row - start] = (left[row] - rounded[row]) / spread[row, row]
-            left[row:stop] -= np.outer(spread[row, row:stop], errors[row - start])
+            before = row - start
+            wanted = left[row] - spread[start:row, row] @ errors[:before]
+            rounded[row] = np.clip(np.rint(wanted), -q_max, q_max)
+            errors[before] = (wanted - rounded[row]) / spread[row, row]
         left[stop:] -= spread[start:stop, stop:].T @ errors
     result = np.empty(left.shape, np.int32)
     result[order] = rounded
     return result
+
+
+def _spread(power: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the upper triangle U with ``U.T @ U`` the inverse of ``power``, [rows, rows].
+
+    With the rows in the opposite order ``power`` is ``L @ L.T``; read backwards, L is an upper
+    triangle, and U is its inverse. One factor and one inverse of a triangle are half the work of
+    inverting ``power`` and factoring the inverse.
+    """
+    lower = cholesky(power[::-1, ::-1], lower=True, overwrite_a=False)
+    inverse, _ = lapack.dtrtri(lower, lower=1, overwrite_c=1)
+    return np.ascontiguousarray(inverse[::-1, ::-1])
