@@ -26,9 +26,9 @@ def _stamp(rooms: tuple[Path, ...]) -> tuple[float, int]:
 
 
 def _of_room(compiled: Any) -> Any:
-    """Let the cache of a kernel hold for its room, and for that of the arrays, as they are now."""
+    """Let the cache of a kernel hold for its room, and for that of the kernels, as they are now."""
     here = Path(__file__).parent
-    rooms = {here / "arrays", Path(compiled.py_func.__code__.co_filename).parent}
+    rooms = {here / "kernels", Path(compiled.py_func.__code__.co_filename).parent}
     compiled._cache._cache_file._source_stamp = _stamp(tuple(sorted(rooms)))
     return compiled
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 import cimsim
 from benchmarks.paper.record import read_plain, write_csv
 from benchmarks.paper.style import DPI, WIDTH, halo, paper_style
-from cimsim.arrays.encode import encode_weights
-from cimsim.arrays.wires import Resistances, fast_operator
 from cimsim.chip.cells import build
 from cimsim.cli.options import parse_size
+from cimsim.crossbar.encode import encode_weights
+from cimsim.crossbar.wires import Resistances, fast_operator
 from cimsim.errors import SimulationError
 from cimsim.video.embedded import embedded_clip
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.wires import Resistances, crossbar_operator, fast_operator
-from tests.arrays.nodal import Nodal
+from cimsim.crossbar.wires import Resistances, crossbar_operator, fast_operator
+from tests.crossbar.nodal import Nodal
 
 WIRES = Resistances(word=1.0, bit=1.0, driver=50.0, sense=50.0)
 

@@ -129,9 +129,9 @@ def ablate(
     from rich.console import Console
 
     import cimsim
-    from cimsim.arrays.faults import fault_map
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
+    from cimsim.crossbar.faults import fault_map
     from cimsim.graph.cutting import find
     from cimsim.loading import load_network
     from cimsim.report.contributions import THRESHOLD

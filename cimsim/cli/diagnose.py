@@ -161,10 +161,10 @@ def diagnose(
 
     import cimsim
     from cimsim import placing
-    from cimsim.arrays.faults import fault_map
     from cimsim.boundary import json_text
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
+    from cimsim.crossbar.faults import fault_map
     from cimsim.files import replacing
     from cimsim.loading import load_network
     from cimsim.report.slow import FILE, slow_data

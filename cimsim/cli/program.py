@@ -91,9 +91,9 @@ def program(
 
     import cimsim
     from cimsim import placing
-    from cimsim.arrays.faults import fault_map
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
+    from cimsim.crossbar.faults import fault_map
     from cimsim.loading import load_network, weights_hash
     from cimsim.programmed import check_file
 

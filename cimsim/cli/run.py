@@ -233,9 +233,9 @@ def run(
 
     import cimsim
     from cimsim import placing
-    from cimsim.arrays.faults import fault_map
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
+    from cimsim.crossbar.faults import fault_map
     from cimsim.doubts import refuse
     from cimsim.loading import load_network, weights_hash
     from cimsim.report.contributions import doubts, with_contributions

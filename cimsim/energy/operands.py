@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.encode import InputCode, WeightCode, encode_weights
 from cimsim.chip.cells import device_of
 from cimsim.chip.cells.base import AbstractDevice
 from cimsim.chip.spec import Chip
+from cimsim.crossbar.encode import InputCode, WeightCode, encode_weights
 from cimsim.engine.samples import Samples, collect
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Layout

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays import bitwise, conversion, fused, kernels
 from cimsim.engine.firing import DrivenArray, DrivenRows, Firing
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import SimulationError
+from cimsim.kernels import bitwise, conversion, floats, fused
 
 BLOCK = 512  # windows; two operands and the sums of a 1024-row array stay within some MB
 _REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart from the others'
@@ -302,7 +302,7 @@ def _fire_float(
     for number, (shift, mask) in enumerate(firing.pulses):
         first = firsts[number]
         bits = (shift, mask, firing.power)
-        kernels.gather(block.codes, block.bases, rows.runs, bits, x, sums)
+        floats.gather(block.codes, block.bases, rows.runs, bits, x, sums)
         square = None
         if any(array.variance is not None for array in rows.arrays):
             square = np.square(x, out=scratch.take("square", shape, firing.dtype))
@@ -327,9 +327,7 @@ def _overlaps(
     whole = max(shift + mask.bit_length() for shift, mask in firing.pulses)
     codes = np.zeros((n, rows.n_rows), np.int64)
     bits = (0, 2**whole - 1, 1)
-    kernels.gather(
-        block.codes, block.bases, rows.runs, bits, codes, np.zeros(rows.n_rows, np.int64)
-    )
+    floats.gather(block.codes, block.bases, rows.runs, bits, codes, np.zeros(rows.n_rows, np.int64))
     found = {}
     for first, end, _ in firing.phases:
         pulses = np.array([(s, m, 0) for s, m in firing.pulses[first:end]], np.int64)
@@ -369,7 +367,7 @@ def _read_out(
     x, square = pulse
     if array.dac_curves.size:  # drivers, cells are static: the bent pulse of this array alone
         x = x.copy()
-        kernels.bend_inputs(x, array.dac_curves)
+        floats.bend_inputs(x, array.dac_curves)
         square = None if square is None else np.square(x)
     if frame.firing.r_supply_ohm > 0:
         x = _drooped(x, array, frame.firing.r_supply_ohm)
@@ -391,15 +389,15 @@ def _read_out(
         own = np.uint64(frame.key ^ _REFERENCES)
         if common is not None:
             share = common[0][: len(acc), None].astype(np.float32)
-            kernels.add_common(
+            floats.add_common(
                 current, reference * share, window[0], common[1],
                 np.uint64(frame.key ^ _REFERENCES ^ INPUTS),
             )  # fmt: skip
             reference = reference * (1 - share)
-        kernels.add_common(current, reference, *window, own)
+        floats.add_common(current, reference, *window, own)
     if array.adc_curves.size:
-        kernels.bend_sums(current, array.columns, array.adc, array.adc_curves)
-    clipped = kernels.convert(
+        floats.bend_sums(current, array.columns, array.adc, array.adc_curves)
+    clipped = floats.convert(
         acc, current, variance, array.scaled(factor), array.target, array.adc, window,
         np.uint64(frame.key), common,
     )  # fmt: skip

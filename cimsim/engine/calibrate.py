@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.adc import AdcRange, finite, two_sided
-from cimsim.arrays.encode import InputCode, WeightCode
 from cimsim.chip.spec import Chip
+from cimsim.crossbar.adc import AdcRange, finite, two_sided
+from cimsim.crossbar.encode import InputCode, WeightCode
 from cimsim.engine.blocks import Sums, fire
 from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.firing import Firing

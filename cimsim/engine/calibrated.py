@@ -8,14 +8,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays import kernels
-from cimsim.arrays.adc import AdcRange
-from cimsim.arrays.encode import InputCode
+from cimsim.crossbar.adc import AdcRange
+from cimsim.crossbar.encode import InputCode
 from cimsim.engine.firing import Firing
 from cimsim.engine.flow import Flow
 from cimsim.engine.program import ProgrammedMapping
 from cimsim.engine.windows import Places, Reads
 from cimsim.graph.ir import LayerGraph, MatrixOp
+from cimsim.kernels import floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +57,9 @@ class ReadyOp:
         Where activations read and write.
     firing : Firing
     digital : float64 [5, windows_per_activation * n_cols]
-        As `cimsim.arrays.kernels.rescale` takes it.
+        As `cimsim.kernels.floats.rescale` takes it.
     folded : float32 [2, windows_per_activation * n_cols]
-        As `cimsim.arrays.kernels.rescale_folded` does.
+        As `cimsim.kernels.floats.rescale_folded` does.
     """
 
     op: MatrixOp
@@ -85,7 +85,7 @@ class ReadyOp:
         digital[3] = np.tile(layer.scales * code.scale, layer.windows)
         if op.bias is not None:
             digital[4] = np.tile(op.bias, layer.windows)
-        return cls(op, found, places, firing, digital, kernels.fold(digital))
+        return cls(op, found, places, firing, digital, floats.fold(digital))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.programmed import ProgrammedArray
+from cimsim.crossbar.programmed import ProgrammedArray
 from cimsim.engine.program import PlacedArray, ProgrammedLayer, ProgrammedMapping
 from cimsim.rng import stream
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
-from cimsim.arrays.adc import AdcRange
+from cimsim.crossbar.adc import AdcRange
 from cimsim.engine.calibrate import MIN_WINDOWS
 from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.firing import Firing

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays import kernels
 from cimsim.engine.blocks import Sink, fire
 from cimsim.engine.calibrated import CalibratedMapping, ReadyOp
 from cimsim.engine.flow import Flow, added
@@ -29,6 +28,7 @@ from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
 from cimsim.graph.reference import apply_digital
+from cimsim.kernels import floats
 from cimsim.rng import key
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ class OutputMap(Sink):
             inside = windows >= 0
             y[windows[inside]] = values.reshape(-1, op.n_cols)[inside]
         elif y is not None and y.ndim == 3:
-            kernels.unfold(values, start, (op.window_grid[1], *op.out_block[1:]), y)
+            floats.unfold(values, start, (op.window_grid[1], *op.out_block[1:]), y)
         for codes in self._fed:
             codes.put_pixels(values, start)
 
@@ -295,9 +295,9 @@ class OutputMap(Sink):
         place, ready, floor = self.place(start, len(sums)), self._ready, self._floor
         values = np.empty(sums.shape, np.float32) if place is None else place
         if sums.dtype == np.float32:
-            kernels.rescale_folded(sums, ready.folded, floor, values)
+            floats.rescale_folded(sums, ready.folded, floor, values)
         else:
-            kernels.rescale(sums, ready.digital, floor, values)
+            floats.rescale(sums, ready.digital, floor, values)
         self.put(start, values)
 
     def tensor(self) -> Tensor | None:

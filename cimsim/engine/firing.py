@@ -1,7 +1,7 @@
 """How the arrays of one operation are driven and read: what every frame finds ready.
 
 Pulses of up to 8 bits on conductances that fit 16 take the fast path: integer products, everything
-else fused (`cimsim.arrays.fused`). The rest takes a float product.
+else fused (`cimsim.kernels.fused`). The rest takes a float product.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays import bitwise, conversion, fused
-from cimsim.arrays.adc import AdcRange
-from cimsim.arrays.encode import InputCode
-from cimsim.arrays.programmed import ProgrammedArray
-from cimsim.arrays.vnni import tiles
 from cimsim.chip.cells.base import AbstractDevice
 from cimsim.chip.spec import Chip
+from cimsim.crossbar.adc import AdcRange
+from cimsim.crossbar.encode import InputCode
+from cimsim.crossbar.programmed import ProgrammedArray
 from cimsim.engine.noise import noise_shares
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
 from cimsim.engine.windows import Reads, runs_of
+from cimsim.kernels import bitwise, conversion, fused
+from cimsim.kernels.vnni import tiles
 from cimsim.mapping.mapping import Mapping
 
 _EXACT_FLOAT32 = 2**24
@@ -230,7 +230,7 @@ class DrivenRows:
     Attributes
     ----------
     runs : int64 [n_runs, 3]
-        Where the inputs of a vector lie, see `cimsim.arrays.kernels.gather`.
+        Where the inputs of a vector lie, see `cimsim.kernels.floats.gather`.
     n_rows : int
     arrays : list of DrivenArray
     """

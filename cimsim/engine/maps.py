@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays import kernels
-from cimsim.arrays.encode import InputCode
+from cimsim.crossbar.encode import InputCode
 from cimsim.engine.windows import padded_shape
 from cimsim.graph.ir import MatrixOp
 from cimsim.graph.layout import channels_last
+from cimsim.kernels import floats
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,12 +78,12 @@ class CodeMap:
         channels = padded_shape(self.op)[2]
         corner = top + row, (left * channels + first) * code.lines
         if code.signed == "offset":
-            found = kernels.encode_map(
+            found = floats.encode_map(
                 values, code.scale, code.zero_point, code.top, self.padded, corner
             )
         else:
             shift = code.magnitude_bits if code.signed == "phases" else 0
-            found = kernels.encode_signed(values, code.scale, code.top, shift, self.padded, corner)
+            found = floats.encode_signed(values, code.scale, code.top, shift, self.padded, corner)
         self.sums.append(found)
 
     def put_pixels(self, values: NDArray[np.float32], start: int) -> None:
@@ -191,7 +191,7 @@ def unfolded(op: MatrixOp, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     found = empty_map(op)
     if found.ndim == 2:
         return vectors
-    kernels.unfold(vectors, 0, (op.window_grid[1], *op.out_block[1:]), found)
+    floats.unfold(vectors, 0, (op.window_grid[1], *op.out_block[1:]), found)
     return found
 
 

@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays import kernels
-from cimsim.arrays.adc import inl_curves
-from cimsim.arrays.encode import WeightCode, encode_weights
-from cimsim.arrays.faults import (
+from cimsim.chip.cells.base import AbstractDevice
+from cimsim.chip.cells.ohmic import check_bent
+from cimsim.chip.parts.base import REFERENCE_K
+from cimsim.chip.spec import Chip
+from cimsim.crossbar.adc import inl_curves
+from cimsim.crossbar.encode import WeightCode, encode_weights
+from cimsim.crossbar.faults import (
     FaultCodes,
     FaultMap,
     draw_dead_lines,
     draw_faults,
     fault_map,
 )
-from cimsim.arrays.nonlinear import bent, bent_levels
-from cimsim.arrays.programmed import CellHistory, ProgrammedArray, SlowNoise, program_array
-from cimsim.chip.cells.base import AbstractDevice
-from cimsim.chip.cells.ohmic import check_bent
-from cimsim.chip.parts.base import REFERENCE_K
-from cimsim.chip.spec import Chip
+from cimsim.crossbar.nonlinear import bent, bent_levels
+from cimsim.crossbar.programmed import CellHistory, ProgrammedArray, SlowNoise, program_array
 from cimsim.engine.noise import noise_shares
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
+from cimsim.kernels import floats
 from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.lines import Lines
 from cimsim.mapping.mapping import Mapping, PlacedLayer, Slot
@@ -52,7 +52,7 @@ class PlacedArray:
     adc_gain, adc_offset : float64 [slices * n_cols]
         Static mismatch of each column's converter: factor, and offset in steps.
     adc_curves : float32 [converters, points]
-        Static non-linearity of the converters, see `cimsim.arrays.adc.inl_curves`; [0, 0] without.
+        Static non-linearity of the converters by `cimsim.crossbar.adc.inl_curves`; [0, 0] without.
     dac_curves : float32 [n_rows, levels]
         What each row's driver applies for each number; [0, 0] if it is that number.
     """
@@ -106,7 +106,7 @@ class PlacedArray:
         x = pulse.astype(np.float32)
         curves = self.input_curves(top)
         if self.written.steepness > 0 and curves.size:
-            kernels.bend_inputs(x, curves)
+            floats.bend_inputs(x, curves)
         if self.written.wired is not None:
             return self.written.wired.partial_sums(x, top).astype(np.float32)
         return x @ self.written.difference

@@ -1,6 +1,6 @@
 """Round the weights of a mapping to integers by the inputs of its calibration frames.
 
-How a matrix is rounded: `cimsim.arrays.rounding`.
+How a matrix is rounded: `cimsim.crossbar.rounding`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping as MappingABC
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.encode import encode_weights
-from cimsim.arrays.rounding import round_matrix
+from cimsim.crossbar.encode import encode_weights
+from cimsim.crossbar.rounding import round_matrix
 from cimsim.engine.samples import Samples
 from cimsim.engine.workers import workers
 from cimsim.errors import SimulationError

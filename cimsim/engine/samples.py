@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.encode import InputCode, input_ends
 from cimsim.chip.spec import Chip
+from cimsim.crossbar.encode import InputCode, input_ends
 from cimsim.engine.windows import Places, Reads, padded_shape, window_places
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import LayerGraph, MatrixOp

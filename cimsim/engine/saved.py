@@ -15,12 +15,12 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.adc import AdcRange
-from cimsim.arrays.encode import InputCode
-from cimsim.arrays.nonlinear import WiredCells
-from cimsim.arrays.programmed import ProgrammedArray
 from cimsim.boundary.limits import shown
 from cimsim.chip.cells.base import AbstractDevice
+from cimsim.crossbar.adc import AdcRange
+from cimsim.crossbar.encode import InputCode
+from cimsim.crossbar.nonlinear import WiredCells
+from cimsim.crossbar.programmed import ProgrammedArray
 from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.program import PlacedArray, ProgrammedLayer, ProgrammedMapping
 from cimsim.errors import SimulationError

@@ -71,7 +71,7 @@ class OpStatistics:
 
     @property
     def effective_bits(self) -> float | None:
-        """Bits of information in a code, see `cimsim.arrays.adc.AdcRange.effective_bits`.
+        """Bits of information in a code, see `cimsim.crossbar.adc.AdcRange.effective_bits`.
 
         Measured on the calibration windows: the mean over the arrays of an operation, and over the
         conversions of several; None for ideal converters.

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays import conversion
-from cimsim.arrays.conversion import GROUP
-from cimsim.arrays.fused import BLOCK, _draw_common, _multiply, _pulse, collect_block, offsets_of
-from cimsim.arrays.normals import counters, many_normals
 from cimsim.engine.blocks import INPUTS, Sums, fire
 from cimsim.engine.firing import Firing
 from cimsim.jit import jit
+from cimsim.kernels import conversion
+from cimsim.kernels.conversion import GROUP
+from cimsim.kernels.fused import BLOCK, _draw_common, _multiply, _pulse, collect_block, offsets_of
+from cimsim.kernels.normals import counters, many_normals
 
 
 def fire_together(
@@ -85,7 +85,7 @@ def _read_out(
     codes: Any, places: Any, pulses: Any, planes: Any, columns: Any, target: Any, adcs: Any,
     counter: Any, sums: Any, common: Any,
 ) -> None:  # fmt: skip
-    """Do what `cimsim.arrays.fused.read_out` does, without statistics, for several converters.
+    """Do what `cimsim.kernels.fused.read_out` does, without statistics, for several converters.
 
     Parameters
     ----------

@@ -308,7 +308,7 @@ class Mapping(display.Rows):
         """Return the cells of one replica: those of weights, and one reference per row and slice.
 
         Two cells per weight slice, or one and, in each array and slice, a reference cell on each
-        driven row (`cimsim.arrays.encode.WeightCode`).
+        driven row (`cimsim.crossbar.encode.WeightCode`).
         """
         weights, layout = self.chip.weights, layer.layout
         cells = weights.cells_per_slice * weights.slices * layout.cells_used

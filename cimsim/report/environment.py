@@ -21,7 +21,7 @@ def environment() -> dict[str, str]:
         ``cimsim``, ``python``, packages, ``processor`` and ``arithmetic``: ``vnni`` where products
         of 8-bit integers run on 512-bit instructions, else ``generic``. Both give the same bits.
     """
-    from cimsim.arrays.vnni import HAS_VNNI
+    from cimsim.kernels.vnni import HAS_VNNI
 
     found = {"cimsim": __version__, "python": platform.python_version()}
     for name in _PACKAGES:

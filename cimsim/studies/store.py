@@ -1,7 +1,7 @@
 """Results of stages by their key, on disk: what was worked out once is not worked out again.
 
-The store lies in ``studies/`` of the folder that `cimsim.arrays.operator_cache.cache_folder` names
-(environment variable ``CIMSIM_CACHE``). An entry is a JSON file and, where it has arrays, a
+The store lies in ``studies/`` of the folder that `cimsim.crossbar.operator_cache.cache_folder`
+names (environment variable ``CIMSIM_CACHE``). An entry is a JSON file and, where it has arrays, a
 safetensors file beside it, both named by the key. Files appear whole or not at all, arrays before
 the JSON that names their SHA-256; an entry whose hash does not fit is removed and made anew.
 
@@ -91,7 +91,7 @@ class Store:
         ConfigError
             A limit in ``CIMSIM_CACHE_LIMIT`` that is no size.
         """
-        from cimsim.arrays.operator_cache import cache_folder
+        from cimsim.crossbar.operator_cache import cache_folder
 
         folder, limit = cache_folder(), os.environ.get("CIMSIM_CACHE_LIMIT")
         if folder is None:

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cimsim.arrays.rounding import round_matrix
 from cimsim.chip.spec import Chip
+from cimsim.crossbar.rounding import round_matrix
 from cimsim.rng import key
 from cimsim.training.cells import Cells, weight_scales
 from cimsim.training.folding import Matrix, folded

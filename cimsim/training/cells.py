@@ -93,7 +93,7 @@ class Cells:
 def weight_scales(
     matrix: Tensor, q_max: int, rule: Literal["layer", "column", "balanced"]
 ) -> Tensor:
-    """Return the weight per step of every column; `cimsim.arrays.encode.encode_weights` in torch.
+    """Return the weight per step of every column; `cimsim.crossbar.encode.encode_weights` in torch.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cimsim.arrays.encode import input_ends
+from cimsim.crossbar.encode import input_ends
 from cimsim.errors import SimulationError
 from cimsim.training.patches import MatrixShape
 

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cimsim.arrays.adc import AdcRange, two_sided
-from cimsim.arrays.encode import InputCode
 from cimsim.chip.spec import Chip
+from cimsim.crossbar.adc import AdcRange, two_sided
+from cimsim.crossbar.encode import InputCode
 from cimsim.errors import ConfigError
 from cimsim.rng import key
 from cimsim.training.inputs import InputSamples, InputStatistics

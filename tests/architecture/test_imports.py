@@ -10,7 +10,7 @@ FLOOR = {
     "errors": -1, "boundary": -0.7, "outside": -0.6, "display": -0.6,
     "doubts": 0, "files": -1, "folders": -0.5, "units": -0.5,
     "rng": -1, "jit": -1, "stats": -1,
-    "chip": 0, "hwconfigs": 0, "video": 1, "zoo": 0, "arrays": 2, "graph": 3,
+    "chip": 0, "hwconfigs": 0, "video": 1, "zoo": 0, "kernels": 1, "crossbar": 2, "graph": 3,
     "training": 3, "frontends": 3.5, "mapping": 4, "engine": 5, "timing": 5, "placing": 5.5,
     "energy": 6, "tasks": 6, "measured": 6, "pruning": 6.2, "search": 6.5,
     "report": 7, "exported": 7.4,

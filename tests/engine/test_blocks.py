@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cimsim.arrays.encode import pulses_of
 from cimsim.chip.cells import build
+from cimsim.crossbar.encode import pulses_of
 from cimsim.engine.execute import execute
 from cimsim.engine.maps import encode_input
 from cimsim.engine.windows import window_places

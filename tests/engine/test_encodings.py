@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from cimsim.arrays.adc import AdcRange
 from cimsim.chip.cells import build
+from cimsim.crossbar.adc import AdcRange
 from cimsim.engine.execute import execute
 from cimsim.engine.maps import encode_input
 from cimsim.engine.program import program

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.nn import functional
 
-from cimsim.arrays import kernels
 from cimsim.engine.execute import execute
 from cimsim.engine.maps import empty_map, encode_input, to_map
 from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, MatrixOp, Ref, TensorSpec, Window
 from cimsim.graph.layout import from_vectors
+from cimsim.kernels import floats
 
 fixture_ok = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -382,7 +382,7 @@ def test_blocks_are_placed_like_the_reference_layout(lab):
             out[:] = y
         else:
             for start, stop in ((9, 35), (0, 9)):  # windows come in any order
-                kernels.unfold(y[start:stop], start, (7, block, block), out)
+                floats.unfold(y[start:stop], start, (7, block, block), out)
         expected = from_vectors(op, y.reshape(1, 5, 7, -1))
         np.testing.assert_array_equal(to_map(op, out).numpy(), expected)
 

@@ -11,14 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.arrays import fused
-from cimsim.arrays.encode import InputCode
+from cimsim.crossbar.encode import InputCode
 from cimsim.engine import blocks
 from cimsim.engine.execute import execute
 from cimsim.engine.flow import Flow
 from cimsim.engine.maps import CodeMap, encode_input
 from cimsim.engine.workers import workers
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, Ref, TensorSpec
+from cimsim.kernels import fused
 from tests.engine.conftest import conv
 
 NOISY = {"adc__kind": "sar", "device__sigma_read": "2 %", "device__sigma_program": "2 %"}

@@ -8,9 +8,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cimsim.arrays import nonlinear
 from cimsim.chip.cells import build, device_of
 from cimsim.chip.load import load_hw
+from cimsim.crossbar import nonlinear
 from cimsim.engine import calibrate as calibration
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
@@ -18,7 +18,7 @@ from cimsim.engine.saved import pack, unpack
 from cimsim.errors import ConfigError, SimulationError
 from cimsim.mapping.mapping import map_graph
 from cimsim.report.collect import _cells
-from tests.arrays.nonlinear_nodal import NonlinearNodal, h
+from tests.crossbar.nonlinear_nodal import NonlinearNodal, h
 from tests.thorough import some
 
 ENCODINGS = ("differential", "offset", "twos_complement")

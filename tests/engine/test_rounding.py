@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cimsim
-from cimsim.arrays.rounding import MAX_ROWS, round_matrix, round_rows
+from cimsim.crossbar.rounding import MAX_ROWS, round_matrix, round_rows
 from tests.thorough import some
 
 Q_MAX = 127

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import cimsim
-from cimsim.arrays.adc import AdcRange
+from cimsim.crossbar.adc import AdcRange
 from cimsim.engine.blocks import Sums, fire
 from cimsim.engine.maps import encode_input
 from cimsim.engine.together import fire_together

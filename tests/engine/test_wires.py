@@ -11,7 +11,7 @@ from cimsim.engine.execute import execute
 from cimsim.engine.program import program
 from cimsim.errors import ConfigError, SimulationError
 from cimsim.mapping.mapping import map_graph
-from tests.arrays.nodal import Nodal
+from tests.crossbar.nodal import Nodal
 
 OHMS = {
     "wires__r_word": "2 kohm", "wires__r_bit": "3 kohm", "wires__r_driver": "20 kohm",

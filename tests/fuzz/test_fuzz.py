@@ -297,7 +297,7 @@ def test_tables(tmp_path, data):
 @tried("faults")
 @given(content=damaged(b"tile,array,row,col,cell,fault\n0,0,1,2,+,on\n0,0,3,1,-,open\n"))
 def test_fault_maps(tmp_path, content):
-    from cimsim.arrays.faults import read_fault_map
+    from cimsim.crossbar.faults import read_fault_map
 
     file = tmp_path / "faults.csv"
     file.write_bytes(content)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from cimsim.arrays.encode import encode_weights
-from cimsim.arrays.programmed import program_array
 from cimsim.chip.cells import build
 from cimsim.chip.load import load_hw
+from cimsim.crossbar.encode import encode_weights
+from cimsim.crossbar.programmed import program_array
 from cimsim.training.cells import Cells, weight_scales
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from cimsim.arrays.adc import AdcRange
-from cimsim.arrays.encode import InputCode
+from cimsim.crossbar.adc import AdcRange
+from cimsim.crossbar.encode import InputCode
 from cimsim.training.straight_through import convert, encode, stand_in
 
 

@@ -200,7 +200,7 @@ class Array(Part):
 
 
 class Wires(Part):
-    """Resistance of an array's lines; see `cimsim.arrays.wires` for the circuit."""
+    """Resistance of an array's lines; see `cimsim.crossbar.wires` for the circuit."""
 
     model: Annotated[
         Literal["ideal", "exact", "fast"],

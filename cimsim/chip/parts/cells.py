@@ -180,7 +180,7 @@ class Faults(Part):
     map: Annotated[
         str | None,
         Fact(
-            because="names a file; the faults in it move the frames (cimsim.arrays.faults)",
+            because="names a file; the faults in it move the frames (cimsim.crossbar.faults)",
             trained=(None,),
         ),
     ] = Field(default=None, description=".csv or .npz of faults by array")

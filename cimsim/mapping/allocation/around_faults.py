@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.arrays.encode import WeightCode, encode_weights
-from cimsim.arrays.faults import OPEN, STUCK_OFF, STUCK_ON, FaultCodes, FaultMap, fault_map
 from cimsim.chip.spec import Chip
+from cimsim.crossbar.encode import WeightCode, encode_weights
+from cimsim.crossbar.faults import OPEN, STUCK_OFF, STUCK_ON, FaultCodes, FaultMap, fault_map
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.mapping.allocation.base import Allocation, Request

@@ -1,8 +1,8 @@
 """Which line of an array takes which row and column: large weights where wires are short.
 
 A cell loses the less of its current the closer it is to the driver of its word line and to the
-sense end of its bit line (`cimsim.arrays.wires`), so rows of large weights go to the sense end and
-columns of large weights to the drivers.
+sense end of its bit line (`cimsim.crossbar.wires`), so rows of large weights go to the sense end
+and columns of large weights to the drivers.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from cimsim.arrays.faults import OPEN, fault_map, repaired
 from cimsim.chip.cells import device_of
 from cimsim.chip.load import load_hw
 from cimsim.chip.parts.cells import Faults
+from cimsim.crossbar.faults import OPEN, fault_map, repaired
 from cimsim.engine.program import program
 from cimsim.errors import ConfigError, MappingError
 from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cimsim.arrays.wires import wired
 from cimsim.chip.parts.array import Wires
+from cimsim.crossbar.wires import wired
 from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
 from cimsim.mapping.mapping import map_graph
 from tests.timing.nets import chip

@@ -1,0 +1,1 @@
+"""The crossbar: numbers to cells and voltages, wires and faults, currents to codes."""

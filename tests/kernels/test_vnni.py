@@ -1,0 +1,92 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cimsim.kernels import vnni
+
+
+def multiply(x, plane):
+    depth, width = -(-plane.shape[0] // 4) * 4, -(-plane.shape[1] // 16) * 16
+    padded = np.zeros((vnni.ROWS, depth), np.uint8)
+    padded[: len(x), : x.shape[1]] = x
+    out = np.empty((vnni.ROWS, width), np.int32)
+    packed = vnni.pack(plane)
+    vnni.product(padded, packed, vnni.tiles(packed), len(x), out)
+    return out[: len(x)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 700), st.integers(1, 150), st.integers(1, 96), st.integers(0, 2**32 - 1))
+def test_product_is_the_integer_product(rows, cols, vectors, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 256, (vectors, rows), dtype=np.uint8)
+    plane = rng.integers(-128, 128, (rows, cols), dtype=np.int8)
+    got = multiply(x, plane)
+    np.testing.assert_array_equal(got[:, :cols], x.astype(np.int64) @ plane.astype(np.int64))
+    assert not got[:, cols:].any()
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3, 5])
+def test_a_block_diagonal_matrix_costs_little_more_than_its_blocks(blocks):
+    rng = np.random.default_rng(0)
+    plane = np.zeros((blocks * 36, blocks * 30), np.int8)
+    for g in range(blocks):
+        block = rng.integers(-128, 128, (36, 30), dtype=np.int8)
+        plane[g * 36 : g * 36 + 36, g * 30 : g * 30 + 30] = block
+    x = rng.integers(0, 256, (50, len(plane)), dtype=np.uint8)
+    np.testing.assert_array_equal(
+        multiply(x, plane)[:, : plane.shape[1]], x.astype(np.int64) @ plane.astype(np.int64)
+    )
+    if vnni.HAS_VNNI:
+        parts = vnni.tiles(vnni.pack(plane))
+        assert parts[:, 1].sum() == -(-plane.shape[1] // 16)
+        products = 4 * 16 * (parts[:, 1] * (parts[:, 3] - parts[:, 2])).sum()
+        # a panel that lies across two blocks needs the rows of both
+        assert products <= 36 * 30 * blocks + 36 * 16 * 2 * blocks
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 100), st.floats(0, 0.3), st.integers(0, 2**32 - 1))
+def test_any_pattern_of_empty_cells_gives_the_integer_product(rows, cols, share, seed):
+    rng = np.random.default_rng(seed)
+    plane = rng.integers(-128, 128, (rows, cols), dtype=np.int8)
+    plane[rng.random((rows, cols)) > share] = 0
+    plane[:, rng.random(cols) > 0.5] = 0
+    x = rng.integers(0, 256, (7, rows), dtype=np.uint8)
+    got = multiply(x, plane)[:, :cols]
+    np.testing.assert_array_equal(got, x.astype(np.int64) @ plane.astype(np.int64))
+
+
+@pytest.mark.parametrize("rows", [512, 513, 1024, 9000])
+@pytest.mark.parametrize("weight", [-128, 127])
+def test_largest_sums_are_exact(rows, weight):
+    got = multiply(np.full((3, rows), 255, np.uint8), np.full((rows, 5), weight, np.int8))
+    assert (got[:, :5] == rows * 255 * weight).all()
+
+
+def test_the_float_product_gives_the_same_integers():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (48, 1300), dtype=np.uint8)
+    plane = rng.integers(-128, 128, (1300, 64), dtype=np.int8)
+    out = np.empty((48, 64), np.int32)
+    vnni._product_float(x, plane.astype(np.float32), np.empty((0, 4), np.int64), 48, out)
+    np.testing.assert_array_equal(out, x.astype(np.int64) @ plane.astype(np.int64))
+
+
+@pytest.mark.slow
+def test_another_target_processor_takes_the_float_product(tmp_path):
+    """A user who compiles for an older processor must not be given its newer instructions."""
+    code = (
+        "import numpy as np; from cimsim.kernels import vnni; assert not vnni.HAS_VNNI;"
+        "x = np.arange(48 * 8, dtype=np.int64).reshape(48, 8) % 256;"
+        "w = (np.arange(8 * 3).reshape(8, 3) * 7 % 256 - 128).astype(np.int8);"
+        "out = np.empty((48, 16), np.int32);"
+        "p = vnni.pack(w); vnni.product(x.astype(np.uint8), p, vnni.tiles(p), 48, out);"
+        "assert (out[:, :3] == x @ w.astype(np.int64)).all()"
+    )
+    env = {"NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path), "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
