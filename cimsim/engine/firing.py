@@ -24,7 +24,7 @@ from cimsim.engine.noise import noise_shares
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
 from cimsim.engine.windows import Reads, runs_of
 from cimsim.kernels import bitwise, conversion, fused
-from cimsim.kernels.vnni import tiles
+from cimsim.kernels.products import tiles
 from cimsim.mapping.mapping import Mapping
 
 _EXACT_FLOAT32 = 2**24

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cimsim.jit import jit
 from cimsim.kernels.fma import fma
-from cimsim.kernels.vnni import LANES
+from cimsim.kernels.products import LANES
 
 GROUP = 1024  # values converted together
 

@@ -1,8 +1,8 @@
 """The fast path of an array: collect, multiply, add noise, convert and accumulate in one pass.
 
 Vectors are taken in small blocks that stay in the nearest caches from the collected bytes to the
-output values. Products are exact integers (`cimsim.kernels.vnni`), so neither the size of a block
-nor the machine changes a bit.
+output values. Products are exact integers (`cimsim.kernels.products`), so neither the size of a
+block nor the machine changes a bit.
 
 What follows the product stands in `cimsim.kernels.conversion`.
 """
@@ -18,7 +18,7 @@ from cimsim.jit import jit
 from cimsim.kernels import conversion
 from cimsim.kernels.conversion import GROUP
 from cimsim.kernels.normals import counters, many_normals
-from cimsim.kernels.vnni import ROWS, copy_four, product
+from cimsim.kernels.products import ROWS, copy_four, product
 
 BLOCK = ROWS
 SHORT = 16  # elements; runs of fewer are not worth a copy each
@@ -72,7 +72,7 @@ def read_out(
         Of the pulse values in ``sums``, 1 or 2.
     planes : (ndarray, ndarray, ndarray, int64 [n_parts, 4])
         Packed high and low plane of the conductances and packed read noise, of size 0 where there
-        is none; their `cimsim.kernels.vnni.tiles`.
+        is none; their `cimsim.kernels.products.tiles`.
     columns : float32 or float64 [5, 16 * panels]
         For each column, padded: unit of the planes times gain of its converter, offset of its
         converter in steps, variance of the level in steps per unit of the noise plane, variance of
@@ -381,15 +381,17 @@ def _multiply(
 ) -> None:
     """Multiply a block with the planes that there are, and its squares with that of the noise."""
     high, low, noise, parts = planes
-    product(x, low, parts, used, sums[1])
+    mask, exponent = pulse
+    single = mask & (mask - 1) == 0
+    bit = exponent if single else -1
+    product(x, low, parts, used, bit, sums[1])
     if high.size > 0:
-        product(x, high, parts, used, sums[0])
+        product(x, high, parts, used, bit, sums[0])
     if noise.size == 0:
         return
-    mask, exponent = pulse
-    if mask & (mask - 1) == 0:
+    if single:
         exponents[:] = exponent  # one bit: its square is itself times its value
-        product(x, noise, parts, used, sums[2])
+        product(x, noise, parts, used, bit, sums[2])
         return
     _square(x[:used], squares, exponents)
-    product(squares, noise, parts, used, sums[2])
+    product(squares, noise, parts, used, -1, sums[2])

@@ -2,7 +2,7 @@
 
 Five bits have 32 patterns, and ``vpermw`` of AVX-512 BW looks up 32 numbers of 16 bits in a table
 of 32 at once (Intel Architecture Instruction Set Extensions Reference, "VPERMW"): one lookup and
-one addition stand for 160 products, twice as many as `cimsim.kernels.vnni` does in the same time.
+one addition stand for 160 products, twice as many as `cimsim.kernels.avx512` does in the same time.
 Sums of up to 255 rows of bytes fit 16 bits, whatever the bits are; 130 rows are summed before they
 are widened. Results are the very integers of the product.
 
@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from cimsim.jit import jit
-from cimsim.kernels.vnni import HAS_VNNI, LANES, unpack
+from cimsim.kernels.products import HAS_VNNI, LANES, unpack
 
 HAS_LOOKUP = HAS_VNNI and bool(llvm.get_host_cpu_features().get("avx512bw"))
 ROWS = 5  # of one table
@@ -42,7 +42,7 @@ def pack(planes: tuple[NDArray[Any], ...], n_rows: int) -> NDArray[np.int16]:
     Parameters
     ----------
     planes : tuple of int8 [panels, k4, 16, 4]
-        From `cimsim.kernels.vnni.pack`, all of one shape.
+        From `cimsim.kernels.products.pack`, all of one shape.
     n_rows : int
 
     Returns

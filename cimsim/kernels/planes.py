@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.kernels.vnni import pack
+from cimsim.kernels.products import pack
 
 LARGEST = 127 * 256 + 127  # of a number in two signed planes
 
@@ -21,7 +21,7 @@ class Planes:
     Attributes
     ----------
     high, low : ndarray
-        From `cimsim.kernels.vnni.pack`; high is of size 0 where one plane is enough.
+        From `cimsim.kernels.products.pack`; high is of size 0 where one plane is enough.
     unit : float
         Value of one step.
     n_cols : int

@@ -18,10 +18,11 @@ def environment() -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        ``cimsim``, ``python``, packages, ``processor`` and ``arithmetic``: ``vnni`` where products
-        of 8-bit integers run on 512-bit instructions, else ``generic``. Both give the same bits.
+        ``cimsim``, ``python``, packages, ``processor`` and ``arithmetic``: ``vnni`` or ``avx2``
+        where products of 8-bit integers run on instructions for them, else ``generic``. All give
+        the same bits.
     """
-    from cimsim.kernels.vnni import HAS_VNNI
+    from cimsim.kernels.products import ARITHMETIC
 
     found = {"cimsim": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
@@ -30,5 +31,5 @@ def environment() -> dict[str, str]:
         except PackageNotFoundError:  # vendored, or run from a checkout of it
             found[name] = "unknown"
     return found | {
-        "processor": platform.machine(), "arithmetic": "vnni" if HAS_VNNI else "generic",
+        "processor": platform.machine(), "arithmetic": ARITHMETIC,
     }  # fmt: skip

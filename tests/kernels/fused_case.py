@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from cimsim.engine.windows import runs_of
-from cimsim.kernels import bitwise, conversion, fused, vnni
+from cimsim.kernels import bitwise, conversion, fused, products
 from cimsim.kernels.planes import signal_planes, variance_planes
 
 
@@ -43,7 +43,7 @@ class Case:
         acc = np.full((self.vectors, self.cols), np.nan if fresh else 0.0, dtype)
         sums = np.zeros(self.rows, np.int64)
         planes = (signal.high, signal.low, noise.low if read_noise else none)
-        planes = (*planes, vnni.tiles(*planes))
+        planes = (*planes, products.tiles(*planes))
         read_out = fused.read_out
         scaled = [(np.empty((2, 0), np.float32) if folded is None else folded, floor)]
         if by_bits:

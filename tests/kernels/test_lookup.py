@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.kernels import lookup, vnni
+from cimsim.kernels import lookup, products
 
 pytestmark = pytest.mark.skipif(not lookup.HAS_LOOKUP, reason="no AVX-512 BW")
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not lookup.HAS_LOOKUP, reason="no AVX-512 BW")
 def look_up(x, shifts, planes, joined=False):
     """Return [plane, pulse, vector, column] of codes [vectors, rows]."""
     rows, cols = planes[0].shape
-    tables = lookup.pack(tuple(vnni.pack(plane) for plane in planes), rows)
+    tables = lookup.pack(tuple(products.pack(plane) for plane in planes), rows)
     width, groups, n_planes = 16 * len(tables), lookup.groups_of(tables), tables.shape[4]
     bits = np.zeros((groups * lookup.ROWS, len(x)), x.dtype)
     bits[:rows] = x.T
@@ -93,7 +93,7 @@ def test_sums_are_those_of_the_product_path():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (48, 1024), dtype=np.uint8)
     plane = rng.integers(-128, 128, (1024, 64), dtype=np.int8)
-    packed, out = vnni.pack(plane), np.empty((48, 64), np.int32)
+    packed, out = products.pack(plane), np.empty((48, 64), np.int32)
     for p, sums in enumerate(look_up(x, range(8), [plane])[0]):
-        vnni.product(x & np.uint8(1 << p), packed, vnni.tiles(packed), 48, out)
+        products.product(x & np.uint8(1 << p), packed, products.tiles(packed), 48, -1, out)
         np.testing.assert_array_equal(out, sums << p)

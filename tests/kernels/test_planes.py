@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.kernels import planes, vnni
+from cimsim.kernels import planes, products
 
 
 def restored(found):
@@ -16,7 +16,7 @@ def restored(found):
 
 
 def restored_plane(packed, n_cols):
-    depth = packed.shape[1] * 4 if vnni.HAS_VNNI else packed.shape[0]
+    depth = packed.shape[1] * 4 if products.PACKED else packed.shape[0]
     width = -(-n_cols // 16) * 16
     rows = []
     for start in range(0, depth, 48):
@@ -24,7 +24,7 @@ def restored_plane(packed, n_cols):
         for k in range(start, min(depth, start + 48)):
             x[k - start, k] = 1
         out = np.empty((48, width), np.int32)
-        vnni.product(x, packed, vnni.tiles(packed), 48, out)
+        products.product(x, packed, products.tiles(packed), 48, -1, out)
         rows.append(out[: min(48, depth - start), :n_cols])
     return np.concatenate(rows).astype(float)
 

@@ -6,16 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.kernels import vnni
+from cimsim.kernels import avx2, products
+
+needs_avx2 = pytest.mark.skipif(not products.PACKED, reason="no AVX2")
 
 
-def multiply(x, plane):
+def multiply(x, plane, bit=-1, product=products.product):
     depth, width = -(-plane.shape[0] // 4) * 4, -(-plane.shape[1] // 16) * 16
-    padded = np.zeros((vnni.ROWS, depth), np.uint8)
+    padded = np.zeros((products.ROWS, depth), np.uint8)
     padded[: len(x), : x.shape[1]] = x
-    out = np.empty((vnni.ROWS, width), np.int32)
-    packed = vnni.pack(plane)
-    vnni.product(padded, packed, vnni.tiles(packed), len(x), out)
+    out = np.empty((products.ROWS, width), np.int32)
+    packed = products.pack(plane)
+    product(padded, packed, products.tiles(packed), len(x), bit, out)
     return out[: len(x)]
 
 
@@ -30,6 +32,34 @@ def test_product_is_the_integer_product(rows, cols, vectors, seed):
     assert not got[:, cols:].any()
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 1100), st.integers(1, 150), st.integers(1, 96), st.integers(0, 7),
+    st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_single_bits_give_the_integer_product(rows, cols, vectors, bit, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 256, (vectors, rows), dtype=np.uint8) & np.uint8(1 << bit)
+    plane = rng.integers(-128, 128, (rows, cols), dtype=np.int8)
+    got = multiply(x, plane, bit)
+    np.testing.assert_array_equal(got[:, :cols], x.astype(np.int64) @ plane.astype(np.int64))
+    assert not got[:, cols:].any()
+
+
+@needs_avx2
+@pytest.mark.parametrize("bit", [-1, 0, 7])
+@pytest.mark.parametrize("shape", [(1, 3, 5), (96, 1300, 64), (50, 700, 130), (7, 2600, 17)])
+def test_the_narrower_instructions_give_the_same_integers(shape, bit):
+    """Also where products of this process take the wider ones."""
+    vectors, rows, cols = shape
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (vectors, rows), dtype=np.uint8)
+    x &= np.uint8(255 if bit < 0 else 1 << bit)
+    plane = rng.integers(-128, 128, (rows, cols), dtype=np.int8)
+    got = multiply(x, plane, bit, avx2.product)[:, :cols]
+    np.testing.assert_array_equal(got, x.astype(np.int64) @ plane.astype(np.int64))
+
+
 @pytest.mark.parametrize("blocks", [1, 2, 3, 5])
 def test_a_block_diagonal_matrix_costs_little_more_than_its_blocks(blocks):
     rng = np.random.default_rng(0)
@@ -41,12 +71,12 @@ def test_a_block_diagonal_matrix_costs_little_more_than_its_blocks(blocks):
     np.testing.assert_array_equal(
         multiply(x, plane)[:, : plane.shape[1]], x.astype(np.int64) @ plane.astype(np.int64)
     )
-    if vnni.HAS_VNNI:
-        parts = vnni.tiles(vnni.pack(plane))
+    if products.PACKED:
+        parts = products.tiles(products.pack(plane))
         assert parts[:, 1].sum() == -(-plane.shape[1] // 16)
-        products = 4 * 16 * (parts[:, 1] * (parts[:, 3] - parts[:, 2])).sum()
+        work = 4 * 16 * (parts[:, 1] * (parts[:, 3] - parts[:, 2])).sum()
         # a panel that lies across two blocks needs the rows of both
-        assert products <= 36 * 30 * blocks + 36 * 16 * 2 * blocks
+        assert work <= 36 * 30 * blocks + 36 * 16 * 2 * blocks
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,12 +98,21 @@ def test_largest_sums_are_exact(rows, weight):
     assert (got[:, :5] == rows * 255 * weight).all()
 
 
+@pytest.mark.parametrize("bit", [0, 7])
+@pytest.mark.parametrize("rows", [508, 509, 1016, 9000])
+@pytest.mark.parametrize("weight", [-128, 127])
+def test_largest_sums_of_bits_are_exact(rows, weight, bit):
+    x = np.full((3, rows), 1 << bit, np.uint8)
+    got = multiply(x, np.full((rows, 5), weight, np.int8), bit)
+    assert (got[:, :5] == rows * (weight << bit)).all()
+
+
 def test_the_float_product_gives_the_same_integers():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (48, 1300), dtype=np.uint8)
     plane = rng.integers(-128, 128, (1300, 64), dtype=np.int8)
     out = np.empty((48, 64), np.int32)
-    vnni._product_float(x, plane.astype(np.float32), np.empty((0, 4), np.int64), 48, out)
+    products._product_float(x, plane.astype(np.float32), np.empty((0, 4), np.int64), 48, -1, out)
     np.testing.assert_array_equal(out, x.astype(np.int64) @ plane.astype(np.int64))
 
 
@@ -81,11 +120,12 @@ def test_the_float_product_gives_the_same_integers():
 def test_another_target_processor_takes_the_float_product(tmp_path):
     """A user who compiles for an older processor must not be given its newer instructions."""
     code = (
-        "import numpy as np; from cimsim.kernels import vnni; assert not vnni.HAS_VNNI;"
+        "import numpy as np; from cimsim.kernels import products; assert not products.PACKED;"
         "x = np.arange(48 * 8, dtype=np.int64).reshape(48, 8) % 256;"
         "w = (np.arange(8 * 3).reshape(8, 3) * 7 % 256 - 128).astype(np.int8);"
         "out = np.empty((48, 16), np.int32);"
-        "p = vnni.pack(w); vnni.product(x.astype(np.uint8), p, vnni.tiles(p), 48, out);"
+        "p = products.pack(w); t = products.tiles(p);"
+        "products.product(x.astype(np.uint8), p, t, 48, -1, out);"
         "assert (out[:, :3] == x @ w.astype(np.int64)).all()"
     )
     env = {"NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path), "PATH": ""}
