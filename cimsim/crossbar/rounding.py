@@ -51,7 +51,7 @@ def round_rows(
     power[np.diag_indices_from(power)] += DAMPING * np.mean(np.diag(power)) + 1e-12
     # rows with strong inputs first: later rows are left to make up for them
     order = np.argsort(-np.diag(power), kind="stable")
-    spread = _spread(power[np.ix_(order, order)])
+    spread = _spread(power, order)
     left = np.array(target, np.float64)[order]
     rounded = np.empty_like(left)
     for start in range(0, len(left), _BLOCK):
@@ -68,13 +68,15 @@ def round_rows(
     return result
 
 
-def _spread(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the upper triangle U with ``U.T @ U`` the inverse of ``power``, [rows, rows].
+def _spread(power: NDArray[np.float64], order: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the upper triangle U with ``U.T @ U`` the inverse of ``power`` in an order of rows.
 
     With the rows in the opposite order ``power`` is ``L @ L.T``; read backwards, L is an upper
     triangle, and U is its inverse. One factor and one inverse of a triangle are half the work of
     inverting ``power`` and factoring the inverse.
     """
-    lower = cholesky(power[::-1, ::-1], lower=True, overwrite_a=False)
+    back = order[::-1]
+    # symmetric, so its transpose is a matrix in the order of LAPACK that need not be copied
+    lower = cholesky(power[np.ix_(back, back)].T, lower=True, overwrite_a=True, check_finite=False)
     inverse, _ = lapack.dtrtri(lower, lower=1, overwrite_c=1)
     return np.ascontiguousarray(inverse[::-1, ::-1])
