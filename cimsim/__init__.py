@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     from cimsim.frontends.onnx.network import load_onnx as load_onnx
     from cimsim.frontends.torch_export import trace as trace
     from cimsim.frontends.trainers import trained_for as trained_for
-    from cimsim.loading import load_network as load_network
     from cimsim.mapping.mapping import Mapping as Mapping
-    from cimsim.placing import map_graph as map_graph
-    from cimsim.programmed import ProgrammedChip as ProgrammedChip
-    from cimsim.programmed import program as program
-    from cimsim.report.result import Result as Result
-    from cimsim.simulation import run as run
-    from cimsim.simulation import simulate as simulate
+    from cimsim.placing.by_name import map_graph as map_graph
+    from cimsim.session.loading import load_network as load_network
+    from cimsim.session.programmed import ProgrammedChip as ProgrammedChip
+    from cimsim.session.programmed import program as program
+    from cimsim.session.result import Result as Result
+    from cimsim.session.simulation import run as run
+    from cimsim.session.simulation import simulate as simulate
     from cimsim.studies.ablation import ablate as ablate
     from cimsim.studies.diagnosis import diagnose as diagnose
     from cimsim.studies.optimise import Search as Search
@@ -61,20 +61,20 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Chip": "cimsim.chip.spec",
     "Mapping": "cimsim.mapping.mapping",
-    "ProgrammedChip": "cimsim.programmed",
-    "Result": "cimsim.report.result",
+    "ProgrammedChip": "cimsim.session.programmed",
+    "Result": "cimsim.session.result",
     "Search": "cimsim.studies.optimise",
     "Study": "cimsim.studies.study",
     "ablate": "cimsim.studies.ablation",
     "diagnose": "cimsim.studies.diagnosis",
     "load_clip": "cimsim.video.clip",
     "load_hw": "cimsim.chip.load",
-    "load_network": "cimsim.loading",
+    "load_network": "cimsim.session.loading",
     "load_onnx": "cimsim.frontends.onnx.network",
-    "map_graph": "cimsim.placing",
-    "program": "cimsim.programmed",
-    "run": "cimsim.simulation",
-    "simulate": "cimsim.simulation",
+    "map_graph": "cimsim.placing.by_name",
+    "program": "cimsim.session.programmed",
+    "run": "cimsim.session.simulation",
+    "simulate": "cimsim.session.simulation",
     "trace": "cimsim.frontends.torch_export",
     "trained_for": "cimsim.frontends.trainers",
 }

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from cimsim.frontends.trainers import trained_for as trained_for
     from cimsim.graph.ir import LayerGraph as LayerGraph
     from cimsim.graph.ir import MatrixOp as MatrixOp
-    from cimsim.loading import Network as Network
-    from cimsim.loading import load_network as load_network
     from cimsim.mapping.allocation import Request as Request
     from cimsim.mapping.files import load_mapping as load_mapping
     from cimsim.mapping.files import save_mapping as save_mapping
@@ -43,13 +41,15 @@ if TYPE_CHECKING:
     from cimsim.mapping.placement import PlacedLayer as PlacedLayer
     from cimsim.mapping.placement import Slot as Slot
     from cimsim.mapping.strategies import array_size as array_size
-    from cimsim.placing import map_graph as map_graph
-    from cimsim.programmed import ProgrammedChip as ProgrammedChip
-    from cimsim.programmed import program as program
-    from cimsim.report.result import Number as Number
-    from cimsim.report.result import Result as Result
-    from cimsim.simulation import run as run
-    from cimsim.simulation import simulate as simulate
+    from cimsim.placing.by_name import map_graph as map_graph
+    from cimsim.session.loading import Network as Network
+    from cimsim.session.loading import load_network as load_network
+    from cimsim.session.programmed import ProgrammedChip as ProgrammedChip
+    from cimsim.session.programmed import program as program
+    from cimsim.session.result import Number as Number
+    from cimsim.session.result import Result as Result
+    from cimsim.session.simulation import run as run
+    from cimsim.session.simulation import simulate as simulate
     from cimsim.studies.ablation import ablate as ablate
     from cimsim.studies.diagnosis import diagnose as diagnose
     from cimsim.studies.diagnosis_result import Diagnosis as Diagnosis
@@ -96,13 +96,13 @@ _WHERE = {
     "Mapping": "mapping.mapping",
     "MappingError": "errors",
     "MatrixOp": "graph.ir",
-    "Network": "loading",
-    "Number": "report.result",
+    "Network": "session.loading",
+    "Number": "session.result",
     "Outcome": "studies.study",
     "PlacedLayer": "mapping.placement",
-    "ProgrammedChip": "programmed",
+    "ProgrammedChip": "session.programmed",
     "Request": "mapping.allocation",
-    "Result": "report.result",
+    "Result": "session.result",
     "Sample": "tasks.sources",
     "Score": "tasks.questions",
     "Search": "studies.optimise",
@@ -118,14 +118,14 @@ _WHERE = {
     "load_clip": "video.clip",
     "load_hw": "chip.load",
     "load_mapping": "mapping.files",
-    "load_network": "loading",
+    "load_network": "session.loading",
     "load_onnx": "frontends.onnx.network",
-    "map_graph": "placing",
-    "program": "programmed",
+    "map_graph": "placing.by_name",
+    "program": "session.programmed",
     "quantity": "units",
-    "run": "simulation",
+    "run": "session.simulation",
     "save_mapping": "mapping.files",
-    "simulate": "simulation",
+    "simulate": "session.simulation",
     "simulate_timing": "timing.simulate",
     "trace": "frontends.torch_export",
     "trained_for": "frontends.trainers",

@@ -93,7 +93,11 @@ class Rows(ABC):
         return frame(self.rows(), f"{type(self).__name__}.to_frame")
 
 
-def pictures(of: Any, kind: str) -> Any:
-    """Return what draws an object, a class of `cimsim.report.show` or `cimsim.studies.show`."""
-    room, _, name = kind.partition(":")
-    return getattr(import_module(room), name)(of)
+def above(name: str) -> Any:
+    """Return what a room above has under a name, ``cimsim.report.folder:write``.
+
+    Only methods that an object has for convenience, to draw or to write itself, reach up this way;
+    `tests/architecture/test_imports.py` has the list.
+    """
+    room, _, attribute = name.partition(":")
+    return getattr(import_module(room), attribute)

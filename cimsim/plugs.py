@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cimsim.errors import InputError
-from cimsim.report.result import Result
+from cimsim.session.result import Result
 
 
 def metrics(result: Result) -> dict[str, float]:

@@ -61,6 +61,6 @@ def test_commands_of_the_document_run(place):
 
 
 def test_the_table_of_the_document_names_every_allocation():
-    from cimsim.placing import ALLOCATIONS
+    from cimsim.placing.by_name import ALLOCATIONS
 
     assert all(f"`{name}`" in DOCUMENT.read_text() for name in ALLOCATIONS)

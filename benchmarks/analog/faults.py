@@ -120,7 +120,7 @@ def measured(place: tuple[Any, ...], threads: int | None) -> FaultRow:
     from cimsim.chip.cells import device_of
     from cimsim.engine.prepare import prepare
     from cimsim.engine.workers import one_torch_thread
-    from cimsim.functional import FunctionalRun
+    from cimsim.session.functional import FunctionalRun
 
     changes, allocation = changes_of(place)
     if place[0] in WORDS:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from cimsim.functional import FunctionalRun
     from cimsim.graph.ir import LayerGraph, MatrixOp
+    from cimsim.session.functional import FunctionalRun
 
 CHIP, TILES = "wtm2101", 11
 CODES = 255  # steps of an 8-bit output
@@ -137,8 +137,8 @@ def compare(run: FunctionalRun) -> list[LayerRow]:
         After `FunctionalRun.prepare`; its network must not stream.
     """
     from cimsim.engine.execute import execute
-    from cimsim.functional import window_of_frames
     from cimsim.graph import reference
+    from cimsim.session.functional import window_of_frames
 
     graph = run.mapping.graph
     lsb = steps(graph, run.learned["frames"])

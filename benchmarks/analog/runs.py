@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cimsim.functional import FunctionalRun
+    from cimsim.session.functional import FunctionalRun
     from cimsim.zoo.weights import Card
 
 SIGMA = 15.0
@@ -68,7 +68,7 @@ def prepared(
     """
     import cimsim
     from cimsim.engine.workers import one_torch_thread
-    from cimsim.functional import FunctionalRun
+    from cimsim.session.functional import FunctionalRun
     from cimsim.video.embedded import embedded_clip
 
     card = shipped_card(stem)
@@ -102,7 +102,7 @@ def scores(first: FunctionalRun, changes: Mapping[str, Any]) -> dict[str, float]
     from cimsim.engine.prepare import prepare
     from cimsim.engine.rounding import round_to_inputs
     from cimsim.engine.workers import one_torch_thread
-    from cimsim.functional import FunctionalRun
+    from cimsim.session.functional import FunctionalRun
 
     chip = cimsim.load_hw("eflash40nm", dict(changes))
     mapping = cimsim.map_graph(first.mapping.graph, chip)

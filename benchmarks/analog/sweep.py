@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cimsim.functional import FunctionalRun
+    from cimsim.session.functional import FunctionalRun
 
 CHIP = "eflash40nm"
 

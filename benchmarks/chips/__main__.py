@@ -25,9 +25,9 @@ from cimsim.chip.load import shipped
 from cimsim.cli.options import parse_size
 from cimsim.energy.ledger import draw
 from cimsim.errors import MappingError, SimulationError
-from cimsim.functional import operand_sums
 from cimsim.mapping.mapping import layouts, matrix_name
-from cimsim.report.result import mean_interval
+from cimsim.session.functional import operand_sums
+from cimsim.session.result import mean_interval
 from cimsim.timing.simulate import simulate
 from cimsim.timing.timeline import Timeline
 from cimsim.video.embedded import embedded_clip

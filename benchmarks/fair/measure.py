@@ -16,7 +16,7 @@ from cimsim.energy.ledger import draw, interval
 from cimsim.energy.model import STANDING
 from cimsim.errors import MappingError
 from cimsim.mapping.files import save_mapping
-from cimsim.search import Point, search
+from cimsim.placing.search import Point, search
 from cimsim.timing.simulate import simulate
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from cimsim.frontends.torch_export import trace
 from cimsim.graph.coverage import coverage
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph
 from cimsim.graph.reference import apply_digital, apply_matrix
-from cimsim.loading import load_network
 from cimsim.mapping.mapping import map_graph
+from cimsim.session.loading import load_network
 from cimsim.tasks.shapes import InputShape
 from cimsim.timing.simulate import simulate
 

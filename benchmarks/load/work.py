@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import cimsim
-from cimsim.loading import Network
+from cimsim.session.loading import Network
 
 
 class Window(nn.Module):

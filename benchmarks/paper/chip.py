@@ -18,8 +18,8 @@ from cimsim.errors import ConfigError
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
     from cimsim.graph.ir import LayerGraph
-    from cimsim.loading import Network
     from cimsim.mapping.mapping import Mapping
+    from cimsim.session.loading import Network
 
 Size = tuple[int, int]
 
@@ -189,11 +189,11 @@ class ChipRuns:
     def _programmed(self, weights: Weights, seed: int, size: Size) -> Callable[..., FrameRow]:
         """Program and calibrate a chip, and return the function that runs a frame on it.
 
-        Calibration uses the embedded scenes of `cimsim.functional`, never the judged clips; of the
-        clip handed over here only the size counts.
+        Calibration uses the embedded scenes of `cimsim.session.functional`, never the judged clips;
+        of the clip handed over here only the size counts.
         """
         from cimsim.engine.execute import execute
-        from cimsim.functional import FunctionalRun, picture, window_of_frames
+        from cimsim.session.functional import FunctionalRun, picture, window_of_frames
         from cimsim.video.metrics import psnr
         from cimsim.video.noise import add_awgn
 

@@ -14,12 +14,12 @@ import numpy as np
 from benchmarks.paper.clips import Frames
 from benchmarks.paper.networks import Weights
 from cimsim.errors import ConfigError, InputError
-from cimsim.functional import picture, window_of_frames
+from cimsim.session.functional import picture, window_of_frames
 from cimsim.zoo.recognise import SKIPPED, identify
 from cimsim.zoo.weights import read_state
 
 if TYPE_CHECKING:
-    from cimsim.loading import Network
+    from cimsim.session.loading import Network
 
 Frame = Any  # ndarray of float32 [H, W, 3]
 NON_LOCAL = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": -1}
@@ -174,7 +174,7 @@ class FloatNetwork:
 
     @cached_property
     def _loaded(self) -> Network:
-        from cimsim.loading import load_network
+        from cimsim.session.loading import load_network
 
         return load_network(self.model, self.options, self.file)
 

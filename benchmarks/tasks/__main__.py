@@ -21,8 +21,8 @@ from benchmarks.tasks import page
 from benchmarks.tasks.cases import CASES, Case, case
 from benchmarks.tasks.record import ACCURACY, COSTS, Accuracy, Cost, read
 from cimsim.chip.load import load_hw
-from cimsim.loading import load_network
 from cimsim.mapping.mapping import Mapping
+from cimsim.session.loading import load_network
 from cimsim.tasks.running import TaskRun
 
 

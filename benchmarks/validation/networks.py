@@ -27,7 +27,7 @@ from cimsim.energy.ledger import Interval, Ledger, draw, interval
 from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
 from cimsim.mapping.mapping import Mapping as Placed
 from cimsim.mapping.mapping import layouts, matrix_name
-from cimsim.placing import map_graph
+from cimsim.placing.by_name import map_graph
 from cimsim.timing.plan import Work, make_plan
 from cimsim.timing.simulate import simulate
 from cimsim.timing.timeline import Timeline

@@ -47,7 +47,7 @@ from cimsim.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cimsim.loading import Network
+    from cimsim.session.loading import Network
     from cimsim.studies.contributions import Ablation
 
 
@@ -133,8 +133,8 @@ def ablate(
     from cimsim.chip.load import load_hw
     from cimsim.crossbar.faults import fault_map
     from cimsim.graph.cutting import find
-    from cimsim.loading import load_network
     from cimsim.report.contributions import THRESHOLD
+    from cimsim.session.loading import load_network
     from cimsim.studies.ablation_screen import print_ablation
     from cimsim.tasks.contract import Contract
 
@@ -183,14 +183,14 @@ def ablate(
 
 
 def _check(seeds: int, threshold: float | None, mapping: str, allocation: str) -> None:
-    from cimsim import placing
     from cimsim.mapping.files import is_file
+    from cimsim.placing import by_name
 
     if seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1, got {seeds}")
     if threshold is not None and not 0 <= threshold < float("inf"):
         raise ConfigError(f"--threshold: expected 0 dB or more, got {threshold:g}")
-    placing.check(mapping, allocation)
+    by_name.check(mapping, allocation)
     if is_file(mapping):
         raise ConfigError(
             f"--mapping {mapping}: a mapping file places all layers, but the network that is left "

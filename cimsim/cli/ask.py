@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from cimsim.chip.spec import Chip
     from cimsim.doubts import Doubt
-    from cimsim.loading import Network
-    from cimsim.report.result import Result
+    from cimsim.session.loading import Network
+    from cimsim.session.result import Result
     from cimsim.tasks.questions import Task
     from cimsim.tasks.sources import Source
 
@@ -168,7 +168,7 @@ def ask(
     import cimsim
     from cimsim.cli.steps import Bars, size_of, trace, write_timeline
     from cimsim.doubts import refuse
-    from cimsim.loading import weights_hash
+    from cimsim.session.loading import weights_hash
     from cimsim.tasks.keywords import PUBLISHED
 
     task, shapes = question.pose(network)

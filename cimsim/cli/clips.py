@@ -11,7 +11,7 @@ import typer
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cimsim.report.result import Result
+    from cimsim.session.result import Result
     from cimsim.video.clip import Clip
 
 InputOption = Annotated[

@@ -79,9 +79,9 @@ def count(
 
     from cimsim.chip.load import load_hw
     from cimsim.graph.coverage import check
-    from cimsim.loading import is_own
     from cimsim.report.counts import comparisons, count_row
     from cimsim.report.outlines import outline
+    from cimsim.session.loading import is_own
 
     chip, frame = load_hw(hw, overrides), parse_size(size)
     rows, looked_at, kept = [], dict[str, None](), _Kept(chip, mapping, frame, no_cache)
@@ -177,7 +177,7 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
     from functools import partial
 
     from cimsim.errors import InputError
-    from cimsim.loading import RANDOM, is_own, load_network, load_outline
+    from cimsim.session.loading import RANDOM, is_own, load_network, load_outline
     from cimsim.zoo.errors import ZooError
     from cimsim.zoo.registry import flag, info
 

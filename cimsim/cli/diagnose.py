@@ -160,14 +160,14 @@ def diagnose(
     from rich.console import Console
 
     import cimsim
-    from cimsim import placing
     from cimsim.boundary import json_text
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
     from cimsim.crossbar.faults import fault_map
     from cimsim.files import replacing
-    from cimsim.loading import load_network
+    from cimsim.placing import by_name
     from cimsim.report.slow import FILE, slow_data
+    from cimsim.session.loading import load_network
     from cimsim.studies.diagnosis import diagnose as find
     from cimsim.studies.diagnosis_screen import print_diagnosis
     from cimsim.studies.switching import switched
@@ -190,7 +190,7 @@ def diagnose(
     if detailed < 1:
         raise ConfigError(f"--detailed: expected at least 1, got {detailed}")
     chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
-    placing.check(mapping, allocation)
+    by_name.check(mapping, allocation)
     device_of(chip, hw)
     fault_map(chip)
     if out is not None:
@@ -250,7 +250,7 @@ def _again(context: typer.Context, folder: Path) -> None:
     """Diagnose with the options of a run's command; what is found goes into its folder."""
     from cimsim.cli.verify import arguments_of
     from cimsim.report.page.diagnosed import FILE
-    from cimsim.report.result import Result
+    from cimsim.session.result import Result
 
     held = Result.load(folder)
     if held.command is None:

@@ -148,7 +148,7 @@ def _ledger(chip: Chip, model: str, size: str) -> tuple[str, Ledger]:
     from cimsim.cli.steps import trace
     from cimsim.energy.idle import working
     from cimsim.energy.ledger import Ledger
-    from cimsim.loading import RANDOM, load_network
+    from cimsim.session.loading import RANDOM, load_network
     from cimsim.timing.simulate import simulate
 
     frame = parse_size(size)

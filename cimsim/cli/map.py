@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cimsim.mapping.mapping import Mapping
-    from cimsim.search import Point
+    from cimsim.placing.search import Point
     from cimsim.timing.timeline import Timeline
 
 
@@ -126,16 +126,17 @@ def map_(
     from rich.console import Console
 
     import cimsim
-    from cimsim import folders, placing
+    from cimsim import folders
     from cimsim.chip.load import load_hw
     from cimsim.doubts import refuse
     from cimsim.graph.coverage import coverage
-    from cimsim.loading import load_network
     from cimsim.mapping.files import check_name, save_mapping
+    from cimsim.placing import by_name
+    from cimsim.placing.search import search
     from cimsim.report import pareto, placement
-    from cimsim.report.doubts import chip_doubts
     from cimsim.report.tables import print_coverage, print_doubts
-    from cimsim.search import search
+    from cimsim.session.doubts import chip_doubts
+    from cimsim.session.loading import load_network
     from cimsim.studies.graphs import KeptGraph
     from cimsim.studies.points import Network as Net
     from cimsim.timing.simulate import simulate
@@ -143,7 +144,7 @@ def map_(
     if optimize is not None and (mapping, allocation) != ("im2col", "in_order"):
         raise ConfigError("--optimize chooses both: leave out --mapping and --allocation")
     chip, frame = load_hw(hw, with_conditions(overrides, reprogram=reprogram)), parse_size(size)
-    placing.check(mapping, allocation)
+    by_name.check(mapping, allocation)
     doubts = chip_doubts(chip, hw)
     if strict:
         refuse(doubts)

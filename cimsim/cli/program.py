@@ -90,17 +90,17 @@ def program(
     from rich.console import Console
 
     import cimsim
-    from cimsim import placing
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
     from cimsim.crossbar.faults import fault_map
-    from cimsim.loading import load_network, weights_hash
-    from cimsim.programmed import check_file
+    from cimsim.placing import by_name
+    from cimsim.session.loading import load_network, weights_hash
+    from cimsim.session.programmed import check_file
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
     check_numbers(sigma, 1, seed, threads)
     chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
-    placing.check(mapping, allocation)
+    by_name.check(mapping, allocation)
     device_of(chip, hw)
     fault_map(chip)
     target, frame = check_file(out), parse_size(size)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cimsim.chip.spec import Chip
-    from cimsim.loading import Network
     from cimsim.pruning.budget import Budget
     from cimsim.pruning.prune import Pruned
+    from cimsim.session.loading import Network
     from cimsim.zoo.weights import Card
 
 
@@ -113,10 +113,10 @@ def prune(
     from rich.console import Console
 
     from cimsim.chip.load import load_hw
-    from cimsim.loading import load_network
     from cimsim.mapping.custom import find_strategy
     from cimsim.pruning.prune import crops as draw
     from cimsim.pruning.prune import prune as prune_network
+    from cimsim.session.loading import load_network
     from cimsim.training.data import load_dataset
     from cimsim.training.train import mean_psnr
     from cimsim.zoo.errors import ZooError

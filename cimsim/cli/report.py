@@ -11,7 +11,7 @@ import typer
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
-    from cimsim.report.result import Result
+    from cimsim.session.result import Result
 
 
 def report(
@@ -70,7 +70,7 @@ def report(
 
 def _run(place: Path) -> str:
     from cimsim.report.page.build import run_page
-    from cimsim.report.result import Result
+    from cimsim.session.result import Result
 
     result = Result.load(place)
     return run_page(result, place if place.is_dir() else place.parent, _command(result))

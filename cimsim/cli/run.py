@@ -71,9 +71,9 @@ if TYPE_CHECKING:
 
     from cimsim.chip.spec import Chip
     from cimsim.doubts import Doubt
-    from cimsim.loading import Network
-    from cimsim.programmed import ProgrammedChip
-    from cimsim.report.result import Result
+    from cimsim.session.loading import Network
+    from cimsim.session.programmed import ProgrammedChip
+    from cimsim.session.result import Result
     from cimsim.video.clip import Clip
 
 
@@ -232,16 +232,16 @@ def run(
     from rich.console import Console
 
     import cimsim
-    from cimsim import placing
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
     from cimsim.crossbar.faults import fault_map
     from cimsim.doubts import refuse
-    from cimsim.loading import load_network, weights_hash
+    from cimsim.placing import by_name
     from cimsim.report.contributions import doubts, with_contributions
-    from cimsim.report.doubts import chip_doubts
     from cimsim.report.folder import check_target
     from cimsim.report.tables import print_result
+    from cimsim.session.doubts import chip_doubts
+    from cimsim.session.loading import load_network, weights_hash
     from cimsim.studies.graphs import KeptGraph
     from cimsim.studies.points import Network as Net
     from cimsim.studies.whole import Asked, Whole
@@ -267,7 +267,7 @@ def run(
     check_numbers(15.0 if sigma is None else sigma, settings.count or 1, seed, threads)
     _check_seeds(seeds, held, noisy is None or reference is not None)
     chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
-    placing.check(mapping, allocation)
+    by_name.check(mapping, allocation)
     device_of(chip, hw)
     fault_map(chip)
     if strict:
@@ -409,7 +409,7 @@ def _sigma(
     sigma: float | None, held: ProgrammedChip | None, clip: Clip, noisy: bool
 ) -> tuple[float, tuple[str, ...]]:
     """Return the noise as given, as the programmed chip knows it, or as the clip has it."""
-    from cimsim.simulation import estimated_sigma
+    from cimsim.session.simulation import estimated_sigma
 
     if sigma is not None:
         return sigma, ()

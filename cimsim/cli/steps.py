@@ -13,8 +13,8 @@ from cimsim.errors import InputError
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
     from cimsim.graph.ir import LayerGraph
-    from cimsim.loading import Network
     from cimsim.mapping.mapping import Mapping
+    from cimsim.session.loading import Network
     from cimsim.studies.graphs import KeptGraph
     from cimsim.timing.timeline import Timeline
 

@@ -36,7 +36,7 @@ from cimsim.cli.options import (
 from cimsim.cli.steps import Bars, check_timeline_files, size_of, trace, write_timeline
 
 if TYPE_CHECKING:
-    from cimsim.loading import Network
+    from cimsim.session.loading import Network
 
 
 def time(
@@ -101,12 +101,12 @@ def time(
     from cimsim.chip.load import load_hw
     from cimsim.doubts import refuse
     from cimsim.graph.coverage import coverage
-    from cimsim.loading import RANDOM
-    from cimsim.placing import check
-    from cimsim.report.doubts import chip_doubts
+    from cimsim.placing.by_name import check
     from cimsim.report.tables import print_coverage, print_doubts
     from cimsim.report.time_tables import print_timeline, times_data
     from cimsim.report.why_slow import MOST_TRACED, activations, print_why, why
+    from cimsim.session.doubts import chip_doubts
+    from cimsim.session.loading import RANDOM
     from cimsim.studies.graphs import KeptGraph
     from cimsim.studies.points import Network as Net
     from cimsim.timing.least_buffers import least_buffers
@@ -162,7 +162,7 @@ def time(
 
 
 def _network(model: str, options: dict[str, int | str], streaming: bool) -> Network:
-    from cimsim.loading import load_outline
+    from cimsim.session.loading import load_outline
 
     network = load_outline(model, options)
     return network.streaming() if streaming else network

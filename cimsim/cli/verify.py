@@ -14,7 +14,7 @@ from cimsim.cli.options import JsonOption, was_given
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
-    from cimsim.report.result import Result
+    from cimsim.session.result import Result
 
 _UNSAID = (
     "out",
@@ -83,7 +83,7 @@ def verify(
 def _check(run: Path, only_files: bool, console: Any, data: dict[str, Any]) -> None:
     """Do what `verify` promises, say it, and lay what was found into ``data``."""
     from cimsim import folders
-    from cimsim.report.result import Result
+    from cimsim.session.result import Result
 
     held = Result.load(run)
     console.print(f"{run}: result as it was written, hash {held.hash[:12]}")
@@ -124,7 +124,7 @@ def _check(run: Path, only_files: bool, console: Any, data: dict[str, Any]) -> N
 
 def _again(command: dict[str, Any], console: Any) -> Result:
     """Run a command once more into a temporary folder and return its result."""
-    from cimsim.report.result import Result
+    from cimsim.session.result import Result
 
     arguments = arguments_of(command)
     console.print(f"running again: cimsim {' '.join(arguments)}", markup=False)

@@ -78,7 +78,7 @@ class DrawnEnergy:
     by_layer: dict[str, Draws]
 
     def intervals(self) -> dict[str, Interval]:
-        """Return 5 .. 95 % by the names of `cimsim.report.result.Result.numbers`."""
+        """Return 5 .. 95 % by the names of `cimsim.session.result.Result.numbers`."""
         found = {
             "energy.per_frame": interval(self.total_j),
             "energy.average_power": interval(self.power_w),

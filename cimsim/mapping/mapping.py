@@ -86,7 +86,7 @@ class Mapping(display.Rows):
     @property
     def plot(self) -> MappingPictures:
         """Pictures: ``mapping.plot.floorplan()``, ``mapping.plot.timeline()``."""
-        return display.pictures(self, "cimsim.report.show:MappingPictures")  # type: ignore[no-any-return]
+        return display.above("cimsim.report.show:MappingPictures")(self)  # type: ignore[no-any-return]
 
     def __post_init__(self) -> None:
         self._check_ops()

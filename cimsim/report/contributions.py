@@ -9,7 +9,7 @@ from dataclasses import replace
 from cimsim.doubts import Doubt
 from cimsim.graph.cutting import branches, gone, largest, matrices
 from cimsim.graph.ir import LayerGraph
-from cimsim.report.result import Result
+from cimsim.session.result import Result
 
 THRESHOLD = 0.02  # dB: less is no reason to keep a layer
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cimsim import folders
-from cimsim.report.result import Result
+from cimsim.session.result import Result
 
 
 def check_target(folder: str | Path) -> Path:

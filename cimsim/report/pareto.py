@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cimsim.errors import InputError
-from cimsim.search import Point
+from cimsim.placing.search import Point
 from cimsim.units import format_si
 
 _TEXT, _GREY, _BEST = "#3C444D", "#9AA3AD", "#D55E00"

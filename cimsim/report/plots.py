@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cimsim.energy.model import COMPONENTS, STANDING
 from cimsim.errors import SimulationError
-from cimsim.report.result import Result
+from cimsim.session.result import Result
 from cimsim.units import format_si
 from cimsim.video.reel import with_channels
 

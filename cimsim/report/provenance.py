@@ -9,7 +9,7 @@ from typing import Any
 from cimsim.chip.fields import fields
 from cimsim.chip.load import estimates, is_number, numbers
 from cimsim.chip.spec import Chip
-from cimsim.report.doubts import chip_doubts
+from cimsim.session.doubts import chip_doubts
 from cimsim.units import canonical, format_si
 
 # no fields of the chip but what is said of it; trees and doubts tell what is left out
@@ -104,7 +104,7 @@ def _shown(value: Any) -> str:
 def findings(chip: Chip, raw: Mapping[str, Any], origin: str = "") -> list[str]:
     """Return what a careful reader would ask about a valid description.
 
-    Numbers without a source, and the doubts of `cimsim.report.doubts.chip_doubts`.
+    Numbers without a source, and the doubts of `cimsim.session.doubts.chip_doubts`.
 
     Raises
     ------

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cimsim.mapping.mapping import Mapping
-    from cimsim.report.result import Result
+    from cimsim.session.result import Result
     from cimsim.timing.timeline import Timeline
 
 

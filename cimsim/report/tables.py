@@ -11,7 +11,7 @@ from rich.table import Table
 from cimsim.doubts import Doubt
 from cimsim.energy.model import COMPONENTS
 from cimsim.graph.coverage import Coverage
-from cimsim.report.result import Result
+from cimsim.session.result import Result
 from cimsim.units import format_interval, format_si
 
 

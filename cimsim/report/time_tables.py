@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cimsim.mapping.mapping import Mapping
-from cimsim.report.collect import timing
 from cimsim.report.names import folded
+from cimsim.session.collect import timing
 from cimsim.timing.least_buffers import LeastBuffer
 from cimsim.timing.memories import doubt
 from cimsim.timing.plan import make_plan

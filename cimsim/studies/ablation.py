@@ -33,7 +33,7 @@ from cimsim.graph.cutting import (
 )
 from cimsim.graph.ir import LayerGraph
 from cimsim.mapping.mapping import Mapping, matrix_name
-from cimsim.placing import map_graph
+from cimsim.placing.by_name import map_graph
 from cimsim.report.contributions import THRESHOLD
 from cimsim.studies.contributions import Ablation, Contribution, Costs, Instead, Loss, Variant
 from cimsim.studies.machines import Float, Machine, Programmed, Sums
@@ -42,8 +42,8 @@ from cimsim.studies.measures import Measure, denoising
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cimsim.functional import Progress
-    from cimsim.simulation import Clip
+    from cimsim.session.functional import Progress
+    from cimsim.session.simulation import Clip
 
 
 def ablate(
@@ -253,7 +253,7 @@ class _Study:
 
     def _programmed(self, number: int, seed: int) -> Machine:
         """Return a chip, written when it is first asked for."""
-        from cimsim.functional import written
+        from cimsim.session.functional import written
 
         if len(self.made) == number + 1:
             cells, self.learned = written(

@@ -117,7 +117,7 @@ class Chain:
 
     @property
     def _is_own_network(self) -> bool:
-        from cimsim.loading import is_own
+        from cimsim.session.loading import is_own
 
         return is_own(self.point.network.model)
 
@@ -127,7 +127,7 @@ class Chain:
     @cached_property
     def map_key(self) -> str:
         """Key of the mapping."""
-        from cimsim.report.collect import mapping_hash
+        from cimsim.session.collect import mapping_hash
 
         if is_own_code(self.point.mapping, self.point.allocation):
             # what foreign code gives is known when it has run
@@ -266,7 +266,7 @@ class Chain:
 
     def _traced(self) -> LayerGraph:
         import cimsim
-        from cimsim.loading import load_network
+        from cimsim.session.loading import load_network
 
         spec = self.point.network
         network = load_network(
@@ -286,7 +286,7 @@ class Chain:
     @cached_property
     def mapping(self) -> Placed:
         """The network on this very chip."""
-        from cimsim.placing import map_graph
+        from cimsim.placing.by_name import map_graph
 
         point = self.point
         made = self._have(
@@ -388,7 +388,7 @@ class Chain:
 
     def _measure(self, _: Chip) -> dict[str, Any]:
         from cimsim.engine.statistics import OpStatistics
-        from cimsim.functional import picture
+        from cimsim.session.functional import picture
 
         scores, strip = Scores([], []), self.strip
         total: dict[str, OpStatistics] = {}
@@ -537,7 +537,7 @@ def content_of(path: str) -> Any:
 def is_own_code(strategy: str, allocation: str) -> bool:
     """Whether a strategy or an allocation is the user's or an installed package's code."""
     from cimsim.mapping.files import is_file
-    from cimsim.placing import ALLOCATIONS
+    from cimsim.placing.by_name import ALLOCATIONS
 
     known = is_file(strategy) or strategy.partition(":")[0] in stages.PLAIN_STRATEGIES
     return not known or allocation not in ALLOCATIONS

@@ -73,7 +73,7 @@ class KeptGraph:
             Of random weights.
         cached : bool
         """
-        from cimsim.loading import is_own
+        from cimsim.session.loading import is_own
 
         store = Store.usual() if cached and not is_own(network.model) else None
         return cls(store, "" if store is None else export_key(network, size, chip.name, seed))

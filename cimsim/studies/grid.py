@@ -133,14 +133,14 @@ class Grid:
         CimsimError
             The first of them.
         """
-        from cimsim import placing
         from cimsim.chip.load import load_hw
-        from cimsim.loading import check_name
+        from cimsim.placing import by_name
+        from cimsim.session.loading import check_name
 
         for network in self.networks:
             check_name(network.model, dict(network.options))
         for mapping, allocation in product(self.mappings, self.allocations):
-            placing.check(mapping, allocation)
+            by_name.check(mapping, allocation)
         for clip in self.clips:
             _check_clip(clip)
         for hw in self.chips:

@@ -47,7 +47,7 @@ class Seeds:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network by name, as `cimsim.loading.load_network` takes it.
+    """A network by name, as `cimsim.session.loading.load_network` takes it.
 
     Attributes
     ----------

@@ -6,7 +6,7 @@ from typing import Any
 
 from cimsim.chip.schema import chip_schema
 from cimsim.mapping.strategies import STRATEGIES
-from cimsim.placing import ALLOCATIONS
+from cimsim.placing.by_name import ALLOCATIONS
 from cimsim.studies.grid import KEYS
 
 NAME = "study.schema.json"

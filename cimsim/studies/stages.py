@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cimsim.engine.execute import Execution
     from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
     from cimsim.graph.ir import LayerGraph
-    from cimsim.report.result import Number
+    from cimsim.session.result import Number
     from cimsim.tasks.contract import Tensors
     from cimsim.timing.timeline import Timeline
 
@@ -132,7 +132,7 @@ def _known() -> Known:
 def learned(mapping: Mapping, sigma: float, seed: int, threads: int | None) -> Learned:
     """Run the float network on the calibration frames."""
     from cimsim.engine.written import learn
-    from cimsim.functional import calibration_inputs
+    from cimsim.session.functional import calibration_inputs
 
     clean, inputs = calibration_inputs(mapping, sigma, seed, None)
     found = learn(mapping, inputs, threads)
@@ -232,13 +232,13 @@ class Strip:
 
     def inputs(self, step: int, kept: Tensors) -> Tensors:
         """Return what the network takes in a step."""
-        from cimsim.functional import step_inputs
+        from cimsim.session.functional import step_inputs
 
         return (*step_inputs(self.graph, self.noisy, step, self.sigma), *kept)
 
     def kept(self, before: Tensors, outputs: Tensors) -> Tensors:
         """Return the kept results after a step."""
-        from cimsim.functional import shifted_results
+        from cimsim.session.functional import shifted_results
 
         return shifted_results(before, outputs)
 
@@ -269,8 +269,8 @@ class Scores:
 
 def reference(strip: Strip) -> dict[str, Any]:
     """Run the float network; return the scores of its frames and of the noisy ones."""
-    from cimsim.functional import picture
     from cimsim.graph.reference import TorchWeights
+    from cimsim.session.functional import picture
 
     noisy, found = Scores([], []), Scores([], [])
     kept, weights = strip.contract.blank(), TorchWeights()
@@ -302,15 +302,15 @@ def energised(
     Returns
     -------
     dict
-        ``numbers`` as those of `cimsim.report.result.Result.numbers`, ``doubts`` and ``frame``.
+        ``numbers`` as those of `cimsim.session.result.Result.numbers`, ``doubts`` and ``frame``.
     """
     from cimsim.energy.idle import working
     from cimsim.energy.ledger import Ledger, draw
     from cimsim.engine.statistics import OpStatistics
     from cimsim.graph.coverage import coverage
-    from cimsim.report import collect
-    from cimsim.report.doubts import chip_doubts, run_doubts
-    from cimsim.report.result import Result
+    from cimsim.session import collect
+    from cimsim.session.doubts import chip_doubts, run_doubts
+    from cimsim.session.result import Result
 
     counted = None if judged is None else {
         name: OpStatistics(**one) for name, one in judged["statistics"].items()
@@ -352,7 +352,7 @@ def plain(number: Number) -> dict[str, Any]:
 
 
 def _quality(judged: MappingABC[str, Any] | None) -> Any:
-    from cimsim.report.result import Quality
+    from cimsim.session.result import Quality
 
     if judged is None:
         return None

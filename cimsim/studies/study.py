@@ -93,7 +93,7 @@ class Outcome:
     @property
     def plot(self) -> StudyPictures:
         """Pictures: ``outcome.plot.over("adc.bits", "psnr")``, ``.pareto("psnr", "energy")``."""
-        return display.pictures(self, "cimsim.studies.show:StudyPictures")  # type: ignore[no-any-return]
+        return display.above("cimsim.studies.show:StudyPictures")(self)  # type: ignore[no-any-return]
 
     def pareto(self, *objectives: str) -> list[Row]:
         """Return the groups that no other one beats; see `cimsim.studies.table.Table.pareto`."""
@@ -374,7 +374,7 @@ class Runs:
         """
         from dataclasses import asdict
 
-        from cimsim.report.result import Result
+        from cimsim.session.result import Result
         from cimsim.studies.stages import plain
 
         result = Result.load(path)

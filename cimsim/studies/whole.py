@@ -26,7 +26,7 @@ from cimsim.studies.points import Network
 from cimsim.studies.store import Store
 
 if TYPE_CHECKING:
-    from cimsim.report.result import Result
+    from cimsim.session.result import Result
 
 RUN = Stage("run", reads=("*",))
 RESULT = "result.json"
@@ -66,7 +66,7 @@ class Asked:
     @property
     def is_known(self) -> bool:
         """Whether a key can be had without running code of the user's, which may change."""
-        from cimsim.loading import is_own
+        from cimsim.session.loading import is_own
 
         return not is_own(self.network.model) and not is_own_code(self.mapping, self.allocation)
 
@@ -143,7 +143,7 @@ class Whole:
             As `cimsim.report.folder.write` has it.
         """
         from cimsim.report.folder import write_files
-        from cimsim.report.result import Result
+        from cimsim.session.result import Result
 
         entry = None if self._store is None else self._store.get(self.key)
         if entry is None or self._store is None:

@@ -232,7 +232,7 @@ class Timeline(display.Rows):
     @property
     def plot(self) -> TimelinePictures:
         """Pictures: ``timeline.plot.stages()``."""
-        return display.pictures(self, "cimsim.report.show:TimelinePictures")  # type: ignore[no-any-return]
+        return display.above("cimsim.report.show:TimelinePictures")(self)  # type: ignore[no-any-return]
 
     @property
     def spilled(self) -> dict[tuple[str, str], str]:

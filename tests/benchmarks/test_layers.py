@@ -17,7 +17,7 @@ from benchmarks.analog.layers import (
     table,
 )
 from cimsim.errors import MappingError
-from cimsim.functional import FunctionalRun
+from cimsim.session.functional import FunctionalRun
 from cimsim.video.embedded import embedded_clip
 
 SIZE = 32

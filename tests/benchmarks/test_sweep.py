@@ -20,7 +20,7 @@ from benchmarks.analog.sweep import (
 )
 from benchmarks.paper.record import write_csv
 from cimsim.errors import ConfigError
-from cimsim.functional import FunctionalRun
+from cimsim.session.functional import FunctionalRun
 from cimsim.video.embedded import embedded_clip
 
 SIZE = 32

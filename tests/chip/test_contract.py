@@ -24,9 +24,9 @@ from cimsim.chip.spec import Chip
 from cimsim.energy.idle import working
 from cimsim.energy.model import energy, programming
 from cimsim.errors import CimsimError
-from cimsim.functional import FunctionalRun
 from cimsim.graph.ir import DigitalOp, Ref
 from cimsim.mapping.mapping import map_graph
+from cimsim.session.functional import FunctionalRun
 from cimsim.timing.simulate import simulate
 from cimsim.units import format_si
 from tests.changed_chips import changed, two_layers

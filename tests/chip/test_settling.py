@@ -8,7 +8,7 @@ from scipy.linalg import expm
 
 from cimsim.chip.load import load_hw
 from cimsim.chip.settling import line_capacitances_f, settling_s
-from cimsim.report.doubts import chip_doubts
+from cimsim.session.doubts import chip_doubts
 
 SMALL = {"array.rows": 60, "array.cols": 20, "wires.model": "exact", "adc.bits": 8}
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from cimsim.cli.clips import ClipOptions
 from cimsim.cli.main import app
 from cimsim.errors import CimsimError, ConfigError, InputError
-from cimsim.report.result import Result
+from cimsim.session.result import Result
 from cimsim.video.embedded import embedded_clip
 from cimsim.video.io import read_clip, to_uint8, write_clip
 from cimsim.video.noise import add_awgn

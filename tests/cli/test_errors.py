@@ -142,7 +142,7 @@ def test_interrupting_early_says_so_and_leaves_nothing(tmp_path):
     code = (
         "import signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from cimsim import loading\n"
+        "from cimsim.session import loading\n"
         "loading.load_network = lambda *a, **k: signal.raise_signal(signal.SIGINT)\n"
         "import sys; sys.argv = ['cimsim', 'run', '--size', '32x32', '--frames', '1']\n"
         "from cimsim.cli.main import main; main()"

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 import cimsim
 from cimsim.cli.main import app
 from cimsim.errors import ConfigError, InputError
-from cimsim.report.result import Result
+from cimsim.session.result import Result
 from cimsim.video.io import read_clip
 
 NET = "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n" \

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cimsim.cli.main import app
 from cimsim.errors import InputError
-from cimsim.report.result import Result
+from cimsim.session.result import Result
 from cimsim.video.io import read_clip
 
 SMALL = ["run", "--size", "64x48", "--frames", "2", "--quiet"]

@@ -15,7 +15,7 @@ from cimsim import ProgrammedChip
 from cimsim.chip.area import area
 from cimsim.chip.load import load_hw, shipped
 from cimsim.cli.main import app
-from cimsim.report.result import Result
+from cimsim.session.result import Result
 from cimsim.units import parse_quantity
 
 WIDE = 1000  # columns in which nothing is folded

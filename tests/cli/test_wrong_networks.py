@@ -148,7 +148,7 @@ def test_a_package_that_is_missing_is_told_with_the_way_to_it(name, monkeypatch,
 
 def test_a_network_of_a_package_knows_its_inputs():
     timm = pytest.importorskip("timm")
-    from cimsim.loading import load_network
+    from cimsim.session.loading import load_network
 
     network = load_network("timm:mobilenetv2_100", {"num_classes": 7}).taking(())
     assert [str(shape) for shape in network.inputs] == ["1x3x224x224"]

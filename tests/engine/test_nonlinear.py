@@ -17,7 +17,7 @@ from cimsim.engine.program import program
 from cimsim.engine.saved import pack, unpack
 from cimsim.errors import ConfigError, SimulationError
 from cimsim.mapping.mapping import map_graph
-from cimsim.report.collect import _cells
+from cimsim.session.collect import _cells
 from tests.crossbar.nonlinear_nodal import NonlinearNodal, h
 from tests.thorough import some
 

@@ -9,7 +9,7 @@ from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
 from cimsim.mapping.mapping import Mapping, map_graph
-from cimsim.placing import resolve
+from cimsim.placing.by_name import resolve
 
 NOISY = {"device__sigma_program": "2 %", "device__sigma_read": "1 %", "adc__kind": "sar"}
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import cimsim
 from cimsim.errors import InputError
-from cimsim.loading import Network
+from cimsim.session.loading import Network
 from cimsim.tasks.contract import Contract
 from cimsim.video.embedded import embedded_clip
 from cimsim.video.io import displayed, to_uint8, write_clip

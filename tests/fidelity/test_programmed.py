@@ -15,8 +15,8 @@ from torch import nn
 import cimsim
 from cimsim.engine.saved import pack
 from cimsim.errors import InputError
-from cimsim.loading import Network
-from cimsim.programmed import _digest
+from cimsim.session.loading import Network
+from cimsim.session.programmed import _digest
 from cimsim.video.embedded import embedded_clip
 
 HEIGHT, WIDTH = 24, 32
@@ -370,7 +370,7 @@ def test_a_write_that_fails_leaves_the_earlier_file(kept, tmp_path, monkeypatch)
     ("chip.pt", r"ends in \.safetensors.*take .*chip\.safetensors"), ("a.safetensors", "a folder"),
 ])  # fmt: skip
 def test_a_target_that_cannot_be_is_refused_first(tmp_path, name, message):
-    from cimsim.programmed import check_file
+    from cimsim.session.programmed import check_file
 
     (tmp_path / "a.safetensors").mkdir()
     with pytest.raises(InputError, match=message):

@@ -24,7 +24,7 @@ torch.manual_seed(0)
 net = nn.Sequential(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 3, 3, padding=1))
 graph = cimsim.trace(net.eval(), (torch.zeros(1, 3, 24, 32),))
 clip = np.random.default_rng(1).random((2, 24, 32, 3), dtype=np.float32)
-from cimsim.report.environment import environment
+from cimsim.session.environment import environment
 found = {"arithmetic": environment()["arithmetic"]}
 for hw in ("example_minimal", "eflash40nm"):
     mapping = cimsim.map_graph(graph, cimsim.load_hw(hw))

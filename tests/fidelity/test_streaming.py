@@ -10,9 +10,9 @@ from torch import nn
 import cimsim
 from cimsim.engine.execute import execute
 from cimsim.errors import InputError
-from cimsim.functional import FunctionalRun
-from cimsim.loading import Network
-from cimsim.report.result import Result
+from cimsim.session.functional import FunctionalRun
+from cimsim.session.loading import Network
+from cimsim.session.result import Result
 from cimsim.video.embedded import embedded_clip
 from cimsim.zoo.streaming import shifted
 

@@ -13,7 +13,7 @@ from torch import nn
 import cimsim
 from cimsim.errors import GraphError
 from cimsim.frontends import plain, torch_export
-from cimsim.loading import RANDOM, load_network, load_outline
+from cimsim.session.loading import RANDOM, load_network, load_outline
 from cimsim.studies.graphs import packed
 
 NETWORKS = [
@@ -43,7 +43,7 @@ def test_recorded_graph_is_the_exported_one(name, options, size, monkeypatch):
 
 def test_compiler_of_torch_is_not_loaded():
     code = (
-        "import sys, cimsim; from cimsim.loading import load_network; "
+        "import sys, cimsim; from cimsim.session.loading import load_network; "
         "n = load_network('cimnet', {'stride': 2}, 'random'); "
         "cimsim.trace(n.module, n.example(16, 16)); "
         "sys.exit('torch._dynamo' in sys.modules or 'sympy' in sys.modules)"

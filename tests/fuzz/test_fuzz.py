@@ -28,11 +28,11 @@ from cimsim.chip.load import chip_hash, load_hw, shipped
 from cimsim.cli.options import model_options, parse_size
 from cimsim.errors import CimsimError
 from cimsim.mapping.files import load_mapping, to_data
-from cimsim.placing import map_graph
-from cimsim.programmed import ProgrammedChip
-from cimsim.report import stored
-from cimsim.report.doubts import chip_doubts
-from cimsim.report.result import Result
+from cimsim.placing.by_name import map_graph
+from cimsim.session import stored
+from cimsim.session.doubts import chip_doubts
+from cimsim.session.programmed import ProgrammedChip
+from cimsim.session.result import Result
 from cimsim.tasks.shapes import InputShape
 from cimsim.zoo.errors import ZooError
 from cimsim.zoo.weights import read_state
@@ -311,7 +311,7 @@ def test_fault_maps(tmp_path, content):
 def test_programmed_chips(tmp_path, data):
     from safetensors.numpy import save
 
-    from cimsim.programmed import _digest
+    from cimsim.session.programmed import _digest
 
     chip, file = programmed(), tmp_path / "c.safetensors"
     if data.draw(st.booleans()):
@@ -422,7 +422,7 @@ def test_onnx_files(tmp_path, data):
 @tried("models")
 @given(data=st.data())
 def test_model_names_and_arguments(tmp_path, data):
-    from cimsim.loading import load_network
+    from cimsim.session.loading import load_network
 
     name = data.draw(st.one_of(
         st.sampled_from(["cimnet", "dncnn", "foldnet"]), st.text(max_size=12),

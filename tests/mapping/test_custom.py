@@ -8,7 +8,7 @@ from cimsim.mapping.custom import find_strategy
 from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.mapping import map_graph
 from cimsim.mapping.strategies import STRATEGIES, Im2col
-from cimsim.placing import ALLOCATIONS, check, resolve
+from cimsim.placing.by_name import ALLOCATIONS, check, resolve
 from tests.timing.nets import Net, chip
 
 MODULE = """

@@ -8,7 +8,7 @@ import torch
 
 import cimsim
 import cimsim.tasks.contract
-from cimsim.loading import load_network, weights_hash
+from cimsim.session.loading import load_network, weights_hash
 from cimsim.timing.simulate import simulate
 from tests.onnxfiles import nets
 

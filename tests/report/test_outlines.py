@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import cimsim
-from cimsim.loading import load_outline
 from cimsim.report.counts import count_row
 from cimsim.report.outlines import outline
+from cimsim.session.loading import load_outline
 from cimsim.zoo.registry import MODELS
 
 CASES = [

@@ -9,7 +9,7 @@ import cimsim
 from cimsim.chip.load import load_hw
 from cimsim.graph.digest import operations_hash, weights_hash
 from cimsim.graph.ir import DigitalOp, MatrixOp
-from cimsim.loading import RANDOM, load_network
+from cimsim.session.loading import RANDOM, load_network
 from cimsim.studies.graphs import Foreign, KeptGraph, packed, unpacked
 from cimsim.studies.points import Network
 from cimsim.studies.store import Store

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import cimsim.simulation
+import cimsim.session.simulation
 from cimsim.chip.load import load_hw
 from cimsim.cli.main import app
-from cimsim.report.result import Result
+from cimsim.session.result import Result
 from cimsim.studies import whole
 from cimsim.studies.points import Network
 from cimsim.studies.whole import Asked
@@ -22,7 +22,7 @@ SMALL = ["run", "--size", "64x48", "--frames", "1", "--quiet"]
 def simulated(tmp_path, monkeypatch):
     """Give commands a store of their own, and return a count of simulations."""
     monkeypatch.setenv("CIMSIM_CACHE", str(tmp_path / "store"))
-    counted, simulate = [], cimsim.simulation.simulate
+    counted, simulate = [], cimsim.session.simulation.simulate
 
     def counting(*arguments, **options):
         counted.append(options)
@@ -132,7 +132,7 @@ def test_a_damaged_entry_costs_a_run(simulated, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_was_broken_off_is_not_kept(simulated, tmp_path, monkeypatch):
-    from cimsim.functional import FunctionalRun
+    from cimsim.session.functional import FunctionalRun
 
     keep = FunctionalRun._keep
 

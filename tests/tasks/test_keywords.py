@@ -11,7 +11,7 @@ import torch
 
 import cimsim
 from cimsim.errors import InputError
-from cimsim.loading import load_network
+from cimsim.session.loading import load_network
 from cimsim.tasks.cepstra import FLOOR, cepstra, triangles
 from cimsim.tasks.keywords import keywords
 from cimsim.tasks.recordings import EMBEDDED, WORDS, load

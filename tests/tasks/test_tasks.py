@@ -11,7 +11,7 @@ import cimsim
 from cimsim.engine.execute import execute
 from cimsim.engine.written import written
 from cimsim.errors import ConfigError, InputError
-from cimsim.report.result import Result
+from cimsim.session.result import Result
 from cimsim.tasks.questions import Classification, Comparison
 from cimsim.tasks.shapes import InputShape
 from cimsim.tasks.sources import Arrays, Dataset, Images, Normalize, RandomTensors, fitted

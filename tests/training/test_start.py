@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cimsim.errors import ConfigError
-from cimsim.loading import load_network
+from cimsim.session.loading import load_network
 from cimsim.training import start
 from cimsim.training.config import TrainConfig
 from cimsim.training.data import Dataset

@@ -7,7 +7,7 @@ import torch
 import cimsim
 from cimsim.chip.load import load_hw
 from cimsim.engine.samples import collect
-from cimsim.loading import load_network
+from cimsim.session.loading import load_network
 from cimsim.zoo import registry
 from cimsim.zoo.cifar import FULL_SCALE, Activation, ResNet9, ResNet20
 from cimsim.zoo.weights import shipped_cards

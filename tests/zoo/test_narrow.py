@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from cimsim.loading import load_network
+from cimsim.session.loading import load_network
 from cimsim.zoo import registry
 from cimsim.zoo.errors import WeightsError
 from cimsim.zoo.narrow import is_narrowed, narrow, shapes_of_state

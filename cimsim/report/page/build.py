@@ -18,8 +18,8 @@ from cimsim.report.page.diagnosed import diagnosis_parts
 from cimsim.report.page.parts import Cell, Table, count, real, render, safe, table, words
 from cimsim.report.page.slow import slow_parts
 from cimsim.report.plots import STAGES, dynamic_j
-from cimsim.report.result import Number, Result
 from cimsim.report.slow import FILE as TIMELINE
+from cimsim.session.result import Number, Result
 from cimsim.units import format_interval, format_si
 
 _COUNTED = {"arrays": "arrays", "weights": "weights", "1/frame": "per frame"}  # whole numbers

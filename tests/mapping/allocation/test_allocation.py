@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cimsim.errors import MappingError
 from cimsim.mapping.mapping import Mapping, PlacedLayer, Slot, layouts, map_graph
 from cimsim.mapping.strategies import Im2col
-from cimsim.placing import ALLOCATIONS, resolve
+from cimsim.placing.by_name import ALLOCATIONS, resolve
 from tests.timing.nets import Net, chip, nets
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
     from cimsim.engine.calibrated import CalibratedMapping
     from cimsim.graph.ir import LayerGraph
-    from cimsim.programmed import ProgrammedChip
-    from cimsim.report.result import Quality
+    from cimsim.session.programmed import ProgrammedChip
+    from cimsim.session.result import Quality
 
 CALIBRATION_SCENES = ("cat", "portrait")
 TILE = 224  # pixels: the embedded scenes stay sharp up to here
@@ -260,7 +260,7 @@ class FunctionalRun:
 
     def quality(self) -> Quality | None:
         """PSNR and SSIM of input, float network and chip; None without clean frames."""
-        from cimsim.report.result import Quality
+        from cimsim.session.result import Quality
         from cimsim.video.metrics import per_frame
 
         if self.clean is None:

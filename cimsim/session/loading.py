@@ -162,7 +162,7 @@ def load_network(
     name : str
         A name of the zoo (``cimsim models list``) or ``package.module:Class`` (a module on
         ``sys.path`` or in the working directory; the class is called without arguments or with
-        ``options``), ``torchvision:resnet18`` and the like (`cimsim.libraries`), or a file.
+        ``options``), ``torchvision:resnet18`` and the like (`cimsim.session.libraries`), or a file.
     options : mapping, optional
         Keywords of the network: ``{"stride": 8}``.
     weights : str or Path, optional
@@ -317,7 +317,7 @@ def _no_weights(title: str) -> str:
 def _file(name: str, options: Mapping[str, int | str]) -> Any:
     """Read a network from a file of its own."""
     import cimsim
-    from cimsim.exported import load_exported
+    from cimsim.session.exported import load_exported
 
     kind = Path(name).suffix.lower()
     if kind not in (".pt2", ".onnx"):
@@ -350,7 +350,7 @@ def _value(value: int | str) -> Any:
 def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
     from torch import nn
 
-    from cimsim import libraries
+    from cimsim.session import libraries
 
     given = {key: _value(value) for key, value in options.items()}
     if libraries.is_library(name):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cimsim.errors import ConfigError, MappingError
 from cimsim.mapping.mapping import map_graph
 from cimsim.mapping.strategies import Im2col
-from cimsim.search import (
+from cimsim.placing.search import (
     ColumnsApart,
     Option,
     Point,

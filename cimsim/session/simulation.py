@@ -18,10 +18,10 @@ from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
     from cimsim.doubts import Doubt
-    from cimsim.functional import FunctionalRun, Progress
     from cimsim.graph.ir import LayerGraph
-    from cimsim.programmed import ProgrammedChip
-    from cimsim.report.result import Result
+    from cimsim.session.functional import FunctionalRun, Progress
+    from cimsim.session.programmed import ProgrammedChip
+    from cimsim.session.result import Result
     from cimsim.tasks.questions import Score, Task
     from cimsim.tasks.running import TaskRun
     from cimsim.video.clip import Clip as LongClip
@@ -117,17 +117,16 @@ def simulate(
         graph, ``as_written`` is the mapping of another network, or ``programmed`` does not fit or
         is given without a clip or with calibration frames.
     """
-    from cimsim import retention
     from cimsim.chip.ledger import left_out
     from cimsim.energy.idle import working
     from cimsim.energy.ledger import Ledger, draw, sensitivity
     from cimsim.engine.workers import one_torch_thread
-    from cimsim.functional import FunctionalRun, operand_sums
     from cimsim.graph.coverage import coverage
-    from cimsim.report import collect
-    from cimsim.report.doubts import chip_doubts, run_doubts
-    from cimsim.report.environment import environment
-    from cimsim.report.result import Result
+    from cimsim.session import collect, retention
+    from cimsim.session.doubts import chip_doubts, run_doubts
+    from cimsim.session.environment import environment
+    from cimsim.session.functional import FunctionalRun, operand_sums
+    from cimsim.session.result import Result
     from cimsim.tasks.running import TaskRun, measures
     from cimsim.timing.simulate import simulate as simulate_timing
 
@@ -322,7 +321,7 @@ def _repeated(
 ) -> list[float]:  # fmt: skip
     """Return the mean PSNR of further chips on the same noisy frames, dB."""
     from cimsim.engine.workers import one_torch_thread
-    from cimsim.functional import FunctionalRun
+    from cimsim.session.functional import FunctionalRun
 
     found = []
     for chip in range(1, programmings):
@@ -348,7 +347,7 @@ def estimated_sigma(clip: Clip | LongClip | None) -> tuple[float, tuple[str, ...
     tuple of str
         A note for the result.
     """
-    from cimsim.functional import as_float
+    from cimsim.session.functional import as_float
     from cimsim.video.clip import Clip as Opened
     from cimsim.video.sigma import estimate_sigma
 

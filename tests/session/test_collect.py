@@ -5,7 +5,7 @@ from torch import nn
 import cimsim
 from cimsim.energy.model import energy
 from cimsim.mapping.mapping import map_graph
-from cimsim.report import collect
+from cimsim.session import collect
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Net, chip
 
@@ -29,7 +29,7 @@ def test_the_bottleneck_of_a_chain_is_busy_all_the_time_however_long_the_pipelin
 def test_layers_say_how_their_converters_did(tmp_path):
     import csv
 
-    from cimsim.report.result import Result
+    from cimsim.session.result import Result
     from cimsim.video.embedded import embedded_clip
 
     network = cimsim.load_network("cimnet", {"stride": 8, "coarse": 1}, "random")

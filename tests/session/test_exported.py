@@ -6,8 +6,8 @@ from torch import nn
 
 import cimsim
 from cimsim.errors import GraphError, InputError
-from cimsim.exported import load_exported
-from cimsim.loading import load_network, weights_hash
+from cimsim.session.exported import load_exported
+from cimsim.session.loading import load_network, weights_hash
 
 
 def net():

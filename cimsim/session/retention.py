@@ -13,7 +13,7 @@ from cimsim.tasks.running import TaskRun
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
-    from cimsim.functional import FunctionalRun
+    from cimsim.session.functional import FunctionalRun
 
 Progress = Callable[[str, int, int], None]
 FIELD = "device.charge_loss"
@@ -54,7 +54,7 @@ def of_clip(run: FunctionalRun, progress: Progress) -> tuple[Measure, ...]:
     """
     from cimsim.chip.cells import device_of
     from cimsim.engine.prepare import prepare
-    from cimsim.functional import FunctionalRun
+    from cimsim.session.functional import FunctionalRun
 
     chips, quality = ends_of(run.mapping.chip), run.quality()
     if not chips or quality is None or not run.learned or len(run.chip) < len(run.noisy):

@@ -19,7 +19,7 @@ from cimsim.energy.ledger import Effect
 from cimsim.errors import InputError, SimulationError, suggest
 from cimsim.folders import recover
 from cimsim.graph.coverage import Coverage
-from cimsim.report import stored
+from cimsim.session import stored
 from cimsim.stats import mean_interval
 from cimsim.tasks.measures import Measure
 from cimsim.units import format_si
@@ -339,7 +339,7 @@ class Result:
     @property
     def plot(self) -> ResultPictures:
         """Pictures: ``result.plot.energy()``, ``.time()``, ``.sensitivity()``, ``.psnr()`` ..."""
-        return display.pictures(self, "cimsim.report.show:ResultPictures")  # type: ignore[no-any-return]
+        return display.above("cimsim.report.show:ResultPictures")(self)  # type: ignore[no-any-return]
 
     @property
     def hash(self) -> str:
@@ -569,9 +569,7 @@ class Result:
 
     def to_dir(self, folder: str | Path, *, unique: bool = False) -> Path:
         """Write ``result.json``, ``layers.csv``, pictures and plots; see `cimsim.report.folder`."""
-        from cimsim.report.folder import write
-
-        return write(self, folder, unique=unique)
+        return display.above("cimsim.report.folder:write")(self, folder, unique=unique)  # type: ignore[no-any-return]
 
 
 def _text(number: Number) -> str:

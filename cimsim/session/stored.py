@@ -50,7 +50,7 @@ class Quality(_Part):
 
 
 class Timing(_Part):
-    """See `cimsim.report.result.Timing`."""
+    """See `cimsim.session.result.Timing`."""
 
     latency_cycles: int
     cycles_per_frame: int
@@ -61,7 +61,7 @@ class Timing(_Part):
 
 
 class Energy(_Part):
-    """See `cimsim.report.result.Energy`."""
+    """See `cimsim.session.result.Energy`."""
 
     by_component: dict[str, float]
     total_j: float
@@ -76,7 +76,7 @@ class Energy(_Part):
 
 
 class Hardware(_Part):
-    """See `cimsim.report.result.Hardware`."""
+    """See `cimsim.session.result.Hardware`."""
 
     chip: str
     arrays_used: int
@@ -92,7 +92,7 @@ class Hardware(_Part):
 
 
 class AsWritten(_Part):
-    """See `cimsim.report.result.AsWritten`."""
+    """See `cimsim.session.result.AsWritten`."""
 
     cycles_per_frame: int
     latency_cycles: int

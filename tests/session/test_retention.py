@@ -5,7 +5,7 @@ import pytest
 import cimsim
 from cimsim.chip.load import load_hw
 from cimsim.errors import ConfigError
-from cimsim.retention import ends_of, why
+from cimsim.session.retention import ends_of, why
 from cimsim.tasks.keywords import keywords
 from cimsim.video.embedded import embedded_clip
 

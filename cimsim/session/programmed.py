@@ -32,8 +32,8 @@ from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
     from cimsim.engine.calibrated import CalibratedMapping
-    from cimsim.functional import Progress
-    from cimsim.simulation import Clip
+    from cimsim.session.functional import Progress
+    from cimsim.session.simulation import Clip
 
 FORMAT = "cimsim programmed chip"
 SCHEMA_VERSION = 1
@@ -221,9 +221,9 @@ def program(
     from cimsim.chip.load import chip_hash, dump
     from cimsim.engine.saved import pack
     from cimsim.engine.workers import one_torch_thread
-    from cimsim.functional import programmed
     from cimsim.graph.digest import operations_hash, weights_hash
-    from cimsim.report.collect import mapping_hash
+    from cimsim.session.collect import mapping_hash
+    from cimsim.session.functional import programmed
 
     noise_sigma = number("noise_sigma", noise_sigma, 0, 255, InputError)
     seed = whole("seed", seed, 0, 2**63 - 1, InputError)
@@ -328,7 +328,7 @@ def _differences(header: dict[str, Any], mapping: Mapping) -> Iterator[str]:
     """Say what differs between a file and a mapping; consequences of it are left out."""
     from cimsim.chip.load import chip_hash
     from cimsim.graph.digest import operations_hash, weights_hash
-    from cimsim.report.collect import mapping_hash
+    from cimsim.session.collect import mapping_hash
 
     graph = mapping.graph
     frame, own = header["frame"], list(graph.inputs[0].output.grid)

@@ -12,8 +12,8 @@ from torch import nn
 
 import cimsim
 from cimsim.errors import InputError, SimulationError
-from cimsim.report import stored
-from cimsim.report.environment import environment
+from cimsim.session import stored
+from cimsim.session.environment import environment
 
 
 class Grey(nn.Module):

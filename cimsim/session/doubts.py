@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from cimsim.chip.cells import device_of
 from cimsim.chip.fields import fields
 from cimsim.chip.ledger import LEDGER, contradictions, sourced_zeros, unsaid
+from cimsim.chip.plausible import implausible
 from cimsim.chip.settling import settling_s
 from cimsim.chip.spec import Chip
 from cimsim.doubts import Doubt
 from cimsim.engine.statistics import OpStatistics
-from cimsim.report.plausible import implausible
 from cimsim.units import format_si
 
 # a source beside a zero that speaks of a number, or of something that was left out

@@ -7,8 +7,8 @@ from cimsim.chip.load import load_hw, raw_mapping, shipped
 from cimsim.doubts import Doubt, refuse
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import ConfigError
-from cimsim.report.doubts import chip_doubts, run_doubts
 from cimsim.report.provenance import rows
+from cimsim.session.doubts import chip_doubts, run_doubts
 
 
 def codes(chip):

@@ -25,7 +25,7 @@ from cimsim.graph.coverage import LEAST, Coverage
 from cimsim.graph.digest import operations_hash, weights_hash
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.mapping import Mapping
-from cimsim.report.result import AsWritten, Energy, Hardware, Timing
+from cimsim.session.result import AsWritten, Energy, Hardware, Timing
 from cimsim.timing.memories import doubt
 from cimsim.timing.rules import STAGES
 from cimsim.timing.timeline import Timeline

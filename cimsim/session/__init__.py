@@ -1,0 +1,1 @@
+"""One simulation from a network to its result: loading, programming, running, collecting."""
