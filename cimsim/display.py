@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 from cimsim.errors import InputError
 
@@ -91,6 +91,52 @@ class Rows(ABC):
             Pandas is not installed.
         """
         return frame(self.rows(), f"{type(self).__name__}.to_frame")
+
+
+class MappingPictures(Protocol):
+    """Pictures of a mapping; each method returns axes of matplotlib."""
+
+    def floorplan(self, load: int = 0) -> Any:
+        """Draw every used array with the layers on it; of several loads, one."""
+
+    def timeline(self) -> Any:
+        """Draw what every layer does over time, two frames: three panels."""
+
+
+class TimelinePictures(Protocol):
+    """Pictures of a timeline; each method returns axes of matplotlib."""
+
+    def stages(self) -> Any:
+        """Draw the busiest stage of each unit: shares of cycles in service, waiting, blocked."""
+
+
+class ResultPictures(Protocol):
+    """Pictures of a result; each method returns axes of matplotlib."""
+
+    def energy(self) -> Any:
+        """Draw the energy of a frame by component, and of each layer: two panels."""
+
+    def time(self) -> Any:
+        """Draw the cycles of each layer by stage."""
+
+    def sensitivity(self) -> Any:
+        """Draw which numbers of the chip the energy of a frame depends on most."""
+
+    def psnr(self) -> Any:
+        """Draw the PSNR of each frame: noisy, float32, on the chip."""
+
+    def before_after(self) -> Any:
+        """Draw the middle frame: clean, noisy, float32 and on the chip."""
+
+
+class StudyPictures(Protocol):
+    """Pictures of a study's outcome; each method returns axes of matplotlib."""
+
+    def over(self, x: str, y: str) -> Any:
+        """Draw a number over a setting, as in ``over("adc.bits", "psnr")``; bands are 5 .. 95 %."""
+
+    def pareto(self, y: str, x: str) -> Any:
+        """Draw two objectives and the front that no point beats: ``pareto("psnr", "energy")``."""
 
 
 def above(name: str) -> Any:

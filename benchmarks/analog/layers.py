@@ -138,7 +138,7 @@ def compare(run: FunctionalRun) -> list[LayerRow]:
     """
     from cimsim.engine.execute import execute
     from cimsim.graph import reference
-    from cimsim.session.functional import window_of_frames
+    from cimsim.session.frames import window_of_frames
 
     graph = run.mapping.graph
     lsb = steps(graph, run.learned["frames"])

@@ -189,11 +189,12 @@ class ChipRuns:
     def _programmed(self, weights: Weights, seed: int, size: Size) -> Callable[..., FrameRow]:
         """Program and calibrate a chip, and return the function that runs a frame on it.
 
-        Calibration uses the embedded scenes of `cimsim.session.functional`, never the judged clips;
-        of the clip handed over here only the size counts.
+        Calibration uses the embedded scenes of `cimsim.session.calibration`, never the judged
+        clips; of the clip handed over here only the size counts.
         """
         from cimsim.engine.execute import execute
-        from cimsim.session.functional import FunctionalRun, picture, window_of_frames
+        from cimsim.session.frames import picture, window_of_frames
+        from cimsim.session.functional import FunctionalRun
         from cimsim.video.metrics import psnr
         from cimsim.video.noise import add_awgn
 

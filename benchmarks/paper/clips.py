@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cimsim.errors import InputError
-from cimsim.session.functional import CALIBRATION_SCENES
+from cimsim.session.calibration import CALIBRATION_SCENES
 from cimsim.video.embedded import SCENES as EMBEDDED
 from cimsim.video.embedded import embedded_clip
 from cimsim.video.io import read_clip, to_float

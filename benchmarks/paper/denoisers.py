@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.paper.clips import Frames
 from benchmarks.paper.networks import Weights
 from cimsim.errors import ConfigError, InputError
-from cimsim.session.functional import picture, window_of_frames
+from cimsim.session.frames import picture, window_of_frames
 from cimsim.zoo.recognise import SKIPPED, identify
 from cimsim.zoo.weights import read_state
 

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.paper.clips import ClipSet, Frames
 from benchmarks.paper.networks import Weights, windows_of
 from benchmarks.paper.record import NOISY, Row, merged, read, write
-from cimsim.session.functional import picture, window_of_frames
+from cimsim.session.frames import picture, window_of_frames
 from cimsim.session.loading import Network, load_network
 from cimsim.video.metrics import psnr
 from cimsim.video.noise import add_awgn

@@ -25,7 +25,7 @@ PHASES = {
     "map": ("cimsim.placing.by_name", "map_graph"),
     "clip": ("cimsim.cli.clips", "pair"),
     "cycles": ("cimsim.timing.simulate", "simulate"),
-    "calibration scenes": ("cimsim.session.functional", "calibration_inputs"),
+    "calibration scenes": ("cimsim.session.calibration", "calibration_inputs"),
     "write arrays": ("cimsim.engine.program", "program"),
     "learn from samples": ("cimsim.engine.written", "learn"),
     "round weights to inputs": ("cimsim.engine.rounding", "round_to_inputs"),

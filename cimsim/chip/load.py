@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
@@ -15,12 +15,12 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from cimsim.boundary import json_text, limits, tree, yaml_text
 from cimsim.boundary.limits import shown
 from cimsim.boundary.text import is_file, read_text
 from cimsim.chip.auto import Estimate, resolve
+from cimsim.chip.described import describe
 from cimsim.chip.history import History, Kept, Rescaled
 from cimsim.chip.ledger import value_at
 from cimsim.chip.ranges import relative_ranges
@@ -452,23 +452,6 @@ def _explain(origin: str, error: ValidationError) -> list[str]:
         head = f"{origin}: {path}: " if path else f"{origin}: "
         lines.append(head + describe(item, partial(_fields, location[:-1])))
     return lines
-
-
-def describe(item: ErrorDetails, known: Callable[[], list[str]]) -> str:
-    """Say in our words what pydantic found; ``known`` gives the keys that are allowed there."""
-    match item["type"]:
-        case "extra_forbidden":
-            wrong = str(item["loc"][-1])
-            return f"unknown key '{wrong}'{suggest(wrong, known())}"
-        case "missing":
-            return "missing; it has no default"
-        case "value_error":
-            return str(item["ctx"]["error"])
-        case "model_type":
-            return f"expected a mapping of fields, got {limits.shown(item['input'])}"
-        case _:
-            expected = item["msg"].removeprefix("Input should be ")
-            return f"expected {expected}, got {limits.shown(item['input'])}"
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:

@@ -264,7 +264,7 @@ def _again(context: typer.Context, folder: Path) -> None:
     if refused:
         raise InputError(f"{folder}: made with --{refused[0]}, which cimsim diagnose does not take")
     given = {name: value for name, value in options.items() if name not in dropped}
-    words = arguments_of({"name": "run", "options": given})[1:]
+    words = arguments_of({"name": "run", "options": given}, context)[1:]
     own = ["--quiet"] if context.params["quiet"] else []
     own += ["--json"] if context.params["as_json"] else []
     own += ["--switch"] if context.params["switch"] else []

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def report(
+    context: typer.Context,
     places: Annotated[
         list[Path], typer.Argument(metavar="RUN|STUDY ...", help="Folders, or a result.json.")
     ],
@@ -53,7 +54,7 @@ def report(
             f"--out {target}: is a folder; name a file such as {target / 'report.html'}"
         )
     one = len(places) == 1 and not (places[0] / STUDY).is_file()
-    text = _run(places[0]) if one else _several(places)
+    text = _run(context, places[0]) if one else _several(places)
     try:
         with replacing(target) as scratch:
             scratch.write_text(text, encoding="utf-8")
@@ -68,15 +69,15 @@ def report(
         webbrowser.open(target.resolve().as_uri())
 
 
-def _run(place: Path) -> str:
+def _run(context: typer.Context, place: Path) -> str:
     from cimsim.report.page.build import run_page
     from cimsim.session.result import Result
 
     result = Result.load(place)
-    return run_page(result, place if place.is_dir() else place.parent, _command(result))
+    return run_page(result, place if place.is_dir() else place.parent, _command(context, result))
 
 
-def _command(result: Result) -> str:
+def _command(context: typer.Context, result: Result) -> str:
     """Return the command that made a result; empty for one that Python made."""
     from cimsim.cli.verify import arguments_of
     from cimsim.report.page.parts import command_line
@@ -84,7 +85,7 @@ def _command(result: Result) -> str:
     words: list[str] = []
     if result.command is not None:
         with contextlib.suppress(InputError):  # of another version, with other options
-            words = arguments_of(result.command)
+            words = arguments_of(result.command, context)
     return command_line(words) if words else ""
 
 

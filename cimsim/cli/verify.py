@@ -54,6 +54,7 @@ def _default(context: Any, name: str) -> Any:
 
 
 def verify(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or its result.json.")],
     only_files: Annotated[
         bool, typer.Option("--files", help="Check the files alone; do not run anything.")
@@ -75,12 +76,14 @@ def verify(
 
     console = Console(emoji=False, highlight=False, stderr=as_json)
     told: dict[str, Any] = {}
-    _check(run, only_files, console, told)
+    _check(context, run, only_files, console, told)
     if as_json:
         print_json(told)
 
 
-def _check(run: Path, only_files: bool, console: Any, data: dict[str, Any]) -> None:
+def _check(
+    context: typer.Context, run: Path, only_files: bool, console: Any, data: dict[str, Any]
+) -> None:
     """Do what `verify` promises, say it, and lay what was found into ``data``."""
     from cimsim import folders
     from cimsim.session.result import Result
@@ -105,7 +108,7 @@ def _check(run: Path, only_files: bool, console: Any, data: dict[str, Any]) -> N
             "compare result.hash and result.outputs"
         )
         return
-    again = _again(held.command, console)
+    again = _again(arguments_of(held.command, context), console)
     differing = list(_differences(held, again))
     other = {
         name: f"{name} {value} then, {again.environment.get(name, 'none')} now"
@@ -122,11 +125,10 @@ def _check(run: Path, only_files: bool, console: Any, data: dict[str, Any]) -> N
     console.print(f"run again: the same{same}: {len(held.numbers())} numbers{frames}")
 
 
-def _again(command: dict[str, Any], console: Any) -> Result:
+def _again(arguments: list[str], console: Any) -> Result:
     """Run a command once more into a temporary folder and return its result."""
     from cimsim.session.result import Result
 
-    arguments = arguments_of(command)
     console.print(f"running again: cimsim {' '.join(arguments)}", markup=False)
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "again"
@@ -142,13 +144,9 @@ def _again(command: dict[str, Any], console: Any) -> Result:
         return Result.load(target)
 
 
-def arguments_of(command: dict[str, Any]) -> list[str]:
-    """Return the command line of options that `command_of` kept."""
-    from typer.main import get_command
-
-    from cimsim.cli.main import app
-
-    known: Any = get_command(app)
+def arguments_of(command: dict[str, Any], context: typer.Context) -> list[str]:
+    """Return the command line of options that `command_of` kept; ``context`` knows all commands."""
+    known: Any = context.find_root().command
     name, options = command.get("name"), command.get("options")
     called = known.commands.get(name) if isinstance(name, str) else None
     if name != "run" or called is None or not isinstance(options, dict):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from cimsim import display
 from cimsim.chip.spec import Chip
@@ -24,9 +24,6 @@ from cimsim.mapping.placement import Placement as Placement
 from cimsim.mapping.placement import Slot as Slot
 from cimsim.mapping.sharing import first_disturbed
 from cimsim.mapping.strategies import Im2col, Strategy
-
-if TYPE_CHECKING:
-    from cimsim.report.show import MappingPictures
 
 _MOST_PIECES = 1000  # that a message tries to pack
 
@@ -84,7 +81,7 @@ class Mapping(display.Rows):
         return found
 
     @property
-    def plot(self) -> MappingPictures:
+    def plot(self) -> display.MappingPictures:
         """Pictures: ``mapping.plot.floorplan()``, ``mapping.plot.timeline()``."""
         return display.above("cimsim.report.show:MappingPictures")(self)  # type: ignore[no-any-return]
 

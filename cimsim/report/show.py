@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cimsim import display
 from cimsim.errors import InputError
 from cimsim.report import plots
 from cimsim.report.floorplan import floorplan
@@ -38,7 +39,7 @@ def axes_of(figure: Figure) -> Any:
 
 
 @dataclass(frozen=True)
-class ResultPictures:
+class ResultPictures(display.ResultPictures):
     """Pictures of a `Result`; each method returns axes of matplotlib."""
 
     result: Result
@@ -92,7 +93,7 @@ class ResultPictures:
 
 
 @dataclass(frozen=True)
-class MappingPictures:
+class MappingPictures(display.MappingPictures):
     """Pictures of a `Mapping`; each method returns axes of matplotlib."""
 
     mapping: Mapping
@@ -109,7 +110,7 @@ class MappingPictures:
 
 
 @dataclass(frozen=True)
-class TimelinePictures:
+class TimelinePictures(display.TimelinePictures):
     """Pictures of a `Timeline`; each method returns axes of matplotlib."""
 
     timeline: Timeline

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cimsim.engine.written import written as written
 from cimsim.errors import InputError
 from cimsim.graph.reference import TorchWeights
 from cimsim.mapping.mapping import Mapping
-from cimsim.tasks.contract import Contract, Tensors
+from cimsim.session.calibration import calibration_inputs, programmed
+from cimsim.session.frames import (
+    Frames,
+    Progress,
+    as_float,
+    clip_inputs,
+    digest_of,
+    picture,
+    shifted_results,
+    step_inputs,
+)
+from cimsim.tasks.contract import Contract
 from cimsim.units import format_celsius, format_duration
-from cimsim.video.reel import NoisyReel, Reel, Spool, with_channels
+from cimsim.video.reel import NoisyReel, Reel, Spool
 
 if TYPE_CHECKING:
-    import torch
-
     from cimsim.chip.spec import Chip
-    from cimsim.engine.calibrated import CalibratedMapping
-    from cimsim.graph.ir import LayerGraph
     from cimsim.session.programmed import ProgrammedChip
     from cimsim.session.result import Quality
 
-CALIBRATION_SCENES = ("cat", "portrait")
-TILE = 224  # pixels: the embedded scenes stay sharp up to here
 
 _KINDS = ("clean", "noisy", "float", "chip")
-
-Frames = NDArray[np.float32]
-Progress = Callable[[str, int, int], None]
 
 
 class FunctionalRun:
@@ -240,19 +238,19 @@ class FunctionalRun:
         """SHA-256 of the float32 frames: noisy, float network, chip."""
         if self.long:
             return {name: self._digests[name].hexdigest() for name in ("noisy", "float", "chip")}
-        return {name: _digest(held) for name, held in self.frames.items() if name != "clean"}
+        return {name: digest_of(held) for name, held in self.frames.items() if name != "clean"}
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the frames depend on, for the result's hash."""
         kind = "noisy" if self.is_noisy_clip else "clean"
-        clip = self._digests[kind].hexdigest() if self.long else _digest(getattr(self, kind))
+        clip = self._digests[kind].hexdigest() if self.long else digest_of(getattr(self, kind))
         more: dict[str, Any] = {"programmed": self.written} if self.written else {}
         if self.is_noisy_clip:
             more["noisy_clip"] = True
             if self.clean is not None:
                 reference = self._digests["clean"].hexdigest()
-                more["reference"] = reference if self.long else _digest(self.clean)
+                more["reference"] = reference if self.long else digest_of(self.clean)
         return {
             "clip": clip, "calibration": self.scene,
             "frames": len(self.chip), "sigma": self.sigma, "seed": self.seed, **more,
@@ -307,95 +305,6 @@ def operand_sums(
     return estimate_sums(mapping, frames, calibration_inputs(mapping, sigma, seed, calibration)[1])
 
 
-@dataclass(frozen=True, eq=False)
-class Programmed:
-    """A chip that is ready to run, and what it was calibrated on.
-
-    Attributes
-    ----------
-    calibrated : CalibratedMapping
-    scene : str
-        SHA-256 of the clean calibration frames.
-    learned : dict
-        ``frames``, ``samples`` and ``integers``: the same for any cells, so who compares many
-        need not learn them again for each.
-    """
-
-    calibrated: CalibratedMapping
-    scene: str
-    learned: dict[str, Any]
-
-
-def programmed(
-    mapping: Mapping, sigma: float, seed: int, calibration: Any, threads: int | None,
-    report: Progress,
-) -> Programmed:  # fmt: skip
-    """Write the arrays of a mapping and calibrate ranges and corrections.
-
-    Parameters
-    ----------
-    mapping : Mapping
-    sigma : float
-        Noise on the calibration frames, in 8-bit steps.
-    seed : int
-    calibration : uint8 or float32 [T, H, W, 3], or None
-        Clean frames; None: a chequerboard of two embedded scenes.
-    threads : int or None
-    report : callable
-        ``report(stage, done, total)``.
-    """
-    clean, inputs = calibration_inputs(mapping, sigma, seed, calibration)
-    found, learned = written(mapping, inputs, seed, threads, report)
-    return Programmed(found, _digest(clean), learned)
-
-
-def calibration_inputs(
-    mapping: Mapping, sigma: float, seed: int, calibration: Any
-) -> tuple[Frames, list[Tensors]]:
-    """Return the clean calibration frames and the network's inputs for them, noise added.
-
-    Parameters
-    ----------
-    mapping : Mapping
-    sigma : float
-        Noise, in 8-bit steps; of a stream of its own.
-    seed : int
-    calibration : uint8 or float32 [T, H, W, 3], or None
-        Clean frames; None: a chequerboard of two embedded scenes.
-    """
-    from cimsim.rng import key
-    from cimsim.video.noise import add_awgn
-
-    frames = mapping.chip.calibration.frames
-    contract = Contract.of(mapping.graph)
-    chosen = _scene(frames, *contract.size) if calibration is None else calibration
-    clean = as_float(chosen, contract.channels)
-    # a noise stream of its own: the chip must not see the noise that it is judged on
-    noisy = add_awgn(clean, sigma, key("calibration", seed) % 2**32)
-    return clean, clip_inputs(mapping, noisy, min(frames, len(noisy)), sigma)
-
-
-def clip_inputs(mapping: Mapping, noisy: Frames, count: int, sigma: float) -> list[Tensors]:
-    """Return the inputs for the first frames; kept results are those of the float network."""
-    contract = Contract.of(mapping.graph)
-    kept, found, ahead = contract.blank(), list[Tensors](), contract.steps_ahead
-    for step in range(ahead + count):
-        inputs = (*step_inputs(mapping.graph, noisy, step, sigma), *kept)
-        if step >= ahead:
-            found.append(inputs)
-        if kept and len(found) < count:
-            kept = shifted_results(kept, mapping.graph.reference(*inputs))
-    return found
-
-
-def step_inputs(graph: LayerGraph, noisy: Any, step: int, sigma: float) -> Tensors:
-    """Noisy frames and noise map of one step; a streaming one reads one frame further on."""
-    contract = Contract.of(graph)
-    centre = step - contract.steps_ahead // 2
-    n_inputs = min(2, len(graph.inputs))
-    return window_of_frames(noisy, centre, contract.n_frames, sigma, n_inputs)
-
-
 _COMPENSATED = {
     "none": "",
     "global": ", each array is scaled to what it gave then",
@@ -437,103 +346,3 @@ def _condition_notes(chip: Chip) -> list[str]:
         repair = f"; repaired by {' and '.join(spares)} in each array" if spares else ""
         found.append(f"faulty cells: {', '.join(shares)}{repair}")
     return found
-
-
-def _digest(frames: Frames) -> str:
-    return hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()
-
-
-def window_of_frames(
-    noisy: Any, t: int, n_frames: int, sigma: float, n_inputs: int
-) -> tuple[torch.Tensor, ...]:
-    """Return the inputs for frame ``t`` of an array or a reel; it is mirrored at its ends.
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        [1, n_frames * 3, H, W] and, for two inputs, [1, 1, H, W] filled with ``sigma / 255``.
-    """
-    import torch
-
-    around = range(t - n_frames // 2, t - n_frames // 2 + n_frames)
-    chosen = np.stack([noisy[_mirror(index, len(noisy))] for index in around])
-    height, width, channels = chosen.shape[1:]
-    stacked = chosen.transpose(0, 3, 1, 2).reshape(1, channels * n_frames, height, width)
-    frames = torch.from_numpy(np.ascontiguousarray(stacked))
-    return (frames, torch.full((1, 1, height, width), sigma / 255))[:n_inputs]
-
-
-def _mirror(index: int, length: int) -> int:
-    if length == 1:
-        return 0
-    index = abs(index) % (2 * length - 2)
-    return index if index < length else 2 * length - 2 - index
-
-
-def shifted_results(kept: Tensors, outputs: Tensors) -> Tensors:
-    """Kept results after a step: the oldest goes, the newest comes last."""
-    from cimsim.zoo.streaming import shifted
-
-    return tuple(shifted(results, outputs[1]) for results in kept)
-
-
-def as_float(clip: Any, channels: int = 3, *, noisy: bool = False) -> Frames:
-    """Return frames [T, H, W, C] as float32 in [0, 1].
-
-    Parameters
-    ----------
-    clip : uint8 or float [T, H, W, 3], [T, H, W, 1] or [T, H, W]
-    channels : int
-        C: 3, or 1 for a grey network.
-    noisy : bool
-        Floats may lie outside of 0 .. 1, as noise takes them there.
-
-    Raises
-    ------
-    InputError
-        For another shape.
-    """
-    from cimsim.video.io import to_float
-
-    array = np.asarray(clip)
-    array = array[..., np.newaxis] if array.ndim == 3 else array
-    array = with_channels(array, channels) if array.ndim == 4 else array
-    if array.ndim != 4 or array.shape[3] != channels or 0 in array.shape[1:]:
-        raise InputError(f"clip: expected frames [T, H, W, 3], got shape {array.shape}")
-    if array.dtype == np.uint8:
-        return to_float(array)
-    if array.dtype.kind != "f":
-        raise InputError(f"clip: expected uint8 or float frames, got {array.dtype}")
-    if array.size == 0:
-        return array.astype(np.float32)
-    lowest, highest = float(array.min()), float(array.max())  # NaN, if there is any
-    within = np.isfinite(lowest) and np.isfinite(highest) if noisy else lowest >= 0 and highest <= 1
-    if not within:
-        raise InputError(
-            f"clip: expected values in [0, 1], got {lowest:g} .. {highest:g}; divide 8-bit values "
-            "by 255, or give them as uint8"
-        )
-    return array.astype(np.float32)
-
-
-def _scene(frames: int, height: int, width: int) -> Frames:
-    """Calibration frames of any size: a chequerboard of two embedded scenes.
-
-    With one scene alone, clips that differ much from it saturate converters. The clip of the demo
-    is none of the two.
-    """
-    from cimsim.video.embedded import embedded_clip
-
-    tall = min(TILE, max(16, height))
-    wide = min(TILE, max(16, -(-width // 2)))
-    scenes = [embedded_clip(name, frames, tall, wide) for name in CALIBRATION_SCENES]
-    rows = []
-    for row in range(-(-height // tall)):
-        tiles = [scenes[(row + column) % 2] for column in range(-(-width // wide))]
-        rows.append(np.concatenate(tiles, axis=2))
-    return as_float(np.concatenate(rows, axis=1)[:, :height, :width])
-
-
-def picture(output: torch.Tensor) -> Frames:
-    """Return a network's output [1, C, H, W] as a frame [H, W, C]."""
-    return np.ascontiguousarray(output[0].detach().float().cpu().numpy().transpose(1, 2, 0))

@@ -32,8 +32,7 @@ from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
     from cimsim.engine.calibrated import CalibratedMapping
-    from cimsim.session.functional import Progress
-    from cimsim.session.simulation import Clip
+    from cimsim.session.frames import Clip, Progress
 
 FORMAT = "cimsim programmed chip"
 SCHEMA_VERSION = 1
@@ -222,8 +221,8 @@ def program(
     from cimsim.engine.saved import pack
     from cimsim.engine.workers import one_torch_thread
     from cimsim.graph.digest import operations_hash, weights_hash
+    from cimsim.session.calibration import programmed
     from cimsim.session.collect import mapping_hash
-    from cimsim.session.functional import programmed
 
     noise_sigma = number("noise_sigma", noise_sigma, 0, 255, InputError)
     seed = whole("seed", seed, 0, 2**63 - 1, InputError)

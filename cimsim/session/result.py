@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,6 @@ from cimsim.session import stored
 from cimsim.stats import mean_interval
 from cimsim.tasks.measures import Measure
 from cimsim.units import format_si
-
-if TYPE_CHECKING:
-    from cimsim.report.show import ResultPictures
 
 SCHEMA_VERSION = stored.SCHEMA_VERSION
 
@@ -337,7 +334,7 @@ class Result:
         return {name: np.array(getattr(self.quality, name)) for name in Quality.__slots__}
 
     @property
-    def plot(self) -> ResultPictures:
+    def plot(self) -> display.ResultPictures:
         """Pictures: ``result.plot.energy()``, ``.time()``, ``.sensitivity()``, ``.psnr()`` ..."""
         return display.above("cimsim.report.show:ResultPictures")(self)  # type: ignore[no-any-return]
 

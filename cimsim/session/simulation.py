@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cimsim.boundary.arguments import choice, number, whole
 from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
@@ -19,14 +16,13 @@ from cimsim.mapping.mapping import Mapping
 if TYPE_CHECKING:
     from cimsim.doubts import Doubt
     from cimsim.graph.ir import LayerGraph
-    from cimsim.session.functional import FunctionalRun, Progress
+    from cimsim.session.frames import Clip, Progress
+    from cimsim.session.functional import FunctionalRun
     from cimsim.session.programmed import ProgrammedChip
     from cimsim.session.result import Result
     from cimsim.tasks.questions import Score, Task
     from cimsim.tasks.running import TaskRun
     from cimsim.video.clip import Clip as LongClip
-
-Clip = NDArray[np.uint8] | NDArray[np.float32]
 
 
 def simulate(
@@ -347,7 +343,7 @@ def estimated_sigma(clip: Clip | LongClip | None) -> tuple[float, tuple[str, ...
     tuple of str
         A note for the result.
     """
-    from cimsim.session.functional import as_float
+    from cimsim.session.frames import as_float
     from cimsim.video.clip import Clip as Opened
     from cimsim.video.sigma import estimate_sigma
 

@@ -42,8 +42,7 @@ from cimsim.studies.measures import Measure, denoising
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cimsim.session.functional import Progress
-    from cimsim.session.simulation import Clip
+    from cimsim.session.frames import Clip, Progress
 
 
 def ablate(
@@ -253,7 +252,7 @@ class _Study:
 
     def _programmed(self, number: int, seed: int) -> Machine:
         """Return a chip, written when it is first asked for."""
-        from cimsim.session.functional import written
+        from cimsim.engine.written import written
 
         if len(self.made) == number + 1:
             cells, self.learned = written(

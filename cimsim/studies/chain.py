@@ -388,7 +388,7 @@ class Chain:
 
     def _measure(self, _: Chip) -> dict[str, Any]:
         from cimsim.engine.statistics import OpStatistics
-        from cimsim.session.functional import picture
+        from cimsim.session.frames import picture
 
         scores, strip = Scores([], []), self.strip
         total: dict[str, OpStatistics] = {}

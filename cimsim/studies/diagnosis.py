@@ -37,8 +37,7 @@ from cimsim.studies.losses import Loss, OutputError, Psnr, Top1
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cimsim.session.functional import Progress
-    from cimsim.session.simulation import Clip
+    from cimsim.session.frames import Clip, Progress
     from cimsim.tasks.contract import Tensors
     from cimsim.tasks.questions import Task
 
@@ -138,7 +137,7 @@ class Asked:
 def _clip(
     mapping: Mapping, clip: Any, sigma: float, seed: int, calibration: Any, name: str
 ) -> Asked:
-    from cimsim.session.functional import as_float
+    from cimsim.session.frames import as_float
     from cimsim.studies.measures import denoising
     from cimsim.tasks.contract import Contract
 

@@ -69,7 +69,8 @@ def denoising(
         The network is no denoiser, keeps results from frame to frame, or was traced for another
         frame size.
     """
-    from cimsim.session.functional import as_float, calibration_inputs, clip_inputs, picture
+    from cimsim.session.calibration import calibration_inputs
+    from cimsim.session.frames import as_float, clip_inputs, picture
     from cimsim.video.metrics import psnr
     from cimsim.video.noise import add_awgn
 

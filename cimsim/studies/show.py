@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cimsim import display
 from cimsim.report.show import axes_of
 from cimsim.studies import pictures
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StudyPictures:
+class StudyPictures(display.StudyPictures):
     """Pictures of an `Outcome`."""
 
     outcome: Outcome

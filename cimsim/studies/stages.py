@@ -132,7 +132,7 @@ def _known() -> Known:
 def learned(mapping: Mapping, sigma: float, seed: int, threads: int | None) -> Learned:
     """Run the float network on the calibration frames."""
     from cimsim.engine.written import learn
-    from cimsim.session.functional import calibration_inputs
+    from cimsim.session.calibration import calibration_inputs
 
     clean, inputs = calibration_inputs(mapping, sigma, seed, None)
     found = learn(mapping, inputs, threads)
@@ -232,13 +232,13 @@ class Strip:
 
     def inputs(self, step: int, kept: Tensors) -> Tensors:
         """Return what the network takes in a step."""
-        from cimsim.session.functional import step_inputs
+        from cimsim.session.frames import step_inputs
 
         return (*step_inputs(self.graph, self.noisy, step, self.sigma), *kept)
 
     def kept(self, before: Tensors, outputs: Tensors) -> Tensors:
         """Return the kept results after a step."""
-        from cimsim.session.functional import shifted_results
+        from cimsim.session.frames import shifted_results
 
         return shifted_results(before, outputs)
 
@@ -270,7 +270,7 @@ class Scores:
 def reference(strip: Strip) -> dict[str, Any]:
     """Run the float network; return the scores of its frames and of the noisy ones."""
     from cimsim.graph.reference import TorchWeights
-    from cimsim.session.functional import picture
+    from cimsim.session.frames import picture
 
     noisy, found = Scores([], []), Scores([], [])
     kept, weights = strip.contract.blank(), TorchWeights()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cimsim import __version__, display
 from cimsim.boundary import json_text
@@ -20,9 +20,6 @@ from cimsim.studies import engine, grid
 from cimsim.studies.engine import Row
 from cimsim.studies.grid import Plan
 from cimsim.studies.table import SHORT, USUAL, Table
-
-if TYPE_CHECKING:
-    from cimsim.studies.show import StudyPictures
 
 FORMAT = "cimsim study"
 STUDY = "study.json"
@@ -91,7 +88,7 @@ class Outcome:
         return display.html_table(repr(self), rows, [*varies, *names])
 
     @property
-    def plot(self) -> StudyPictures:
+    def plot(self) -> display.StudyPictures:
         """Pictures: ``outcome.plot.over("adc.bits", "psnr")``, ``.pareto("psnr", "energy")``."""
         return display.above("cimsim.studies.show:StudyPictures")(self)  # type: ignore[no-any-return]
 

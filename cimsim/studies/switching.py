@@ -28,7 +28,7 @@ from cimsim.studies.losses import OutputError
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
-    from cimsim.session.functional import Progress
+    from cimsim.session.frames import Progress
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "input code": ("input bits", "input clipping"),

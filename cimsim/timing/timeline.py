@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim import display
 from cimsim.timing.rules import STAGES
-
-if TYPE_CHECKING:
-    from cimsim.report.show import TimelinePictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +227,7 @@ class Timeline(display.Rows):
         return found
 
     @property
-    def plot(self) -> TimelinePictures:
+    def plot(self) -> display.TimelinePictures:
         """Pictures: ``timeline.plot.stages()``."""
         return display.above("cimsim.report.show:TimelinePictures")(self)  # type: ignore[no-any-return]
 

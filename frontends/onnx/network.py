@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import InputError
-from cimsim.frontends.onnx.codes import read_back
+from cimsim.frontends.onnx.codes import read_back, rounding
 from cimsim.frontends.onnx.file import Input, Model, read
 from cimsim.frontends.onnx.fusions import FUSIONS
 from cimsim.frontends.onnx.operators import OPERATORS
@@ -104,7 +104,7 @@ class OnnxNetwork(nn.Module):
         self._check(inputs)
         key = tuple(tuple(x.shape) for x in inputs)
         if key not in self._ready:
-            program = Program(self._model, list(key), OPERATORS, FUSIONS, self._path)
+            program = Program(self._model, list(key), OPERATORS, FUSIONS, rounding, self._path)
             self._ready = {key: FixedNetwork(program).eval()}
         return self._ready[key]
 

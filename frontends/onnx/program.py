@@ -235,6 +235,8 @@ class Program:
         Operator of ONNX -> function that turns a node into a call, or into values at once.
     fusions : mapping
         The same, tried before; they return None where a node is not the end of their group.
+    rounding : callable
+        From how an activation was rounded to the call that computes its whole numbers.
     path : Path
         Of the file; external data of attributes lie beside it.
 
@@ -247,9 +249,11 @@ class Program:
 
     def __init__(
         self, model: Model, shapes: Sequence[tuple[int, ...]], operators: Mapping[str, Operator],
-        fusions: Mapping[str, Sequence[Callable[[Node], Outcome | None]]], path: Path,
+        fusions: Mapping[str, Sequence[Callable[[Node], Outcome | None]]],
+        rounding: Callable[[Quantised], Call], path: Path,
     ) -> None:  # fmt: skip
         self.model, self.operators, self.fusions, self.path = model, operators, fusions, path
+        self._rounding = rounding
         self.steps: list[Step] = []
         self.made_by: dict[Value, Step] = {}
         self.inputs: list[Value] = []
@@ -365,9 +369,8 @@ class Program:
         if value is None or value.const is not None or value.codes is None:
             return value
         if value not in self.made_by and value not in self._made:
-            from cimsim.frontends.onnx.codes import rounding
-
-            self._made[value] = self.apply(node, rounding(value.codes), f"{value.name}.codes")[0]
+            call = self._rounding(value.codes)
+            self._made[value] = self.apply(node, call, f"{value.name}.codes")[0]
         return self._made.get(value, value)
 
     def _outcome(self, node: Node) -> list[Value]:

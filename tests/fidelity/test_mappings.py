@@ -13,7 +13,7 @@ from cimsim.engine.prepare import prepare
 from cimsim.engine.program import program
 from cimsim.engine.rounding import round_to_inputs
 from cimsim.engine.samples import collect
-from cimsim.session.functional import window_of_frames
+from cimsim.session.frames import window_of_frames
 from cimsim.timing.bounds import bounds
 from cimsim.timing.simulate import simulate
 from cimsim.video.embedded import embedded_clip

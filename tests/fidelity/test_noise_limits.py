@@ -12,7 +12,7 @@ from cimsim.chip.cells import build
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
-from cimsim.session.functional import window_of_frames
+from cimsim.session.frames import window_of_frames
 from cimsim.video.embedded import embedded_clip
 from cimsim.video.io import to_float
 from cimsim.video.noise import add_awgn

@@ -6,7 +6,7 @@ import pytest
 
 import cimsim
 from cimsim.engine.workers import one_torch_thread
-from cimsim.session.functional import window_of_frames
+from cimsim.session.frames import window_of_frames
 from cimsim.video.io import read_clip, to_float
 from cimsim.video.metrics import per_frame
 from cimsim.video.noise import add_awgn

@@ -201,7 +201,7 @@ def test_a_layer_by_its_mean_equals_a_numpy_computation():
 
 def test_a_run_that_begins_in_the_middle_has_the_bits_of_a_whole_one():
     from cimsim.engine.execute import execute
-    from cimsim.session.functional import written
+    from cimsim.engine.written import written
 
     graph = graph_of(Skip())
     mapping = cimsim.map_graph(graph, chip(FAST))

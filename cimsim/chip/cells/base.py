@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cimsim.chip.cells.spectrum import Spectrum
-from cimsim.chip.load import describe
+from cimsim.chip.described import describe
 from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.errors import ConfigError
 from cimsim.units import format_celsius, format_duration
