@@ -60,7 +60,14 @@ ZOO = [
     pytest.param("fastdvdnet", {}, 16, 23.5, marks=pytest.mark.slow),
     pytest.param("dncnn", {}, 16, 17, marks=pytest.mark.slow),
 ]
-for model in ("cimnet", "baseline-o1", "baseline-o2", "abla-net"):
+# from S = 8 on CIM-NET has its two smoothing modules and no coarse path
+ZOO += [
+    pytest.param("cimnet", options, 4 * options["stride"], factor, marks=pytest.mark.slow)
+    for options, factor in (
+        ({"stride": 4}, 9.5 / 16), ({"stride": 8}, 2 / 64), ({"stride": 8, "coarse": 1}, 9.5 / 64),
+    )
+]  # fmt: skip
+for model in ("baseline-o1", "baseline-o2", "abla-net"):
     factor = {"baseline-o1": 5.875, "baseline-o2": 11.5}.get(model, 9.5)
     ZOO += [
         pytest.param(model, {"stride": s}, 4 * s, factor / s**2, marks=pytest.mark.slow)
