@@ -1,25 +1,31 @@
 """Time analog layers and a network against plain torch float32 of the same work, in the same run.
 
-python benchmarks/speed/engine.py --threads 2
+python -m benchmarks.speed.engine --threads 2
 
 W1, W2: 4096 vectors through 1152 x 128 weights on 1024-row arrays; 2 % programming error, 1 % read
 noise and 8-bit converters are on; from input bytes to summed codes, and with encoding and scaling
 of floats. W1 drives 8 bits in one pulse; W2 drives 8 pulses of one bit on
 two slices of 4 bits and is compared with the *unsliced* product, too. W3: a network, one frame,
-against the torch module in float32, channels last. Memory: the largest resident size of a process
-that runs one frame of that network at another size.
+against the torch module in float32, channels last. *Products* are those of integers that the chip's
+arrays ask for: cells times activations times pulses, for each plane of bytes that holds the
+conductances and the read noise; *of peak* is their share of what the machine's instructions for
+them can do at all (`benchmarks/speed/peak.py`). Beside them the same layer in 8-bit integers by
+torch. Memory: the largest resident size of a process that runs one frame of that network at another
+size.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import resource
 import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,17 +33,32 @@ from rich.console import Console
 from rich.table import Table
 
 import cimsim
+from benchmarks.speed.peak import peak
 from cimsim.cli.options import parse_size
 from cimsim.engine.blocks import Sink, fire
 from cimsim.engine.calibrate import calibrate
+from cimsim.engine.calibrated import CalibratedMapping
 from cimsim.engine.execute import execute
 from cimsim.engine.maps import encode_input
 from cimsim.engine.program import program
 from cimsim.engine.workers import workers
+from cimsim.kernels.products import ARITHMETIC
 
 ROWS, COLS, VECTORS = 1152, 128, 4096
 ALL_ON = {"device.sigma_program": "2 %", "device.sigma_read": "1 %", "adc.bits": 8}
-Line = tuple[str, float, float, float]  # workload, torch seconds, chip seconds, MACs
+
+
+class Line(NamedTuple):
+    """A workload, median seconds of torch and chip, MACs, integer products, kind of inputs."""
+
+    name: str
+    torch_s: float
+    chip_s: float
+    macs: float
+    products: float
+    single_bits: bool = False
+
+
 LAYERS = {
     "W1": {"dac.bits": 8},
     "W2": {"dac.bits": 1, "weights.cell_bits": 4},
@@ -83,7 +104,49 @@ def time_layer(name: str, runs: int, threads: int) -> list[Line]:
     codes = encode_input(op, frame.numpy(), ready.ops[op.name].code).flat
     with workers(threads) as (pool, n):
         fired = median_seconds(lambda: fire(firing, codes, 0, 1, _Forget(), pool, n), runs)
-    return [(name, plain, fired, macs), (f"{name}, floats in and out", plain, whole, macs)]
+    products, bits = executed(ready), name == "W2"
+    return [
+        Line(name, plain, fired, macs, products, bits),
+        Line(f"{name}, floats in and out", plain, whole, macs, products, bits),
+    ]
+
+
+def executed(ready: CalibratedMapping) -> float:
+    """Return the products of integers that one frame asks of a chip's arrays."""
+    total = 0.0
+    for name, op in ready.ready.items():
+        arrays = ready.programmed.layer_of(name).arrays
+        per_activation = 0
+        for written in (array.written for array in arrays):
+            signal, noise = written.signal, written.noise
+            if signal is None:
+                raise SystemExit(f"layer '{name}' has no planes of integers")
+            planes = [signal.low, signal.high] + ([] if noise is None else [noise.low])
+            count = sum(plane.size > 0 for plane in planes)
+            per_activation += count * written.n_rows * written.n_physical_cols
+        activations = op.op.windows / op.firing.layer.windows
+        total += per_activation * activations * len(op.firing.pulses)
+    return total
+
+
+def by_torch(runs: int) -> dict[str, float]:
+    """Return seconds of W1's product in 8-bit integers by torch's own ways, by their names."""
+    torch.manual_seed(0)
+    x = torch.randint(-127, 128, (VECTORS, ROWS), dtype=torch.int8)
+    weight = torch.randint(-127, 128, (ROWS, COLS), dtype=torch.int8)
+    took = {"torch._int_mm": median_seconds(lambda: torch._int_mm(x, weight), runs)}
+    layer = torch.nn.Sequential(torch.nn.Linear(ROWS, COLS, bias=False))
+    frames = torch.rand(VECTORS, ROWS)
+    warnings.filterwarnings("ignore", category=UserWarning)  # what torch intends to remove
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    for engine in torch.backends.quantized.supported_engines:
+        if engine in ("onednn", "fbgemm"):
+            torch.backends.quantized.engine = engine
+            quantised = torch.ao.quantization.quantize_dynamic(layer, dtype=torch.qint8)
+            took[f"quantised linear, {engine}"] = median_seconds(
+                functools.partial(quantised, frames), runs
+            )
+    return took
 
 
 class _Forget(Sink):
@@ -94,7 +157,7 @@ class _Forget(Sink):
 
 
 def time_network(model: str, size: str, runs: int, threads: int) -> Line:
-    """Return (name, torch seconds, chip seconds, MACs) of one frame of a network."""
+    """Return the line of one frame of a network."""
     network, graph, inputs = one_frame(model, size)
     ready = prepared(graph, inputs, ALL_ON)
     module = network.module.to(memory_format=torch.channels_last)
@@ -102,7 +165,8 @@ def time_network(model: str, size: str, runs: int, threads: int) -> Line:
     with torch.inference_mode():
         plain = median_seconds(lambda: module(*last), runs)
     chip = median_seconds(lambda: execute(ready, inputs, 0, 0, threads), runs)
-    return f"W3 {model} {size}", plain, chip, float(ready.programmed.mapping.total.macs)
+    macs = float(ready.programmed.mapping.total.macs)
+    return Line(f"W3 {model} {size}", plain, chip, macs, executed(ready))
 
 
 def one_frame(model: str, size: str) -> tuple[Any, Any, Any]:
@@ -139,8 +203,15 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     lines = [line for name in LAYERS for line in time_layer(name, given.runs, given.threads)]
     lines.append(time_network(given.model, given.size, given.runs, given.threads))
-    show(lines, given.threads)
-    command = [sys.executable, __file__, "--only-memory", "--model", given.model]
+    show(lines, given.threads, given.runs)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.speed.engine",
+        "--only-memory",
+        "--model",
+        given.model,
+    ]
     done = subprocess.run(
         [*command, "--memory-size", given.memory_size], check=True, capture_output=True, text=True
     )
@@ -148,18 +219,25 @@ def main() -> None:
     print(f"peak memory of one frame {given.memory_size}: {gigabytes:.2f} GB")
 
 
-def show(lines: list[Line], threads: int) -> None:
+def show(lines: list[Line], threads: int, runs: int) -> None:
     """Print one line for each workload."""
     table = Table(title=f"all noise on, {threads} thread(s), medians", title_justify="left")
-    columns = ("workload", "torch / ms", "chip / ms", "ratio", "GMAC/s, torch", "chip")
+    columns = ("workload", "torch / ms", "chip / ms", "ratio", "products, G/s", "of peak")
     for column in columns:
         table.add_column(column, justify="left" if column == "workload" else "right")
-    for name, plain, chip, macs in lines:
-        values = (1e3 * plain, 1e3 * chip, chip / plain, macs / plain / 1e9, macs / chip / 1e9)
-        table.add_row(
-            name, *(f"{value:.2f}" for value in values[:3]), *(f"{v:.0f}" for v in values[3:])
-        )
-    Console().print(table)
+    peaks = {bits: peak(threads, bits) for bits in (False, True)}
+    for line in lines:
+        rate, most = line.products / line.chip_s, peaks[line.single_bits]
+        values = (1e3 * line.torch_s, 1e3 * line.chip_s, line.chip_s / line.torch_s)
+        share = f"{rate / most:.0%}" if most else "-"
+        table.add_row(line.name, *(f"{value:.2f}" for value in values), f"{rate / 1e9:.0f}", share)
+    console = Console()
+    console.print(table)
+    told = f"{peaks[False] / 1e9:.0f} G/s of bytes, {peaks[True] / 1e9:.0f} of single bits"
+    console.print(f"peak of the instructions for integers ({ARITHMETIC}): {told}")
+    for name, seconds in by_torch(runs).items():
+        rate = ROWS * COLS * VECTORS / seconds / 1e9
+        console.print(f"W1's product by {name}: {1e3 * seconds:.2f} ms, {rate:.0f} GMAC/s")
 
 
 if __name__ == "__main__":
