@@ -31,7 +31,7 @@ for (const box of document.querySelectorAll(".compare")) {
     for (const image of [before, after]) image.style.width = image.naturalWidth * Number(zoom.value) + "px";
   };
   frame?.addEventListener("input", () => {
-    const [one, two] = frames[Number(frame.value)];
+    const [one, two] = frames[Number(frame.value) - 1];
     before.src = one; after.src = two;
     box.querySelector("output").textContent = frame.value;
   });
