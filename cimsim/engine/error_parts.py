@@ -62,6 +62,7 @@ LIMIT = 1024  # activations of a map that are looked at: of more, `BLOCKS` stret
 BLOCKS = 4
 _FINER = 64  # steps of a converter that clips as the chip's own and hardly rounds
 _GOLDEN = 0.6180339887498949
+_ROWS, _COLUMNS = 128, 64  # of sums that are worked on together: they stay in the caches
 
 Array = NDArray[np.float32]
 
@@ -152,21 +153,22 @@ class ErrorParts:
         bases, total = ready.firing.reads.bases, len(ready.firing.reads.bases)
         noise = key(self.seed, "read", op.name)
         found: list[dict[str, Array]] = []
-        answered = []
+        answered, nominal = [], []
         for start, stop in _stretches(total, frame):
             reads = replace(
                 ready.firing.reads, bases=bases[start:stop], answered=stop - start, row=1
             )
-            values = self._sums(op, codes, reads, frame * total + start, noise, clips)
+            exact, values = self._sums(op, codes, reads, frame * total + start, noise, clips)
             windows = ready.places.windows[start:stop].reshape(-1)
             inside = windows >= 0
             answered.append(windows[inside])
+            nominal.append(exact.reshape(-1, op.n_cols)[inside])
             found.append({
                 cause: part.reshape(-1, op.n_cols)[inside] for cause, part in values.items()
             })  # fmt: skip
         windows = np.concatenate(answered)
         joined = {cause: np.concatenate([part[cause] for part in found]) for cause in found[0]}
-        parts = self._inputs(op, x, windows) | joined
+        parts = self._inputs(op, x, windows, np.concatenate(nominal)) | joined
         # what no other part is: what the chip's own converters made of it
         left = error(windows) - sum(parts.values())
         last = "converter steps"
@@ -184,25 +186,30 @@ class ErrorParts:
 
     def _sums(
         self, op: MatrixOp, codes: NDArray[Any], reads: Reads, first: int, noise: int, clips: bool
-    ) -> dict[str, Array]:
-        """Return the errors of sums, corrected and scaled, [activations, windows * n_cols]."""
+    ) -> tuple[Array, dict[str, Array]]:
+        """Return exact integer sums and their errors, [activations, windows * n_cols].
+
+        Errors are corrected and scaled.
+        """
         ready = self.chip.ready[op.name]
         scale = (ready.digital[1] * ready.digital[3]).astype(np.float32)
         exact, raw = self._raw(op, codes, reads, first, noise, clips)
         lines = self._fitted(op)
         if not lines:
-            return {cause: part * scale for cause, part in raw.items()}
+            return exact, {cause: part * scale for cause, part in raw.items()}
         # a fit on sums that were clipped counts where none is clipped, too
-        raw = {cause: raw.get(cause, np.zeros_like(exact)) for cause in {**raw, **lines}}
+        found = {cause: np.empty_like(exact) for cause in {**raw, **lines}}
         none = _Line.none(exact.shape[1])
-        taken = {cause: lines.get(cause, none).at(exact) for cause in raw}
         gain, offset = ready.digital[1], ready.digital[2]
-        left = (gain - 1) * exact + offset + gain * sum(taken.values())
-        left = (left * ready.digital[3]).astype(np.float32)
-        return {
-            cause: (part - taken[cause]) * scale + lines.get(cause, none).share * left
-            for cause, part in raw.items()
-        }
+        for first_row in range(0, len(exact), _ROWS):
+            part = slice(first_row, first_row + _ROWS)
+            taken = {cause: lines.get(cause, none).at(exact[part]) for cause in found}
+            left = (gain - 1) * exact[part] + offset + gain * sum(taken.values())
+            left = (left * ready.digital[3]).astype(np.float32)
+            for cause, out in found.items():
+                error = raw[cause][part] - taken[cause] if cause in raw else -taken[cause]
+                out[part] = error * scale + lines.get(cause, none).share * left
+        return exact, found
 
     def _raw(
         self, op: MatrixOp, codes: NDArray[Any], reads: Reads, first: int, noise: int, clips: bool,
@@ -306,8 +313,13 @@ class ErrorParts:
             parts.pop("drift", None)  # the columns were fitted before
         return _lines(exact, parts, chip.calibration)
 
-    def _inputs(self, op: MatrixOp, x: Tensor, windows: NDArray[np.int64]) -> dict[str, Array]:
-        """Return errors by the input code and by rounded weights, [n, n_cols]."""
+    def _inputs(
+        self, op: MatrixOp, x: Tensor, windows: NDArray[np.int64], exact: Array
+    ) -> dict[str, Array]:
+        """Return errors by the input code and by rounded weights, [n, n_cols].
+
+        ``exact`` are the products of the codes with the nominal weights.
+        """
         ready, layer = self.chip.ready[op.name], self._layer(op)
         code = ready.calibrated.code
         with_ends = x if op.rounding is None else op.rounding(x)
@@ -318,15 +330,17 @@ class ErrorParts:
                            code.top)  # fmt: skip
         weight = op.weight
         scale = np.float32(code.scale)
-        rounded = layer.nominal(integers) * (layer.scales.astype(np.float32) * scale)
+        rounded = exact * (layer.scales.astype(np.float32) * scale)
         coded = _product(weight, integers * scale)
         found = {
             "input bits": _product(weight, unclipped * scale - vectors),
             "weight bits": rounded - coded,
         }
         clipped = (integers - unclipped) * scale
-        if clipped.any():
-            found["input clipping"] = _product(weight, clipped)
+        hit = clipped.any(axis=1)
+        if hit.any():
+            found["input clipping"] = np.zeros_like(coded)
+            found["input clipping"][hit] = _product(weight, clipped[hit])
         return found
 
 
@@ -548,14 +562,31 @@ class _Line:
 
 def _lines(exact: Array, parts: dict[str, Array], calibration: Any) -> dict[str, _Line]:
     """Fit a line for each column through the errors of each cause."""
+    if not parts:
+        return {}
     n_cols = exact.shape[1]
-    t = exact.astype(np.float64)
+    fitted = []
+    for first in range(0, n_cols, _COLUMNS):  # few enough for the caches
+        part = slice(first, first + _COLUMNS)
+        some = {cause: error[:, part].astype(np.float64) for cause, error in parts.items()}
+        fitted.append(_some_lines(exact[:, part].astype(np.float64), some, calibration))
+    return {
+        cause: _Line(*(np.concatenate(each) for each in zip(*(f[cause] for f in fitted),
+                                                            strict=True)))
+        for cause in parts
+    }  # fmt: skip
+
+
+def _some_lines(
+    t: NDArray[np.float64], parts: dict[str, NDArray[np.float64]], calibration: Any
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]]:
+    """Return slope, shift and share of each cause for some columns."""
+    n_cols = t.shape[1]
     t_mean = t.mean(axis=0) if calibration.column_offset else np.zeros(n_cols)
     centred = t - t_mean
     power = np.einsum("ij,ij->j", centred, centred)
     lines: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
-    for cause, part in parts.items():
-        e = part.astype(np.float64)
+    for cause, e in parts.items():
         mean = e.mean(axis=0) if calibration.column_offset else np.zeros(n_cols)
         slope = np.zeros(n_cols)
         if calibration.column_gain:
@@ -563,8 +594,6 @@ def _lines(exact: Array, parts: dict[str, Array], calibration: Any) -> dict[str,
             np.divide(cross, power, out=slope, where=power > 0)
         shift = mean - slope * t_mean if calibration.column_offset else np.zeros(n_cols)
         lines[cause] = slope, shift
-    if not parts:
-        return {}
     rests = {c: parts[c] - (slope * t + shift) for c, (slope, shift) in lines.items()}
     whole = np.sum(list(rests.values()), axis=0)
     energy = np.einsum("ij,ij->j", whole, whole)
@@ -572,5 +601,5 @@ def _lines(exact: Array, parts: dict[str, Array], calibration: Any) -> dict[str,
     for cause, rest in rests.items():
         share = np.zeros(n_cols)
         np.divide(np.einsum("ij,ij->j", rest, whole), energy, out=share, where=energy > 0)
-        found[cause] = _Line(*lines[cause], share.astype(np.float32))
+        found[cause] = *lines[cause], share.astype(np.float32)
     return found
