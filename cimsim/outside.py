@@ -1,7 +1,7 @@
 """Code of the user's own by name: ``package.module:Name``, or an entry point of a package.
 
-Cell models, estimators, tasks, strategies and allocations of one's own are found here, so that none
-of them needs a change in cimsim.
+Every kind of plug is found here (cell models, estimators, tasks, metrics, writers ...), so that
+none of them needs a change in cimsim.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cimsim.boundary.limits import shown
-from cimsim.errors import CimsimError, suggest
+from cimsim.errors import CimsimError, ConfigError, suggest
+
+Role = TypeVar("Role")
 
 
 def is_outside(name: str) -> bool:
@@ -63,6 +65,52 @@ def found(
     raise error(
         f"{place}: {shown(name)} is unknown{suggest(name, listed)}; or give package.module:Class"
     )
+
+
+def class_of(
+    name: str, known: Mapping[str, type[Role]], role: type[Role], group: str, place: str,
+    error: type[CimsimError] = ConfigError,
+) -> type[Role]:  # fmt: skip
+    """Return the class behind a name: built in, ``package.module:Class``, or an entry point.
+
+    Parameters
+    ----------
+    name : str
+    known : mapping of str to type
+        Built-in classes.
+    role : type
+        What the class must derive from; a name of `cimsim.api`.
+    group, place, error
+        As for `found`.
+
+    Raises
+    ------
+    CimsimError
+        Unknown, cannot be imported, or of another kind.
+    """
+    if name in known:
+        return known[name]
+    made = found(name, known, group, place, error)
+    if not (isinstance(made, type) and issubclass(made, role)):
+        raise error(
+            f"{place}: '{name}': expected a class that derives from cimsim.api.{role.__name__}, "
+            f"got {made!r}"
+        )
+    return made
+
+
+def built(kind: type[Role], name: str, place: str, error: type[CimsimError] = ConfigError) -> Role:
+    """Return an instance of a class that takes no arguments.
+
+    Raises
+    ------
+    CimsimError
+        It takes some, a method is missing, or its own code failed.
+    """
+    try:
+        return kind()
+    except Exception as why:  # the user's own code may raise anything
+        raise error(f"{place}: '{name}' cannot be built: {first_line(why)}") from why
 
 
 def installed(group: str) -> dict[str, EntryPoint]:

@@ -22,7 +22,7 @@ from cimsim.chip.cells.table import Table
 from cimsim.chip.cells.verify import VerifyParameters, WriteVerified
 from cimsim.chip.spec import Chip
 from cimsim.errors import ConfigError
-from cimsim.outside import found
+from cimsim.outside import class_of
 
 DEVICES: dict[str, type[AbstractDevice]] = {
     "eflash": EFlash,
@@ -49,15 +49,7 @@ def model_of(kind: str) -> type[AbstractDevice]:
     ConfigError
         Unknown, cannot be imported, or no cell model.
     """
-    if kind in DEVICES:
-        return DEVICES[kind]
-    made = found(kind, DEVICES, GROUP, "device.kind", ConfigError)
-    if not (isinstance(made, type) and issubclass(made, AbstractDevice)):
-        raise ConfigError(
-            f"device.kind: '{kind}': expected a class that derives from "
-            f"cimsim.api.AbstractDevice, got {made!r}"
-        )
-    return made
+    return class_of(kind, DEVICES, AbstractDevice, GROUP, "device.kind")
 
 
 def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:

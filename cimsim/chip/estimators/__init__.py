@@ -15,7 +15,7 @@ from cimsim.chip.estimators.logic import AddersAladdin, DacChen, MatMulAladdin, 
 from cimsim.chip.estimators.sram import SramLop, SramLstp
 from cimsim.chip.estimators.wires import CellLine, WireBus
 from cimsim.errors import ConfigError, suggest
-from cimsim.outside import found, installed, is_outside
+from cimsim.outside import built, class_of, installed, is_outside
 
 ESTIMATORS: dict[str, AbstractEstimator] = {
     "adc_survey": AdcSurvey(),
@@ -55,15 +55,5 @@ def estimator_of(name: str) -> AbstractEstimator:
             f"no estimator {shown(name)}{suggest(name, [*ESTIMATORS, *installed(GROUP)])}; or give "
             "package.module:Class"
         )
-    made = found(name, ESTIMATORS, GROUP, "estimator", ConfigError)
-    if isinstance(made, type) and issubclass(made, AbstractEstimator):
-        try:
-            made = made()
-        except TypeError as error:
-            raise ConfigError(f"estimator: '{name}' cannot be built: {error}") from None
-    if not isinstance(made, AbstractEstimator):
-        raise ConfigError(
-            f"estimator: '{name}': expected a class that derives from "
-            f"cimsim.api.AbstractEstimator, got {made!r}"
-        )
-    return made
+    kind = class_of(name, {}, AbstractEstimator, GROUP, "estimator")
+    return built(kind, name, "estimator")
