@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from cimsim.studies.optimise import Search as Search
     from cimsim.studies.study import Outcome as Outcome
     from cimsim.studies.study import Study as Study
+    from cimsim.tasks.metrics import AbstractMetric as AbstractMetric
     from cimsim.tasks.questions import Classification as Classification
     from cimsim.tasks.questions import Comparison as Comparison
     from cimsim.tasks.questions import Judge as Judge
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "AbstractDevice": "chip.cells.base",
     "AbstractEstimator": "chip.estimators.base",
+    "AbstractMetric": "tasks.metrics",
     "Arrays": "tasks.sources",
     "Block": "mapping.layout",
     "Chip": "chip.spec",

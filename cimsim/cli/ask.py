@@ -11,12 +11,15 @@ import typer
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from cimsim.chip.spec import Chip
     from cimsim.doubts import Doubt
     from cimsim.session.loading import Network
     from cimsim.session.result import Result
+    from cimsim.tasks.metrics import AbstractMetric
     from cimsim.tasks.questions import Task
     from cimsim.tasks.sources import Source
 
@@ -159,8 +162,9 @@ def ask(
     question: Question, network: Network, chip: Chip, *, doubts: tuple[Doubt, ...], mapping: str,
     allocation: str, schedule: Literal["pipelined", "sequential"], seed: int, seeds: int,
     fps: float | None, threads: int | None, strict: bool, partial: bool, quiet: bool,
-    out: Path | None, target: Path, trace_file: Path | None, picture: Path | None,
-    command: dict[str, Any] | None, as_json: bool = False,
+    out: Path | None, target: Path, metrics: Sequence[type[AbstractMetric]] = (),
+    trace_file: Path | None = None, picture: Path | None = None,
+    command: dict[str, Any] | None = None, as_json: bool = False,
 ) -> None:  # fmt: skip
     """Run a task and print and write what it gave, as `cimsim run` does for a clip."""
     from rich.console import Console
@@ -187,7 +191,7 @@ def ask(
             placed, task, seed=seed, schedule=schedule, title=network.title,
             identity=network.identity | {"hash": weights_hash(network.module)}, threads=threads,
             progress=report, notes=notes, frame_rate_hz=fps, programmings=seeds, command=command,
-            doubts=doubts,
+            doubts=doubts, metrics=metrics,
         )  # fmt: skip
         report("writing", 0, 1)
         folder = result.to_dir(out or target, unique=out is None)

@@ -140,6 +140,15 @@ ReprogramOption = Annotated[
 SizeOption = Annotated[
     str | None, typer.Option("--size", metavar="WxH", help="Frame size, such as 960x540.")
 ]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="CLASS",
+        help="A further metric of the frames or answers: package.module:Class, or one that an "
+        "installed package offers; may be repeated.",
+    ),
+]
 TraceOption = Annotated[
     Path | None,
     typer.Option(

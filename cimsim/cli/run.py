@@ -35,6 +35,7 @@ from cimsim.cli.options import (
     InnerOption,
     InputShapeOption,
     MappingOption,
+    MetricOption,
     ModelOption,
     NoCacheOption,
     OutOption,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from cimsim.session.loading import Network
     from cimsim.session.programmed import ProgrammedChip
     from cimsim.session.result import Result
+    from cimsim.tasks.metrics import AbstractMetric
     from cimsim.video.clip import Clip
 
 
@@ -199,6 +201,7 @@ def run(
             help="(x - mean) / std of the first input, by channel: 0.49,0.48,0.45/0.25,0.24,0.26.",
         ),
     ] = None,
+    metric: MetricOption = None,
     partial: PartialOption = False,
     no_cache: NoCacheOption = False,
     out: OutOption = None,
@@ -281,13 +284,15 @@ def run(
     options = model_options(
         arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
+    metrics = _metrics(metric, question)
     if question.asked:
         network = load_network(model, options, weights, seed, chip.name)
         ask(
             question, network, chip, doubts=_weights_doubts(network, chip), mapping=mapping,
             allocation=allocation, schedule=schedule.value, seed=seed, seeds=seeds, fps=fps,
             threads=threads, strict=strict, partial=partial, quiet=quiet, out=out, target=target,
-            trace_file=trace_file, picture=picture, command=command_of(context), as_json=as_json,
+            metrics=metrics, trace_file=trace_file, picture=picture, command=command_of(context),
+            as_json=as_json,
         )  # fmt: skip
         return
     # package.module:Class is no emoji; JSON has the output for itself
@@ -298,7 +303,8 @@ def run(
         allocation, held.seed if held else seed, [c for c in (clip, noisy, reference) if c],
         [programmed] if programmed else [],
     )  # fmt: skip
-    apart = trace_file or picture or video  # files that stand elsewhere are made anew
+    # files that stand elsewhere are made anew, and code of the user's own may have changed
+    apart = trace_file or picture or video or metrics
     whole = Whole.of(asked, command, not no_cache and not apart, strict=strict)
     again = whole.written(target, unique=out is None)
     if again is not None:
@@ -329,7 +335,7 @@ def run(
             notes=(*_notes(network, chip), *clip_notes(frames_in, judge), *told), doubts=doubted,
             as_written=placed[1] if streaming else None,
             programmed=held, frame_rate_hz=fps, programmings=seeds, noisy=noisy is not None,
-            reference=judge, command=command,
+            reference=judge, command=command, metrics=metrics,
         )  # fmt: skip
         if card is not None:
             result = with_contributions(result, card.contributions)
@@ -367,6 +373,17 @@ def _print(
         console.print(line)
     if strict:
         refuse(result.doubts)
+
+
+def _metrics(names: list[str] | None, question: Question) -> Sequence[type[AbstractMetric]]:
+    """Return the metrics of that name, so that a typo costs no run."""
+    if not names:
+        return ()
+    from cimsim.tasks.metrics import metrics_of
+
+    if question.asked:
+        return metrics_of(names, ("labels", "outputs"), "a task")
+    return metrics_of(names, ("frames",), "--task denoising")
 
 
 def task_of(model: str) -> str | None:

@@ -12,6 +12,7 @@ from cimsim.doubts import Doubt
 from cimsim.energy.model import COMPONENTS
 from cimsim.graph.coverage import Coverage
 from cimsim.session.result import Result
+from cimsim.tasks.measures import Measure
 from cimsim.units import format_interval, format_si
 
 
@@ -63,6 +64,7 @@ def print_doubts(doubts: Sequence[Doubt], console: Console) -> None:
 def _tables(result: Result) -> Iterator[ConsoleRenderable | None]:
     yield _quality(result)
     yield _measures(result)
+    yield _aged(result)
     yield _time(result)
     yield _energy(result)
     yield _hardware(result)
@@ -77,28 +79,53 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _measures(result: Result) -> Table | None:
-    if not result.measures:
+    """Return what a task or metrics measured; of a clip, aged cells have a table of their own."""
+    measures = [m for m in result.measures if result.quality is None or m.interval_of != _AGED]
+    if not measures:
         return None
-    title = "Quality" if result.quality is None else "Quality of aged cells"
-    table = _table(title, "", "float32", "on the chip")
-    for m in result.measures:
+    return _measured("Quality" if result.quality is None else "Metrics", measures)
+
+
+def _aged(result: Result) -> Table | None:
+    measures = [m for m in result.measures if m.interval_of == _AGED]
+    if result.quality is None or not measures:
+        return None
+    return _measured("Quality of aged cells", measures)
+
+
+def _measured(title: str, measures: Sequence[Measure]) -> Table:
+    noisy = any(m.noisy is not None for m in measures)
+    table = _table(title, "", *(["noisy input"] if noisy else []), "float32", "on the chip")
+    for m in measures:
         low, high = m.interval or (None, None)
-        told = "" if low is None or high is None else f" ({low:.1f}..{high:.1f})"
-        float_ = "" if m.reference is None else f"{m.reference:.2f} {m.unit}"
-        table.add_row(_NAMES.get(m.name, m.name), float_, f"{m.mean:.2f} {m.unit}{told}")
-    of = {m.interval_of for m in result.measures if m.interval} - {"retention"}
-    aged = [m.meaning for m in result.measures if m.interval_of == "retention"]
+        told = "" if low is None or high is None else f" ({_short(low, 1)}..{_short(high, 1)})"
+        values = [m.noisy, m.reference, m.mean] if noisy else [m.reference, m.mean]
+        cells = ["" if value is None else f"{_short(value)} {_unit(m)}".strip() for value in values]
+        table.add_row(_NAMES.get(m.name, m.name), *cells[:-1], cells[-1] + told)
+    of = {m.interval_of for m in measures if m.interval} - {_AGED}
+    aged = [m.meaning for m in measures if m.interval_of == _AGED]
     if aged:
         table.caption, table.caption_justify = aged[0], "left"
     if of:
-        chips = len(result.measures[0].chip)
-        text = f"mean of {chips} chips" if "programmings" in of else "one chip, by its samples"
+        chips = len(measures[0].chip)
+        one = "frames" if "frames" in of else "samples"
+        text = f"mean of {chips} chips" if "programmings" in of else f"one chip, by its {one}"
         told = f"in brackets: 5..95 % of the {text}"
         table.caption = f"{told}\n{aged[0]}" if aged else told
         table.caption_justify = "left"
     return table
 
 
+def _short(value: float, digits: int = 2) -> str:
+    """Return a number with as many decimals, or, below 1, with three significant digits."""
+    return f"{value:.{digits}f}" if value == 0 or abs(value) >= 1 else f"{value:.3g}"
+
+
+def _unit(measure: Measure) -> str:
+    return "" if measure.unit == "1" else measure.unit
+
+
+_AGED = "retention"
 _NAMES = {
     "top1": "right class (top-1)", "top5": "among five (top-5)",
     "agreement": "the float network's class", "snr": "signal to error",

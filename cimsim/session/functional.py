@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from cimsim.session.frames import (
     step_inputs,
 )
 from cimsim.tasks.contract import Contract
+from cimsim.tasks.metrics import AbstractMetric, Judged, digests
 from cimsim.units import format_celsius, format_duration
 from cimsim.video.reel import NoisyReel, Reel, Spool
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
     from cimsim.session.programmed import ProgrammedChip
     from cimsim.session.result import Quality
+    from cimsim.tasks.questions import Score
 
 
 _KINDS = ("clean", "noisy", "float", "chip")
@@ -59,11 +62,14 @@ class FunctionalRun:
         The clip is noisy as it is: nothing is added.
     reference : like ``clip``, optional
         With ``noisy``: the clean frames to judge by; without, there is no quality.
+    metrics : sequence of type
+        Of `cimsim.tasks.metrics.AbstractMetric`, beside PSNR and SSIM.
     """
 
     def __init__(
         self, mapping: Mapping, clip: Any, sigma: float, seed: int, threads: int | None,
         noise_seed: int | None = None, *, noisy: bool = False, reference: Any = None,
+        metrics: Sequence[type[AbstractMetric]] = (),
     ) -> None:  # fmt: skip
         from cimsim.video.clip import Clip
 
@@ -82,6 +88,13 @@ class FunctionalRun:
                     f"reference: {len(self.clean)} frames, the noisy clip has {len(given)}"
                 )
         self.is_noisy_clip = noisy
+        if metrics and self.clean is None:
+            names = ", ".join(metric.name for metric in metrics)
+            raise InputError(
+                f"--metric: '{names}': judges frames by clean ones, of which there are none; give "
+                "them (--reference)"
+            )
+        self.metrics, self._judged = tuple(metrics), Judged(metrics, ("noisy", "float", "chip"))
         self._scores: dict[str, list[tuple[float, float]]] = {}
         self._digests = {name: hashlib.sha256() for name in _KINDS}
         self._loss: list[float] = []
@@ -182,6 +195,9 @@ class FunctionalRun:
             self._loss[index:] = [psnr(np.clip(expected, 0, 1), found)]
         else:
             frames["clean"] = self.clean[index]
+        if self.metrics:
+            shown = {name: np.clip(frame, 0, 1) for name, frame in frames.items()}
+            self._judged.add(index, shown["clean"], shown)
         if self.long:
             if self.clean is not None:
                 self._judge(index, frames)
@@ -254,7 +270,11 @@ class FunctionalRun:
         return {
             "clip": clip, "calibration": self.scene,
             "frames": len(self.chip), "sigma": self.sigma, "seed": self.seed, **more,
-        }  # fmt: skip
+        } | ({"metrics": digests(self.metrics)} if self.metrics else {})  # fmt: skip
+
+    def scores(self) -> list[Score]:
+        """Return what the metrics found, in the order in which they were given."""
+        return self._judged.scores(len(self.chip))
 
     def quality(self) -> Quality | None:
         """PSNR and SSIM of input, float network and chip; None without clean frames."""

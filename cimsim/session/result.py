@@ -327,11 +327,13 @@ class Result:
         Returns
         -------
         dict of str to float64 [frames]
-            Empty where no clip was judged. The pictures themselves are in `frames`.
+            Empty where no clip was judged. The pictures themselves are in `frames`. Of a metric of
+            one's own the chip's series, ``chip_<name>``; of a task with metrics theirs alone.
         """
+        own = {f"chip_{m.name}": np.array(m.each) for m in self.measures if m.each}
         if self.quality is None:
-            return {}
-        return {name: np.array(getattr(self.quality, name)) for name in Quality.__slots__}
+            return own
+        return {name: np.array(getattr(self.quality, name)) for name in Quality.__slots__} | own
 
     @property
     def plot(self) -> display.ResultPictures:
@@ -615,6 +617,8 @@ def _measured_numbers(measures: tuple[Measure, ...]) -> dict[str, Number]:
         found[f"quality.{m.name}"] = Number(m.mean, m.unit, f"on the chip{several}: {m.meaning}")
         if m.reference is not None:
             found[f"quality.float_{m.name}"] = Number(m.reference, m.unit, f"float: {m.meaning}")
+        if m.noisy is not None:
+            found[f"quality.noisy_{m.name}"] = Number(m.noisy, m.unit, f"noisy: {m.meaning}")
     return found
 
 

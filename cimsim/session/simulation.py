@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cimsim.session.functional import FunctionalRun
     from cimsim.session.programmed import ProgrammedChip
     from cimsim.session.result import Result
+    from cimsim.tasks.metrics import AbstractMetric, Metrics
     from cimsim.tasks.questions import Score, Task
     from cimsim.tasks.running import TaskRun
     from cimsim.video.clip import Clip as LongClip
@@ -48,6 +49,7 @@ def simulate(
     noisy: bool = False,
     reference: Clip | LongClip | None = None,
     task: Task | None = None,
+    metrics: Metrics = (),
 ) -> Result:
     """Run a mapped network on a noisy clip and report quality, cycles and energy.
 
@@ -105,6 +107,8 @@ def simulate(
         energy, but no quality.
     task : Task, optional
         Instead of a clip: what the network is asked (`cimsim.tasks`). See also `run`.
+    metrics : sequence of str or type, optional
+        Further numbers for its answers: `cimsim.tasks.metrics.AbstractMetric` by name or class.
 
     Raises
     ------
@@ -134,7 +138,8 @@ def simulate(
     report = progress or (lambda stage, done, total: None)
     graph = mapping.graph
     run: FunctionalRun | None = None
-    asked = None if task is None else TaskRun(mapping, task, seed, threads)
+    kinds = _metrics(metrics, clip, task)
+    asked = None if task is None else TaskRun(mapping, task, seed, threads, kinds)
     if task is not None and (clip is not None or operands is not None or programmed is not None):
         raise InputError("task: a task brings its own inputs; leave out clip, operands, programmed")
     if as_written is not None:
@@ -159,19 +164,19 @@ def simulate(
     period_s = collect.frame_period_s(mapping, timeline, frame_rate_hz)
     if clip is not None:
         run = FunctionalRun(
-            mapping, clip, noise_sigma, seed, threads, noisy=noisy, reference=reference
-        )
+            mapping, clip, noise_sigma, seed, threads, noisy=noisy, reference=reference,
+            metrics=kinds,
+        )  # fmt: skip
         with one_torch_thread():
             if programmed is None:
                 run.prepare(calibration, report)
             else:
                 run.take(programmed)
             run.execute(report)
-    others = [] if clip is None else _repeated(
-        mapping, clip, noise_sigma, seed, programmings, calibration, threads, report,
-        noisy, reference,
+    others, scores, learned = _others(
+        run, asked, mapping, clip, noise_sigma, seed, programmings, calibration, threads, report,
+        noisy, reference, kinds,
     )  # fmt: skip
-    scores, learned = ([], {}) if asked is None else _asked(asked, programmings, report)
     with one_torch_thread():
         kept = retention.of_clip(run, report) if run else ()
         kept = retention.of_task(asked, learned, report) if asked else kept
@@ -289,6 +294,35 @@ def _shapes(graph: LayerGraph) -> list[list[int]]:
     return [list(op.output.shape) for op in graph.inputs]
 
 
+def _others(
+    run: FunctionalRun | None, asked: TaskRun | None, mapping: Mapping,
+    clip: Clip | LongClip | None, sigma: float, seed: int, programmings: int,
+    calibration: Clip | None, threads: int | None, report: Progress, noisy: bool,
+    reference: Clip | LongClip | None, metrics: Sequence[type[AbstractMetric]],
+) -> tuple[list[float], list[list[Score]], dict[str, Any]]:  # fmt: skip
+    """Run the further chips.
+
+    Returns
+    -------
+    list of float
+        Their PSNR where a clip is denoised, dB.
+    list of list of Score
+        Scores of every chip, the first one's first; empty without task and metrics.
+    dict
+        What chips that are asked a task share.
+    """
+    if asked is not None:
+        return [], *_asked(asked, programmings, report)
+    if run is None or clip is None:
+        return [], [], {}
+    found = _repeated(
+        mapping, clip, sigma, seed, programmings, calibration, threads, report, noisy, reference,
+        metrics,
+    )  # fmt: skip
+    scores = [run.scores(), *(scores for _, scores in found)] if metrics else []
+    return [psnr for psnr, _ in found], scores, {}
+
+
 def _asked(
     first: TaskRun, programmings: int, report: Progress
 ) -> tuple[list[list[Score]], dict[str, Any]]:
@@ -299,12 +333,12 @@ def _asked(
     found, learned = [], None
     for chip in range(programmings):
         run = first if chip == 0 else TaskRun(
-            first.mapping, first.task, first.seed + chip, first.threads
+            first.mapping, first.task, first.seed + chip, first.threads, first.metrics
         )  # fmt: skip
         with one_torch_thread():
             learned = run.prepare(report, learned)
             run.execute(report)
-        found.append(run.judge.scores())
+        found.append(run.scores())
         if run.done < run.task.count:
             break
     return found, learned or {}
@@ -314,8 +348,9 @@ def _repeated(
     mapping: Mapping, clip: Clip | LongClip, sigma: float, seed: int, programmings: int,
     calibration: Clip | None, threads: int | None, report: Progress,
     noisy: bool = False, reference: Clip | LongClip | None = None,
-) -> list[float]:  # fmt: skip
-    """Return the mean PSNR of further chips on the same noisy frames, dB."""
+    metrics: Sequence[type[AbstractMetric]] = (),
+) -> list[tuple[float, list[Score]]]:  # fmt: skip
+    """Return the mean PSNR of further chips on the same noisy frames, dB, and their metrics."""
     from cimsim.engine.workers import one_torch_thread
     from cimsim.session.functional import FunctionalRun
 
@@ -323,15 +358,30 @@ def _repeated(
     for chip in range(1, programmings):
         run = FunctionalRun(
             mapping, clip, sigma, seed + chip, threads, noise_seed=seed, noisy=noisy,
-            reference=reference,
+            reference=reference, metrics=metrics,
         )  # fmt: skip
         with one_torch_thread():
             run.prepare(calibration, report)
             run.execute(report)
         quality = run.quality()
         assert quality is not None
-        found.append(quality.psnr_db)
+        found.append((quality.psnr_db, run.scores()))
     return found
+
+
+def _metrics(
+    asked: Metrics, clip: Clip | LongClip | None, task: Task | None
+) -> tuple[type[AbstractMetric], ...]:
+    """Return the classes of metrics, checked for what there is to judge."""
+    from cimsim.tasks.metrics import metrics_of
+
+    if not asked:
+        return ()
+    if clip is None and task is None:
+        raise InputError("metrics: nothing runs that they could judge; give a clip or a task")
+    if task is None:
+        return metrics_of(asked, ("frames",), "a clip")
+    return metrics_of(asked, ("labels", "outputs"), "a task")
 
 
 def estimated_sigma(clip: Clip | LongClip | None) -> tuple[float, tuple[str, ...]]:

@@ -22,7 +22,11 @@ class Measure:
         5 .. 95 % of the mean over programmings, or, of a single chip, what the number of samples
         leaves open.
     interval_of : str
-        ``programmings``, ``samples`` or empty.
+        ``programmings``, ``samples``, ``frames``, ``retention`` or empty.
+    noisy : float or None
+        Of the noisy frames that were denoised.
+    each : tuple of float
+        Of each frame or sample on the chip that is reported; empty where they are not kept.
     """
 
     name: str
@@ -32,6 +36,8 @@ class Measure:
     reference: float | None = None
     interval: tuple[float, float] | None = None
     interval_of: str = ""
+    noisy: float | None = None
+    each: tuple[float, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -42,7 +48,7 @@ class Measure:
     def from_dict(cls, data: dict[str, object]) -> Measure:
         """Return what `dataclasses.asdict` and JSON made."""
         values = dict(data)
-        for name in ("chip", "interval"):
-            if values[name] is not None:
+        for name in ("chip", "interval", "each"):
+            if values.get(name) is not None:
                 values[name] = tuple(values[name])  # type: ignore[arg-type]
         return cls(**values)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import numpy as np
 from cimsim.boundary.limits import shown
 from cimsim.errors import ConfigError, InputError, suggest
 from cimsim.graph.ir import LayerGraph
-from cimsim.outside import found, installed, is_outside
+from cimsim.outside import class_of, installed, is_outside
 from cimsim.rng import key
 from cimsim.tasks.sources import Normalize, RandomTensors, Sample, Source, fitted
 
@@ -38,6 +38,12 @@ class Score:
         Of the float network.
     hits : (int, int) or None
         Right answers and samples, of a share.
+    noisy : float or None
+        Of the noisy frames, where frames are judged.
+    each : tuple of float
+        Of each answer of the chip, where they are kept.
+    interval : (float, float) or None
+        5 .. 95 % of the mean over the answers of one chip.
     """
 
     name: str
@@ -46,6 +52,9 @@ class Score:
     chip: float
     reference: float | None = None
     hits: tuple[int, int] | None = None
+    noisy: float | None = None
+    each: tuple[float, ...] = ()
+    interval: tuple[float, float] | None = None
 
 
 class Judge(Protocol):
@@ -229,12 +238,7 @@ def task_of(name: str) -> type[Task]:
             f"--task: expected {', '.join(offered)} or package.module:Class, got {shown(name)}"
             f"{suggest(name, offered)}"
         )
-    made = found(name, TASKS, GROUP, "--task", ConfigError)
-    if not (isinstance(made, type) and issubclass(made, Task)):
-        raise ConfigError(
-            f"--task: '{name}': expected a class that derives from cimsim.api.Task, got {made!r}"
-        )
-    return made
+    return class_of(name, {}, Task, GROUP, "--task")
 
 
 @dataclass

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cimsim.engine.execute import execute
 from cimsim.engine.written import written
+from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 from cimsim.outside import code_digest
 from cimsim.stats import mean_interval, share_interval
 from cimsim.tasks.measures import Measure
+from cimsim.tasks.metrics import AbstractMetric, Judged, digests
 from cimsim.tasks.questions import Judge, Score, Task
 
 if TYPE_CHECKING:
     from cimsim.engine.calibrated import CalibratedMapping
     from cimsim.engine.statistics import Statistics
+    from cimsim.tasks.questions import Tensors
+    from cimsim.tasks.sources import Sample
 
 Progress = Callable[[str, int, int], None]
 
@@ -33,14 +37,24 @@ class TaskRun:
     seed : int
         Of programming and reads.
     threads : int or None
+    metrics : sequence of type
+        Beside what the task measures.
     """
 
     calibrated: CalibratedMapping
 
-    def __init__(self, mapping: Mapping, task: Task, seed: int, threads: int | None) -> None:
+    def __init__(
+        self, mapping: Mapping, task: Task, seed: int, threads: int | None,
+        metrics: Sequence[type[AbstractMetric]] = (),
+    ) -> None:  # fmt: skip
         task.check(mapping.graph)
         self.mapping, self.task, self.seed, self.threads = mapping, task, seed, threads
         self.judge: Judge = task.judge(mapping.graph)
+        self.metrics = tuple(metrics)
+        self._judged = {
+            judges: Judged([m for m in metrics if m.judges == judges], ("chip", "float"))
+            for judges in {m.judges for m in metrics}
+        }
         self.statistics: Statistics | None = None
         self.done = 0
         self.notes: list[str] = list(task.notes)
@@ -66,7 +80,7 @@ class TaskRun:
                 inputs = self.task.inputs(sample, graph)
                 expected = graph.reference(*inputs)
                 done = execute(self.calibrated, inputs, number, self.seed, threads=self.threads)
-                self.judge.add(sample, expected, done.outputs)
+                self._judge(number, sample, expected, done.outputs)
                 _add(self._asked, inputs)
                 before = self.statistics
                 self.statistics = done.statistics if before is None else before + done.statistics
@@ -76,6 +90,39 @@ class TaskRun:
             if not self.done:
                 raise
             self.notes.append(f"interrupted after {self.done} of {total} samples")
+
+    def _judge(self, number: int, sample: Sample, expected: Tensors, got: Tensors) -> None:
+        """Hand the answers to one sample on to the task's judge and to the metrics."""
+        self.judge.add(sample, expected, got)
+        for judges, judged in self._judged.items():
+            if judges == "outputs":
+                judged.add(number, expected, {"chip": got})
+                continue
+            if sample.label is None:
+                names = ", ".join(m.name for m in self.metrics if m.judges == judges)
+                raise InputError(
+                    f"--metric: '{names}': judges labels, sample {number} has none; give --data "
+                    "with labels"
+                )
+            judged.add(number, sample.label, {"chip": got[0][0], "float": expected[0][0]})
+        if number == 0 and self.metrics:
+            self._check_names()
+
+    def _check_names(self) -> None:
+        """Refuse a metric whose name the task's own measures have, before it costs a run."""
+        taken = {score.name for score in self.judge.scores()}
+        for metric in self.metrics:
+            if metric.name in taken:
+                raise InputError(
+                    f"--metric: '{metric.name}': the task measures '{metric.name}' already; give "
+                    "the metric another name"
+                )
+
+    def scores(self) -> list[Score]:
+        """Return what the task measured, then the metrics in the order in which they were given."""
+        extra = [s for judged in self._judged.values() for s in judged.scores(self.done)]
+        order = [metric.name for metric in self.metrics]
+        return [*self.judge.scores(), *sorted(extra, key=lambda score: order.index(score.name))]
 
     @property
     def pulses_per_cell(self) -> float | None:
@@ -96,12 +143,12 @@ class TaskRun:
             "calibration": self._calibration.hexdigest(), "samples": self.done, "seed": self.seed,
         } | self._own_code()  # fmt: skip
 
-    def _own_code(self) -> dict[str, str]:
-        """Name the text of a task of the user's own, which says what is measured."""
-        kind = type(self.task)
+    def _own_code(self) -> dict[str, Any]:
+        """Name the text of a task and of metrics of the user's own, which say what is measured."""
+        kind, more = type(self.task), {"metrics": digests(self.metrics)} if self.metrics else {}
         if kind.__module__.startswith("cimsim."):
-            return {}
-        return {"task_code": f"sha256:{code_digest(kind)}"}
+            return more
+        return more | {"task_code": f"sha256:{code_digest(kind)}"}
 
 
 def measures(runs: list[list[Score]]) -> tuple[Measure, ...]:
@@ -118,9 +165,12 @@ def measures(runs: list[list[Score]]) -> tuple[Measure, ...]:
         elif first.hits is not None:
             low, high = share_interval(*first.hits)
             interval, of = (100 * low, 100 * high), "samples"
-        found.append(
-            Measure(first.name, first.unit, first.meaning, values, first.reference, interval, of)
-        )
+        elif first.interval is not None:
+            interval, of = first.interval, "samples" if first.noisy is None else "frames"
+        found.append(Measure(
+            first.name, first.unit, first.meaning, values, first.reference, interval, of,
+            first.noisy, first.each,
+        ))  # fmt: skip
     return tuple(found)
 
 
