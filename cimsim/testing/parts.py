@@ -1,0 +1,174 @@
+"""Contracts of what a chip is made of: memory cells and estimators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cimsim.chip.cells import build, device_of, model_of
+from cimsim.chip.cells.base import AbstractDevice
+from cimsim.chip.estimators import AbstractEstimator, estimator_of
+from cimsim.chip.fields import fields
+from cimsim.chip.load import chip_hash, load_hw
+from cimsim.chip.parts.base import REFERENCE_K
+from cimsim.errors import CimsimError
+from cimsim.testing.contract import CHIP, accepted, chip_of, hold, numbers, path_of, refused
+
+DAY_S = 86_400.0
+
+
+def check_device(
+    kind: str | type[AbstractDevice], parameters: Mapping[str, Any] | None = None, chip: str = CHIP
+) -> None:
+    """Hold a cell model to `cimsim.api.AbstractDevice`.
+
+    It is found by its import path, refuses unknown parameters, has a range of conductances, writes
+    and reads finite conductances >= 0 of the shape that it is given, changes none of its arguments,
+    gives the same cells for the same generator, and ages by itself or says that it cannot. Its text
+    is part of the chip's hash.
+
+    Parameters
+    ----------
+    kind : str or type
+    parameters : mapping, optional
+        What stands beside ``kind`` in a chip file.
+    chip : str
+        A chip file that the cell is put into.
+
+    Raises
+    ------
+    ContractBrokenError
+    """
+    name, given = path_of(kind), dict(parameters or {})
+    accepted(name, "device.kind", model_of, name)
+    device = accepted(name, f"parameters {given}", build, name, given)
+    refused(name, "an unknown parameter", build, name, given | {"no_such_parameter": 1})
+    _check_range(name, device)
+    targets = np.linspace(device.g_min_s, device.g_max_s, 1200).reshape(30, 40)
+    written = _check_writing(name, device, targets)
+    _check_reading(name, device, written)
+    _check_ageing(name, device, written)
+    made = {"device.kind": name, **{f"device.{key}": value for key, value in given.items()}}
+    if device.max_bits is not None:
+        made["weights.cell_bits"] = device.max_bits
+    used = accepted(name, f"on {chip}", load_hw, chip, made)
+    accepted(name, f"on {chip}", device_of, used)
+    hold(chip_hash(used) != chip_hash(load_hw(chip)), name, "does not change the chip's hash")
+
+
+def _check_range(name: str, device: AbstractDevice) -> None:
+    hold(
+        device.conduction in ("ohmic", "gate"), name,
+        f"conduction: expected 'ohmic' or 'gate', got {device.conduction!r}",
+    )  # fmt: skip
+    low, high = device.g_min_s, device.g_max_s
+    hold(
+        math.isfinite(low) and math.isfinite(high) and 0 <= low < high, name,
+        f"expected 0 <= g_min_s < g_max_s, got {low!r} and {high!r}",
+    )  # fmt: skip
+    bits = device.max_bits
+    hold(
+        bits is None or (isinstance(bits, int) and bits >= 1), name,
+        f"max_bits: expected None or a whole number of at least 1, got {bits!r}",
+    )  # fmt: skip
+
+
+def _check_writing(name: str, device: AbstractDevice, targets: Any) -> Any:
+    before = targets.copy()
+    first = accepted(name, "program", device.program, targets, np.random.default_rng(7))
+    written = numbers(name, "program", first, targets).copy()
+    hold(np.array_equal(targets, before), name, "program changes the targets that it is given")
+    again = accepted(name, "program", device.program, targets, np.random.default_rng(7))
+    hold(
+        np.array_equal(written, again), name,
+        "program gives other cells for the same generator: draw from rng only, keep no state",
+    )  # fmt: skip
+    if device.is_exact:
+        hold(
+            np.allclose(written, targets, rtol=1e-12, atol=0), name,
+            "is_exact says that cells take their target, program gives others",
+        )  # fmt: skip
+    return written
+
+
+def _check_reading(name: str, device: AbstractDevice, written: Any) -> None:
+    before = written.copy()
+    sigma = numbers(name, "read_sigma", accepted(name, "read_sigma", device.read_sigma, written),
+                    written)  # fmt: skip
+    hold(np.array_equal(written, before), name, "read_sigma changes the conductances it is given")
+    hold(
+        not (device.is_exact and sigma.any()), name,
+        "is_exact says that cells never fluctuate, read_sigma is not 0",
+    )  # fmt: skip
+
+
+def _check_ageing(name: str, device: AbstractDevice, written: Any) -> None:
+    accepted(name, "time 0 s at 25 C", device.check_conditions, 0.0, REFERENCE_K)
+    rng = np.random.default_rng
+    fresh = accepted(name, "age", device.age, written, 0.0, REFERENCE_K, rng(3))
+    hold(np.array_equal(fresh, written), name, "age changes cells at time 0 and 25 C")
+    try:
+        device.check_conditions(DAY_S, REFERENCE_K)
+    except CimsimError:
+        return  # a model without drift says so
+    except Exception as why:  # noqa: BLE001 - the plug's own code may raise anything
+        hold(False, name, f"check_conditions must refuse with a ConfigError, got {why!r}")
+    first, second = (
+        numbers(name, "age", device.age(written, DAY_S, REFERENCE_K, rng(3)), written)
+        for _ in range(2)
+    )
+    hold(np.array_equal(first, second), name, "age gives other cells for the same generator")
+
+
+def check_estimator(
+    kind: str | type[AbstractEstimator], section: str, chip: str = CHIP,
+    outside: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Hold an estimator to `cimsim.api.AbstractEstimator`.
+
+    It says what it computes and where that is from, gives exactly the fields that it promises, each
+    a finite number >= 0 in SI units, the same number for the same chip; a chip file that says
+    ``auto package.module:Class`` has that number.
+
+    Parameters
+    ----------
+    kind : str or type
+    section : str
+        Whose fields it gives: ``adc``, ``buffer`` ...
+    chip : str
+        A chip that its formula is valid for.
+    outside : mapping, optional
+        Overrides that take this chip out of what the formula is valid for, which it must refuse.
+
+    Raises
+    ------
+    ContractBrokenError
+    """
+    name = path_of(kind)
+    estimator = accepted(name, "estimator", estimator_of, name)
+    for field in ("formula", "source"):
+        text = getattr(estimator, field, None)
+        hold(isinstance(text, str) and text.strip(), name, f"{field}: expected a text that says it")
+    known = {path.partition(".")[2] for path in fields() if path.startswith(f"{section}.")}
+    gives = tuple(estimator.gives)
+    hold(bool(gives), name, f"gives: names no field; {section} has {', '.join(sorted(known))}")
+    for field in gives:
+        hold(field in known, name, f"gives: '{field}' is no field of {section}")
+    plain = chip_of(chip)
+    first, second = (
+        accepted(name, "estimate", estimator.estimate, plain, section) for _ in range(2)
+    )
+    hold(set(first) == set(gives), name, f"estimate gives {sorted(first)}, promised {list(gives)}")
+    hold(first == second, name, "estimate gives other numbers for the same chip")
+    for field, value in first.items():
+        hold(
+            isinstance(value, int | float) and math.isfinite(value) and value >= 0, name,
+            f"estimate: {section}.{field}: expected a finite number >= 0, got {value!r}",
+        )  # fmt: skip
+    auto = {f"{section}.{field}": f"auto {name}" for field in gives}
+    accepted(name, "in a chip file", load_hw, chip, auto)
+    if outside:
+        refused(name, f"a chip with {dict(outside)}", load_hw, chip, {**outside, **auto})

@@ -1,0 +1,233 @@
+"""Contract tests that cannot fail are none: each rule has a plug that breaks it."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from cimsim.errors import MappingError
+from cimsim.testing import (
+    ContractBrokenError,
+    check_allocation,
+    check_device,
+    check_estimator,
+    check_metric,
+    check_strategy,
+    check_task,
+)
+
+
+def in_place(self, target_s, rng):
+    target_s *= 1.01
+    return target_s.copy()
+
+
+def drifts_wrongly(self, g_s, time_s, temperature_k, rng):
+    return g_s * 0.9
+
+
+def remembers(self, target_s, rng):
+    type(self).written = getattr(type(self), "written", 0) + 1
+    return target_s * (1 + 1e-3 * self.written)
+
+
+def no_refusal(self, time_s, temperature_k):
+    if time_s:
+        raise KeyError("time")
+
+
+DEVICES = [
+    ({"conduction": "magic"}, "conduction: expected 'ohmic' or 'gate', got 'magic'"),
+    ({"g_max_s": -1e-6}, "expected 0 <= g_min_s < g_max_s"),
+    ({"max_bits": 0}, "max_bits: expected None or a whole number"),
+    ({"program": lambda self, t, rng: t[0]}, r"program: expected shape \(30, 40\), got \(40,\)"),
+    ({"program": lambda self, t, rng: t - 1e-5}, "program: holds -1e-05, less than 0"),
+    ({"program": lambda self, t, rng: t.astype(np.float32)}, "expected float64, got float32"),
+    ({"program": lambda self, t, rng: t * np.nan}, "program: holds NaN"),
+    ({"program": in_place}, "program changes the targets"),
+    ({"program": remembers}, "other cells for the same generator"),
+    ({"program": lambda self, t, rng: 1 / 0}, "program: ZeroDivisionError"),
+    ({"read_sigma": lambda self, g, t=0, w=None: 0.0}, r"read_sigma: expected shape"),
+    ({"is_exact": True}, "is_exact says that cells take their target"),
+    ({"age": drifts_wrongly}, "age changes cells at time 0"),
+    ({"check_conditions": no_refusal}, "must refuse with a ConfigError, got KeyError"),
+    ({"__init__": lambda self: None}, "parameters {}: TypeError"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), DEVICES)
+def test_a_broken_cell_is_found(change, told, broken):
+    with pytest.raises(ContractBrokenError, match=told):
+        check_device(broken("root_cell:RootCell", change))
+
+
+COUNT = itertools.count()
+ESTIMATORS = [
+    ({"gives": ()}, "gives: names no field"),
+    ({"gives": ("speed",)}, "'speed' is no field of adc"),
+    ({"gives": ("energy", "area")}, r"estimate gives \['energy'\], promised"),
+    ({"source": " "}, "source: expected a text"),
+    ({"estimate": lambda self, chip, section: {"energy": -1.0}}, "finite number >= 0, got -1.0"),
+    ({"estimate": lambda self, chip, section: {"energy": next(COUNT)}}, "other numbers"),
+    ({"estimate": lambda self, chip, section: {"energy": 1e-12}}, "must be refused"),
+    ({"estimate": lambda self, chip, section: {}["x"]}, "estimate: KeyError"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), ESTIMATORS)
+def test_a_broken_estimator_is_found(change, told, broken):
+    with pytest.raises(ContractBrokenError, match=told):
+        check_estimator(broken("walden:Walden", change), "adc", outside={"adc.bits": 14})
+
+
+def swapped(self, op, chip):
+    """Leave the last rows of the matrix out."""
+    from cimsim.api import Block, Layout
+
+    return Layout.of(op, chip, [Block(0, 0, 0, op.group_rows - 1, op.group_cols, 0, 0, 0)])
+
+
+def other_each_time(self, op, chip):
+    type(self).turn = getattr(type(self), "turn", 0) + 1
+    if self.turn % 2:
+        return self.parent.place(op, chip)
+    from cimsim.mapping.strategies import Im2col
+
+    return Im2col().place(op, chip)
+
+
+STRATEGIES = [
+    ({"name": 3}, "mapping: MappingError.*expected an object with a text 'name'"),
+    ({"place": swapped}, "layer '.*': MappingError"),
+    ({"place": lambda self, op, chip: None}, "returned NoneType"),
+    ({"place": lambda self, op, chip: 1 / 0}, "failed with ZeroDivisionError"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), STRATEGIES)
+def test_a_broken_strategy_is_found(change, told, broken):
+    with pytest.raises(ContractBrokenError, match=told):
+        check_strategy(broken("spread:Spread", change))
+
+
+def test_a_strategy_that_changes_its_mind_is_found(broken, plug):
+    path = broken("spread:Spread", {"place": other_each_time, "parent": plug("spread:Spread")()})
+    with pytest.raises(ContractBrokenError, match="another layout for the same matrix"):
+        check_strategy(path)
+
+
+def doubled(self, graph, requests, chip):
+    placed = self.parent.allocate(graph, requests, chip)
+    return (*placed[:-1], type(placed[0])(placed[-1].name, placed[-1].ops, placed[-1].layout,
+                                          placed[0].slots))  # fmt: skip
+
+
+ALLOCATIONS = [
+    ({"allocate": lambda self, graph, requests, chip: ()}, "a PlacedLayer for each request"),
+    ({"allocate": lambda self, graph, requests, chip: 1 / 0}, "allocate: ZeroDivisionError"),
+    ({"name": None}, "allocation: MappingError"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), ALLOCATIONS)
+def test_a_broken_allocation_is_found(change, told, broken):
+    with pytest.raises(ContractBrokenError, match=told):
+        check_allocation(broken("backwards:Backwards", change))
+
+
+def test_an_allocation_that_places_two_layers_on_the_same_cells_is_found(broken, plug):
+    path = broken("backwards:Backwards", {
+        "allocate": doubled, "parent": plug("backwards:Backwards")(),
+    })  # fmt: skip
+    with pytest.raises(ContractBrokenError, match=r"on eflash40nm: MappingError"):
+        check_allocation(path)
+
+
+def test_an_allocation_that_crashes_where_there_is_no_room_is_found(broken, plug):
+    parent = plug("backwards:Backwards")()
+
+    def crashes(self, graph, requests, chip):
+        try:
+            return parent.allocate(graph, requests, chip)
+        except MappingError as error:
+            raise RuntimeError("no room") from error
+
+    path = broken("backwards:Backwards", {"allocate": crashes})
+    with pytest.raises(ContractBrokenError, match="a chip without room must be refused"):
+        check_allocation(path)
+
+
+def judging(change):
+    """Return a task whose judge has something else in it."""
+
+    def judge(self, graph):
+        made = type(self).__mro__[1].judge(self, graph)
+        return type("Judge", (type(made),), change)()
+
+    return {"judge": judge}
+
+
+def unfair(self, sample, expected, got):
+    label = torch.tensor([sample.label])
+    self.samples += 1
+    self.got += 1 + float(torch.nn.functional.cross_entropy(got[0], label))
+    self.expected += float(torch.nn.functional.cross_entropy(expected[0], label))
+
+
+TASKS = [
+    (judging({"scores": lambda self: []}), "the judge gives none"),
+    (judging({"add": unfair}), "gave the float network's answers, and has"),
+    (judging({"details": lambda self: {"x": {1, 2}}}), "details: no JSON"),
+    (judging({"details": lambda self: {"x": float("nan")}}), "details: no JSON"),
+    ({"judge": lambda self, graph: None}, "its judge has no method 'add'"),
+    ({"calibration_inputs": lambda self, graph: [self.inputs(self.asked(0), graph)]},
+     "has a sample that is judged"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "told"), TASKS)
+def test_a_broken_task_is_found(change, told, broken):
+    with pytest.raises(ContractBrokenError, match=told):
+        check_task(broken("log_loss:LogLoss", change))
+
+
+def changes(self, truth, answer):
+    answer *= 0.5
+    return 0.0
+
+
+def counts_in_the_class(self, truth, answer):
+    type(self).seen = getattr(type(self), "seen", 0) + 1
+    return float(self.seen)
+
+
+METRICS = [
+    ({"name": "Flicker!"}, "name: expected letters"),
+    ({"unit": 1}, "unit: expected a text"),
+    ({"judges": "smells"}, "judges: expected frames, labels, outputs"),
+    ({"of": lambda self, truth, answer: None}, "of: expected a finite number, got None"),
+    ({"of": lambda self, truth, answer: np.inf}, "of: expected a finite number, got inf"),
+    ({"of": lambda self, truth, answer: 1 / 0}, "of: ZeroDivisionError"),
+    ({"of": changes}, "of changes what it is given"),
+    ({"of": counts_in_the_class}, "for the same answers in a new instance"),
+    ({"total": lambda self, values: [1.0, 2.0]}, r"total: expected a finite number"),
+    ({"total": lambda self, values: sum(values) / (len(values) - 1)}, "total of one"),
+    ({"__init__": lambda self, more: None}, "without arguments: TypeError"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), METRICS)
+def test_a_broken_metric_is_found(change, told, broken):
+    with pytest.raises(ContractBrokenError, match=told):
+        check_metric(broken("flicker:Flicker", change))
+
+
+def test_a_class_that_no_chip_file_could_name_is_found():
+    class Hidden:
+        name = "hidden"
+
+    with pytest.raises(ContractBrokenError, match=r"put it at the top of a module"):
+        check_strategy(Hidden)
+    with pytest.raises(ContractBrokenError, match="cannot import 'no_such_module'"):
+        check_device("no_such_module:Cell")
