@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cimsim.mapping.placement import Slot as Slot
     from cimsim.mapping.strategies import array_size as array_size
     from cimsim.placing.by_name import map_graph as map_graph
+    from cimsim.report.writers import AbstractWriter as AbstractWriter
     from cimsim.session.loading import Network as Network
     from cimsim.session.loading import load_network as load_network
     from cimsim.session.programmed import ProgrammedChip as ProgrammedChip
@@ -79,6 +80,7 @@ _WHERE = {
     "AbstractDevice": "chip.cells.base",
     "AbstractEstimator": "chip.estimators.base",
     "AbstractMetric": "tasks.metrics",
+    "AbstractWriter": "report.writers",
     "Arrays": "tasks.sources",
     "Block": "mapping.layout",
     "Chip": "chip.spec",

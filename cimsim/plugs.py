@@ -1,6 +1,6 @@
-"""Results into trackers of experiments: MLflow, Weights & Biases, TensorBoard.
+"""Results into trackers of experiments, MLflow, Weights & Biases, TensorBoard; writers by name.
 
-None of them is needed otherwise; each function imports its tracker when it is called.
+None of the trackers is needed otherwise; each is imported when it is called.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cimsim.errors import InputError
+from cimsim.outside import built, class_of
+from cimsim.report.writers import AbstractWriter
 from cimsim.session.result import Result
+
+GROUP = "cimsim.writers"  # of entry points
 
 
 def metrics(result: Result) -> dict[str, float]:
@@ -82,3 +86,61 @@ def _tracker(name: str) -> Any:
     except ImportError as error:
         package = name.rpartition(".")[2]
         raise InputError(f"{package}: is not installed: pip install {package} ({error})") from None
+
+
+class Mlflow(AbstractWriter):
+    """A run of MLflow, in its experiment ``cimsim``."""
+
+    def check(self) -> None:
+        """Look for the package."""
+        _tracker("mlflow")
+
+    def write(self, result: Result, folder: Path) -> str:
+        """See `to_mlflow`."""
+        return f"mlflow: run {to_mlflow(result)}"
+
+
+class Wandb(AbstractWriter):
+    """A run of Weights & Biases, in its project ``cimsim``."""
+
+    def check(self) -> None:
+        """Look for the package."""
+        _tracker("wandb")
+
+    def write(self, result: Result, folder: Path) -> None:
+        """See `to_wandb`."""
+        to_wandb(result)
+
+
+class TensorBoard(AbstractWriter):
+    """Events for TensorBoard, in a folder ``tensorboard`` of the run."""
+
+    def check(self) -> None:
+        """Look for the package."""
+        _tracker("torch.utils.tensorboard")
+
+    def write(self, result: Result, folder: Path) -> None:
+        """See `to_tensorboard`."""
+        to_tensorboard(result, folder / "tensorboard")
+
+
+WRITERS: dict[str, type[AbstractWriter]] = {
+    "mlflow": Mlflow, "tensorboard": TensorBoard, "wandb": Wandb
+}  # fmt: skip
+
+
+def writer_of(name: str) -> AbstractWriter:
+    """Return a writer: of `WRITERS`, ``package.module:Class``, or an entry point.
+
+    Entry points have the group ``cimsim.writers``.
+
+    Raises
+    ------
+    InputError
+        Unknown, cannot be imported, no writer, one that takes arguments, or one that could not
+        write what a run finds.
+    """
+    kind = class_of(name, WRITERS, AbstractWriter, GROUP, "--writer", InputError)
+    writer = built(kind, name, "--writer", InputError)
+    writer.check()
+    return writer

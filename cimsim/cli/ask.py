@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cimsim.chip.spec import Chip
     from cimsim.doubts import Doubt
+    from cimsim.report.writers import AbstractWriter
     from cimsim.session.loading import Network
     from cimsim.session.result import Result
     from cimsim.tasks.metrics import AbstractMetric
@@ -163,8 +164,8 @@ def ask(
     allocation: str, schedule: Literal["pipelined", "sequential"], seed: int, seeds: int,
     fps: float | None, threads: int | None, strict: bool, partial: bool, quiet: bool,
     out: Path | None, target: Path, metrics: Sequence[type[AbstractMetric]] = (),
-    trace_file: Path | None = None, picture: Path | None = None,
-    command: dict[str, Any] | None = None, as_json: bool = False,
+    writers: Sequence[AbstractWriter] = (), trace_file: Path | None = None,
+    picture: Path | None = None, command: dict[str, Any] | None = None, as_json: bool = False,
 ) -> None:  # fmt: skip
     """Run a task and print and write what it gave, as `cimsim run` does for a clip."""
     from rich.console import Console
@@ -172,6 +173,7 @@ def ask(
     import cimsim
     from cimsim.cli.steps import Bars, size_of, trace, write_timeline
     from cimsim.doubts import refuse
+    from cimsim.report.folder import write
     from cimsim.session.loading import weights_hash
     from cimsim.tasks.keywords import PUBLISHED
 
@@ -194,10 +196,13 @@ def ask(
             doubts=doubts, metrics=metrics,
         )  # fmt: skip
         report("writing", 0, 1)
-        folder = result.to_dir(out or target, unique=out is None)
+        written: list[str] = []
+        folder = write(
+            result, out or target, unique=out is None, writers=writers, say=written.append
+        )
         report("writing", 1, 1)
         title = f"{network.title}, {size_of(network, (1, 1))}"
-        written = write_timeline(placed, schedule, title, trace_file, picture, report)
+        written += write_timeline(placed, schedule, title, trace_file, picture, report)
     show_result(result, console, as_json)
     console.print(f"report: [bold]{folder}/[/]  (plots/, layers.csv, result.json)")
     for line in written:

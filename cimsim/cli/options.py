@@ -149,6 +149,15 @@ MetricOption = Annotated[
         "installed package offers; may be repeated.",
     ),
 ]
+WriterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--writer",
+        metavar="NAME",
+        help="Write the result elsewhere, too: mlflow, wandb, tensorboard, package.module:Class, "
+        "or one that an installed package offers; may be repeated.",
+    ),
+]
 TraceOption = Annotated[
     Path | None,
     typer.Option(

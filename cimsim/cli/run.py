@@ -55,6 +55,7 @@ from cimsim.cli.options import (
     TimeOption,
     TraceOption,
     WidthOption,
+    WriterOption,
     check_numbers,
     model_options,
     parse_size,
@@ -205,6 +206,7 @@ def run(
     partial: PartialOption = False,
     no_cache: NoCacheOption = False,
     out: OutOption = None,
+    writer: WriterOption = None,
     video: VideoOption = None,
     trace_file: TraceOption = None,
     picture: PictureOption = None,
@@ -240,8 +242,9 @@ def run(
     from cimsim.crossbar.faults import fault_map
     from cimsim.doubts import refuse
     from cimsim.placing import by_name
+    from cimsim.plugs import writer_of
     from cimsim.report.contributions import doubts, with_contributions
-    from cimsim.report.folder import check_target
+    from cimsim.report.folder import check_target, write
     from cimsim.report.tables import print_result
     from cimsim.session.doubts import chip_doubts
     from cimsim.session.loading import load_network, weights_hash
@@ -284,15 +287,15 @@ def run(
     options = model_options(
         arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
     )
-    metrics = _metrics(metric, question)
+    metrics, writers = _metrics(metric, question), [writer_of(name) for name in writer or ()]
     if question.asked:
         network = load_network(model, options, weights, seed, chip.name)
         ask(
             question, network, chip, doubts=_weights_doubts(network, chip), mapping=mapping,
             allocation=allocation, schedule=schedule.value, seed=seed, seeds=seeds, fps=fps,
             threads=threads, strict=strict, partial=partial, quiet=quiet, out=out, target=target,
-            metrics=metrics, trace_file=trace_file, picture=picture, command=command_of(context),
-            as_json=as_json,
+            metrics=metrics, writers=writers, trace_file=trace_file, picture=picture,
+            command=command_of(context), as_json=as_json,
         )  # fmt: skip
         return
     # package.module:Class is no emoji; JSON has the output for itself
@@ -304,7 +307,7 @@ def run(
         [programmed] if programmed else [],
     )  # fmt: skip
     # files that stand elsewhere are made anew, and code of the user's own may have changed
-    apart = trace_file or picture or video or metrics
+    apart = trace_file or picture or video or metrics or writers
     whole = Whole.of(asked, command, not no_cache and not apart, strict=strict)
     again = whole.written(target, unique=out is None)
     if again is not None:
@@ -340,15 +343,16 @@ def run(
         if card is not None:
             result = with_contributions(result, card.contributions)
         report("writing", 0, 1)
+        written: list[str] = []
         try:
-            folder = result.to_dir(target, unique=out is None)
+            folder = write(result, target, unique=out is None, writers=writers, say=written.append)
         except InputError:
             print_result(result, console)  # a full disk must not take the numbers along
             raise
         report("writing", 1, 1)
         whole.keep(folder, whole=result.frame[0] == len(frames_in))
         height, columns = frames_in.size
-        written = write_timeline(
+        written += write_timeline(
             placed[0], schedule.value, f"{network.title}, {columns} x {height}", trace_file,
             picture, report,
         )  # fmt: skip

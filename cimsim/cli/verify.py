@@ -26,6 +26,7 @@ _UNSAID = (
     "strict",
     "threads",
     "no_cache",
+    "writer",
 )  # change no number
 _SHOWN = 6  # differences that a message lists
 

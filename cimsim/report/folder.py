@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cimsim import folders
+from cimsim.errors import InputError
+from cimsim.report.writers import AbstractWriter, call
 from cimsim.session.result import Result
 
 
@@ -21,7 +23,10 @@ def check_target(folder: str | Path) -> Path:
     return folders.check_target(folder)
 
 
-def write(result: Result, folder: str | Path, *, unique: bool = False) -> Path:
+def write(
+    result: Result, folder: str | Path, *, unique: bool = False,
+    writers: Sequence[AbstractWriter] = (), say: Callable[[str], None] | None = None,
+) -> Path:  # fmt: skip
     """Write a result with its tables, pictures and frames.
 
     Parameters
@@ -31,6 +36,10 @@ def write(result: Result, folder: str | Path, *, unique: bool = False) -> Path:
         An earlier run in the same place is replaced as a whole; see `cimsim.folders`.
     unique : bool
         Take another name instead if there is something of this one.
+    writers : sequence of AbstractWriter
+        Write, too, once all else is in the folder.
+    say : callable, optional
+        Gets what writers say.
 
     Returns
     -------
@@ -40,7 +49,8 @@ def write(result: Result, folder: str | Path, *, unique: bool = False) -> Path:
     Raises
     ------
     InputError
-        It cannot be written, or would overwrite files of the user's.
+        It cannot be written, or would overwrite files of the user's; or a writer failed, which is
+        said when the folder with all else stands there.
     """
     from cimsim.report.plots import draw_all
 
@@ -55,8 +65,12 @@ def write(result: Result, folder: str | Path, *, unique: bool = False) -> Path:
 
             for name in ("noisy", "chip"):
                 write_clip(made / "frames" / name, displayed(result.frames[name]))
+        failed = call(writers, result, made, say)
     name = folders.placed(made).name
-    return shown.with_name(name) if unique else shown
+    stands = shown.with_name(name) if unique else shown
+    if failed:
+        raise InputError(f"--writer: {'; '.join(failed)}; all else is written: {stands}")
+    return stands
 
 
 def write_files(files: Mapping[str, bytes], folder: str | Path, *, unique: bool = False) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -566,9 +567,15 @@ class Result:
             coverage=Coverage.from_dict(data["coverage"]) if data["coverage"] else None,
         )  # fmt: skip
 
-    def to_dir(self, folder: str | Path, *, unique: bool = False) -> Path:
-        """Write ``result.json``, ``layers.csv``, pictures and plots; see `cimsim.report.folder`."""
-        return display.above("cimsim.report.folder:write")(self, folder, unique=unique)  # type: ignore[no-any-return]
+    def to_dir(
+        self, folder: str | Path, *, unique: bool = False, writers: Sequence[object] = ()
+    ) -> Path:
+        """Write ``result.json``, ``layers.csv``, pictures and plots; see `cimsim.report.folder`.
+
+        ``writers`` write, too: `cimsim.api.AbstractWriter`.
+        """
+        write = display.above("cimsim.report.folder:write")
+        return write(self, folder, unique=unique, writers=writers)  # type: ignore[no-any-return]
 
 
 def _text(number: Number) -> str:

@@ -10,7 +10,7 @@ Each takes the class (or its import path), asks of it what cimsim will ask, and 
         check_device(RootCell, {"g_max": "25 uS"})
 """
 
-from cimsim.testing.answers import check_metric, check_task
+from cimsim.testing.answers import check_metric, check_task, check_writer
 from cimsim.testing.contract import ContractBrokenError
 from cimsim.testing.parts import check_device, check_estimator
 from cimsim.testing.places import check_allocation, check_strategy
@@ -23,4 +23,5 @@ __all__ = [
     "check_metric",
     "check_strategy",
     "check_task",
+    "check_writer",
 ]

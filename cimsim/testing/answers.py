@@ -1,15 +1,19 @@
-"""Contracts of what is asked of a network and how its answers are judged: tasks and metrics."""
+"""Contracts of what is asked of a network and of results: tasks, metrics, writers."""
 
 from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cimsim.graph.ir import LayerGraph
+from cimsim.report.folder import write
+from cimsim.report.writers import AbstractWriter
 from cimsim.tasks.metrics import AbstractMetric, metrics_of
 from cimsim.tasks.questions import Score, Task, task_of
 from cimsim.tasks.sources import Arrays
@@ -154,6 +158,54 @@ def check_metric(kind: str | type[AbstractMetric]) -> None:
     again = cimsim.Result.from_json(result.to_json(), name)
     hold(again.measures == result.measures, name, "result.json does not keep what was measured")
     hold(made.name in result.inputs.get("metrics", {}), name, "is not part of the result's hash")
+
+
+def check_writer(kind: str | type[AbstractWriter]) -> None:
+    """Hold a writer to `cimsim.api.AbstractWriter`.
+
+    It is found by ``--writer package.module:Class`` and made without arguments, writes two results
+    into two folders, returns a line or nothing, and leaves the result and what else stands in the
+    folder as they are; what it puts there is in the folder's manifest.
+
+    Parameters
+    ----------
+    kind : str or type
+
+    Raises
+    ------
+    ContractBrokenError
+    """
+    import cimsim
+    from cimsim import folders
+    from cimsim.plugs import writer_of
+
+    name = path_of(kind)
+    made = accepted(name, "--writer", writer_of, name)
+    result = cimsim.simulate(cimsim.map_graph(small_network(), chip_of(CHIP)), None)
+    text = result.to_json()
+    with tempfile.TemporaryDirectory() as scratch:
+        alone = result.to_dir(Path(scratch) / "alone")
+        for number in range(2):
+            told: list[Any] = []
+            place = Path(scratch) / f"run{number}"
+            accepted(name, "write", write, result, place, writers=[made], say=told.append)
+            hold(
+                all("\n" not in line for line in told),
+                name,
+                "write: expected one line for the screen",
+            )
+            hold(result.to_json() == text, name, "write changes the result")
+            for path in (one for one in alone.rglob("*") if one.is_file()):
+                same = place / path.relative_to(alone)
+                hold(
+                    path.name == folders.MANIFEST or (
+                        same.is_file() and same.read_bytes() == path.read_bytes()
+                    ), name, f"write changes {path.relative_to(alone)}",
+                )  # fmt: skip
+            hold(
+                folders.changes(place) == ([], []), name,
+                "what it writes is not finished when write returns",
+            )  # fmt: skip
 
 
 def _finite(name: str, what: str, value: Any) -> float:

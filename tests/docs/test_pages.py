@@ -14,14 +14,14 @@ from tests.docs.pages import DOCS, ROOT, after, blocks, inside, run_block, run_p
 # written to be run from top to bottom; the other pages show commands that take hours, or need data
 LEARN = (
     "index.md", "start.md", "own_network.md", "own_chip.md", "own_device.md", "own_estimator.md",
-    "own_task.md", "own_metric.md", "keywords.md", "many.md", "reading_timeline.md", "limits.md",
-    "glossary.md",
+    "own_task.md", "own_metric.md", "own_writer.md", "keywords.md", "many.md",
+    "reading_timeline.md", "limits.md", "glossary.md",
     "install.md", "trackers.md", "api.md", "custom_mapping.md",
 )  # fmt: skip
 RUN_ELSEWHERE = {"custom_mapping.md"}  # tests/test_custom_mapping.py
 SLOW = {
     "index.md", "start.md", "reading_timeline.md", "own_device.md", "own_network.md",
-    "own_task.md", "own_metric.md", "own_chip.md", "keywords.md", "many.md",
+    "own_task.md", "own_metric.md", "own_writer.md", "own_chip.md", "keywords.md", "many.md",
 }  # fmt: skip
 
 

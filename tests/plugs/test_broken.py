@@ -15,6 +15,7 @@ from cimsim.testing import (
     check_metric,
     check_strategy,
     check_task,
+    check_writer,
 )
 
 
@@ -221,6 +222,35 @@ METRICS = [
 def test_a_broken_metric_is_found(change, told, broken):
     with pytest.raises(ContractBrokenError, match=told):
         check_metric(broken("flicker:Flicker", change))
+
+
+def edits(self, result, folder):
+    (folder / "result.json").write_text("{}")
+
+
+def alters(self, result, folder):
+    result.inputs["seed"] = 7
+
+
+def removes(self, result, folder):
+    (folder / "layers.csv").unlink()
+
+
+WRITERS = [
+    ({"write": edits}, "write changes result.json"),
+    ({"write": alters}, "write changes the result"),
+    ({"write": removes}, "write changes layers.csv"),
+    ({"write": lambda self, result, folder: "two\nlines"}, "one line for the screen"),
+    ({"write": lambda self, result, folder: 1 / 0}, "write: InputError: --writer: 'Sheet' failed"),
+    ({"check": lambda self: 1 / 0}, "--writer: ZeroDivisionError"),
+    ({"__init__": lambda self, more: None}, "--writer: InputError.*cannot be built"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), WRITERS)
+def test_a_broken_writer_is_found(change, told, broken):
+    with pytest.raises(ContractBrokenError, match=told):
+        check_writer(broken("sheet:Sheet", change))
 
 
 def test_a_class_that_no_chip_file_could_name_is_found():

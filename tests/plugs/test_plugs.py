@@ -19,6 +19,7 @@ CONTRACTS = {
     "mapping": ("spread:Spread", testing.check_strategy, {}),
     "metric": ("flicker:Flicker", testing.check_metric, {}),
     "task": ("log_loss:LogLoss", testing.check_task, {}),
+    "writer": ("sheet:Sheet", testing.check_writer, {}),
 }  # fmt: skip
 
 
