@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cimsim.frontends.onnx.network import load_onnx as load_onnx
     from cimsim.frontends.torch_export import trace as trace
     from cimsim.frontends.trainers import trained_for as trained_for
+    from cimsim.graph.costs import AbstractOpCost as AbstractOpCost
     from cimsim.graph.ir import LayerGraph as LayerGraph
     from cimsim.graph.ir import MatrixOp as MatrixOp
     from cimsim.mapping.allocation import Request as Request
@@ -80,6 +81,7 @@ _WHERE = {
     "AbstractDevice": "chip.cells.base",
     "AbstractEstimator": "chip.estimators.base",
     "AbstractMetric": "tasks.metrics",
+    "AbstractOpCost": "graph.costs",
     "AbstractWriter": "report.writers",
     "Arrays": "tasks.sources",
     "Block": "mapping.layout",

@@ -62,9 +62,8 @@ def found(
                 f"{type(why).__name__}: {why}"
             ) from why
     listed = [*known, *offered]
-    raise error(
-        f"{place}: {shown(name)} is unknown{suggest(name, listed)}; or give package.module:Class"
-    )
+    others = f"{suggest(name, listed)}; or" if listed else ";"
+    raise error(f"{place}: {shown(name)} is unknown{others} give package.module:Class")
 
 
 def class_of(

@@ -28,10 +28,11 @@ from cimsim.chip.rescale import is_given, rescale
 from cimsim.chip.spec import Chip
 from cimsim.chip.voltage import at_operating_point
 from cimsim.errors import ConfigError, suggest
-from cimsim.outside import code_digest
+from cimsim.outside import code_digest, found
 from cimsim.units import canonical
 
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
+OP_COSTS = "cimsim.op_costs"  # group of entry points
 _FINDINGS = 8  # that one message lists
 _TABLE = "operating.table"  # one number among others, although it is a mapping
 
@@ -238,7 +239,20 @@ def dump(chip: Chip) -> dict[str, Any]:
     if code is not None:
         data["device"]["source_code"] = code
     data["operating"]["table"] = _in_si(data["operating"]["table"])
+    costs = data["vector"].pop("costs")
+    if costs:
+        data["vector"]["costs"] = {name: _with_code(value) for name, value in costs.items()}
     return data
+
+
+def _with_code(value: Any) -> Any:
+    """Return an import path with the digest of the text behind it; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return f"{value} sha256:{code_digest(found(value, (), OP_COSTS, value, ConfigError))}"
+    except ConfigError:  # who asks for it refuses it
+        return value
 
 
 def _code_of_cells(kind: str) -> str | None:

@@ -38,6 +38,7 @@ def trace(
     """
     import cimsim
     from cimsim.errors import GraphError
+    from cimsim.graph.costs import costed
     from cimsim.graph.coverage import check
 
     height, width = size
@@ -51,11 +52,12 @@ def trace(
         return made
 
     graph = export() if kept is None else kept.graph(export)
-    if strict and graph.uncosted:
-        listed = "; ".join(f"{op.op} in {op.source or op.name}" for op in graph.uncosted)
+    uncosted = (graph if chip is None else costed(graph, chip)).uncosted
+    if strict and uncosted:
+        listed = "; ".join(f"{op.op} in {op.source or op.name}" for op in uncosted)
         raise GraphError(
-            f"--strict: {len(graph.uncosted)} operations have no cost rule: {listed}. Leave out "
-            "--strict to run them without time and energy"
+            f"--strict: {len(uncosted)} operations have no cost rule: {listed}. Leave out --strict "
+            "to run them without time and energy, or give them a cost (--set vector.costs.NAME=4)"
         )
     check(graph, partial, chip)
     return graph

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.chip.spec import Chip
 from cimsim.errors import InputError
+from cimsim.graph.costs import costed
 from cimsim.graph.ir import DigitalOp, LayerGraph, Ref, TensorSpec
 
 if TYPE_CHECKING:
@@ -146,8 +147,10 @@ def coverage(graph: LayerGraph, chip: Chip | None = None) -> Coverage:
     ----------
     graph : LayerGraph
     chip : Chip, optional
-        What it runs on; without that, one that has units for all that has a cost rule.
+        What it runs on; without that, one that has units for all that has a cost rule. Operations
+        that it gives a cost of its own (``vector.costs``) are modelled.
     """
+    graph = graph if chip is None else costed(graph, chip)
     macs = {"digital": 0, "missing": 0}
     held = {"modelled": _weights_on_arrays(graph), "missing": 0}
     values = {"modelled": sum(graph.per_sample(op.name) for op in graph.matrix_ops), "missing": 0}
@@ -202,7 +205,7 @@ def check(graph: LayerGraph, partial: bool, chip: Chip | None = None) -> Coverag
     if found.missing:
         ways.append(
             "write these with layers that have weights (convolution, linear, recurrent, einsum "
-            "with a constant)"
+            "with a constant), or give them a cost (--set vector.costs.NAME=4)"
         )
     raise InputError(
         f"{graph.name}: {_of(found.macs)} of its MACs have time and energy, so cycles, energy and "

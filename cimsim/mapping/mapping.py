@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from cimsim import display
 from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
+from cimsim.graph.costs import costed
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.mapping.allocation import Allocation, Request, allocation_of, requests_of
 from cimsim.mapping.allocation.base import NoRoomError
@@ -249,7 +250,7 @@ class Mapping(display.Rows):
     @cached_property
     def units(self) -> tuple[Unit, ...]:
         """The network as units of work, in execution order."""
-        return units(self.graph)
+        return units(costed(self.graph, self.chip))
 
     @cached_property
     def counts(self) -> dict[str, Counts]:

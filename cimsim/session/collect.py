@@ -21,9 +21,10 @@ from cimsim.energy.ledger import Draws, interval
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
+from cimsim.graph.costs import costed, misspelt
 from cimsim.graph.coverage import LEAST, Coverage
 from cimsim.graph.digest import operations_hash, weights_hash
-from cimsim.graph.ir import MatrixOp
+from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.mapping.mapping import Mapping
 from cimsim.session.result import AsWritten, Energy, Hardware, Timing
 from cimsim.timing.memories import doubt
@@ -182,9 +183,10 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
         )
     if graph.batch > 1:
         found.append(f"traced with a batch of {graph.batch}: all figures are those of one sample")
-    if graph.uncosted:
-        listed = ", ".join(f"{op.op} ({op.source or op.name})" for op in graph.uncosted[:5])
-        found.append(f"{len(graph.uncosted)} operations run without time and energy: {listed}")
+    uncosted = costed(graph, mapping.chip).uncosted
+    if uncosted:
+        listed = ", ".join(f"{op.op} ({op.source or op.name})" for op in uncosted[:5])
+        found.append(f"{len(uncosted)} operations run without time and energy: {listed}")
     found += _rescaled(mapping.chip)
     if spent.array_energy_from == "activity":
         found.append("array energy from the activity factor: no frames were executed")
@@ -222,6 +224,18 @@ def coverage_doubts(coverage: Coverage) -> list[Doubt]:
             "cycles, energy and frames per second are those of that part, operations without a "
             "cost rule are free, products without a matmul unit are guessed",
         )
+    ]
+
+
+def cost_doubts(graph: LayerGraph, chip: Chip) -> list[Doubt]:
+    """Doubt costs of operations that nearly have the name of one of the network's."""
+    return [
+        Doubt(
+            "cost-of-no-operation",
+            f"vector.costs.{name}: the network has no such operation, and one called '{near}'",
+            f"--set vector.costs.{near}=..., or leave it out",
+        )
+        for name, near in misspelt(graph, chip)
     ]
 
 

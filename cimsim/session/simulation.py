@@ -229,6 +229,7 @@ def simulate(
             *chip_doubts(mapping.chip),
             *(run_doubts(mapping.chip, statistics) if statistics else ()),
             *collect.coverage_doubts(covered),
+            *collect.cost_doubts(graph, mapping.chip),
         ),
         intervals=drawn.intervals(),
         sensitivity=tuple(sensitivity(ledger)),

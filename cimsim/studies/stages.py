@@ -47,7 +47,8 @@ _TIMED = (
     "dram.latency_cycles", "frames", "global_buffer.bytes_per_cycle", "global_buffer.size",
     "global_buffer.overflow", "interconnect.kind", "interconnect.bytes_per_cycle",
     "interconnect.latency_cycles", "interconnect.hop_cycles", "system.*", "tile.input_reuse",
-    "tile.sample_hold", "tile.t_stage", "vector.lanes", "vector.scope", "matmul", "matmul.*",
+    "tile.sample_hold", "tile.t_stage", "vector.costs", "vector.lanes", "vector.scope",
+    "matmul", "matmul.*",
 )  # fmt: skip
 _STEPS = (("adc.t_step", None),)  # converters that take time by the step
 _CELLS = (

@@ -12,7 +12,7 @@ Each takes the class (or its import path), asks of it what cimsim will ask, and 
 
 from cimsim.testing.answers import check_metric, check_task, check_writer
 from cimsim.testing.contract import ContractBrokenError
-from cimsim.testing.parts import check_device, check_estimator
+from cimsim.testing.parts import check_device, check_estimator, check_op_cost
 from cimsim.testing.places import check_allocation, check_strategy
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "check_device",
     "check_estimator",
     "check_metric",
+    "check_op_cost",
     "check_strategy",
     "check_task",
     "check_writer",

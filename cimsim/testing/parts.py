@@ -15,6 +15,8 @@ from cimsim.chip.fields import fields
 from cimsim.chip.load import chip_hash, load_hw
 from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.errors import CimsimError
+from cimsim.graph.costs import AbstractOpCost
+from cimsim.graph.ir import LayerGraph
 from cimsim.testing.contract import CHIP, accepted, chip_of, hold, numbers, path_of, refused
 
 DAY_S = 86_400.0
@@ -172,3 +174,46 @@ def check_estimator(
     accepted(name, "in a chip file", load_hw, chip, auto)
     if outside:
         refused(name, f"a chip with {dict(outside)}", load_hw, chip, {**outside, **auto})
+
+
+def check_op_cost(
+    kind: str | type[AbstractOpCost], graph: LayerGraph, operation: str, chip: str = CHIP
+) -> None:
+    """Hold the cost of an operation to `cimsim.api.AbstractOpCost`.
+
+    For every such operation of the network it gives a finite number >= 0, the same each time; a
+    chip that names it has cycles and energy, and counts the operation as modelled.
+
+    Parameters
+    ----------
+    kind : str or type
+    graph : LayerGraph
+        A network with the operation.
+    operation : str
+        Its name, as ``op.op`` and the screen have it.
+    chip : str
+
+    Raises
+    ------
+    ContractBrokenError
+    """
+    import cimsim
+    from cimsim.graph.costs import costed
+
+    name = path_of(kind)
+    there = [op for op in graph.digital_ops if op.op == operation]
+    known = ", ".join(sorted({op.op for op in graph.digital_ops}))
+    hold(bool(there), name, f"the network has no operation '{operation}'; it has {known}")
+    used = accepted(name, f"on {chip}", load_hw, chip, {"vector.costs": {operation: name}})
+    first, second = (accepted(name, f"vector.costs.{operation}", costed, graph, used)
+                     for _ in range(2))  # fmt: skip
+    for op in there:
+        costs = first[op.name].ops_per_element, second[op.name].ops_per_element  # type: ignore[union-attr]
+        hold(costs[0] == costs[1], name, f"'{op.name}': costs {costs[0]:g}, and then {costs[1]:g}")
+    placed = accepted(name, f"on {chip}", cimsim.map_graph, graph, used)
+    result = accepted(name, "cycles and energy", cimsim.simulate, placed, None)
+    hold(
+        not any(missing.op == operation for missing in result.coverage.missing), name,
+        "the result says that the operation is not modelled",
+    )  # fmt: skip
+    hold(chip_hash(used) != chip_hash(load_hw(chip)), name, "does not change the chip's hash")

@@ -6,6 +6,10 @@ import types
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+
+import cimsim
 
 HERE = Path(__file__).parent
 
@@ -39,3 +43,21 @@ def broken(plug, monkeypatch):
         return f"broken_plug:{kind.__name__}"
 
     return of
+
+
+class Warp(nn.Module):
+    """Moves the pixels of a frame by a field that a convolution finds."""
+
+    def __init__(self):
+        super().__init__()
+        self.motion = nn.Conv2d(3, 2, 3, padding=1)
+
+    def forward(self, x):
+        where = self.motion(x).tanh().permute(0, 2, 3, 1)
+        return nn.functional.grid_sample(x, where, mode="bilinear", align_corners=False)
+
+
+@pytest.fixture(scope="module")
+def warp():
+    """Return a network with an operation that cimsim has no cost for."""
+    return cimsim.trace(Warp().eval(), (torch.zeros(1, 3, 16, 16),))

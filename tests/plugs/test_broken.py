@@ -13,6 +13,7 @@ from cimsim.testing import (
     check_device,
     check_estimator,
     check_metric,
+    check_op_cost,
     check_strategy,
     check_task,
     check_writer,
@@ -222,6 +223,28 @@ METRICS = [
 def test_a_broken_metric_is_found(change, told, broken):
     with pytest.raises(ContractBrokenError, match=told):
         check_metric(broken("flicker:Flicker", change))
+
+
+OP_COSTS = [
+    ({"operations": lambda self, op, inputs: -1}, "finite and >= 0"),
+    ({"operations": lambda self, op, inputs: np.inf}, "finite and >= 0"),
+    ({"operations": lambda self, op, inputs: None}, "'grid_sampler' failed with TypeError"),
+    ({"operations": lambda self, op, inputs: 1 / 0}, "failed with ZeroDivisionError"),
+    ({"operations": lambda self, op, inputs: 1 + next(COUNT)}, "costs .*, and then"),
+    ({"__init__": lambda self, more: None}, "cannot be built"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), OP_COSTS)
+def test_a_broken_cost_is_found(change, told, broken, warp):
+    with pytest.raises(ContractBrokenError, match=told):
+        check_op_cost(broken("resample:Resample", change), warp, "grid_sampler")
+
+
+def test_a_cost_of_an_operation_that_is_not_there_is_found(plug, warp):
+    plug("resample:Resample")
+    with pytest.raises(ContractBrokenError, match=r"no operation 'resize'; it has .*grid_sampler"):
+        check_op_cost("resample:Resample", warp, "resize")
 
 
 def edits(self, result, folder):

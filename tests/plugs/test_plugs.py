@@ -18,15 +18,18 @@ CONTRACTS = {
     ),
     "mapping": ("spread:Spread", testing.check_strategy, {}),
     "metric": ("flicker:Flicker", testing.check_metric, {}),
+    "op cost": ("resample:Resample", testing.check_op_cost, {"operation": "grid_sampler"}),
     "task": ("log_loss:LogLoss", testing.check_task, {}),
     "writer": ("sheet:Sheet", testing.check_writer, {}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", CONTRACTS)
-def test_a_plug_keeps_its_contract_by_import_path(kind, plug):
+def test_a_plug_keeps_its_contract_by_import_path(kind, plug, request):
     path, check, options = CONTRACTS[kind]
     plug(path)
+    if kind == "op cost":
+        options = {**options, "graph": request.getfixturevalue("warp")}
     check(path, **options)
 
 

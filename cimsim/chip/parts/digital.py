@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from cimsim.boundary.limits import shown
 from cimsim.chip.fact import Fact, Follows
 from cimsim.chip.parts.base import MATMUL, Area, Efficiency, Energy, Part, Power
 
@@ -43,6 +45,18 @@ class Vector(Part):
             ),
         ),
     ] = Field(default=0.0, alias="scale_energy", description="scale and bias of one output value")
+    costs: Annotated[
+        dict[str, float | str],
+        Fact(
+            "cycles",
+            "energy.vector",
+            tried=({"vector.costs": {"relu": 1000.0, "matmul": 1000.0}, "vector.lanes": 1},),
+        ),
+    ] = Field(
+        default={},
+        description="operation: operations of the unit for one value of its output, or "
+        "package.module:Class that tells them; others cost what `cimsim count` says",
+    )
     leakage_w: Annotated[
         Power,
         Fact(
@@ -64,6 +78,23 @@ class Vector(Part):
             follows=Follows(law="lanes", fields=("vector.lanes", "process.node")),
         ),
     ] = Field(default=0.0, alias="area", description="one unit")
+
+    @field_validator("costs", mode="before")
+    @classmethod
+    def _by_operation(cls, value: Any) -> Any:
+        """Refuse what is no table of costs, in one line."""
+        if not isinstance(value, dict):
+            raise ValueError(
+                f"expected operations and what they cost, such as {{gelu: 12}}, got {shown(value)}"
+            )
+        for name, cost in value.items():
+            plain = isinstance(cost, int | float) and not isinstance(cost, bool)
+            if not isinstance(cost, str) and not (plain and 0 <= cost < math.inf):
+                raise ValueError(
+                    f"{name}: expected operations of the unit for one value, finite and >= 0, or "
+                    f"package.module:Class, got {shown(cost)}"
+                )
+        return value
 
 
 class MatMul(Part):
