@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cimsim.chip.cells.base import AbstractDevice as AbstractDevice
     from cimsim.chip.estimators.base import AbstractEstimator as AbstractEstimator
+    from cimsim.chip.interconnects.base import AbstractInterconnect as AbstractInterconnect
+    from cimsim.chip.interconnects.base import Hop as Hop
     from cimsim.chip.load import load_hw as load_hw
     from cimsim.chip.spec import Chip as Chip
     from cimsim.doubts import Doubt as Doubt
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "AbstractDevice": "chip.cells.base",
     "AbstractEstimator": "chip.estimators.base",
+    "AbstractInterconnect": "chip.interconnects.base",
     "AbstractMetric": "tasks.metrics",
     "AbstractOpCost": "graph.costs",
     "AbstractWriter": "report.writers",
@@ -94,6 +97,7 @@ _WHERE = {
     "Diagnosis": "studies.diagnosis_result",
     "Doubt": "doubts",
     "GraphError": "errors",
+    "Hop": "chip.interconnects.base",
     "Images": "tasks.sources",
     "InputError": "errors",
     "Judge": "tasks.questions",

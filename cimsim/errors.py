@@ -44,6 +44,10 @@ def suggest(wrong: str, known: Iterable[str]) -> str:
         What would have been accepted.
     """
     names = list(known)
-    close = difflib.get_close_matches(wrong[:_COMPARED], names, n=1, cutoff=0.6)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"; known: {', '.join(names)}{hint}"
+    return f"; known: {', '.join(names)}{close(wrong, names)}"
+
+
+def close(wrong: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean a?)"`` where an unknown name is nearly a known one, else nothing."""
+    found = difflib.get_close_matches(wrong[:_COMPARED], list(known), n=1, cutoff=0.6)
+    return f" (did you mean {found[0]}?)" if found else ""

@@ -5,6 +5,7 @@ Spare lines are charged as cells; their drivers and switches are not known and n
 
 from __future__ import annotations
 
+from cimsim.chip.interconnects import interconnect_of
 from cimsim.chip.spec import Chip
 
 
@@ -36,7 +37,7 @@ def area(chip: Chip, tiles: int | None = None) -> dict[str, float]:
         "matmul": products,
         "buffer": tiles * chip.buffer.area_m2,
         "tile other": tiles * chip.tile.area_m2,
-        "interconnect": chips * chip.interconnect.area_m2,
+        "interconnect": chips * interconnect_of(chip).area_m2,
         "global buffer": chips * chip.global_buffer.area_m2,
         "other": chips * chip.other_area_m2,
     }

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cimsim.chip.fact import Fact
+from cimsim.chip.parts.base import Named
 from cimsim.chip.spec import Chip
 from cimsim.units import Unit, format_si
 
@@ -29,7 +30,7 @@ class Described:
         SI unit; empty for counts, choices and texts.
     kind : {"number", "count", "choice", "switch", "other"}
     choices : tuple
-        Values of a choice.
+        Values of a choice; of one that takes parts of the user's own, the built-in ones.
     default : object
         None where there is none.
     fact : Fact or None
@@ -138,8 +139,11 @@ def _described(path: str, names: tuple[str, ...], info: FieldInfo) -> Described:
     unit = unit_of(info)
     fact = next((mark for mark in marks if isinstance(mark, Fact)), None)
     plain = [kind for kind in (info.annotation, *get_args(info.annotation)) if kind is not None]
+    named = next((mark for mark in marks if isinstance(mark, Named)), None)
     if get_origin(info.annotation) is Literal:
         kind, choices = "choice", get_args(info.annotation)
+    elif named is not None:
+        kind, choices = "choice", named.names
     elif unit or float in plain:
         kind, choices = "number", ()
     elif bool in plain:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
@@ -23,6 +23,8 @@ from cimsim.chip.auto import Estimate, resolve
 from cimsim.chip.described import describe
 from cimsim.chip.history import History, Kept, Rescaled
 from cimsim.chip.ledger import value_at
+from cimsim.chip.parts.base import Named
+from cimsim.chip.parts.system import Interconnect
 from cimsim.chip.ranges import relative_ranges
 from cimsim.chip.rescale import is_given, rescale
 from cimsim.chip.spec import Chip
@@ -33,6 +35,13 @@ from cimsim.units import canonical
 
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file
 OP_COSTS = "cimsim.op_costs"  # group of entry points
+# sections whose kind may be a class of the user's own, with the mark of that field
+NAMED = {
+    section: mark
+    for section, part in (("interconnect", Interconnect),)
+    for mark in part.model_fields["kind"].metadata
+    if isinstance(mark, Named)
+}
 _FINDINGS = 8  # that one message lists
 _TABLE = "operating.table"  # one number among others, although it is a mapping
 
@@ -241,16 +250,22 @@ def dump(chip: Chip) -> dict[str, Any]:
     data["operating"]["table"] = _in_si(data["operating"]["table"])
     costs = data["vector"].pop("costs")
     if costs:
-        data["vector"]["costs"] = {name: _with_code(value) for name, value in costs.items()}
+        data["vector"]["costs"] = {name: _with_code(value, OP_COSTS)
+                                   for name, value in costs.items()}  # fmt: skip
+    for section, named in NAMED.items():
+        data[section]["kind"] = _with_code(data[section]["kind"], named.group, named.names)
     return data
 
 
-def _with_code(value: Any) -> Any:
-    """Return an import path with the digest of the text behind it; anything else as it is."""
-    if not isinstance(value, str):
+def _with_code(value: Any, group: str, known: Collection[str] = ()) -> Any:
+    """Return the name of a part of the user's own with the digest of its text.
+
+    Anything else comes back as it is.
+    """
+    if not isinstance(value, str) or value in known:
         return value
     try:
-        return f"{value} sha256:{code_digest(found(value, (), OP_COSTS, value, ConfigError))}"
+        return f"{value} sha256:{code_digest(found(value, known, group, value, ConfigError))}"
     except ConfigError:  # who asks for it refuses it
         return value
 

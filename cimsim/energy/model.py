@@ -10,6 +10,7 @@ from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from typing import Any
 
+from cimsim.chip.interconnects import interconnect_of
 from cimsim.chip.spec import Chip
 from cimsim.energy.idle import leakage_factor, standing_j
 from cimsim.energy.transport import transport
@@ -245,7 +246,7 @@ def _frame_traffic(mapping: Mapping) -> dict[str, float]:
         "io": (into + out) * chip.io.energy_j_b,
     }
     if chip.frames == "resident":
-        free = chip.interconnect.kind == "ideal"
+        free = interconnect_of(chip).is_free
         found["interconnect"] = 0.0 if free else (into + out) * chip.interconnect.energy_j_b
         found["global_buffer"] = (
             into * chip.global_buffer.read_energy_j_b + out * chip.global_buffer.write_energy_j_b

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from cimsim.chip.interconnects import interconnect_of
 from cimsim.chip.spec import Chip
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.bounds import services_per_frame
 from cimsim.timing.plan import Spilled, Work, make_plan
+from cimsim.timing.routes import Resource
 from cimsim.timing.rules import LOAD, LOAD_NEXT, POST, STORE
 
 
 def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, float]]:
     """Charge every leg of every transfer of one frame.
 
-    A byte costs ``interconnect.energy`` on a bus and on each link of a mesh, ``system.energy`` on
+    A byte costs ``interconnect.energy`` on a bus and on each link of a mesh (what the interconnect
+    says, of one of the user's own), ``system.energy`` on
     each link between chips, ``global_buffer.read_energy`` or ``write_energy`` or ``dram.energy`` at
     a port. The legs are those of the cycle engine, so time and energy move the same bytes.
 
@@ -38,7 +41,7 @@ def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, fl
             for stage, service in enumerate(services.stages):
                 share = _answered(mapping, work) if stage == STORE else 1.0
                 for leg in service.legs:
-                    each, component = _price(mapping.chip, work, stage, leg.resource[0])
+                    each, component = _price(mapping.chip, work, stage, leg.resource)
                     n_bytes = times.get(stage, first + later) * leg.n_bytes * share
                     if component:
                         row[component] += n_bytes * each
@@ -54,17 +57,18 @@ def _answered(mapping: Mapping, work: Work) -> float:
     return work.answered / (work.activations * together)
 
 
-def _price(chip: Chip, work: Work, stage: int, resource: str) -> tuple[float, str]:
+def _price(chip: Chip, work: Work, stage: int, resource: Resource) -> tuple[float, str]:
     """Return J per byte and the component that a leg is charged to; '': none."""
+    net = interconnect_of(chip)
+    if resource[0] == net.resource:
+        return net.energy_j_b(resource[2:]), "interconnect"
     reads = stage in (LOAD, LOAD_NEXT, POST) or work.unit.kind == "input"
     memory = chip.global_buffer
     prices = {
-        "interconnect": (chip.interconnect.energy_j_b, "interconnect"),
-        "link": (chip.interconnect.energy_j_b, "interconnect"),
         "chips": (chip.system.energy_j_b, "interconnect"),
         "dram": (chip.dram.energy_j_b if chip.dram is not None else 0.0, "dram"),
         "global_buffer": (
             memory.read_energy_j_b if reads else memory.write_energy_j_b, "global_buffer",
         ),
     }  # fmt: skip
-    return prices.get(resource, (0.0, ""))
+    return prices.get(resource[0], (0.0, ""))

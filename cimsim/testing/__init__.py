@@ -12,7 +12,12 @@ Each takes the class (or its import path), asks of it what cimsim will ask, and 
 
 from cimsim.testing.answers import check_metric, check_task, check_writer
 from cimsim.testing.contract import ContractBrokenError
-from cimsim.testing.parts import check_device, check_estimator, check_op_cost
+from cimsim.testing.parts import (
+    check_device,
+    check_estimator,
+    check_interconnect,
+    check_op_cost,
+)
 from cimsim.testing.places import check_allocation, check_strategy
 
 __all__ = [
@@ -20,6 +25,7 @@ __all__ = [
     "check_allocation",
     "check_device",
     "check_estimator",
+    "check_interconnect",
     "check_metric",
     "check_op_cost",
     "check_strategy",

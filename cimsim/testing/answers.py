@@ -236,13 +236,18 @@ def _pairs(judges: str) -> list[tuple[Any, Any]]:
 def _copy(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_copy(part) for part in value)
-    return value if isinstance(value, int) else np.array(value)
+    return value if isinstance(value, int) else np.array(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return a tensor as an array; anything else as it is."""
+    return value.numpy() if hasattr(value, "numpy") else value
 
 
 def _same(values: Any, before: Any) -> bool:
     if isinstance(values, tuple):
         return all(_same(a, b) for a, b in zip(values, before, strict=True))
-    return bool(np.array_equal(np.asarray(values), np.asarray(before)))
+    return bool(np.array_equal(_plain(values), before))
 
 
 def _run(name: str, kind: type[AbstractMetric]) -> Any:

@@ -1,4 +1,4 @@
-"""Contracts of what a chip is made of: memory cells and estimators."""
+"""Contracts of what a chip is made of: cells, estimators, costs of operations, interconnects."""
 
 from __future__ import annotations
 
@@ -12,12 +12,22 @@ from cimsim.chip.cells import build, device_of, model_of
 from cimsim.chip.cells.base import AbstractDevice
 from cimsim.chip.estimators import AbstractEstimator, estimator_of
 from cimsim.chip.fields import fields
+from cimsim.chip.interconnects import AbstractInterconnect, Hop, interconnect_of
 from cimsim.chip.load import chip_hash, load_hw
 from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.errors import CimsimError
 from cimsim.graph.costs import AbstractOpCost
 from cimsim.graph.ir import LayerGraph
-from cimsim.testing.contract import CHIP, accepted, chip_of, hold, numbers, path_of, refused
+from cimsim.testing.contract import (
+    CHIP,
+    accepted,
+    chip_of,
+    hold,
+    numbers,
+    path_of,
+    refused,
+    small_network,
+)
 
 DAY_S = 86_400.0
 
@@ -217,3 +227,94 @@ def check_op_cost(
         "the result says that the operation is not modelled",
     )  # fmt: skip
     hold(chip_hash(used) != chip_hash(load_hw(chip)), name, "does not change the chip's hash")
+
+
+def check_interconnect(kind: str | type[AbstractInterconnect], chip: str = CHIP) -> None:
+    """Hold an interconnect to `cimsim.api.AbstractInterconnect`.
+
+    On chips of one tile and of many it has ways from every tile to every other and to several at
+    once: links of the chip, none twice, each behind one that stands before it. Cycles grow with
+    bytes; energy and area are finite and >= 0; a network on such a chip has cycles and energy, no
+    fewer cycles than with an ideal interconnect, and the text of the class is part of the hash.
+
+    Parameters
+    ----------
+    kind : str or type
+    chip : str
+        A chip file that it is put into.
+
+    Raises
+    ------
+    ContractBrokenError
+    """
+    import cimsim
+
+    name = path_of(kind)
+    for tiles in (1, 2, 5, 12):
+        many = accepted(name, f"on {chip}", load_hw, chip,
+                        {"interconnect.kind": name, "tile.count": tiles})  # fmt: skip
+        net = accepted(name, "interconnect.kind", interconnect_of, many)
+        _check_numbers_of(name, net)
+        if net.is_free:
+            continue
+        alone = [(source, (target,)) for source in range(tiles) for target in range(tiles)]
+        several = [(source, tuple(range(source % 2, tiles, 2))) for source in range(tiles)]
+        for source, targets in (*alone, *several):
+            _check_way(name, net, source, targets, tiles)
+    used = load_hw(chip, {"interconnect.kind": name})
+    timed = []
+    for one in (used, load_hw(chip, {"interconnect.kind": "ideal"})):
+        placed = cimsim.map_graph(small_network(), one)
+        timed.append(accepted(name, "cycles and energy", cimsim.simulate, placed, None).timing)
+    hold(
+        timed[0].latency_cycles >= timed[1].latency_cycles, name,
+        "a frame takes fewer cycles than with an interconnect that moves everything at once",
+    )  # fmt: skip
+    hold(chip_hash(used) != chip_hash(load_hw(chip)), name, "does not change the chip's hash")
+
+
+def _check_numbers_of(name: str, net: AbstractInterconnect) -> None:
+    for field in ("is_free", "is_one_wire"):
+        hold(isinstance(getattr(net, field), bool), name, f"{field}: expected True or False")
+    before = 0
+    for n_bytes in (1, 2, 63, 64, 65, 4096):
+        cycles = accepted(name, "cycles", net.cycles, n_bytes)
+        hold(
+            isinstance(cycles, int) and cycles >= max(1, before), name,
+            f"cycles({n_bytes}): expected a whole number >= {max(1, before)}, got {cycles!r}",
+        )  # fmt: skip
+        before = cycles
+        delay = accepted(name, "delay", net.delay, n_bytes)
+        hold(
+            isinstance(delay, int) and delay >= 1, name,
+            f"delay({n_bytes}): expected a whole number >= 1, got {delay!r}",
+        )  # fmt: skip
+    area = accepted(name, "area_m2", lambda: net.area_m2)
+    hold(math.isfinite(area) and area >= 0, name, f"area_m2: expected >= 0, got {area!r}")
+
+
+def _check_way(
+    name: str, net: AbstractInterconnect, source: int, targets: tuple[int, ...], tiles: int
+) -> None:
+    what = f"way({source}, {targets}) of {tiles} tiles"
+    hops = accepted(name, what, net.way, source, targets)
+    hold(isinstance(hops, tuple) and all(isinstance(hop, Hop) for hop in hops), name,
+         f"{what}: expected a tuple of Hop")  # fmt: skip
+    hold(hops == net.way(source, targets), name, f"{what}: another way each time")
+    links = [hop.link for hop in hops]
+    hold(len(set(links)) == len(links), name, f"{what}: a link twice")
+    numbers_of = 0 if net.is_one_wire else 2
+    for place, hop in enumerate(hops):
+        hold(
+            len(hop.link) == numbers_of and all(isinstance(n, int) for n in hop.link), name,
+            f"{what}: link: expected {numbers_of} whole numbers, got {hop.link!r}",
+        )  # fmt: skip
+        hold(-1 <= hop.after < place, name, f"{what}: hop {place} follows one that is not before")
+        hold(all(0 <= tile < tiles for tile in hop.tiles), name, f"{what}: no tile {hop.tiles}")
+        energy = accepted(name, "energy_j_b", net.energy_j_b, hop.link)
+        hold(
+            math.isfinite(energy) and energy >= 0, name,
+            f"energy_j_b({hop.link}): expected a finite number >= 0, got {energy!r}",
+        )  # fmt: skip
+    lost = {*targets} - {source} - {tile for hop in hops for tile in hop.tiles}
+    hold(not lost, name, f"{what}: tile {min(lost, default=-1)} is not reached")

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from cimsim.chip.interconnects import interconnect_of
 from cimsim.errors import CimsimError
 from cimsim.mapping.mapping import Mapping, Slot
 from cimsim.timing.plan import Schedule
@@ -132,7 +133,7 @@ def _trials(mapping: Mapping, timeline: Timeline) -> Iterator[tuple[str, str, Ma
 def _matters(mapping: Mapping, timeline: Timeline, needs: str) -> bool:
     chip = mapping.chip
     if needs == "not ideal":
-        return chip.interconnect.kind != "ideal"
+        return not interconnect_of(chip).is_free
     if needs == "limited":
         return chip.buffer.overflow != "ignore"
     return not needs or needs in (chip.frames, *timeline.spilled.values())

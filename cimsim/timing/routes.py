@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cimsim.chip.interconnects import interconnect_of
 from cimsim.chip.spec import Chip
+from cimsim.errors import SimulationError
 
 Resource = tuple[str, *tuple[int, ...]]  # ("vector", tile); ("link", chip, router, router)
 IO_TILE = 0  # where the global buffer and DRAM are
@@ -66,7 +68,7 @@ class Route:
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
         self.legs: list[Leg] = []
-        self.columns = math.ceil(math.sqrt(chip.tile.count))
+        self.interconnect = interconnect_of(chip)
 
     def use(
         self, resource: Resource, cycles: int, after: int = -1, wait: int = 0, n_bytes: int = 0
@@ -106,7 +108,7 @@ class Route:
             Target -> the leg that reaches it; ``after`` where none is needed.
         """
         targets = sorted(set(targets))
-        if n_bytes == 0 or self.chip.interconnect.kind == "ideal":
+        if n_bytes == 0 or self.interconnect.is_free:
             return dict.fromkeys(targets, after)
         found: dict[int, int] = {}
         home, per_chip = source // self.chip.tile.count, self.chip.tile.count
@@ -137,36 +139,22 @@ class Route:
         self, entry: int, targets: set[int], n_bytes: int, after: int, wait: int
     ) -> dict[int, int]:
         """Add the way inside one chip, from ``entry``."""
-        cycles = math.ceil(n_bytes / self.chip.interconnect.bytes_per_cycle)
-        if self.chip.interconnect.kind == "bus":
-            bus = ("interconnect", entry // self.chip.tile.count)
-            return dict.fromkeys(targets, self.use(bus, cycles, after, wait, n_bytes))
-        chip = entry // self.chip.tile.count
-        first = chip * self.chip.tile.count
-        found: dict[int, int] = {entry: after}
-        for target in sorted(targets):
-            here = entry
-            for following in self._way(entry, target):
-                if following not in found:
-                    link = ("link", chip, here - first, following - first)
-                    if here == entry:
-                        found[following] = self.use(link, cycles, after, wait, n_bytes)
-                    else:
-                        delay = self.chip.interconnect.hop_cycles
-                        self.legs.append(Leg(link, cycles, found[here], delay, n_bytes))
-                        found[following] = len(self.legs) - 1
-                here = following
-        return {target: found[target] for target in targets}
-
-    def _way(self, source: int, target: int) -> list[int]:
-        """Tiles from ``source`` (left out) to ``target``, along x, then along y."""
-        first = source - source % self.chip.tile.count
-        (y, x), (to_y, to_x) = (divmod(t - first, self.columns) for t in (source, target))
-        found = []
-        while (y, x) != (to_y, to_x):
-            if x != to_x:
-                x += 1 if to_x > x else -1
+        net, per_chip = self.interconnect, self.chip.tile.count
+        chip, first = entry // per_chip, entry - entry % per_chip
+        cycles, found, legs = net.cycles(n_bytes), {entry: after}, list[int]()
+        for hop in net.way(entry - first, tuple(sorted(tile - first for tile in targets))):
+            resource = (net.resource, chip, *hop.link)
+            if hop.after < 0:
+                legs.append(self.use(resource, cycles, after, wait, n_bytes))
             else:
-                y += 1 if to_y > y else -1
-            found.append(first + y * self.columns + x)
-        return found
+                ahead = legs[hop.after]
+                self.legs.append(Leg(resource, cycles, ahead, net.delay(n_bytes), n_bytes))
+                legs.append(len(self.legs) - 1)
+            found |= dict.fromkeys((first + tile for tile in hop.tiles), legs[-1])
+        lost = [tile - first for tile in targets if tile not in found]
+        if lost:
+            raise SimulationError(
+                f"interconnect.kind: '{self.chip.interconnect.kind}' has no way from tile "
+                f"{entry - first} to tile {lost[0]}: its `way` must reach every target"
+            )
+        return {target: found[target] for target in targets}

@@ -102,7 +102,8 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   them; what only output units read stays at home. The activation counts as *stored*
   ``interconnect.latency_cycles`` after it has left STORE (at once if it moves nothing).
 
-**Transfers.** ``interconnect.kind: ideal`` moves everything in 0 cycles without latency. ``bus``:
+**Transfers.** Which links a message takes says `cimsim.chip.interconnects`, also for kinds of the
+user's own. ``interconnect.kind: ideal`` moves everything in 0 cycles without latency. ``bus``:
 one leg on the bus of the chip, whether or not the tiles differ (all partial sums of REDUCE that
 stay on a chip are one message). ``mesh``: the tiles of a chip stand
 row by row in a grid of ``ceil(sqrt(tile.count))`` columns; a message goes along x first, then along
@@ -473,7 +474,7 @@ def _gather(route: Route, station: int, sums: PartialSums, n_bytes: int) -> int:
     """Add what changes tiles on the chip of a station; returns the leg that ends last alone."""
     per_chip, begun = route.chip.tile.count, len(route.legs)
     mine = {way: n for way, n in sums.moves.items() if way[0] // per_chip == station // per_chip}
-    if route.chip.interconnect.kind == "bus":  # one transfer for all of them
+    if route.interconnect.is_one_wire:  # one transfer for all of them
         route.send(station, (), sum(mine.values()) * n_bytes)
     else:
         for (source, target), count in sorted(mine.items()):

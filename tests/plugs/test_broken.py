@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from cimsim.api import Hop
 from cimsim.errors import MappingError
 from cimsim.testing import (
     ContractBrokenError,
     check_allocation,
     check_device,
     check_estimator,
+    check_interconnect,
     check_metric,
     check_op_cost,
     check_strategy,
@@ -228,7 +230,7 @@ def test_a_broken_metric_is_found(change, told, broken):
 OP_COSTS = [
     ({"operations": lambda self, op, inputs: -1}, "finite and >= 0"),
     ({"operations": lambda self, op, inputs: np.inf}, "finite and >= 0"),
-    ({"operations": lambda self, op, inputs: None}, "'grid_sampler' failed with TypeError"),
+    ({"operations": lambda self, op, inputs: None}, "'sort' failed with TypeError"),
     ({"operations": lambda self, op, inputs: 1 / 0}, "failed with ZeroDivisionError"),
     ({"operations": lambda self, op, inputs: 1 + next(COUNT)}, "costs .*, and then"),
     ({"__init__": lambda self, more: None}, "cannot be built"),
@@ -236,15 +238,51 @@ OP_COSTS = [
 
 
 @pytest.mark.parametrize(("change", "told"), OP_COSTS)
-def test_a_broken_cost_is_found(change, told, broken, warp):
+def test_a_broken_cost_is_found(change, told, broken, sorts):
     with pytest.raises(ContractBrokenError, match=told):
-        check_op_cost(broken("resample:Resample", change), warp, "grid_sampler")
+        check_op_cost(broken("bitonic:BitonicSort", change), sorts, "sort")
 
 
-def test_a_cost_of_an_operation_that_is_not_there_is_found(plug, warp):
-    plug("resample:Resample")
-    with pytest.raises(ContractBrokenError, match=r"no operation 'resize'; it has .*grid_sampler"):
-        check_op_cost("resample:Resample", warp, "resize")
+def test_a_cost_of_an_operation_that_is_not_there_is_found(plug, sorts):
+    plug("bitonic:BitonicSort")
+    with pytest.raises(ContractBrokenError, match=r"no operation 'resize'; it has .*sort"):
+        check_op_cost("bitonic:BitonicSort", sorts, "resize")
+
+
+def straight(*links):
+    """Return a `way` that has these hops for every message."""
+    return lambda self, source, targets: tuple(links)
+
+
+def both_from_the_end(self, source, targets):
+    far = [t for t in targets if t != source]
+    return tuple(Hop((source, t), place, (t,)) for place, t in enumerate(far))
+
+
+INTERCONNECTS = [
+    ({"way": straight()}, r"way\(0, \(1,\)\) of 2 tiles: tile 1 is not reached"),
+    ({"way": lambda self, source, targets: None}, "expected a tuple of Hop"),
+    ({"way": straight(Hop((0, 0)), Hop((0, 0)))}, "a link twice"),
+    ({"way": straight(Hop((0,)))}, r"link: expected 2 whole numbers, got \(0,\)"),
+    ({"way": straight(Hop((0, 1), -1, (99,)))}, r"no tile \(99,\)"),
+    ({"way": both_from_the_end}, "hop 0 follows one that is not before"),
+    ({"way": lambda self, source, targets: (Hop((next(COUNT), 0)),)}, "another way each time"),
+    ({"way": lambda self, source, targets: 1 / 0}, "ZeroDivisionError"),
+    ({"cycles": lambda self, n_bytes: 0}, r"cycles\(1\): expected a whole number >= 1, got 0"),
+    ({"cycles": lambda self, n_bytes: 1000 // n_bytes}, "expected a whole number >= 1000, got 500"),
+    ({"delay": lambda self, n_bytes: 0}, r"delay\(1\): expected a whole number >= 1"),
+    ({"energy_j_b": lambda self, link: -1.0}, r"energy_j_b\(\(.*\)\): expected a finite number"),
+    ({"area_m2": np.nan}, "area_m2: expected >= 0, got nan"),
+    ({"is_free": 1}, "is_free: expected True or False"),
+    ({"is_one_wire": True}, "link: expected 0 whole numbers"),
+    ({"__init__": lambda self: None}, "cannot be built: TypeError"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), INTERCONNECTS)
+def test_a_broken_interconnect_is_found(change, told, broken):
+    with pytest.raises(ContractBrokenError, match=told):
+        check_interconnect(broken("ring:Ring", change))
 
 
 def edits(self, result, folder):

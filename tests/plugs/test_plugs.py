@@ -16,9 +16,10 @@ CONTRACTS = {
     "estimator": (
         "walden:Walden", testing.check_estimator, {"section": "adc", "outside": {"adc.bits": 14}}
     ),
+    "interconnect": ("ring:Ring", testing.check_interconnect, {}),
     "mapping": ("spread:Spread", testing.check_strategy, {}),
     "metric": ("flicker:Flicker", testing.check_metric, {}),
-    "op cost": ("resample:Resample", testing.check_op_cost, {"operation": "grid_sampler"}),
+    "op cost": ("bitonic:BitonicSort", testing.check_op_cost, {"operation": "sort"}),
     "task": ("log_loss:LogLoss", testing.check_task, {}),
     "writer": ("sheet:Sheet", testing.check_writer, {}),
 }  # fmt: skip
@@ -29,7 +30,7 @@ def test_a_plug_keeps_its_contract_by_import_path(kind, plug, request):
     path, check, options = CONTRACTS[kind]
     plug(path)
     if kind == "op cost":
-        options = {**options, "graph": request.getfixturevalue("warp")}
+        options = {**options, "graph": request.getfixturevalue("sorts")}
     check(path, **options)
 
 

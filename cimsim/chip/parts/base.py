@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import core_schema
 
 from cimsim.boundary.limits import shown
+from cimsim.errors import close
+from cimsim.outside import installed, is_outside
 from cimsim.units import quantity
 
 LARGEST = 2**31 - 1
@@ -44,6 +48,39 @@ else:
     Resistance, Capacitance = quantity("ohm"), quantity("F")
     Temperature = quantity("K", exclusive=True)
     Difference, Current = quantity("K", maximum=100.0), quantity("A")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Mark of a field that takes the name of a built-in part or of one of the user's own.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Built in.
+    group : str
+        Of entry points.
+    """
+
+    names: tuple[str, ...]
+    group: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """Check a name: built in, an import path, or what an installed package offers."""
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        """Offer the built-in names and allow import paths, for editors."""
+        return {"anyOf": [{"enum": list(self.names)}, {"type": "string", "pattern": ":"}]}
+
+    def _checked(self, name: str) -> str:
+        if name in self.names or is_outside(name) or name in installed(self.group):
+            return name
+        offered = [*self.names, *installed(self.group)]
+        raise ValueError(
+            f"expected {', '.join(map(repr, offered))} or package.module:Class, got {shown(name)}"
+            f"{close(name, offered)}"
+        )
 
 
 # beside what some fields take effect, for the test that changes each of them

@@ -7,14 +7,34 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cimsim.chip.fact import Fact, Follows
-from cimsim.chip.parts.base import CHAIN, Area, Efficiency, Energy, EnergyPerByte, Part, Power, Time
+from cimsim.chip.parts.base import (
+    CHAIN,
+    Area,
+    Efficiency,
+    Energy,
+    EnergyPerByte,
+    Named,
+    Part,
+    Power,
+    Time,
+)
+
+INTERCONNECT_GROUP = "cimsim.interconnects"  # of entry points
 
 
 class Interconnect(Part):
-    """What connects the tiles of a chip: a shared bus, a mesh of routers, or nothing at all."""
+    """What connects the tiles of a chip: a shared bus, a mesh of routers, or nothing at all.
 
-    kind: Annotated[Literal["bus", "mesh", "ideal"], Fact("cycles", "energy.interconnect")] = Field(
-        default="bus", description="mesh: routers in a square grid, x first, then y"
+    One of the user's own is a `cimsim.chip.interconnects.AbstractInterconnect`.
+    """
+
+    kind: Annotated[
+        str,
+        Named(("bus", "mesh", "ideal"), INTERCONNECT_GROUP),
+        Fact("cycles", "energy.interconnect"),
+    ] = Field(
+        default="bus",
+        description="mesh: routers in a square grid, x first, then y; or package.module:Class",
     )
     bytes_per_cycle: Annotated[int, Fact("cycles")] = Field(
         default=64, gt=0, description="of the bus, or of one mesh link"
