@@ -11,7 +11,7 @@ from cimsim.mapping.allocation import Allocation, requests_of
 from cimsim.mapping.custom import checked_layout, find_strategy
 from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.strategies import Im2col, Strategy
-from cimsim.placing import map_graph, resolve
+from cimsim.placing.by_name import map_graph, resolve
 from cimsim.testing.contract import (
     CHIP,
     accepted,

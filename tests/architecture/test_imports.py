@@ -27,7 +27,7 @@ FLOOR = {
     "placing": 8, "pruning": 8, "session": 8,
     "report": 9,
     "plugs": 10, "studies": 10,
-    "api": 11, "cli": 11,
+    "api": 11, "cli": 11, "testing": 11,
     "entry": 12,
     "__main__": 13,
 }  # fmt: skip
