@@ -162,8 +162,8 @@ def _shapes_of(source: Source) -> tuple[str, ...]:
 def ask(
     question: Question, network: Network, chip: Chip, *, doubts: tuple[Doubt, ...], mapping: str,
     allocation: str, schedule: Literal["pipelined", "sequential"], seed: int, seeds: int,
-    fps: float | None, threads: int | None, strict: bool, partial: bool, quiet: bool,
-    out: Path | None, target: Path, metrics: Sequence[type[AbstractMetric]] = (),
+    fps: float | None, threads: int | None, device: str | None, strict: bool, partial: bool,
+    quiet: bool, out: Path | None, target: Path, metrics: Sequence[type[AbstractMetric]] = (),
     writers: Sequence[AbstractWriter] = (), trace_file: Path | None = None,
     picture: Path | None = None, command: dict[str, Any] | None = None, as_json: bool = False,
 ) -> None:  # fmt: skip
@@ -193,7 +193,7 @@ def ask(
             placed, task, seed=seed, schedule=schedule, title=network.title,
             identity=network.identity | {"hash": weights_hash(network.module)}, threads=threads,
             progress=report, notes=notes, frame_rate_hz=fps, programmings=seeds, command=command,
-            doubts=doubts, metrics=metrics,
+            doubts=doubts, metrics=metrics, device=device,
         )  # fmt: skip
         report("writing", 0, 1)
         written: list[str] = []

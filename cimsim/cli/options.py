@@ -206,6 +206,15 @@ ThreadsOption = Annotated[
     int | None,
     typer.Option("--threads", metavar="N", help="Worker threads; never changes a result."),
 ]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Read the arrays with torch on cpu, cuda, mps instead of with compiled kernels: the "
+        "same whole numbers and noise.",
+    ),
+]
 StrictOption = Annotated[
     bool,
     typer.Option(

@@ -31,6 +31,7 @@ from cimsim.cli.options import (
     AllocationOption,
     ArgOption,
     CalibrationDataOption,
+    DeviceOption,
     HwOption,
     InnerOption,
     InputShapeOption,
@@ -163,6 +164,7 @@ def run(
         ),
     ] = None,
     threads: ThreadsOption = None,
+    device: DeviceOption = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -241,6 +243,7 @@ def run(
     from cimsim.chip.load import load_hw
     from cimsim.crossbar.faults import fault_map
     from cimsim.doubts import refuse
+    from cimsim.engine.on_torch import device_of as device_on_torch
     from cimsim.placing import by_name
     from cimsim.plugs import writer_of
     from cimsim.report.contributions import doubts, with_contributions
@@ -271,6 +274,8 @@ def run(
     )
     seed = seed if seed is not None else held.seed if held else 0
     check_numbers(15.0 if sigma is None else sigma, settings.count or 1, seed, threads)
+    if device is not None:
+        device_on_torch(device)
     _check_seeds(seeds, held, noisy is None or reference is not None)
     chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
     by_name.check(mapping, allocation)
@@ -294,7 +299,7 @@ def run(
             question, network, chip, doubts=_weights_doubts(network, chip), mapping=mapping,
             allocation=allocation, schedule=schedule.value, seed=seed, seeds=seeds, fps=fps,
             threads=threads, strict=strict, partial=partial, quiet=quiet, out=out, target=target,
-            metrics=metrics, writers=writers, trace_file=trace_file, picture=picture,
+            device=device, metrics=metrics, writers=writers, trace_file=trace_file, picture=picture,
             command=command_of(context), as_json=as_json,
         )  # fmt: skip
         return
@@ -307,7 +312,7 @@ def run(
         [programmed] if programmed else [],
     )  # fmt: skip
     # files that stand elsewhere are made anew, and code of the user's own may have changed
-    apart = trace_file or picture or video or metrics or writers
+    apart = trace_file or picture or video or metrics or writers or device
     whole = Whole.of(asked, command, not no_cache and not apart, strict=strict)
     again = whole.written(target, unique=out is None)
     if again is not None:
@@ -338,7 +343,7 @@ def run(
             notes=(*_notes(network, chip), *clip_notes(frames_in, judge), *told), doubts=doubted,
             as_written=placed[1] if streaming else None,
             programmed=held, frame_rate_hz=fps, programmings=seeds, noisy=noisy is not None,
-            reference=judge, command=command, metrics=metrics,
+            reference=judge, command=command, metrics=metrics, device=device,
         )  # fmt: skip
         if card is not None:
             result = with_contributions(result, card.contributions)

@@ -23,6 +23,7 @@ from cimsim.engine.maps import (
     to_map,
     unfolded,
 )
+from cimsim.engine.on_torch import TorchArrays, current
 from cimsim.engine.statistics import OpStatistics, Statistics
 from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
@@ -61,6 +62,7 @@ def execute(
     threads: int | None = None,
     capture: Capture | None = None,
     graph: LayerGraph | None = None,
+    arrays: TorchArrays | None = None,
 ) -> Execution:
     """Run one frame.
 
@@ -82,6 +84,9 @@ def execute(
         A part of the network to run instead of all of it, with the network's own matrix operations
         (see `cimsim.graph.cutting`); ``inputs`` are then those of the part. Where it reads the same
         values it has the same bits.
+    arrays : TorchArrays, optional
+        Reads the arrays on a device of torch's; what it does not take runs here. Default: what
+        `cimsim.engine.on_torch.reading_on` has set.
 
     Raises
     ------
@@ -99,7 +104,7 @@ def execute(
     flow = flow if capture is None else Flow()
     with workers(threads) as (pool, n_threads):
         values: dict[str, Value] = dict(_bind(graph, inputs))
-        running = _Frame(calibrated, frame, seed, pool, n_threads, {})
+        running = _Frame(calibrated, frame, seed, pool, n_threads, {}, arrays or current())
         for op in graph:
             if isinstance(op, MatrixOp):
                 x = values.get(op.inputs[0])
@@ -173,6 +178,7 @@ class _Frame:
     pool: Executor
     threads: int
     encoded: dict[str, CodeMap]  # of operations whose producer has written their codes
+    arrays: TorchArrays | None = None
 
     def run(self, op: MatrixOp, x: Value | None, flow: Flow) -> tuple[Tensor | None, OpStatistics]:
         """Encode the map, fire the arrays, scale their sums into the output map.
@@ -204,7 +210,10 @@ class _Frame:
         first = self.number * len(firing.reads.bases)
         noise = key(self.seed, "read", op.name)
         try:
-            counts = fire(firing, codes.flat, first, noise, sink, self.pool, self.threads)
+            if self.arrays is not None and self.arrays.takes(firing):
+                counts = self.arrays.fire(firing, codes.flat, first, noise, sink)
+            else:
+                counts = fire(firing, codes.flat, first, noise, sink, self.pool, self.threads)
         except SimulationError as error:
             raise SimulationError(f"layer '{op.name}': {error}") from None
         values = op.input.per_frame * found.code.top

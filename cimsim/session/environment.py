@@ -12,8 +12,13 @@ _PACKAGES = ("torch", "numpy", "numba", "scipy")
 
 
 @cache
-def environment() -> dict[str, str]:
+def environment(device: str | None = None) -> dict[str, str]:
     """Return names and versions, for results.
+
+    Parameters
+    ----------
+    device : str, optional
+        Of torch, where it reads the arrays.
 
     Returns
     -------
@@ -31,5 +36,6 @@ def environment() -> dict[str, str]:
         except PackageNotFoundError:  # vendored, or run from a checkout of it
             found[name] = "unknown"
     return found | {
-        "processor": platform.machine(), "arithmetic": ARITHMETIC,
+        "processor": platform.machine(),
+        "arithmetic": f"torch on {device}" if device else ARITHMETIC,
     }  # fmt: skip

@@ -50,6 +50,7 @@ def simulate(
     reference: Clip | LongClip | None = None,
     task: Task | None = None,
     metrics: Metrics = (),
+    device: str | None = None,
 ) -> Result:
     """Run a mapped network on a noisy clip and report quality, cycles and energy.
 
@@ -109,17 +110,23 @@ def simulate(
         Instead of a clip: what the network is asked (`cimsim.tasks`). See also `run`.
     metrics : sequence of str or type, optional
         Further numbers for its answers: `cimsim.tasks.metrics.AbstractMetric` by name or class.
+    device : str, optional
+        ``cpu``, ``cuda``, ``mps`` ...: read the arrays with torch's operators there, where whole
+        numbers and noise are those of the compiled kernels, and what is left differs by last bits
+        of float32 at most. What torch does not read stays with the kernels.
 
     Raises
     ------
     InputError
-        If the frame rate is not positive or beyond what the chip reaches, the clip does not fit the
-        graph, ``as_written`` is the mapping of another network, or ``programmed`` does not fit or
-        is given without a clip or with calibration frames.
+        If torch cannot compute on ``device``, the frame rate is not positive or beyond what the
+        chip reaches, the clip does not fit the graph, ``as_written`` is the mapping of another
+        network, or ``programmed`` does not fit or is given without a clip or with calibration
+        frames.
     """
     from cimsim.chip.ledger import left_out
     from cimsim.energy.idle import working
     from cimsim.energy.ledger import Ledger, draw, sensitivity
+    from cimsim.engine.on_torch import reading_on
     from cimsim.engine.workers import one_torch_thread
     from cimsim.graph.coverage import coverage
     from cimsim.session import collect, retention
@@ -167,17 +174,18 @@ def simulate(
             mapping, clip, noise_sigma, seed, threads, noisy=noisy, reference=reference,
             metrics=kinds,
         )  # fmt: skip
-        with one_torch_thread():
+        with one_torch_thread(), reading_on(device):
             if programmed is None:
                 run.prepare(calibration, report)
             else:
                 run.take(programmed)
             run.execute(report)
-    others, scores, learned = _others(
-        run, asked, mapping, clip, noise_sigma, seed, programmings, calibration, threads, report,
-        noisy, reference, kinds,
-    )  # fmt: skip
-    with one_torch_thread():
+    with reading_on(device):
+        others, scores, learned = _others(
+            run, asked, mapping, clip, noise_sigma, seed, programmings, calibration, threads,
+            report, noisy, reference, kinds,
+        )  # fmt: skip
+    with one_torch_thread(), reading_on(device):
         kept = retention.of_clip(run, report) if run else ()
         kept = retention.of_task(asked, learned, report) if asked else kept
     did = run or asked
@@ -200,6 +208,7 @@ def simulate(
     inputs = collect.resolved_inputs(mapping, schedule, identity or {"model": graph.name})
     inputs |= {"as_written": collect.mapping_hash(as_written)} if as_written else {}
     inputs |= {"programmings": programmings} if programmings > 1 else {}
+    inputs |= {"arrays": "torch"} if device is not None and did else {}
     inputs |= {"frame_rate_hz": frame_rate_hz} if frame_rate_hz is not None else {}
     height, width = graph.inputs[0].output.grid
     quality = run.quality() if run else None
@@ -235,7 +244,7 @@ def simulate(
         sensitivity=tuple(sensitivity(ledger)),
         as_written=written,
         programmed=None if programmed is None else programmed.told,
-        environment=environment(),
+        environment=environment(device if did else None),
         outputs=run.digests if run else {},
         command=command,
         left_out=left_out(mapping.chip),

@@ -23,6 +23,7 @@ SHORTER = (
     (r"^run .*--task keywords", "--samples 2 --seeds 1 -q"),
     (r"^run .*(--data|--input-shape)", "--samples 4 --calibration 8 -q"),
     (r"^run .*--noisy", f"{SMALL} -q"),
+    (r"^run .*--device", f"--device cpu --frames 1 {SMALL} -q"),  # whatever this machine has
     (r"^run", f"--frames 1 {SMALL} -q"),
     (r"^program", f"{SMALL} -q"),
     (r"^map .*--optimize", f"{SMALL} --json"),

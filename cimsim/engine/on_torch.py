@@ -1,0 +1,455 @@
+"""Arrays read with torch's operators, on any device that torch knows.
+
+The same integers and the same counter-based noise as the compiled kernels
+(`cimsim.kernels.fused`, `cimsim.kernels.normals`), written in whole tensors. Sums of integers are
+exact on every device. Elementwise steps are single IEEE operations one after the other, and a fused
+multiply-add of float32 is worked out in float64 and rounded, so that a value differs from the
+compiled one only where that is rounded twice: about once in 2**29 operations, by the last bit of a
+float32.
+
+Layers that need float products (bent cells, drivers or converters, wires solved pulse by pulse) or
+whose noise is shared by several pulses are left to the compiled kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.crossbar.programmed import ProgrammedArray
+from cimsim.engine.blocks import Sink
+from cimsim.engine.firing import DrivenArray, DrivenRows, Firing
+from cimsim.engine.statistics import OpStatistics
+from cimsim.errors import InputError
+from cimsim.kernels.fused import offsets_of
+from cimsim.kernels.products import unpack
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_EXACT_ROWS = 512  # products of 255 * 128 whose sum float32 holds exactly (2**24)
+_BLOCK_VALUES = 2**24  # of the largest tensor of a block of activations
+_MULTIPLIERS, _STEPS = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)
+_LOW, _ROUNDS = 0xFFFFFFFF, 10
+_LOG = (
+    7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+    -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
+)  # fmt: skip
+
+
+def device_of(name: str) -> Any:
+    """Return torch's device of a name such as ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises
+    ------
+    InputError
+        Torch does not know it, or cannot compute on it.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.zeros(1, dtype=torch.int64, device=device).add_(1).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise InputError(f"--device: torch cannot compute on '{name}': {why}") from None
+    return device
+
+
+_CURRENT: ContextVar[TorchArrays | None] = ContextVar("arrays", default=None)
+
+
+@contextmanager
+def reading_on(name: str | None) -> Iterator[None]:
+    """Let frames inside read their arrays on a device of torch's; None: with compiled kernels."""
+    token = _CURRENT.set(None if name is None else TorchArrays(name))
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def current() -> TorchArrays | None:
+    """Return what `reading_on` has set."""
+    return _CURRENT.get()
+
+
+class TorchArrays:
+    """Fires the arrays of operations on one device; their matrices stay there.
+
+    Parameters
+    ----------
+    name : str
+        Of the device.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._device = device_of(name)
+        self._held: dict[int, tuple[Firing, list[_Rows]]] = {}
+
+    def takes(self, firing: Firing) -> bool:
+        """Whether a layer can be fired here."""
+        return firing.is_fast and not firing.correlation
+
+    def fire(
+        self, firing: Firing, codes: NDArray[Any], first_window: int, key: int, sink: Sink
+    ) -> OpStatistics:
+        """Do what `cimsim.engine.blocks.fire` does.
+
+        Parameters
+        ----------
+        firing : Firing
+            That `takes` agrees to.
+        codes, first_window, key, sink
+            As there.
+        """
+        import torch
+
+        if id(firing) not in self._held:
+            groups = [_Rows.of(firing, rows, self._device) for rows in firing.groups]
+            self._held[id(firing)] = firing, groups
+        groups = self._held[id(firing)][1]
+        applied = [torch.zeros(rows.n_rows, dtype=torch.int64, device=self._device)
+                   for rows in groups]  # fmt: skip
+        total, clipped = len(firing.reads.bases), 0
+        widest = max(rows.n_rows + 8 * max(a.width for a in rows.arrays) for rows in groups)
+        step = max(1, _BLOCK_VALUES // widest)
+        kind = torch.float32 if firing.sum_dtype is np.float32 else torch.float64
+        with torch.no_grad():
+            held = None
+            for start in range(0, total, step):
+                stop = min(start + step, total)
+                some, bases = firing.reads.block(codes, start, stop)
+                if held is None or firing.reads.bases.ndim > 1:
+                    held = torch.from_numpy(_signed(some)).to(self._device)
+                begins = torch.from_numpy(np.ascontiguousarray(bases)).to(self._device)
+                shape = stop - start, firing.layer.n_outputs
+                acc = torch.zeros(shape, dtype=kind, device=self._device)
+                for rows, sums in zip(groups, applied, strict=True):
+                    vectors = held[begins[:, None] + rows.offsets].to(torch.int64)
+                    clipped += rows.read_out(vectors, acc, sums, (first_window + start, key))
+                sink.add_up(start, acc.cpu().numpy())
+        arrays = [array for rows in firing.groups for array in rows.arrays]
+        pulses = total * len(firing.pulses)
+        counts = {
+            "windows": firing.reads.answered, "activations": total * len(arrays),
+            "pulses": pulses * len(arrays),
+            "conversions": pulses * sum(array.n_cols for array in arrays),
+            "dac_conversions": pulses * sum(array.n_rows for array in arrays),
+            "saturations": clipped,
+        }  # fmt: skip
+        conductance = firing.conductance([sums.cpu().numpy() for sums in applied])
+        return OpStatistics(**counts, conductance_s=conductance)
+
+
+def _signed(codes: NDArray[Any]) -> NDArray[Any]:
+    """Return codes in a type that torch can index."""
+    return codes if codes.dtype == np.uint8 else codes.astype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Arrays that are driven by the same vectors.
+
+    Attributes
+    ----------
+    firing : Firing
+    n_rows : int
+    offsets : int64 [n_rows]
+    arrays : list of _Array
+    """
+
+    firing: Firing
+    n_rows: int
+    offsets: Tensor
+    arrays: list[_Array]
+
+    @classmethod
+    def of(cls, firing: Firing, rows: DrivenRows, device: Any) -> _Rows:
+        """Bring matrices and places to the device."""
+        import torch
+
+        offsets = torch.from_numpy(offsets_of(rows.runs).astype(np.int64)).to(device)
+        arrays = [
+            _Array.of(array, firing.layer.arrays[array.index].written, device)
+            for array in rows.arrays
+        ]
+        return cls(firing, rows.n_rows, offsets, arrays)
+
+    def read_out(
+        self, vectors: Tensor, acc: Tensor, sums: Tensor, keyed: tuple[int, int]
+    ) -> int:  # fmt: skip
+        """Read all pulses of some vectors int64 [B, n_rows] by all arrays; return saturations."""
+        firing, clipped = self.firing, 0
+        for drop, mask, exponent in firing.packed_pulses.tolist():
+            x = (vectors >> drop) & mask
+            sums += (x**firing.power).sum(0) >> (firing.power * exponent)
+        for array in self.arrays:
+            for number, (first, end, _) in enumerate(firing.phases):
+                for p in range(first, end):
+                    drop, mask, exponent = firing.packed_pulses[p].tolist()
+                    x = (vectors >> drop) & mask
+                    stage = array.driven.index * len(firing.pulses) + p
+                    value, outside = array.convert(x, (drop, mask, exponent), number, keyed, stage)
+                    clipped += outside
+                    for column, place, n in array.stretches:
+                        acc[:, place : place + n] += value[:, column : column + n]
+        return clipped
+
+
+@dataclass(frozen=True, eq=False)
+class _Array:
+    """One array on the device.
+
+    Attributes
+    ----------
+    driven : DrivenArray
+    planes : list of float32 [n_rows, width]
+        Low, high, read noise; those that hold nothing are None.
+    phases : list of [5, width]
+        As `cimsim.kernels.conversion.packed_columns`, for each phase.
+    adc : (float, float, float)
+        Lower end, step, largest code, in the type of the arithmetic.
+    """
+
+    driven: DrivenArray
+    planes: list[Tensor | None]
+    phases: list[Tensor]
+    adc: tuple[Any, Any, Any]
+    stretches: list[tuple[int, int, int]]
+
+    @classmethod
+    def of(cls, driven: DrivenArray, written: ProgrammedArray, device: Any) -> _Array:
+        """Unpack the planes that the kernels read."""
+        import torch
+
+        signal, noise = written.signal, written.noise
+        if signal is None:
+            raise AssertionError("no planes")  # `TorchArrays.takes` has looked
+        n, width = driven.n_rows, driven.n_cols
+
+        def plane(packed: NDArray[Any]) -> Tensor | None:
+            if not packed.size:
+                return None
+            whole = np.ascontiguousarray(unpack(packed)[:n, :width])
+            return torch.from_numpy(whole).to(device, torch.float32)
+
+        planes = [plane(signal.low), plane(signal.high),
+                  None if noise is None else plane(noise.low)]  # fmt: skip
+        phases = [torch.from_numpy(phase[:, :width].copy()).to(device) for phase in driven.phases]
+        lo, step, top = driven.scales
+        stretches = [(int(a), int(b), int(c)) for a, b, c in driven.stretches.tolist()]
+        return cls(driven, planes, phases, (lo, step, top), stretches)
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.driven.n_cols
+
+    def convert(
+        self, x: Tensor, pulse: tuple[int, int, int], phase: int, keyed: tuple[int, int], stage: int
+    ) -> tuple[Tensor, int]:  # fmt: skip
+        """Return output values of one pulse [B, width], and how many conversions were clipped."""
+        import torch
+
+        drop, mask, exponent = pulse
+        columns = self.phases[phase]
+        kind, noise = columns.dtype, self.planes[2]
+        scale = 1.0 / (1 << exponent)
+        low, high = (None if p is None else _product(x, p).to(kind) for p in self.planes[:2])
+        upper, lower = _number(256.0 * scale, kind), _number(scale, kind)
+        if low is None:
+            raise AssertionError("no plane")
+        lo, step, top = (_number(float(one), kind) for one in self.adc)
+        is_noisy = noise is not None or float(columns[3].max()) > 0
+        usual = is_noisy and top >= 0
+        below = low * lower
+        if usual:
+            total = below if high is None else _fma(high, upper, below)
+            level = _fma(_fma(total, columns[0], -lo), _number_of(1, step, kind), columns[1])
+        else:
+            total = below if high is None else high * upper + below
+            level = (total * columns[0] - lo) / step + columns[1]
+        if is_noisy:
+            variance = _variance(x, noise, mask, exponent, scale * scale, kind)
+            draws = normals(len(x), self.width, keyed[0], stage, keyed[1], x.device).to(kind)
+            if usual:
+                sigma = _sqrt(_fma(variance, columns[2], columns[3]))
+                level = _fma(sigma, draws, level)
+            else:
+                level = level + _sqrt(variance * columns[2] + columns[3]) * draws
+        unit, outside = _number(1 << (drop + exponent), kind), 0
+        weight = columns[4] * unit
+        if top < 0:
+            return level * weight, 0
+        code = torch.round(level)
+        outside = int(((code < 0) | (code > top)).sum())
+        code = code.clamp(0, top)
+        whole = _fma(code, step, _number(lo, kind)) if usual else lo + step * code
+        return whole * weight, outside
+
+
+def _number(value: float, kind: Any) -> float:
+    """Round a number to the type of the arithmetic."""
+    import torch
+
+    return float(np.float32(value)) if kind == torch.float32 else float(value)
+
+
+def _number_of(one: float, by: float, kind: Any) -> float:
+    """Divide in the type of the arithmetic."""
+    import torch
+
+    if kind == torch.float32:
+        return float(np.float32(one) / np.float32(by))
+    return one / by
+
+
+def _fma(a: Any, b: Any, c: Any) -> Tensor:
+    """Multiply and add with one rounding; in float64 with two."""
+    import torch
+
+    kind = a.dtype
+    if kind != torch.float32:
+        exact: Tensor = a * b + c
+        return exact
+    wide = [one.double() if isinstance(one, torch.Tensor) else one for one in (a, b, c)]
+    found: Tensor = (wide[0] * wide[1] + wide[2]).to(kind)
+    return found
+
+
+def _sqrt(x: Tensor) -> Tensor:
+    """Return the root, rounded once: that of float32 is not on every device and build of torch."""
+    import torch
+
+    return torch.sqrt(x.double()).to(x.dtype)
+
+
+def _product(x: Tensor, plane: Tensor) -> Tensor:
+    """Return the exact integer product int64 [B, width] of inputs 0..255 and a plane of bytes."""
+    import torch
+
+    values = x.to(torch.float32)
+    found = torch.zeros((len(x), plane.shape[1]), dtype=torch.int64, device=x.device)
+    for start in range(0, plane.shape[0], _EXACT_ROWS):
+        part = slice(start, start + _EXACT_ROWS)
+        found += (values[:, part] @ plane[part]).to(torch.int64)
+    return found
+
+
+def _variance(
+    x: Tensor, noise: Tensor | None, mask: int, exponent: int, unit: float, kind: Any
+) -> Tensor:
+    """Return the variance of the read noise in units of its plane, [B, width] or [B, 1]."""
+    import torch
+
+    if noise is None:
+        return torch.zeros((len(x), 1), dtype=kind, device=x.device)
+    if mask & (mask - 1) == 0:  # one bit: its square is itself times its value
+        factor = torch.full((len(x), 1), unit * (1 << exponent), dtype=torch.float64)
+        return _product(x, noise).to(kind) * factor.to(x.device).to(kind)
+    largest = x.amax(1, keepdim=True)
+    # squares in bytes with the smallest even exponent for which the largest fits
+    shift = sum(2 * (largest > limit).to(torch.int64) for limit in (15, 31, 63, 127))
+    half = (1 << shift) >> 1
+    squares = (x * x + half) >> shift
+    factor = (unit * (1 << shift).to(torch.float64)).to(kind)
+    return _product(squares, noise).to(kind) * factor
+
+
+def normals(
+    n: int, width: int, window: int, stage: int, key: int, device: Any = "cpu"
+) -> Tensor:  # fmt: skip
+    """Return the standard normals of consecutive windows, float32 [n, width].
+
+    Those of `cimsim.kernels.normals.normals`: Philox4x32-10 and Box-Muller.
+
+    Parameters
+    ----------
+    n, width : int
+        Windows, columns.
+    window : int
+        Number of the first window over all frames.
+    stage : int
+        Which array and pulse.
+    key : int
+        64 bits.
+    device : optional
+        Of torch.
+    """
+    import torch
+
+    counts = -(-width // 4)
+    shape = n, counts
+    counter = torch.arange(counts, device=device).expand(shape)
+    number = (torch.arange(n, device=device) + window)[:, None].expand(shape)
+    state = [counter, number & _LOW, number >> 32, torch.full_like(counter, stage)]
+    k0, k1 = key & _LOW, (key >> 32) & _LOW
+    for _ in range(_ROUNDS):
+        (low0, high0), (low1, high1) = (
+            _times(state[i], multiplier) for i, multiplier in zip((0, 2), _MULTIPLIERS, strict=True)
+        )
+        state = [high1 ^ state[1] ^ k0, low1, high0 ^ state[3] ^ k1, low0]
+        k0, k1 = (k0 + _STEPS[0]) & _LOW, (k1 + _STEPS[1]) & _LOW
+    pairs = [_box_muller(state[i], state[i + 1]) for i in (0, 2)]
+    whole = torch.stack([one for pair in pairs for one in pair], dim=2)
+    return whole.reshape(n, 4 * counts)[:, :width]
+
+
+def _times(word: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
+    """Return lower and upper 32 bits of a product of 32-bit numbers held in int64."""
+    upper = multiplier * (word >> 16)
+    lower = multiplier * (word & 0xFFFF)
+    middle = upper + (lower >> 16)
+    return ((middle & 0xFFFF) << 16) | (lower & 0xFFFF), middle >> 16
+
+
+def _log(u: Tensor) -> Tensor:
+    """Return what the kernels' logarithm does, step by step."""
+    import torch
+
+    bits = u.view(torch.int32)
+    exponent = ((bits >> 23) - 126).to(torch.float32)
+    mantissa = ((bits & 0x007FFFFF) | 0x3F000000).view(torch.float32)
+    small = mantissa < np.float32(0.70710678).item()
+    exponent = torch.where(small, exponent - 1.0, exponent)
+    x = torch.where(small, mantissa + mantissa - 1.0, mantissa - 1.0)
+    p = torch.full_like(x, _LOG[0])
+    for coefficient in _LOG[1:]:
+        p = _fma(p, x, _f(coefficient))
+    z = x * x
+    y = _fma(x * z, p, -0.5 * z)
+    return _fma(exponent, _f(0.69314718), x + y)
+
+
+def _f(value: float) -> float:
+    return float(np.float32(value))
+
+
+def _box_muller(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two independent normals of two uniform 32-bit words."""
+    import torch
+
+    u = ((a >> 1).to(torch.int32).to(torch.float32) + 0.5) * 2.0**-31
+    radius = _sqrt(-2.0 * _log(u))
+    part = ((b & 0x3FFFFFFF) - 0x20000000).to(torch.int32)
+    t = (part.to(torch.float32) + 0.5) * _f(1.5707963267948966 * 2.0**-30)
+    z = t * t
+    s = _fma(torch.full_like(z, -1.9515295891e-4), z, _f(8.3321608736e-3))
+    s = _fma(_fma(s, z, _f(-1.6666654611e-1)) * z, t, t)
+    c = _fma(torch.full_like(z, 2.443315711809948e-5), z, _f(-1.388731625493765e-3))
+    c = _fma(c, z, _f(4.166664568298827e-2)) * z
+    c = _fma(c, z, _fma(torch.full_like(z, -0.5), z, 1.0))
+    quadrant = b >> 30
+    odd = (quadrant & 1) == 1
+    x, y = torch.where(odd, s, c), torch.where(odd, c, s)
+    x = torch.where((quadrant == 1) | (quadrant == 2), -x, x)
+    y = torch.where(quadrant >= 2, -y, y)
+    return radius * x, radius * y
