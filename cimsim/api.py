@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cimsim.chip.cells.base import AbstractDevice as AbstractDevice
+    from cimsim.chip.converters.base import AbstractConverter as AbstractConverter
     from cimsim.chip.estimators.base import AbstractEstimator as AbstractEstimator
     from cimsim.chip.interconnects.base import AbstractInterconnect as AbstractInterconnect
     from cimsim.chip.interconnects.base import Hop as Hop
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
 
 # Where each name lives. They are imported when they are first used: torch and numba take time.
 _WHERE = {
+    "AbstractConverter": "chip.converters.base",
     "AbstractDevice": "chip.cells.base",
     "AbstractEstimator": "chip.estimators.base",
     "AbstractInterconnect": "chip.interconnects.base",

@@ -34,10 +34,11 @@ def _adc(chip: Chip, field: str) -> float:
 
     At the rate that the circuit would have with eight bits: a SAR of fewer is no faster a circuit.
     """
-    if chip.adc.kind == "ideal":
+    if chip.adc.converter.is_exact:
         return 1.0
     bits = min(max(chip.adc.bits, _BITS[0]), _BITS[1])
-    eight = chip.adc.conversion_s * _steps(chip, 8) / _steps(chip, chip.adc.bits)
+    steps = chip.adc.converter.steps
+    eight = chip.adc.conversion_s * steps(8) / steps(chip.adc.bits)
     rate = min(max(1 / eight, _RATES_HZ[0]), _RATES_HZ[1])
     low, high = min(chip.adc.bits - _BITS[0], 0), max(chip.adc.bits - _BITS[1], 0)
     beyond = float(2.0**low * 4.0**high)
@@ -51,13 +52,7 @@ def _conversion(chip: Chip, section: str, field: str) -> float:
 
     Where ``adc.t_step`` gives the steps, ``t_conversion`` is what comes on top of them.
     """
-    return 1.0 if chip.adc.t_step_s is not None else _steps(chip, chip.adc.bits)
-
-
-def _steps(chip: Chip, bits: int) -> float:
-    if chip.adc.kind in ("flash", "ideal"):
-        return 1.0
-    return float(bits) if chip.adc.kind == "sar" else 2.0**bits
+    return 1.0 if chip.adc.t_step_s is not None else chip.adc.converter.steps(chip.adc.bits)
 
 
 def _sram(chip: Chip, section: str, field: str) -> float:

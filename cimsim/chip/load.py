@@ -24,6 +24,7 @@ from cimsim.chip.described import describe
 from cimsim.chip.history import History, Kept, Rescaled
 from cimsim.chip.ledger import value_at
 from cimsim.chip.parts.base import Named
+from cimsim.chip.parts.converters import Adc
 from cimsim.chip.parts.system import Interconnect
 from cimsim.chip.ranges import relative_ranges
 from cimsim.chip.rescale import is_given, rescale
@@ -38,7 +39,7 @@ OP_COSTS = "cimsim.op_costs"  # group of entry points
 # sections whose kind may be a class of the user's own, with the mark of that field
 NAMED = {
     section: mark
-    for section, part in (("interconnect", Interconnect),)
+    for section, part in (("adc", Adc), ("interconnect", Interconnect))
     for mark in part.model_fields["kind"].metadata
     if isinstance(mark, Named)
 }
@@ -252,6 +253,8 @@ def dump(chip: Chip) -> dict[str, Any]:
     if costs:
         data["vector"]["costs"] = {name: _with_code(value, OP_COSTS)
                                    for name, value in costs.items()}  # fmt: skip
+    if data["adc"]["count_noise_lsb"] == 0:  # of one kind only
+        data["adc"].pop("count_noise_lsb")
     for section, named in NAMED.items():
         data[section]["kind"] = _with_code(data[section]["kind"], named.group, named.names)
     return data

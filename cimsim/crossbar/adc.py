@@ -15,7 +15,6 @@ from cimsim.errors import SimulationError
 
 _MAX_SHIFT = 24  # 2**24 below the worst case no signal is left
 _ROUNDS, _SECTIONS = 3, 40
-_POINTS = 257
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,34 +222,6 @@ def _golden(error: Callable[[float], float], a: float, b: float) -> float:
             right = a + ratio * (b - a)
             at_right = error(right)
     return min((a, left, right, b), key=error)
-
-
-def inl_curves(
-    n: int, bow_lsb: float, steps_lsb: float, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Draw the static integral non-linearity of ``n`` converters, in steps.
-
-    Each curve is 0 at both ends: a bow ``4 h t (1 - t)`` with normal ``h`` of rms ``bow_lsb``, plus
-    a random walk pinned at both ends (independent errors of the single steps), whose rms over
-    converters and codes is ``steps_lsb``.
-
-    Returns
-    -------
-    float32 [n, 257]
-        At 257 points evenly over the range; straight in between. [0, 0] if both are 0.
-    """
-    if bow_lsb == 0 and steps_lsb == 0:
-        return np.empty((0, 0), np.float32)
-    t = np.arange(_POINTS) / (_POINTS - 1)
-    bow = bow_lsb * rng.standard_normal((n, 1)) * 4 * t * (1 - t)
-    walk = np.concatenate(
-        [np.zeros((n, 1)), np.cumsum(rng.standard_normal((n, _POINTS - 1)), axis=1)], axis=1
-    )
-    # a pinned walk of m unit steps has the variance m t (1 - t) at t
-    bridge = walk - t * walk[:, -1:]
-    mean = float(np.mean((_POINTS - 1) * t * (1 - t)))
-    curves: NDArray[np.float32] = (bow + steps_lsb / math.sqrt(mean) * bridge).astype(np.float32)
-    return curves
 
 
 def two_sided(values: NDArray[Any], percentile: float) -> tuple[float, float]:

@@ -180,7 +180,7 @@ def _matrix_unit(
         * chip.array.active_power_w
         * sum(chip.pulse_interval_s(n) for n in layout.cols_used),
         "dac": count.dac_conversions * (chip.dac.energy_j + pulse_bits * chip.dac.bit_energy_j),
-        "adc": count.conversions * chip.adc.energy_j,
+        "adc": count.conversions * chip.adc.converter.energy_j,
         # a value that is the sum of k conversions takes k - 1 additions
         "adder": max(0, count.conversions - summed) * chip.adder.energy_j,
         "vector": unit.windows * unit.vector_work(chip) * chip.vector.energy_j

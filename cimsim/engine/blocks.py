@@ -24,6 +24,7 @@ from cimsim.kernels import bitwise, conversion, floats, fused
 
 BLOCK = 512  # windows; two operands and the sums of a 1024-row array stay within some MB
 _REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart from the others'
+_LEVELS = 0x165667B19E3779F9  # sets noise that goes with the level apart from the others'
 INPUTS = 0xC2B2AE3D27D4EB4F  # sets what pulses of an input share apart from what each has alone
 _LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block stays in the cache
 _SMALLEST_WORK = 2**24  # products of a block
@@ -397,6 +398,11 @@ def _read_out(
         floats.add_common(current, reference, *window, own)
     if array.adc_curves.size:
         floats.bend_sums(current, array.columns, array.adc, array.adc_curves)
+    if frame.firing.noise_curve is not None:
+        floats.add_level_noise(
+            current[: len(acc)], array.columns, array.adc, frame.firing.noise_curve, *window,
+            np.uint64(frame.key ^ _LEVELS),
+        )  # fmt: skip
     clipped = floats.convert(
         acc, current, variance, array.scaled(factor), array.target, array.adc, window,
         np.uint64(frame.key), common,

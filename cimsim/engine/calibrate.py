@@ -217,7 +217,8 @@ def _adc_ranges(
     ``known`` is what was taken from these partial sums before; what is missing is added.
     """
     adc, arrays = chip.adc, layer.arrays
-    if adc.kind == "ideal":
+    converter = adc.converter
+    if converter.is_exact:
         return (AdcRange.ideal(),) * len(arrays), None
     pulses = code.pulses(chip.dac.bits)
     if adc.range == "calibrated" and adc.method == "percentile":
@@ -230,7 +231,10 @@ def _adc_ranges(
         sums = _all_sums(layer, codes, pulses)
         found, few = _searched(layer, sums, pulses, chip), [_thinned(part) for part in sums]
     ranges = tuple(found * len(arrays) if adc.scope == "layer" else found)
-    bits = [one.effective_bits(part, adc.noise_lsb) for one, part in zip(ranges, few, strict=True)]
+    curve = converter.noise_curve()
+    by_level = 0.0 if curve is None else float(np.sqrt(np.mean(np.square(curve))))
+    noise = math.hypot(converter.noise_lsb, by_level)
+    bits = [one.effective_bits(part, noise) for one, part in zip(ranges, few, strict=True)]
     return ranges, float(np.mean(bits))
 
 

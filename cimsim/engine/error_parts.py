@@ -121,7 +121,7 @@ class ErrorParts:
             for array in layer.arrays
         ):
             found.add("read noise")  # fmt: skip
-        if adc.kind != "ideal":
+        if not adc.converter.is_exact:
             found |= {"converter steps"} | (
                 {"converter clipping"} if adc.range != "full" else set()
             )
@@ -246,7 +246,7 @@ class ErrorParts:
         read = behind.get("ideal", linear)
         if layer.is_noisy:
             found["read noise"] = read - linear
-        if chip.adc.kind == "ideal":
+        if chip.adc.converter.is_exact:
             return exact, found
         clipped = behind.get("fine", read)
         if clips:
@@ -404,11 +404,11 @@ def _behind_cells(
     firing: Firing, layer: _Layer, chip: Any, clips: bool, all_of_them: bool
 ) -> dict[str, Callable[[], Firing]]:
     """Return how a layer with all of its cells' errors is fired, one part more each time."""
-    clean = replace(firing, layer=layer.clean, noise_lsb=0.0)
+    clean = replace(firing, layer=layer.clean, noise_lsb=0.0, noise_curve=None)
     found: dict[str, Callable[[], Firing]] = {}
     if layer.is_noisy:
         found["ideal"] = lambda: replace(clean, ranges=_ideal(firing))
-    if chip.adc.kind == "ideal":
+    if chip.adc.converter.is_exact:
         return found
     if clips:
         found["fine"] = lambda: replace(clean, ranges=tuple(_fine(one) for one in firing.ranges))
@@ -464,7 +464,10 @@ def _plain(firing: Firing, layer: ProgrammedLayer) -> Firing:
         replace(a, written=replace(a.written, read_variance=None, reference_variance=None))
         for a in _clean(layer).arrays
     )
-    return replace(firing, layer=replace(layer, arrays=still), ranges=_ideal(firing), noise_lsb=0.0)
+    return replace(
+        firing, layer=replace(layer, arrays=still), ranges=_ideal(firing), noise_lsb=0.0,
+        noise_curve=None,
+    )  # fmt: skip
 
 
 def _ideal(firing: Firing) -> tuple[AdcRange, ...]:
@@ -480,15 +483,10 @@ def _fine(range_: AdcRange) -> AdcRange:
 
 
 def _has_errors(chip: Any) -> bool:
-    adc = chip.adc
-    sizes = (
-        adc.noise_lsb,
-        adc.gain_sigma,
-        adc.offset_sigma_lsb,
-        adc.inl_bow_lsb,
-        adc.inl_steps_lsb,
-    )
-    return adc.kind != "ideal" and any(size > 0 for size in sizes)
+    adc, converter = chip.adc, chip.adc.converter
+    sizes = converter.noise_lsb, adc.gain_sigma, adc.offset_sigma_lsb
+    present = any(size > 0 for size in sizes) or converter.is_bent
+    return not converter.is_exact and (present or converter.noise_curve() is not None)
 
 
 def _stretches(total: int, frame: int) -> list[tuple[int, int]]:

@@ -54,6 +54,8 @@ class Firing:
         frame; 0 where each pulse has noise of its own.
     r_supply_ohm : float
         Between the supply and the drivers of an array.
+    noise_curve : float32 [k] or None
+        Of `AbstractConverter.noise_curve`.
     """
 
     layer: ProgrammedLayer
@@ -65,6 +67,7 @@ class Firing:
     noise_lsb: float
     correlation: float = 0.0
     r_supply_ohm: float = 0.0
+    noise_curve: NDArray[np.float32] | None = None
 
     @classmethod
     def of(
@@ -78,6 +81,7 @@ class Firing:
         mapping: Mapping | None = None,
     ) -> Firing:
         """Take what the chip, the input code and, for how fast reads follow, the mapping say."""
+        converter = chip.adc.converter
         quadratic = device.conduction == "ohmic" and chip.dac.encoding == "amplitude"
         factors = code.pulse_factors(chip.dac.bits)
         positive = [factor for factor in factors if factor > 0]
@@ -88,7 +92,8 @@ class Firing:
             correlation = noise_shares(mapping, device, placed, time_s, positive).correlation
         return cls(
             layer, reads, ranges, code.pulses(chip.dac.bits), factors,
-            2 if quadratic else 1, chip.adc.noise_lsb, correlation, chip.array.r_supply_ohm,
+            2 if quadratic else 1, converter.noise_lsb, correlation, chip.array.r_supply_ohm,
+            converter.noise_curve(),
         )  # fmt: skip
 
     def reading(self, reads: Reads) -> Firing:
@@ -112,10 +117,10 @@ class Firing:
     def is_fast(self) -> bool:
         """Whether integer products are exact for all arrays and pulses.
 
-        Non-linear drivers, cells and converters, a supply that droops and the common noise of
-        reference columns take the other path.
+        Non-linear drivers, cells and converters, converters whose noise goes with the level, a
+        supply that droops and the common noise of reference columns take the other path.
         """
-        steady = self.r_supply_ohm == 0
+        steady = self.r_supply_ohm == 0 and self.noise_curve is None
         return (
             steady
             and self.pulses[0][1] <= 255

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from cimsim.chip.cells.base import AbstractDevice
 from cimsim.chip.cells.ohmic import check_bent
+from cimsim.chip.converters.curves import inl_curves
 from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.chip.spec import Chip
-from cimsim.crossbar.adc import inl_curves
 from cimsim.crossbar.encode import WeightCode, encode_weights
 from cimsim.crossbar.faults import (
     FaultCodes,
@@ -52,7 +52,7 @@ class PlacedArray:
     adc_gain, adc_offset : float64 [slices * n_cols]
         Static mismatch of each column's converter: factor, and offset in steps.
     adc_curves : float32 [converters, points]
-        Static non-linearity of the converters by `cimsim.crossbar.adc.inl_curves`; [0, 0] without.
+        Static non-linearity of the converters by `AbstractConverter.curves`; [0, 0] without.
     dac_curves : float32 [n_rows, levels]
         What each row's driver applies for each number; [0, 0] if it is that number.
     """
@@ -369,9 +369,10 @@ def _program_layer(
 
 def _converters(chip: Chip, columns: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw the curves of the converters of an array; how many there are counts only if bent."""
-    bow, steps = chip.adc.inl_bow_lsb, chip.adc.inl_steps_lsb
-    n = min(columns, chip.adc.count) if bow or steps else 0
-    return inl_curves(n, bow, steps, rng)
+    converter = chip.adc.converter
+    if not converter.is_bent:
+        return np.empty((0, 0), np.float32)
+    return converter.curves(min(columns, chip.adc.count), rng)
 
 
 def _in_order(

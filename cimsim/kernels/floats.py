@@ -206,6 +206,39 @@ def add_common(current: Any, variance: Any, first_window: Any, stage: Any, key: 
 
 
 @jit
+def add_level_noise(
+    current: Any, columns: Any, adc: Any, curve: Any, first_window: Any, stage: Any, key: Any
+) -> None:
+    """Add the part of a converter's noise that goes with the level, in place.
+
+    Parameters
+    ----------
+    current : float32 or float64 [B, P]
+        Partial sums, without the noise that does not go with the level.
+    columns : float64 [3, P]
+    adc : float64 [4]
+        As in `convert`; an ideal converter has no noise.
+    curve : float32 [K]
+        Rms in steps, at ``K`` points from the first to the last code.
+    first_window, stage, key : uint64
+        As in `normals`; the key is another one than that of the columns' other noise.
+    """
+    lo, step, top = adc[0], adc[1], adc[2]
+    if top <= 0.0:
+        return
+    n = current.shape[1]
+    draws = np.zeros(4 * ((n + 3) // 4), np.float32)
+    words = np.zeros(draws.shape[0], np.uint32)
+    counter = np.arange(draws.shape[0] // 4).astype(np.uint64)
+    numbers = counter, np.zeros_like(counter)
+    for b in range(current.shape[0]):
+        normals(draws, words, numbers, first_window + np.uint64(b), stage, key)
+        for j in range(n):
+            level = (current[b, j] * columns[1, j] - lo) / step + columns[2, j]
+            current[b, j] += _between(curve, level / top) * draws[j] * step / columns[1, j]
+
+
+@jit
 def _mix(draws: Any, shared: Any, share: float, variance: Any, power: Any, sigma: Any) -> None:
     """Give the normals of a pulse, of deviations ``sigma``, what all pulses have in common."""
     for j in range(power.shape[0]):

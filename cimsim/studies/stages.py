@@ -42,7 +42,8 @@ PLAIN_STRATEGIES = tuple(STRATEGIES)
 
 _TIMED = (
     *_SHAPE, *_PLACES, *_WRITING, "process.clock", "array.t_read", "inputs.bits", "dac.bits",
-    "dac.t_step", "adc.count", "adc.shared", "adc.t_conversion", "adc.t_step", "adder.lanes",
+    "dac.t_step", "adc.count", "adc.kind", "adc.shared", "adc.t_conversion", "adc.t_step",
+    "adder.lanes",
     "buffer.bytes_per_cycle", "buffer.overflow", "buffer.size", "dram.bytes_per_cycle",
     "dram.latency_cycles", "frames", "global_buffer.bytes_per_cycle", "global_buffer.size",
     "global_buffer.overflow", "interconnect.kind", "interconnect.bytes_per_cycle",
@@ -53,7 +54,8 @@ _TIMED = (
 _STEPS = (("adc.t_step", None),)  # converters that take time by the step
 _CELLS = (
     *_SHAPE, "array.write_disturb", "device.*", "wires.*", "weights.*", "conditions.*", "faults.*",
-    "dac.*", "adc.gain_sigma", "adc.offset_sigma_lsb", "adc.inl_bow_lsb", "adc.inl_steps_lsb",
+    "dac.*", "adc.kind", "adc.gain_sigma", "adc.offset_sigma_lsb", "adc.inl_bow_lsb",
+    "adc.inl_steps_lsb",
 )  # fmt: skip
 # how fast reads follow each other counts where the speed of the cells' noise is known
 _SPEED = dict.fromkeys(
@@ -65,7 +67,7 @@ _READ_OUT = (
     "inputs.*", "weights.*", "dac.*", "device.*", "wires.*", "array.rows", "array.cols",
     "array.r_supply",
     "adc.bits", "adc.kind", "adc.range", "adc.percentile", "adc.method", "adc.scope",
-    "adc.noise_lsb", "calibration.*", "conditions.*",
+    "adc.noise_lsb", "adc.count_noise_lsb", "calibration.*", "conditions.*",
 )  # fmt: skip
 
 STAGES: dict[str, Stage] = {
@@ -73,12 +75,14 @@ STAGES: dict[str, Stage] = {
     for stage in (
         Stage("export"),
         Stage("map", reads=(*_SHAPE, *_PLACES, *_WRITING)),
-        Stage("time", reads=_TIMED, also={"adc.bits": _STEPS, "adc.kind": _STEPS}),
+        Stage("time", reads=_TIMED, also={"adc.bits": _STEPS}),
         Stage("learn", reads=("calibration.frames", "inputs.percentile", "weights.*",
                               "inputs.bits", "inputs.signed")),
         Stage("program", reads=_CELLS,
               also=_SPEED | {"adc.count": (("adc.inl_bow_lsb", 0), ("adc.inl_steps_lsb", 0),
                                            ("device.spectrum", None)),
+                             "adc.bits": (("adc.inl_bow_lsb", 0), ("adc.inl_steps_lsb", 0),
+                                          ("device.spectrum", None)),
                              "tile.count": (("conditions.gradient", 0),)}),
         Stage("calibrate", reads=_READ_OUT, also=_SPEED),
         Stage("reference"),

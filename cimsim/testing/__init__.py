@@ -13,6 +13,7 @@ Each takes the class (or its import path), asks of it what cimsim will ask, and 
 from cimsim.testing.answers import check_metric, check_task, check_writer
 from cimsim.testing.contract import ContractBrokenError
 from cimsim.testing.parts import (
+    check_converter,
     check_device,
     check_estimator,
     check_interconnect,
@@ -23,6 +24,7 @@ from cimsim.testing.places import check_allocation, check_strategy
 __all__ = [
     "ContractBrokenError",
     "check_allocation",
+    "check_converter",
     "check_device",
     "check_estimator",
     "check_interconnect",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cimsim.chip.spec import Chip
 from cimsim.errors import CimsimError
 from cimsim.graph.ir import LayerGraph
+from cimsim.mapping.mapping import Mapping
 
 CHIP = "eflash40nm"
 
@@ -127,3 +128,22 @@ def small_network(rows: int = 40, classes: int = 5) -> LayerGraph:
 def small_inputs(count: int) -> NDArray[np.float32]:
     """Return samples of `small_network`, [count, 3, 8, 8]."""
     return np.random.default_rng(2).uniform(size=(count, 3, 8, 8)).astype(np.float32)
+
+
+def torch_of(sample: NDArray[np.float32]) -> Any:
+    """Return a sample as the network's input, with a batch axis of 1."""
+    import torch
+
+    return torch.from_numpy(sample[None])
+
+
+def outputs(placed: Mapping, inputs: list[Any]) -> NDArray[np.float32]:
+    """Return what a chip answers to some inputs, on which it is calibrated, too: [n, classes]."""
+    from cimsim.engine.execute import execute
+    from cimsim.engine.written import written
+
+    calibrated, _ = written(placed, inputs, 0, None, lambda stage, done, total: None)
+    return np.stack([
+        execute(calibrated, one, number, 0).outputs[0][0].numpy()
+        for number, one in enumerate(inputs)
+    ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Contracts of what a chip is made of: cells, estimators, costs of operations, interconnects."""
+"""Contracts of what a chip is made of: cells, converters, interconnects, costs, estimators."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from cimsim.chip.cells import build, device_of, model_of
 from cimsim.chip.cells.base import AbstractDevice
+from cimsim.chip.converters import AbstractConverter
 from cimsim.chip.estimators import AbstractEstimator, estimator_of
 from cimsim.chip.fields import fields
 from cimsim.chip.interconnects import AbstractInterconnect, Hop, interconnect_of
@@ -24,9 +25,12 @@ from cimsim.testing.contract import (
     chip_of,
     hold,
     numbers,
+    outputs,
     path_of,
     refused,
+    small_inputs,
     small_network,
+    torch_of,
 )
 
 DAY_S = 86_400.0
@@ -318,3 +322,95 @@ def _check_way(
         )  # fmt: skip
     lost = {*targets} - {source} - {tile for hop in hops for tile in hop.tiles}
     hold(not lost, name, f"{what}: tile {min(lost, default=-1)} is not reached")
+
+
+def check_converter(kind: str | type[AbstractConverter], chip: str = CHIP) -> None:
+    """Hold a column converter to `cimsim.api.AbstractConverter`.
+
+    More bits never take fewer steps; time, energy and noise are finite and >= 0; its curves are
+    drawn from the generator alone; a network on such a chip has frames, cycles and energy; with ten
+    bits it is no less exact than with three; and the text of the class is part of the hash.
+
+    Parameters
+    ----------
+    kind : str or type
+    chip : str
+        A chip file that it is put into.
+
+    Raises
+    ------
+    ContractBrokenError
+    """
+    name = path_of(kind)
+    used = accepted(name, f"on {chip}", load_hw, chip, {"adc.kind": name})
+    made = accepted(name, "adc.kind", lambda: used.adc.converter)
+    for field in ("is_exact", "takes_steps", "is_bent"):
+        hold(isinstance(getattr(made, field), bool), name, f"{field}: expected True or False")
+    before = 1.0
+    for bits in range(1, 17):
+        steps = accepted(name, "steps", made.steps, bits)
+        hold(
+            isinstance(steps, int | float) and math.isfinite(steps) and steps >= before, name,
+            f"steps({bits}): expected a number >= {before:g}, got {steps!r}",
+        )  # fmt: skip
+        before = float(steps)
+    for field, least in (("conversion_s", 1e-15), ("energy_j", 0.0), ("noise_lsb", 0.0)):
+        value = accepted(name, field, getattr, made, field)
+        hold(
+            isinstance(value, int | float) and math.isfinite(value) and value >= least, name,
+            f"{field}: expected a finite number >= {least:g}, got {value!r}",
+        )  # fmt: skip
+    _check_curves(name, made)
+    if not made.is_exact:
+        _check_exactness(name, chip)
+    hold(chip_hash(used) != chip_hash(load_hw(chip)), name, "does not change the chip's hash")
+
+
+def _check_curves(name: str, made: AbstractConverter) -> None:
+    """Hold tables of errors to their shapes and to the generator."""
+    if made.is_bent:
+        first, second = (
+            accepted(name, "curves", made.curves, 6, np.random.default_rng(5)) for _ in range(2)
+        )
+        _check_table(name, "curves", first, 2)
+        hold(np.array_equal(first, second), name, "curves: others for the same generator")
+        other = made.curves(6, np.random.default_rng(6))
+        hold(first.shape == other.shape, name, "curves: another shape for another generator")
+    curve = accepted(name, "noise_curve", made.noise_curve)
+    if curve is not None:
+        _check_table(name, "noise_curve", curve, 1)
+        hold((curve >= 0).all(), name, "noise_curve: holds less than 0")
+
+
+def _check_table(name: str, what: str, table: Any, axes: int) -> None:
+    shape = "[m, k]" if axes == 2 else "[k]"
+    hold(
+        isinstance(table, np.ndarray) and table.dtype == np.float32 and table.ndim == axes, name,
+        f"{what}: expected float32 {shape}, got {type(table).__name__} "
+        f"{getattr(table, 'dtype', '')}{list(getattr(table, 'shape', ()))}",
+    )  # fmt: skip
+    hold(table.shape[0] >= 1 and table.shape[-1] >= 2, name, f"{what}: fewer than two points")
+    hold(np.isfinite(table).all(), name, f"{what}: holds NaN or infinity")
+
+
+def _check_exactness(name: str, chip: str) -> None:
+    """Run a network behind converters of few and of many bits, on cells without errors."""
+    import cimsim
+
+    graph, errors = small_network(), []
+    inputs = [(torch_of(one),) for one in small_inputs(3)]
+    for bits in (3, 10):
+        changes = {"adc.kind": name, "adc.bits": bits, "device.kind": "ideal"}
+        placed = accepted(name, f"with {bits} bits", cimsim.map_graph, graph,
+                          load_hw(chip, changes))  # fmt: skip
+        result = accepted(name, "cycles and energy", cimsim.simulate, placed, None)
+        hold(result.timing.cycles_per_frame > 0, name, "a frame takes no cycle")
+        got = accepted(name, f"a run with {bits} bits", outputs, placed, inputs)
+        wanted = np.stack([graph.reference(*one)[0][0].numpy() for one in inputs])
+        hold(np.isfinite(got).all(), name, f"a run with {bits} bits gives NaN or infinity")
+        errors.append(float(np.mean((got - wanted) ** 2)))
+    hold(
+        errors[1] <= errors[0], name,
+        f"ten bits are less exact than three: mean squared error {errors[1]:g} in place of "
+        f"{errors[0]:g}",
+    )  # fmt: skip

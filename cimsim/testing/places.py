@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from cimsim.chip.spec import Chip
@@ -17,10 +15,12 @@ from cimsim.testing.contract import (
     accepted,
     chip_of,
     hold,
+    outputs,
     path_of,
     refused,
     small_inputs,
     small_network,
+    torch_of,
 )
 
 EXACT = {
@@ -60,9 +60,9 @@ def check_strategy(how: str | type | Strategy, chip: str | Chip = CHIP) -> None:
         placed = accepted(name, f"on {chips.name}", map_graph, graph, chips, strategy)
         _check_timed(name, placed)
     if isinstance(chip, str):
-        exact = chip_of(chip, EXACT)
+        exact, inputs = chip_of(chip, EXACT), [(torch_of(one),) for one in small_inputs(3)]
         got, wanted = (
-            _outputs(accepted(name, "on an exact chip", map_graph, graph, exact, one), exact)
+            outputs(accepted(name, "on an exact chip", map_graph, graph, exact, one), inputs)
             for one in (strategy, Im2col())
         )
         hold(
@@ -115,18 +115,3 @@ def _check_timed(name: str, placed: Mapping) -> None:
     result = accepted(name, "cycles and energy", cimsim.simulate, placed, None)
     hold(result.timing.cycles_per_frame > 0, name, "a frame takes no cycle")
     hold(result.energy.total_j > 0, name, "a frame takes no energy")
-
-
-def _outputs(placed: Mapping, chip: Chip) -> Any:
-    """Return what the chip answers to a few samples, [samples, classes]."""
-    import torch
-
-    from cimsim.engine.execute import execute
-    from cimsim.engine.written import written
-
-    inputs = [(torch.from_numpy(one[None]),) for one in small_inputs(3)]
-    calibrated, _ = written(placed, inputs, 0, None, lambda stage, done, total: None)
-    return np.stack([
-        execute(calibrated, one, number, 0).outputs[0][0].numpy()
-        for number, one in enumerate(inputs)
-    ])  # fmt: skip

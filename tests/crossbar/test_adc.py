@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.crossbar.adc import AdcRange, inl_curves, two_sided
+from cimsim.chip.converters.curves import inl_curves
+from cimsim.crossbar.adc import AdcRange, two_sided
 from cimsim.errors import SimulationError
 
 

@@ -15,7 +15,7 @@ from tests.docs.pages import DOCS, ROOT, after, blocks, inside, run_block, run_p
 LEARN = (
     "index.md", "start.md", "own_network.md", "own_chip.md", "own_device.md", "own_estimator.md",
     "own_task.md", "own_metric.md", "own_writer.md", "own_op_cost.md",
-    "own_interconnect.md", "keywords.md", "many.md",
+    "own_interconnect.md", "own_converter.md", "keywords.md", "many.md",
     "reading_timeline.md", "limits.md", "glossary.md",
     "install.md", "trackers.md", "api.md", "custom_mapping.md",
 )  # fmt: skip

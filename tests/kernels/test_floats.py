@@ -219,3 +219,24 @@ def test_folded_scaling_is_that_of_the_single_steps():
         zero, gain, _, scale, _ = digital
         largest = np.abs(acc) * np.abs(gain * scale) + np.abs(zero * gain * scale) + 10
         assert (np.abs(folded - whole) <= 4 * 2.0**-24 * largest).all()
+
+
+def test_noise_by_level_equals_its_naive_twin():
+    rng = np.random.default_rng(5)
+    n, columns = 30_000, np.stack([np.ones(6), 1 + 0.1 * rng.normal(size=6), rng.normal(size=6)])
+    adc = AdcRange(-40.0, 2.0, 63)
+    curve = np.linspace(0, 3, 9, dtype=np.float32)
+    level = np.linspace(2, 60, 6)
+    current = np.tile(((level - columns[2]) * adc.lsb + adc.lo) / columns[1], (n, 1))
+    before = current.copy()
+    packed, window = adc.packed(0.0), (np.uint64(7), np.uint64(2), np.uint64(99))
+    floats.add_level_noise(current, columns, packed, curve, *window)
+    moved = (current - before) * columns[1] / adc.lsb
+    assert np.std(moved, axis=0) == pytest.approx(3 * level / 63, rel=0.02)
+    assert np.abs(np.corrcoef(moved.T) - np.eye(6)).max() < 0.03
+    later = before[100:].copy()
+    floats.add_level_noise(later, columns, packed, curve, np.uint64(107), *window[1:])
+    assert np.array_equal(later, current[100:])  # any block of windows
+    ideal = before.copy()
+    floats.add_level_noise(ideal, columns, AdcRange.ideal().packed(0.0), curve, *window)
+    assert np.array_equal(ideal, before)

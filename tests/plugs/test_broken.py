@@ -11,6 +11,7 @@ from cimsim.errors import MappingError
 from cimsim.testing import (
     ContractBrokenError,
     check_allocation,
+    check_converter,
     check_device,
     check_estimator,
     check_interconnect,
@@ -283,6 +284,37 @@ INTERCONNECTS = [
 def test_a_broken_interconnect_is_found(change, told, broken):
     with pytest.raises(ContractBrokenError, match=told):
         check_interconnect(broken("ring:Ring", change))
+
+
+def noisy_where_fine(self):
+    return np.full(2, 2.0**self.adc.bits if self.adc.bits > 8 else 0.0, np.float32)
+
+
+CONVERTERS = [
+    ({"steps": lambda self, bits: 10.0 - bits}, r"steps\(2\): expected a number >= 9, got 8.0"),
+    ({"steps": lambda self, bits: 0}, r"steps\(1\): expected a number >= 1, got 0"),
+    ({"steps": lambda self, bits: 1 / 0}, "steps: ZeroDivisionError"),
+    ({"conversion_s": 0.0}, "conversion_s: expected a finite number >= 1e-15"),
+    ({"energy_j": -1.0}, "energy_j: expected a finite number >= 0, got -1.0"),
+    ({"noise_lsb": np.nan}, "noise_lsb: expected a finite number"),
+    ({"is_exact": 1}, "is_exact: expected True or False"),
+    ({"curves": lambda self, n, rng: np.zeros((n, 9))}, r"curves: expected float32 \[m, k\]"),
+    ({"curves": lambda self, n, rng: np.zeros(9, np.float32)}, r"expected float32 \[m, k\]"),
+    ({"curves": lambda self, n, rng: np.zeros((n, 1), np.float32)}, "fewer than two points"),
+    ({"curves": lambda self, n, rng: np.full((n, 9), np.inf, np.float32)}, "NaN or infinity"),
+    ({"curves": lambda self, n, rng: np.full((n, 9), next(COUNT), np.float32)},
+     "curves: others for the same generator"),
+    ({"noise_curve": lambda self: 0.3}, r"noise_curve: expected float32 \[k\], got float"),
+    ({"noise_curve": lambda self: np.full(5, -1, np.float32)}, "noise_curve: holds less than 0"),
+    ({"noise_curve": noisy_where_fine}, "ten bits are less exact than three"),
+    ({"__init__": lambda self: None}, "cannot be built: TypeError"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "told"), CONVERTERS)
+def test_a_broken_converter_is_found(change, told, broken):
+    with pytest.raises(ContractBrokenError, match=told):
+        check_converter(broken("subranging:Subranging", change))
 
 
 def edits(self, result, folder):

@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 MOST_LINES = 40
 CONTRACTS = {
     "allocation": ("backwards:Backwards", testing.check_allocation, {}),
+    "converter": ("subranging:Subranging", testing.check_converter, {}),
     "device": ("root_cell:RootCell", testing.check_device, {"parameters": {"sigma_program": 0.03}}),
     "estimator": (
         "walden:Walden", testing.check_estimator, {"section": "adc", "outside": {"adc.bits": 14}}

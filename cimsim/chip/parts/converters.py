@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cimsim.chip.converters import CONVERTERS, GROUP, AbstractConverter, converter_of
 from cimsim.chip.fact import Fact, Follows
-from cimsim.chip.parts.base import Area, Energy, Fraction, Part, PositiveTime
+from cimsim.chip.parts.base import Area, Energy, Fraction, Named, Part, PositiveTime
 
 
 class Dac(Part):
@@ -99,8 +100,11 @@ class Adc(Part):
     """Read-out converters."""
 
     kind: Annotated[
-        Literal["sar", "ramp", "flash", "cco", "ideal"], Fact("frames", "cycles", tried=("ideal",))
-    ] = Field(default="sar", description="'ideal' passes the exact value on (for tests)")
+        str, Named(tuple(CONVERTERS), GROUP), Fact("frames", "cycles", tried=("ideal",))
+    ] = Field(
+        default="sar",
+        description="'ideal' passes the exact value on (for tests); or package.module:Class",
+    )
     bits: Annotated[int, Fact("frames")] = Field(ge=1, le=32)
     count: Annotated[int, Fact("cycles", "area.adc")] = Field(
         gt=0, description="converters per array (per tile when shared by the tile)"
@@ -157,7 +161,8 @@ class Adc(Part):
     ] = Field(
         default=None,
         alias="t_step",
-        description="one step on top of t_conversion: a ramp takes 2**bits of them, a SAR bits",
+        description="one step on top of t_conversion: a ramp and a CCO take 2**bits of them, a SAR "
+        "bits",
     )
     range: Annotated[
         Literal["full", "calibrated", "power2"], Fact("frames", trained=("full", "calibrated"))
@@ -198,19 +203,38 @@ class Adc(Part):
         default=0.0, ge=0, description="static random non-linearity, rms over converters and codes"
     )
 
+    count_noise_lsb: Annotated[
+        float,
+        Fact("frames", trained=(0.0,), tried=(5.0,), when={"adc.kind": "cco"}),
+    ] = Field(
+        default=0.0,
+        ge=0,
+        description="cco: noise of the count at the largest code, rms, in steps; goes with the "
+        "root of the count",
+    )
+
+    @property
+    def converter(self) -> AbstractConverter:
+        """What the kind stands for, with the numbers of this section."""
+        return converter_of(self.kind, self)
+
     @property
     def conversion_s(self) -> float:
         """Duration of one conversion, s."""
-        if self.t_step_s is None:
-            return self.t_conversion_s
-        steps = 2**self.bits if self.kind == "ramp" else self.bits
-        return self.t_conversion_s + steps * self.t_step_s
+        return self.converter.conversion_s
 
     @model_validator(mode="after")
-    def _ramp_only(self) -> Self:
-        if self.t_step_s is not None and self.kind not in ("ramp", "sar"):
+    def _by_kind(self) -> Self:
+        known = CONVERTERS.get(self.kind)
+        if self.t_step_s is not None and known is not None and not known.takes_steps:
+            stepwise = ", ".join(name for name, kind in CONVERTERS.items() if kind.takes_steps)
             raise ValueError(
-                f"t_step: expected kind = ramp or sar, got {self.kind}; leave t_step out"
+                f"t_step: expected a kind that works in steps ({stepwise}), got {self.kind}; leave "
+                "t_step out"
+            )
+        if self.count_noise_lsb > 0 and known is not None and self.kind != "cco":
+            raise ValueError(
+                f"count_noise_lsb: expected kind = cco, got {self.kind}; leave count_noise_lsb out"
             )
         return self
 
