@@ -10,7 +10,7 @@ from cimsim.mapping.mapping import Mapping
 from cimsim.timing.bounds import services_per_frame
 from cimsim.timing.plan import Spilled, Work, make_plan
 from cimsim.timing.routes import Resource
-from cimsim.timing.rules import LOAD, LOAD_NEXT, POST, STORE
+from cimsim.timing.stage import Served
 
 
 def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, float]]:
@@ -37,12 +37,12 @@ def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, fl
         row: dict[str, float] = defaultdict(float)
         for replica, services in enumerate(work.services):
             first, later = services_per_frame(work, replica)
-            times = {LOAD: first, LOAD_NEXT: later}
-            for stage, service in enumerate(services.stages):
-                share = _answered(mapping, work) if stage == STORE else 1.0
+            times = {Served.LOAD: first, Served.LOAD_NEXT: later}
+            for served, service in zip(Served, services.stages, strict=True):
+                share = _answered(mapping, work) if served is Served.STORE else 1.0
                 for leg in service.legs:
-                    each, component = _price(mapping.chip, work, stage, leg.resource)
-                    n_bytes = times.get(stage, first + later) * leg.n_bytes * share
+                    each, component = _price(mapping.chip, work, served, leg.resource)
+                    n_bytes = times.get(served, first + later) * leg.n_bytes * share
                     if component:
                         row[component] += n_bytes * each
         found[work.unit.name] = dict(row)
@@ -62,7 +62,7 @@ def _price(chip: Chip, work: Work, stage: int, resource: Resource) -> tuple[floa
     net = interconnect_of(chip)
     if resource[0] == net.resource:
         return net.energy_j_b(resource[2:]), "interconnect"
-    reads = stage in (LOAD, LOAD_NEXT, POST) or work.unit.kind == "input"
+    reads = stage in (Served.LOAD, Served.LOAD_NEXT, Served.POST) or work.unit.kind == "input"
     memory = chip.global_buffer
     prices = {
         "chips": (chip.system.energy_j_b, "interconnect"),

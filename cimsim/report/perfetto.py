@@ -30,7 +30,7 @@ from cimsim.mapping.mapping import Mapping
 from cimsim.report.bins import largest_in_bins
 from cimsim.report.traced import Stays, TracedRun
 from cimsim.timing.routes import Leg
-from cimsim.timing.rules import LOAD, POST, STAGES, STORE
+from cimsim.timing.stage import STAGES, Stage
 from cimsim.timing.timeline import Timeline
 from cimsim.units import format_si
 
@@ -111,7 +111,7 @@ def write_trace(
 
 def choose_stretches(run: TracedRun, max_events: int) -> tuple[tuple[int, int], ...]:
     """Return the stretches of cycles whose activations make up about ``max_events`` events."""
-    enter, units = run.trace.enter[:, LOAD], run.trace.unit
+    enter, units = run.trace.enter[:, Stage.LOAD], run.trace.unit
     each = np.array([_events_each(run, u) for u in range(len(run.plan.works))])
     end = int(enter.max()) + 1
     if each[units].sum() <= max_events:
@@ -196,7 +196,9 @@ class _Writer:
         of = len(run.trace.unit)
         self._declare()
         names = list(self.tracks.metadata())
-        kept = [self._kept(run.trace.enter[run.rows(u), LOAD]) for u in range(len(self.names))]
+        kept = [
+            self._kept(run.trace.enter[run.rows(u), Stage.LOAD]) for u in range(len(self.names))
+        ]
         self.activations = sum(int(mine.sum()) for mine in kept)
         self.file.write(
             f'{{"displayTimeUnit":"ms","otherData":{json.dumps(self._about())},"traceEvents":['
@@ -294,7 +296,7 @@ class _Writer:
     def _frames(self) -> None:
         trace = self.run.trace
         for frame, end in enumerate(self.run.timeline.completions):
-            begin = int(trace.enter[trace.frame == frame, LOAD].min())
+            begin = int(trace.enter[trace.frame == frame, Stage.LOAD].min())
             self._slice(
                 self.tracks.thread("frames", f"frame {frame}"), f'"frame {frame}"', "frame", begin,
                 end, f'"frame":{frame}',
@@ -331,8 +333,10 @@ class _Writer:
                 f'"first_window":{first},"last_window":{last}'
             )
             track = tracks[replica]
-            self._slice(track[LOAD], '"starved"', "starved", free[row], until[row], about)
-            self._slice(track[LOAD], '"no credit"', "no credit", until[row], enter[LOAD], about)
+            self._slice(track[Stage.LOAD], '"starved"', "starved", free[row], until[row], about)
+            self._slice(
+                track[Stage.LOAD], '"no credit"', "no credit", until[row], enter[Stage.LOAD], about
+            )
             for s in stages:
                 begin, served = enter[s] + waiting[s], enter[s] + waiting[s] + busy[s]
                 args = f'{about},"stage":"{STAGES[s]}"'
@@ -410,7 +414,7 @@ class _Writer:
 
 
 def _stages(unit: Unit) -> tuple[int, ...]:
-    return tuple(range(6)) if unit.kind == "matrix" else (LOAD, POST, STORE)
+    return tuple(range(6)) if unit.kind == "matrix" else (Stage.LOAD, Stage.POST, Stage.STORE)
 
 
 def _waiting_for(legs: Iterable[Leg]) -> str:

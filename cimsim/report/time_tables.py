@@ -15,7 +15,7 @@ from cimsim.session.collect import timing
 from cimsim.timing.least_buffers import LeastBuffer
 from cimsim.timing.memories import doubt
 from cimsim.timing.plan import make_plan
-from cimsim.timing.rules import STAGES
+from cimsim.timing.stage import STAGES
 from cimsim.timing.timeline import Timeline, UnitTime
 from cimsim.units import format_si
 

@@ -19,7 +19,7 @@ from cimsim.files import replacing
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.bins import largest_in_bins, mean_count, shares_by_priority
 from cimsim.report.traced import Stays, TracedRun
-from cimsim.timing.rules import CONVERT, DRIVE, LOAD, POST
+from cimsim.timing.stage import Stage
 from cimsim.timing.timeline import Timeline
 from cimsim.units import format_si
 
@@ -83,7 +83,7 @@ def layer_shares(run: TracedRun, u: int, edges: Floats) -> LayerShares:
     for replica in range(len(work.pipes)):
         mine = (stays.replica == replica) & (stays.free < edges[-1])
         shares += shares_by_priority(_spans(stays, mine, work.unit.kind == "matrix"), edges)
-    entered = stays.enter[:, LOAD]
+    entered = stays.enter[:, Stage.LOAD]
     begins = tuple(int(entered[stays.frame == frame].min()) for frame in range(run.timeline.frames))
     return LayerShares(work.unit.name, len(work.pipes), shares / len(work.pipes), begins)
 
@@ -94,7 +94,7 @@ def _spans(stays: Stays, mine: NDArray[np.bool_], matrix: bool) -> list[tuple[In
     began, served = enter + waiting, stays.served[mine]
     there = enter >= 0
     main = np.zeros(6, np.bool_)
-    main[[DRIVE, CONVERT] if matrix else [POST]] = True
+    main[[Stage.DRIVE, Stage.CONVERT] if matrix else [Stage.POST]] = True
 
     def of(start: Ints, stop: Ints, chosen: NDArray[np.bool_]) -> tuple[Ints, Ints]:
         return start[chosen], stop[chosen]
@@ -105,7 +105,7 @@ def _spans(stays: Stays, mine: NDArray[np.bool_], matrix: bool) -> list[tuple[In
         of(began, served, there & ~main),
         of(enter, began, there),
         of(served, leave, there),
-        (until, enter[:, LOAD]),
+        (until, enter[:, Stage.LOAD]),
         (free, until),
     ]
 

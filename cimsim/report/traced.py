@@ -12,7 +12,8 @@ from cimsim.errors import SimulationError
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.dependencies import need_tables, release_table, whole_tables
 from cimsim.timing.plan import Plan, make_plan
-from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, Services
+from cimsim.timing.rules import Services
+from cimsim.timing.stage import Served, Stage
 from cimsim.timing.timeline import Grants, Timeline, Trace
 from cimsim.timing.traces import first_in_row
 
@@ -64,7 +65,7 @@ class Stays:
     @property
     def starved_until(self) -> Ints:
         """End of the starvation that began at ``free``, int64 [n]; ``free`` if there was none."""
-        return np.clip(self.fed, self.free, np.maximum(self.enter[:, LOAD], self.free))
+        return np.clip(self.fed, self.free, np.maximum(self.enter[:, Stage.LOAD], self.free))
 
 
 class TracedRun:
@@ -127,8 +128,8 @@ class TracedRun:
                 if len(asked) == 0:
                     continue
                 seen = place[chosen]
-                if stage == CONVERT:
-                    found = _pulses_waited(services, grants, asked, seen, enter[:, CONVERT])
+                if stage == Stage.CONVERT:
+                    found = _pulses_waited(services, grants, asked, seen, enter[:, Stage.CONVERT])
                 else:
                     found = _waited(services, stage, grants, asked, seen, enter[:, stage], first)
                 waiting[mine, stage] = found[mine]
@@ -204,7 +205,7 @@ class TracedRun:
                 others = self.rows(other)
                 parts.append(others[self.trace.replica[others] == r])
             found = np.concatenate(parts)
-            enter, leave = self.trace.enter[found, LOAD], self.trace.leave[found, LOAD]
+            enter, leave = self.trace.enter[found, Stage.LOAD], self.trace.leave[found, Stage.LOAD]
             order = np.lexsort((leave, enter))
             before = np.zeros(len(found), np.int64)
             before[order[1:]] = leave[order[:-1]]
@@ -252,9 +253,9 @@ class TracedRun:
 def _busy(services: Services, first: NDArray[np.bool_]) -> Ints:
     """Cycles of service by stage, int64 [n, 6]."""
     each = np.array([services.alone(stage) for stage in range(6)], np.int64)
-    each[[DRIVE, CONVERT]] *= services.pulses
+    each[[Stage.DRIVE, Stage.CONVERT]] *= services.pulses
     found = np.tile(each, (len(first), 1))
-    found[~first, LOAD] = services.alone(LOAD_NEXT)
+    found[~first, Served.LOAD] = services.alone(Served.LOAD_NEXT)
     return found
 
 
@@ -267,8 +268,8 @@ def _waited(
     np.maximum.at(end, sequence, grants.start[chosen] + grants.cycles[chosen])
     service = services.stages[stage]
     own, alone = np.full(len(enter), service.own), np.full(len(enter), service.alone)
-    if stage == LOAD:
-        later = services.stages[LOAD_NEXT]
+    if stage == Stage.LOAD:
+        later = services.stages[Served.LOAD_NEXT]
         own, alone = np.where(first, own, later.own), np.where(first, alone, later.alone)
     return np.where(end < 0, 0, end + own - enter - alone)
 
@@ -277,7 +278,7 @@ def _pulses_waited(
     services: Services, grants: Grants, chosen: Ints, sequence: Ints, enter: Ints
 ) -> Ints:
     """Cycles that the pulses of each activation of a replica waited for shared converters."""
-    drive, convert = services.alone(DRIVE), services.alone(CONVERT)
+    drive, convert = services.alone(Served.DRIVE), services.alone(Served.CONVERT)
     order = np.lexsort((grants.start[chosen], sequence))
     start = grants.start[chosen][order].reshape(-1, services.pulses)
     who = sequence[order].reshape(-1, services.pulses)[:, 0]

@@ -28,7 +28,7 @@ from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.mapping.mapping import Mapping
 from cimsim.session.result import AsWritten, Energy, Hardware, Timing
 from cimsim.timing.memories import doubt
-from cimsim.timing.rules import STAGES
+from cimsim.timing.stage import STAGES
 from cimsim.timing.timeline import Timeline
 from cimsim.units import format_si
 

@@ -10,7 +10,7 @@ import numpy as np
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.plan import Plan, Schedule, Work, make_plan
 from cimsim.timing.routes import Resource
-from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STORE
+from cimsim.timing.stage import Served, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,14 @@ def resource_work(plan: Plan) -> dict[Resource, int]:
     for work in plan.works:
         for replica, services in enumerate(work.services):
             first, later = services_per_frame(work, replica)
-            times = {LOAD: first, LOAD_NEXT: later, CONVERT: (first + later) * services.pulses}
-            for stage, service in enumerate(services.stages):
+            times = {
+                Served.LOAD: first,
+                Served.LOAD_NEXT: later,
+                Served.CONVERT: (first + later) * services.pulses,
+            }
+            for served, service in zip(Served, services.stages, strict=True):
                 for leg in service.legs:
-                    found[leg.resource] += times.get(stage, first + later) * leg.cycles
+                    found[leg.resource] += times.get(served, first + later) * leg.cycles
     return dict(found)
 
 
@@ -76,9 +80,15 @@ def _stages(works: tuple[Work, ...]) -> dict[tuple[int, str], int]:
         for replica, (pipe, services) in enumerate(zip(work.pipes, work.services, strict=True)):
             first, later = services_per_frame(work, replica)
             n = first + later
-            found[pipe, "load"] += first * services.alone(LOAD) + later * services.alone(LOAD_NEXT)
+            found[pipe, "load"] += first * services.alone(Served.LOAD) + later * services.alone(
+                Served.LOAD_NEXT
+            )
             found[pipe, "analog"] += n * services.analog
-            for name, stage in (("reduce", REDUCE), ("post", POST), ("store", STORE)):
+            for name, stage in (
+                ("reduce", Stage.REDUCE),
+                ("post", Stage.POST),
+                ("store", Stage.STORE),
+            ):
                 found[pipe, name] += n * services.alone(stage)
     return found
 
@@ -91,7 +101,9 @@ def _serial(work: Work) -> int:
         alone = [sum(leg.cycles for leg in s.legs) + s.own for s in services.stages]
         waits = [sum(leg.delay for leg in s.legs) for s in services.stages]
         alone = [a + w for a, w in zip(alone, waits, strict=True)]
-        each = services.pulses * (alone[DRIVE] + alone[CONVERT]) + services.latency
-        each += alone[REDUCE] + alone[POST] + alone[STORE]
-        total += (first + later) * each + first * alone[LOAD] + later * alone[LOAD_NEXT]
+        each = services.pulses * (alone[Served.DRIVE] + alone[Served.CONVERT]) + services.latency
+        each += alone[Served.REDUCE] + alone[Served.POST] + alone[Served.STORE]
+        total += (
+            (first + later) * each + first * alone[Served.LOAD] + later * alone[Served.LOAD_NEXT]
+        )
     return total

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from cimsim.errors import SimulationError
 from cimsim.jit import jit
 from cimsim.timing.plan import Plan
-from cimsim.timing.rules import CONVERT, STAGES
+from cimsim.timing.stage import STAGES, Served, Stage
 from cimsim.timing.timeline import Timeline, Trace
 from cimsim.timing.traces import first_in_row
 
 Ints = NDArray[np.int64]
-WAITING, TRANSFER = 6, 7
+WAITING, TRANSFER = len(STAGES), len(STAGES) + 1
 PARTS = (*STAGES, "waiting", "transfer")
 
 
@@ -113,15 +113,15 @@ def _served(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints, Ints]:
     counts, double : int64 [rows]
         Pulses; whether they are driven while the one before is converted.
     """
-    alone = np.zeros((len(trace.unit), 6), np.int64)
+    alone = np.zeros((len(trace.unit), len(Stage)), np.int64)
     counts, double = np.ones((2, len(trace.unit)), np.int64)
     for u, work in enumerate(plan.works):
         replicas = trace.replica[start[u] : start[u + 1]]
         for replica, services in enumerate(work.services):
             rows = start[u] + np.flatnonzero(replicas == replica)
-            alone[rows] = [services.alone(stage) for stage in range(6)]
+            alone[rows] = [services.alone(stage) for stage in Stage]
             later = ~first_in_row(work, trace.activation[rows])
-            alone[rows[later], 0] = services.alone(6)
+            alone[rows[later], Stage.LOAD] = services.alone(Served.LOAD_NEXT)
             counts[rows], double[rows] = services.pulses, services.double
     return alone, counts, double
 
@@ -138,7 +138,7 @@ def _begun(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints]:
     """
     grants = trace.grants
     per_frame = np.array([work.activations for work in plan.works], np.int64)
-    chosen = np.flatnonzero(grants.stage == CONVERT)
+    chosen = np.flatnonzero(grants.stage == Stage.CONVERT)
     unit = grants.unit[chosen]
     row = start[unit] + grants.frame[chosen] * per_frame[unit] + grants.activation[chosen]
     order = np.lexsort((grants.start[chosen], row))
@@ -152,7 +152,9 @@ def _before(plan: Plan, trace: Trace) -> Ints:
     for u, work in enumerate(plan.works):
         rows = trace.unit == u
         pipe[rows] = np.array(work.pipes)[trace.replica[rows]]
-    order = np.lexsort((trace.unit, trace.activation, trace.frame, trace.enter[:, 0], pipe))
+    order = np.lexsort(
+        (trace.unit, trace.activation, trace.frame, trace.enter[:, Stage.LOAD], pipe)
+    )
     found = np.full(len(order), -1, np.int64)
     same = pipe[order[1:]] == pipe[order[:-1]]
     found[order[1:][same]] = order[:-1][same]
@@ -178,46 +180,47 @@ def _walk(
 ) -> None:  # fmt: skip
     counts, double, first, begun = pulses
     entered, converted = np.empty((2, counts.max()), np.int64)
-    stage, at = 5, leave[row, 5]
+    stage, at = Stage.STORE.value, leave[row, Stage.STORE]
     spent[unit[row], TRANSFER] += stored[row] - at
     while True:  # activation ``row`` leaves ``stage`` in cycle ``at``
         u, previous = unit[row], before[row]
-        if stage == 1 or stage == 2:
+        if stage == Stage.DRIVE or stage == Stage.CONVERT:
             mine = begun[first[row] : first[row + 1]]
             _times(row, counts, double, enter, alone, mine, entered, converted)
             last = counts[row] - 1
-            is_converted = stage == 2 or not double[row]
+            is_converted = stage == Stage.CONVERT or not double[row]
             if is_converted and converted[last] < at:
-                if previous >= 0 and leave[previous, 3] == at:
-                    row, stage = previous, 3
+                if previous >= 0 and leave[previous, Stage.REDUCE] == at:
+                    row, stage = previous, Stage.REDUCE.value
                     continue
                 spent[u, WAITING] += at - converted[last]
             _count_pulses(spent[u], last, is_converted, double[row], alone[row], entered, converted)
-            stage, at = 1, entered[0]
-        begin, following = enter[row, stage], stage + 1
-        if stage == 0 and enter[row, 1] < 0:
-            following = 4
+            stage, at = Stage.DRIVE.value, entered[0]
+        begin, is_matrix = enter[row, stage], enter[row, Stage.DRIVE] >= 0
+        following = stage + 1
+        if stage == Stage.LOAD and not is_matrix:
+            following = Stage.POST.value
         late = at - begin > alone[row, stage]
-        if late and stage < 5 and previous >= 0 and leave[previous, following] == at:
+        if late and stage < Stage.STORE and previous >= 0 and leave[previous, following] == at:
             row, stage = previous, following
             continue
         waited = max(0, at - begin - alone[row, stage])
         spent[u, WAITING] += waited
         spent[u, stage] += at - begin - waited
         at = begin
-        if stage > 0:
-            stage = 0 if stage == 4 and enter[row, 1] < 0 else stage - 1
+        if stage > Stage.LOAD:
+            stage = Stage.LOAD.value if stage == Stage.POST and not is_matrix else stage - 1
         elif at == 0:
             return
-        elif previous >= 0 and leave[previous, 0] == at:
+        elif previous >= 0 and leave[previous, Stage.LOAD] == at:
             row = previous
         else:
             row = _store_at(u, at, by_store, store_times, start, near, near_start)
             if row < 0:
                 return
-            stage = 5
-            spent[unit[row], TRANSFER] += at - leave[row, 5]
-            at = leave[row, 5]
+            stage = Stage.STORE.value
+            spent[unit[row], TRANSFER] += at - leave[row, stage]
+            at = leave[row, stage]
 
 
 @jit
@@ -232,15 +235,15 @@ def _times(
     converted: Ints,
 ) -> None:
     """Fill in when each pulse of an activation entered CONVERT and was converted."""
-    at = enter[row, 2]
+    at = enter[row, Stage.CONVERT]
     for p in range(counts[row]):
         entered[p] = at
-        converted[p] = (begun[p] if len(begun) > 0 else at) + alone[row, 2]
+        converted[p] = (begun[p] if len(begun) > 0 else at) + alone[row, Stage.CONVERT]
         at = converted[p]
         if not double[row]:
-            at += alone[row, 1]
-        elif entered[p] + alone[row, 1] > at:
-            at = entered[p] + alone[row, 1]
+            at += alone[row, Stage.DRIVE]
+        elif entered[p] + alone[row, Stage.DRIVE] > at:
+            at = entered[p] + alone[row, Stage.DRIVE]
 
 
 @jit
@@ -256,15 +259,15 @@ def _count_pulses(
     """Go back from pulse ``p``, converted or only in CONVERT, until the first one enters it."""
     while is_converted or p > 0:
         if is_converted:
-            spent[2] += alone[2]
-            spent[WAITING] += converted[p] - entered[p] - alone[2]
+            spent[Stage.CONVERT] += alone[Stage.CONVERT]
+            spent[WAITING] += converted[p] - entered[p] - alone[Stage.CONVERT]
             is_converted = False
             continue
         p -= 1
-        if not double or entered[p] + alone[1] == entered[p + 1]:
-            spent[1] += alone[1]
+        if not double or entered[p] + alone[Stage.DRIVE] == entered[p + 1]:
+            spent[Stage.DRIVE] += alone[Stage.DRIVE]
         # driven behind the conversion (single), or waiting for it (double)
-        is_converted = not double or entered[p] + alone[1] != entered[p + 1]
+        is_converted = not double or entered[p] + alone[Stage.DRIVE] != entered[p + 1]
 
 
 @jit

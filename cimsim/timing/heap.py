@@ -3,55 +3,57 @@
 from __future__ import annotations
 
 from cimsim.jit import jit
-from cimsim.timing.memory import add, get, put
-from cimsim.timing.records import *
+from cimsim.timing.accessors import kept_apart
+from cimsim.timing.places import stage_at
+from cimsim.timing.records import LEG_BITS, Header
 
 
 @jit
-def push(m: int, key: int, what: int) -> None:
+def push(header: Header, key: int, what: int) -> None:
     """Add an event."""
-    index, heap = get(m, H_EVENTS), get(m, H_HEAP)
-    put(m, H_EVENTS, index + 1)
+    kept_apart()
+    index, heap = header.events, header.heap
+    header.events = index + 1
     while index > 0:
-        parent = (index - 1) >> 1
-        x = heap + parent * EVENT
-        if not _is_before(m, key, what, get(m, x), get(m, x + X_WHAT)):
+        above = heap[(index - 1) >> 1]
+        if not _is_before(header, key, what, above.key, above.what):
             break
-        put(m, heap + index * EVENT, get(m, x))
-        put(m, heap + index * EVENT + X_WHAT, get(m, x + X_WHAT))
-        index = parent
-    put(m, heap + index * EVENT, key)
-    put(m, heap + index * EVENT + X_WHAT, what)
+        place = heap[index]
+        place.key, place.what = above.key, above.what
+        index = (index - 1) >> 1
+    place = heap[index]
+    place.key, place.what = key, what
 
 
 @jit
-def pop(m: int) -> None:
+def pop(header: Header) -> None:
     """Remove the first event."""
-    heap, size = get(m, H_HEAP), add(m, H_EVENTS, -1)
-    last = heap + size * EVENT
-    key, what, index = get(m, last), get(m, last + X_WHAT), 0
+    heap, size = header.heap, header.events - 1
+    header.events = size
+    last = heap[size]
+    key, what, index = last.key, last.what, 0
     while True:
         child = 2 * index + 1
         if child >= size:
             break
-        x = heap + child * EVENT
-        if child + 1 < size and _is_before(
-            m, get(m, x + EVENT), get(m, x + EVENT + X_WHAT), get(m, x), get(m, x + X_WHAT)
-        ):
-            child, x = child + 1, x + EVENT
-        if not _is_before(m, get(m, x), get(m, x + X_WHAT), key, what):
+        one = heap[child]
+        if child + 1 < size:
+            other = heap[child + 1]
+            if _is_before(header, other.key, other.what, one.key, one.what):
+                child, one = child + 1, other
+        if not _is_before(header, one.key, one.what, key, what):
             break
-        put(m, heap + index * EVENT, get(m, x))
-        put(m, heap + index * EVENT + X_WHAT, get(m, x + X_WHAT))
+        place = heap[index]
+        place.key, place.what = one.key, one.what
         index = child
-    put(m, heap + index * EVENT, key)
-    put(m, heap + index * EVENT + X_WHAT, what)
+    place = heap[index]
+    place.key, place.what = key, what
 
 
 @jit
-def _is_before(m: int, key: int, what: int, other_key: int, other: int) -> bool:
+def _is_before(header: Header, key: int, what: int, other_key: int, other: int) -> bool:
     if key != other_key:
         return key < other_key
-    mine = get(m, (what >> LEG_BITS) + T_SEQUENCE)
-    theirs = get(m, (other >> LEG_BITS) + T_SEQUENCE)
-    return bool(mine < theirs or (mine == theirs and what < other))
+    mine = stage_at(header, what >> LEG_BITS).sequence
+    theirs = stage_at(header, other >> LEG_BITS).sequence
+    return mine < theirs or (mine == theirs and what < other)

@@ -1,183 +1,114 @@
 """The event loop of `cimsim.timing.rules`, compiled.
 
-Three kinds of events, handled in the order (cycle, kind, order of the unit, sequence number, leg):
-an activation enters a STORE that no other uses; a pipeline that several units share takes its next
-activation; a leg asks for a resource that others use, too. Everything between two events follows
-at once, because a stage is left at ``max(end of service, cycle in which the next stage is free)``:
-`_advance` moves each activation as far as those two are known, even if that lies in the future.
-Whatever is computed while the event of cycle t is handled lies at t or later, what follows from a
-grant later than t, so no later event can change it. An activation that waits for pixels or for
-credit is moved on when the unit that it waits for stores or lets go of them (`_extend`).
+Three kinds of events, handled in the order (cycle, `Phase`, order of the unit, sequence number,
+leg): an activation enters a STORE that no other uses; a pipeline that several units share takes its
+next activation; a leg asks for a resource that others use, too. Everything between two events
+follows at once, because a stage is left at ``max(end of service, cycle in which the next stage is
+free)``: `advance` moves each activation as far as those two are known, even if that lies in the
+future. Whatever is computed while the event of cycle t is handled lies at t or later, what follows
+from a grant later than t, so no later event can change it. An activation that waits for pixels or
+for credit is moved on when the unit that it waits for stores or lets go of them (`stores.finish`).
 
-Memory: all records lie in one int64 array, to which ``m`` points. A record is known by the
-*address* of its first cell, its fields by the names below: ``get(m, u + U_WINDOWS)``. That keeps
-the compiled functions small and fast. `cimsim.timing.tables` lays it out.
+Memory: all records lie in one int64 array (`cimsim.timing.records`), which
+`cimsim.timing.tables` lays out. What it takes to read and write them is in
+`cimsim.timing.accessors`.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
-from cimsim.jit import jit
+from cimsim.jit import jit, jit_inline
 from cimsim.timing.admission import admit, admit_first
 from cimsim.timing.heap import pop
-from cimsim.timing.memory import add, get, pointer, put
-from cimsim.timing.records import *
-from cimsim.timing.stages import ask, ask_all, leave, leave_drive, may_leave, move
-from cimsim.timing.stores import finish, measure_all, widen
+from cimsim.timing.places import stage_at
+from cimsim.timing.progress import advance, grant, store
+from cimsim.timing.records import CYCLE, FAR, LEG_BITS, ORDER_BITS, TURN, Header, Phase, Unit
+from cimsim.timing.schema import CorruptMemory
+from cimsim.timing.stores import measure_all, widen
 
-Ints = NDArray[np.int64]
+K = TypeVar("K", bound=Callable[..., Any])
+
+
+def _named(kernel: K) -> K:
+    """Let a kernel that finds the memory corrupt, in the checked build, say where."""
+
+    @functools.wraps(kernel)
+    def call(header: Header, *arguments: Any) -> Any:
+        try:
+            return kernel(header, *arguments)
+        except CorruptMemory:
+            raise CorruptMemory.read(header.cells) from None
+
+    return cast(K, call)
 
 
 @jit
-def run(cells: Ints) -> None:
-    """Simulate until all frames are complete, or H_FULL says that a ring was too short."""
-    m = pointer(cells)
-    _begin(m)
-    _proceed(m, get(m, H_UNITS), FAR)
-    _end(m)
+def _admit_called(header: Header) -> None:
+    """Let activations into all pipelines of which something has changed that they wait for."""
+    while header.calls > 0:
+        header.calls -= 1
+        admit(header.stack[header.calls])
 
 
+@_named
 @jit
-def begin(cells: Ints) -> None:
+def begin(header: Header) -> None:
     """Have all pipelines looked at."""
-    _begin(pointer(cells))
+    for index in range(len(header.pipes)):
+        header.stack[index] = header.pipes[index]
+        header.calls += 1
 
 
+@jit_inline
+def _handle_first(header: Header) -> None:
+    """Take the first event, go to its cycle and do what it says."""
+    event = header.heap[0]
+    key, what = event.key, event.what
+    pop(header)
+    now, stage = key >> CYCLE, stage_at(header, what >> LEG_BITS)
+    header.now = now
+    if stage.kind == TURN:
+        entered = admit_first(stage.pipe, key)
+        if entered:
+            advance(stage.pipe.stages[0])
+    elif (key >> ORDER_BITS) & 3 == Phase.STORED:
+        store(stage, now + stage.service.alone)
+    else:
+        grant(stage, what & ((1 << LEG_BITS) - 1), now)
+
+
+@_named
 @jit
-def proceed(cells: Ints, unit: int, rows: int) -> bool:
-    """Go on until a unit, by its address, has stored so many map rows of all frames.
+def proceed(header: Header, unit: Unit, rows: int) -> bool:
+    """Go on until a unit has stored so many map rows of all frames.
 
     Whether it has; else nothing can happen any more, or a ring was too short.
     """
-    return _proceed(pointer(cells), unit, rows)
-
-
-@jit
-def end(cells: Ints) -> None:
-    """Look for the peaks of the last stores."""
-    _end(pointer(cells))
-
-
-@jit
-def _begin(m: int) -> None:
-    for index in range(get(m, H_PIPE_COUNT)):
-        put(m, get(m, H_STACK) + index, get(m, H_PIPES) + index * PIPE)
-    put(m, H_CALLS, get(m, H_PIPE_COUNT))
-
-
-@jit
-def _proceed(m: int, u: int, rows: int) -> bool:
-    while get(m, H_FULL) == 0:
-        while get(m, H_CALLS) > 0:
-            admit(m, get(m, get(m, H_STACK) + add(m, H_CALLS, -1)))
-        if get(m, u + U_FRAMES) * get(m, u + U_ROWS) + get(m, u + U_Y) >= rows:
+    while header.full == 0:
+        _admit_called(header)
+        if unit.frame * unit.rows + unit.y >= rows:
             return True
-        if get(m, H_EVENTS) == 0:
-            if not widen(m):
-                break
-            continue
-        event = get(m, H_HEAP)
-        key, what = get(m, event + X_KEY), get(m, event + X_WHAT)
-        pop(m)
-        now, t = key >> CYCLE, what >> LEG_BITS
-        put(m, H_NOW, now)
-        kind = get(m, t + T_KIND)
-        if kind == ADMIT:
-            entered = admit_first(m, get(m, t + T_PIPE), key)
-            if entered != 0:
-                _advance(m, entered)
-        elif key & (3 << ORDER_BITS) == STORED:
-            _stored(m, t, now + get(m, get(m, t + T_SERVICE) + V_ALONE))
-        else:
-            _grant(m, t, kind, what & ((1 << LEG_BITS) - 1), now)
+        if header.events > 0:
+            _handle_first(header)
+        elif not widen(header):
+            break
     return False
 
 
+@_named
 @jit
-def _end(m: int) -> None:
-    put(m, H_NOW, FAR)
-    for place in range(get(m, H_UNIT_COUNT)):
-        measure_all(m, get(m, H_UNITS) + place * UNIT)
+def end(header: Header) -> None:
+    """Look for the peaks of the last stores."""
+    header.now = FAR
+    for place in range(len(header.units)):
+        measure_all(header.units[place])
 
 
-@jit
-def _grant(m: int, t: int, kind: int, leg: int, now: int) -> None:
-    """Serve a leg as soon as its resource is free; the last one ends the service."""
-    service = get(m, t + T_SERVICE)
-    x = get(m, service + V_LEGS) + leg * LEG
-    r, cycles = get(m, x + L_RESOURCE), get(m, x + L_CYCLES)
-    start = max(now, get(m, r))
-    put(m, r, start + cycles)
-    if get(m, H_LOG) > 0:
-        row = get(m, H_LOG) + (add(m, H_LOGGED, 1) - 1) * GRANT
-        put(m, row + G_LEG, (kind << LEG_BITS) | leg)
-        put(m, row + G_FEEDER, get(m, t + T_FEEDER))
-        put(m, row + G_SEQUENCE, get(m, t + T_SEQUENCE))
-        put(m, row + G_START, start)
-    put(m, t + T_LAST, max(get(m, t + T_LAST), start + cycles))
-    for index in range(get(m, x + L_CHILD_COUNT)):
-        child = get(m, x + L_CHILDREN) + 2 * index
-        ask(m, t, get(m, child), start + get(m, child + 1))
-    if add(m, t + T_LEGS, -1) > 0:
-        return
-    end = get(m, t + T_LAST) + get(m, service + V_OWN)
-    waited = end - get(m, t + T_BEGAN) - get(m, service + V_ALONE)
-    add(m, get(m, t + T_FEEDER) + F_WAITED + kind, waited)
-    if kind == STORE:
-        _stored(m, t, end)
-    elif kind == CONVERT:
-        _converted(m, t, end)
-    else:
-        put(m, t + T_END, end)
-        _advance(m, t)
-
-
-@jit
-def _advance(m: int, t: int) -> None:
-    """Move the activation in stage ``t`` on, then those behind it, then let others in.
-
-    Called when its service ends or the next stage has become free.
-    """
-    if get(m, t + T_SEQUENCE) == EMPTY:
-        return
-    p = get(m, t + T_PIPE)
-    while t != 0:
-        at = t
-        while may_leave(m, at):
-            at = move(m, at)
-        if get(m, t + T_SEQUENCE) != EMPTY:
-            return
-        t = get(m, t + T_BEFORE)
-    admit(m, p)
-
-
-@jit
-def _converted(m: int, t: int, end: int) -> None:
-    """Take the next pulse to shared converters, or the activation on after the last one."""
-    p, q, began = get(m, t + T_PIPE), get(m, t + T_FEEDER), get(m, t + T_BEGAN)
-    double, last = get(m, q + F_DOUBLE) == 1, get(m, q + F_PULSES) - 1
-    add(m, q + F_PULSED, 1)
-    if get(m, p + P_PULSE) == last:
-        put(m, t + T_END, end)
-        _advance(m, t)
-        return
-    pulse = add(m, p + P_PULSE, 1)
-    driven = (began if double else end) + get(m, q + F_SERVICES + DRIVE * SERVICE + V_ALONE)
-    at = max(driven, end)
-    ask_all(m, t, at)
-    if double and pulse == last:
-        d = get(m, t + T_BEFORE)
-        leave_drive(m, d, q, get(m, t + T_SEQUENCE), at)
-        _advance(m, get(m, d + T_BEFORE))
-
-
-@jit
-def _stored(m: int, t: int, end: int) -> None:
-    """Leave STORE, count the activation and see what may follow."""
-    q, sequence = get(m, t + T_FEEDER), get(m, t + T_SEQUENCE)
-    leave(m, t, q, sequence, STORE, end)
-    add(m, q + F_LEFT_STORE, end)
-    finish(m, q, sequence, end + get(m, q + F_LATENCY))
-    _advance(m, get(m, t + T_BEFORE))
+def run(header: Header) -> None:
+    """Simulate until all frames are complete, or `Header.full` says that a ring was too short."""
+    begin(header)
+    proceed(header, header.units[0], FAR)
+    end(header)

@@ -1,82 +1,299 @@
-"""The records of the event loop: fields by name, as places from a record's first cell."""
+"""The records of the event loop: fields, what they mean, what they may change to.
+
+A field that says nothing of that stands from the beginning and is never written. The order of the
+fields is that in which the loop needs them together.
+"""
 
 from __future__ import annotations
 
-LOAD, DRIVE, CONVERT, REDUCE, POST, STORE, ADMIT = range(7)  # ADMIT stands for a shared pipeline
+from enum import IntEnum
 
-# header: pipelines, events waiting, pipelines to look at, frames, units, latest store; how far back
-# stores of activations and of map rows were looked up, for `cimsim.timing.steady`
-(
-    H_PIPES, H_PIPE_COUNT, H_HEAP, H_EVENTS, H_STACK, H_CALLS, H_RING, H_FRAMES, H_FRAME, H_UNITS,
-    H_UNIT_COUNT, H_LATEST, H_FULL, H_NOW, H_LOG, H_LOGGED, H_BACK, H_ROWS_BACK,
-) = range(18)  # fmt: skip
-HEADER = 18
+from cimsim.timing.schema import Numbers, Record, Refs, Ring, Rows, anything, cell, declare
+from cimsim.timing.stage import Served, Stage
 
-# unit; U_CREDITS: edges of limited capacity to its readers, U_OUT: edges to, U_IN: from others
-(
-    U_ORDER, U_WINDOWS, U_ACTIVATIONS, U_ROW, U_ROWS, U_PER_ACTIVATION, U_REPLICAS, U_FEEDER,
-    U_NEEDS, U_NEED_COUNT, U_WATCHES, U_WATCH_COUNT, U_OUT, U_OUT_COUNT, U_IN, U_IN_COUNT,
-    U_CREDITS, U_CREDIT_COUNT, U_BLOCK, U_FRAME, U_RING, U_ROW_RING,
-    # progress: stored prefix (activations, windows, those of this frame, window, frame), its cycle;
-    # whether another unit lacks its pixels
-    U_PREFIX, U_DONE, U_IN_FRAME, U_X, U_Y, U_FRAMES, U_AT, U_AWAITED,
-) = range(30)  # fmt: skip
-UNIT = 30
+EMPTY = -1  # sequence number in a stage that nobody is in
+UNKNOWN = -1  # a cycle, or how much a head waits for, that is not known yet
+FAR = 1 << 62  # no cycle is as late
+NO_LIMIT = 1 << 60  # pixels of a line buffer that always has room
+TURN = len(Stage)  # kind of the record where units that share a pipeline wait for their turn
 
-# feeder: one unit on one replica: its head (frame, index, window, map row of the one before, the
-# first need or credit not known to be there and how much of it, since when all needs, and all, are
-# there), the first activation not stored, totals; then by stage: sum of the cycles of entry, cycles
-# waited; then the services
-(
-    F_UNIT, F_PIPE, F_REPLICA, F_FRAME, F_INDEX, F_X, F_Y, F_LAST_ROW, F_NEED, F_WANTED, F_FED,
-    F_READY, F_UNDONE_FRAME, F_UNDONE_INDEX, F_PULSES, F_DOUBLE, F_LATENCY, F_TRACE, F_FIRED,
-    F_FIRST, F_PULSED, F_STARVED, F_NO_CREDIT, F_LEFT_DRIVE, F_LEFT_STORE, F_ENTERED,
-) = range(26)  # fmt: skip
-F_WAITED = F_ENTERED + 6
-F_SERVICES = F_WAITED + 6
+ORDER_BITS, PHASE_BITS, LEG_BITS = 16, 2, 12
+CYCLE = ORDER_BITS + PHASE_BITS
 
-# service: cycles alone, own cycles, legs; no legs: nobody else uses its resources
-V_ALONE, V_OWN, V_LEGS, V_COUNT = range(4)
-SERVICE = 4
-FEEDER = F_SERVICES + 7 * SERVICE
 
-# leg, with a list of (leg, delay) that ask after it
-L_RESOURCE, L_CYCLES, L_ROOT, L_CHILDREN, L_CHILD_COUNT = range(5)
-LEG = 5
+class Phase(IntEnum):
+    """Events of one cycle, in this order."""
 
-# pipeline: list of feeders, pulse in CONVERT, key of the next ADMIT; then six stages and ADMIT
-P_FEEDERS, P_FEEDER_COUNT, P_PULSE, P_PENDING, P_STAGES = range(5)
-# stage: who is in it; T_END is UNKNOWN while a request waits (DRIVE: for CONVERT)
-(
-    T_SEQUENCE, T_FEEDER, T_END, T_FREE, T_SERVICE, T_BEGAN, T_LEGS, T_LAST, T_PIPE, T_KIND,
-    T_NEXT, T_BEFORE,
-) = range(12)  # fmt: skip
-STAGE = 12
-PIPE = P_STAGES + 7 * STAGE
-EMPTY, UNKNOWN = -1, -1
+    STORED = 0
+    ADMITTED = 1
+    ASKED = 2
 
-N_PRODUCER, N_ROWS, N_COLS, N_FRAME = range(4)
-NEED = 4
-# E_SEEN: activations counted in the peak, and then: pixels written, rows released, pixels released
-(
-    E_PRODUCER, E_CONSUMER, E_TABLE, E_FREED, E_PEAK, E_CAPACITY, E_PLACE, E_SEEN, E_WRITTEN, E_ROW,
-    E_GONE,
-) = range(11)  # fmt: skip
-EDGE = 11
-W_FEEDER, W_NEED = range(2)
-WATCH = 2
-X_KEY, X_WHAT = range(2)  # what: address of a stage and number of a leg
-EVENT = 2
-# frame: units that are not done, cycle of completion
-FRAME = 2
-# trace row: 6 x enter, 6 x leave, stored
-TRACE = 13
-# log row: stage and leg, feeder, sequence number, cycle in which the leg began
-G_LEG, G_FEEDER, G_SEQUENCE, G_START = range(4)
-GRANT = 4
 
-FAR = 1 << 62
-ORDER_BITS, KIND_BITS, LEG_BITS = 16, 2, 12
-CYCLE = ORDER_BITS + KIND_BITS
-STORED, ADMITTED, ASKED = (kind << ORDER_BITS for kind in range(3))
-NO_LIMIT = 1 << 60
+# --- what may follow a value ------------------------------------------------------------------
+
+
+def growing(old: int, new: int) -> bool:
+    """Whether a cycle, or a count, does not go back."""
+    return new >= old
+
+
+def next_one(old: int, new: int) -> bool:
+    """Whether one more is counted."""
+    return new == old + 1
+
+
+def next_or_first(old: int, new: int) -> bool:
+    """Whether one more is counted, or counting begins anew."""
+    return new in (old + 1, 0)
+
+
+def up_or_down(old: int, new: int) -> bool:
+    """Whether one is put on a stack or taken from it."""
+    return new >= 0 and new in (old + 1, old - 1)
+
+
+def one_less(old: int, new: int) -> bool:
+    """Whether one of those that are left is done."""
+    return 0 <= new == old - 1
+
+
+def written_once(old: int, new: int) -> bool:
+    """Whether what is unknown becomes known."""
+    return old == UNKNOWN and new >= 0
+
+
+def entered_or_left(old: int, new: int) -> bool:
+    """Whether an empty stage is entered or a taken one is left."""
+    return (old == EMPTY) != (new == EMPTY)
+
+
+def all_or_one_less(old: int, new: int) -> bool:
+    """Whether none was left, or one of those that are left is done."""
+    return old == 0 or 0 <= new == old - 1
+
+
+def sooner_or_over(old: int, new: int) -> bool:
+    """Whether an admission is put forward or taken; FAR: there is none."""
+    return new < old or new == FAR
+
+
+def known_or_not(old: int, new: int) -> bool:
+    """Whether it is a cycle, or UNKNOWN."""
+    return new >= UNKNOWN
+
+
+def yes_or_no(old: int, new: int) -> bool:
+    """Whether it is 0 or 1."""
+    return new in (0, 1)
+
+
+# --- the records ------------------------------------------------------------------------------
+
+
+class Header(Record):
+    """Where everything is, and what the loop is doing; the memory begins with it."""
+
+    total: int = cell("cells of all records; in a checked build more are behind them")
+    pipes: Rows[Pipe] = cell("pipelines")
+    heap: Rows[Event] = cell("events, the earliest first, and room for more")
+    events: int = cell("events that wait", up_or_down)
+    stack: Refs[Pipe] = cell("pipelines to look at, and room for more", anything)
+    calls: int = cell("pipelines to look at", up_or_down)
+    ring: int = cell("stores that each unit remembers")
+    frames: Rows[Frame] = cell("frames")
+    units: Rows[Unit] = cell("units in execution order")
+    latest: int = cell("cycle of the latest store", growing)
+    full: int = cell("1: a ring was too short", yes_or_no)
+    now: int = cell("cycle at hand", growing)
+    log: Rows[Grant] = cell("services of shared resources; none: no log")
+    logged: int = cell("services in the log", next_one)
+    back: int = cell("how far back stores of activations were looked up", growing)
+    rows_back: int = cell("how far back stores of map rows were looked up", growing)
+
+
+class Unit(Record):
+    """A unit of the plan, and its stored prefix."""
+
+    order: int = cell("place in execution order")
+    windows: int = cell("windows of a frame")
+    activations: int = cell("activations of a frame")
+    row: int = cell("windows of a map row")
+    rows: int = cell("map rows")
+    per_activation: int = cell("windows of an activation")
+    feeders: Rows[Feeder] = cell("by replica")
+    needs: Rows[Need] = cell("what an activation waits for")
+    watches: Rows[Watch] = cell("who may wait for its stores")
+    out: Rows[Edge] = cell("edges to its readers")
+    into: Refs[Edge] = cell("edges from other units")
+    credits: Refs[Edge] = cell("edges of limited capacity to its readers")
+    block: int = cell("pixels of a window")
+    pixels: int = cell("pixels of a frame")
+    stores: Ring = cell("cycle in which each activation, and all before, were stored", anything)
+    row_stores: Ring = cell("the same by map row", anything)
+    prefix: int = cell("activations stored, all frames", next_one)
+    done: int = cell("windows stored, all frames", growing)
+    in_frame: int = cell("windows stored of this frame", anything)
+    x: int = cell("windows stored of this map row", anything)
+    y: int = cell("map rows stored of this frame", next_or_first)
+    frame: int = cell("frames stored", next_one)
+    at: int = cell("cycle of the last store in the prefix", growing)
+    awaited: int = cell("1: another unit lacks its pixels", yes_or_no)
+
+
+class Feeder(Record):
+    """A unit on one replica: its head, and totals; by stage where there are six."""
+
+    unit: Unit = cell("the unit")
+    pipe: Pipe = cell("the pipeline")
+    replica: int = cell("the replica")
+    frame: int = cell("head: frame", next_one)
+    index: int = cell("head: activation of the frame", anything)
+    x: int = cell("head: column of its first window", anything)
+    y: int = cell("head: row of its first window", anything)
+    last_row: int = cell("map row of the one before in this frame; -1: none", anything)
+    need: int = cell("head: first need, then credit, not known to be there", anything)
+    wanted: int = cell("head: how much of it, or UNKNOWN", anything)
+    fed: int = cell("head: cycle from which all needs are there", growing)
+    ready: int = cell("head: cycle from which all, credit too, is there", growing)
+    undone_frame: int = cell("frame of the first activation that is not stored", next_one)
+    undone_index: int = cell("that activation", anything)
+    pulses: int = cell("pulses of an activation")
+    double: int = cell("1: double sample-and-hold")
+    latency: int = cell("cycles from leaving STORE to being stored")
+    trace: Rows[Passage] = cell("by sequence number; none: no trace")
+    fired: int = cell("activations that entered CONVERT", next_one)
+    first: int = cell("activations that were the first in their map row", next_one)
+    pulsed: int = cell("pulses converted", growing)
+    starved: int = cell("cycles in which LOAD was free and input missing", growing)
+    no_credit: int = cell("cycles in which LOAD was free and only room missing", growing)
+    left_drive: int = cell("sum of the cycles in which DRIVE was left", growing)
+    left_store: int = cell("sum of the cycles in which STORE was left", growing)
+    entered: Numbers = cell("sums of the cycles of entry", growing, length=len(Stage))
+    waited: Numbers = cell("cycles waited for resources", growing, length=len(Stage))
+    services: Rows[Service] = cell("by `Served`", length=len(Served))
+
+
+class Service(Record):
+    """A service of an activation."""
+
+    alone: int = cell("cycles if nobody else is there")
+    own: int = cell("cycles after the last leg")
+    legs: Rows[Leg] = cell("none: nobody else uses its resources")
+
+
+class Leg(Record):
+    """One occupation of a resource."""
+
+    resource: Resource = cell("the resource")
+    cycles: int = cell("cycles occupied")
+    root: int = cell("1: asks when the stage is entered")
+    children: Rows[Child] = cell("legs that ask after it")
+
+
+class Child(Record):
+    """A leg that asks after another one."""
+
+    leg: int = cell("number of the leg")
+    delay: int = cell("cycles after the other one began")
+
+
+class Resource(Record):
+    """Something that one activation at a time may use."""
+
+    free: int = cell("cycle from which it is free", growing)
+
+
+class StageState(Record):
+    """A stage of a pipeline, and who is in it."""
+
+    sequence: int = cell("sequence number of the activation, or EMPTY", entered_or_left)
+    feeder: Feeder = cell("whose activation it is", anything)
+    end: int = cell("end of service; UNKNOWN: a request waits (DRIVE: for CONVERT)", known_or_not)
+    free: int = cell("cycle from which it is free", growing)
+    service: Service = cell("the service", anything)
+    began: int = cell("cycle in which the legs, or those of this pulse, were asked for", growing)
+    legs: int = cell("legs that are not served", all_or_one_less)
+    last: int = cell("end of the last leg so far", anything)
+    pipe: Pipe = cell("the pipeline")
+    kind: int = cell("a `Stage`, or TURN")
+    after: StageState = cell("the next stage")
+    before: StageState = cell("the stage before; none: it is the first")
+
+
+class Pipe(Record):
+    """A pipeline."""
+
+    feeders: Refs[Feeder] = cell("who uses it, in execution order")
+    pulse: int = cell("pulse in CONVERT", next_or_first)
+    pending: int = cell("key of the next admission to a shared pipeline, or FAR", sooner_or_over)
+    stages: Rows[StageState] = cell("by `Stage`, then TURN", length=len(Stage) + 1)
+
+
+class Need(Record):
+    """What each activation of a unit waits for; window (y, x): the first rows[y] + cols[x]."""
+
+    producer: Unit = cell("whose windows")
+    rows: Numbers = cell("windows, by map row")
+    cols: Numbers = cell("further windows, by column")
+    frame: int = cell("0: of this frame, -1: of the one before")
+
+
+class Edge(Record):
+    """A line buffer, and its occupancy as far as it is measured."""
+
+    producer: Unit = cell("who stores")
+    consumer: Unit = cell("who reads")
+    released: Numbers = cell("pixels released once so many map rows are stored")
+    freed: int = cell("pixels released, all frames", growing)
+    peak: int = cell("most pixels held", growing)
+    capacity: int = cell("pixels that it holds, or NO_LIMIT", growing)
+    credit: int = cell("place among the credits of its producer")
+    seen: int = cell("activations measured", growing)
+    written: int = cell("pixels written by these", growing)
+    row: int = cell("map rows of the reader released by then", growing)
+    gone: int = cell("pixels released by then", growing)
+
+
+class Watch(Record):
+    """Who has to be looked at when a unit stores."""
+
+    feeder: Feeder = cell("whose head may wait")
+    need: int = cell("for which need")
+
+
+class Event(Record):
+    """Something that happens in a cycle."""
+
+    key: int = cell("cycle, phase and order of the unit", anything)
+    what: int = cell("address of a stage and number of a leg", anything)
+
+
+class Frame(Record):
+    """A frame."""
+
+    left: int = cell("units that are not done with it", one_less)
+    complete: int = cell("cycle of the last store", growing)
+
+
+class Passage(Record):
+    """An activation on its way through the stages; -1: not yet, or there is no such stage."""
+
+    enter: Numbers = cell("cycle of entry, by stage", written_once, length=len(Stage))
+    leave: Numbers = cell("cycle of leaving, by stage", written_once, length=len(Stage))
+    stored: int = cell("cycle from which readers may have it", written_once)
+
+
+class Grant(Record):
+    """A service of a resource that others use, too; -1: not yet."""
+
+    leg: int = cell("stage and number of the leg", written_once)
+    feeder: Feeder = cell("whose", written_once)
+    sequence: int = cell("which activation", written_once)
+    start: int = cell("cycle in which it began", written_once)
+
+
+# those that stand in others come first, but for the header
+FIELDS = declare(
+    Header, Service, StageState, Unit, Feeder, Leg, Child, Resource, Pipe, Need, Edge, Watch, Event,
+    Frame, Passage, Grant,
+)  # fmt: skip

@@ -19,8 +19,9 @@ from cimsim.mapping.placement import PlacedLayer
 from cimsim.mapping.traffic import load_bytes
 from cimsim.timing.bounds import least_interval, services_per_frame
 from cimsim.timing.plan import make_plan
-from cimsim.timing.rules import POST, REDUCE, STORE, whole_stages
+from cimsim.timing.rules import whole_stages
 from cimsim.timing.simulate import simulate
+from cimsim.timing.stage import Served
 
 _FRAMES = 4  # simulated before one of two ways is chosen: the first is quicker than later ones
 
@@ -180,7 +181,7 @@ def layer_stages(
             n = first + later
             mine = (
                 first * loads[0] + later * loads[1], n * services.analog,
-                n * services.alone(REDUCE), n * services.alone(POST), n * services.alone(STORE),
+                *(n * services.alone(s) for s in (Served.REDUCE, Served.POST, Served.STORE)),
             )  # fmt: skip
             total = [a + b for a, b in zip(total, mine, strict=True)]
         return tuple(total)

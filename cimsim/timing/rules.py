@@ -180,10 +180,8 @@ from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot
 from cimsim.mapping.traffic import PartialSums, load_bytes, partial_sums, stations
 from cimsim.timing.routes import IO_TILE, Leg, Resource, Route, Service
+from cimsim.timing.stage import Served
 from cimsim.units import to_cycles
-
-STAGES = ("LOAD", "DRIVE", "CONVERT", "REDUCE", "POST", "STORE")
-LOAD, DRIVE, CONVERT, REDUCE, POST, STORE, LOAD_NEXT = range(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +192,7 @@ class Services:
     ----------
     stages : tuple of Service
         LOAD of the first activation in a map row, DRIVE and CONVERT of a pulse, REDUCE, POST,
-        STORE, LOAD of a later activation in a map row.
+        STORE, LOAD of a later activation in a map row: by `Served`.
     pulses : int
     double : bool
         Double sample-and-hold.
@@ -214,23 +212,25 @@ class Services:
     @property
     def analog(self) -> int:
         """Cycles between two activations that DRIVE and CONVERT alone allow."""
-        drive, convert = self.alone(DRIVE), self.alone(CONVERT)
+        drive, convert = self.alone(Served.DRIVE), self.alone(Served.CONVERT)
         return self.pulses * (max(drive, convert) if self.double else drive + convert)
 
     @property
     def interval(self) -> int:
         """Initiation interval: cycles between two later activations of a map row, undisturbed."""
-        return max(self.analog, *(self.alone(s) for s in (REDUCE, POST, STORE, LOAD_NEXT)))
+        stages = (Served.REDUCE, Served.POST, Served.STORE, Served.LOAD_NEXT)
+        return max(self.analog, *(self.alone(stage) for stage in stages))
 
     @property
     def serial(self) -> int:
         """Cycles of a first activation that meets nobody, until it is stored."""
-        drive, convert = self.alone(DRIVE), self.alone(CONVERT)
+        drive, convert = self.alone(Served.DRIVE), self.alone(Served.CONVERT)
         analog = self.analog
         if self.double:
             # the first pulse is driven alone, each further one behind the slower of both
             analog = drive + (self.pulses - 1) * max(drive, convert) + convert
-        return analog + self.latency + sum(self.alone(s) for s in (LOAD, REDUCE, POST, STORE))
+        stages = (Served.LOAD, Served.REDUCE, Served.POST, Served.STORE)
+        return analog + self.latency + sum(self.alone(stage) for stage in stages)
 
 
 Moves = tuple[tuple[str, int], ...]

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from cimsim.errors import ConfigError, SimulationError, suggest
 from cimsim.mapping.mapping import Mapping
-from cimsim.timing import records as k
 from cimsim.timing.bounds import least_interval, resource_work
 from cimsim.timing.buffers import Edge
 from cimsim.timing.memories import TooSmall, check_frames, first_memory, tell_too_small, to_dram
 from cimsim.timing.plan import Plan, Schedule, make_plan
 from cimsim.timing.routes import Resource
-from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STORE, Services
+from cimsim.timing.rules import Services
+from cimsim.timing.stage import Served, Stage
 from cimsim.timing.timeline import EdgePeak, ResourceTime, Timeline, UnitTime
 from cimsim.timing.traces import read_trace
 
@@ -56,10 +56,10 @@ def simulate(
     if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
         raise ConfigError(f"timing: frames: expected an integer >= 1, got {frames!r}")
     plan, memory, edges = _fitted(mapping, frames, schedule, trace)
-    cycles = int(memory.frame[:, 1].max())
+    cycles = int(memory.frame.complete.max())
     return Timeline(
         schedule=schedule,
-        completions=tuple(int(cycle) for cycle in memory.frame[:, 1]),
+        completions=tuple(int(cycle) for cycle in memory.frame.complete),
         least_interval=least_interval(plan),
         units=tuple(_unit_time(plan, memory, u, frames) for u in range(len(plan.works))),
         resources=_resource_times(plan, frames, cycles),
@@ -117,17 +117,17 @@ def run_plan(plan: Plan, frames: int, schedule: Schedule, trace: bool = False) -
     while True:
         memory = initial_memory(plan, frames, schedule, trace, ring)
         if rows is None:
-            kernels.run(memory.cells)
+            kernels.run(memory.header)
         else:
             steady.run(plan, memory, rows)
-        if memory.cells[k.H_FULL] == 0:
+        if memory.header.full == 0:
             break
-        ring = 4 * max(ring, int(memory.cells[k.H_RING]))
-    if memory.frame[:, 0].any():  # every dependency points backwards: if it happens, say where
+        ring = 4 * max(ring, memory.header.ring)
+    if memory.frame.left.any():  # every dependency points backwards: if it happens, say where
         stuck = [
             work.unit.name
-            for work, row in zip(plan.works, memory.unit, strict=True)
-            if row[k.U_DONE] < work.unit.windows * frames
+            for work, done in zip(plan.works, memory.unit.done, strict=True)
+            if done < work.unit.windows * frames
         ]
         raise SimulationError(f"timing: deadlock, waiting for ever: {', '.join(stuck)}")
     return memory
@@ -136,61 +136,61 @@ def run_plan(plan: Plan, frames: int, schedule: Schedule, trace: bool = False) -
 def raised_edges(plan: Plan, memory: Memory) -> list[tuple[Edge, int]]:
     """Return the edges that are too small, and the pixels that they need at least."""
     return [
-        (edge, int(row[k.E_CAPACITY]))
-        for edge, row in zip(plan.edges, memory.edge, strict=True)
-        if edge.capacity is not None and row[k.E_CAPACITY] > edge.capacity
+        (edge, int(capacity))
+        for edge, capacity in zip(plan.edges, memory.edge.capacity, strict=True)
+        if edge.capacity is not None and capacity > edge.capacity
     ]
 
 
 def _unit_time(plan: Plan, memory: Memory, u: int, frames: int) -> UnitTime:
     work, replicas = plan.works[u], len(plan.works[u].pipes)
     start = sum(len(other.pipes) for other in plan.works[:u])
-    busy, waited, occupied = (np.zeros(6, np.int64) for _ in range(3))
-    pulsed = 0
-    rows = memory.feeder[start : start + replicas]
-    for replica, (row, services) in enumerate(zip(rows, work.services, strict=True)):
-        busy += _busy(services, int(row[k.F_FIRST]), frames * work.of_replica(replica))
-        waited += row[k.F_WAITED : k.F_WAITED + 6]
-        occupied += _occupied(row, work.unit.kind == "matrix")
+    mine = slice(start, start + replicas)
+    feeder, stages = memory.feeder, len(Stage)
+    busy, pulsed = np.zeros(stages, np.int64), 0
+    for number, services in enumerate(work.services, start):
+        n = frames * work.of_replica(number - start)
+        busy += _busy(services, int(feeder.first[number]), n)
         # pulses of arrays that layers share count as one in the event loop
-        pulsed += int(row[k.F_PULSED]) * work.pulses // services.pulses
+        pulsed += int(feeder.pulsed[number]) * work.pulses // services.pulses
+    waited = feeder.waited[mine].sum(axis=0)
+    occupied = _occupied(memory, mine, work.unit.kind == "matrix")
     return UnitTime(
         name=work.unit.name,
         kind=work.unit.kind,
         layer=plan.pipes[work.pipes[0]].name,
         replicas=replicas,
-        windows=int(memory.unit[u, k.U_DONE]) // work.unit.windows * work.answered,
-        activations=int(rows[:, k.F_FIRED].sum()) * work.arrays,
+        windows=int(memory.unit.done[u]) // work.unit.windows * work.answered,
+        activations=int(feeder.fired[mine].sum()) * work.arrays,
         pulses=pulsed * work.arrays,
         conversions=pulsed * work.columns,
         busy=tuple(busy.tolist()),
         waiting=tuple(waited.tolist()),
         blocked=tuple((occupied - busy - waited).tolist()),
-        starved=int(rows[:, k.F_STARVED].sum()),
-        no_credit=int(rows[:, k.F_NO_CREDIT].sum()),
+        starved=int(feeder.starved[mine].sum()),
+        no_credit=int(feeder.no_credit[mine].sum()),
     )
 
 
 def _busy(services: Services, first: int, n: int) -> Ints:
     """Cycles of service by stage of ``n`` activations, ``first`` of them first in a map row."""
-    alone = [services.alone(stage) for stage in range(7)]
+    alone = [services.alone(served) for served in Served]
     pulses = n * services.pulses
-    return np.array(
-        [
-            first * alone[LOAD] + (n - first) * alone[LOAD_NEXT], pulses * alone[DRIVE],
-            pulses * alone[CONVERT], n * alone[REDUCE], n * alone[POST], n * alone[STORE],
-        ], np.int64,
-    )  # fmt: skip
+    times = {Stage.DRIVE: pulses, Stage.CONVERT: pulses}
+    found = np.array([times.get(stage, n) * alone[stage] for stage in Stage], np.int64)
+    found[Stage.LOAD] = first * alone[Served.LOAD] + (n - first) * alone[Served.LOAD_NEXT]
+    return found
 
 
-def _occupied(row: Ints, matrix: bool) -> Ints:
+def _occupied(memory: Memory, mine: slice, matrix: bool) -> Ints:
     """Cycles between entering and leaving each stage, from sums over all activations."""
-    enter = row[k.F_ENTERED : k.F_ENTERED + 6]
-    leave = np.append(enter[1:], row[k.F_LEFT_STORE])
-    leave[DRIVE] = row[k.F_LEFT_DRIVE]
+    enter: Ints = memory.feeder.entered[mine].sum(axis=0)
+    leave: Ints = np.append(enter[1:], memory.feeder.left_store[mine].sum())
+    leave[Stage.DRIVE] = memory.feeder.left_drive[mine].sum()
     if not matrix:
-        leave[LOAD] = enter[POST]
-        return np.where(np.isin(np.arange(6), [LOAD, POST, STORE]), leave - enter, 0)
+        leave[Stage.LOAD] = enter[Stage.POST]
+        passed = np.isin(np.arange(len(Stage)), [Stage.LOAD, Stage.POST, Stage.STORE])
+        return passed * (leave - enter)
     return leave - enter
 
 
@@ -211,10 +211,9 @@ def _title(resource: Resource) -> str:
 
 def _edge_peaks(plan: Plan, memory: Memory) -> tuple[EdgePeak, ...]:
     found = []
-    for edge, row in zip(plan.edges, memory.edge, strict=True):
+    for edge, peak in zip(plan.edges, memory.edge.peak.tolist(), strict=True):
         producer, consumer = (plan.works[i].unit for i in (edge.producer, edge.consumer))
         frame = producer.windows * producer.block[0] * producer.block[1]
-        peak = int(row[k.E_PEAK])
         found.append(
             EdgePeak(
                 producer.name, consumer.name, peak, frame, math.ceil(peak * edge.pixel_bytes),

@@ -2,124 +2,129 @@
 
 from __future__ import annotations
 
-from cimsim.jit import jit
+from cimsim.jit import jit, jit_inline
+from cimsim.timing.accessors import kept_apart
 from cimsim.timing.heap import push
-from cimsim.timing.memory import add, get, put
-from cimsim.timing.records import *
+from cimsim.timing.places import header_of
+from cimsim.timing.records import (
+    CYCLE,
+    EMPTY,
+    LEG_BITS,
+    ORDER_BITS,
+    UNKNOWN,
+    Feeder,
+    Phase,
+    StageState,
+)
+from cimsim.timing.stage import Served, Stage
 
 
 @jit
-def may_leave(m: int, t: int) -> bool:
-    """Whether the activation in stage ``t`` is there, done, and the next stage free."""
-    if get(m, t + T_SEQUENCE) == EMPTY or get(m, t + T_END) == UNKNOWN:
+def may_leave(stage: StageState) -> bool:
+    """Whether the activation in a stage is there, done, and the next stage free."""
+    if stage.sequence == EMPTY or stage.end == UNKNOWN:
         return False
-    return bool(get(m, get(m, t + T_NEXT) + T_SEQUENCE) == EMPTY)
+    return stage.after.sequence == EMPTY
 
 
 @jit
-def move(m: int, t: int) -> int:
-    """Move an activation to the next stage, which is free; returns that stage."""
-    after, kind = get(m, t + T_NEXT), get(m, t + T_KIND)
-    q, sequence = get(m, t + T_FEEDER), get(m, t + T_SEQUENCE)
-    at = max(get(m, t + T_END), get(m, after + T_FREE))
-    if kind == DRIVE:
-        _begin_pulses(m, t, after, q, sequence, at)
-        return after
-    leave(m, t, q, sequence, kind, at)
-    if kind == CONVERT and get(m, q + F_DOUBLE) == 0:
-        leave(m, get(m, t + T_BEFORE), q, sequence, DRIVE, at)
-        add(m, q + F_LEFT_DRIVE, at)
-    following = get(m, after + T_KIND)
-    begin(m, after, q, sequence, following, at, q + F_SERVICES + following * SERVICE)
-    return after
-
-
-@jit
-def begin(
-    m: int, t: int, q: int, sequence: int, kind: int, at: int, service: int
-) -> None:  # fmt: skip
-    """Enter stage ``t`` (not CONVERT) and start its service or ask for its resources."""
-    put(m, t + T_SEQUENCE, sequence)
-    put(m, t + T_FEEDER, q)
-    put(m, t + T_SERVICE, service)
-    add(m, q + F_ENTERED + kind, at)
-    if get(m, q + F_TRACE) > 0:
-        put(m, get(m, q + F_TRACE) + sequence * TRACE + kind, at)
-    if get(m, service + V_COUNT) > 0:
-        ask_all(m, t, at)
-    elif kind == STORE:
-        put(m, t + T_END, UNKNOWN)
-        push(m, event_key(m, q, at, STORED), t << LEG_BITS)
-    else:
-        put(m, t + T_END, at + get(m, service + V_ALONE))
-
-
-@jit
-def ask_all(m: int, t: int, at: int) -> None:
+def ask_all(stage: StageState, at: int) -> None:
     """Ask for the resources of all legs that need not wait for others."""
-    service = get(m, t + T_SERVICE)
-    put(m, t + T_END, UNKNOWN)
-    put(m, t + T_BEGAN, at)
-    put(m, t + T_LAST, 0)
-    put(m, t + T_LEGS, get(m, service + V_COUNT))
-    for leg in range(get(m, service + V_COUNT)):
-        if get(m, get(m, service + V_LEGS) + leg * LEG + L_ROOT) == 1:
-            ask(m, t, leg, at)
+    kept_apart()
+    legs = stage.service.legs
+    stage.end = UNKNOWN
+    stage.began = at
+    stage.last = 0
+    stage.legs = len(legs)
+    for leg in range(len(legs)):
+        if legs[leg].root == 1:
+            ask(stage, leg, at)
 
 
 @jit
-def ask(m: int, t: int, leg: int, at: int) -> None:
+def ask(stage: StageState, leg: int, at: int) -> None:
     """Ask for the resource of one leg."""
-    push(m, event_key(m, get(m, t + T_FEEDER), at, ASKED), (t << LEG_BITS) | leg)
+    what = (stage.address << LEG_BITS) | leg
+    push(header_of(stage), event_key(stage.feeder, at, Phase.ASKED), what)
 
 
 @jit
-def event_key(m: int, q: int, at: int, kind: int) -> int:
+def event_key(feeder: Feeder, at: int, phase: int) -> int:
     """Return the place of an event in time."""
-    return (at << CYCLE) | kind | get(m, get(m, q + F_UNIT) + U_ORDER)
+    return (at << CYCLE) | (phase << ORDER_BITS) | feeder.unit.order
 
 
-@jit
-def _begin_pulses(m: int, d: int, t: int, q: int, sequence: int, at: int) -> None:
-    """Enter CONVERT with the first pulse; DRIVE goes on with the others."""
-    drive = get(m, q + F_SERVICES + DRIVE * SERVICE + V_ALONE)
-    service = q + F_SERVICES + CONVERT * SERVICE
-    further, double = get(m, q + F_PULSES) - 1, get(m, q + F_DOUBLE) == 1
-    put(m, t + T_SEQUENCE, sequence)
-    put(m, t + T_FEEDER, q)
-    put(m, t + T_SERVICE, service)
-    put(m, d + T_END, UNKNOWN)
-    add(m, q + F_ENTERED + CONVERT, at)
-    add(m, q + F_FIRED, 1)
-    if get(m, q + F_TRACE) > 0:
-        put(m, get(m, q + F_TRACE) + sequence * TRACE + CONVERT, at)
-    if get(m, service + V_COUNT) > 0:
-        put(m, get(m, t + T_PIPE) + P_PULSE, 0)
-        if further == 0 and double:
-            leave_drive(m, d, q, sequence, at)
-        ask_all(m, t, at)
-        return
-    convert = get(m, service + V_ALONE)
-    add(m, q + F_PULSED, further + 1)
-    if double:
-        last = at + further * max(drive, convert)
-        leave_drive(m, d, q, sequence, last)
-        put(m, t + T_END, last + convert)
-    else:
-        put(m, t + T_END, at + convert + further * (drive + convert))
+@jit_inline
+def leave(stage: StageState, at: int) -> None:
+    """Leave a stage, which is free from ``at`` on."""
+    if len(stage.feeder.trace) > 0:
+        stage.feeder.trace[stage.sequence].leave[stage.kind] = at
+    stage.sequence = EMPTY
+    stage.free = at
 
 
-@jit
-def leave_drive(m: int, d: int, q: int, sequence: int, at: int) -> None:
+@jit_inline
+def leave_drive(drive: StageState, at: int) -> None:
     """Leave DRIVE when its last pulse has gone."""
-    leave(m, d, q, sequence, DRIVE, at)
-    add(m, q + F_LEFT_DRIVE, at)
+    leave(drive, at)
+    drive.feeder.left_drive += at
+
+
+@jit_inline
+def begin(stage: StageState, at: int) -> None:
+    """Start the service of an activation that has entered a stage (not CONVERT), or ask for it."""
+    feeder, service, kind = stage.feeder, stage.service, stage.kind
+    feeder.entered[kind] += at
+    if len(feeder.trace) > 0:
+        feeder.trace[stage.sequence].enter[kind] = at
+    if len(service.legs) > 0:
+        ask_all(stage, at)
+    elif kind == Stage.STORE:
+        stage.end = UNKNOWN
+        push(header_of(stage), event_key(feeder, at, Phase.STORED), stage.address << LEG_BITS)
+    else:
+        stage.end = at + service.alone
+
+
+@jit_inline
+def _begin_pulses(drive: StageState, stage: StageState, at: int) -> None:
+    """Enter CONVERT with the first pulse; DRIVE goes on with the others."""
+    feeder = stage.feeder
+    driven, convert = feeder.services[Served.DRIVE].alone, stage.service.alone
+    further, double = feeder.pulses - 1, feeder.double == 1
+    drive.end = UNKNOWN
+    feeder.entered[Stage.CONVERT] += at
+    feeder.fired += 1
+    if len(feeder.trace) > 0:
+        feeder.trace[stage.sequence].enter[Stage.CONVERT] = at
+    if len(stage.service.legs) > 0:
+        stage.pipe.pulse = 0
+        if further == 0 and double:
+            leave_drive(drive, at)
+        ask_all(stage, at)
+        return
+    feeder.pulsed += further + 1
+    if double:
+        last = at + further * max(driven, convert)
+        leave_drive(drive, last)
+        stage.end = last + convert
+    else:
+        stage.end = at + convert + further * (driven + convert)
 
 
 @jit
-def leave(m: int, t: int, q: int, sequence: int, kind: int, at: int) -> None:
-    """Leave stage ``t``, which is free from ``at`` on."""
-    if get(m, q + F_TRACE) > 0:
-        put(m, get(m, q + F_TRACE) + sequence * TRACE + 6 + kind, at)
-    put(m, t + T_SEQUENCE, EMPTY)
-    put(m, t + T_FREE, at)
+def move(stage: StageState) -> StageState:
+    """Move an activation to the next stage, which is free; returns that stage."""
+    after, feeder = stage.after, stage.feeder
+    at = max(stage.end, after.free)
+    after.feeder = feeder
+    after.sequence = stage.sequence
+    after.service = feeder.services[after.kind]
+    if stage.kind == Stage.DRIVE:
+        _begin_pulses(stage, after, at)
+        return after
+    leave(stage, at)
+    if stage.kind == Stage.CONVERT and feeder.double == 0:
+        leave_drive(stage.before, at)
+    begin(after, at)
+    return after

@@ -31,8 +31,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.timing import records as k
+from cimsim.timing.layout import Columns
 from cimsim.timing.plan import Plan
+from cimsim.timing.records import CYCLE, EMPTY, FAR, UNKNOWN, Edge, Event, Feeder, Header, Unit
+from cimsim.timing.schema import Numbers
 from cimsim.timing.tables import Memory
 
 Ints = NDArray[np.int64]
@@ -96,12 +98,12 @@ def run(plan: Plan, memory: Memory, rows: Ints) -> int:
     """
     from cimsim.timing import kernels
 
-    cells, steady = memory.cells, _Steady(plan, memory, rows)
-    unit = int(cells[k.H_UNITS]) + steady.watched * k.UNIT
+    header, steady = memory.header, _Steady(plan, memory, rows)
+    unit = header.units[steady.watched]
     held: list[_Shot] = []
     leapt, since, wait = 0, 0, 0
-    kernels.begin(cells)
-    while kernels.proceed(cells, unit, steady.stored(steady.watched) + int(rows[steady.watched])):
+    kernels.begin(header)
+    while kernels.proceed(header, unit, steady.stored(steady.watched) + int(rows[steady.watched])):
         since += 1
         wait -= 1
         if wait > 0:
@@ -112,7 +114,7 @@ def run(plan: Plan, memory: Memory, rows: Ints) -> int:
             leapt, held, since = leapt + found, [], 0
         elif since > _PATIENCE and since % (2 * _LAGS[-1] + 1) == 0:
             held, wait = [], since
-    kernels.end(cells)
+    kernels.end(header)
     return leapt
 
 
@@ -130,7 +132,7 @@ class _Steady:
 
     def __init__(self, plan: Plan, memory: Memory, rows: Ints) -> None:
         self.plan, self.memory, self.rows, self.cells = plan, memory, rows, memory.cells
-        works, cells = plan.works, memory.cells
+        works = plan.works
         self.watched = len(works) - 1
         self.row = np.array([work.unit.grid[1] for work in works], np.int64)
         self.tall = np.array([work.unit.grid[0] for work in works], np.int64)
@@ -139,87 +141,75 @@ class _Steady:
         self.windows = rows * self.row
         self.steps = self.windows // self.together  # activations
         self.pixels = self.windows * self.block
-        self.units, self.feeders = int(cells[k.H_UNITS]), int(memory.unit[0, k.U_FEEDER])
-        n_pipes = int(cells[k.H_PIPE_COUNT])
-        self.unit = self.units + k.UNIT * np.arange(len(works))
-        self.feeder = self.feeders + k.FEEDER * np.arange(len(works))
-        self.edge = _address(memory, memory.edge) + k.EDGE * np.arange(len(plan.edges))
-        self.pipe = int(cells[k.H_PIPES]) + k.PIPE * np.arange(n_pipes)
-        stages = self.pipe[:, np.newaxis] + k.P_STAGES + k.STAGE * np.arange(7)
-        self.stage = stages.ravel()
+        self.unit, self.feeder, self.edge = memory.unit, memory.feeder, memory.edge
+        self.stages = memory.pipe.inner("stages")
         self.of_edge = np.array([[e.producer, e.consumer] for e in plan.edges], np.int64)
         self.of_edge = self.of_edge.reshape(-1, 2)
-        self.resources = self._resources()
-        self._classify()
+        header = Columns(Header, memory.cells[: Header.size].reshape(1, -1), 0)
+        self.now, self.heap = (int(header.places(name)[0]) for name in ("now", "heap"))
+        self.events, self.frames = Header.fields["events"].offset, len(memory.frame)
+        self._classify(header)
 
     # --- what cells mean --------------------------------------------------------------------
 
-    def _resources(self) -> Ints:
-        """Return the addresses of the cycles from which shared resources are free."""
-        found = set()
-        for feeder in self.memory.feeder:
-            for _, _, legs, count in feeder[k.F_SERVICES :].reshape(7, k.SERVICE).tolist():
-                found |= {int(self.cells[legs + i * k.LEG + k.L_RESOURCE]) for i in range(count)}
-        return np.array(sorted(found), np.int64)
-
-    def _classify(self) -> None:
+    def _classify(self, header: Columns[Header]) -> None:
         """List the cells that change, by how they do; all others of the records stay."""
-        works = self.plan.works
-        u, q, e, t = self.unit, self.feeder, self.edge, self.stage
+        u, q, e = self.unit, self.feeder, self.edge
         n_rows, steps = self.rows, self.steps
         producer, consumer = self.of_edge[:, 0], self.of_edge[:, 1]
         counts = (
-            (u + k.U_PREFIX, steps), (u + k.U_DONE, self.windows), (u + k.U_Y, n_rows),
-            (u + k.U_IN_FRAME, self.windows), (q + k.F_INDEX, steps), (q + k.F_Y, n_rows),
-            (q + k.F_LAST_ROW, n_rows), (e + k.E_FREED, self.pixels[producer]),
-            (e + k.E_WRITTEN, self.pixels[producer]), (e + k.E_GONE, self.pixels[producer]),
-            (e + k.E_SEEN, steps[producer]), (e + k.E_ROW, n_rows[consumer]),
+            (u.places("prefix"), steps), (u.places("done"), self.windows), (u.places("y"), n_rows),
+            (u.places("in_frame"), self.windows), (q.places("index"), steps),
+            (q.places("y"), n_rows), (q.places("last_row"), n_rows),
+            (e.places("freed"), self.pixels[producer]),
+            (e.places("written"), self.pixels[producer]),
+            (e.places("gone"), self.pixels[producer]), (e.places("seen"), steps[producer]),
+            (e.places("row"), n_rows[consumer]),
         )  # fmt: skip
         self.count = np.concatenate([place for place, _ in counts])
         self.moves = np.concatenate([by for _, by in counts])
         # whose being done stops them; what is released follows from the consumer's rows
-        units = np.arange(len(works))
+        units = np.arange(len(self.plan.works))
         self.mover = np.concatenate([*[units] * 7, consumer, *[producer] * 4])
-        header = np.array([k.H_LATEST, k.H_NOW])
         self.time = np.concatenate([
-            header, u + k.U_AT, q + k.F_FED, q + k.F_READY, self.resources,
-            *(t + field for field in (k.T_END, k.T_FREE, k.T_BEGAN, k.T_LAST)),
+            header.places("latest"), header.places("now"), u.places("at"), q.places("fed"),
+            q.places("ready"), self.memory.resource.places("free"),
+            *(self._of_stages(name) for name in ("end", "free", "began", "last")),
         ])  # fmt: skip
         self.linear = np.concatenate([
-            q + field for field in (
-                k.F_FIRED, k.F_FIRST, k.F_PULSED, k.F_STARVED, k.F_NO_CREDIT,
-                *range(k.F_WAITED, k.F_WAITED + 6),
-            )
+            *(q.places(name) for name in ("fired", "first", "pulsed", "starved", "no_credit")),
+            q.places("waited").ravel(),
         ])  # fmt: skip
-        sums = (k.F_LEFT_DRIVE, k.F_LEFT_STORE, *range(k.F_ENTERED, k.F_ENTERED + 6))
-        self.sum = np.concatenate([q + field for field in sums])
+        sums = [q.places("left_drive"), q.places("left_store"), *q.places("entered").T]
+        self.sum = np.concatenate(sums)
         self.summands = np.tile(steps, len(sums))
-        self.sequence, self.wanted = t + k.T_SEQUENCE, q + k.F_WANTED
-        self.pending = self.pipe + k.P_PENDING
+        self.sequence, self.wanted = self._of_stages("sequence"), q.places("wanted")
+        self.in_stage = self._of_stages("feeder")
+        self.pending = self.memory.pipe.places("pending")
         apart = np.concatenate([
             self.count, self.time, self.linear, self.sum, self.sequence, self.wanted, self.pending,
-            np.array([k.H_BACK, k.H_ROWS_BACK]),
+            header.places("back"), header.places("rows_back"),
         ])  # fmt: skip
-        frame = _address(self.memory, self.memory.frame)
-        records = np.concatenate([
-            np.arange(k.HEADER), *(start + np.arange(size) for places, size in (
-                (u, k.UNIT), (q, k.FEEDER), (e, k.EDGE), (self.pipe, k.PIPE),
-                ([frame], self.memory.frame.size),
-            ) for start in places),
-        ])  # fmt: skip
+        tables = (header, u, q, e, self.memory.pipe, self.memory.frame)
+        records = np.concatenate([t.address + np.arange(t.table.size) for t in tables])
         self.still = np.setdiff1d(records, apart)
+
+    def _of_stages(self, name: str) -> Ints:
+        """Return the cells of a field of all stages of all pipelines."""
+        return np.concatenate([stage.places(name) for stage in self.stages])
 
     # --- the memory after a line ------------------------------------------------------------
 
     def stored(self, u: int) -> int:
         """Return the map rows that a unit has stored, of all frames."""
-        row = self.memory.unit[u]
-        return int(row[k.U_FRAMES] * row[k.U_ROWS] + row[k.U_Y])
+        unit = self.unit
+        return int(unit.frame[u] * unit.rows[u] + unit.y[u])
 
     def shot(self) -> _Shot:
         """Keep the memory, and begin to note anew how far back it is read."""
-        found = _Shot(self.cells.copy(), int(self.cells[k.H_BACK]), int(self.cells[k.H_ROWS_BACK]))
-        self.cells[k.H_BACK] = self.cells[k.H_ROWS_BACK] = 0
+        header = self.memory.header
+        found = _Shot(self.cells.copy(), header.back, header.rows_back)
+        header.back = header.rows_back = 0
         return found
 
     def leap(self, held: list[_Shot]) -> int:
@@ -228,9 +218,8 @@ class _Steady:
             if len(held) <= 2 * lag:
                 break
             before, last, now = held[-1 - 2 * lag], held[-1 - lag], held[-1]
-            if now.cells[k.H_NOW] - last.cells[k.H_NOW] != (
-                last.cells[k.H_NOW] - before.cells[k.H_NOW]
-            ):
+            cycles = [int(shot.cells[self.now]) for shot in (before, last, now)]
+            if cycles[2] - cycles[1] != cycles[1] - cycles[0]:
                 continue
             back = max(shot.back for shot in held[-lag:])
             rows_back = max(shot.rows_back for shot in held[-lag:])
@@ -251,11 +240,11 @@ class _Line:
     ) -> None:  # fmt: skip
         self.s, self.before, self.last, self.now = steady, before, last, now
         self.lag, self.back, self.rows_back = lag, back, rows_back
-        self.cycles = int(now[k.H_NOW] - last[k.H_NOW])
+        self.cycles = int(now[steady.now] - last[steady.now])
         moved = now[steady.time] - last[steady.time]
         self.live = moved == self.cycles
-        frames = last[steady.unit + k.U_FRAMES]
-        self.active = frames != last[k.H_FRAME]  # others are done with all frames
+        # others are done with all frames
+        self.active = last[steady.unit.places("frame")] != steady.frames
         self.moves = lag * steady.moves * self.active[steady.mover]
 
     def repeats(self) -> bool:
@@ -264,7 +253,8 @@ class _Line:
         if self.cycles <= 0 or (now[s.count] - last[s.count] != self.moves).any():
             return False
         done = ~self.active[s.of_edge[:, 0]]
-        seen, stored = last[s.edge + k.E_SEEN], last[s.unit[s.of_edge[:, 0]] + k.U_PREFIX]
+        seen = last[s.edge.places("seen")]
+        stored = last[s.unit.places("prefix")[s.of_edge[:, 0]]]
         if (seen[done] != stored[done]).any():
             return False  # its stores are still being looked at
         return (
@@ -292,50 +282,50 @@ class _Line:
 
     def _sequences(self) -> bool:
         last, now = self.last[self.s.sequence], self.now[self.s.sequence]
-        taken = last != k.EMPTY
+        taken = last != EMPTY
         return bool(
-            ((now != k.EMPTY) == taken).all()
+            ((now != EMPTY) == taken).all()
             and (now - last)[taken].tolist() == self._of_sequences()[taken].tolist()
         )
 
     def _of_sequences(self) -> Ints:
         """Return what sequence numbers in stages move on by; 0 in empty ones."""
         s = self.s
-        feeder = self.last[s.sequence - k.T_SEQUENCE + k.T_FEEDER]
-        number = np.where(feeder > 0, (feeder - s.feeders) // k.FEEDER, 0)
-        return np.where(self.last[s.sequence] == k.EMPTY, 0, self.lag * s.steps[number])
+        feeder = self.last[s.in_stage]
+        number = np.where(feeder > 0, (feeder - s.feeder.address) // Feeder.size, 0)
+        return np.where(self.last[s.sequence] == EMPTY, 0, self.lag * s.steps[number])
 
     def _wants(self) -> bool:
         moved = self.now[self.s.wanted] - self.last[self.s.wanted]
-        known = (self.now[self.s.wanted] != k.UNKNOWN) & (self.last[self.s.wanted] != k.UNKNOWN)
+        known = (self.now[self.s.wanted] != UNKNOWN) & (self.last[self.s.wanted] != UNKNOWN)
         same = self.now[self.s.wanted] == self.last[self.s.wanted]
         return bool(np.where(known, moved == self._of_wants(), same).all())
 
     def _of_wants(self) -> Ints:
         """Return by what moves on what heads wait for: windows of a producer, or own pixels."""
         s, found = self.s, np.zeros(len(self.s.rows), np.int64)
+        heads = self.last[s.feeder.places("need")]
         for u, work in enumerate(s.plan.works):
-            if self.last[s.wanted[u]] == k.UNKNOWN:
+            if self.last[s.wanted[u]] == UNKNOWN:
                 continue
-            number = int(self.last[s.feeder[u] + k.F_NEED])
-            needs = len(work.needs)
+            number, needs = int(heads[u]), len(work.needs)
             found[u] = s.windows[work.needs[number][0]] if number < needs else s.pixels[u]
         return self.lag * found
 
     def _events(self) -> bool:
         """Whether the same events wait, later; pending admissions of shared pipelines, too."""
-        later = self.cycles << k.CYCLE
+        later = self.cycles << CYCLE
         pending = self.s.pending
-        none = self.last[pending] == k.FAR
+        none = self.last[pending] == FAR
         moved = self.now[pending] - self.last[pending]
         return bool((moved == np.where(none, 0, later)).all()) and (
             self._heap(self.last, later) == self._heap(self.now, 0)
         )
 
-    @staticmethod
-    def _heap(cells: Ints, later: int) -> list[tuple[int, int]]:
-        start = int(cells[k.H_HEAP])
-        events = cells[start : start + k.EVENT * int(cells[k.H_EVENTS])].reshape(-1, k.EVENT)
+    def _heap(self, cells: Ints, later: int) -> list[tuple[int, int]]:
+        start = int(cells[self.s.heap])
+        events = cells[start : start + Event.size * int(cells[self.s.events])]
+        events = events.reshape(-1, Event.size)
         return sorted((key + later, what) for key, what in events.tolist())
 
     def _rings(self) -> bool:
@@ -351,54 +341,55 @@ class _Line:
 
     def _stores(self, u: int) -> Any:
         """Yield the rings of a unit: field, stores until the last line, of one, how many count."""
-        last, row, lag = self.last, self.s.unit[u], self.lag
-        rows = int(last[row + k.U_FRAMES] * last[row + k.U_ROWS] + last[row + k.U_Y])
-        yield k.U_RING, int(last[row + k.U_PREFIX]), lag * int(self.s.steps[u]), self.back
-        yield k.U_ROW_RING, rows, lag * int(self.s.rows[u]), self.rows_back
+        last, unit, lag = self.last, self.s.unit, self.lag
+        frame, y, prefix = (int(last[unit.places(name)[u]]) for name in ("frame", "y", "prefix"))
+        yield "stores", prefix, lag * int(self.s.steps[u]), self.back
+        rows = frame * int(self.s.tall[u]) + y
+        yield "row_stores", rows, lag * int(self.s.rows[u]), self.rows_back
 
-    def _ring(self, cells: Ints, u: int, field: int) -> Ints:
-        start = int(cells[self.s.unit[u] + field])
-        return cells[start : start + int(cells[k.H_RING])]
+    def _ring(self, cells: Ints, u: int, field: str) -> Ints:
+        address, count = self.s.unit.table[u, self.s.unit.place(field)]
+        return cells[address : address + count]
 
     # --- how often, and what then -----------------------------------------------------------
 
     def times(self) -> int:
         """Return how often the last line repeats before a unit's frame ends or a table bends."""
         s, lag = self.s, self.lag
-        heads = np.maximum(self.now[s.feeder + k.F_Y], self.now[s.unit + k.U_Y])
+        head, stored = s.feeder.places("y"), s.unit.places("y")
+        heads = np.maximum(self.now[head], self.now[stored])
         found = int(((s.tall - 1 - heads) // (lag * s.rows))[self.active].min())
         for u, work in enumerate(s.plan.works):
             if not self.active[u]:
                 continue
-            first, head = (int(cells[s.feeder[u] + k.F_Y]) for cells in (self.last, self.now))
-            start = int(self.now[s.unit[u] + k.U_NEEDS])
+            first, last = (int(cells[head[u]]) for cells in (self.last, self.now))
+            needs = self._unit(u).needs
             for number, (producer, _) in enumerate(work.needs):
                 if not self.active[producer]:
                     continue
-                need = start + number * k.NEED
-                table = self._table(int(self.now[need + k.N_ROWS]), int(s.tall[u]))
-                cols = self._table(int(self.now[need + k.N_COLS]), int(s.row[u]))
-                if table[first] < 0 or cols.min() < 1:
+                rows, cols = (_table(self.now, t) for t in (needs[number].rows, needs[number].cols))
+                if rows[first] < 0 or cols.min() < 1:
                     return 0
                 by = lag * int(s.windows[producer])
-                found = min(found, _even(table, lag * int(s.rows[u]), by, first, head))
+                found = min(found, _even(rows, lag * int(s.rows[u]), by, first, last))
         for number, (producer, consumer) in enumerate(s.of_edge):
             if not self.active[consumer]:
                 continue
-            tall, edge = int(s.tall[consumer]), s.edge[number]
-            frame = int(self.last[s.unit[consumer] + k.U_FRAMES])
-            first, head = (int(cells[s.unit[consumer] + k.U_Y]) for cells in (self.last, self.now))
+            first, last = (int(cells[stored[consumer]]) for cells in (self.last, self.now))
             if self.active[producer]:
-                first = min(first - self.rows_back, int(self.last[edge + k.E_ROW]) - frame * tall)
+                frame = int(self.last[s.unit.places("frame")[consumer]])
+                row = int(self.last[s.edge.places("row")[number]])
+                first = min(first - self.rows_back, row - frame * int(s.tall[consumer]))
             if first < 0:
                 return 0
-            table = self._table(int(self.now[edge + k.E_TABLE]), tall + 1)
+            edge = Edge(self.now, int(s.edge.addresses()[number]))
+            table = _table(self.now, edge.released)
             by = lag * int(s.pixels[producer])
-            found = min(found, _even(table, lag * int(s.rows[consumer]), by, first, head))
+            found = min(found, _even(table, lag * int(s.rows[consumer]), by, first, last))
         return found
 
-    def _table(self, start: int, size: int) -> Ints:
-        return self.now[start : start + size]
+    def _unit(self, u: int) -> Unit:
+        return Unit(self.now, int(self.s.unit.addresses()[u]))
 
     def write(self, cells: Ints, times: int) -> None:
         """Move the memory on by so many times the last line."""
@@ -410,13 +401,13 @@ class _Line:
         grown = np.where(rise[s.sum] == 0, 0, self.lag * s.summands * cycles)
         cells[s.sum] += times * rise[s.sum] + times * (times + 1) // 2 * grown
         cells[s.sequence] += times * self._of_sequences()
-        known = cells[s.wanted] != k.UNKNOWN
+        known = cells[s.wanted] != UNKNOWN
         cells[s.wanted[known]] += times * self._of_wants()[known]
-        later = (times * cycles) << k.CYCLE
-        pending = s.pending[cells[s.pending] != k.FAR]
+        later = (times * cycles) << CYCLE
+        pending = s.pending[cells[s.pending] != FAR]
         cells[pending] += later
-        start = int(cells[k.H_HEAP])
-        cells[start : start + k.EVENT * int(cells[k.H_EVENTS]) : k.EVENT] += later
+        start = int(cells[s.heap])
+        cells[start : start + Event.size * int(cells[s.events]) : Event.size] += later
         for u in np.flatnonzero(self.active).tolist():
             for field, end, step, _ in self._stores(u):
                 ring = self._ring(cells, u, field)
@@ -452,6 +443,6 @@ def _even(table: Ints, step: int, by: int, first: int, head: int) -> int:
     return max(0, (last - head) // step)
 
 
-def _address(memory: Memory, table: Ints) -> int:
-    """Return the place of a table's first cell."""
-    return int(table.ctypes.data - memory.cells.ctypes.data) // memory.cells.itemsize
+def _table(cells: Ints, table: Numbers) -> Ints:
+    """Return the elements of a table."""
+    return cells[table.address : table.address + table.count]

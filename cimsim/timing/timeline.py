@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim import display
-from cimsim.timing.rules import STAGES
+from cimsim.timing.stage import STAGES
 
 
 @dataclass(frozen=True, slots=True)

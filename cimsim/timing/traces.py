@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.timing import records as k
 from cimsim.timing.plan import Plan, Work
+from cimsim.timing.records import LEG_BITS
 from cimsim.timing.routes import Service
-from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, Services
+from cimsim.timing.rules import Services
+from cimsim.timing.stage import Served, Stage
 from cimsim.timing.timeline import Grants, Trace
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def read_trace(plan: Plan, memory: Memory, frames: int) -> Trace:
     unit, replica, frame, activation = np.concatenate(parts, axis=1)
     return Trace(
         unit, replica, frame, activation,
-        memory.trace[:, :6], memory.trace[:, 6:12], memory.trace[:, 12],
+        memory.trace.enter, memory.trace.leave, memory.trace.stored,
         _grants(plan, memory, frames),
     )  # fmt: skip
 
@@ -43,33 +44,28 @@ def read_trace(plan: Plan, memory: Memory, frames: int) -> Trace:
 def _grants(plan: Plan, memory: Memory, frames: int) -> Grants:
     """Return the logged legs, and those that nobody could disturb, whose cycles follow."""
     number = {name: i for i, name in enumerate(plan.uses())}
-    log = memory.log[: int(memory.cells[k.H_LOGGED])]
-    stage_of, leg_of = log[:, k.G_LEG] >> k.LEG_BITS, log[:, k.G_LEG] & ((1 << k.LEG_BITS) - 1)
     parts: list[Ints] = []
-    row, first_row, start = 0, 0, _feeders_start(memory)
+    log, row, first_row = _Log(memory), 0, 0
     for u, work in enumerate(plan.works):
         n = frames * work.activations
-        trace = memory.trace[first_row : first_row + n]
+        enter = memory.trace.enter[first_row : first_row + n]
         first_row += n
         for replica, services in enumerate(work.services):
-            legs = memory.feeder[row, k.F_SERVICES :].reshape(7, k.SERVICE)[:, k.V_COUNT]
-            mine = log[:, k.G_FEEDER] == start + row * k.FEEDER
+            mine = log.of_feeder(row)
             sequence = np.arange(n)[np.arange(n) % work.activations % len(work.pipes) == replica]
             first = first_in_row(work, sequence)
-            for stage, service in enumerate(services.stages):
-                kind = stage % LOAD_NEXT
-                rows = sequence
-                if kind == LOAD:
-                    rows = sequence[first == (stage == LOAD)]
+            for served in Served:
+                rows, service = sequence, services.stages[served]
+                if served.stage == Stage.LOAD:
+                    rows = sequence[first == (served == Served.LOAD)]
                 for leg, one in enumerate(service.legs):
-                    if legs[stage]:
-                        chosen = mine & (stage_of == kind) & (leg_of == leg)
-                        found = log[chosen][:, [k.G_SEQUENCE, k.G_START]]
-                        if kind == LOAD:
+                    if log.shared[row, served]:
+                        found = log.of_leg(mine, served.stage, leg)
+                        if served.stage == Stage.LOAD:
                             found = found[np.isin(found[:, 0], rows)]
                     else:
-                        found = _undisturbed(trace, rows, services, stage, leg)
-                    fixed = [number[one.resource], u, replica, kind, one.cycles]
+                        found = _undisturbed(enter, rows, services, served, leg)
+                    fixed = [number[one.resource], u, replica, served.stage, one.cycles]
                     parts.append(np.column_stack([found, np.tile(fixed, (len(found), 1))]))
             row += 1
     all_rows = np.concatenate(parts) if parts else np.zeros((0, 7), np.int64)
@@ -80,9 +76,25 @@ def _grants(plan: Plan, memory: Memory, frames: int) -> Grants:
     )
 
 
-def _feeders_start(memory: Memory) -> int:
-    """Address of the first feeder."""
-    return int(memory.unit[0, k.U_FEEDER])
+class _Log:
+    """The services of shared resources that the event loop wrote down."""
+
+    def __init__(self, memory: Memory) -> None:
+        n, log = memory.header.logged, memory.log
+        self.feeder, self.sequence, self.start = log.feeder[:n], log.sequence[:n], log.start[:n]
+        self.stage, self.leg = log.leg[:n] >> LEG_BITS, log.leg[:n] & ((1 << LEG_BITS) - 1)
+        self.feeders = memory.feeder.addresses()
+        # whether the legs of a service [feeders, services] were granted one by one
+        self.shared = np.array([s.count("legs") for s in memory.feeder.inner("services")]) > 0
+
+    def of_feeder(self, number: int) -> Ints:
+        """Return the rows of one feeder."""
+        return np.flatnonzero(self.feeder == self.feeders[number])
+
+    def of_leg(self, rows: Ints, stage: Stage, leg: int) -> Ints:
+        """Return sequence numbers and cycles [n, 2] of one leg."""
+        chosen = rows[(self.stage[rows] == stage) & (self.leg[rows] == leg)]
+        return np.column_stack([self.sequence[chosen], self.start[chosen]])
 
 
 def first_in_row(work: Work, sequence: Ints) -> NDArray[np.bool_]:
@@ -95,12 +107,11 @@ def first_in_row(work: Work, sequence: Ints) -> NDArray[np.bool_]:
     return found
 
 
-def _undisturbed(trace: Ints, sequence: Ints, services: Services, stage: int, leg: int) -> Ints:
+def _undisturbed(enter: Ints, sequence: Ints, services: Services, served: Served, leg: int) -> Ints:
     """Sequence numbers and cycles in which a leg begins that meets nobody."""
-    service, begin = services.stages[stage], trace[sequence, stage % LOAD_NEXT]
-    begin = begin + _delay(service, leg)
-    if stage == CONVERT and services.pulses > 1:
-        drive, convert = services.alone(DRIVE), services.alone(CONVERT)
+    begin = enter[sequence, served.stage] + _delay(services.stages[served], leg)
+    if served == Served.CONVERT and services.pulses > 1:
+        drive, convert = services.alone(Served.DRIVE), services.alone(Served.CONVERT)
         step = max(drive, convert) if services.double else drive + convert
         begin = (begin[:, None] + step * np.arange(services.pulses)).ravel()
         sequence = np.repeat(sequence, services.pulses)

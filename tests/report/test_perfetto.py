@@ -10,8 +10,8 @@ from cimsim.chip.load import load_hw
 from cimsim.errors import InputError, SimulationError
 from cimsim.mapping.mapping import map_graph
 from cimsim.report.perfetto import write_trace
-from cimsim.timing.rules import STAGES
 from cimsim.timing.simulate import simulate
+from cimsim.timing.stage import STAGES
 from tests.report import trace_format
 from tests.timing.nets import Net, chip, chips, mappings, nets
 from tests.timing.test_zoo import exported

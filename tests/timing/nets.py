@@ -13,7 +13,7 @@ from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, Tenso
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot, map_graph
 from cimsim.mapping.strategies import Im2col
-from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STORE
+from cimsim.timing.stage import Served
 
 _RAW = yaml.safe_load(shipped()["eflash40nm"])
 for _told in ("sources", "leaves_out", "included_in"):
@@ -105,10 +105,12 @@ def stage_times(services):
     """Cycles of one replica's stages that meet nobody, by name."""
     alone = services.alone
     return SimpleNamespace(
-        load_first=alone(LOAD), load_next=alone(LOAD_NEXT), drive=alone(DRIVE),
-        convert=alone(CONVERT), reduce=alone(REDUCE), post=alone(POST), store=alone(STORE),
-        reduce_own=services.stages[REDUCE].own,
-        reduce_bus=alone(REDUCE) - services.stages[REDUCE].own, pulses=services.pulses,
+        load_first=alone(Served.LOAD), load_next=alone(Served.LOAD_NEXT),
+        drive=alone(Served.DRIVE), convert=alone(Served.CONVERT), reduce=alone(Served.REDUCE),
+        post=alone(Served.POST), store=alone(Served.STORE),
+        reduce_own=services.stages[Served.REDUCE].own,
+        reduce_bus=alone(Served.REDUCE) - services.stages[Served.REDUCE].own,
+        pulses=services.pulses,
         analog=services.analog, interval=services.interval, serial=services.serial,
         latency=services.latency,
     )  # fmt: skip

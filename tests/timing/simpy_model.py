@@ -24,17 +24,8 @@ import simpy
 from cimsim.timing.buffers import Edge
 from cimsim.timing.plan import Plan, Work
 from cimsim.timing.routes import Leg, Resource, Service
-from cimsim.timing.rules import (
-    CONVERT,
-    DRIVE,
-    LOAD,
-    LOAD_NEXT,
-    POST,
-    REDUCE,
-    STAGES,
-    STORE,
-    Services,
-)
+from cimsim.timing.rules import Services
+from cimsim.timing.stage import STAGES, Served, Stage
 from tests.timing.line_buffers import needed_windows, released_pixels, windows_up_to
 
 STORED, ADMIT, GRANT, MEASURE = 2, 3, 4, 5  # phases; SimPy's own events have priorities 0 and 1
@@ -163,7 +154,10 @@ class _Model:
         self.sequential = schedule == "sequential"
         self.env = env
         self.stages = [
-            [_Stage(env, stage == LOAD and len(pipe.units) > 1) for stage in range(len(STAGES))]
+            [
+                _Stage(env, stage == Stage.LOAD and len(pipe.units) > 1)
+                for stage in range(len(STAGES))
+            ]
             for pipe in plan.pipes
         ]
         self.servers: dict[Resource, _Server] = {}
@@ -231,7 +225,7 @@ class _Model:
         while (number := self.sequence(u, replica, self.entered[u][replica])) is not None:
             while not self.has_needs(u, number) or self.lacking(u, number):
                 yield self.news[u]
-            yield self.stages[pipe][LOAD].take(u)
+            yield self.stages[pipe][Served.LOAD].take(u)
             self.entered[u][replica] += 1
             matrix = self.works[u].unit.kind == "matrix"
             self.env.process((self.matrix if matrix else self.other)(_Activation(self, u, number)))
@@ -300,49 +294,49 @@ class _Model:
         """LOAD, DRIVE, CONVERT, REDUCE, POST, STORE."""
         _, drive, convert, *_ = act.stages
         double = act.services.double
-        yield from act.serve(LOAD if act.opens_row else LOAD_NEXT)
-        yield from act.move(LOAD, DRIVE)
+        yield from act.serve(Served.LOAD if act.opens_row else Served.LOAD_NEXT)
+        yield from act.move(Stage.LOAD, Stage.DRIVE)
         for pulse in range(act.services.pulses):
-            yield from act.serve(DRIVE)
+            yield from act.serve(Stage.DRIVE)
             yield convert.take()
             if pulse == 0:
-                act.record.enter[CONVERT] = self.env.now
+                act.record.enter[Stage.CONVERT] = self.env.now
             if pulse < act.services.pulses - 1:
                 conversion = self.env.process(self.conversion(act))
                 if not double:
                     yield conversion
         if double:
-            act.record.leave[DRIVE] = self.env.now
+            act.record.leave[Stage.DRIVE] = self.env.now
             drive.free()
-        yield from act.serve(CONVERT)
-        yield from act.move(CONVERT, REDUCE)
+        yield from act.serve(Stage.CONVERT)
+        yield from act.move(Stage.CONVERT, Stage.REDUCE)
         if not double:
-            act.record.leave[DRIVE] = self.env.now
+            act.record.leave[Stage.DRIVE] = self.env.now
             drive.free()
-        yield from act.serve(REDUCE)
-        yield from act.move(REDUCE, POST)
+        yield from act.serve(Stage.REDUCE)
+        yield from act.move(Stage.REDUCE, Stage.POST)
         yield from self.finish(act)
 
     def conversion(self, act: _Activation) -> Process:
         """CONVERT of a pulse that another one follows."""
-        yield from act.serve(CONVERT)
-        act.stages[CONVERT].free()
+        yield from act.serve(Stage.CONVERT)
+        act.stages[Served.CONVERT].free()
 
     def other(self, act: _Activation) -> Process:
         """LOAD, POST, STORE."""
-        yield from act.serve(LOAD if act.opens_row else LOAD_NEXT)
-        yield from act.move(LOAD, POST)
+        yield from act.serve(Served.LOAD if act.opens_row else Served.LOAD_NEXT)
+        yield from act.move(Stage.LOAD, Stage.POST)
         yield from self.finish(act)
 
     def finish(self, act: _Activation) -> Process:
-        yield from act.serve(POST)
-        yield from act.move(POST, STORE)
-        yield from act.serve(STORE)
-        act.record.leave[STORE] = self.env.now
-        act.stages[STORE].free()
+        yield from act.serve(Stage.POST)
+        yield from act.move(Stage.POST, Stage.STORE)
+        yield from act.serve(Stage.STORE)
+        act.record.leave[Stage.STORE] = self.env.now
+        act.stages[Served.STORE].free()
         if act.services.latency:
             yield self.env.timeout(act.services.latency)
-        heappush(self.storing, (act.record.enter[STORE], act.unit, act.number))
+        heappush(self.storing, (act.record.enter[Stage.STORE], act.unit, act.number))
         _Phase(self.env, STORED, self.store)
 
     def store(self) -> None:
@@ -387,7 +381,7 @@ class _Activation:
         self.services: Services = work.services[replica]
         self.stages = model.stages[work.pipes[replica]]
         self.record = model.trace[u, frame, g] = Record()
-        self.record.enter[LOAD] = self.env.now
+        self.record.enter[Stage.LOAD] = self.env.now
         row, before = (
             a * work.per_activation // work.unit.grid[1] for a in (g, g - len(work.pipes))
         )

@@ -10,13 +10,19 @@ from hypothesis import strategies as st
 from cimsim.errors import SimulationError
 from cimsim.timing.critical import critical_path
 from cimsim.timing.plan import make_plan
-from cimsim.timing.rules import CONVERT, DRIVE, LOAD, LOAD_NEXT, POST, REDUCE, STAGES, STORE
 from cimsim.timing.simulate import simulate
+from cimsim.timing.stage import STAGES, Served, Stage
 from tests.timing.line_buffers import needed_windows, released_pixels, windows_up_to
 from tests.timing.nets import mappings
 
-OTHERS = {LOAD: POST, POST: STORE}
-MATRIX = {LOAD: DRIVE, DRIVE: CONVERT, CONVERT: REDUCE, REDUCE: POST, POST: STORE}
+OTHERS = {Stage.LOAD: Stage.POST, Stage.POST: Stage.STORE}
+MATRIX = {
+    Stage.LOAD: Stage.DRIVE,
+    Stage.DRIVE: Stage.CONVERT,
+    Stage.CONVERT: Stage.REDUCE,
+    Stage.REDUCE: Stage.POST,
+    Stage.POST: Stage.STORE,
+}
 
 
 class Causes:
@@ -69,12 +75,12 @@ class Causes:
 
     def service(self, act, stage):
         work, (_, n) = self.works[act[0]], act
-        if stage == LOAD:
+        if stage == Stage.LOAD:
             g = n % work.activations
             row, earlier = (
                 a * work.per_activation // work.unit.grid[1] for a in (g, g - len(work.pipes))
             )
-            stage = LOAD if row != earlier else LOAD_NEXT
+            stage = Served.LOAD if row != earlier else Served.LOAD_NEXT
         return self.services(act).stages[stage]
 
     def alone(self, act, stage):
@@ -88,28 +94,31 @@ class Causes:
 
     def pulses(self, act):
         """Cycles in which each pulse entered CONVERT and was converted."""
-        services, drive = self.services(act), self.alone(act, DRIVE)
-        starts = sorted(start for start, _ in self.begun[act, CONVERT])
-        at, found = self.enter[act][CONVERT], []
+        services, drive = self.services(act), self.alone(act, Served.DRIVE)
+        starts = sorted(start for start, _ in self.begun[act, Stage.CONVERT])
+        at, found = self.enter[act][Stage.CONVERT], []
         for pulse in range(services.pulses):
-            end = (starts[pulse] if starts else at) + self.alone(act, CONVERT)
+            end = (starts[pulse] if starts else at) + self.alone(act, Served.CONVERT)
             found.append((at, end))
             at = max(at + drive, end) if services.double else end + drive
         return found
 
     def is_stored(self, act, _):
-        yield {"transfer": self.stored[act] - self.leave[act][STORE]}, ("left", act, STORE)
+        yield (
+            {"transfer": self.stored[act] - self.leave[act][Stage.STORE]},
+            ("left", act, Stage.STORE),
+        )
 
     def left(self, act, stage):
         at = self.leave[act][stage]
-        if stage == DRIVE:
+        if stage == Stage.DRIVE:
             if self.services(act).double:
                 yield {}, ("pulse", act, self.services(act).pulses - 1)
             else:
-                yield {}, ("left", act, CONVERT)
+                yield {}, ("left", act, Stage.CONVERT)
             return
         yield from self.blocked(act, stage, at)
-        if stage == CONVERT:
+        if stage == Stage.CONVERT:
             if self.pulses(act)[-1][1] == at:
                 yield {}, ("converted", act, self.services(act).pulses - 1)
         elif self.over(act, stage) == at:
@@ -127,15 +136,18 @@ class Causes:
 
     def converted(self, act, pulse):
         begin, end = self.pulses(act)[pulse]
-        yield self.spent(act, CONVERT, begin, end), ("pulse", act, pulse)
+        yield self.spent(act, Stage.CONVERT, begin, end), ("pulse", act, pulse)
 
     def pulse(self, act, pulse):
-        pulses, drive = self.pulses(act), self.alone(act, DRIVE)
+        pulses, drive = self.pulses(act), self.alone(act, Served.DRIVE)
         at = pulses[pulse][0]
         if pulse == 0:
-            yield from self.blocked(act, DRIVE, at)
-            if self.over(act, DRIVE) == at:
-                yield self.spent(act, DRIVE, self.enter[act][DRIVE], at), ("entered", act, DRIVE)
+            yield from self.blocked(act, Stage.DRIVE, at)
+            if self.over(act, Stage.DRIVE) == at:
+                yield (
+                    self.spent(act, Stage.DRIVE, self.enter[act][Stage.DRIVE], at),
+                    ("entered", act, Stage.DRIVE),
+                )
         elif not self.services(act).double:
             yield {"DRIVE": drive}, ("converted", act, pulse - 1)
         else:
@@ -146,15 +158,15 @@ class Causes:
 
     def entered(self, act, stage):
         at = self.enter[act][stage]
-        if stage != LOAD:
+        if stage != Stage.LOAD:
             before = next(s for s, following in self.next_of(act).items() if following == stage)
             yield {}, ("left", act, before)
         elif at == 0:
             yield {}, None
         else:
             other = self.before.get(act)
-            if other and self.leave[other][LOAD] == at:
-                yield {}, ("left", other, LOAD)
+            if other and self.leave[other][Stage.LOAD] == at:
+                yield {}, ("left", other, Stage.LOAD)
             for unit, count in set(self.awaited(*act)):
                 prefix = [(unit, n) for n in range(count)]
                 if prefix and max(self.stored[one] for one in prefix) == at:

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.timing import records as k
 from cimsim.timing.plan import make_plan
 from cimsim.timing.simulate import raised_edges, run_plan
 from tests.timing import simpy_model
@@ -18,18 +17,18 @@ def compare(mapping, frames, schedule):
     plan = make_plan(mapping)
     memory = run_plan(plan, frames, schedule, trace=True)
     expected = simpy_model.simulate(plan, frames, schedule)
-    assert memory.frame[:, 1].tolist() == list(expected.completions)
+    assert memory.frame.complete.tolist() == list(expected.completions)
     row = 0
     for u, work in enumerate(plan.works):
         for frame in range(frames):
             for g in range(work.activations):
-                found, wanted = memory.trace[row], expected.trace[u, frame, g]
+                wanted = expected.trace[u, frame, g]
                 where = f"{work.unit.name}, frame {frame}, activation {g}"
-                assert found[:6].tolist() == list(wanted.enter), where
-                assert found[6:12].tolist() == list(wanted.leave), where
-                assert found[12] == wanted.stored, where
+                assert memory.trace.enter[row].tolist() == list(wanted.enter), where
+                assert memory.trace.leave[row].tolist() == list(wanted.leave), where
+                assert memory.trace.stored[row] == wanted.stored, where
                 row += 1
-    assert memory.edge[:, k.E_PEAK].tolist() == list(expected.peaks)
+    assert memory.edge.peak.tolist() == list(expected.peaks)
     return plan, memory, expected
 
 

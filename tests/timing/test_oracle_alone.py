@@ -15,7 +15,8 @@ from cimsim.mapping.mapping import Mapping, Slot, map_graph
 from cimsim.timing.buffers import Edge
 from cimsim.timing.plan import Pipe, Plan, Work, make_plan
 from cimsim.timing.routes import Service
-from cimsim.timing.rules import CONVERT, DRIVE, LOAD, POST, STORE, Services
+from cimsim.timing.rules import Services
+from cimsim.timing.stage import Served, Stage
 from tests.timing.line_buffers import released_pixels
 from tests.timing.nets import Net, chip, joined, replicated
 from tests.timing.simpy_model import simulate
@@ -44,7 +45,7 @@ def at(mapping, *tiles):
     return Mapping(mapping.graph, mapping.chip, mapping.strategy, layers)
 
 
-def entered(result, unit, stage=LOAD):
+def entered(result, unit, stage=Stage.LOAD):
     """Cycles in which the activations of frame 0 entered a stage."""
     return [r.enter[stage] for (u, f, _), r in sorted(result.trace.items()) if (u, f) == (unit, 0)]
 
@@ -68,13 +69,16 @@ def test_one_layer_takes_its_serial_time_and_then_an_interval_for_each_window():
 def test_a_window_waits_in_the_stage_before_the_busy_one():
     found = run(pointwise(8), chip())
     # driven until 11, 21, ...: the second one is in LOAD, done, from 1 on and goes on at 11
-    assert (found.trace[0, 0, 1].enter[LOAD], found.trace[0, 0, 1].leave[LOAD]) == (1, 11)
+    assert (found.trace[0, 0, 1].enter[Stage.LOAD], found.trace[0, 0, 1].leave[Stage.LOAD]) == (
+        1,
+        11,
+    )
     slow = run(pointwise(8), chip(vector__lanes=1, **IDEAL))  # POST takes 8
     assert stored(slow, 0) == [26 + 10 * k for k in range(36)]
     slower = run(pointwise(8), chip(vector__lanes=1, array__t_read="2 ns", **IDEAL))
     # CONVERT 3-10 and 10-17, POST 10-18 and 18-26: the second one waits in REDUCE from 17 to 18
     assert stored(slower, 0) == [18 + 8 * k for k in range(36)]
-    assert slower.trace[0, 0, 1].enter[CONVERT : POST + 1] == [10, 17, 18]
+    assert slower.trace[0, 0, 1].enter[Stage.CONVERT : Stage.POST + 1] == [10, 17, 18]
 
 
 @pytest.mark.parametrize("bottleneck", [0, 1])
@@ -145,9 +149,9 @@ def test_four_pulses_of_two_bits(hold, convert, driven, drive, converted):
     hardware = chip(tile__sample_hold=hold, dac__bits=2, adc__t_conversion=convert, **IDEAL)
     found = run(pointwise(8), hardware)
     first, second = found.trace[0, 0, 0], found.trace[0, 0, 1]
-    assert (first.enter[DRIVE], first.leave[DRIVE]) == driven
-    assert (first.enter[CONVERT], first.leave[CONVERT]) == converted
-    assert (second.enter[DRIVE], second.leave[DRIVE]) == drive
+    assert (first.enter[Stage.DRIVE], first.leave[Stage.DRIVE]) == driven
+    assert (first.enter[Stage.CONVERT], first.leave[Stage.CONVERT]) == converted
+    assert (second.enter[Stage.DRIVE], second.leave[Stage.DRIVE]) == drive
 
 
 def test_converters_of_a_tile_serve_the_pulses_of_two_layers_in_turn():
@@ -157,9 +161,9 @@ def test_converters_of_a_tile_serve_the_pulses_of_two_layers_in_turn():
     found = run(net.graph("m1", "m2"), chip(**shared, **IDEAL))
     # They share the buffer port, too: one asks at 2, the other at 3, and they get 2-9 and 9-16. The
     # second pulses ask at 9 and 16: 16-23, 23-30, and so on without a gap.
-    assert [found.trace[0, 0, g].leave[CONVERT] for g in range(3)] == [23, 51, 79]
-    assert [found.trace[1, 0, g].leave[CONVERT] for g in range(3)] == [30, 58, 86]
-    assert [found.trace[u, 0, 0].enter[CONVERT] for u in (0, 1)] == [2, 3]
+    assert [found.trace[0, 0, g].leave[Stage.CONVERT] for g in range(3)] == [23, 51, 79]
+    assert [found.trace[1, 0, g].leave[Stage.CONVERT] for g in range(3)] == [30, 58, 86]
+    assert [found.trace[u, 0, 0].enter[Stage.CONVERT] for u in (0, 1)] == [2, 3]
 
 
 # --- shared pipelines and arrays
@@ -183,11 +187,11 @@ def test_layers_in_one_array_take_turns(hold, interval, own):
     mapping = joined(map_graph(net.graph("m1", "m2"), hardware), 0)
     found = simulate(make_plan(mapping), 1)
     # DRIVE is a leg of 2 x 10, or 2 x 17 cycles; CONVERT takes the 7 behind it, or none
-    assert found.trace[0, 0, 0].leave[DRIVE] == 1 + interval
-    assert found.trace[0, 0, 0].leave[CONVERT] == 1 + interval + own
+    assert found.trace[0, 0, 0].leave[Stage.DRIVE] == 1 + interval
+    assert found.trace[0, 0, 0].leave[Stage.CONVERT] == 1 + interval + own
     # one at a time at the buffer port, then at the array
-    assert [found.trace[u, 0, 0].enter[DRIVE] for u in (0, 1)] == [1, 2]
-    leave = [found.trace[u, 0, g].leave[DRIVE] for g in (0, 1, 2) for u in (0, 1)]
+    assert [found.trace[u, 0, 0].enter[Stage.DRIVE] for u in (0, 1)] == [1, 2]
+    leave = [found.trace[u, 0, g].leave[Stage.DRIVE] for g in (0, 1, 2) for u in (0, 1)]
     assert leave == [1 + k * interval for k in (1, 2, 3, 4, 5, 6)]
 
 
@@ -201,8 +205,8 @@ def test_a_bus_serves_the_first_in_order_and_then_by_the_time_of_asking():
     # both ask for 8 cycles at 19; then the bus is never idle, and STORE is entered when it is free
     assert stored(found, 0) == [27 + 16 * k for k in range(36)]
     assert stored(found, 1) == [35 + 16 * k for k in range(36)]
-    assert entered(found, 0, STORE)[:3] == [19, 29, 43]
-    assert entered(found, 1, STORE)[:3] == [19, 35, 51]
+    assert entered(found, 0, Stage.STORE)[:3] == [19, 29, 43]
+    assert entered(found, 1, Stage.STORE)[:3] == [19, 35, 51]
 
 
 MESH = {
@@ -214,11 +218,11 @@ MESH = {
 def test_a_message_cuts_through_the_mesh():
     # tile 27 of a grid of 23 columns: four links along x, one along y
     plan = make_plan(at(map_graph(pointwise(8, 8), chip(**MESH)), 0, 27))
-    path = [leg.resource[2:] for leg in plan.works[0].services[0].stages[STORE].legs]
+    path = [leg.resource[2:] for leg in plan.works[0].services[0].stages[Served.STORE].legs]
     assert path == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 27)]
     found = simulate(plan, 1)
     # 8 bytes behind a head that passes a router in 2 cycles: 4 * 2 + 8; one message at a time
-    assert found.trace[0, 0, 0].enter[STORE] == 19
+    assert found.trace[0, 0, 0].enter[Stage.STORE] == 19
     assert stored(found, 0) == [19 + 16 * (k + 1) + 3 for k in range(36)]
 
 
@@ -230,11 +234,11 @@ def test_messages_meet_on_a_link_of_the_mesh():
     found = simulate(make_plan(mapping), 1)
     # m2 asks for link 1-2 at 19, m1 (from tile 0) at 21 and gets it at 27, when m2's head is at 2.
     # m2: 19-27 and 21-29. m1: 19-27 and 27-35.
-    assert found.trace[1, 0, 0].leave[STORE] == 29
-    assert found.trace[0, 0, 0].leave[STORE] == 35
+    assert found.trace[1, 0, 0].leave[Stage.STORE] == 29
+    assert found.trace[0, 0, 0].leave[Stage.STORE] == 35
     # second messages: m2 asks for 1-2 at 29 and waits until 35; m1 asks for 0-1 at 35, 1-2 at 37
-    assert found.trace[1, 0, 1].leave[STORE] == 45
-    assert found.trace[0, 0, 1].leave[STORE] == 51
+    assert found.trace[1, 0, 1].leave[Stage.STORE] == 45
+    assert found.trace[0, 0, 1].leave[Stage.STORE] == 51
 
 
 def test_a_chain_of_chips_stores_and_forwards():
@@ -242,7 +246,7 @@ def test_a_chain_of_chips_stores_and_forwards():
     mapping = at(map_graph(pointwise(8, 8), chip(**MESH, **system)), 1, 502)
     found = simulate(make_plan(mapping), 1)
     # 8 cycles to the gateway, 2 to the next one, 5 behind it, then two links: 2 + 8; 3 at the end
-    assert found.trace[0, 0, 0].leave[STORE] == 19 + 8 + 2 + 5 + 10
+    assert found.trace[0, 0, 0].leave[Stage.STORE] == 19 + 8 + 2 + 5 + 10
     assert found.trace[0, 0, 0].stored == 19 + 25 + 3
 
 
@@ -377,7 +381,7 @@ def test_line_buffers_are_looked_at_when_a_cycle_is_over():
         made_up([vector_work(0, 5, 10), vector_work(1, 5, 0, [(0, row)], store=10)]), 1
     )
     assert (stored(found, 0)[1], stored(found, 1)[0]) == (20, 20)
-    assert found.trace[1, 0, 0].enter[STORE] == 10
+    assert found.trace[1, 0, 0].enter[Stage.STORE] == 10
     assert found.peaks == (1,)
 
 

@@ -11,8 +11,8 @@ from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import Slot, map_graph
 from cimsim.timing.plan import make_plan
 from cimsim.timing.routes import Route, Service
-from cimsim.timing.rules import LOAD, LOAD_NEXT, POST, REDUCE, STORE
 from cimsim.timing.simulate import simulate
+from cimsim.timing.stage import Served, Stage
 from tests.timing.nets import Net, chip, mappings, moved, stage_times
 
 MESH = {"interconnect__kind": "mesh", "interconnect__bytes_per_cycle": 4, "tile__count": 20}
@@ -108,14 +108,14 @@ def test_sums_of_another_chip_are_added_up_there_and_come_home_over_the_link(kin
     # station 5, gateway 4, gateway 0, home 1
     home = 0 if kind == "ideal" else 8 + (16 + 5) + 8
     latency = 0 if kind == "ideal" else 3
-    assert second.alone(REDUCE) == inside + home + latency + 1  # 16 additions on 64 lanes
-    assert second.stages[REDUCE].own == latency + 1
+    assert second.alone(Served.REDUCE) == inside + home + latency + 1  # 16 additions on 64 lanes
+    assert second.stages[Served.REDUCE].own == latency + 1
     # 192 input bytes of a window to both stations: 48 cycles a way, 96 on the link
     store = {"mesh": 48 + 48, "bus": 48 + (96 + 5) + 48, "ideal": 0}[kind]
     if kind == "mesh":  # tile 0 is the gateway: the link at once, then one way on chip 1
         store = (96 + 5) + 48
-    assert first.alone(STORE) == store
-    ways = [leg.resource for leg in first.stages[STORE].legs]
+    assert first.alone(Served.STORE) == store
+    ways = [leg.resource for leg in first.stages[Served.STORE].legs]
     assert [way for way in ways if way[0] == "chips"] == [("chips", 0, 1)] * (kind != "ideal")
 
 
@@ -124,7 +124,7 @@ def test_a_layer_that_ends_at_a_gateway_waits_for_the_link_there():
     far = replace(mapping.layers[1], slots=((Slot(0, 0), Slot(4, 0), Slot(5, 0)),))
     near = replace(mapping.layers[0], slots=((Slot(1, 0),),))
     (_, work) = make_plan(replace(mapping, layers=(near, far))).works
-    reduce = work.services[0].stages[REDUCE]
+    reduce = work.services[0].stages[Served.REDUCE]
     assert (reduce.alone, reduce.own) == (8 + 16 + 5 + 3 + 1, 5 + 3 + 1)
 
 
@@ -145,9 +145,9 @@ def test_a_clocked_tile_pipeline_takes_whole_stages(stage_ns):
     free = make_plan(map_graph(graph, chip(tile__count=8))).works
     clocked = make_plan(map_graph(graph, chip(tile__count=8, tile__t_stage=f"{stage_ns} ns"))).works
     for before, after in zip(free, clocked, strict=True):
-        for stage in (LOAD, LOAD_NEXT, REDUCE, POST, STORE):
+        for stage in (Served.LOAD, Served.LOAD_NEXT, Served.REDUCE, Served.POST, Served.STORE):
             least = max(1, -(-before.services[0].alone(stage) // stage_ns))
-            more = stage == REDUCE
+            more = stage == Stage.REDUCE
             assert after.services[0].alone(stage) == (least + more) * stage_ns
             assert before.services[0].stages[stage].legs == after.services[0].stages[stage].legs
         assert before.services[0].analog == after.services[0].analog

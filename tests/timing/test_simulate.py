@@ -10,8 +10,8 @@ from cimsim.errors import ConfigError, SimulationError
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.bounds import bounds
 from cimsim.timing.plan import make_plan
-from cimsim.timing.rules import DRIVE
 from cimsim.timing.simulate import simulate
+from cimsim.timing.stage import Stage
 from tests.timing.nets import (
     Duplicates,
     Net,
@@ -313,7 +313,7 @@ def test_layers_that_share_an_array_never_fire_at_once(graph, hardware, frames, 
     for u, stage, start, cycles in zip(
         grants.unit, grants.stage, grants.start, grants.cycles, strict=True
     ):
-        if stage == DRIVE:
+        if stage == Stage.DRIVE:
             layer = mapping.layer_of[timeline.units[u].name]
             for slot in set(layer.slots[0]):
                 firing[slot].append((int(start), int(start + cycles)))

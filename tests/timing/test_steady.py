@@ -5,13 +5,11 @@ import pytest
 
 from cimsim.errors import CimsimError
 from cimsim.mapping.mapping import map_graph
-from cimsim.timing import kernels, records, steady
+from cimsim.timing import kernels, steady
 from cimsim.timing.plan import make_plan
 from cimsim.timing.simulate import simulate
 from cimsim.timing.tables import initial_memory
 from tests.timing.nets import Duplicates, Net, chip, replicated
-
-NOTES = [records.H_BACK, records.H_ROWS_BACK]  # what only the comparison writes
 
 
 def both(plan, frames, windows=1, ring=0):
@@ -21,20 +19,20 @@ def both(plan, frames, windows=1, ring=0):
     while True:
         leaping, alone = (initial_memory(plan, frames, "pipelined", False, ring) for _ in range(2))
         leapt = steady.run(plan, leaping, rows)
-        kernels.run(alone.cells)
-        for memory in (leaping, alone):
-            memory.cells[NOTES] = 0
-        if alone.cells[records.H_FULL] == 0:
-            return leapt, leaping.cells, alone.cells
-        assert leaping.cells[records.H_FULL]
-        ring = 4 * int(alone.cells[records.H_RING])
+        kernels.run(alone.header)
+        for memory in (leaping, alone):  # notes that only the comparison writes
+            memory.header.back = memory.header.rows_back = 0
+        if alone.header.full == 0:
+            return leapt, leaping, alone
+        assert leaping.header.full
+        ring = 4 * alone.header.ring
 
 
 def same(leaping, alone):
     """Whether all cells are the same, but for events that were handled: the heap stands last."""
-    heap = int(alone[records.H_HEAP])
-    assert alone[records.H_EVENTS] == leaping[records.H_EVENTS] == 0
-    return bool((leaping[:heap] == alone[:heap]).all())
+    heap = alone.header.heap.address
+    assert alone.header.events == leaping.header.events == 0
+    return bool((leaping.cells[:heap] == alone.cells[:heap]).all())
 
 
 def drawn_net(draw):

@@ -1,0 +1,97 @@
+"""What follows when a service ends: further legs and pulses, the next stage, the store."""
+
+from __future__ import annotations
+
+from cimsim.jit import jit
+from cimsim.timing.admission import admit
+from cimsim.timing.places import header_of
+from cimsim.timing.records import EMPTY, LEG_BITS, StageState
+from cimsim.timing.stage import Served, Stage
+from cimsim.timing.stages import ask, ask_all, leave, leave_drive, may_leave, move
+from cimsim.timing.stores import finish
+
+
+@jit
+def grant(stage: StageState, number: int, now: int) -> None:
+    """Serve a leg as soon as its resource is free; the last one ends the service."""
+    feeder, service, kind = stage.feeder, stage.service, stage.kind
+    leg = service.legs[number]
+    start = max(now, leg.resource.free)
+    leg.resource.free = start + leg.cycles
+    _log(stage, (kind << LEG_BITS) | number, start)
+    stage.last = max(stage.last, start + leg.cycles)
+    for index in range(len(leg.children)):
+        child = leg.children[index]
+        ask(stage, child.leg, start + child.delay)
+    stage.legs -= 1
+    if stage.legs > 0:
+        return
+    end = stage.last + service.own
+    feeder.waited[kind] += end - stage.began - service.alone
+    if kind == Stage.STORE:
+        store(stage, end)
+    elif kind == Stage.CONVERT:
+        _convert(stage, end)
+    else:
+        stage.end = end
+        advance(stage)
+
+
+@jit
+def _log(stage: StageState, leg: int, start: int) -> None:
+    """Write down when a resource began to serve a leg."""
+    header = header_of(stage)
+    if len(header.log) > 0:
+        row = header.log[header.logged]
+        header.logged += 1
+        row.leg, row.feeder = leg, stage.feeder
+        row.sequence, row.start = stage.sequence, start
+
+
+@jit
+def advance(stage: StageState) -> None:
+    """Move the activation in a stage on, then those behind it, then let others in.
+
+    Called when its service ends or the next stage has become free.
+    """
+    if stage.sequence == EMPTY:
+        return
+    pipe = stage.pipe
+    while stage:
+        at = stage
+        while may_leave(at):
+            at = move(at)
+        if stage.sequence != EMPTY:
+            return
+        stage = stage.before
+    admit(pipe)
+
+
+@jit
+def _convert(stage: StageState, end: int) -> None:
+    """Take the next pulse to shared converters, or the activation on after the last one."""
+    feeder, pipe = stage.feeder, stage.pipe
+    double, last = feeder.double == 1, feeder.pulses - 1
+    feeder.pulsed += 1
+    if pipe.pulse == last:
+        stage.end = end
+        advance(stage)
+        return
+    pipe.pulse += 1
+    began = stage.began if double else end
+    at = max(began + feeder.services[Served.DRIVE].alone, end)
+    ask_all(stage, at)
+    if double and pipe.pulse == last:
+        drive = stage.before
+        leave_drive(drive, at)
+        advance(drive.before)
+
+
+@jit
+def store(stage: StageState, end: int) -> None:
+    """Leave STORE, count the activation and see what may follow."""
+    feeder, sequence = stage.feeder, stage.sequence
+    leave(stage, end)
+    feeder.left_store += end
+    finish(feeder, sequence, end + feeder.latency)
+    advance(stage.before)

@@ -1,0 +1,265 @@
+"""Records in one int64 array, each declared once: fields, meaning, what may be written.
+
+A record is a class whose annotations say what its fields are, a `cell` what each means:
+
+=================  ===============================================================================
+``int``            one number
+another record     a reference: the address of that record's first cell; 0, the header's, is none
+``Rows[R]``        records one behind the other: address and count
+``Refs[R]``        references to records, likewise
+``Numbers``        numbers, likewise
+``Ring``           numbers, likewise, a power of two of them: any index is taken modulo that
+=================  ===============================================================================
+
+With ``length`` the elements of ``Rows`` or ``Numbers`` stand in the record itself. From the
+declaration follow the places of all cells, these views for Python, columns of tables
+(`cimsim.timing.layout`) and what compiled code does (`cimsim.timing.accessors`): there
+``unit.windows`` is one load from the same memory, checked if the build is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Legal = Callable[[int, int], bool]
+R = TypeVar("R", bound="Record")
+CHECKED = os.environ.get("CIMSIM_CHECKED", "") not in ("", "0")
+
+
+_CELLS: list[Cell] = []  # by code
+OUTSIDE_TABLE, NOT_LEGAL = 2, 3
+_WRONG = (
+    "cell {number} is outside of the memory",
+    "cell {number} is none of this field",
+    "index {number} is outside of the table",
+    "cell {number} may not go from the value it has to the new one ({legal})",
+)
+
+
+class CorruptMemory(AssertionError):
+    """The event loop left its records, or a field the values that may follow each other.
+
+    Compiled code raises it without a word and leaves the words behind the records.
+    """
+
+    @classmethod
+    def read(cls, cells: Ints) -> CorruptMemory:
+        """Return the error that says record, field and index."""
+        total = int(cells[0])
+        code, wrong, number = cells[2 * total : 2 * total + 3].tolist()
+        field = _CELLS[abs(code)]
+        what = _WRONG[wrong].format(number=number, legal=field.legal.__name__)
+        return cls(f"{field.title}: {what}")
+
+
+def fixed(old: int, new: int) -> bool:
+    """Whether a number may change that stands from the beginning: no."""
+    return False
+
+
+def anything(old: int, new: int) -> bool:
+    """Whether a number may change that may be any: yes."""
+    return True
+
+
+@dataclass(eq=False)
+class Cell:
+    """One field of a record.
+
+    Attributes
+    ----------
+    meaning : str
+    legal : callable
+        ``legal(old, new)``: whether compiled code may write ``new`` over ``old``.
+    length : int
+        Elements that stand in the record; 0: address and count of them do.
+    owner : type of Record
+    name : str
+    kind : {"int", "ref", "rows", "refs", "numbers", "ring"}
+    record : type of Record or None
+        That a reference or a table is of.
+    offset, size : int
+        Place in the record and cells taken.
+    code : int
+        Number of the first cell among all cells of all records, from 1.
+    """
+
+    meaning: str
+    legal: Legal = fixed
+    length: int = 0
+    owner: Any = None
+    name: str = ""
+    kind: str = "int"
+    record: type[Record] | None = None
+    offset: int = 0
+    size: int = 1
+    code: int = 0
+
+    @property
+    def title(self) -> str:
+        """Record and field."""
+        return f"{self.owner.__name__}.{self.name}"
+
+    @property
+    def elements(self) -> int:
+        """Number that marks a cell of the table to which the field points."""
+        return -self.code
+
+    def __get__(self, record: Record | None, _: type[Record]) -> Any:
+        if record is None:
+            return self
+        place, cells = record.address + self.offset, record.cells
+        if self.kind == "int":
+            return int(cells[place])
+        if self.kind == "ref":
+            assert self.record is not None
+            return self.record(cells, int(cells[place]))
+        start, count = place, self.length
+        if not self.length:
+            start, count = int(cells[place]), int(cells[place + 1])
+        if self.record is None:
+            return _TABLES[self.kind](cells, start, count)
+        return _TABLES[self.kind](cells, start, count, self.record)
+
+    def __set__(self, record: Record, value: Any) -> None:
+        if self.kind not in ("int", "ref"):
+            raise AttributeError(f"{self.title} is a table, set its elements")
+        place = record.address + self.offset
+        record.cells[place] = value.address if self.kind == "ref" else value
+
+
+def cell(meaning: str, legal: Legal = fixed, length: int = 0) -> Any:
+    """Declare a field of a record."""
+    return Cell(meaning, legal, length)
+
+
+class Record:
+    """A view of one record.
+
+    Parameters
+    ----------
+    cells : int64 [...]
+        The memory.
+    address : int
+        Of the record's first cell.
+    """
+
+    fields: ClassVar[dict[str, Cell]] = {}
+    size: ClassVar[int] = 0
+
+    def __init__(self, cells: Ints, address: int) -> None:
+        self.cells, self.address = cells, address
+        self.base = int(cells.ctypes.data)
+
+    def __bool__(self) -> bool:
+        return self.address != 0
+
+
+class Rows(Generic[R]):
+    """Records one behind the other."""
+
+    def __init__(self, cells: Ints, address: int, count: int, record: type[R]) -> None:
+        self.cells, self.address, self.count, self.record = cells, address, count, record
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> R:
+        return self.record(self.cells, self.address + _inside(index, self) * self.record.size)
+
+
+class Refs(Rows[R]):
+    """References to records."""
+
+    def __getitem__(self, index: int) -> R:
+        return self.record(self.cells, int(self.cells[self.address + _inside(index, self)]))
+
+    def __setitem__(self, index: int, value: R) -> None:
+        self.cells[self.address + _inside(index, self)] = value.address
+
+
+class Numbers:
+    """Numbers, one behind the other."""
+
+    def __init__(self, cells: Ints, address: int, count: int) -> None:
+        self.cells, self.address, self.count = cells, address, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        return int(self.cells[self.address + _inside(index, self)])
+
+    def __setitem__(self, index: int, value: int) -> None:
+        self.cells[self.address + _inside(index, self)] = value
+
+
+class Ring(Numbers):
+    """Numbers of which the last ones are kept: a power of two."""
+
+    def __getitem__(self, index: int) -> int:
+        return super().__getitem__(index & (self.count - 1))
+
+    def __setitem__(self, index: int, value: int) -> None:
+        super().__setitem__(index & (self.count - 1), value)
+
+
+_TABLES: dict[str, Any] = {"rows": Rows, "refs": Refs, "numbers": Numbers, "ring": Ring}
+
+
+def _inside(index: int, table: Rows[Any] | Numbers) -> int:
+    if not 0 <= index < table.count:
+        raise IndexError(f"{index} is not in 0..{table.count - 1}")
+    return index
+
+
+def declare(*records: type[Record]) -> tuple[Cell, ...]:
+    """Give all fields of all records their places; returns them in order.
+
+    Parameters
+    ----------
+    *records : type of Record
+        Those that stand in others before these.
+
+    Raises
+    ------
+    TypeError
+        A field of a kind that there is not.
+    """
+    code, found = 1, []
+    _CELLS[:] = [Cell("")]
+    for record in records:
+        offset, record.fields = 0, {}
+        kinds = get_type_hints(record)
+        for name in record.__annotations__:
+            field: Cell = vars(record)[name]
+            field.owner, field.name, field.offset, field.code = record, name, offset, code
+            _of_kind(field, kinds[name])
+            record.fields[name] = field
+            found.append(field)
+            offset += field.size
+            code += field.size
+            _CELLS.extend([field] * field.size)
+        record.size = offset
+    return tuple(found)
+
+
+def _of_kind(field: Cell, kind: Any) -> None:
+    table = get_origin(kind) or kind
+    tables = {"rows": Rows, "refs": Refs, "numbers": Numbers, "ring": Ring}
+    names = [name for name, one in tables.items() if one is table]
+    if names:
+        field.kind, field.record = names[0], next(iter(get_args(kind)), None)
+        each = field.record.size if field.kind == "rows" and field.record else 1
+        field.size = field.length * each if field.length else 2
+    elif isinstance(kind, type) and issubclass(kind, Record):
+        field.kind, field.record = "ref", kind
+    elif kind is not int:
+        raise TypeError(f"{field.title}: records have no field of {kind}")
