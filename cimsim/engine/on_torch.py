@@ -357,7 +357,7 @@ def _variance(
         return _product(x, noise).to(kind) * factor.to(x.device).to(kind)
     largest = x.amax(1, keepdim=True)
     # squares in bytes with the smallest even exponent for which the largest fits
-    shift = sum(2 * (largest > limit).to(torch.int64) for limit in (15, 31, 63, 127))
+    shift = 2 * torch.stack([largest > limit for limit in (15, 31, 63, 127)]).sum(0)
     half = (1 << shift) >> 1
     squares = (x * x + half) >> shift
     factor = (unit * (1 << shift).to(torch.float64)).to(kind)
