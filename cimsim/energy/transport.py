@@ -61,7 +61,7 @@ def _price(chip: Chip, work: Work, stage: int, resource: Resource) -> tuple[floa
     """Return J per byte and the component that a leg is charged to; '': none."""
     net = interconnect_of(chip)
     if resource[0] == net.resource:
-        return net.energy_j_b(resource[2:]), "interconnect"
+        return net.energy_j_b(resource[1:][1:]), "interconnect"
     reads = stage in (Served.LOAD, Served.LOAD_NEXT, Served.POST) or work.unit.kind == "input"
     memory = chip.global_buffer
     prices = {

@@ -122,7 +122,8 @@ def small_network(rows: int = 40, classes: int = 5) -> LayerGraph:
             nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2, groups=2),
             nn.ReLU(), nn.Flatten(), nn.Linear(16 * 9, rows), nn.ReLU(), nn.Linear(rows, classes),
         ).eval()  # fmt: skip
-    return cimsim.trace(net, (torch.zeros(1, 3, 8, 8),))
+    graph: LayerGraph = cimsim.trace(net, (torch.zeros(1, 3, 8, 8),))
+    return graph
 
 
 def small_inputs(count: int) -> NDArray[np.float32]:

@@ -143,7 +143,7 @@ class Route:
         chip, first = entry // per_chip, entry - entry % per_chip
         cycles, found, legs = net.cycles(n_bytes), {entry: after}, list[int]()
         for hop in net.way(entry - first, tuple(sorted(tile - first for tile in targets))):
-            resource = (net.resource, chip, *hop.link)
+            resource: Resource = (net.resource, chip, *hop.link)
             if hop.after < 0:
                 legs.append(self.use(resource, cycles, after, wait, n_bytes))
             else:

@@ -33,4 +33,5 @@ class Sar(AbstractConverter):
         share = codes / codes[-1]
         # of the pinned sum: sum_k 2**k (on_k - share)**2
         mean = float(np.mean(((on - share[:, None]) ** 2) @ weights))
-        return (bow + adc.inl_steps_lsb / np.sqrt(mean) * errors).astype(np.float32)
+        found: NDArray[np.float32] = (bow + adc.inl_steps_lsb / np.sqrt(mean) * errors).astype("f4")
+        return found
