@@ -9,6 +9,7 @@ import torch
 
 import cimsim
 from cimsim.chip.cells import build, device_of
+from cimsim.chip.interconnects import interconnect_of
 from cimsim.chip.load import chip_hash, load_hw
 from cimsim.errors import ConfigError
 from cimsim.studies.keys import values_of
@@ -52,6 +53,20 @@ class Fom(AbstractEstimator):
 
 class Task(Classification):
     pass
+"""
+
+NETS = """
+from cimsim.api import AbstractConverter, AbstractInterconnect, Hop
+
+class Slow(AbstractConverter):
+    conversion_s = 1e-3
+    def steps(self, bits):
+        return 1.0
+
+class Wire(AbstractInterconnect):
+    is_one_wire = True
+    def way(self, source, targets):
+        return (Hop((), tiles=targets),)
 """
 
 
@@ -126,6 +141,23 @@ def test_installed_packages_offer_cells_estimators_and_tasks(outside, monkeypatc
     assert task_of("mine").__name__ == "Task"
     with pytest.raises(ConfigError, match=r"--task: expected .*mine.*, got 'mina'.*mine"):
         task_of("mina")
+
+
+def test_installed_packages_offer_converters_and_interconnects(outside, monkeypatch):
+    (outside / "ownnets.py").write_text(NETS)
+    offered = {
+        "cimsim.converters": [EntryPoint("mine", "ownnets:Slow", "cimsim.converters")],
+        "cimsim.interconnects": [EntryPoint("net", "ownnets:Wire", "cimsim.interconnects")],
+    }
+    monkeypatch.setattr("cimsim.outside.entry_points", lambda group: offered.get(group, []))
+    chip = load_hw("eflash40nm", {"adc.kind": "mine", "interconnect.kind": "net"})
+    assert chip.adc.conversion_s == 1e-3
+    assert interconnect_of(chip).is_one_wire
+    for path in ("adc.kind", "interconnect.kind"):
+        assert "sha256:" in values_of(chip)[path]
+    with pytest.raises(ConfigError, match=r"adc\.kind: expected .*'mine'.*got 'mina'"):
+        load_hw("eflash40nm", {"adc.kind": "mina"})
+    sys.modules.pop("ownnets", None)
 
 
 def test_the_code_of_a_task_is_part_of_the_result(outside):

@@ -154,7 +154,7 @@ class AnalogLayer:
         total: Tensor | float = 0.0
         for t, (current, power) in enumerate(self._currents(codes, written.cells)):
             noise = self._noise(t, current, power, written.gain[t], generator)
-            if adc.kind == "ideal":
+            if adc.converter.is_exact:
                 part = current + written.shift[t]
                 total = total + (part if noise is None else part + noise)
             else:
@@ -192,9 +192,9 @@ class AnalogLayer:
         """Draw gain and offset (in steps) of every column's converter, [tiles, n_cols]."""
         adc = self.chip.adc
         gain, offset = torch.ones_like(self.ranges.step), torch.zeros_like(self.ranges.step)
-        if adc.kind != "ideal" and adc.gain_sigma:
+        if not adc.converter.is_exact and adc.gain_sigma:
             gain += adc.gain_sigma * torch.empty_like(gain).normal_(generator=generator)
-        if adc.kind != "ideal" and adc.offset_sigma_lsb:
+        if not adc.converter.is_exact and adc.offset_sigma_lsb:
             offset = adc.offset_sigma_lsb * offset.normal_(generator=generator)
         return gain, offset
 
@@ -250,11 +250,11 @@ class AnalogLayer:
         """Return the mean noise power of each column's sum, LSB squared."""
         adc, ranges = self.chip.adc, self.ranges
         power = (ranges.read_mean * gain.square()).sum(0)
-        if adc.kind == "ideal":
+        if adc.converter.is_exact:
             return power
         # of a step of 1 there is next to nothing to round
         rounding = torch.where(ranges.step > 1, 1 / 12, 0.0)
-        return power + (ranges.step.square() * (rounding + adc.noise_lsb**2)).sum(0)
+        return power + (ranges.step.square() * (rounding + adc.converter.noise_lsb**2)).sum(0)
 
     def _currents(self, codes: Tensor, cells: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield the partial sums of each row tile, and their read noise at unit share.
@@ -311,7 +311,7 @@ class AnalogLayer:
     ) -> Tensor | None:  # fmt: skip
         """Draw the noise of one tile's sums, in steps of their converters."""
         adc = self.chip.adc
-        added = 0.0 if adc.kind == "ideal" else adc.noise_lsb
+        added = 0.0 if adc.converter.is_exact else adc.converter.noise_lsb
         if power is None and not added:
             return None
         noise = torch.empty_like(current).normal_(generator=generator)

@@ -275,6 +275,12 @@ def _check_choices(chip: Chip) -> None:
             f"{path}: hardware-aware training knows {' and '.join(map(str, known))} only, got "
             f"{got}. Train with --set {path}={known[-1]} and simulate on the chip as it is"
         )
+    converter = chip.adc.converter
+    if converter.is_bent or converter.noise_curve() is not None:
+        raise ConfigError(
+            "adc.kind: hardware-aware training knows converters without curves only, got "
+            f"{chip.adc.kind}. Train with --set adc.kind=sar and simulate on the chip as it is"
+        )
 
 
 def _takes_effect(chip: Chip, path: str) -> bool:

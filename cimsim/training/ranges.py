@@ -117,7 +117,7 @@ class LayerRanges:
         shape, adc = self.shape, self.chip.adc
         self.code = self._code()
         step, low = np.ones((2, len(shape.tiles), shape.n_cols)) * [[[1.0]], [[0.0]]]
-        if adc.kind != "ideal":
+        if not adc.converter.is_exact:
             for t, blocks in enumerate(self.state["adc_range"].tolist()):
                 for block, (bottom, top) in zip(shape.blocks, blocks, strict=True):
                     found = AdcRange.covering(bottom, top, adc.bits)
@@ -138,7 +138,7 @@ class LayerRanges:
         """Return both ends of each array's partial sums, float64 [tiles, blocks, 2]."""
         shape, adc = self.shape, self.chip.adc
         ends = torch.zeros(len(shape.tiles), len(shape.blocks), 2, dtype=torch.float64)
-        if adc.kind == "ideal":
+        if adc.converter.is_exact:
             return ends
         if adc.range == "full":
             rows = [(tile.stop - tile.start) * shape.sharing for tile in shape.tiles]

@@ -359,6 +359,10 @@ def test_a_chip_without_ranges_is_refused():
         ({"inputs.signed": "phases"}, r"inputs.signed: .* knows offset only, got phases"),
         ({"adc.range": "power2"}, r"adc.range: .* got power2.*--set adc.range=calibrated"),
         ({"adc.inl_bow_lsb": 0.5}, r"adc.inl_bow_lsb: .* knows 0.0 only, got 0.5"),
+        (
+            {"adc.kind": "tests.plugs.subranging:Subranging"},
+            r"adc.kind: .* without curves only, got tests.*--set adc.kind=sar",
+        ),
         ({"dac.gain_sigma": "1 %"}, r"dac.gain_sigma: .* knows 0.0 only, got 0.01"),
     ],
 )
