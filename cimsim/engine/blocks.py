@@ -32,7 +32,7 @@ _ROW, _COLUMN = 10, 130  # products that take as long as a row's input, a column
 _SHARE = 1.5  # each thread takes one part in so many of the windows that are left to it
 
 _Fired = tuple[Counter[str], list[NDArray[np.int64]]]
-_SUMS = np.empty((2, 0), np.float32), 0.0  # outputs are not scaled
+SUMS = np.empty((2, 0), np.float32), 0.0  # outputs are not scaled
 
 
 class Sink:
@@ -268,7 +268,7 @@ def _fire_fast(
 ) -> int:
     """Integer products, everything fused; returns saturations."""
     firing, clipped = frame.firing, 0
-    scaled = () if firing.by_bits else (frame.scaling or _SUMS,)  # bits always make sums
+    scaled = () if firing.by_bits else (frame.scaling or SUMS,)  # bits always make sums
     read_out: Any = bitwise.read_out if firing.by_bits else fused.read_out
     common = (firing.correlation, np.uint64(frame.key ^ INPUTS)) if firing.correlation else None
     window, key = np.uint64(frame.first_window + block.start), np.uint64(frame.key)

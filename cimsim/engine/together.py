@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.engine.blocks import INPUTS, Sums, fire
+from cimsim.engine.blocks import INPUTS, SUMS, Sums, fire
 from cimsim.engine.firing import Firing
-from cimsim.jit import jit
-from cimsim.kernels import conversion
-from cimsim.kernels.conversion import GROUP
-from cimsim.kernels.fused import BLOCK, _draw_common, _multiply, _pulse, collect_block, offsets_of
-from cimsim.kernels.normals import counters, many_normals
+from cimsim.kernels import fused
+
+_UNCOUNTED = np.empty(0, np.int64)  # pulse values, which one converter's run counts
 
 
 def fire_together(
@@ -58,10 +56,11 @@ def fire_together(
             for phase, (first, end, _) in enumerate(one.phases):
                 columns = np.stack([other.phases[phase] for other in alike])
                 stage = np.uint64(array.index * len(one.pulses) + first)
-                _read_out(
-                    codes, (bases, rows.runs), one.packed_pulses[first:end], array.planes,
-                    columns, array.stretches, scales,
-                    (np.uint64(first_window), stage, np.uint64(key)), sums, common,
+                fused.read_out(
+                    codes, (bases, rows.runs), one.packed_pulses[first:end], one.power,
+                    array.planes, columns[0], array.stretches, scales[0],
+                    (np.uint64(first_window), stage, np.uint64(key)), sums[0], False, _UNCOUNTED,
+                    SUMS, common, (columns[1:], scales[1:], sums[1:]),
                 )  # fmt: skip
     return [part.astype(np.float32, copy=False) for part in sums]
 
@@ -78,83 +77,3 @@ def _alike(firings: Sequence[Firing]) -> bool:
         )
         for firing in firings
     )  # fmt: skip
-
-
-@jit
-def _read_out(
-    codes: Any, places: Any, pulses: Any, planes: Any, columns: Any, target: Any, adcs: Any,
-    counter: Any, sums: Any, common: Any,
-) -> None:  # fmt: skip
-    """Do what `cimsim.kernels.fused.read_out` does, without statistics, for several converters.
-
-    Parameters
-    ----------
-    codes, places, pulses, planes, target, counter, common
-        See there; the planes have read noise.
-    columns : float32 or float64 [n, 5, 16 * panels]
-        For each converter.
-    adcs : float32 or float64 [n, 3]
-    sums : float32 or float64 [n, B, n_cols]
-        Added to.
-    """
-    bases, runs = places
-    n_rows, width = runs[-1, 0] + runs[-1, 2], columns.shape[2]
-    depth = -(-n_rows // 4) * 4
-    offsets = offsets_of(runs)
-    vectors = np.zeros((BLOCK, depth), codes.dtype)
-    x, squares = np.zeros((BLOCK, depth), np.uint8), np.zeros((BLOCK, depth), np.uint8)
-    high, low = np.zeros((BLOCK, width), np.int32), np.zeros((BLOCK, width), np.int32)
-    spread = np.zeros((BLOCK, width), np.int32)
-    exponents = np.zeros(BLOCK, np.int64)
-    # whole groups of normals, as `read_out` draws them
-    rows = -(-BLOCK // -(-BLOCK // max(1, GROUP // width)))
-    tiled = np.empty((columns.shape[0], columns.shape[1], rows * width), columns.dtype)
-    for k in range(columns.shape[0]):
-        conversion.tile(columns[k], tiled[k])
-    flat_high, flat_low = high.reshape(-1), low.reshape(-1)
-    value = np.empty(rows * width, columns.dtype)
-    variance = np.empty(rows * width, columns.dtype)
-    draws, own = np.zeros(rows * width, np.float32), np.zeros(rows * width, np.float32)
-    numbers = np.zeros((rows, width // 4), np.uint64), np.zeros((rows, width // 4), np.uint64)
-    counters(numbers[0], numbers[1])
-    flat_numbers = numbers[0].reshape(-1), numbers[1].reshape(-1)
-    share = np.zeros(BLOCK)
-    kept = np.zeros(0 if common is None else -(-BLOCK // rows) * rows * width, np.float32)
-    for start in range(0, bases.shape[0], BLOCK):
-        used = min(BLOCK, bases.shape[0] - start)
-        collect_block(codes, bases[start : start + used], runs, offsets, vectors)
-        if common is not None:
-            where = counter[0] + np.uint64(start), counter[1]
-            _draw_common(
-                vectors, used, pulses, common, where, flat_numbers, (rows, width), kept, share
-            )
-        for p in range(pulses.shape[0]):
-            drop, mask, exponent = pulses[p, 0], pulses[p, 1], pulses[p, 2]
-            _pulse(vectors, used, drop, mask, x)
-            _multiply(x, used, squares, planes, (high, low, spread), exponents, (mask, exponent))
-            scale = 1.0 / (1 << exponent)
-            for b in range(0, used, rows):
-                count = min(rows, used - b)
-                many_normals(
-                    draws, flat_numbers, counter[0] + np.uint64(start + b),
-                    counter[1] + np.uint64(p), counter[2],
-                )  # fmt: skip
-                conversion.scale(spread, b, count, exponents, scale * scale, variance)
-                at, n, shift = (b * width, b * width, 0), count * width, drop + exponent
-                for k in range(columns.shape[0]):
-                    own[:] = draws
-                    if common is not None:
-                        conversion.mix(
-                            own, kept, b * width, share, b, variance, tiled[k], (count, width)
-                        )
-                    if adcs[k, 2] >= 0:
-                        conversion.convert(
-                            flat_high, flat_low, at, scale, variance, own, tiled[k], adcs[k],
-                            shift, value, n,
-                        )  # fmt: skip
-                    else:
-                        conversion.convert_other(
-                            flat_high, flat_low, at, scale, variance, own, tiled[k], adcs[k],
-                            shift, value, n,
-                        )  # fmt: skip
-                    conversion.add(sums[k], (start + b, count), value, 0, (0, width), target, False)

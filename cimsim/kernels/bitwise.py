@@ -218,7 +218,6 @@ def _convert_panel(
     numbers, (window, stage, key) = counter
     variance, draws = scratch
     noisy = variance.shape[0] > 0
-    usual = noisy and adc[2] >= 0
     clipped = 0
     for p in range(shifts.shape[0]):
         for b in range(0, used, GROUP):
@@ -232,14 +231,9 @@ def _convert_panel(
                     conversion.mix(
                         draws, common[0], 16 * b, common[1], b, variance, columns, (n // 16, 16)
                     )
-            if usual:
-                clipped += conversion.convert(
-                    sums, sums, begins, 1.0, variance, draws, columns, adc, shifts[p], values, n
-                )
-            else:
-                clipped += conversion.convert_other(
-                    sums, sums, begins, 1.0, variance, draws, columns, adc, shifts[p], values, n
-                )
+            clipped += conversion.convert_any(
+                sums, sums, begins, 1.0, variance, draws, columns, adc, shifts[p], values, n
+            )
     return clipped
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.jit import jit
+from cimsim.jit import jit, jit_inline
 from cimsim.kernels.fma import fma
 from cimsim.kernels.products import LANES
 
@@ -162,6 +162,17 @@ def convert_other(
     for j in range(np.uint64(n)):
         value[to + j] *= columns[4, j] * unit
     return int(outside)
+
+
+@jit_inline
+def convert_any(
+    high: Any, low: Any, places: Any, scale: float, variance: Any, draws: Any, columns: Any,
+    adc: Any, shift: int, value: Any, n: int,
+) -> int:  # fmt: skip
+    """Do what `convert` does, or `convert_other` where that is to be asked."""
+    if variance.shape[0] > 0 and adc[2] >= 0:
+        return convert(high, low, places, scale, variance, draws, columns, adc, shift, value, n)
+    return convert_other(high, low, places, scale, variance, draws, columns, adc, shift, value, n)
 
 
 @jit

@@ -55,6 +55,7 @@ def read_out(
     sums: Any,
     folded: Any,
     common: Any = None,
+    further: Any = None,
 ) -> int:
     """Apply vectors to one array, all pulses, and add what its converters say to the output.
 
@@ -96,6 +97,9 @@ def read_out(
     common : (float, uint64) or None
         Correlation of the read noise of one cell in two pulses, and the key of what they share;
         None: each pulse has noise of its own. For several pulses of one sign.
+    further : (float [n, 5, 16 * panels], float [n, 3], float [n, B, n_cols]) or None
+        ``columns``, ``adc`` and ``acc`` of further converters that read the same columns with the
+        same noise; added to, of the same type as the first one's. Only where there is read noise.
 
     Returns
     -------
@@ -107,7 +111,6 @@ def read_out(
     depth = -(-n_rows // 4) * 4
     offsets = offsets_of(runs)
     noisy = planes[2].size > 0 or columns[3].max() > 0
-    usual = noisy and adc[2] >= 0
     whole = pulses.shape[0] == 1 and pulses[0, 0] == 0 and pulses[0, 1] == 255
     vectors = np.zeros((1 if whole else BLOCK, depth), codes.dtype)
     x, squares = np.zeros((BLOCK, depth), np.uint8), np.zeros((BLOCK, depth), np.uint8)
@@ -118,10 +121,12 @@ def read_out(
     rows = -(-BLOCK // -(-BLOCK // max(1, GROUP // width)))
     tiled = np.empty((columns.shape[0], rows * width), columns.dtype)
     conversion.tile(columns, tiled)
+    all_tiled = _tile_further(further, tiled)
     flat_high, flat_low = high.reshape(-1), low.reshape(-1)
     value = np.empty(rows * width, columns.dtype)
     variance = np.empty(rows * width if noisy else 0, columns.dtype)
     draws = np.zeros(rows * width, np.float32)  # 512 or more
+    drawn = np.zeros(0 if further is None else rows * width, np.float32)
     numbers = np.zeros((rows, width // 4), np.uint64), np.zeros((rows, width // 4), np.uint64)
     counters(numbers[0], numbers[1])
     flat_numbers = numbers[0].reshape(-1), numbers[1].reshape(-1)
@@ -158,26 +163,27 @@ def read_out(
                         counter[1] + np.uint64(p), counter[2],
                     )  # fmt: skip
                     conversion.scale(spread, b, count, exponents, scale * scale, variance)
+                    if further is not None:
+                        drawn[:] = draws
                     _mix_common(
                         common, draws, kept, b * width, share, b, variance, tiled, (count, width)
                     )
                 at, n, shift = (b * width, b * width, 0), count * width, drop + exponent
-                if usual:
-                    clipped += conversion.convert(
-                        flat_high, flat_low, at, scale, variance, draws, tiled, adc, shift, value, n
-                    )
-                else:
-                    clipped += conversion.convert_other(
-                        flat_high, flat_low, at, scale, variance, draws, tiled, adc, shift, value, n
-                    )
+                clipped += conversion.convert_any(
+                    flat_high, flat_low, at, scale, variance, draws, tiled, adc, shift, value, n
+                )
                 if folded[0].shape[1] > 0:
                     conversion.put(acc, (start + b, count), value, width, target, folded)
                 else:
                     first = fresh and p == 0
                     conversion.add(acc, (start + b, count), value, 0, (0, width), target, first)
-    for p in range(pulses.shape[0]):
-        for k in range(sums.shape[0]):
-            sums[k] += np.int64(tally[p, k]) >> (power * pulses[p, 2])
+                if further is not None:
+                    _convert_further(
+                        further, all_tiled, (flat_high, flat_low, at, scale, shift),
+                        (drawn, draws, variance, common, kept, share), value,
+                        (start, b, count, width), target,
+                    )  # fmt: skip
+    _add_tally(tally, power, pulses, sums)
     return clipped
 
 
@@ -211,6 +217,57 @@ def _draw_common(
     for b in range(0, used, rows):
         drawn = kept[b * width : (b + rows) * width]
         many_normals(drawn, numbers, where[0] + np.uint64(b), where[1], common[1])
+
+
+@jit
+def _tile_further(further: Any, tiled: Any) -> Any:
+    """Return the columns of further converters as `conversion.tile` makes them; [0, 0, 0] if none.
+
+    float [n, 5, m], for ``tiled`` of [5, m]
+    """
+    if further is None:
+        return np.empty((0, 0, 0), tiled.dtype)
+    columns = further[0]
+    found = np.empty((columns.shape[0], *tiled.shape), tiled.dtype)
+    for k in range(columns.shape[0]):
+        conversion.tile(columns[k], found[k])
+    return found
+
+
+@jit
+def _convert_further(
+    further: Any, columns: Any, sums: Any, noise: Any, value: Any, place: Any, target: Any
+) -> None:
+    """Have further converters read what the first one of some vectors has read.
+
+    Parameters
+    ----------
+    further, target
+        As in `read_out`.
+    columns : float [n, 5, >= count * width]
+        From `_tile_further`.
+    sums : tuple
+        Of both planes, where they begin, their scale and shift, as `conversion.convert` takes them.
+    noise : tuple
+        Normals as they were drawn, room for them, variances, and what the pulses have in common.
+    value : float32 or float64 [any]
+        Written.
+    place : (int, int, int, int)
+        First vector of the block, first of these ones in it, how many, columns of each.
+    """
+    adcs, outputs = further[1], further[2]
+    high, low, at, scale, shift = sums
+    drawn, draws, variance, common, kept, share = noise
+    start, first, count, width = place
+    for k in range(columns.shape[0]):
+        draws[:] = drawn
+        _mix_common(
+            common, draws, kept, first * width, share, first, variance, columns[k], (count, width)
+        )
+        conversion.convert_any(
+            high, low, at, scale, variance, draws, columns[k], adcs[k], shift, value, count * width
+        )
+        conversion.add(outputs[k], (start + first, count), value, 0, (0, width), target, False)
 
 
 @jit
@@ -328,6 +385,14 @@ def _tally(block: Any, power: int, short: Any, tally: Any) -> None:
             short[k] += block[b, k]
     for k in range(n):
         tally[k] += np.uint32(short[k])
+
+
+@jit
+def _add_tally(tally: Any, power: int, pulses: Any, sums: Any) -> None:
+    """Add what `_tally` counted, in units of the pulse values (to the power), for each row."""
+    for p in range(pulses.shape[0]):
+        for k in range(sums.shape[0]):
+            sums[k] += np.int64(tally[p, k]) >> (power * pulses[p, 2])
 
 
 @jit

@@ -14,10 +14,15 @@ from cimsim.engine.maps import encode_input
 from cimsim.engine.together import fire_together
 from cimsim.engine.written import written
 
+SLOW = {
+    "dac.bits": 2,
+    "device": {"kind": "rram", "g_min": "10 uS", "noise": {"corner": "1 MHz", "span": "1 h"}},
+}
+
 
 @pytest.mark.parametrize(
-    "overrides", [{}, {"dac.bits": 4}, {"inputs.signed": "rows", "array.rows": 256}],
-    ids=["one pulse", "two pulses", "signed"],
+    "overrides", [{}, {"dac.bits": 4}, {"inputs.signed": "rows", "array.rows": 256}, SLOW],
+    ids=["one pulse", "two pulses", "signed", "noise that pulses share"],
 )  # fmt: skip
 def test_together_as_alone(overrides):
     torch.manual_seed(1)
@@ -36,6 +41,7 @@ def test_together_as_alone(overrides):
         ready.firing,
         replace(ready.firing, ranges=coarse),
     ]
+    assert (ready.firing.correlation > 0) == (overrides is SLOW)
     found = fire_together([one.reading(ready.firing.reads) for one in firings], codes, 5, 7)
     for firing, sums in zip(firings, found, strict=True):
         alone = Sums(np.empty_like(sums))
