@@ -162,7 +162,7 @@ class ProgrammedArray:
     def tables(self) -> Tables:
         """`signal` and `noise` for pulses of single bits; there must be a signal."""
         if self.signal is None:
-            raise AssertionError("no planes")  # `cimsim.engine.blocks.Firing.is_fast` has looked
+            raise AssertionError("no planes")  # `cimsim.engine.path` has looked
         return Tables.of(self.signal, self.noise, self.n_rows)
 
     def partial_sums(self, pulse: NDArray[Any]) -> NDArray[np.float64]:

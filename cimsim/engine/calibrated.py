@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +17,8 @@ from cimsim.engine.program import ProgrammedMapping
 from cimsim.engine.windows import Places, Reads
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.kernels import floats
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +108,15 @@ class CalibratedMapping:
     @cached_property
     def ready(self) -> dict[str, ReadyOp]:
         """How each operation runs, by its name."""
-        return {
+        found = {
             op.name: ReadyOp.of(op, self.programmed, self.ops[op.name])
             for op in self.programmed.mapping.graph.matrix_ops
         }
+        if log.isEnabledFor(logging.INFO):  # else nobody waits for paths before the first frame
+            for name, ready in found.items():
+                path = ready.firing.path
+                log.info("layer '%s': read by %s: %s", name, path.way, path.why)
+        return found
 
     @cached_property
     def flow(self) -> Flow:

@@ -1,8 +1,4 @@
-"""How the arrays of one operation are driven and read: what every frame finds ready.
-
-Pulses of up to 8 bits on conductances that fit 16 take the fast path: integer products, everything
-else fused (`cimsim.kernels.fused`). The rest takes a float product.
-"""
+"""How the arrays of one operation are driven and read: what every frame finds ready."""
 
 from __future__ import annotations
 
@@ -21,9 +17,10 @@ from cimsim.crossbar.adc import AdcRange
 from cimsim.crossbar.encode import InputCode
 from cimsim.crossbar.programmed import ProgrammedArray
 from cimsim.engine.noise import noise_shares
+from cimsim.engine.path import Path
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
 from cimsim.engine.windows import Reads, runs_of
-from cimsim.kernels import bitwise, conversion, fused
+from cimsim.kernels import conversion, fused
 from cimsim.kernels.products import tiles
 from cimsim.mapping.mapping import Mapping
 
@@ -114,29 +111,21 @@ class Firing:
         return found
 
     @cached_property
-    def is_fast(self) -> bool:
-        """Whether integer products are exact for all arrays and pulses.
-
-        Non-linear drivers, cells and converters, converters whose noise goes with the level, a
-        supply that droops and the common noise of reference columns take the other path.
-        """
-        steady = self.r_supply_ohm == 0 and self.noise_curve is None
-        return (
-            steady
-            and self.pulses[0][1] <= 255
-            and all(
-                array.is_linear
-                and array.written.reference_variance is None
-                and array.written.signal is not None
-                for array in self.layer.arrays
-            )
+    def path(self) -> Path:
+        """Which arithmetic reads the arrays, and why."""
+        return Path.of(
+            self.layer, self.packed_pulses, self.r_supply_ohm, self.noise_curve is not None
         )
 
-    @cached_property
+    @property
+    def is_fast(self) -> bool:
+        """Whether products are those of integers."""
+        return self.path.way != "floats"
+
+    @property
     def by_bits(self) -> bool:
         """Whether sums of single bits are looked up."""
-        most = max(array.written.n_rows for array in self.layer.arrays)
-        return self.is_fast and bitwise.applies(self.packed_pulses, most)
+        return self.path.way == "bits"
 
     @cached_property
     def packed_pulses(self) -> NDArray[np.int64]:
@@ -276,7 +265,7 @@ class DrivenArray:
         """Bring everything into the shape that `fused.read_out` and `bitwise.read_out` take."""
         signal, noise = written.signal, written.noise
         if signal is None:
-            raise AssertionError("no planes")  # `Firing.is_fast` has looked
+            raise AssertionError("no planes")  # `Path.of` has looked
         self.planes: tuple[Any, ...]
         if firing.by_bits:
             tables = written.tables

@@ -65,12 +65,6 @@ class PlacedArray:
     adc_curves: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     dac_curves: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
-    @property
-    def is_linear(self) -> bool:
-        """Whether neither drivers nor cells nor converters are bent."""
-        curves = self.adc_curves.size + self.dac_curves.size
-        return curves == 0 and self.written.steepness == 0
-
     def input_curves(self, top: int) -> NDArray[np.float32]:
         """Return what stands for each number of a pulse, float32 [n_rows or 1, levels].
 

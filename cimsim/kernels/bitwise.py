@@ -47,8 +47,8 @@ class Tables:
         return cls(packed, signal.high.size > 0, noise is not None)
 
 
-def applies(pulses: NDArray[np.int64], n_rows: int) -> bool:
-    """Whether this machine looks up sums of so many rows, and each pulse is one bit.
+def why_not(pulses: NDArray[np.int64], n_rows: int) -> str | None:
+    """Return why this machine does not look up sums of so many rows; None if it does.
 
     Parameters
     ----------
@@ -58,8 +58,12 @@ def applies(pulses: NDArray[np.int64], n_rows: int) -> bool:
         Of the largest array.
     """
     masks = pulses[:, 1]
-    single = bool((masks & (masks - 1) == 0).all())
-    return lookup.HAS_LOOKUP and single and n_rows <= lookup.MOST_ROWS
+    if (masks & (masks - 1)).any():
+        bits = int((masks >> pulses[:, 2]).max()).bit_length()
+        return f"pulses of {bits} bits"
+    if not lookup.HAS_LOOKUP:
+        return "no look-up on this processor"
+    return f"arrays of {n_rows:,} rows" if n_rows > lookup.MOST_ROWS else None
 
 
 @jit

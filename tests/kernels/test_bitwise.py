@@ -98,7 +98,7 @@ def test_panels_that_add_to_the_same_outputs_are_found(cuts):
 
 def test_only_single_bits_are_looked_up():
     pulses = fused.pulse_bits(SINGLE["high bits"])
-    assert bitwise.applies(pulses, lookup.MOST_ROWS) == lookup.HAS_LOOKUP
-    assert not bitwise.applies(pulses, lookup.MOST_ROWS + 1)
+    assert (bitwise.why_not(pulses, lookup.MOST_ROWS) is None) == lookup.HAS_LOOKUP
+    assert bitwise.why_not(pulses, lookup.MOST_ROWS + 1) is not None
     for name in ("one pulse", "two pulses", "uneven"):
-        assert not bitwise.applies(fused.pulse_bits(PULSES[name]), 100)
+        assert bitwise.why_not(fused.pulse_bits(PULSES[name]), 100) is not None
