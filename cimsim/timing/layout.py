@@ -26,6 +26,7 @@ class Columns(Generic[R]):
 
     def __init__(self, record: type[R], table: Ints, address: int) -> None:
         self.record, self.table, self.address = record, table, address
+        self._places: dict[str, Ints] = {}
 
     def __len__(self) -> int:
         return len(self.table)
@@ -44,13 +45,18 @@ class Columns(Generic[R]):
 
     def addresses(self) -> Ints:
         """Return the addresses of all records."""
-        return self.address + self.record.size * np.arange(len(self.table))
+        if "" not in self._places:
+            self._places[""] = self.address + self.record.size * np.arange(len(self.table))
+        return self._places[""]
 
     def places(self, name: str) -> Ints:
         """Return the cells of a field: [records], of tables in the record [records, cells]."""
-        field = self._field(name)
-        first = self.addresses() + field.offset
-        return first[:, np.newaxis] + np.arange(field.size) if field.length else first
+        if name not in self._places:
+            field = self._field(name)
+            first = self.addresses() + field.offset
+            many = first[:, np.newaxis] + np.arange(field.size)
+            self._places[name] = many if field.length else first
+        return self._places[name]
 
     def inner(self, name: str) -> tuple[Columns[Record], ...]:
         """Return the records that stand in these, as columns of each record for itself."""

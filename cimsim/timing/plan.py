@@ -330,6 +330,11 @@ class _Builder:
         self.single, self.units = single, units  # as in the network; as the arrays do it
         self.pipes, self.of_unit, self.edges = pipes, of_unit, edges
         self.place = {unit.name: u for u, unit in enumerate(units)}
+        self.read: list[list[Edge]] = [[] for _ in units]
+        self.written: list[list[Edge]] = [[] for _ in units]
+        for edge in edges:
+            self.read[edge.consumer].append(edge)
+            self.written[edge.producer].append(edge)
         self.groups = _shared_arrays(mapping)
 
     def works(self) -> Iterator[Work]:
@@ -380,9 +385,8 @@ class _Builder:
 
     def _targets(self, u: int) -> frozenset[int] | None:
         """Stations of all that read what unit ``u`` stores; None: only output units do."""
-        readers = [edge for edge in self.edges if edge.producer == u]
-        inside = [edge for edge in readers if self.units[edge.consumer].kind != "output"]
-        if readers and not inside:
+        inside = [e for e in self.written[u] if self.units[e.consumer].kind != "output"]
+        if self.written[u] and not inside:
             return None
         return frozenset(
             station
@@ -400,21 +404,21 @@ class _Builder:
         activations = unit.windows
         if unit.kind == "matrix":
             activations = -(-unit.windows // _together(self.mapping.layer_of[unit.name].layout))
-        for edge in self.edges:
-            if edge.spilled and edge.producer == u:  # once for all readers in one memory
-                write[edge.memory] = int(edge.pixel_bytes * unit.block[0] * unit.block[1]) * (
-                    -(-unit.windows // activations)
-                )
-            elif edge.spilled and edge.consumer == u:
-                producer = self.units[edge.producer]
-                pixels = producer.windows * producer.block[0] * producer.block[1]
-                n_bytes = -int(-pixels * edge.pixel_bytes // activations)
-                if all(need.at == "post" for need in edge.needs):
-                    operand[edge.memory] += n_bytes
-                elif unit.kind == "matrix":  # of several producers the slower memory counts
-                    load = max(load, edge.memory, key=("", "global_buffer", "dram").index)
-                else:
-                    read[edge.memory] += n_bytes
+        # once for all readers in one memory
+        for edge in (e for e in self.written[u] if e.spilled):
+            write[edge.memory] = int(edge.pixel_bytes * unit.block[0] * unit.block[1]) * (
+                -(-unit.windows // activations)
+            )
+        for edge in (e for e in self.read[u] if e.spilled):
+            producer = self.units[edge.producer]
+            pixels = producer.windows * producer.block[0] * producer.block[1]
+            n_bytes = -int(-pixels * edge.pixel_bytes // activations)
+            if all(need.at == "post" for need in edge.needs):
+                operand[edge.memory] += n_bytes
+            elif unit.kind == "matrix":  # of several producers the slower memory counts
+                load = max(load, edge.memory, key=("", "global_buffer", "dram").index)
+            else:
+                read[edge.memory] += n_bytes
         return Spill(load, *(tuple(moves.items()) for moves in (read, operand, write)))
 
 

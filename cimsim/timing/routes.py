@@ -68,6 +68,7 @@ class Route:
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
         self.legs: list[Leg] = []
+        self._starts: list[int] = []  # of each leg, from the stage's entry, if nobody else is there
         self.interconnect = interconnect_of(chip)
 
     def use(
@@ -80,7 +81,11 @@ class Route:
         if cycles == 0:
             return after
         delay = self.legs[after].cycles + self.latency(after) + wait if after >= 0 else 0
-        self.legs.append(Leg(resource, cycles, after, delay, n_bytes))
+        return self._add(Leg(resource, cycles, after, delay, n_bytes))
+
+    def _add(self, leg: Leg) -> int:
+        self._starts.append(leg.delay + (self._starts[leg.parent] if leg.parent >= 0 else 0))
+        self.legs.append(leg)
         return len(self.legs) - 1
 
     def latency(self, leg: int) -> int:
@@ -90,12 +95,7 @@ class Route:
 
     def ends(self, leg: int) -> int:
         """Cycle, from the stage's entry, in which a leg is over if nobody else is there."""
-        this = self.legs[leg]
-        start, parent = this.delay, this.parent
-        while parent >= 0:
-            start += self.legs[parent].delay
-            parent = self.legs[parent].parent
-        return start + this.cycles
+        return self._starts[leg] + self.legs[leg].cycles
 
     def send(
         self, source: int, targets: Iterable[int], n_bytes: int, after: int = -1, wait: int = 0
@@ -143,13 +143,13 @@ class Route:
         chip, first = entry // per_chip, entry - entry % per_chip
         cycles, found, legs = net.cycles(n_bytes), {entry: after}, list[int]()
         for hop in net.way(entry - first, tuple(sorted(tile - first for tile in targets))):
-            resource: Resource = (net.resource, chip, *hop.link)
+            resource: Resource = (net.resource, *(chip, *hop.link))
             if hop.after < 0:
                 legs.append(self.use(resource, cycles, after, wait, n_bytes))
             else:
                 ahead = legs[hop.after]
-                self.legs.append(Leg(resource, cycles, ahead, net.delay(n_bytes), n_bytes))
-                legs.append(len(self.legs) - 1)
+                leg = Leg(resource, cycles, ahead, net.delay(n_bytes), n_bytes)
+                legs.append(self._add(leg))
             found |= dict.fromkeys((first + tile for tile in hop.tiles), legs[-1])
         lost = [tile - first for tile in targets if tile not in found]
         if lost:

@@ -61,7 +61,7 @@ def simulate(
         schedule=schedule,
         completions=tuple(int(cycle) for cycle in memory.frame.complete),
         least_interval=least_interval(plan),
-        units=tuple(_unit_time(plan, memory, u, frames) for u in range(len(plan.works))),
+        units=_unit_times(plan, memory, frames),
         resources=_resource_times(plan, frames, cycles),
         edges=edges,
         trace=read_trace(plan, memory, frames) if trace else None,
@@ -142,9 +142,14 @@ def raised_edges(plan: Plan, memory: Memory) -> list[tuple[Edge, int]]:
     ]
 
 
-def _unit_time(plan: Plan, memory: Memory, u: int, frames: int) -> UnitTime:
+def _unit_times(plan: Plan, memory: Memory, frames: int) -> tuple[UnitTime, ...]:
+    start = np.cumsum([0, *(len(work.pipes) for work in plan.works)]).tolist()
+    return tuple(_unit_time(plan, memory, u, start[u], frames) for u in range(len(plan.works)))
+
+
+def _unit_time(plan: Plan, memory: Memory, u: int, start: int, frames: int) -> UnitTime:
+    """Read the answers of a unit, whose feeders begin at ``start``."""
     work, replicas = plan.works[u], len(plan.works[u].pipes)
-    start = sum(len(other.pipes) for other in plan.works[:u])
     mine = slice(start, start + replicas)
     feeder, stages = memory.feeder, len(Stage)
     busy, pulsed = np.zeros(stages, np.int64), 0

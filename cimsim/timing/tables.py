@@ -195,8 +195,8 @@ class _Tables:
             raise SimulationError(f"{len(planned)} links of one transfer, fewer are possible")
         legs = self.layout.rows(Leg, len(planned))
         after: list[list[tuple[int, int]]] = [[] for _ in planned]
+        legs.resource[:] = [self.address_of[leg.resource] for leg in planned]
         for number, leg in enumerate(planned):
-            legs.resource[number] = self.address_of[leg.resource]
             if leg.parent >= 0:
                 after[leg.parent].append((number, leg.delay))
         legs.cycles[:] = [leg.cycles for leg in planned]
