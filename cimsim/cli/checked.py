@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cimsim.cli.helped import folded_help
+from cimsim.cli.logged import without_verbose
 from cimsim.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -55,7 +56,7 @@ class Command(_Flags, TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """See `click.Command`; ``--out "$NOT_SET"`` is not the folder that one stands in."""
         refuse_empty(args)
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, without_verbose(args))
 
     def invoke(self, ctx: Any) -> Any:
         """See `click.Command`."""

@@ -31,8 +31,9 @@ from cimsim.cli import (
     verify,
 )
 from cimsim.cli.checked import App
+from cimsim.cli.logged import listen
 from cimsim.cli.options import Interrupted
-from cimsim.errors import CimsimError, InputError
+from cimsim.errors import CimsimError
 
 app = App(
     name="cimsim",
@@ -82,7 +83,12 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say on stderr what is done, step by step.")
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Say on stderr what is done, step by step; also after the command.",
+        ),
     ] = False,
     log_file: Annotated[
         Path | None,
@@ -91,26 +97,7 @@ def _options(
 ) -> None:
     """Options of the command itself."""
     if verbose or log_file is not None:
-        _listen(verbose, log_file)
-
-
-def _listen(verbose: bool, log_file: Path | None) -> None:
-    """Send what the package logs to stderr and to a file."""
-    import logging
-
-    handlers: list[logging.Handler] = [logging.StreamHandler()] if verbose else []
-    if log_file is not None:
-        try:
-            handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"--log: cannot write '{log_file}': {error.strerror}") from None
-    form = logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S")
-    log = logging.getLogger("cimsim")
-    log.setLevel(logging.INFO)
-    for handler in handlers:
-        handler.setFormatter(form)
-        log.addHandler(handler)
-    log.info("cimsim %s: %s", __version__, " ".join(sys.argv[1:]))
+        listen(verbose, log_file)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from cimsim.crossbar.adc import AdcRange
 from cimsim.crossbar.encode import InputCode
 from cimsim.engine.firing import Firing
 from cimsim.engine.flow import Flow
+from cimsim.engine.on_torch import current
 from cimsim.engine.program import ProgrammedMapping
 from cimsim.engine.windows import Places, Reads
 from cimsim.graph.ir import LayerGraph, MatrixOp
@@ -114,8 +115,7 @@ class CalibratedMapping:
         }
         if log.isEnabledFor(logging.INFO):  # else nobody waits for paths before the first frame
             for name, ready in found.items():
-                path = ready.firing.path
-                log.info("layer '%s': read by %s: %s", name, path.way, path.why)
+                log.info("layer '%s': read %s", name, _told(ready.firing))
         return found
 
     @cached_property
@@ -127,3 +127,14 @@ class CalibratedMapping:
         """Which steps one pass does together in a part of the network."""
         windows = {name: ready.firing.layer.windows for name, ready in self.ready.items()}
         return Flow.of(graph, windows)
+
+
+def _told(firing: Firing) -> str:
+    """Say which arithmetic reads arrays, and why."""
+    path, elsewhere = firing.path, current()
+    if elsewhere is None:
+        return f"by {path.way}: {path.why}"
+    against = elsewhere.why_not(firing)
+    if against is None:
+        return f"by torch on {elsewhere.name}: {path.why}"
+    return f"by {path.way}, not on {elsewhere.name}: {against}"

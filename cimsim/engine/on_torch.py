@@ -96,7 +96,13 @@ class TorchArrays:
 
     def takes(self, firing: Firing) -> bool:
         """Whether a layer can be fired here."""
-        return firing.is_fast and not firing.correlation
+        return self.why_not(firing) is None
+
+    def why_not(self, firing: Firing) -> str | None:
+        """Return why a layer cannot be fired here; None if it can."""
+        if not firing.is_fast:
+            return firing.path.why
+        return "noise that pulses share" if firing.correlation else None
 
     def fire(
         self, firing: Firing, codes: NDArray[Any], first_window: int, key: int, sink: Sink

@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 
+from cimsim.engine.on_torch import reading_on
 from cimsim.kernels import lookup
 
 TABLE = {"kind": "ideal", "g_max": "20 uS", "g_min": "50 nS", "nonlinearity": 5}
@@ -51,3 +52,17 @@ def test_paths_are_logged_before_the_first_frame(lab, caplog):
         ready = prepared(lab, {"dac__inl_lsb": 1})
         assert ready.ready
     assert "layer 'layer': read by floats: drivers are bent" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ({"dac__bits": 8}, "read by torch on cpu: pulses of 8 bits"),
+        ({"dac__inl_lsb": 1}, "read by floats, not on cpu: drivers are bent"),
+    ],
+    ids=["taken", "left"],
+)
+def test_arrays_on_a_device_of_torch_are_told_as_such(lab, caplog, overrides, told):
+    with caplog.at_level(logging.INFO, "cimsim"), reading_on("cpu"):
+        assert prepared(lab, overrides).ready
+    assert f"layer 'layer': {told}" in caplog.messages
