@@ -137,7 +137,6 @@ class Unit(Record):
     y: int = cell("map rows stored of this frame", next_or_first)
     frame: int = cell("frames stored", next_one)
     at: int = cell("cycle of the last store in the prefix", growing)
-    awaited: int = cell("1: another unit lacks its pixels", yes_or_no)
 
 
 class Feeder(Record):

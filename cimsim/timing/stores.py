@@ -154,34 +154,33 @@ def _next_of(unit: Unit) -> int:
 
 
 @jit
-def _mark_awaited(header: Header) -> None:
-    """Note of each unit whether the next activation of another one lacks its pixels."""
-    for place in range(len(header.units)):
-        header.units[place].awaited = 0
-    for place in range(len(header.units)):
-        unit = header.units[place]
-        replica = _next_of(unit)
-        if replica < 0:
+def _is_awaited(unit: Unit) -> bool:
+    """Whether the next activation of another unit lacks pixels of this one."""
+    for index in range(len(unit.watches)):
+        watch = unit.watches[index]
+        feeder = watch.feeder
+        reader = feeder.unit
+        if watch.need < feeder.need or feeder.replica != _next_of(reader):
             continue
-        feeder = unit.feeders[replica]
-        for index in range(feeder.need, len(unit.needs)):
-            need = unit.needs[index]
-            if need.producer.done < windows_wanted(feeder, unit, need):
-                need.producer.awaited = 1
+        if unit.done < windows_wanted(feeder, reader, reader.needs[watch.need]):
+            return True
+    return False
 
 
 @jit
 def widen(header: Header) -> bool:
     """Nothing can happen: give a unit that lacks nothing but credit what it lacks."""
-    _mark_awaited(header)
     first, first_replica, best = -1, -1, FAR
     for place in range(len(header.units) - 1, -1, -1):
         unit = header.units[place]
         replica = _next_of(unit)
-        if replica >= 0 and unit.feeders[replica].need >= len(unit.needs):
-            late = unit.feeders[replica].frame + (1 - unit.awaited) * len(header.frames)
-            if late < best:
-                first, first_replica, best = place, replica, late
+        if replica < 0 or unit.feeders[replica].need < len(unit.needs):
+            continue
+        late = unit.feeders[replica].frame
+        if late < best and not _is_awaited(unit):
+            late += len(header.frames)
+        if late < best:
+            first, first_replica, best = place, replica, late
     if first < 0:
         return False
     unit = header.units[first]
