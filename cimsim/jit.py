@@ -21,14 +21,17 @@ FLAGS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error
 @functools.cache
 def _stamp(rooms: tuple[Path, ...]) -> tuple[float, int]:
     """Latest change and size of all modules of some rooms."""
-    found = [path.stat() for room in rooms for path in sorted(room.glob("*.py"))]
+    found = [path.stat() for room in rooms for path in sorted(room.rglob("*.py"))]
     return max(one.st_mtime for one in found), sum(one.st_size for one in found)
 
 
 def _of_room(compiled: Any) -> Any:
     """Let the cache of a kernel hold for its room, and for that of the kernels, as they are now."""
     here = Path(__file__).parent
-    rooms = {here / "kernels", Path(compiled.py_func.__code__.co_filename).parent}
+    path = Path(compiled.py_func.__code__.co_filename)
+    inside = path.is_relative_to(here)
+    room = here / path.relative_to(here).parts[0] if inside else path.parent
+    rooms = {here / "kernels", room}
     compiled._cache._cache_file._source_stamp = _stamp(tuple(sorted(rooms)))
     return compiled
 

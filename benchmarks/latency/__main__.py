@@ -19,7 +19,7 @@ from benchmarks.paper.console import make_console, run_command
 from cimsim.cli.options import parse_size
 from cimsim.files import replacing
 from cimsim.mapping.mapping import Mapping
-from cimsim.timing.advice import advice
+from cimsim.timing.analysis.advice import advice
 from cimsim.timing.simulate import simulate
 from cimsim.timing.timeline import Timeline
 

@@ -15,7 +15,7 @@ from cimsim.mapping.allocation import requests_of
 from cimsim.mapping.allocation.in_order import InOrder
 from cimsim.mapping.allocation.replicas import least_interval
 from cimsim.mapping.mapping import layouts
-from cimsim.timing.replicas import layer_cost
+from cimsim.timing.analysis.replicas import layer_cost
 from cimsim.timing.simulate import simulate
 
 NETWORKS = (

@@ -28,7 +28,7 @@ from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
 from cimsim.mapping.mapping import Mapping as Placed
 from cimsim.mapping.mapping import layouts, matrix_name
 from cimsim.placing.by_name import map_graph
-from cimsim.timing.plan import Work, make_plan
+from cimsim.timing.plan.plan import Work, make_plan
 from cimsim.timing.simulate import simulate
 from cimsim.timing.timeline import Timeline
 

@@ -109,7 +109,7 @@ def time(
     from cimsim.session.loading import RANDOM
     from cimsim.studies.graphs import KeptGraph
     from cimsim.studies.points import Network as Net
-    from cimsim.timing.least_buffers import least_buffers
+    from cimsim.timing.analysis.least_buffers import least_buffers
     from cimsim.timing.simulate import simulate
 
     # what is quickly checked comes first, so that a typo does not cost a long wait

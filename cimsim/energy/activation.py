@@ -10,8 +10,8 @@ from cimsim.chip.spec import Chip
 from cimsim.energy.model import energy
 from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
 from cimsim.mapping.mapping import Mapping, map_graph
-from cimsim.timing.bounds import least_interval
-from cimsim.timing.plan import make_plan
+from cimsim.timing.analysis.bounds import least_interval
+from cimsim.timing.plan.plan import make_plan
 
 NAME = "full"
 

@@ -18,7 +18,7 @@ from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.mapping import Mapping, PlacedLayer
 from cimsim.mapping.traffic import loaded_per_frame
-from cimsim.timing.plan import Spilled
+from cimsim.timing.plan.plan import Spilled
 
 COMPONENTS: dict[str, str] = {
     "array": "array: cells, lines",

@@ -7,10 +7,10 @@ from collections import defaultdict
 from cimsim.chip.interconnects import interconnect_of
 from cimsim.chip.spec import Chip
 from cimsim.mapping.mapping import Mapping
-from cimsim.timing.bounds import services_per_frame
-from cimsim.timing.plan import Spilled, Work, make_plan
-from cimsim.timing.routes import Resource
-from cimsim.timing.stage import Served
+from cimsim.timing.analysis.bounds import services_per_frame
+from cimsim.timing.plan.plan import Spilled, Work, make_plan
+from cimsim.timing.spec.routes import Resource
+from cimsim.timing.spec.stage import Served
 
 
 def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, float]]:

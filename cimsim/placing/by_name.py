@@ -19,7 +19,7 @@ from cimsim.mapping.files import is_file, load_mapping
 from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.mapping import map_graph as _map_graph
 from cimsim.mapping.strategies import Strategy
-from cimsim.timing.replicas import Replicated, Shared, WholeCopies
+from cimsim.timing.analysis.replicas import Replicated, Shared, WholeCopies
 
 ALLOCATIONS: MappingABC[str, Allocation] = {
     **_PLAIN,

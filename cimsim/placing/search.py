@@ -3,9 +3,9 @@
 For an interval ``T`` each layer takes, of all its options (a layout and a number of replicas) whose
 busiest stage does a frame within ``T``, the one of fewest arrays. No other choice of these options
 keeps ``T`` with fewer arrays, so the curve of arrays over ``T`` is exact for the closed-form costs
-of `cimsim.timing.replicas.layer_cost`. Some points of the curve, the choice of least energy, the
-densest packing, copies of shared arrays and each strategy for the whole network are then simulated,
-and what another point beats in everything is left out.
+of `cimsim.timing.analysis.replicas.layer_cost`. Some points of the curve, the choice of least
+energy, the densest packing, copies of shared arrays and each strategy for the whole network are
+then simulated, and what another point beats in everything is left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cimsim.mapping.custom import checked_layout
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, matrix_name
 from cimsim.mapping.strategies import STRATEGIES, Strategy, array_size, grid
-from cimsim.timing.replicas import Shared, WholeCopies, layer_cost
+from cimsim.timing.analysis.replicas import Shared, WholeCopies, layer_cost
 from cimsim.timing.simulate import simulate
 
 Goal = Literal["latency", "energy", "arrays"]

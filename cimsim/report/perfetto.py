@@ -29,8 +29,8 @@ from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.bins import largest_in_bins
 from cimsim.report.traced import Stays, TracedRun
-from cimsim.timing.routes import Leg
-from cimsim.timing.stage import STAGES, Stage
+from cimsim.timing.spec.routes import Leg
+from cimsim.timing.spec.stage import STAGES, Stage
 from cimsim.timing.timeline import Timeline
 from cimsim.units import format_si
 

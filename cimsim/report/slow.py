@@ -13,7 +13,7 @@ from cimsim.report.traced import TracedRun
 from cimsim.report.why_slow import MOST_TRACED, activations, why
 
 if TYPE_CHECKING:
-    from cimsim.timing.plan import Schedule
+    from cimsim.timing.plan.plan import Schedule
 
 FILE = "timeline.json"
 """Name of the file in a run's folder that `cimsim report` looks for."""

@@ -12,10 +12,10 @@ from rich.table import Table
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.names import folded
 from cimsim.session.collect import timing
-from cimsim.timing.least_buffers import LeastBuffer
-from cimsim.timing.memories import doubt
-from cimsim.timing.plan import make_plan
-from cimsim.timing.stage import STAGES
+from cimsim.timing.analysis.least_buffers import LeastBuffer
+from cimsim.timing.plan.plan import make_plan
+from cimsim.timing.spec.memories import doubt
+from cimsim.timing.spec.stage import STAGES
 from cimsim.timing.timeline import Timeline, UnitTime
 from cimsim.units import format_si
 

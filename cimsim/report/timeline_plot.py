@@ -19,7 +19,7 @@ from cimsim.files import replacing
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.bins import largest_in_bins, mean_count, shares_by_priority
 from cimsim.report.traced import Stays, TracedRun
-from cimsim.timing.stage import Stage
+from cimsim.timing.spec.stage import Stage
 from cimsim.timing.timeline import Timeline
 from cimsim.units import format_si
 

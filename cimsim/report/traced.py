@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from cimsim.errors import SimulationError
 from cimsim.mapping.mapping import Mapping
-from cimsim.timing.dependencies import need_tables, release_table, whole_tables
-from cimsim.timing.plan import Plan, make_plan
-from cimsim.timing.rules import Services
-from cimsim.timing.stage import Served, Stage
+from cimsim.timing.loop.traces import first_in_row
+from cimsim.timing.plan.dependencies import need_tables, release_table, whole_tables
+from cimsim.timing.plan.plan import Plan, make_plan
+from cimsim.timing.spec.rules import Services
+from cimsim.timing.spec.stage import Served, Stage
 from cimsim.timing.timeline import Grants, Timeline, Trace
-from cimsim.timing.traces import first_in_row
 
 Ints = NDArray[np.int64]
 

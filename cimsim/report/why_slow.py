@@ -10,9 +10,9 @@ from rich.markup import escape
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.compact import compact
 from cimsim.report.names import folded
-from cimsim.timing.advice import Change, advice
-from cimsim.timing.critical import PathPart, critical_path
-from cimsim.timing.plan import Schedule, make_plan
+from cimsim.timing.analysis.advice import Change, advice
+from cimsim.timing.analysis.critical import PathPart, critical_path
+from cimsim.timing.plan.plan import Schedule, make_plan
 from cimsim.timing.timeline import Timeline
 from cimsim.units import format_si
 

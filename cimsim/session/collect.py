@@ -27,8 +27,8 @@ from cimsim.graph.digest import operations_hash, weights_hash
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.mapping.mapping import Mapping
 from cimsim.session.result import AsWritten, Energy, Hardware, Timing
-from cimsim.timing.memories import doubt
-from cimsim.timing.stage import STAGES
+from cimsim.timing.spec.memories import doubt
+from cimsim.timing.spec.stage import STAGES
 from cimsim.timing.timeline import Timeline
 from cimsim.units import format_si
 

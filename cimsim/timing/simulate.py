@@ -10,18 +10,24 @@ from numpy.typing import NDArray
 
 from cimsim.errors import ConfigError, SimulationError, suggest
 from cimsim.mapping.mapping import Mapping
-from cimsim.timing.bounds import least_interval, resource_work
-from cimsim.timing.buffers import Edge
-from cimsim.timing.memories import TooSmall, check_frames, first_memory, tell_too_small, to_dram
-from cimsim.timing.plan import Plan, Schedule, make_plan
-from cimsim.timing.routes import Resource
-from cimsim.timing.rules import Services
-from cimsim.timing.stage import Served, Stage
+from cimsim.timing.analysis.bounds import least_interval, resource_work
+from cimsim.timing.loop.traces import read_trace
+from cimsim.timing.plan.plan import Plan, Schedule, make_plan
+from cimsim.timing.spec.buffers import Edge
+from cimsim.timing.spec.memories import (
+    TooSmall,
+    check_frames,
+    first_memory,
+    tell_too_small,
+    to_dram,
+)
+from cimsim.timing.spec.routes import Resource
+from cimsim.timing.spec.rules import Services
+from cimsim.timing.spec.stage import Served, Stage
 from cimsim.timing.timeline import EdgePeak, ResourceTime, Timeline, UnitTime
-from cimsim.timing.traces import read_trace
 
 if TYPE_CHECKING:
-    from cimsim.timing.tables import Memory
+    from cimsim.timing.loop.tables import Memory
 
 Ints = NDArray[np.int64]
 
@@ -29,7 +35,7 @@ Ints = NDArray[np.int64]
 def simulate(
     mapping: Mapping, frames: int = 3, schedule: Schedule = "pipelined", trace: bool = False
 ) -> Timeline:
-    """Simulate some frames, cycle by cycle, by the rules of `cimsim.timing.rules`.
+    """Simulate some frames, cycle by cycle, by the rules of `cimsim.timing.spec.rules`.
 
     Parameters
     ----------
@@ -47,7 +53,7 @@ def simulate(
         A wrong schedule or number of frames.
     SimulationError
         A unit without windows, or memories that are too small for frames and line buffers: see
-        `cimsim.timing.memories`.
+        `cimsim.timing.spec.memories`.
     """
     if schedule not in get_args(Schedule):
         raise ConfigError(
@@ -109,8 +115,8 @@ def run_plan(plan: Plan, frames: int, schedule: Schedule, trace: bool = False) -
 
     Capacities of line buffers that are too small stand raised in it.
     """
-    from cimsim.timing import kernels, steady  # numba is slow to import
-    from cimsim.timing.tables import initial_memory
+    from cimsim.timing.loop import kernels, steady  # numba is slow to import
+    from cimsim.timing.loop.tables import initial_memory
 
     ring = 0
     rows = None if trace or schedule != "pipelined" else steady.rows_per_line(plan)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim import display
-from cimsim.timing.stage import STAGES
+from cimsim.timing.spec.stage import STAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Grants:
     resource : int64 [rows]
         Indexes `Timeline.resources`.
     unit, replica, frame, activation, stage : int64 [rows]
-        As in `Trace`; ``stage`` indexes `cimsim.timing.rules.STAGES`.
+        As in `Trace`; ``stage`` indexes `cimsim.timing.spec.rules.STAGES`.
     start, cycles : int64 [rows]
     """
 

@@ -14,7 +14,7 @@ from cimsim.engine.program import program
 from cimsim.engine.rounding import round_to_inputs
 from cimsim.engine.samples import collect
 from cimsim.session.frames import window_of_frames
-from cimsim.timing.bounds import bounds
+from cimsim.timing.analysis.bounds import bounds
 from cimsim.timing.simulate import simulate
 from cimsim.video.embedded import embedded_clip
 from cimsim.video.io import to_float

@@ -17,7 +17,7 @@ from cimsim.placing.search import (
     pareto,
     search,
 )
-from cimsim.timing.replicas import Shared, WholeCopies
+from cimsim.timing.analysis.replicas import Shared, WholeCopies
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Duplicates, Net, chip, linear, nets
 

@@ -11,7 +11,7 @@ from cimsim.errors import InputError, SimulationError
 from cimsim.mapping.mapping import map_graph
 from cimsim.report.perfetto import write_trace
 from cimsim.timing.simulate import simulate
-from cimsim.timing.stage import STAGES
+from cimsim.timing.spec.stage import STAGES
 from tests.report import trace_format
 from tests.timing.nets import Net, chip, chips, mappings, nets
 from tests.timing.test_zoo import exported

@@ -1,7 +1,7 @@
 """What a window needs and what a line buffer lets go, window by window from the definitions."""
 
 from cimsim.mapping.dataflow import Need, Unit
-from cimsim.timing.plan import Work
+from cimsim.timing.plan.plan import Work
 
 
 def windows_up_to(work: Work, activations: int) -> int:

@@ -13,7 +13,7 @@ from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, Tenso
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot, map_graph
 from cimsim.mapping.strategies import Im2col
-from cimsim.timing.stage import Served
+from cimsim.timing.spec.stage import Served
 
 _RAW = yaml.safe_load(shipped()["eflash40nm"])
 for _told in ("sources", "leaves_out", "included_in"):

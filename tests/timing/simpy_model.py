@@ -1,6 +1,6 @@
 """The rules of the cycle model once more, as SimPy processes: slow and plain, for comparison.
 
-Written from the docstring of `cimsim.timing.rules` alone; no table of the package is used.
+Written from the docstring of `cimsim.timing.spec.rules` alone; no table of the package is used.
 
 SimPy runs the events of a cycle by priority, then as they were made. Nothing here depends on the
 latter: in each cycle, each phase only when nothing of an earlier one is left,
@@ -21,11 +21,11 @@ from heapq import heappop, heappush
 
 import simpy
 
-from cimsim.timing.buffers import Edge
-from cimsim.timing.plan import Plan, Work
-from cimsim.timing.routes import Leg, Resource, Service
-from cimsim.timing.rules import Services
-from cimsim.timing.stage import STAGES, Served, Stage
+from cimsim.timing.plan.plan import Plan, Work
+from cimsim.timing.spec.buffers import Edge
+from cimsim.timing.spec.routes import Leg, Resource, Service
+from cimsim.timing.spec.rules import Services
+from cimsim.timing.spec.stage import STAGES, Served, Stage
 from tests.timing.line_buffers import needed_windows, released_pixels, windows_up_to
 
 STORED, ADMIT, GRANT, MEASURE = 2, 3, 4, 5  # phases; SimPy's own events have priorities 0 and 1

@@ -1,8 +1,8 @@
 import pytest
 
 from cimsim.mapping.mapping import map_graph
-from cimsim.timing.bounds import bounds, services_per_frame
-from cimsim.timing.plan import make_plan
+from cimsim.timing.analysis.bounds import bounds, services_per_frame
+from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Duplicates, Net, chip, replicated
 

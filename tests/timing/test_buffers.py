@@ -12,8 +12,8 @@ import cimsim
 from cimsim.chip.load import load_hw
 from cimsim.errors import SimulationError
 from cimsim.mapping.mapping import map_graph
-from cimsim.timing.least_buffers import least_buffers
-from cimsim.timing.plan import make_plan
+from cimsim.timing.analysis.least_buffers import least_buffers
+from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import raised_edges, run_plan, simulate
 from tests.timing.nets import Net, chip, mappings, stage_times
 

@@ -13,10 +13,10 @@ ROOT = HERE.parents[1]
 CORRUPT = """
 import json
 from cimsim.mapping.mapping import map_graph
-from cimsim.timing import kernels
-from cimsim.timing.plan import make_plan
-from cimsim.timing.schema import CHECKED, CorruptMemory
-from cimsim.timing.tables import initial_memory
+from cimsim.timing.loop import kernels
+from cimsim.timing.plan.plan import make_plan
+from cimsim.timing.loop.schema import CHECKED, CorruptMemory
+from cimsim.timing.loop.tables import initial_memory
 from tests.timing.nets import Net, chip
 
 assert CHECKED

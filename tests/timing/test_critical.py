@@ -8,10 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cimsim.errors import SimulationError
-from cimsim.timing.critical import critical_path
-from cimsim.timing.plan import make_plan
+from cimsim.timing.analysis.critical import critical_path
+from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import simulate
-from cimsim.timing.stage import STAGES, Served, Stage
+from cimsim.timing.spec.stage import STAGES, Served, Stage
 from tests.timing.line_buffers import needed_windows, released_pixels, windows_up_to
 from tests.timing.nets import mappings
 

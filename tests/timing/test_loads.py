@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cimsim.errors import MappingError
 from cimsim.mapping.files import from_data, to_data
 from cimsim.mapping.mapping import Mapping, map_graph
-from cimsim.timing.plan import make_plan
+from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Net, chip
 from tests.timing.test_oracle import compare

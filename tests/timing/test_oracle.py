@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.timing.plan import make_plan
+from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import raised_edges, run_plan
 from tests.timing import simpy_model
 from tests.timing.nets import mappings

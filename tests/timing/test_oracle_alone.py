@@ -12,11 +12,11 @@ import pytest
 from cimsim.graph.ir import Window
 from cimsim.mapping.dataflow import Need, Unit
 from cimsim.mapping.mapping import Mapping, Slot, map_graph
-from cimsim.timing.buffers import Edge
-from cimsim.timing.plan import Pipe, Plan, Work, make_plan
-from cimsim.timing.routes import Service
-from cimsim.timing.rules import Services
-from cimsim.timing.stage import Served, Stage
+from cimsim.timing.plan.plan import Pipe, Plan, Work, make_plan
+from cimsim.timing.spec.buffers import Edge
+from cimsim.timing.spec.routes import Service
+from cimsim.timing.spec.rules import Services
+from cimsim.timing.spec.stage import Served, Stage
 from tests.timing.line_buffers import released_pixels
 from tests.timing.nets import Net, chip, joined, replicated
 from tests.timing.simpy_model import simulate

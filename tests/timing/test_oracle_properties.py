@@ -10,8 +10,8 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.timing.dependencies import need_tables, release_table
-from cimsim.timing.plan import make_plan
+from cimsim.timing.plan.dependencies import need_tables, release_table
+from cimsim.timing.plan.plan import make_plan
 from tests.timing.line_buffers import needed_windows, released_pixels
 from tests.timing.nets import mappings
 from tests.timing.simpy_model import simulate

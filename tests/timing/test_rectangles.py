@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cimsim.mapping.mapping import map_graph
-from cimsim.timing.bounds import bounds
-from cimsim.timing.dependencies import need_tables
-from cimsim.timing.plan import by_rectangles, make_plan
+from cimsim.timing.analysis.bounds import bounds
+from cimsim.timing.plan.dependencies import need_tables
+from cimsim.timing.plan.plan import by_rectangles, make_plan
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Net, chip, chips, nets, replicated
 from tests.timing.test_oracle import compare

@@ -8,9 +8,9 @@ from cimsim.mapping.allocation import requests_of
 from cimsim.mapping.allocation.in_order import InOrder
 from cimsim.mapping.allocation.replicas import least_interval
 from cimsim.mapping.mapping import layouts, map_graph
-from cimsim.timing import bounds
-from cimsim.timing.plan import make_plan
-from cimsim.timing.replicas import Replicated, Shared, WholeCopies, layer_cost
+from cimsim.timing.analysis import bounds
+from cimsim.timing.analysis.replicas import Replicated, Shared, WholeCopies, layer_cost
+from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import simulate
 from tests.thorough import some
 from tests.timing.nets import Net, chip, chips, nets

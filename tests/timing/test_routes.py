@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import Slot, map_graph
-from cimsim.timing.plan import make_plan
-from cimsim.timing.routes import Route, Service
+from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import simulate
-from cimsim.timing.stage import Served, Stage
+from cimsim.timing.spec.routes import Route, Service
+from cimsim.timing.spec.stage import Served, Stage
 from tests.timing.nets import Net, chip, mappings, moved, stage_times
 
 MESH = {"interconnect__kind": "mesh", "interconnect__bytes_per_cycle": 4, "tile__count": 20}

@@ -2,7 +2,7 @@ import pytest
 
 from cimsim.chip.load import load_hw
 from cimsim.mapping.mapping import map_graph
-from cimsim.timing.plan import make_plan
+from cimsim.timing.plan.plan import make_plan
 from tests.timing.nets import Duplicates, Net, chip, linear, stage_times
 
 

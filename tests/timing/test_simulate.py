@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from cimsim.chip.load import load_hw
 from cimsim.errors import ConfigError, SimulationError
 from cimsim.mapping.mapping import map_graph
-from cimsim.timing.bounds import bounds
-from cimsim.timing.plan import make_plan
+from cimsim.timing.analysis.bounds import bounds
+from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import simulate
-from cimsim.timing.stage import Stage
+from cimsim.timing.spec.stage import Stage
 from tests.timing.nets import (
     Duplicates,
     Net,

@@ -5,10 +5,10 @@ import pytest
 
 from cimsim.errors import CimsimError
 from cimsim.mapping.mapping import map_graph
-from cimsim.timing import kernels, steady
-from cimsim.timing.plan import make_plan
+from cimsim.timing.loop import kernels, steady
+from cimsim.timing.loop.tables import initial_memory
+from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import simulate
-from cimsim.timing.tables import initial_memory
 from tests.timing.nets import Duplicates, Net, chip, replicated
 
 

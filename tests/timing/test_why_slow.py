@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from cimsim.errors import SimulationError
 from cimsim.mapping.mapping import map_graph
-from cimsim.timing.advice import advice
-from cimsim.timing.critical import critical_path
-from cimsim.timing.plan import make_plan
+from cimsim.timing.analysis.advice import advice
+from cimsim.timing.analysis.critical import critical_path
+from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Net, chip, mappings, stage_times
 

@@ -4,7 +4,7 @@ import torch
 from cimsim.chip.load import load_hw
 from cimsim.frontends.torch_export import trace
 from cimsim.mapping.mapping import map_graph
-from cimsim.timing.bounds import bounds
+from cimsim.timing.analysis.bounds import bounds
 from cimsim.timing.simulate import simulate
 from cimsim.zoo.registry import MODELS, build
 from tests.thorough import some

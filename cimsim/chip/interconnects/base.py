@@ -34,7 +34,7 @@ class AbstractInterconnect(ABC):
 
     Tiles are numbered 0 .. ``tile.count`` - 1 inside of their chip; at tile 0 are the global
     buffer, DRAM and the links to other chips. Only what all messages share is asked of it: who
-    waits for whom on a link is the cycle simulator's affair (`cimsim.timing.rules`).
+    waits for whom on a link is the cycle simulator's affair (`cimsim.timing.spec.rules`).
 
     Parameters
     ----------

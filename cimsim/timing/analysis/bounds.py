@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cimsim.mapping.mapping import Mapping
-from cimsim.timing.plan import Plan, Schedule, Work, make_plan
-from cimsim.timing.routes import Resource
-from cimsim.timing.stage import Served, Stage
+from cimsim.timing.plan.plan import Plan, Schedule, Work, make_plan
+from cimsim.timing.spec.routes import Resource
+from cimsim.timing.spec.stage import Served, Stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from cimsim.mapping.mapping import Mapping
-from cimsim.timing.plan import Schedule, make_plan
+from cimsim.timing.plan.plan import Schedule, make_plan
 from cimsim.timing.simulate import raised_edges, run_plan
 
 

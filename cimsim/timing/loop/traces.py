@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.timing.plan import Plan, Work
-from cimsim.timing.records import LEG_BITS
-from cimsim.timing.routes import Service
-from cimsim.timing.rules import Services
-from cimsim.timing.stage import Served, Stage
+from cimsim.timing.loop.records import LEG_BITS
+from cimsim.timing.plan.plan import Plan, Work
+from cimsim.timing.spec.routes import Service
+from cimsim.timing.spec.rules import Services
+from cimsim.timing.spec.stage import Served, Stage
 from cimsim.timing.timeline import Grants, Trace
 
 if TYPE_CHECKING:
-    from cimsim.timing.tables import Memory
+    from cimsim.timing.loop.tables import Memory
 
 Ints = NDArray[np.int64]
 

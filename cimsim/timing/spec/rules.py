@@ -1,14 +1,14 @@
 """The rules of the cycle model, complete, and the cycles of each stage that follow from them.
 
 Time is an integer number of cycles from 0. What follows defines every cycle; the event loop in
-`cimsim.timing.kernels` is one way to compute it. All numbers that it needs (who needs what, which
-resource for how long) are laid out in a `cimsim.timing.plan.Plan`.
+`cimsim.timing.loop.kernels` is one way to compute it. All numbers that it needs (who needs what,
+which resource for how long) are laid out in a `cimsim.timing.plan.plan.Plan`.
 
 **Units, activations, pipelines.** The plan's works stand in execution order; the *order* of a unit
 is its place there. A matrix unit does its windows in raster order, ``per_activation`` consecutive
 ones at a time (or a rectangle of the map at a time, `Layout.window_shape`, which then counts as one
-window of a coarser map: `cimsim.timing.plan.by_rectangles`); such a group is an *activation*, the
-last one of a frame may hold fewer windows and costs as much. All other units do one window at a
+window of a coarser map: `cimsim.timing.plan.plan.by_rectangles`); such a group is an *activation*,
+the last one of a frame may hold fewer windows and costs as much. All other units do one window at a
 time. Activation ``g = 0 .. n-1`` of each frame belongs to replica ``g % R``. Each replica of a
 `PlacedLayer` is one pipeline, shared by all units that use the layer; every other unit has a
 pipeline of its own. A unit's *sequence number* is ``frame * n + g``. For each unit and replica the
@@ -149,7 +149,7 @@ instead), and readers LOAD (post operands: POST) from there, the first activatio
 ``dram.latency_cycles`` more, later ones read ahead; a spilled edge has no limit. Frames that come
 in are not copied for that: who reads them reads them where they are, and an input unit with no
 other reader takes no time. Where lines go, and what the memories hold, is said in
-`cimsim.timing.memories`.
+`cimsim.timing.spec.memories`.
 
 **Programming.** If the layers are loaded in turn, each load begins with a *program* unit of one
 window: POST takes the cycles of erasing and writing its arrays. It needs all units of the load
@@ -179,8 +179,8 @@ from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot
 from cimsim.mapping.traffic import PartialSums, load_bytes, partial_sums, stations
-from cimsim.timing.routes import IO_TILE, Leg, Resource, Route, Service
-from cimsim.timing.stage import Served
+from cimsim.timing.spec.routes import IO_TILE, Leg, Resource, Route, Service
+from cimsim.timing.spec.stage import Served
 from cimsim.units import to_cycles
 
 

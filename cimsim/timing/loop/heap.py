@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cimsim.jit import jit
-from cimsim.timing.accessors import kept_apart
-from cimsim.timing.places import stage_at
-from cimsim.timing.records import LEG_BITS, Header
+from cimsim.timing.loop.accessors import kept_apart
+from cimsim.timing.loop.places import stage_at
+from cimsim.timing.loop.records import LEG_BITS, Header
 
 
 @jit

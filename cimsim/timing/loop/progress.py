@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from cimsim.jit import jit
-from cimsim.timing.admission import admit
-from cimsim.timing.places import header_of
-from cimsim.timing.records import EMPTY, LEG_BITS, StageState
-from cimsim.timing.stage import Served, Stage
-from cimsim.timing.stages import ask, ask_all, leave, leave_drive, may_leave, move
-from cimsim.timing.stores import finish
+from cimsim.timing.loop.admission import admit
+from cimsim.timing.loop.places import header_of
+from cimsim.timing.loop.records import EMPTY, LEG_BITS, StageState
+from cimsim.timing.loop.stages import ask, ask_all, leave, leave_drive, may_leave, move
+from cimsim.timing.loop.stores import finish
+from cimsim.timing.spec.stage import Served, Stage
 
 
 @jit

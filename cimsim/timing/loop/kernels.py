@@ -1,4 +1,4 @@
-"""The event loop of `cimsim.timing.rules`, compiled.
+"""The event loop of `cimsim.timing.spec.rules`, compiled.
 
 Three kinds of events, handled in the order (cycle, `Phase`, order of the unit, sequence number,
 leg): an activation enters a STORE that no other uses; a pipeline that several units share takes its
@@ -9,9 +9,9 @@ future. Whatever is computed while the event of cycle t is handled lies at t or 
 from a grant later than t, so no later event can change it. An activation that waits for pixels or
 for credit is moved on when the unit that it waits for stores or lets go of them (`stores.finish`).
 
-Memory: all records lie in one int64 array (`cimsim.timing.records`), which
-`cimsim.timing.tables` lays out. What it takes to read and write them is in
-`cimsim.timing.accessors`.
+Memory: all records lie in one int64 array (`cimsim.timing.loop.records`), which
+`cimsim.timing.loop.tables` lays out. What it takes to read and write them is in
+`cimsim.timing.loop.accessors`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from cimsim.jit import jit, jit_inline
-from cimsim.timing.admission import admit, admit_first
-from cimsim.timing.heap import pop
-from cimsim.timing.places import stage_at
-from cimsim.timing.progress import advance, grant, store
-from cimsim.timing.records import CYCLE, FAR, LEG_BITS, ORDER_BITS, TURN, Header, Phase, Unit
-from cimsim.timing.schema import CorruptMemory
-from cimsim.timing.stores import measure_all, widen
+from cimsim.timing.loop.admission import admit, admit_first
+from cimsim.timing.loop.heap import pop
+from cimsim.timing.loop.places import stage_at
+from cimsim.timing.loop.progress import advance, grant, store
+from cimsim.timing.loop.records import CYCLE, FAR, LEG_BITS, ORDER_BITS, TURN, Header, Phase, Unit
+from cimsim.timing.loop.schema import CorruptMemory
+from cimsim.timing.loop.stores import measure_all, widen
 
 K = TypeVar("K", bound=Callable[..., Any])
 

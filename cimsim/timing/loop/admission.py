@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cimsim.jit import jit
-from cimsim.timing.heap import push
-from cimsim.timing.places import header_of
-from cimsim.timing.records import (
+from cimsim.timing.loop.heap import push
+from cimsim.timing.loop.places import header_of
+from cimsim.timing.loop.records import (
     CYCLE,
     EMPTY,
     FAR,
@@ -20,8 +20,8 @@ from cimsim.timing.records import (
     StageState,
     Unit,
 )
-from cimsim.timing.stage import Served, Stage
-from cimsim.timing.stages import begin, event_key, may_leave, move
+from cimsim.timing.loop.stages import begin, event_key, may_leave, move
+from cimsim.timing.spec.stage import Served, Stage
 
 
 @jit

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.timing.schema import Cell, Record
+from cimsim.timing.loop.schema import Cell, Record
 
 Ints = NDArray[np.int64]
 R = TypeVar("R", bound=Record)

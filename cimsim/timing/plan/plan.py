@@ -17,10 +17,10 @@ from cimsim.mapping.dataflow import Need, Unit, frame_units
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot
 from cimsim.mapping.traffic import stations
-from cimsim.timing.buffers import Edge, capacities, pixel_bytes
-from cimsim.timing.memories import first_memory
-from cimsim.timing.routes import IO_TILE, Resource
-from cimsim.timing.rules import (
+from cimsim.timing.spec.buffers import Edge, capacities, pixel_bytes
+from cimsim.timing.spec.memories import first_memory
+from cimsim.timing.spec.routes import IO_TILE, Resource
+from cimsim.timing.spec.rules import (
     Services,
     Spill,
     input_services,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cimsim.jit import jit, jit_inline
-from cimsim.timing.admission import pixels_through, windows_wanted
-from cimsim.timing.places import header_of
-from cimsim.timing.records import FAR, NO_LIMIT, UNKNOWN, Edge, Feeder, Header, Pipe, Unit
+from cimsim.timing.loop.admission import pixels_through, windows_wanted
+from cimsim.timing.loop.places import header_of
+from cimsim.timing.loop.records import FAR, NO_LIMIT, UNKNOWN, Edge, Feeder, Header, Pipe, Unit
 
 
 @jit

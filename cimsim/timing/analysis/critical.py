@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from cimsim.errors import SimulationError
 from cimsim.jit import jit
-from cimsim.timing.plan import Plan
-from cimsim.timing.stage import STAGES, Served, Stage
+from cimsim.timing.loop.traces import first_in_row
+from cimsim.timing.plan.plan import Plan
+from cimsim.timing.spec.stage import STAGES, Served, Stage
 from cimsim.timing.timeline import Timeline, Trace
-from cimsim.timing.traces import first_in_row
 
 Ints = NDArray[np.int64]
 WAITING, TRANSFER = len(STAGES), len(STAGES) + 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from cimsim.timing.schema import Numbers, Record, Refs, Ring, Rows, anything, cell, declare
-from cimsim.timing.stage import Served, Stage
+from cimsim.timing.loop.schema import Numbers, Record, Refs, Ring, Rows, anything, cell, declare
+from cimsim.timing.spec.stage import Served, Stage
 
 EMPTY = -1  # sequence number in a stage that nobody is in
 UNKNOWN = -1  # a cycle, or how much a head waits for, that is not known yet

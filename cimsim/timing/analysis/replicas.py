@@ -17,11 +17,11 @@ from cimsim.mapping.allocation.replicas import Cost, extent, replicas_on
 from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.placement import PlacedLayer
 from cimsim.mapping.traffic import load_bytes
-from cimsim.timing.bounds import least_interval, services_per_frame
-from cimsim.timing.plan import make_plan
-from cimsim.timing.rules import whole_stages
+from cimsim.timing.analysis.bounds import least_interval, services_per_frame
+from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import simulate
-from cimsim.timing.stage import Served
+from cimsim.timing.spec.rules import whole_stages
+from cimsim.timing.spec.stage import Served
 
 _FRAMES = 4  # simulated before one of two ways is chosen: the first is quicker than later ones
 
@@ -32,8 +32,8 @@ class Replicated:
 
     Copies of whole layers (`WholeCopies`) or of arrays that several layers share (`Shared`),
     whichever has the smaller interval when four frames are simulated; of equals the former, whose
-    layers wait for nobody. The one with the smaller lower bound (`cimsim.timing.bounds`) is
-    simulated first, the other only if its bound is smaller than what came out: it cannot win
+    layers wait for nobody. The one with the smaller lower bound (`cimsim.timing.analysis.bounds`)
+    is simulated first, the other only if its bound is smaller than what came out: it cannot win
     otherwise. Where copies wait for each other the interval changes from frame to frame by up to a
     tenth, so a choice between two that are closer is one of chance.
     """
@@ -82,8 +82,8 @@ class WholeCopies:
     """Whole arrays in order, and as many replicas of each layer as make the interval smallest.
 
     What a layer costs is the work of its busiest stage for one frame, as in
-    `cimsim.timing.bounds`. Where a shared resource (the interconnect, a chip-wide vector unit) sets
-    the interval in the end, replicas that gain nothing are given back.
+    `cimsim.timing.analysis.bounds`. Where a shared resource (the interconnect, a chip-wide vector
+    unit) sets the interval in the end, replicas that gain nothing are given back.
     """
 
     name: str = "whole_copies"

@@ -31,11 +31,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.timing.layout import Columns
-from cimsim.timing.plan import Plan
-from cimsim.timing.records import CYCLE, EMPTY, FAR, UNKNOWN, Edge, Event, Feeder, Header, Unit
-from cimsim.timing.schema import Numbers
-from cimsim.timing.tables import Memory
+from cimsim.timing.loop.layout import Columns
+from cimsim.timing.loop.records import CYCLE, EMPTY, FAR, UNKNOWN, Edge, Event, Feeder, Header, Unit
+from cimsim.timing.loop.schema import Numbers
+from cimsim.timing.loop.tables import Memory
+from cimsim.timing.plan.plan import Plan
 
 Ints = NDArray[np.int64]
 
@@ -96,7 +96,7 @@ def run(plan: Plan, memory: Memory, rows: Ints) -> int:
     int
         Lines that were not simulated.
     """
-    from cimsim.timing import kernels
+    from cimsim.timing.loop import kernels
 
     header, steady = memory.header, _Steady(plan, memory, rows)
     unit = header.units[steady.watched]

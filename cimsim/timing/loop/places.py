@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cimsim.timing.accessors import first, reference
-from cimsim.timing.records import Header, StageState
+from cimsim.timing.loop.accessors import first, reference
+from cimsim.timing.loop.records import Header, StageState
 
 stage_at = reference(StageState)
 header_of = first(Header)

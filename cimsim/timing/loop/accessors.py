@@ -6,9 +6,9 @@ is the address of the memory and that of its first cell in it, a table these and
 ``unit.windows`` one load. What is not used costs nothing: all of this is inlined.
 
 With ``CIMSIM_CHECKED=1`` in the environment, read at import, each access asserts that its cell is
-one of this very field (`cimsim.timing.layout` writes behind the records what each cell is), each
-index that it lies inside its table, and each store that the field may go from the old to the new
-value. `CorruptMemory` names record, field and index. The builds are compiled and cached apart,
+one of this very field (`cimsim.timing.loop.layout` writes behind the records what each cell is),
+each index that it lies inside its table, and each store that the field may go from the old to the
+new value. `CorruptMemory` names record, field and index. The builds are compiled and cached apart,
 since the names of their types differ.
 """
 
@@ -40,7 +40,7 @@ from numba.extending import (
     unbox,
 )
 
-from cimsim.timing.schema import (
+from cimsim.timing.loop.schema import (
     CHECKED,
     NOT_LEGAL,
     OUTSIDE_TABLE,

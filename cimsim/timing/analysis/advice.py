@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from cimsim.chip.interconnects import interconnect_of
 from cimsim.errors import CimsimError
 from cimsim.mapping.mapping import Mapping, Slot
-from cimsim.timing.plan import Schedule
+from cimsim.timing.plan.plan import Schedule
 from cimsim.timing.simulate import simulate
 from cimsim.timing.timeline import Timeline
 

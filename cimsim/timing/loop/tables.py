@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from cimsim.boundary import memory
 from cimsim.errors import SimulationError
-from cimsim.timing.dependencies import need_tables, ranges, release_table, whole_tables
-from cimsim.timing.layout import Columns, Layout
-from cimsim.timing.plan import Plan, Schedule
-from cimsim.timing.records import (
+from cimsim.timing.loop.layout import Columns, Layout
+from cimsim.timing.loop.records import (
     EMPTY,
     FAR,
     LEG_BITS,
@@ -36,9 +34,11 @@ from cimsim.timing.records import (
     Unit,
     Watch,
 )
-from cimsim.timing.routes import Leg as PlannedLeg
-from cimsim.timing.schema import CHECKED
-from cimsim.timing.stage import Served, Stage
+from cimsim.timing.loop.schema import CHECKED
+from cimsim.timing.plan.dependencies import need_tables, ranges, release_table, whole_tables
+from cimsim.timing.plan.plan import Plan, Schedule
+from cimsim.timing.spec.routes import Leg as PlannedLeg
+from cimsim.timing.spec.stage import Served, Stage
 
 Ints = NDArray[np.int64]
 _MATRIX = tuple(Stage)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cimsim.jit import jit, jit_inline
-from cimsim.timing.accessors import kept_apart
-from cimsim.timing.heap import push
-from cimsim.timing.places import header_of
-from cimsim.timing.records import (
+from cimsim.timing.loop.accessors import kept_apart
+from cimsim.timing.loop.heap import push
+from cimsim.timing.loop.places import header_of
+from cimsim.timing.loop.records import (
     CYCLE,
     EMPTY,
     LEG_BITS,
@@ -16,7 +16,7 @@ from cimsim.timing.records import (
     Phase,
     StageState,
 )
-from cimsim.timing.stage import Served, Stage
+from cimsim.timing.spec.stage import Served, Stage
 
 
 @jit

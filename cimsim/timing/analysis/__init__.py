@@ -1,0 +1,1 @@
+"""What cycles tell: bounds, critical paths, advice, least buffers, replicas."""

@@ -1,0 +1,1 @@
+"""What the cycle model is: rules, stages, services, routes, line buffers and memories."""
