@@ -41,6 +41,8 @@ $(READY): setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cimsim needs Python 3.11 or newer; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@echo "compiling for this machine, once"
+	folder=$$(mktemp -d) && $(BIN)/python -m cimsim run --quiet --no-cache --frames 1 --size 64x64 --out $$folder/run > /dev/null && rm -r $$folder
 	touch $@
 
 clean:

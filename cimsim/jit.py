@@ -2,20 +2,48 @@
 
 A division by zero gives what IEEE 754 says: a test in front of it would make loops leave early.
 Compiled code is cached for the state of a whole room: a kernel has those that it calls inside, in
-whichever file they stand, and numba itself looks at the kernel's own file only.
+whichever file they stand, and numba itself looks at the kernel's own file only. Who waits for a
+kernel to be compiled is told so, once, on a terminal.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core import event
+
+log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 FLAGS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
+
+
+class _Told(event.Listener):  # type: ignore[misc]
+    """Says at the first kernel that is not in the cache what the wait is for."""
+
+    said = False
+
+    def on_start(self, happened: Any) -> None:
+        """Tell once."""
+        if self.said or not happened.data["dispatcher"].py_func.__module__.startswith("cimsim."):
+            return
+        self.said = True
+        text = "compiling for this machine, once: this takes up to a minute"
+        log.info(text)
+        if sys.stderr.isatty():
+            sys.stderr.write(f"{text}\n")
+
+    def on_end(self, _: Any) -> None:
+        """Nothing."""
+
+
+event.register("numba:compile", _Told())
 
 
 @functools.cache
