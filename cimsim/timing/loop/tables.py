@@ -173,21 +173,21 @@ class _Tables:
         for u, work in enumerate(self.works):
             for replica, (p, services) in enumerate(zip(work.pipes, work.services, strict=True)):
                 feeder.unit[number], feeder.pipe[number] = units[u], pipes[p]
-                for column in (feeder.replica, feeder.index, feeder.undone_index):
-                    column[number] = replica
+                feeder.replica[number] = replica
                 feeder.y[number], feeder.x[number] = divmod(
                     replica * work.per_activation, work.unit.grid[1]
                 )
                 feeder.pulses[number], feeder.double[number] = services.pulses, services.double
                 feeder.latency[number] = services.latency
-                for served in Served:
-                    service = services.stages[served]
-                    row = services_of[number]
-                    row.alone[served], row.own[served] = service.alone, service.own
+                row = services_of[number]
+                row.alone[:] = [service.alone for service in services.stages]
+                row.own[:] = [service.own for service in services.stages]
+                for served, service in zip(Served, services.stages, strict=True):
                     if any(self.uses[leg.resource] > 1 for leg in service.legs):
                         legs = self._legs(service.legs)  # else its length is known
                         row.table[served, row.place("legs")] = legs, len(service.legs)
                 number += 1
+        feeder.index[:] = feeder.undone_index[:] = feeder.replica
 
     def _legs(self, planned: tuple[PlannedLeg, ...]) -> int:
         """Fill the legs of a service; returns their address."""
