@@ -43,7 +43,7 @@ class _Told(event.Listener):  # type: ignore[misc]
         """Nothing."""
 
 
-event.register("numba:compile", _Told())
+event.register("numba:compile", _Told())  # type: ignore[no-untyped-call]
 
 
 @functools.cache
