@@ -247,16 +247,20 @@ def _fire_blocks(frame: _Frame, blocks: Iterator[tuple[int, int]], sink: Sink) -
             sink.put(start, acc)
         else:
             sink.add_up(start, acc)
+    return counts_of(firing, done, clipped), applied
+
+
+def counts_of(firing: Firing, activations: int, saturations: int) -> Counter[str]:
+    """Return the whole-number fields of `OpStatistics` that follow from how often arrays fired."""
     arrays = [array for rows in firing.groups for array in rows.arrays]
-    pulses = done * len(firing.pulses)
-    counts = Counter(
-        activations=done * len(arrays),
+    pulses = activations * len(firing.pulses)
+    return Counter(
+        activations=activations * len(arrays),
         pulses=pulses * len(arrays),
         conversions=pulses * sum(array.n_cols for array in arrays),
         dac_conversions=pulses * sum(array.n_rows for array in arrays),
-        saturations=clipped,
+        saturations=saturations,
     )
-    return counts, applied
 
 
 def _fire_fast(

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.crossbar.programmed import ProgrammedArray
-from cimsim.engine.blocks import Sink
+from cimsim.engine.blocks import Sink, counts_of
 from cimsim.engine.firing import DrivenArray, DrivenRows, Firing
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
@@ -92,7 +92,7 @@ class TorchArrays:
     def __init__(self, name: str) -> None:
         self.name = name
         self._device = device_of(name)
-        self._held: dict[int, tuple[Firing, list[_Rows]]] = {}
+        self._held: dict[Firing, list[_Rows]] = {}
 
     def takes(self, firing: Firing) -> bool:
         """Whether a layer can be fired here."""
@@ -118,14 +118,13 @@ class TorchArrays:
         """
         import torch
 
-        if id(firing) not in self._held:
-            groups = [_Rows.of(firing, rows, self._device) for rows in firing.groups]
-            self._held[id(firing)] = firing, groups
-        groups = self._held[id(firing)][1]
+        if firing not in self._held:
+            self._held[firing] = [_Rows.of(firing, rows, self._device) for rows in firing.groups]
+        groups = self._held[firing]
         applied = [torch.zeros(rows.n_rows, dtype=torch.int64, device=self._device)
                    for rows in groups]  # fmt: skip
         total, clipped = len(firing.reads.bases), 0
-        widest = max(rows.n_rows + 8 * max(a.width for a in rows.arrays) for rows in groups)
+        widest = max(rows.n_rows + 8 * max(a.driven.n_cols for a in rows.arrays) for rows in groups)
         step = max(1, _BLOCK_VALUES // widest)
         kind = torch.float32 if firing.sum_dtype is np.float32 else torch.float64
         with torch.no_grad():
@@ -142,17 +141,9 @@ class TorchArrays:
                     vectors = held[begins[:, None] + rows.offsets].to(torch.int64)
                     clipped += rows.read_out(vectors, acc, sums, (first_window + start, key))
                 sink.add_up(start, acc.cpu().numpy())
-        arrays = [array for rows in firing.groups for array in rows.arrays]
-        pulses = total * len(firing.pulses)
-        counts = {
-            "windows": firing.reads.answered, "activations": total * len(arrays),
-            "pulses": pulses * len(arrays),
-            "conversions": pulses * sum(array.n_cols for array in arrays),
-            "dac_conversions": pulses * sum(array.n_rows for array in arrays),
-            "saturations": clipped,
-        }  # fmt: skip
         conductance = firing.conductance([sums.cpu().numpy() for sums in applied])
-        return OpStatistics(**counts, conductance_s=conductance)
+        counts = counts_of(firing, total, clipped)
+        return OpStatistics(windows=firing.reads.answered, **counts, conductance_s=conductance)
 
 
 def _signed(codes: NDArray[Any]) -> NDArray[Any]:
@@ -193,17 +184,19 @@ class _Rows:
         self, vectors: Tensor, acc: Tensor, sums: Tensor, keyed: tuple[int, int]
     ) -> int:  # fmt: skip
         """Read all pulses of some vectors int64 [B, n_rows] by all arrays; return saturations."""
-        firing, clipped = self.firing, 0
+        import torch
+
+        firing, clipped, driven = self.firing, 0, []
         for drop, mask, exponent in firing.packed_pulses.tolist():
             x = (vectors >> drop) & mask
             sums += (x**firing.power).sum(0) >> (firing.power * exponent)
+            driven.append(x.to(torch.uint8))
         for array in self.arrays:
-            for number, (first, end, _) in enumerate(firing.phases):
+            for columns, (first, end, _) in zip(array.phases, firing.phases, strict=True):
                 for p in range(first, end):
-                    drop, mask, exponent = firing.packed_pulses[p].tolist()
-                    x = (vectors >> drop) & mask
-                    stage = array.driven.index * len(firing.pulses) + p
-                    value, outside = array.convert(x, (drop, mask, exponent), number, keyed, stage)
+                    drawn = keyed[0], array.driven.index * len(firing.pulses) + p, keyed[1]
+                    pulse = firing.packed_pulses[p].tolist()
+                    value, outside = array.convert(driven[p], pulse, columns, drawn)
                     clipped += outside
                     for column, place, n in array.stretches:
                         acc[:, place : place + n] += value[:, column : column + n]
@@ -217,18 +210,22 @@ class _Array:
     Attributes
     ----------
     driven : DrivenArray
-    planes : list of float32 [n_rows, width]
-        Low, high, read noise; those that hold nothing are None.
-    phases : list of [5, width]
+    low, high, noise : float32 [n_rows, n_cols]
+        Planes of the conductances and of the read noise; None where there is none.
+    phases : list of [5, n_cols]
         As `cimsim.kernels.conversion.packed_columns`, for each phase.
-    adc : (float, float, float)
-        Lower end, step, largest code, in the type of the arithmetic.
+    is_noisy : bool
+        Whether cells or converters fluctuate.
+    stretches : list of (int, int, int)
+        See `cimsim.kernels.conversion.add`.
     """
 
     driven: DrivenArray
-    planes: list[Tensor | None]
+    low: Tensor
+    high: Tensor | None
+    noise: Tensor | None
     phases: list[Tensor]
-    adc: tuple[Any, Any, Any]
+    is_noisy: bool
     stretches: list[tuple[int, int, int]]
 
     @classmethod
@@ -241,81 +238,64 @@ class _Array:
             raise AssertionError("no planes")  # `TorchArrays.takes` has looked
         n, width = driven.n_rows, driven.n_cols
 
-        def plane(packed: NDArray[Any]) -> Tensor | None:
-            if not packed.size:
-                return None
+        def plane(packed: NDArray[Any]) -> Tensor:
             whole = np.ascontiguousarray(unpack(packed)[:n, :width])
             return torch.from_numpy(whole).to(device, torch.float32)
 
-        planes = [plane(signal.low), plane(signal.high),
-                  None if noise is None else plane(noise.low)]  # fmt: skip
-        phases = [torch.from_numpy(phase[:, :width].copy()).to(device) for phase in driven.phases]
-        lo, step, top = driven.scales
-        stretches = [(int(a), int(b), int(c)) for a, b, c in driven.stretches.tolist()]
-        return cls(driven, planes, phases, (lo, step, top), stretches)
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return self.driven.n_cols
+        phases = [phase[:, :width].copy() for phase in driven.phases]
+        return cls(
+            driven, plane(signal.low), plane(signal.high) if signal.high.size else None,
+            None if noise is None else plane(noise.low),
+            [torch.from_numpy(phase).to(device) for phase in phases],
+            noise is not None or bool((phases[0][3] > 0).any()),
+            [(int(a), int(b), int(c)) for a, b, c in driven.stretches.tolist()],
+        )  # fmt: skip
 
     def convert(
-        self, x: Tensor, pulse: tuple[int, int, int], phase: int, keyed: tuple[int, int], stage: int
+        self, x: Tensor, pulse: list[int], columns: Tensor, drawn: tuple[int, int, int]
     ) -> tuple[Tensor, int]:  # fmt: skip
-        """Return output values of one pulse [B, width], and how many conversions were clipped."""
+        """Return output values of one pulse [B, n_cols], and how many conversions were clipped.
+
+        Parameters
+        ----------
+        x : uint8 [B, n_rows]
+        pulse : (int, int, int)
+            As in `cimsim.kernels.fused.read_out`.
+        columns : [5, n_cols]
+            Of the phase.
+        drawn : (int, int, int)
+            Number of the first vector over all frames, of the array's pulse, key of the noise.
+        """
         import torch
 
         drop, mask, exponent = pulse
-        columns = self.phases[phase]
-        kind, noise = columns.dtype, self.planes[2]
-        scale = 1.0 / (1 << exponent)
-        low, high = (None if p is None else _product(x, p).to(kind) for p in self.planes[:2])
-        upper, lower = _number(256.0 * scale, kind), _number(scale, kind)
-        if low is None:
-            raise AssertionError("no plane")
-        lo, step, top = (_number(float(one), kind) for one in self.adc)
-        is_noisy = noise is not None or float(columns[3].max()) > 0
-        usual = is_noisy and top >= 0
-        below = low * lower
+        kind, width = columns.dtype, self.driven.n_cols
+        scale, unit = 1.0 / (1 << exponent), columns[4] * float(1 << (drop + exponent))
+        lo, step, top = (float(one) for one in self.driven.scales)
+        usual = self.is_noisy and top >= 0
+        total = _product(x, self.low).to(kind) * scale
+        if self.high is not None:
+            total = _fma(_product(x, self.high).to(kind), 256.0 * scale, total)
         if usual:
-            total = below if high is None else _fma(high, upper, below)
-            level = _fma(_fma(total, columns[0], -lo), _number_of(1, step, kind), columns[1])
+            per_unit = float(1 / self.driven.scales[1])  # in the type of the arithmetic
+            level = _fma(_fma(total, columns[0], -lo), per_unit, columns[1])
         else:
-            total = below if high is None else high * upper + below
             level = (total * columns[0] - lo) / step + columns[1]
-        if is_noisy:
-            variance = _variance(x, noise, mask, exponent, scale * scale, kind)
-            draws = normals(len(x), self.width, keyed[0], stage, keyed[1], x.device).to(kind)
+        if self.is_noisy:
+            variance = _variance(x, self.noise, mask, exponent, scale * scale, kind)
+            window, stage, key = drawn
+            draws = normals(len(x), width, window, stage, key, x.device).to(kind)
             if usual:
-                sigma = _sqrt(_fma(variance, columns[2], columns[3]))
-                level = _fma(sigma, draws, level)
+                level = _fma(_sqrt(_fma(variance, columns[2], columns[3])), draws, level)
             else:
                 level = level + _sqrt(variance * columns[2] + columns[3]) * draws
-        unit, outside = _number(1 << (drop + exponent), kind), 0
-        weight = columns[4] * unit
         if top < 0:
-            return level * weight, 0
+            return level * unit, 0
         code = torch.round(level)
         outside = int(((code < 0) | (code > top)).sum())
         code = code.clamp(0, top)
-        whole = _fma(code, step, _number(lo, kind)) if usual else lo + step * code
-        return whole * weight, outside
-
-
-def _number(value: float, kind: Any) -> float:
-    """Round a number to the type of the arithmetic."""
-    import torch
-
-    return float(np.float32(value)) if kind == torch.float32 else float(value)
-
-
-def _number_of(one: float, by: float, kind: Any) -> float:
-    """Divide in the type of the arithmetic."""
-    import torch
-
-    if kind == torch.float32:
-        return float(np.float32(one) / np.float32(by))
-    return one / by
+        whole = _fma(code, step, lo) if usual else lo + step * code
+        return whole * unit, outside
 
 
 def _fma(a: Any, b: Any, c: Any) -> Tensor:
@@ -361,6 +341,7 @@ def _variance(
     if mask & (mask - 1) == 0:  # one bit: its square is itself times its value
         factor = torch.full((len(x), 1), unit * (1 << exponent), dtype=torch.float64)
         return _product(x, noise).to(kind) * factor.to(x.device).to(kind)
+    x = x.to(torch.int64)
     largest = x.amax(1, keepdim=True)
     # squares in bytes with the smallest even exponent for which the largest fits
     shift = 2 * torch.stack([largest > limit for limit in (15, 31, 63, 127)]).sum(0)
