@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,9 +206,9 @@ class Timeline(display.Rows):
         ]
         return display.html_table(repr(self), rows, head)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, str | int | float]]:
         """Return a plain row for each unit: its busiest stage, shares of all cycles, counts."""
-        found = []
+        rows = []
         for unit in self.units:
             stage = max(range(len(STAGES)), key=lambda s: unit.busy[s])
             whole = self.cycles * unit.replicas
@@ -216,15 +216,15 @@ class Timeline(display.Rows):
                 "busy": unit.busy[stage] / whole, "waiting": unit.waiting[stage] / whole,
                 "blocked": unit.blocked[stage] / whole,
             }  # fmt: skip
-            row = {
+            row: dict[str, str | int | float] = {
                 "unit": unit.name, "kind": unit.kind, "stage": STAGES[stage],
                 "replicas": unit.replicas, "windows": unit.windows,
                 "activations": unit.activations, "conversions": unit.conversions, **shares,
                 "starved_cycles": unit.starved, "no_credit_cycles": unit.no_credit,
             }  # fmt: skip
             row |= {f"busy_{name.lower()}": unit.busy[s] for s, name in enumerate(STAGES)}
-            found.append(row)
-        return found
+            rows.append(row)
+        return rows
 
     @property
     def plot(self) -> display.TimelinePictures:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -139,13 +138,13 @@ def _matters(mapping: Mapping, timeline: Timeline, needs: str) -> bool:
     return not needs or needs in (chip.frames, *timeline.spilled.values())
 
 
-def _told(value: Any, field: str) -> str:
+def _told(value: float, field: str) -> str:
     if field.endswith("_s"):
         return f"{value * 1e9:.6g}ns"
     return f"{value:.0f}B" if field.endswith("_b") else f"{value:.0f}"
 
 
-def _with(mapping: Mapping, component: str, changes: dict[str, Any]) -> Mapping:
+def _with(mapping: Mapping, component: str, changes: dict[str, str | float]) -> Mapping:
     part: BaseModel = getattr(mapping.chip, component)
     chip = mapping.chip.model_copy(update={component: part.model_copy(update=changes)})
     return replace(mapping, chip=chip)

@@ -15,16 +15,21 @@ since the names of their types differ.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar, cast
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.base import BaseContext
+from numba.core.datamodel.manager import DataModelManager
 from numba.core.datamodel.models import StructModel
 from numba.core.datamodel.registry import register_default
+from numba.core.pythonapi import _UnboxContext
+from numba.core.typing.context import BaseContext as TypingContext
 from numba.core.typing.templates import (
     AbstractTemplate,
     AttributeTemplate,
+    Signature,
     infer_getattr,
     infer_global,
     signature,
@@ -46,12 +51,25 @@ from cimsim.timing.loop.schema import (
     OUTSIDE_TABLE,
     Cell,
     CorruptMemory,
+    Legal,
     Record,
     anything,
 )
 
 _PREFIX = "checked " if CHECKED else ""
 R = TypeVar("R", bound=Record)
+# writes the instructions of a call
+Build = Callable[[BaseContext, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]
+
+
+class Struct(Protocol):
+    """A record or a table while instructions are written: the values that it is made of."""
+
+    base: ir.Value
+    address: ir.Value
+    count: ir.Value
+
+    def _getvalue(self) -> ir.Value: ...
 
 
 class RecordType(types.Type):
@@ -72,14 +90,14 @@ class TableType(types.Type):
 
 @register_default(RecordType)
 class _RecordModel(StructModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
+    def __init__(self, manager: DataModelManager, kind: types.Type) -> None:
         members = [("base", types.int64), ("address", types.int64)]
         super().__init__(manager, kind, members)
 
 
 @register_default(TableType)
 class _TableModel(StructModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
+    def __init__(self, manager: DataModelManager, kind: types.Type) -> None:
         members = [("base", types.int64), ("address", types.int64), ("count", types.int64)]
         super().__init__(manager, kind, members)
 
@@ -88,7 +106,7 @@ class _TableModel(StructModel):
 
 
 @typeof_impl.register(Record)
-def _typeof(record: Record, _: Any) -> RecordType:
+def _typeof(record: Record, _: object) -> RecordType:
     return RecordType(type(record))
 
 
@@ -99,11 +117,10 @@ def _field(table: TableType) -> Cell:
 def _type_of(field: Cell) -> types.Type:
     if field.kind == "int":
         return types.int64
-    return (
-        RecordType(cast(type[Record], field.record))
-        if field.kind == "ref"
-        else TableType(field.owner, field.name)
-    )
+    if field.kind == "ref":
+        assert field.record is not None
+        return RecordType(field.record)
+    return TableType(field.owner, field.name)
 
 
 def _type_of_element(table: TableType) -> types.Type:
@@ -126,30 +143,33 @@ class _Fields(AttributeTemplate):  # type: ignore[misc]
 
 @infer_global(operator.getitem)
 class _GetItem(AbstractTemplate):  # type: ignore[misc]
-    def generic(self, args: Any, kws: Any) -> Any:
+    def generic(self, args: tuple[types.Type, ...], kws: dict[str, types.Type]) -> Signature | None:
         if isinstance(args[0], TableType):
-            return signature(_type_of_element(args[0]), args[0], types.int64)
+            made: Signature = signature(_type_of_element(args[0]), args[0], types.int64)
+            return made
         return None
 
 
 @infer_global(operator.setitem)
 class _SetItem(AbstractTemplate):  # type: ignore[misc]
-    def generic(self, args: Any, kws: Any) -> Any:
+    def generic(self, args: tuple[types.Type, ...], kws: dict[str, types.Type]) -> Signature | None:
         if isinstance(args[0], TableType) and _field(args[0]).kind != "rows":
-            return signature(types.none, args[0], types.int64, _type_of_element(args[0]))
+            kinds = types.int64, _type_of_element(args[0])
+            made: Signature = signature(types.none, args[0], *kinds)
+            return made
         return None
 
 
 @infer_global(len)
 class _Len(AbstractTemplate):  # type: ignore[misc]
-    def generic(self, args: Any, kws: Any) -> Any:
+    def generic(self, args: tuple[types.Type, ...], kws: dict[str, types.Type]) -> Signature | None:
         return signature(types.int64, args[0]) if isinstance(args[0], TableType) else None
 
 
 @infer_global(operator.truth)
 @infer_global(operator.not_)
 class _Truth(AbstractTemplate):  # type: ignore[misc]
-    def generic(self, args: Any, kws: Any) -> Any:
+    def generic(self, args: tuple[types.Type, ...], kws: dict[str, types.Type]) -> Signature | None:
         return signature(types.boolean, args[0]) if isinstance(args[0], RecordType) else None
 
 
@@ -160,11 +180,13 @@ def reference(record: type[R]) -> Callable[[Record, int], R]:
         return record(other.cells, address)
 
     @type_callable(at)
-    def _typed(_: Any) -> Any:
+    def _typed(_: TypingContext) -> Callable[[types.Type, types.Type], RecordType]:
         return lambda other, address: RecordType(record)
 
     @lower_builtin(at, RecordType, types.Integer)
-    def _lowered(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def _lowered(
+        context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
+    ) -> ir.Value:
         other = _struct(context, builder, sig.args[0], args[0])
         return _made(context, builder, sig.return_type, other.base, args[1])
 
@@ -178,41 +200,56 @@ def first(record: type[R]) -> Callable[[Record], R]:
         return record(other.cells, 0)
 
     @type_callable(at)
-    def _typed(_: Any) -> Any:
+    def _typed(_: TypingContext) -> Callable[[types.Type], RecordType]:
         return lambda other: RecordType(record)
 
     @lower_builtin(at, RecordType)
-    def _lowered(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def _lowered(
+        context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
+    ) -> ir.Value:
         base = _struct(context, builder, sig.args[0], args[0]).base
         return _made(context, builder, sig.return_type, base, base.type(0))
 
     return at
 
 
-def _kept_apart(context: Any) -> Any:
+def _kept_apart(context: TypingContext) -> tuple[Signature, Build]:
     """Keep the function in which this stands out of those that call it.
 
     What happens rarely would cost what happens often its registers.
     """
 
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def build(
+        context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
+    ) -> ir.Value:
         builder.function.attributes.add("noinline")
         return context.get_dummy_value()
 
     return types.void(), build
 
 
-kept_apart: Any = intrinsic(_kept_apart)
+# numba types an intrinsic by the function that writes its instructions, not by its calls
+kept_apart = cast(Callable[[], None], intrinsic(_kept_apart))
 
 
 # --- what they do -----------------------------------------------------------------------------
 
 
-def _struct(context: Any, builder: Any, kind: Any, value: Any = None) -> Any:
-    return cgutils.create_struct_proxy(kind)(context, builder, value=value)
+def _struct(
+    context: BaseContext, builder: ir.IRBuilder, kind: types.Type, value: ir.Value | None = None
+) -> Struct:
+    made: Struct = cgutils.create_struct_proxy(kind)(context, builder, value=value)
+    return made
 
 
-def _made(context: Any, builder: Any, kind: Any, base: Any, address: Any, count: Any = None) -> Any:
+def _made(
+    context: BaseContext,
+    builder: ir.IRBuilder,
+    kind: types.Type,
+    base: ir.Value,
+    address: ir.Value,
+    count: ir.Value | None = None,
+) -> ir.Value:
     found = _struct(context, builder, kind)
     found.base, found.address = base, address
     if count is not None:
@@ -220,38 +257,46 @@ def _made(context: Any, builder: Any, kind: Any, base: Any, address: Any, count:
     return found._getvalue()
 
 
-def _cell(builder: Any, base: Any, place: Any) -> Any:
+def _cell(builder: ir.IRBuilder, base: ir.Value, place: ir.Value) -> ir.Value:
     start = builder.inttoptr(base, base.type.as_pointer())
     return builder.gep(start, [place], inbounds=True)
 
 
-def _plus(builder: Any, value: Any, number: int) -> Any:
+def _plus(builder: ir.IRBuilder, value: ir.Value, number: int) -> ir.Value:
     return builder.add(value, value.type(number)) if number else value
 
 
-def _load_cell(context: Any, base: Any, place: Any) -> Any:
+def _load_cell(
+    context: TypingContext, base: types.Type, place: types.Type
+) -> tuple[Signature, Build]:
     """Return a cell."""
 
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def build(
+        context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
+    ) -> ir.Value:
         return builder.load(_cell(builder, *args))
 
     return types.int64(types.int64, types.int64), build
 
 
-_load: Any = intrinsic(_load_cell)
+_load = cast(Callable[[int, int], int], intrinsic(_load_cell))
 
 
-def _store_cell(context: Any, base: Any, place: Any, value: Any) -> Any:
+def _store_cell(
+    context: TypingContext, base: types.Type, place: types.Type, value: types.Type
+) -> tuple[Signature, Build]:
     """Set a cell."""
 
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    def build(
+        context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
+    ) -> ir.Value:
         builder.store(args[2], _cell(builder, *args[:2]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), build
 
 
-_put: Any = intrinsic(_store_cell)
+_put = cast(Callable[[int, int, int], None], intrinsic(_store_cell))
 
 
 def _assert_own(base: int, place: int, code: int) -> None:
@@ -280,12 +325,16 @@ def _assert_that(base: int, good: bool, code: int, wrong: int, number: int) -> N
         raise CorruptMemory
 
 
-def _call(context: Any, builder: Any, function: Any, *args: Any) -> None:
+def _call(
+    context: BaseContext, builder: ir.IRBuilder, function: Callable[..., None], *args: ir.Value
+) -> None:
     kinds = (types.boolean if arg.type.width == 1 else types.int64 for arg in args)
     context.compile_internal(builder, function, signature(types.none, *kinds), args)
 
 
-def _place(context: Any, builder: Any, base: Any, place: Any, code: Any) -> Any:
+def _place(
+    context: BaseContext, builder: ir.IRBuilder, base: ir.Value, place: ir.Value, code: ir.Value
+) -> ir.Value:
     """Return the pointer to a cell; in a checked build one with this code."""
     if CHECKED:
         _call(context, builder, _assert_own, base, place, code)
@@ -293,7 +342,13 @@ def _place(context: Any, builder: Any, base: Any, place: Any, code: Any) -> Any:
 
 
 def _store(
-    context: Any, builder: Any, base: Any, place: Any, code: Any, value: Any, legal: Any
+    context: BaseContext,
+    builder: ir.IRBuilder,
+    base: ir.Value,
+    place: ir.Value,
+    code: ir.Value,
+    value: ir.Value,
+    legal: Legal,
 ) -> None:
     """Set a cell; in a checked build only to what may follow the value it has."""
     cell = _place(context, builder, base, place, code)
@@ -306,7 +361,9 @@ def _store(
 
 
 @lower_getattr_generic(RecordType)
-def _get_field(context: Any, builder: Any, kind: Any, value: Any, name: str) -> Any:
+def _get_field(
+    context: BaseContext, builder: ir.IRBuilder, kind: RecordType, value: ir.Value, name: str
+) -> ir.Value:
     record = _struct(context, builder, kind, value)
     if name == "address":
         return record.address
@@ -326,7 +383,9 @@ def _get_field(context: Any, builder: Any, kind: Any, value: Any, name: str) -> 
 
 
 @lower_setattr_generic(RecordType)
-def _set_field(context: Any, builder: Any, sig: Any, args: Any, name: str) -> None:
+def _set_field(
+    context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value], name: str
+) -> None:
     record = _struct(context, builder, sig.args[0], args[0])
     field, value = sig.args[0].record.fields[name], args[1]
     if field.kind == "ref":
@@ -336,7 +395,9 @@ def _set_field(context: Any, builder: Any, sig: Any, args: Any, name: str) -> No
     _store(context, builder, record.base, place, code, value, field.legal)
 
 
-def _element(context: Any, builder: Any, kind: Any, value: Any, index: Any) -> tuple[Any, Any, Any]:
+def _element(
+    context: BaseContext, builder: ir.IRBuilder, kind: TableType, value: ir.Value, index: ir.Value
+) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Return an element's memory, its address and the index inside the table."""
     table, field = _struct(context, builder, kind, value), _field(kind)
     if field.kind == "ring":
@@ -350,14 +411,16 @@ def _element(context: Any, builder: Any, kind: Any, value: Any, index: Any) -> t
     return table.base, builder.add(table.address, step), index
 
 
-def _code(builder: Any, field: Cell, index: Any) -> Any:
+def _code(builder: ir.IRBuilder, field: Cell, index: ir.Value) -> ir.Value:
     if field.length:
         return _plus(builder, index, field.code)
     return index.type(field.elements)
 
 
 @lower_builtin(operator.getitem, TableType, types.Integer)
-def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+def _get_item(
+    context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
+) -> ir.Value:
     kind = sig.args[0]
     base, place, index = _element(context, builder, kind, *args)
     if _field(kind).kind == "rows":
@@ -371,7 +434,9 @@ def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 @lower_builtin(operator.setitem, TableType, types.Integer, RecordType)
 @lower_builtin(operator.setitem, TableType, types.Integer, types.Integer)
-def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+def _set_item(
+    context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
+) -> ir.Value:
     table, index, value = args
     kind = sig.args[0]
     if isinstance(sig.args[2], RecordType):
@@ -383,24 +448,30 @@ def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 @lower_builtin(len, TableType)
-def _len(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+def _len(
+    context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
+) -> ir.Value:
     return _struct(context, builder, sig.args[0], args[0]).count
 
 
 @lower_builtin(bool, RecordType)
 @lower_builtin(operator.truth, RecordType)
-def _truth(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+def _truth(
+    context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
+) -> ir.Value:
     address = _struct(context, builder, sig.args[0], args[0]).address
     return builder.icmp_signed("!=", address, address.type(0))
 
 
 @lower_builtin(operator.not_, RecordType)
-def _not(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+def _not(
+    context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
+) -> ir.Value:
     return builder.not_(_truth(context, builder, sig, args))
 
 
 @unbox(RecordType)
-def _unbox(kind: Any, record: Any, c: Any) -> Any:
+def _unbox(kind: RecordType, record: ir.Value, c: _UnboxContext) -> NativeValue:
     found = _struct(c.context, c.builder, kind)
     for name in ("base", "address"):
         value = c.pyapi.object_getattr_string(record, name)

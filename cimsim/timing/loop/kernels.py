@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Concatenate, ParamSpec, TypeVar
 
 from cimsim.jit import jit, jit_inline
 from cimsim.timing.loop.admission import admit, admit_first
@@ -29,20 +29,21 @@ from cimsim.timing.loop.records import CYCLE, FAR, LEG_BITS, ORDER_BITS, TURN, H
 from cimsim.timing.loop.schema import CorruptMemory
 from cimsim.timing.loop.stores import measure_all, widen
 
-K = TypeVar("K", bound=Callable[..., Any])
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def _named(kernel: K) -> K:
+def _named(kernel: Callable[Concatenate[Header, P], T]) -> Callable[Concatenate[Header, P], T]:
     """Let a kernel that finds the memory corrupt, in the checked build, say where."""
 
     @functools.wraps(kernel)
-    def call(header: Header, *arguments: Any) -> Any:
+    def call(header: Header, /, *arguments: P.args, **named: P.kwargs) -> T:
         try:
-            return kernel(header, *arguments)
+            return kernel(header, *arguments, **named)
         except CorruptMemory:
             raise CorruptMemory.read(header.cells) from None
 
-    return cast(K, call)
+    return call
 
 
 @jit

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ class Cell:
     meaning: str
     legal: Legal = fixed
     length: int = 0
-    owner: Any = None
+    owner: type[Record] = field(init=False)
     name: str = ""
     kind: str = "int"
     record: type[Record] | None = None
@@ -112,7 +112,13 @@ class Cell:
         """Number that marks a cell of the table to which the field points."""
         return -self.code
 
-    def __get__(self, record: Record | None, _: type[Record]) -> Any:
+    @overload
+    def __get__(self, record: None, _: type[Record]) -> Cell: ...
+    @overload
+    def __get__(self, record: Record, _: type[Record]) -> int | Record | Rows[Record] | Numbers: ...
+    def __get__(
+        self, record: Record | None, _: type[Record]
+    ) -> Cell | int | Record | Rows[Record] | Numbers:
         if record is None:
             return self
         place, cells = record.address + self.offset, record.cells
@@ -125,14 +131,14 @@ class Cell:
         if not self.length:
             start, count = int(cells[place]), int(cells[place + 1])
         if self.record is None:
-            return _TABLES[self.kind](cells, start, count)
-        return _TABLES[self.kind](cells, start, count, self.record)
+            return _NUMBERS[self.kind](cells, start, count)
+        return _RECORDS[self.kind](cells, start, count, self.record)
 
-    def __set__(self, record: Record, value: Any) -> None:
+    def __set__(self, record: Record, value: int | Record) -> None:
         if self.kind not in ("int", "ref"):
             raise AttributeError(f"{self.title} is a table, set its elements")
         place = record.address + self.offset
-        record.cells[place] = value.address if self.kind == "ref" else value
+        record.cells[place] = value.address if isinstance(value, Record) else value
 
 
 def cell(meaning: str, legal: Legal = fixed, length: int = 0) -> Any:
@@ -172,17 +178,17 @@ class Rows(Generic[R]):
         return self.count
 
     def __getitem__(self, index: int) -> R:
-        return self.record(self.cells, self.address + _inside(index, self) * self.record.size)
+        return self.record(self.cells, self.address + _inside(index, self.count) * self.record.size)
 
 
 class Refs(Rows[R]):
     """References to records."""
 
     def __getitem__(self, index: int) -> R:
-        return self.record(self.cells, int(self.cells[self.address + _inside(index, self)]))
+        return self.record(self.cells, int(self.cells[self.address + _inside(index, self.count)]))
 
     def __setitem__(self, index: int, value: R) -> None:
-        self.cells[self.address + _inside(index, self)] = value.address
+        self.cells[self.address + _inside(index, self.count)] = value.address
 
 
 class Numbers:
@@ -195,10 +201,10 @@ class Numbers:
         return self.count
 
     def __getitem__(self, index: int) -> int:
-        return int(self.cells[self.address + _inside(index, self)])
+        return int(self.cells[self.address + _inside(index, self.count)])
 
     def __setitem__(self, index: int, value: int) -> None:
-        self.cells[self.address + _inside(index, self)] = value
+        self.cells[self.address + _inside(index, self.count)] = value
 
 
 class Ring(Numbers):
@@ -211,12 +217,13 @@ class Ring(Numbers):
         super().__setitem__(index & (self.count - 1), value)
 
 
-_TABLES: dict[str, Any] = {"rows": Rows, "refs": Refs, "numbers": Numbers, "ring": Ring}
+_NUMBERS: dict[str, type[Numbers]] = {"numbers": Numbers, "ring": Ring}
+_RECORDS: dict[str, type[Rows[Record]]] = {"rows": Rows, "refs": Refs}
 
 
-def _inside(index: int, table: Rows[Any] | Numbers) -> int:
-    if not 0 <= index < table.count:
-        raise IndexError(f"{index} is not in 0..{table.count - 1}")
+def _inside(index: int, count: int) -> int:
+    if not 0 <= index < count:
+        raise IndexError(f"{index} is not in 0..{count - 1}")
     return index
 
 
@@ -251,10 +258,9 @@ def declare(*records: type[Record]) -> tuple[Cell, ...]:
     return tuple(found)
 
 
-def _of_kind(field: Cell, kind: Any) -> None:
+def _of_kind(field: Cell, kind: object) -> None:
     table = get_origin(kind) or kind
-    tables = {"rows": Rows, "refs": Refs, "numbers": Numbers, "ring": Ring}
-    names = [name for name, one in tables.items() if one is table]
+    names = [name for name, one in (_RECORDS | _NUMBERS).items() if one is table]
     if names:
         field.kind, field.record = names[0], next(iter(get_args(kind)), None)
         each = field.record.size if field.kind == "rows" and field.record else 1

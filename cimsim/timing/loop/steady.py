@@ -23,10 +23,10 @@ does not hold, the loop goes on by itself. Tests compare all cells with those of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, lcm
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -339,7 +339,7 @@ class _Line:
                     return False
         return True
 
-    def _stores(self, u: int) -> Any:
+    def _stores(self, u: int) -> Iterator[tuple[str, int, int, int]]:
         """Yield the rings of a unit: field, stores until the last line, of one, how many count."""
         last, unit, lag = self.last, self.s.unit, self.lag
         frame, y, prefix = (int(last[unit.places(name)[u]]) for name in ("frame", "y", "prefix"))

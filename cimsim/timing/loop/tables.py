@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,7 @@ from cimsim.timing.loop.records import (
     Unit,
     Watch,
 )
-from cimsim.timing.loop.schema import CHECKED
+from cimsim.timing.loop.schema import CHECKED, R
 from cimsim.timing.plan.dependencies import need_tables, ranges, release_table, whole_tables
 from cimsim.timing.plan.plan import Plan, Schedule
 from cimsim.timing.spec.routes import Leg as PlannedLeg
@@ -336,7 +335,7 @@ class _Tables:
                 number += 1
         return count
 
-    def _list(self, table: Columns[Any], row: int, name: str, addresses: list[int]) -> None:
+    def _list(self, table: Columns[R], row: int, name: str, addresses: list[int]) -> None:
         """Let a field of a record be a list of references."""
         field = table.record.fields[name]
         address = self.layout.numbers(np.array(addresses, np.int64), field)
