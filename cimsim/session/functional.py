@@ -79,7 +79,8 @@ class FunctionalRun:
         given = self._frames("clip", clip, noisy)
         self.clean: Any = given
         if not noisy:
-            self.noisy = _with_noise(given, sigma, seed if noise_seed is None else noise_seed)
+            noise = seed if noise_seed is None else noise_seed
+            self.noisy: NoisyReel | Reel | Frames = _with_noise(given, sigma, noise)
         else:
             self.noisy = given
             self.clean = None if reference is None else self._frames("reference", reference)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,10 +62,10 @@ class ArraySource(Source):
             eight = self._levels.to_8_bit(f"{self.path}: {name}", self._read(index))
             yield name, np.ascontiguousarray(np.broadcast_to(eight, (*eight.shape[:2], 3)))
 
-    def _first(self) -> Iterator[npt.NDArray[Any]]:
+    def _first(self) -> Iterator[npt.NDArray[np.generic]]:
         return (self._read(index) for index in range(min(SEARCHED, self._length)))
 
-    def _read(self, index: int) -> npt.NDArray[Any]:
+    def _read(self, index: int) -> npt.NDArray[np.generic]:
         """Read one frame; a memory map would count as memory in use."""
         size = int(np.prod(self._frame))
         pixels = np.fromfile(
@@ -75,7 +74,7 @@ class ArraySource(Source):
         return pixels[..., :3].astype(self._dtype.newbyteorder("="), copy=False)
 
 
-def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)

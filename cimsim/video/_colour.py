@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from cimsim.errors import InputError
+
+if TYPE_CHECKING:
+    from av import VideoFormat, VideoFrame
+    from av.sidedata.sidedata import SideData, SideDataContainer
 
 # numbers of ISO/IEC 23091-2 (H.273)
 RGB, BT709, UNKNOWN, BT601, BT2020 = 0, 1, 2, 6, 9
@@ -47,14 +51,14 @@ class Colours:
     told: tuple[str, ...] = ()
 
 
-def is_ycbcr(pixel_format: Any) -> bool:
+def is_ycbcr(pixel_format: VideoFormat) -> bool:
     """Tell Y'CbCr from RGB, grey, palettes and mosaics."""
     return not pixel_format.is_rgb and not pixel_format.is_bayer and len(
         pixel_format.components
     ) >= 3 and not pixel_format.name.startswith(("pal", "xyz"))  # fmt: skip
 
 
-def of_frame(name: str, frame: Any) -> Colours:
+def of_frame(name: str, frame: VideoFrame) -> Colours:
     """Read a frame's tags.
 
     Raises
@@ -108,7 +112,7 @@ def is_hd(width: int, height: int) -> bool:
     return height >= _HD_LINES or width >= _HD_COLUMNS
 
 
-def named(colours: Colours, frame: Any) -> str:
+def named(colours: Colours, frame: VideoFrame) -> str:
     """Say the colours in a few words."""
     if colours.matrix == RGB:
         return (
@@ -121,6 +125,10 @@ def named(colours: Colours, frame: Any) -> str:
     return f"Y'CbCr {_MATRICES[colours.matrix]}, {'full' if colours.full_range else 'video'} range"
 
 
-def side_data(frame: Any) -> list[Any]:
+def side_data(frame: VideoFrame) -> list[SideData]:
     """Return what a frame carries beside its samples."""
-    return [item if hasattr(item, "type") else frame.side_data[item] for item in frame.side_data]
+    from av.sidedata.sidedata import SideData
+
+    # PyAV's stubs give the container another type than it has
+    held = cast("SideDataContainer", frame.side_data)
+    return [item if isinstance(item, SideData) else held[item] for item in held]

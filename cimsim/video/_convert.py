@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,10 @@ from cimsim.video.levels import Levels, find_levels
 from cimsim.video.options import ReadOptions
 from cimsim.video.source import Source, UInt8Array
 
+if TYPE_CHECKING:
+    from av import VideoFormat, VideoFrame
+    from av.filter import Graph
+
 # libswscale without its shortcuts: full-resolution chroma, rounding to nearest, same bits anywhere
 _SCALE = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact:sws_dither=none"
 # bwdif gives one frame per frame and leaves frames alone that are not flagged interlaced
@@ -28,6 +32,10 @@ _DEINTERLACE = "mode=send_frame:parity=auto:deint=interlaced"
 _CODE_VALUES = re.compile(
     r"(gray(9|1[0246])|rgb48|bgr48|rgba64|bgra64|gbra?p(9|1[0246])|grayf32|gbra?pf32|rgbf32)[lb]e"
 )
+
+
+# pixel format, size, colour tags, how the picture is turned
+_Key = tuple[str, int, int, tuple[int, ...], Turn]
 
 
 class Converter:
@@ -44,17 +52,17 @@ class Converter:
 
     def __init__(
         self, source: Source, options: ReadOptions,
-        first_samples: Callable[[], Iterable[npt.NDArray[Any]]] | None = None,
+        first_samples: Callable[[], Iterable[npt.NDArray[np.generic]]] | None = None,
     ) -> None:  # fmt: skip
         self.source, self.options, self.first_samples = source, options, first_samples
-        self._key: Any = None
-        self._pipe: Any = None
+        self._key: _Key | None = None
+        self._pipe: Graph | Literal["samples", "exact"] | None = None
         self._deinterlaces = False
         self._turn: Turn = UPRIGHT
         self._levels: Levels | None = None
         self._number = 0
 
-    def take(self, frame: Any, like: Any = None) -> Iterator[UInt8Array]:
+    def take(self, frame: VideoFrame, like: VideoFrame | None = None) -> Iterator[UInt8Array]:
         """Yield the pictures that are ready once a frame has come.
 
         Parameters
@@ -86,7 +94,7 @@ class Converter:
             yield from self._push(None)
         self._pipe = None
 
-    def _begin(self, name: str, frame: Any, key: Any, turn: Turn) -> None:
+    def _begin(self, name: str, frame: VideoFrame, key: _Key, turn: Turn) -> None:
         """Find out how frames like this one are converted."""
         colours = _colour.of_frame(name, frame)
         for sentence in colours.told:
@@ -112,16 +120,18 @@ class Converter:
             "exact" if _is_exact(frame, colours) else _graph(frame, colours, self._deinterlaces)
         )
 
-    def _push(self, frame: Any) -> Iterator[UInt8Array]:
+    def _push(self, frame: VideoFrame | None) -> Iterator[UInt8Array]:
         if self._pipe == "samples":
+            assert frame is not None
             yield turned(self._from_samples(frame), self._turn)
         elif self._pipe == "exact":
+            assert frame is not None
             yield turned(_full_range_bt709_rgb(frame), self._turn)
-        else:
+        elif self._pipe is not None:
             for picture in _pulled(self._pipe, frame, self._colours):
                 yield turned(self._levelled(picture), self._turn)
 
-    def _from_samples(self, frame: Any) -> UInt8Array:
+    def _from_samples(self, frame: VideoFrame) -> UInt8Array:
         """Grey and RGB of more than 8 bits: code values as they are."""
         where = f"{self.source.path}: frame {self._number - 1}"
         pixels = code_values(frame)
@@ -130,7 +140,7 @@ class Converter:
             self.source.tell(self._levels.told)
         return spread(self._levels.to_8_bit(where, pixels))
 
-    def _found(self, where: str, frame: Any, pixels: npt.NDArray[Any]) -> Levels:
+    def _found(self, where: str, frame: VideoFrame, pixels: npt.NDArray[np.generic]) -> Levels:
         bits = _depth(frame.format)
         is_integer = pixels.dtype.kind == "u"
         if is_integer and int(frame.color_range) == VIDEO_RANGE and not self.options.has_levels:
@@ -147,8 +157,10 @@ class Converter:
             self.source.tell(self._levels.told)
         return self._levels.to_8_bit("", picture)
 
-    def _orientation(self, name: str, frame: Any) -> Turn | None:
-        for item in [] if frame is None else _colour.side_data(frame):
+    def _orientation(self, name: str, frame: VideoFrame | None) -> Turn | None:
+        if frame is None:
+            return None
+        for item in _colour.side_data(frame):
             if item.type.name == "DISPLAYMATRIX":
                 matrix = np.frombuffer(bytes(item), np.int32)
                 turn = of_matrix(matrix)
@@ -166,7 +178,7 @@ def spread(pixels: UInt8Array) -> UInt8Array:
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
-def _graph(frame: Any, colours: Colours, deinterlaces: bool) -> Any:
+def _graph(frame: VideoFrame, colours: Colours, deinterlaces: bool) -> Graph:
     """Build the chain of filters for frames like this one."""
     from av.filter import Graph
 
@@ -202,7 +214,7 @@ def _graph(frame: Any, colours: Colours, deinterlaces: bool) -> Any:
     return graph
 
 
-def _pulled(graph: Any, frame: Any, colours: Colours) -> Iterator[UInt8Array]:
+def _pulled(graph: Graph, frame: VideoFrame | None, colours: Colours) -> Iterator[UInt8Array]:
     """Push one frame (None: no more) and yield what comes out."""
     import av
 
@@ -215,30 +227,30 @@ def _pulled(graph: Any, frame: Any, colours: Colours) -> Iterator[UInt8Array]:
             ready = graph.vpull()
         except (av.BlockingIOError, av.EOFError):
             return
-        yield ready.to_ndarray()
+        yield np.asarray(ready.to_ndarray(), np.uint8)
 
 
-def _has_code_values(layout: Any) -> bool:
+def _has_code_values(layout: VideoFormat) -> bool:
     """Tell whether a format is grey or RGB of more than 8 bits, whose white may lie anywhere."""
     return _CODE_VALUES.fullmatch(layout.name) is not None
 
 
-def code_values(frame: Any) -> npt.NDArray[Any]:
+def code_values(frame: VideoFrame) -> npt.NDArray[np.generic]:
     """Return the samples of a grey or RGB frame as they are stored: [H, W, 1] or [H, W, 3]."""
-    pixels: npt.NDArray[Any] = np.asarray(frame.to_ndarray())
+    pixels: npt.NDArray[np.generic] = np.asarray(frame.to_ndarray())
     pixels = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels[..., :3]
     return pixels[..., ::-1] if frame.format.name.startswith("bgr") else pixels
 
 
-def _depth(layout: Any) -> int:
+def _depth(layout: VideoFormat) -> int:
     return max(int(component.bits) for component in layout.components)
 
 
-def _pixels(frame: Any) -> str:
+def _pixels(frame: VideoFrame) -> str:
     return f"{frame.format.name}, {_depth(frame.format)} bit"
 
 
-def _is_exact(frame: Any, colours: Colours) -> bool:
+def _is_exact(frame: VideoFrame, colours: Colours) -> bool:
     return (
         frame.format.name == "yuv444p10le"
         and colours.matrix == _colour.BT709
@@ -248,13 +260,13 @@ def _is_exact(frame: Any, colours: Colours) -> bool:
     )
 
 
-def _full_range_bt709_rgb(frame: Any) -> UInt8Array:
+def _full_range_bt709_rgb(frame: VideoFrame) -> UInt8Array:
     """Convert 10-bit 4:4:4 full-range BT.709 planes in float64 (ITU-R BT.709-6, section 3).
 
     About 0.3 dB nearer to the original than the 8-bit integer conversion of libswscale.
     """
     luma, blue, red = (
-        np.frombuffer(plane, np.uint16).reshape(frame.height, plane.line_size // 2)[
+        np.frombuffer(memoryview(plane), np.uint16).reshape(frame.height, plane.line_size // 2)[
             :, : frame.width
         ]
         / 1023
@@ -264,4 +276,5 @@ def _full_range_bt709_rgb(frame: Any) -> UInt8Array:
     r, b = luma + 1.5748 * red, luma + 1.8556 * blue
     g = (luma - 0.2126 * r - 0.0722 * b) / 0.7152
     rgb = np.clip(np.rint(255 * np.stack([r, g, b], -1)), 0, 255)
-    return rgb.astype(np.uint8)
+    eight: UInt8Array = rgb.astype(np.uint8)
+    return eight

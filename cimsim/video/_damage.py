@@ -9,9 +9,12 @@ the last one ended, and each from its named place. In a whole stream both are th
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from av import Packet, VideoCodecContext, VideoFrame, VideoStream
 
 # decoders of libav that stop where others paint on
 STRICT_DECODERS = {"vp9": "libvpx-vp9", "vp8": "libvpx"}
@@ -21,7 +24,7 @@ _STOP = "crccheck+bitstream+buffer+careful+compliant+aggressive+explode"
 _AFTER = b"\xa5" * 32
 
 
-def open_decoder(stream: Any, *, strict: bool) -> Any:
+def open_decoder(stream: VideoStream, *, strict: bool) -> VideoCodecContext:
     """Return a decoder for a stream, single-threaded, so that each error has its frame."""
     import av
 
@@ -30,7 +33,7 @@ def open_decoder(stream: Any, *, strict: bool) -> Any:
     eight_bit = not str(context.pix_fmt).endswith(("le", "be"))  # libvpx may lack other depths
     if name is not None and eight_bit:
         try:
-            context = _copy(av, name, stream)
+            context = _copy(name, stream)
         except (av.FFmpegError, ValueError):
             context = stream.codec_context  # this build of libav has not got it
     context.thread_count, context.thread_type = 1, "NONE"
@@ -46,17 +49,15 @@ class SecondOpinion:
     end where the next ones begin.
     """
 
-    def __init__(self, stream: Any) -> None:
-        import av
-
-        self._context = _copy(av, stream.codec_context.name, stream)
+    def __init__(self, stream: VideoStream) -> None:
+        self._context = _copy(stream.codec_context.name, stream)
         self._context.thread_count, self._context.thread_type = 2, "SLICE"
         extra = bytes(stream.codec_context.extradata or b"")
         # ISO/IEC 14496-15, 8.3.3.1: version 1, then the size of NAL unit lengths in byte 21
         self._length = (extra[21] & 3) + 1 if len(extra) > 22 and extra[0] == 1 else 0
-        self._ready: list[Any] = []
+        self._ready: list[tuple[int | None, list[bytes]]] = []
 
-    def take(self, packet: Any | None) -> None:
+    def take(self, packet: Packet[VideoStream] | None) -> None:
         """Decode a packet; None: no more come."""
         import av
 
@@ -93,25 +94,28 @@ class SecondOpinion:
         return b"".join(done)
 
 
-def samples(frame: Any) -> list[bytes]:
+def samples(frame: VideoFrame) -> list[bytes]:
     """Return the planes of a frame, without what pads their rows."""
     wide = 2 if max(component.bits for component in frame.format.components) > 8 else 1
     return [
-        np.frombuffer(plane, np.uint8)
+        np.frombuffer(memoryview(plane), np.uint8)
         .reshape(-1, plane.line_size)[: plane.height, : plane.width * wide]
         .tobytes()
         for plane in frame.planes
     ]
 
 
-def _copy(av: Any, name: str, stream: Any) -> Any:
+def _copy(name: str, stream: VideoStream) -> VideoCodecContext:
+    import av
+
     context = av.CodecContext.create(name, "r")
+    assert isinstance(context, av.VideoCodecContext)
     if stream.codec_context.extradata:
         context.extradata = stream.codec_context.extradata
     return context
 
 
-def grid_breaks(frame: Any) -> float:
+def grid_breaks(frame: VideoFrame) -> float:
     """Measure how much a frame breaks off along the 8 x 8 grid of block codecs.
 
     The excess of luma steps across grid lines over those beside them, as a share of the mean step
@@ -124,7 +128,7 @@ def grid_breaks(frame: Any) -> float:
     depth = frame.format.components[0].bits
     plane = frame.planes[0]
     luma = (
-        np.frombuffer(plane, np.uint8 if depth == 8 else np.uint16)
+        np.frombuffer(memoryview(plane), np.uint8 if depth == 8 else np.uint16)
         .reshape(plane.height, -1)[:, : plane.width]
         .astype(np.float32)
     ) / 2 ** (depth - 8)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-UInt8Array = npt.NDArray[np.uint8]
+from cimsim.video.source import Pictures
 
 _BT709 = 1  # libav's number of the BT.709 matrix
 _VIDEO_RANGE = 1  # AVCOL_RANGE_MPEG
@@ -21,14 +19,14 @@ def _cause(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def write_h264(path: Path, frames: Any, fps: float) -> None:
+def write_h264(path: Path, frames: Pictures, fps: float) -> None:
     """Write H.264, 8 bit 4:4:4, BT.709 in video range (what players expect)."""
-    options = {"crf": "4", "preset": "medium"}
+    options: dict[str, object] = {"crf": "4", "preset": "medium"}
     _encode(path, frames, fps, kind="mp4", codec="libx264", pixel_format="yuv444p",
             options=options)  # fmt: skip
 
 
-def write_ffv1(path: Path, frames: Any, fps: float) -> None:
+def write_ffv1(path: Path, frames: Pictures, fps: float) -> None:
     """Write FFV1 in RGB, lossless."""
     _encode(path, frames, fps, kind="matroska", codec="ffv1", pixel_format="bgr0",
             options={"level": "3"})  # fmt: skip
@@ -36,20 +34,21 @@ def write_ffv1(path: Path, frames: Any, fps: float) -> None:
 
 def _encode(
     path: Path,
-    frames: Any,
+    frames: Pictures,
     fps: float,
     *,
     kind: str,
     codec: str,
     pixel_format: str,
-    options: dict[str, str],
+    options: dict[str, object],
 ) -> None:
     """Encode RGB frames with one codec of libav into a container, whatever the file's name."""
     import av
 
     try:
         with av.open(str(path.absolute()), "w", format=kind) as container:
-            stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(100_000))
+            stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(100_000))
+            assert isinstance(stream, av.VideoStream)
             stream.width, stream.height = frames.shape[2], frames.shape[1]
             stream.pix_fmt = pixel_format
             stream.options = options

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,11 @@ from cimsim.video._orientation import EXIF, UPRIGHT, Turn, in_words, turned
 from cimsim.video._series import ACCEPTED, IMAGE_SUFFIXES, JPEG_SUFFIXES, Series
 from cimsim.video.levels import SEARCHED, Levels, find_levels
 from cimsim.video.options import ReadOptions
-from cimsim.video.source import Source, UInt8Array
+from cimsim.video.source import Pictures, Source, UInt8Array
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from tifffile import TiffFile, TiffFrame, TiffPage
 
 __all__ = ["ACCEPTED", "IMAGE_SUFFIXES", "ImageSource", "is_raw", "read_image"]
 
@@ -42,7 +46,7 @@ class Stored:
         What a decoder that paints on would hide; empty where none was seen.
     """
 
-    pixels: npt.NDArray[Any]
+    pixels: npt.NDArray[np.generic]
     turn: Turn = UPRIGHT
     bits: int | None = None
     told: tuple[str, ...] = ()
@@ -172,13 +176,13 @@ def is_raw(path: Path) -> bool:
         return False
 
 
-def _all_pages(tiff: Any) -> Iterator[Any]:
+def _all_pages(tiff: TiffFile) -> Iterator[TiffPage | TiffFrame]:
     for page in list(tiff.pages)[:8]:
         yield page
         yield from getattr(page, "pages", None) or ()
 
 
-def _is_raw_page(page: Any) -> bool:
+def _is_raw_page(page: TiffPage | TiffFrame) -> bool:
     # TIFF/EP and DNG: photometric CFA and LinearRaw, tags CFAPattern and DNGVersion
     tags = getattr(page, "tags", {})
     return int(getattr(page, "photometric", 0) or 0) in (32803, 34892) or any(
@@ -216,7 +220,7 @@ def _stored(path: Path) -> Stored:
         raise InputError(f"{path}: not a readable image ({_cause(error)})") from error
 
 
-def _read_jpeg(path: Path, image: Any, turn: Turn, told: tuple[str, ...]) -> Stored:
+def _read_jpeg(path: Path, image: Image.Image, turn: Turn, told: tuple[str, ...]) -> Stored:
     """Read a JPEG file that Pillow has opened; other colours than grey and RGB by Pillow itself."""
     damage = ""
     if path.suffix.lower() in _CHECKED:
@@ -234,7 +238,7 @@ def _cause(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _shaped(path: Path, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _shaped(path: Path, pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """Return [H, W, 1] or [H, W, 3], alpha dropped."""
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
@@ -263,7 +267,7 @@ def _read_tiff(path: Path) -> Stored:
         if kind == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample > 1:
             raise InputError(f"{path}: white-is-zero TIFF is not supported; save it as PNG")
         plain = kind in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
-        pixels: Any = _plain_tiff(page) if plain else None
+        pixels = _plain_tiff(page) if plain else None
         if pixels is None:
             turn = EXIF.get(int(page.tags.valueof(_ORIENTATION, 1)), UPRIGHT)
             return _other_tiff(path, kind.name, int(page.bitspersample), turn, plain=plain)
@@ -275,7 +279,7 @@ def _read_tiff(path: Path) -> Stored:
     return Stored(_shaped(path, pixels), turn, stated)
 
 
-def _plain_tiff(page: Any) -> npt.NDArray[Any] | None:
+def _plain_tiff(page: TiffPage) -> npt.NDArray[np.generic] | None:
     """Return the samples of a TIFF page; None where its compression needs another library."""
     try:
         return np.asarray(page.asarray())
@@ -382,7 +386,7 @@ def _png_colours(path: Path) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _profile(image: Any) -> tuple[str, ...]:
+def _profile(image: Image.Image) -> tuple[str, ...]:
     """Name a colour profile that is not that of sRGB."""
     from PIL import ImageCms
 
@@ -413,11 +417,11 @@ def _read_colour_16_bit(path: Path) -> npt.NDArray[np.uint16]:
 
     with av.open(str(path.absolute())) as container:
         frame = next(container.decode(video=0))
-        pixels: Any = frame.to_ndarray(format="rgb48le")
+        pixels = frame.to_ndarray(format="rgb48le")
     return np.asarray(pixels, dtype=np.uint16)
 
 
-def _looks_like_mosaic(grey: npt.NDArray[Any]) -> bool:
+def _looks_like_mosaic(grey: npt.NDArray[np.generic]) -> bool:
     """Tell whether neighbours differ much more than pixels next but one, in both directions."""
     values = grey[:512, :512].astype(np.float64)
     if min(values.shape) < 8:
@@ -430,7 +434,7 @@ def _looks_like_mosaic(grey: npt.NDArray[Any]) -> bool:
     return True
 
 
-def write_folder(path: Path, frames: Any, fps: float) -> None:
+def write_folder(path: Path, frames: Pictures, fps: float) -> None:
     """Write frames as ``00000.png``, ``00001.png`` ... into a new folder."""
     from PIL import Image
 

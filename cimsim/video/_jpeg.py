@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +53,7 @@ def second_opinion(path: Path) -> str:
 
     try:
         with av.open(str(path.absolute()), format="jpeg_pipe") as container:
-            context: Any = container.streams.video[0].codec_context
+            context = container.streams.video[0].codec_context
             context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
             context.thread_count, context.thread_type = 1, "NONE"
             broken = any(frame.is_corrupt for frame in container.decode(video=0))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-Picture = npt.NDArray[Any]
+P = TypeVar("P", bound=np.generic)
 
 # Exif 2.32, table of tag 274: (rows and columns change places, left-right, upside down), in turn
 EXIF = {
@@ -19,7 +19,7 @@ Turn = tuple[bool, bool, bool]
 UPRIGHT: Turn = (False, False, False)
 
 
-def turned(picture: Picture, turn: Turn) -> Picture:
+def turned(picture: npt.NDArray[P], turn: Turn) -> npt.NDArray[P]:
     """Return a picture [H, W, C] as it is to be shown."""
     swap, mirror, flip = turn
     picture = picture.swapaxes(0, 1) if swap else picture

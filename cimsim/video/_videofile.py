@@ -6,8 +6,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import numpy.typing as npt
 
 from cimsim.errors import InputError
@@ -28,6 +29,10 @@ from cimsim.video._fragments import fragments
 from cimsim.video.levels import SEARCHED
 from cimsim.video.options import ReadOptions
 from cimsim.video.source import Source, UInt8Array
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame, VideoStream
+    from av.container import InputContainer
 
 # libavformat renders text files as "video"; a clip made of one would be a surprise.
 _TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
@@ -60,7 +65,8 @@ class VideoSource(Source):
         self._damaged: list[str] = []
         self._suspect: list[int] = []  # frames that may be damaged
         self._seen = 0  # packets of this pass
-        self._like: Any = None  # a frame with the container's tags, for decoders without them
+        # a frame with the container's tags, for decoders without them
+        self._like: VideoFrame | None = None
 
     @property
     def damaged(self) -> list[str]:
@@ -100,7 +106,7 @@ class VideoSource(Source):
                 yield from converter.take(frame, self._like)
             yield from converter.rest()
 
-    def _first_samples(self) -> Iterator[npt.NDArray[Any]]:
+    def _first_samples(self) -> Iterator[npt.NDArray[np.generic]]:
         """Code values of the first frames, decoded anew."""
         with self._opened() as (container, stream):
             for number, frame in enumerate(container.decode(stream)):
@@ -109,7 +115,7 @@ class VideoSource(Source):
                     return
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[Any, Any]]:
+    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         import av
 
         try:
@@ -121,7 +127,7 @@ class VideoSource(Source):
         except (av.FFmpegError, OSError, ValueError) as error:
             raise InputError(f"{self.path}: not a readable video ({cause(error)})") from error
 
-    def _stream(self, container: Any) -> Any:
+    def _stream(self, container: InputContainer) -> VideoStream:
         """Choose the video stream; pictures on the cover of music are none."""
         shown = [s for s in container.streams.video if not _is_cover(s)]
         if container.format.name in _TEXT_FORMATS or not shown:
@@ -155,7 +161,7 @@ class VideoSource(Source):
             )
         return stream
 
-    def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """Yield the frames of a stream, each checked."""
         import av
 
@@ -184,7 +190,9 @@ class VideoSource(Source):
                 number += 1
         self._count(container, stream, clock, packets, number + failed)
 
-    def _packets(self, container: Any, stream: Any) -> Iterator[Any]:
+    def _packets(
+        self, container: InputContainer, stream: VideoStream
+    ) -> Iterator[Packet[VideoStream] | None]:
         """Yield packets, and None at the end."""
         import av
 
@@ -197,7 +205,9 @@ class VideoSource(Source):
             self._damage(None, cause(error))
         yield None
 
-    def _check(self, frame: Any, number: int, clock: Clock, second: SecondOpinion | None) -> None:
+    def _check(
+        self, frame: VideoFrame, number: int, clock: Clock, second: SecondOpinion | None
+    ) -> None:
         if clock.repeats(frame.pts):
             self._damage(number, "it has the time of the one before: repeated")
         if frame.is_corrupt:
@@ -211,7 +221,10 @@ class VideoSource(Source):
             elif breaks >= SUSPECT:
                 self._suspect.append(number)
 
-    def _count(self, container: Any, stream: Any, clock: Clock, packets: int, frames: int) -> None:
+    def _count(
+        self, container: InputContainer, stream: VideoStream, clock: Clock, packets: int,
+        frames: int,
+    ) -> None:  # fmt: skip
         """Compare what was decoded with what the container announces, after the last frame."""
         if not frames:
             return
@@ -253,7 +266,7 @@ class VideoSource(Source):
             )
         self._damaged.append(f"{where} ({why})")
 
-    def _first_frame(self) -> Any:
+    def _first_frame(self) -> VideoFrame | None:
         """Return the first frame as the usual decoder gives it, with what the container says."""
         import av
 
@@ -264,7 +277,7 @@ class VideoSource(Source):
                 return None
 
 
-def _tagged(frame: Any, like: Any) -> Any:
+def _tagged(frame: VideoFrame, like: VideoFrame | None) -> VideoFrame:
     """Give a frame of a decoder of its own the tags that stand in the container."""
     if like is None:
         return frame
@@ -276,18 +289,18 @@ def _tagged(frame: Any, like: Any) -> Any:
     return frame
 
 
-def _ends_early(stream: Any, clock: Clock) -> bool:
+def _ends_early(stream: VideoStream, clock: Clock) -> bool:
     """Tell whether the last frame ends before the track does; a trimmed clip has spare frames."""
     if not stream.duration or clock.step is None:
         return not stream.duration
-    return bool(stream.duration * float(stream.time_base) - clock.end > 1.5 * clock.step_s)
+    return bool(stream.duration * float(stream.time_base or 0) - clock.end > 1.5 * clock.step_s)
 
 
-def _is_cover(stream: Any) -> bool:
+def _is_cover(stream: VideoStream) -> bool:
     return "attached_pic" in _disposition(stream)
 
 
-def _disposition(stream: Any) -> str:
+def _disposition(stream: VideoStream) -> str:
     return str(stream.disposition.name or "").lower()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -121,7 +121,15 @@ class Clip:
         if taken < self._needed:
             self._too_short(last + taken if taken else None)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    @overload
+    def __array__(self, dtype: None = None, copy: bool | None = None) -> UInt8Array: ...
+    @overload
+    def __array__(
+        self, dtype: npt.DTypeLike, copy: bool | None = None
+    ) -> npt.NDArray[np.generic]: ...
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[np.generic]:
         frames = np.stack(list(iter(self)))  # list(self) would ask for the length first
         return frames if dtype is None else frames.astype(dtype)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ import numpy.typing as npt
 from cimsim.errors import InputError, suggest
 from cimsim.video._images import read_image
 from cimsim.video.source import Source
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _MIN_SIZE = 16
 
@@ -372,7 +375,7 @@ def _resample(
     return picture
 
 
-def _area_weights(start: float, scale: float, n_out: int, n_in: int) -> Any:
+def _area_weights(start: float, scale: float, n_out: int, n_in: int) -> csr_array:
     """Return the share of each input pixel in each output pixel, sparse [n_out, n_in].
 
     Output ``i`` spans ``start + i * scale`` to ``start + (i + 1) * scale`` in input pixels.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +13,7 @@ from cimsim.files import replacing
 from cimsim.video._encode import write_ffv1, write_h264
 from cimsim.video._images import write_folder
 from cimsim.video.clip import load_clip
-
-UInt8Array = npt.NDArray[np.uint8]
-
-
-class Pictures(Protocol):
-    """Frames of a clip to be written, uint8 [H, W, 3], one after the other."""
-
-    shape: tuple[int, ...]
-
-    def __iter__(self) -> Iterator[UInt8Array]: ...
-
+from cimsim.video.source import FloatPictures, Pictures, UInt8Array
 
 _WRITABLE = (
     "accepted: .mp4 (H.264, not quite lossless), .mkv (FFV1, lossless) or a name without suffix "
@@ -125,7 +114,7 @@ class Displayed:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, frames: Any) -> None:
+    def __init__(self, frames: FloatPictures) -> None:
         self._frames = frames
         self.shape: tuple[int, ...] = (*frames.shape[:3], 3)
 
@@ -135,7 +124,7 @@ class Displayed:
             yield np.ascontiguousarray(np.broadcast_to(eight, (*eight.shape[:2], 3)))
 
 
-def displayed(frames: Any) -> Displayed:
+def displayed(frames: FloatPictures) -> Displayed:
     """Return float frames [T, H, W, C] in 8 bit for `write_clip`, however many there are.
 
     Parameters
@@ -169,7 +158,7 @@ def to_float(frames: UInt8Array) -> npt.NDArray[np.float32]:
     return scaled
 
 
-def to_uint8(frames: npt.NDArray[np.floating[Any]]) -> UInt8Array:
+def to_uint8(frames: npt.NDArray[np.floating]) -> UInt8Array:
     """Clip to [0, 1] and round to 8 bit (half to even); the inverse of `to_float`.
 
     Parameters

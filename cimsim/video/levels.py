@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +37,7 @@ class Levels:
     told: str = ""
     found: bool = False
 
-    def to_8_bit(self, name: str, pixels: npt.NDArray[Any]) -> UInt8Array:
+    def to_8_bit(self, name: str, pixels: npt.NDArray[np.generic]) -> UInt8Array:
         """Scale code values to 0..255, rounded half to even and clipped.
 
         Raises
@@ -63,7 +62,7 @@ class Levels:
 
 def find_levels(
     name: str,
-    pictures: Iterable[npt.NDArray[Any]],
+    pictures: Iterable[npt.NDArray[np.generic]],
     options: ReadOptions,
     bits: int | None = None,
 ) -> Levels:
@@ -114,7 +113,7 @@ def find_levels(
     return Levels(0, 2**depth - 1, told, found=True)
 
 
-def _given(first: npt.NDArray[Any], options: ReadOptions, bits: int | None) -> Levels:
+def _given(first: npt.NDArray[np.generic], options: ReadOptions, bits: int | None) -> Levels:
     kind = first.dtype.kind
     if options.white is not None:
         white = options.white
@@ -129,7 +128,7 @@ def _given(first: npt.NDArray[Any], options: ReadOptions, bits: int | None) -> L
 
 
 def _range(
-    first: npt.NDArray[Any], others: Iterable[npt.NDArray[Any]]
+    first: npt.NDArray[np.generic], others: Iterable[npt.NDArray[np.generic]]
 ) -> tuple[float | int, float | int]:
     low, high = first.min(), first.max()
     for number, picture in enumerate(others, start=2):

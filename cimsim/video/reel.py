@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from cimsim.errors import InputError
 from cimsim.video.clip import Clip
 from cimsim.video.noise import add_awgn
+from cimsim.video.source import UInt8Array
 
 Frames = npt.NDArray[np.float32]
 
@@ -24,7 +25,11 @@ LEAST = 12
 _BYTES = 1 << 26  # of all that it holds, in between
 
 
-def with_channels(frames: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
+@overload
+def with_channels(frames: Frames, channels: int) -> Frames: ...
+@overload
+def with_channels(frames: npt.NDArray[np.number], channels: int) -> npt.NDArray[np.number]: ...
+def with_channels(frames: npt.NDArray[np.number], channels: int) -> npt.NDArray[np.number]:
     """Return frames of 1 or 3 channels, whatever they have.
 
     Parameters
@@ -44,7 +49,7 @@ def with_channels(frames: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
     if (frames[..., :1] == frames[..., 1:]).all():
         return frames[..., :1]
     floats = frames.astype(np.float32) / (255 if frames.dtype == np.uint8 else 1)
-    luma: npt.NDArray[Any] = np.minimum(floats @ _LUMA, 1)[..., np.newaxis]
+    luma: Frames = np.minimum(floats @ _LUMA, 1)[..., np.newaxis]
     return luma
 
 
@@ -70,7 +75,7 @@ class Reel:
         self.shape = (*clip.shape[:3], channels)
         n_bytes = 4 * int(np.prod(self.shape[1:]))
         self.kept = max(min(KEPT, _BYTES // n_bytes), LEAST, window + 2)
-        self._frames: Iterator[Any] | None = None
+        self._frames: Iterator[UInt8Array] | None = None
         self._next = 0
         self._held: dict[int, Frames] = {}
 
@@ -130,11 +135,11 @@ class Spool:
     """
 
     def __init__(self) -> None:
-        self._file: Any = None
+        self._file: IO[bytes] | None = None
         self._frame: tuple[int, ...] = ()
         self._length = 0
 
-    def append(self, frame: npt.NDArray[np.floating[Any]]) -> None:
+    def append(self, frame: npt.NDArray[np.floating]) -> None:
         """Keep a frame [H, W, C], clipped and rounded to 8 bit.
 
         Raises
@@ -177,6 +182,7 @@ class Spool:
         if not 0 <= index < self._length:
             raise IndexError(index)
         size = int(np.prod(self._frame))
+        assert self._file is not None
         self._file.seek(index * size)
         stored = np.frombuffer(self._file.read(size), np.uint8).reshape(self._frame)
         return stored.astype(np.float32) / np.float32(255)
@@ -184,6 +190,14 @@ class Spool:
     def __iter__(self) -> Iterator[Frames]:
         return (self[index] for index in range(len(self)))
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    @overload
+    def __array__(self, dtype: None = None, copy: bool | None = None) -> Frames: ...
+    @overload
+    def __array__(
+        self, dtype: npt.DTypeLike, copy: bool | None = None
+    ) -> npt.NDArray[np.generic]: ...
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[np.generic]:
         frames = np.stack(list(iter(self)))
         return frames if dtype is None else frames.astype(dtype)

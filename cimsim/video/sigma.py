@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,7 @@ FRAMES = 8
 MEANING = "noise and fine texture as sigma"
 
 
-def estimate_sigma(frames: Iterable[npt.NDArray[Any]]) -> float:
+def estimate_sigma(frames: Iterable[npt.NDArray[np.generic]]) -> float:
     """Estimate the standard deviation of white Gaussian noise, in 8-bit steps.
 
     scikit-image's robust median of the finest diagonal wavelet coefficients (Donoho and Johnstone,

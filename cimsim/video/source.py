@@ -5,11 +5,34 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 UInt8Array = npt.NDArray[np.uint8]
+
+
+class Pictures(Protocol):
+    """Frames of a clip to be written, uint8 [H, W, 3], one after the other."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, H, W, 3)."""
+        ...
+
+    def __iter__(self) -> Iterator[UInt8Array]: ...
+
+
+class FloatPictures(Protocol):
+    """Frames as floats [H, W, C], one after the other."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, H, W, C)."""
+        ...
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.floating]]: ...
 
 
 class Source(ABC):
