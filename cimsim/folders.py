@@ -198,6 +198,8 @@ def manifest(folder: Path) -> dict[str, str] | None:
 
     try:
         held = json_text.load(read_text(folder / MANIFEST, RESULT), RESULT)
+        if not isinstance(held, dict):
+            return None
         names = held["files"]
         if held["format"] != FORMAT or not isinstance(names, dict):
             return None

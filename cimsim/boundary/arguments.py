@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import SupportsFloat, SupportsIndex
 
 from cimsim.boundary.limits import DIGITS, shown
 from cimsim.errors import CimsimError, ConfigError, suggest
 
 
-def whole(name: str, value: Any, low: int, high: int, fail: type[CimsimError] = ConfigError) -> int:
+def whole(
+    name: str, value: object, low: int, high: int, fail: type[CimsimError] = ConfigError
+) -> int:
     """Return a whole number as Python's ``int``; numpy's are welcome.
 
     Raises
@@ -22,6 +24,8 @@ def whole(name: str, value: Any, low: int, high: int, fail: type[CimsimError] = 
     try:
         if isinstance(value, bool) or type(value).__name__ == "bool_":
             raise TypeError
+        if not isinstance(value, SupportsIndex):
+            raise TypeError
         number = operator.index(value)
     except TypeError:
         raise fail(f"{name}: expected a whole number, got {shown(value)}") from None
@@ -31,7 +35,7 @@ def whole(name: str, value: Any, low: int, high: int, fail: type[CimsimError] = 
 
 
 def number(
-    name: str, value: Any, low: float, high: float, fail: type[CimsimError] = ConfigError
+    name: str, value: object, low: float, high: float, fail: type[CimsimError] = ConfigError
 ) -> float:
     """Return a finite number as Python's ``float``; numpy's are welcome.
 
@@ -43,6 +47,8 @@ def number(
     try:
         if isinstance(value, bool | str | bytes) or type(value).__name__ == "bool_":
             raise TypeError
+        if not isinstance(value, SupportsFloat | SupportsIndex):
+            raise TypeError
         found = float(value)
     except (TypeError, ValueError, OverflowError):
         raise fail(f"{name}: expected a number, got {shown(value)}") from None
@@ -52,7 +58,7 @@ def number(
 
 
 def choice(
-    name: str, value: Any, known: Iterable[str], fail: type[CimsimError] = ConfigError
+    name: str, value: object, known: Iterable[str], fail: type[CimsimError] = ConfigError
 ) -> str:
     """Return one of some names.
 

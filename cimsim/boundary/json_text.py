@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Any
+from typing import NoReturn
 
 from cimsim.boundary import tree
 from cimsim.boundary.limits import DIGITS, RESULT, Limits, shown
@@ -13,7 +13,7 @@ from cimsim.boundary.limits import DIGITS, RESULT, Limits, shown
 _EXACT = 2**53  # whole numbers below are themselves as floats
 
 
-def load(text: str, limits: Limits = RESULT) -> Any:
+def load(text: str, limits: Limits = RESULT) -> object:
     """Parse JSON.
 
     Raises
@@ -35,7 +35,7 @@ def load(text: str, limits: Limits = RESULT) -> Any:
     return data
 
 
-def dump(data: Any, *, indent: int | None = 1, sort_keys: bool = False) -> str:
+def dump(data: object, *, indent: int | None = 1, sort_keys: bool = False) -> str:
     """Write JSON that every parser reads.
 
     Raises
@@ -47,7 +47,7 @@ def dump(data: Any, *, indent: int | None = 1, sort_keys: bool = False) -> str:
     return json.dumps(data, indent=indent, sort_keys=sort_keys, allow_nan=False)
 
 
-def without_infinities(data: Any) -> Any:
+def without_infinities(data: object) -> object:
     """Return plain data with null where a number is not finite (PSNR of equal frames)."""
     if isinstance(data, dict):
         return {key: without_infinities(part) for key, part in data.items()}
@@ -56,13 +56,13 @@ def without_infinities(data: Any) -> Any:
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
-def digest(data: Any) -> str:
+def digest(data: object) -> str:
     """Return the SHA-256 of plain data in which 5 and 5.0 are the same number."""
     text = dump(_normal(data), indent=None, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _normal(value: Any) -> Any:
+def _normal(value: object) -> object:
     if isinstance(value, dict):
         return {key: _normal(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -72,7 +72,7 @@ def _normal(value: Any) -> Any:
     return value
 
 
-def _constant(text: str) -> Any:
+def _constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON; expected a finite number or null")
 
 
@@ -82,7 +82,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from cimsim.boundary.limits import DIGITS, KEY, Limits, shown
 
@@ -11,12 +10,12 @@ _LARGEST = 10**DIGITS
 _CONTROL = {code for code in range(32) if chr(code) not in "\t\n\r"} | {127}
 
 
-def check(data: Any, limits: Limits, *, finite: bool = False) -> None:
+def check(data: object, limits: Limits, *, finite: bool = False) -> None:
     """Refuse what no reader of plain data has to expect.
 
     Parameters
     ----------
-    data : Any
+    data : object
         From a parser; not changed.
     limits : Limits
     finite : bool
@@ -27,7 +26,7 @@ def check(data: Any, limits: Limits, *, finite: bool = False) -> None:
     ValueError
         Naming the place, the value and what is right.
     """
-    stack: list[tuple[Any, tuple[str, ...]]] = [(data, ())]
+    stack: list[tuple[object, tuple[str, ...]]] = [(data, ())]
     seen = 0
     while stack:
         value, place = stack.pop()
@@ -58,7 +57,7 @@ def check(data: Any, limits: Limits, *, finite: bool = False) -> None:
             _check_leaf(value, place, finite)
 
 
-def _check_leaf(value: Any, place: tuple[str, ...], finite: bool) -> None:
+def _check_leaf(value: object, place: tuple[str, ...], finite: bool) -> None:
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):

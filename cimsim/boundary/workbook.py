@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from cimsim.boundary.limits import TABLE, shown
@@ -78,7 +77,7 @@ def _sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
         book.close()
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """Write a cell as a CSV would: numbers with a point, text without blanks around it."""
     if value is None:
         return ""

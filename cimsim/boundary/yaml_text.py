@@ -25,8 +25,8 @@ class _Loader(_Base):  # type: ignore[misc]
     """SafeLoader that refuses a key given twice instead of keeping the last one."""
 
 
-def _unique_keys(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
+def _unique_keys(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Hashable, object]:
+    seen: set[str] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
         line = key_node.start_mark.line + 1
@@ -35,14 +35,14 @@ def _unique_keys(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
         if key in seen:
             raise yaml.YAMLError(f"line {line}: key {shown(key)[1:-1]!r} stands twice")
         seen.add(key)
-    found: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    found: dict[Hashable, object] = loader.construct_mapping(node, deep=True)
     return found
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_keys)
 
 
-def load(text: str, limits: Limits, *, finite: bool = False) -> Any:
+def load(text: str, limits: Limits, *, finite: bool = False) -> object:
     """Parse YAML.
 
     Parameters
@@ -65,7 +65,7 @@ def load(text: str, limits: Limits, *, finite: bool = False) -> Any:
 
 
 @functools.lru_cache(64)  # chips are read over and over with a few fields changed
-def _parsed(text: str, limits: Limits, finite: bool) -> Any:
+def _parsed(text: str, limits: Limits, finite: bool) -> object:
     try:
         _check_events(text, limits)
         loader = _Loader(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, estimator_of, unit_of
 from cimsim.chip.spec import Chip
@@ -30,14 +29,14 @@ class Estimate:
     source: str
 
 
-def asks_auto(value: Any) -> bool:
+def asks_auto(value: object) -> bool:
     """Whether a YAML leaf asks for an estimator."""
     return isinstance(value, str) and value.split()[:1] == ["auto"]
 
 
 def resolve(
-    raw: Mapping[str, Any], origin: str, check: Callable[[Mapping[str, Any]], Chip]
-) -> tuple[Mapping[str, Any], dict[str, Estimate]]:
+    raw: Mapping[str, object], origin: str, check: Callable[[Mapping[str, object]], Chip]
+) -> tuple[Mapping[str, object], dict[str, Estimate]]:
     """Return the description with figures in place of each ``auto``, and what they are.
 
     Parameters
@@ -57,10 +56,10 @@ def resolve(
     asked = _asked(raw, origin)
     if not asked:
         return raw, {}
-    filled: dict[str, Any] = copy.deepcopy(dict(raw))
+    filled = copy.deepcopy(dict(raw))
     for section, field in asked:
         # a placeholder that every check passes; only estimators that come earlier may read it
-        filled[section][field] = "1e-21 F" if field == "cell_capacitance" else 0
+        _put(filled, section, field, "1e-21 F" if field == "cell_capacitance" else 0)
     found: dict[str, Estimate] = {}
     for section in DEFAULTS:
         chip = check(filled) if any(s == section for s, _ in asked) else None
@@ -72,14 +71,21 @@ def resolve(
                 value = estimator.estimate(chip, section)[field]
             except ValueError as error:
                 raise ConfigError(f"{origin}: {path}: {error}") from None
-            filled[section][field] = f"{value!r} {unit_of(section, field)}"
+            _put(filled, section, field, f"{value!r} {unit_of(section, field)}")
             found[path] = Estimate(
                 value, unit_of(section, field), name, estimator.formula, estimator.source
             )
     return filled, found
 
 
-def _asked(raw: Mapping[str, Any], origin: str) -> dict[tuple[str, str], str]:
+def _put(raw: dict[str, object], section: str, field: str, value: object) -> None:
+    """Put a value into a section that is there, as one of its fields asked for it."""
+    held = raw[section]
+    assert isinstance(held, dict)
+    held[field] = value
+
+
+def _asked(raw: Mapping[str, object], origin: str) -> dict[tuple[str, str], str]:
     """Return (section, field) -> estimator of every ``auto``."""
     found = {}
     for section, fields in raw.items():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from quantiphy import InvalidNumber, Quantity
 
 from cimsim.chip.fields import fields
@@ -34,7 +32,7 @@ def differences(chip: Chip, other: Chip, payer: str = "frames") -> list[str]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Make ``11.5 nS`` and ``11.50nS`` the same, and 5 and 5.0."""
     if isinstance(value, str):
         try:

@@ -8,7 +8,7 @@ models, what is rescaled with what, spreads and hashes are all read from here
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Scaling = Literal["", "energy", "static", "active", "time"]
 Spread = Literal["exact", "analog", "converter", "memory", "logic", "wire", "area", "leakage"]
@@ -78,9 +78,9 @@ class Fact:
         spread: Spread = "exact",
         follows: Follows | None = None,
         expected: bool = False,
-        trained: tuple[Any, ...] = (),
-        tried: tuple[Any, ...] = (),
-        when: dict[str, Any] | None = None,
+        trained: tuple[object, ...] = (),
+        tried: tuple[object, ...] = (),
+        when: dict[str, object] | None = None,
     ) -> None:
         if bool(by) == bool(because):
             raise ValueError("a Fact says who reads the field, or why nobody does: one of the two")

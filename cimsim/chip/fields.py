@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -41,8 +41,8 @@ class Described:
     names: tuple[str, ...]
     unit: str
     kind: str
-    choices: tuple[Any, ...]
-    default: Any
+    choices: tuple[object, ...]
+    default: object
     fact: Fact | None
 
     @property
@@ -62,18 +62,23 @@ class Described:
         rule = self.fact.follows if self.fact else None
         return tuple(map(self._of_section, rule.kept)) if rule else ()
 
-    def value(self, chip: Chip) -> Any:
+    def value(self, chip: Chip) -> object:
         """Return what a chip holds there; None in a section that it does not have."""
-        place: Any = chip
+        place: object = chip
         for name in self.names:
             place = None if place is None else getattr(place, name)
         return place
 
+    def number(self, chip: Chip) -> float:
+        """Return the number that a chip holds there; 0 where it holds none."""
+        held = self.value(chip)
+        return held if isinstance(held, int | float) else 0.0
+
     def is_given(self, chip: Chip) -> bool:
         """Whether the chip's description says anything there, ``auto`` included."""
-        place: Any = chip
+        place: object = chip
         for name in self.names:
-            if place is None or name not in place.model_fields_set:
+            if not isinstance(place, BaseModel) or name not in place.model_fields_set:
                 return False
             place = getattr(place, name)
         return True
@@ -88,10 +93,10 @@ def fields(model: type[BaseModel] = Chip) -> dict[str, Described]:
     return {found.path: found for found in _walk(model, "", ())}
 
 
-def changed(chip: Chip, values: dict[str, Any]) -> Chip:
+def changed(chip: Chip, values: dict[str, object]) -> Chip:
     """Return a chip with other values at YAML paths, unchecked: for scaling and for draws."""
     known = fields()
-    parts: dict[str, dict[str, Any]] = {}
+    parts: dict[str, dict[str, object]] = {}
     for path, value in values.items():
         *section, name = known[path].names
         parts.setdefault(section[0] if section else "", {})[name] = value
@@ -156,7 +161,7 @@ def _described(path: str, names: tuple[str, ...], info: FieldInfo) -> Described:
     return Described(path, names, unit, kind, choices, default, fact)
 
 
-def _marks(annotation: Any) -> list[Any]:
+def _marks(annotation: object) -> list[object]:
     """Return what stands in the Annotated parts of a union such as ``Voltage | None``."""
     found = []
     for part in get_args(annotation):
@@ -164,7 +169,7 @@ def _marks(annotation: Any) -> list[Any]:
     return found
 
 
-def rows(chip: Chip) -> list[dict[str, Any]]:
+def rows(chip: Chip) -> list[dict[str, object]]:
     """Return a plain row for each field of a chip: path, value, unit, kind and text of its source.
 
     Parameters
@@ -177,16 +182,18 @@ def rows(chip: Chip) -> list[dict[str, Any]]:
         ``value`` is a text for people, ``si`` the number in SI units (None where there is none),
         ``given`` whether the description says anything there.
     """
-    found = []
+    found: list[dict[str, object]] = []
     for path, field in fields().items():
         if path in ("sources", "ranges", "schema_version"):
             continue
         value = field.value(chip)
         source = chip.sources.get(path)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            number = value
+        told = str(value) if number is None or not field.unit else format_si(number, field.unit)
         found.append({
-            "field": path, "value": format_si(value, field.unit) if is_number and field.unit
-            else str(value), "si": value if is_number else None, "unit": field.unit,
+            "field": path, "value": told, "si": number, "unit": field.unit,
             "kind": source.kind if source else "", "source": source.text if source else "",
             "given": field.is_given(chip),
         })  # fmt: skip

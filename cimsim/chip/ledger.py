@@ -8,7 +8,9 @@ it, ``included_in: {front_end: array.active_power}`` if another field's figure h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, SupportsFloat, get_args
+
+from pydantic import BaseModel
 
 from cimsim.chip.parts.base import LedgerPart
 from cimsim.chip.spec import Chip
@@ -78,17 +80,22 @@ def value_at(chip: Chip, path: str) -> float:
     """
     if path.startswith("device."):  # the cells' own parameters always say something
         return 1.0
-    part: Any = chip
+    part: object = chip
     for name in path.split("."):
         if part is None:
             return 0.0
+        if not isinstance(part, BaseModel):
+            raise TypeError(f"{path}: {part!r} has no fields")
+        model = part
         part = next(
-            getattr(part, attribute)
+            getattr(model, attribute)
             for attribute, field in type(part).model_fields.items()
             if name in (field.alias, attribute)
         )
     if path == "power_conversion.efficiency" and part == 1:
         return 0.0
+    if not isinstance(part, SupportsFloat):
+        raise TypeError(f"{path} is no number")
     return float(part)
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -57,7 +57,9 @@ def shipped() -> dict[str, str]:
     }
 
 
-def load_hw(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] | None = None) -> Chip:
+def load_hw(
+    name: str | Path, overrides: Mapping[str, object] | Iterable[str] | None = None
+) -> Chip:
     """Load a chip.
 
     Parameters
@@ -86,8 +88,8 @@ def load_hw(name: str | Path, overrides: Mapping[str, Any] | Iterable[str] | Non
 
 
 def described(
-    name: str | Path, overrides: Mapping[str, Any] | Iterable[str] | None = None
-) -> tuple[Chip, str, Mapping[str, Any]]:
+    name: str | Path, overrides: Mapping[str, object] | Iterable[str] | None = None
+) -> tuple[Chip, str, Mapping[str, object]]:
     """Load a chip, and return with it its origin and its plain description, overrides included.
 
     Raises
@@ -107,8 +109,9 @@ def described(
     for path, value in sorted(pairs, key=lambda pair: pair[0] != "device.kind"):
         _override(origin, raw, path, value)
     gone = {path for path in before if not _exists(raw, path)}
-    if gone and isinstance(raw.get("sources"), dict):
-        raw["sources"] = {k: v for k, v in raw["sources"].items() if k not in gone}
+    sources = raw.get("sources")
+    if gone and isinstance(sources, dict):
+        raw["sources"] = {k: v for k, v in sources.items() if k not in gone}
     try:
         unchanged: Chip | None = _resolved(plain, origin)
     except ConfigError:  # the overrides mend a file that is none without them
@@ -147,14 +150,15 @@ def _ranges(chip: Chip, origin: str) -> dict[str, tuple[float, float]]:
         raise ConfigError(f"{origin}: {error}") from None
 
 
-def _without_ranges(raw: dict[str, Any]) -> dict[str, Any]:
+def _without_ranges(raw: dict[str, object]) -> dict[str, object]:
     """Return a description whose numbers may leave the ranges that its file gives them."""
     kept = {key: value for key, value in raw.items() if key != "ranges"}
-    if isinstance(raw.get("sources"), dict):
+    sources = raw.get("sources")
+    if isinstance(sources, dict):
         kept["sources"] = {
             path: {key: text for key, text in source.items() if key != "range"}
             if isinstance(source, dict) else source
-            for path, source in raw["sources"].items()
+            for path, source in sources.items()
         }  # fmt: skip
     return kept
 
@@ -169,19 +173,19 @@ def _with_ranges(chip: Chip, file: Chip, paths: AbstractSet[str]) -> Chip:
     return chip.model_copy(update={"sources": sources, "ranges": ranges})
 
 
-def _resolved(raw: Mapping[str, Any], origin: str) -> Chip:
+def _resolved(raw: Mapping[str, object], origin: str) -> Chip:
     """Return a chip with all estimates, not yet at its operating point."""
     return _validated(origin, resolve(raw, origin, partial(_validated, origin))[0])
 
 
-def _told(value: Any) -> str:
+def _told(value: object) -> str:
     """Write a value of an override as the command line has it."""
     if isinstance(value, str):
         return value
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
 
 
-def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
+def build(raw: Mapping[str, object], origin: str = "chip") -> Chip:
     """Validate a plain mapping as a chip; ``origin`` stands at the head of each message.
 
     Fields that say ``auto`` are estimated, and the chip is brought to its operating point.
@@ -217,12 +221,12 @@ def build(raw: Mapping[str, Any], origin: str = "chip") -> Chip:
     return there.with_history(History(ranges=ranges, estimated=estimated))
 
 
-def estimates(raw: Mapping[str, Any], origin: str = "chip") -> dict[str, Estimate]:
+def estimates(raw: Mapping[str, object], origin: str = "chip") -> dict[str, Estimate]:
     """Return what each ``auto`` of a description becomes, by dotted path."""
     return resolve(raw, origin, partial(_validated, origin))[1]
 
 
-def _validated(origin: str, raw: Mapping[str, Any]) -> Chip:
+def _validated(origin: str, raw: Mapping[str, object]) -> Chip:
     try:
         return Chip.model_validate(dict(raw))
     except ValidationError as error:
@@ -231,7 +235,7 @@ def _validated(origin: str, raw: Mapping[str, Any]) -> Chip:
         raise ConfigError("\n".join(lines[:_FINDINGS] + more)) from None
 
 
-def dump(chip: Chip) -> dict[str, Any]:
+def dump(chip: Chip) -> dict[str, object]:
     """Return the resolved chip as plain data in SI units (for results and hashes).
 
     A file stands there by its name and content, not by its place.
@@ -260,7 +264,7 @@ def dump(chip: Chip) -> dict[str, Any]:
     return data
 
 
-def _with_code(value: Any, group: str, known: Collection[str] = ()) -> Any:
+def _with_code(value: object, group: str, known: Collection[str] = ()) -> object:
     """Return the name of a part of the user's own with the digest of its text.
 
     Anything else comes back as it is.
@@ -285,7 +289,7 @@ def _code_of_cells(kind: str) -> str | None:
         return None
 
 
-def _in_si(value: Any) -> Any:
+def _in_si(value: object) -> object:
     """Return raw data with its quantities in SI units, so that 1 uS and 1000 nS are the same."""
     if isinstance(value, dict):
         return {canonical(key): _in_si(part) for key, part in value.items()}
@@ -302,9 +306,9 @@ def chip_hash(chip: Chip) -> str:
     return json_text.digest(data)
 
 
-def numbers(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def numbers(raw: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Return every numeric leaf of a YAML mapping by dotted path (``sources`` left out)."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for key, value in raw.items():
         path = f"{prefix}{key}"
         if path in ("sources", "ranges", "schema_version"):
@@ -318,14 +322,14 @@ def numbers(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Whether a YAML leaf is a number or a quantity string."""
     if isinstance(value, str):
         return value[:1].isdigit()
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def raw_mapping(name: str | Path) -> tuple[str, dict[str, Any]]:
+def raw_mapping(name: str | Path) -> tuple[str, dict[str, object]]:
     """Return (origin, plain YAML mapping) without validation, for `hw show` and `hw check`."""
     origin, text = _read(name)
     return origin, _parse(origin, text)
@@ -349,18 +353,20 @@ def _read(name: str | Path) -> tuple[str, str]:
     )
 
 
-def _beside(raw: dict[str, Any], file: Path) -> None:
+def _beside(raw: dict[str, object], file: Path) -> None:
     """Make relative file names of a description those beside it."""
     if not is_file(file):
         return
     for section, field in FILES:
         place = raw.get(section)
-        given = place.get(field) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            continue
+        given = place.get(field)
         if isinstance(given, str) and not Path(given).is_absolute():
-            raw[section] = {**raw[section], field: str(file.resolve().parent / given)}
+            raw[section] = {**place, field: str(file.resolve().parent / given)}
 
 
-def _parse(origin: str, text: str) -> dict[str, Any]:
+def _parse(origin: str, text: str) -> dict[str, object]:
     try:
         raw = yaml_text.load(text, limits.CHIP)
     except ValueError as error:
@@ -372,7 +378,7 @@ def _parse(origin: str, text: str) -> dict[str, Any]:
     return raw
 
 
-def _pairs(overrides: Mapping[str, Any] | Iterable[str] | None) -> list[tuple[str, Any]]:
+def _pairs(overrides: Mapping[str, object] | Iterable[str] | None) -> list[tuple[str, object]]:
     if overrides is None:
         return []
     if isinstance(overrides, Mapping):
@@ -396,7 +402,7 @@ def _pairs(overrides: Mapping[str, Any] | Iterable[str] | None) -> list[tuple[st
     return pairs
 
 
-def _field(path: Any, item: str) -> str:
+def _field(path: object, item: str) -> str:
     """Return the dotted path of an override."""
     if not isinstance(path, str) or not all(
         re.fullmatch(r"\w+", p) for p in path.strip().split(".")
@@ -407,7 +413,7 @@ def _field(path: Any, item: str) -> str:
     return path.strip()
 
 
-def _plain(path: str, value: Any) -> Any:
+def _plain(path: str, value: object) -> object:
     """Return an override of the API as YAML would have it; numpy's scalars are welcome."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()
@@ -418,13 +424,14 @@ def _plain(path: str, value: Any) -> Any:
     return value
 
 
-def _override(origin: str, raw: dict[str, Any], path: str, value: Any) -> None:
+def _override(origin: str, raw: dict[str, object], path: str, value: object) -> None:
     """Put ``value`` at a dotted path; the field itself is checked by the model afterwards.
 
     Another ``device.kind`` is another cell: the parameters of the old one go with it.
     """
-    if path == "device.kind" and isinstance(raw.get("device"), dict):
-        if raw["device"].get("kind") != value:
+    device = raw.get("device")
+    if path == "device.kind" and isinstance(device, dict):
+        if device.get("kind") != value:
             raw["device"] = {"kind": value}
             _leave_out_of_device(raw)
         return
@@ -439,26 +446,26 @@ def _override(origin: str, raw: dict[str, Any], path: str, value: Any) -> None:
     place[leaf] = value
 
 
-def _leave_out_of_device(raw: dict[str, Any]) -> None:
+def _leave_out_of_device(raw: dict[str, object]) -> None:
     """Say that nobody counts what a parameter of the old cell held, and forget its sources."""
-    if isinstance(raw.get("sources"), dict):
-        raw["sources"] = {
-            k: v for k, v in raw["sources"].items() if not str(k).startswith("device.")
-        }
+    sources = raw.get("sources")
+    if isinstance(sources, dict):
+        raw["sources"] = {k: v for k, v in sources.items() if not str(k).startswith("device.")}
     inside = raw.get("included_in")
     if isinstance(inside, dict):
         lost = [part for part, path in inside.items() if str(path).startswith("device.")]
         raw["included_in"] = {part: path for part, path in inside.items() if part not in lost}
-        raw["leaves_out"] = [*(raw.get("leaves_out") or []), *lost]
+        before = raw.get("leaves_out")
+        raw["leaves_out"] = [*before, *lost] if isinstance(before, Iterable) else lost
 
 
-def _sources(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def _sources(raw: Mapping[str, object]) -> Mapping[str, object]:
     sources = raw.get("sources")
     return sources if isinstance(sources, Mapping) else {}
 
 
-def _exists(raw: Mapping[str, Any], path: str) -> bool:
-    place: Any = raw
+def _exists(raw: Mapping[str, object], path: str) -> bool:
+    place: object = raw
     for part in path.split("."):
         if not isinstance(place, Mapping) or part not in place:
             return False
@@ -486,7 +493,7 @@ def _explain(origin: str, error: ValidationError) -> list[str]:
     return lines
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:
+def _model_of(annotation: object) -> type[BaseModel] | None:
     """Return the model that an annotation names, also inside ``dict[str, ...]`` and the like."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation

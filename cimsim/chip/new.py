@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 
@@ -66,16 +65,16 @@ QUESTIONS = (
 )
 
 
-def default(path: str) -> Any:
+def default(path: str) -> object:
     """Return what the example has at a path, as its text has it."""
-    place: Any = yaml.safe_load(shipped()[EXAMPLE])
+    place: object = yaml.safe_load(shipped()[EXAMPLE])
     for part in path.split("."):
         place = place.get(part) if isinstance(place, dict) else None
     return place
 
 
 def written(
-    name: str, given: Mapping[str, Any], source: str = "", kind: str = "vendor",
+    name: str, given: Mapping[str, object], source: str = "", kind: str = "vendor",
     origin: str = "chip", schema: str = "chip.schema.json",
 ) -> tuple[str, Chip]:  # fmt: skip
     """Return the text of a description, checked.
@@ -112,18 +111,24 @@ def written(
             raise ConfigError(f"{origin}: {shown(path)} is no field{suggest(path, listed)}")
     lines = _head(name, schema) + _body({**following(given), **given})
     text = "\n".join(lines) + "\n"
+    text += _sources(_parsed(text), given, source, kind)
+    return text, build(_parsed(text), origin)
+
+
+def _parsed(text: str) -> Mapping[str, object]:
     raw = yaml_text.load(text, CHIP)
-    text += _sources(raw, given, source, kind)
-    return text, build(yaml_text.load(text, CHIP), origin)
+    assert isinstance(raw, dict)  # the sections of the example
+    return raw
 
 
-def following(given: Mapping[str, Any]) -> dict[str, Any]:
+def following(given: Mapping[str, object]) -> dict[str, object]:
     """Return what must be another value than the example's beside what was given.
 
     A pulse has no more bits than an input; a cell holds no more bits than its model says.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     bits, usual = given.get("inputs.bits"), default("dac.bits")
+    assert isinstance(usual, int)
     if "dac.bits" not in given and isinstance(bits, int) and 0 < bits < usual:
         found["dac.bits"] = bits
     weights = given.get("weights.bits", default("weights.bits"))
@@ -134,7 +139,7 @@ def following(given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _most_bits(given: Mapping[str, Any]) -> int | None:
+def _most_bits(given: Mapping[str, object]) -> int | None:
     from cimsim.chip.cells import model_of
 
     try:
@@ -156,7 +161,7 @@ def _head(name: str, schema: str) -> list[str]:
     ]
 
 
-def _body(given: Mapping[str, Any]) -> list[str]:
+def _body(given: Mapping[str, object]) -> list[str]:
     """Return the example's sections with the given values; what it lacks is appended to them."""
     example = shipped()[EXAMPLE].splitlines()
     start = next(i for i, line in enumerate(example) if line.startswith("process:"))
@@ -186,28 +191,26 @@ def _body(given: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _left_out(given: Mapping[str, Any]) -> list[str]:
+def _left_out(given: Mapping[str, object]) -> list[str]:
     """Return the parts that the example leaves out, without those that a given field states."""
-    return [
-        part
-        for part in default("leaves_out")
-        if not any(path in given for path in LEDGER[part].fields)
-    ]
+    parts = default("leaves_out")
+    assert isinstance(parts, list)
+    return [part for part in parts if not any(path in given for path in LEDGER[part].fields)]
 
 
-def _rest(left: dict[str, Any], section: str) -> list[str]:
+def _rest(left: dict[str, object], section: str) -> list[str]:
     """Return lines for given fields of a section that the example does not have."""
     paths = [path for path in left if path.partition(".")[0] == section and "." in path]
     return [f"  {path.partition('.')[2]}: {_value(left.pop(path))}" for path in paths]
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     """Return a value as it stands behind a colon, quoted where YAML would read another one."""
     text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
     return text.removesuffix("\n...\n").strip()
 
 
-def _sources(raw: Any, given: Mapping[str, Any], source: str, kind: str) -> str:
+def _sources(raw: Mapping[str, object], given: Mapping[str, object], source: str, kind: str) -> str:
     """Return the section ``sources``: what was given, and what nobody has told."""
     lines = [
         "# Where each number comes from: measured, vendor, model or estimate. The kind decides",
@@ -229,7 +232,7 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def answer(path: str, text: str) -> Any:
+def answer(path: str, text: str) -> object:
     """Return what somebody typed as YAML would read it.
 
     Raises

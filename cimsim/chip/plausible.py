@@ -34,7 +34,7 @@ def implausible(chip: Chip) -> Iterator[str]:
         Resolved: values of ``auto`` fields are checked, too.
     """
     for path, field in fields().items():
-        value = field.value(chip)
+        value = field.number(chip)
         if field.fact is None or field.fact.plausible is None or not value:
             continue
         low, high, what = field.fact.plausible
@@ -64,7 +64,7 @@ def _far_from_sources(chip: Chip) -> Iterator[str]:
     """Find slips of a prefix: a thousand times, or a thousandth, of what the source names."""
     for path, source in chip.sources.items():
         field = fields().get(path)
-        value = field.value(chip) if field is not None else None
+        value = field.number(chip) if field is not None else 0.0
         # overrides and estimates are not what the source speaks of
         moved = path in chip.history.estimated or any(
             text.partition("=")[0] == path for text in chip.history.overrides
@@ -134,7 +134,7 @@ def _slow_converters(chip: Chip) -> Iterator[str]:
 
 
 def _against_fit(chip: Chip, section: str, field: str) -> Iterator[str]:
-    value = fields()[f"{section}.{field}"].value(chip)
+    value = fields()[f"{section}.{field}"].number(chip)
     try:
         expected = ESTIMATORS[DEFAULTS[section]].estimate(chip, section)[field]
     except ValueError:

@@ -151,7 +151,7 @@ def _relative(chip: Chip, path: str, text: str) -> tuple[float, float]:
     field = fields().get(path)
     if field is None or field.kind != "number":
         raise ValueError(f"ranges.{path}: no number of a chip has this name")
-    return _over(path, text, float(field.value(chip) or 0.0), field.unit)
+    return _over(path, text, float(field.number(chip)), field.unit)
 
 
 def _over(path: str, text: str, value: float, unit: str) -> tuple[float, float]:

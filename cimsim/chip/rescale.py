@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from cimsim.chip.fields import Described, changed, fields
 from cimsim.chip.history import Kept, Rescaled
@@ -22,9 +21,9 @@ VDD = "process.vdd"
 
 
 def rescale(
-    origin: str, before: Chip, raw: Mapping[str, Any], given: frozenset[str],
-    check: Callable[[Mapping[str, Any]], Chip],
-) -> tuple[Mapping[str, Any], tuple[Rescaled, ...], tuple[Kept, ...]]:  # fmt: skip
+    origin: str, before: Chip, raw: Mapping[str, object], given: frozenset[str],
+    check: Callable[[Mapping[str, object]], Chip],
+) -> tuple[Mapping[str, object], tuple[Rescaled, ...], tuple[Kept, ...]]:  # fmt: skip
     """Return the description with every dependent number brought along.
 
     Parameters
@@ -48,14 +47,14 @@ def rescale(
     after = check(raw)
     moved = [f.path for f in fields().values() if f.value(before) != f.value(after)]
     numbers = [f for f in fields().values() if _stands(f, raw) and not is_given(f.path, given)]
-    new: dict[str, Any] = copy.deepcopy(dict(raw))
+    new: dict[str, object] = copy.deepcopy(dict(raw))
     rescaled: list[Rescaled] = []
     # times first: the energy of a conversion depends on how long it takes
     for field in sorted(numbers, key=lambda f: f.unit != "s"):
         causes = [path for path in field.follows if path in moved]
         if VDD in moved and field.fact is not None and field.fact.scales in _VOLTS:
             causes.append(VDD)
-        value = field.value(after)
+        value = field.number(after)
         if not causes or not value:
             continue
         cause = ", ".join(_change(path, before, after) for path in causes)
@@ -104,9 +103,9 @@ def _factor(field: Described, law: str, before: Chip, after: Chip) -> float:
     return float(supply) * new / old
 
 
-def _stands(field: Described, raw: Mapping[str, Any]) -> bool:
+def _stands(field: Described, raw: Mapping[str, object]) -> bool:
     """Whether the description has a figure there, no default and no ``auto``."""
-    place: Any = raw
+    place: object = raw
     for part in field.path.split("."):
         if not isinstance(place, Mapping) or part not in place:
             return False
@@ -126,12 +125,15 @@ def _change(path: str, before: Chip, after: Chip) -> str:
     return f"{path} {old} -> {new}"
 
 
-def _text(value: Any, unit: str) -> str:
-    return format_si(value, unit) if unit and value is not None else f"{value}"
+def _text(value: object, unit: str) -> str:
+    return format_si(value, unit) if unit and isinstance(value, int | float) else f"{value}"
 
 
-def _put(raw: dict[str, Any], path: str, value: str) -> None:
+def _put(raw: dict[str, object], path: str, value: str) -> None:
     *sections, leaf = path.split(".")
+    place: object = raw
     for name in sections:
-        raw = raw[name]
-    raw[leaf] = value
+        assert isinstance(place, dict)
+        place = place[name]
+    assert isinstance(place, dict)
+    place[leaf] = value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pydantic.json_schema import JsonSchemaValue
 
 from cimsim.chip.spec import Chip
 
@@ -10,7 +10,7 @@ NAME = "chip.schema.json"
 HEADER = f"# yaml-language-server: $schema={NAME}"  # first line of a YAML file that uses it
 
 
-def chip_schema() -> dict[str, Any]:
+def chip_schema() -> JsonSchemaValue:
     """Return the schema of a chip's YAML file (JSON schema, draft 2020-12).
 
     It says which keys there are, their units, choices and meanings. What only all fields together
@@ -27,7 +27,7 @@ def chip_schema() -> dict[str, Any]:
     return schema | {"title": "cimsim: a computing-in-memory chip"}
 
 
-def _tell_unit(field: dict[str, Any]) -> None:
+def _tell_unit(field: JsonSchemaValue) -> None:
     """Say the unit where editors show it, and leave out defaults, which are in SI units."""
     for one in (field, *field.get("anyOf", ())):
         if "x-unit" in one:

@@ -21,7 +21,6 @@ lines, never beyond them.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 from cimsim.chip.fields import changed, scaling
 from cimsim.chip.parts.process import Operating
@@ -44,11 +43,11 @@ def at_operating_point(chip: Chip) -> Chip:
     volts = point.vdd_v / nominal
     energy, speed = volts**point.energy_exponent, _speed(point, nominal)
     factors = {"energy": energy, "static": volts, "active": energy * speed, "time": 1 / speed}
-    new: dict[str, Any] = {}
+    new: dict[str, object] = {}
     for kind, factor in factors.items():
         for field in scaling(kind):
-            value = field.value(chip)
-            if value:  # neither None nor a zero, which says that nothing was given
+            value = field.number(chip)
+            if value:  # zero says that nothing was given
                 new[field.path] = value * factor
     new |= {"process.vdd": point.vdd_v, "process.clock": chip.process.clock_hz * speed}
     if chip.array.mode == "charge":

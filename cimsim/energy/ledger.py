@@ -172,7 +172,7 @@ def sensitivity(ledger: Ledger) -> list[Effect]:
 
 def _scaled(chip: Chip, factor: MappingABC[str, Any]) -> Chip:
     """Return a chip whose numbers are arrays, one entry per draw."""
-    return changed(chip, {path: fields()[path].value(chip) * f for path, f in factor.items()})
+    return changed(chip, {path: fields()[path].number(chip) * f for path, f in factor.items()})
 
 
 def _spread(value: Any, n: int) -> Draws:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pydantic.json_schema import JsonSchemaValue
 
 from cimsim.mapping import files
 from cimsim.mapping.layout import Block
@@ -37,7 +37,7 @@ _TOLD = {
 }
 
 
-def mapping_schema() -> dict[str, Any]:
+def mapping_schema() -> JsonSchemaValue:
     """Return the schema of a mapping file (JSON schema, draft 2020-12).
 
     It says which keys there are and what they hold. Whether every weight has one place, and no two
@@ -82,12 +82,12 @@ def mapping_schema() -> dict[str, Any]:
     }
 
 
-def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+def _object(properties: JsonSchemaValue, required: list[str]) -> JsonSchemaValue:
     return {
         "type": "object", "properties": properties, "required": required,
         "additionalProperties": False,
     }  # fmt: skip
 
 
-def _told(name: str, what: dict[str, Any]) -> dict[str, Any]:
+def _told(name: str, what: JsonSchemaValue) -> JsonSchemaValue:
     return what | ({"description": _TOLD[name]} if name in _TOLD else {})

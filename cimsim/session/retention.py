@@ -34,7 +34,7 @@ def ends_of(chip: Chip) -> tuple[Chip, ...]:
 
 def _told(chips: tuple[Chip, ...]) -> str:
     """Write the range."""
-    low, high = (100 * float(chip.device.parameters["charge_loss"]) for chip in chips)
+    low, high = (100 * float(str(chip.device.parameters["charge_loss"])) for chip in chips)
     return f"{FIELD} of {low:.3g} .. {high:.3g} % per decade"
 
 

@@ -126,6 +126,8 @@ def narrowed(chip: Chip, paths: Iterable[str]) -> Chip:
 def values_of(chip: Chip) -> dict[str, Any]:
     """Return every value of a chip by dotted YAML path, in SI units; files by their content."""
     data = dump(chip)
+    device = data["device"]
+    assert isinstance(device, dict)
     found: dict[str, Any] = {}
     for path, field in fields().items():
         place: Any = data
@@ -133,11 +135,11 @@ def values_of(chip: Chip) -> dict[str, Any]:
             place = place.get(name) if isinstance(place, dict) else None
         if path != "sources":
             found[path] = place
-    for name, value in data["device"].items():
+    for name, value in device.items():
         found[f"device.{name}"] = value
     # no field of a file: whether the speed of the cells' noise is known
-    kind = data["device"].get("kind")
-    if "noise" in data["device"] or (kind in DEVICES and DEVICES[kind].states_spectrum):
+    kind = device.get("kind")
+    if "noise" in device or (kind in DEVICES and DEVICES[kind].states_spectrum):
         found["device.spectrum"] = True
     return found
 

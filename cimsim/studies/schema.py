@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pydantic.json_schema import JsonSchemaValue
 
 from cimsim.chip.schema import chip_schema
 from cimsim.mapping.strategies import STRATEGIES
@@ -19,7 +19,7 @@ _NAMES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "str
 _RANGE = "a value, a list, or a range as text: 4..10, 50..200:50 MHz"
 
 
-def study_schema() -> dict[str, Any]:
+def study_schema() -> JsonSchemaValue:
     """Return the schema of a ``study.yaml`` (JSON schema, draft 2020-12).
 
     It says which keys there are; whether a range is one and a name exists is said by
@@ -42,7 +42,7 @@ def study_schema() -> dict[str, Any]:
             },
         ]
     }
-    keys: dict[str, Any] = {
+    keys: JsonSchemaValue = {
         "networks": {"anyOf": [network, {"type": "array", "items": network, "minItems": 1}],
                      "description": "names, or {model: NAME, option: value or range}"},
         "chips": {**_NAMES, "description": "names of `cimsim hw list`, or files"},

@@ -7,7 +7,6 @@ point of the group ``cimsim.devices``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from cimsim.chip.cells.base import AbstractDevice, parameters_of
 from cimsim.chip.cells.eflash import EFlash
@@ -52,7 +51,7 @@ def model_of(kind: str) -> type[AbstractDevice]:
     return class_of(kind, DEVICES, AbstractDevice, GROUP, "device.kind")
 
 
-def build(kind: str, parameters: Mapping[str, Any]) -> AbstractDevice:
+def build(kind: str, parameters: Mapping[str, object]) -> AbstractDevice:
     """Make a device from its YAML entry.
 
     Parameters

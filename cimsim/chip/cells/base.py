@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.errors import ConfigError
 from cimsim.units import format_celsius, format_duration
 
+M = TypeVar("M", bound=BaseModel)
 Conduction = Literal["ohmic", "gate"]
 PARAMETERS = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
 
@@ -55,7 +56,7 @@ class AbstractDevice(ABC):
     states_spectrum: bool = False
 
     @abstractmethod
-    def __init__(self, parameters: Any) -> None:
+    def __init__(self, parameters: BaseModel) -> None:
         """Take an instance of `Parameters`."""
 
     @property
@@ -241,11 +242,11 @@ def check_range(g_min_s: float, g_max_s: float) -> None:
 
 
 def parameters_of(
-    model: type[BaseModel],
-    raw: Mapping[str, Any],
+    model: type[M],
+    raw: Mapping[str, object],
     place: str = "device",
     others: tuple[str, ...] = (),
-) -> Any:
+) -> M:
     """Read device parameters as they stand in the YAML at ``place``.
 
     ``others`` are keys that somebody else has read: a message about an unknown one names them, too.

@@ -19,7 +19,7 @@ order of magnitude.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,8 +185,8 @@ class EFlash(AbstractDevice):
     Parameters: ClassVar[type[BaseModel]] = EFlashParameters
     conduction: Conduction = "gate"
 
-    def __init__(self, parameters: Any) -> None:
-        self.parameters: EFlashParameters = parameters
+    def __init__(self, parameters: EFlashParameters) -> None:
+        self.parameters = parameters
 
     @property
     def g_min_s(self) -> float:

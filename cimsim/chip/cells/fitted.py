@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +53,8 @@ class FittedParameters(BaseModel):
 class AbstractFitted(AbstractDevice):
     """Normal programming error of a fitted size, cut off at 0 S."""
 
-    def __init__(self, parameters: Any) -> None:
-        self.parameters: FittedParameters = parameters
+    def __init__(self, parameters: FittedParameters) -> None:
+        self.parameters = parameters
 
     @property
     def g_min_s(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,8 @@ class Ideal(AbstractDevice):
     Parameters: ClassVar[type[BaseModel]] = IdealParameters
     conduction: Conduction = "ohmic"
 
-    def __init__(self, parameters: Any) -> None:
-        self.parameters: IdealParameters = parameters
+    def __init__(self, parameters: IdealParameters) -> None:
+        self.parameters = parameters
 
     @property
     def g_min_s(self) -> float:

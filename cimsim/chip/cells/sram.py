@@ -8,7 +8,7 @@ current depends on temperature is not modelled. Needs ``weights.cell_bits: 1``.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +52,8 @@ class Sram(AbstractDevice):
     conduction: Conduction = "gate"
     max_bits: int | None = 1
 
-    def __init__(self, parameters: Any) -> None:
-        self.parameters: SramParameters = parameters
+    def __init__(self, parameters: SramParameters) -> None:
+        self.parameters = parameters
 
     @property
     def g_min_s(self) -> float:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +59,8 @@ class Table(AbstractDevice):
 
     Parameters: ClassVar[type[BaseModel]] = TableParameters
 
-    def __init__(self, parameters: Any) -> None:
-        self.parameters: TableParameters = parameters
+    def __init__(self, parameters: TableParameters) -> None:
+        self.parameters = parameters
         self.conduction: Conduction = self.parameters.conduction
         self.states: tuple[States, ...] = read_states(
             Path(self.parameters.file), self.parameters.unit, self.parameters.time_unit

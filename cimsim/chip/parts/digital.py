@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -81,7 +81,7 @@ class Vector(Part):
 
     @field_validator("costs", mode="before")
     @classmethod
-    def _by_operation(cls, value: Any) -> Any:
+    def _by_operation(cls, value: object) -> object:
         """Refuse what is no table of costs, in one line."""
         if not isinstance(value, dict):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -95,7 +95,7 @@ class GlobalBuffer(Buffer):
 
     @field_validator("overflow", mode="before")
     @classmethod
-    def _no_overflow(cls, value: Any) -> Any:
+    def _no_overflow(cls, value: object) -> object:
         if value != "spill":
             raise ValueError("leave it out; it is for the tile buffers")
         return value

@@ -67,7 +67,8 @@ def _beside(folder: Path | None, name: str) -> dict[str, Any] | None:
     path = None if folder is None else folder / name
     if path is None or not path.is_file():
         return None
-    found: dict[str, Any] = json_text.load(path.read_text(encoding="utf-8"))
+    found = json_text.load(path.read_text(encoding="utf-8"))
+    assert isinstance(found, dict)
     return found
 
 
