@@ -135,7 +135,12 @@ def _readers(graph: LayerGraph, name: str) -> tuple[list[str], bool]:
 def _rounding(op: DigitalOp) -> Rounding | None:
     if _name(op) != _OWN:
         return None
-    return Rounding(*op.args[1:])  # scale, zero point, low, high, by reciprocal
+    scale, zero_point, low, high, *by_reciprocal = op.args[1:]
+    assert isinstance(scale, int | float)
+    assert isinstance(zero_point, int)
+    assert isinstance(low, int)
+    assert isinstance(high, int)
+    return Rounding(scale, zero_point, low, high, bool(*by_reciprocal))
 
 
 def _there_and_back(graph: LayerGraph, op: Op) -> DigitalOp | None:

@@ -12,16 +12,18 @@ read, so they count nowhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from cimsim.chip.spec import Chip
 from cimsim.errors import InputError
 from cimsim.graph.costs import costed
-from cimsim.graph.ir import DigitalOp, LayerGraph, Ref, TensorSpec
+from cimsim.graph.ir import DigitalOp, LayerGraph, Ref, TensorSpec, is_tensor
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 LEAST = 0.95  # of the MACs; with less no command gives headline numbers unasked
@@ -121,13 +123,13 @@ class Coverage:
         """List what is not modelled, the largest first."""
         return _named((*self.missing, *self.borrowed))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data for JSON: the shares, the counts and what is missing."""
         shares = {"macs": self.macs, "weights": self.weights, "moved": self.moved}
         return {"modelled": shares} | asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Coverage:
+    def from_dict(cls, data: Mapping[str, Any]) -> Coverage:
         """Return what `to_dict` made."""
         rest = {name: value for name, value in data.items() if name != "modelled"}
         lists = {
@@ -226,18 +228,18 @@ def _weights_on_arrays(graph: LayerGraph) -> int:
     return sum(sizes.values())
 
 
-def _size(bias: Any) -> int:
+def _size(bias: NDArray[np.float32] | None) -> int:
     return 0 if bias is None else int(bias.size)
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _tensors(value: object) -> Iterator[Tensor]:
     """Yield constant tensors among nested arguments, numbers in a tensor left out."""
     if isinstance(value, tuple | list):
         for item in value:
             yield from _tensors(item)
     elif isinstance(value, dict):
         yield from _tensors(tuple(value.values()))
-    elif not isinstance(value, Ref) and hasattr(value, "numel") and value.numel() > 1:
+    elif is_tensor(value) and value.numel() > 1:
         yield value
 
 
@@ -252,9 +254,11 @@ def _products(graph: LayerGraph, op: DigitalOp) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    if op.target is None:
+        return 0
     for device in ("meta", "cpu"):
 
-        def of(value: Any, device: str = device) -> Any:
+        def of(value: object, device: str = device) -> object:
             if isinstance(value, Ref):
                 return _blank(graph[value.name].output, device)
             if isinstance(value, torch.Tensor):
@@ -265,7 +269,8 @@ def _products(graph: LayerGraph, op: DigitalOp) -> int:
 
         try:
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                op.target(*of(op.args), **of(op.kwargs))
+                named = {name: of(value) for name, value in op.kwargs.items()}
+                op.target(*map(of, op.args), **named)
             return -(-int(counter.get_total_flops()) // 2 // graph.batch)
         except Exception:  # noqa: BLE001 - some operators have no meta kernel
             continue

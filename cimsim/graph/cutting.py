@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import networkx as nx
 
@@ -321,7 +321,7 @@ def _other(graph: LayerGraph, op: DigitalOp, left_out: list[str]) -> str | None:
 def _constant(name: str, op: Op, value: Tensor) -> DigitalOp:
     """Return an output that no longer depends on any input."""
 
-    def constant(held: Any) -> Any:
+    def constant(held: Tensor) -> Tensor:
         return held.clone()
 
     return DigitalOp(name, (), op.output, "constant", constant, (value,), ops_per_element=0.0)

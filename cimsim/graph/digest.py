@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
 
 import numpy as np
 
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref
-from cimsim.graph.own_operators import code_of
+from cimsim.graph.own_operators import code_of, is_operator
 
 _EXACT = 2**53
 
@@ -29,7 +28,7 @@ def operations_hash(graph: LayerGraph) -> str:
         digest.update(f"\n{inputs} {op.output.shape} {op.output.dtype}".encode())
         if isinstance(op, DigitalOp):
             digest.update(f" {_target(op.target)}".encode())
-            for part in code_of(op.target) if hasattr(op.target, "_schema") else ():
+            for part in code_of(op.target) if is_operator(op.target) else ():
                 digest.update(part)
             _add(digest, op.args, number)
             for name, value in sorted(op.kwargs.items()):
@@ -57,15 +56,15 @@ def weights_hash(graph: LayerGraph) -> str:
     return digest.hexdigest()
 
 
-def _target(target: Any) -> str:
+def _target(target: object) -> str:
     """Name an operator: torch's by its schema, a function by where it stands."""
-    if hasattr(target, "_schema"):
+    if is_operator(target):
         return str(target)
     place = getattr(target, "__module__", ""), getattr(target, "__qualname__", "")
     return ".".join(place) if all(place) else str(target)
 
 
-def _add(digest: Any, value: Any, number: dict[str, str]) -> None:
+def _add(digest: hashlib._Hash, value: object, number: dict[str, str]) -> None:
     """Add an argument; tensors by their values, nested ones part by part, 5.0 as 5."""
     import torch
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from cimsim.errors import GraphError, suggest
 if TYPE_CHECKING:
     from networkx import DiGraph
     from torch import Tensor
+
+    from cimsim.graph.reference import TorchWeights
 
 Locality = Literal["pointwise", "view", "window", "barrier"]
 
@@ -244,8 +246,9 @@ class DigitalOp:
     op : str
         What it computes, in codes of our own that a frontend sets: ``relu``, ``add``, ``cat``.
         Everything that looks at an operation reads this; none knows whose operator it was.
-    target : Any
+    target : callable or None
         What computes it, called as ``target(*args, **kwargs)``; no more is known of it.
+        None in an outline, which nobody executes.
     args, kwargs
         Its arguments; every graph value is a `Ref`, nested in lists and tuples where torch has it
         so, constants (scalars, tensors) stand as they are.
@@ -265,9 +268,9 @@ class DigitalOp:
     inputs: tuple[str, ...]
     output: TensorSpec
     op: str
-    target: Any
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    target: Callable[..., Tensor] | None
+    args: tuple[object, ...] = ()
+    kwargs: dict[str, object] = field(default_factory=dict)
     locality: Locality = "barrier"
     ops_per_element: float | None = None
     window: Window | None = None
@@ -276,6 +279,11 @@ class DigitalOp:
 
 
 Op = InputOp | MatrixOp | DigitalOp
+
+
+def is_tensor(value: object) -> TypeGuard[Tensor]:
+    """Whether an argument of an operation is a tensor, told without loading torch."""
+    return hasattr(value, "numel")
 
 
 class LayerGraph:
@@ -391,7 +399,7 @@ class LayerGraph:
         """Return a graph of the same name from other ops."""
         return LayerGraph(self.name, ops, self.outputs if outputs is None else outputs, self._batch)
 
-    def reference(self, *inputs: Any, weights: Any = None) -> tuple[Any, ...]:
+    def reference(self, *inputs: Tensor, weights: TorchWeights | None = None) -> tuple[Tensor, ...]:
         """Execute in float32 with torch; see `cimsim.graph.reference.run`."""
         from cimsim.graph.reference import run
 
@@ -409,22 +417,26 @@ def rewire(op: Op, names: dict[str, str]) -> Op:
     def renamed(ref: Ref) -> Ref:
         return Ref(names.get(ref.name, ref.name))
 
-    return replace(
-        op, inputs=inputs, args=_swap(op.args, renamed), kwargs=_swap(op.kwargs, renamed)
-    )
+    return _swapped(op, inputs, renamed)
 
 
-def with_constants(op: DigitalOp, values: Mapping[str, Any]) -> DigitalOp:
+def with_constants(op: DigitalOp, values: Mapping[str, object]) -> DigitalOp:
     """Return ``op`` with constants in place of some of its inputs, by the names of those."""
 
-    def held(ref: Ref) -> Any:
+    def held(ref: Ref) -> object:
         return values.get(ref.name, ref)
 
     inputs = tuple(name for name in op.inputs if name not in values)
-    return replace(op, inputs=inputs, args=_swap(op.args, held), kwargs=_swap(op.kwargs, held))
+    return _swapped(op, inputs, held)
 
 
-def _swap(value: Any, change: Callable[[Ref], Any]) -> Any:
+def _swapped(op: DigitalOp, inputs: tuple[str, ...], change: Callable[[Ref], object]) -> DigitalOp:
+    args = tuple(_swap(value, change) for value in op.args)
+    kwargs = {name: _swap(value, change) for name, value in op.kwargs.items()}
+    return replace(op, inputs=inputs, args=args, kwargs=kwargs)
+
+
+def _swap(value: object, change: Callable[[Ref], object]) -> object:
     if isinstance(value, Ref):
         return change(value)
     if isinstance(value, tuple | list):

@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import CellType, CodeType
+from typing import TYPE_CHECKING, Protocol, TypeGuard
+
+if TYPE_CHECKING:
+    from torch._ops import OpOverload
 
 _OF_TORCH = frozenset({"aten", "prims", "prim", "quantized", "quantized_decomposed", "cimsim"})
 _PLACE = re.compile(r"registered at (.+?\.py):\d+")
 
 
-def code_of(operator: Any) -> Iterator[bytes]:
+def code_of(operator: OpOverload[..., object]) -> Iterator[bytes]:
     """Yield what stands for the code of an operator; nothing of torch's own and cimsim's.
 
     That is the whole Python file that each of its functions stands in, and what the functions hold
@@ -42,22 +46,38 @@ def code_of(operator: Any) -> Iterator[bytes]:
             yield _content(place)
 
 
-def _function(function: Any) -> Iterator[bytes]:
+class _Coded(Protocol):
+    """A function of Python."""
+
+    __code__: CodeType
+    __defaults__: tuple[object, ...] | None
+    __closure__: tuple[CellType, ...] | None
+
+
+def is_operator(target: object) -> TypeGuard[OpOverload[..., object]]:
+    """Whether what computes an operation is registered with torch."""
+    return hasattr(target, "_schema")
+
+
+def _has_code(function: object) -> TypeGuard[_Coded]:
+    return getattr(function, "__code__", None) is not None
+
+
+def _function(function: object) -> Iterator[bytes]:
     function = getattr(function, "__wrapped__", function)
-    code = getattr(function, "__code__", None)
-    if code is None:  # a callable object: its class tells
+    if not _has_code(function):  # a callable object: its class tells
         yield repr(type(function)).encode()
         function = type(function).__call__
-        code = getattr(function, "__code__", None)
-    if code is None:
+    if not _has_code(function):
         return
+    code = function.__code__
     yield _content(code.co_filename) or repr(_compiled(code)).encode()
     yield str(code.co_name).encode()
     yield repr(function.__defaults__).encode()
     yield repr([_held(cell) for cell in function.__closure__ or ()]).encode()
 
 
-def _held(cell: Any) -> Any:
+def _held(cell: CellType) -> object:
     try:
         value = cell.cell_contents
     except ValueError:  # not filled yet
@@ -67,8 +87,8 @@ def _held(cell: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _compiled(code: Any) -> tuple[Any, ...]:
-    constants = [_compiled(c) if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
+def _compiled(code: CodeType) -> tuple[object, ...]:
+    constants = [_compiled(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
     return code.co_code, constants, code.co_names
 
 

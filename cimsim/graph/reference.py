@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cimsim.errors import GraphError, InputError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Ref
@@ -83,8 +83,9 @@ def apply_digital(op: DigitalOp, values: Mapping[str, Tensor]) -> Tensor:
     values : mapping of node name to torch.Tensor
         Must hold every input of ``op``.
     """
-    result: Tensor = op.target(*_fill(op.args, values), **_fill(op.kwargs, values))
-    return result
+    assert op.target is not None
+    args = [_fill(value, values) for value in op.args]
+    return op.target(*args, **{name: _fill(value, values) for name, value in op.kwargs.items()})
 
 
 def apply_matrix(
@@ -233,7 +234,7 @@ def _place(graph: LayerGraph, op: Op) -> str:
     return f"{graph.name}: node '{op.name}' ({kind}){f' [{source}]' if source else ''}"
 
 
-def _fill(value: Any, values: Mapping[str, Tensor]) -> Any:
+def _fill(value: object, values: Mapping[str, Tensor]) -> object:
     """Replace every `Ref` in nested arguments by its value."""
     if isinstance(value, Ref):
         return values[value.name]

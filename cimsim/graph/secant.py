@@ -15,7 +15,7 @@ callers see it as the rest of their sum.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cimsim.errors import GraphError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
@@ -255,7 +255,7 @@ def _through_digital(op: DigitalOp, weight: Tensor, before: Values, after: Value
     return {n: part for n, part in zip(floating, parts, strict=True) if part is not None}
 
 
-def _contiguous(op: DigitalOp, values: Mapping[str, Any]) -> Values:
+def _contiguous(op: DigitalOp, values: Mapping[str, Tensor]) -> Values:
     """Return an operation's inputs; a reshape may insist on torch's own order of memory."""
     views = op.locality in ("view", "barrier")
     return {name: values[name].contiguous() if views else values[name] for name in op.inputs}

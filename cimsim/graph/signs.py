@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
-from cimsim.graph.ir import DigitalOp, LayerGraph, MatrixOp, Op, Ref
+import numpy as np
+
+from cimsim.graph.ir import DigitalOp, LayerGraph, MatrixOp, Op, Ref, is_tensor
 
 # never negative, whatever goes in
 _RECTIFIERS = {
@@ -66,7 +67,7 @@ def _is_non_negative(op: DigitalOp, positive: set[str]) -> bool:
     return op.op in _KEEPERS or all(map(_at_least_zero, _constants(constants)))
 
 
-def _constants(value: Any) -> Iterator[Any]:
+def _constants(value: object) -> Iterator[object]:
     """Yield the numbers and tensors among nested arguments."""
     if isinstance(value, tuple | list):
         for item in value:
@@ -75,9 +76,13 @@ def _constants(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _at_least_zero(value: Any) -> bool:
+def _at_least_zero(value: object) -> bool:
     """Whether a number, or every element of a tensor, is >= 0; False for anything else."""
+    if isinstance(value, int | float):
+        return value >= 0
     try:
-        return bool((value >= 0) if isinstance(value, int | float) else (value >= 0).all())
-    except (AttributeError, TypeError):
+        if is_tensor(value):
+            return bool((value >= 0).all())
+        return isinstance(value, np.ndarray) and bool((value >= 0).all())
+    except TypeError:  # complex numbers
         return False

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
 
 import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.errors import GraphError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Ref
 from cimsim.graph.layout import block_columns, output_shape
 
-# A rule returns None or a sentence "... , expected ...".
-Rule = Callable[[LayerGraph, Any], str | None]
+O_contra = TypeVar("O_contra", InputOp, MatrixOp, DigitalOp, contravariant=True)
+
+
+class Rule(Protocol[O_contra]):
+    """Returns None or a sentence ``..., expected ...``."""
+
+    __name__: str
+
+    def __call__(self, graph: LayerGraph, op: O_contra, /) -> str | None:
+        """Say what is wrong with a node."""
 
 
 def verify(graph: LayerGraph) -> None:
@@ -34,20 +43,29 @@ def verify(graph: LayerGraph) -> None:
         raise GraphError(f"{graph.name}: the graph has a cycle ({cycle}), expected none")
     for key, data in graph.nx.nodes(data=True):
         op = data.get("op")
-        if type(op) not in RULES:
+        if not isinstance(op, Op):
             raise GraphError(
                 f"{graph.name}: node '{key}' holds {type(op).__name__}, "
                 "expected InputOp, MatrixOp or DigitalOp"
             )
         _check_edges(graph, key, op)
-        for rule in RULES[type(op)]:
-            problem = rule(graph, op)
-            if problem is not None:
-                raise GraphError(_message(graph, op, problem))
+        problem = next(filter(None, _problems(graph, op)), None)
+        if problem is not None:
+            raise GraphError(_message(graph, op, problem))
     _check_shared_weights(graph)
 
 
-def references(value: Any) -> Iterator[str]:
+def _problems(graph: LayerGraph, op: Op) -> Iterator[str | None]:
+    """Yield what each rule of its kind says of a node."""
+    if isinstance(op, InputOp):
+        yield from (rule(graph, op) for rule in INPUT_RULES)
+    elif isinstance(op, MatrixOp):
+        yield from (rule(graph, op) for rule in MATRIX_RULES)
+    else:
+        yield from (rule(graph, op) for rule in DIGITAL_RULES)
+
+
+def references(value: object) -> Iterator[str]:
     """Yield the names of all `Ref` in nested arguments, in order, repeats included."""
     if isinstance(value, Ref):
         yield value.name
@@ -90,7 +108,7 @@ def _check_shared_weights(graph: LayerGraph) -> None:
             )
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: NDArray[np.float32] | None, b: NDArray[np.float32] | None) -> bool:
     if a is None or b is None:
         return a is b
     return a is b or (a.shape == b.shape and bool(np.array_equal(a, b)))
@@ -238,19 +256,11 @@ def _locality(graph: LayerGraph, op: DigitalOp) -> str | None:
     return None
 
 
-RULES: dict[type, tuple[Rule, ...]] = {
-    InputOp: (_input_reads_nothing, _shape_is_positive),
-    MatrixOp: (
-        _shape_is_positive,
-        _one_input,
-        _is_float32,
-        _layout,
-        _window,
-        _rows,
-        _columns,
-        _bias,
-        _output,
-        _has_weights_id,
-    ),
-    DigitalOp: (_shape_is_positive, _refs_equal_inputs, _is_callable, _cost, _locality),
-}
+INPUT_RULES: tuple[Rule[InputOp], ...] = (_input_reads_nothing, _shape_is_positive)
+MATRIX_RULES: tuple[Rule[MatrixOp], ...] = (
+    _shape_is_positive, _one_input, _is_float32, _layout, _window, _rows, _columns, _bias, _output,
+    _has_weights_id,
+)  # fmt: skip
+DIGITAL_RULES: tuple[Rule[DigitalOp], ...] = (
+    _shape_is_positive, _refs_equal_inputs, _is_callable, _cost, _locality,
+)  # fmt: skip

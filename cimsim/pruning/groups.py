@@ -195,6 +195,7 @@ class Channels:
         """Return the labels of a result whose channels are understood, else None."""
         if op.op == "cat":
             parts, axis = op.args[0], op.args[1] if len(op.args) > 1 else 0
+            assert isinstance(parts, list | tuple)
             return [x for part in parts for x in self._maps[part.name]] if axis == 1 else None
         if op.op == "slice":  # a program's slice has its numbers written in it
             axis = op.args[1] if len(op.args) > 1 else 0
