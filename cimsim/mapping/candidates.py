@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,8 @@ from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.strategies import Im2col, Omm, Sdk, Smd, Tally, Vwsdk, array_size
 from cimsim.mapping.strategies.choice import single
 from cimsim.mapping.strategies.vwsdk import rectangles
+
+Parameters = dict[str, int | tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Candidate:
     """
 
     strategy: str
-    parameters: dict[str, Any]
+    parameters: Parameters
     arrays: int
     activations: int
     conversions: int
@@ -78,11 +79,11 @@ def candidates(op: MatrixOp, chip: Chip) -> Iterator[Candidate]:
 def _rectangle(
     op: MatrixOp, chip: Chip, name: str, shape: tuple[int, int], tally: Tally
 ) -> Candidate:
-    parameters = {"windows_per_activation": shape[0] * shape[1], "window_shape": shape}
+    parameters: Parameters = {"windows_per_activation": shape[0] * shape[1], "window_shape": shape}
     return _of(op, chip, name, parameters, tally)
 
 
-def _of(op: MatrixOp, chip: Chip, name: str, parameters: dict[str, Any], tally: Tally) -> Candidate:
+def _of(op: MatrixOp, chip: Chip, name: str, parameters: Parameters, tally: Tally) -> Candidate:
     rows, cols = array_size(op, chip)
     pulses = tally.activations * chip.pulses_for(op.signed)
     return Candidate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingABC
-from typing import Any, cast
+from typing import cast
 
 from cimsim.chip.spec import Chip
 from cimsim.errors import CimsimError, MappingError
@@ -33,7 +33,7 @@ def find_strategy(how: str | Strategy) -> Strategy:
     return cast(Strategy, find(how, STRATEGIES, STRATEGY_GROUP, "mapping", "place"))
 
 
-def find(name: str, known: MappingABC[str, Any], group: str, option: str, method: str) -> Any:
+def find(name: str, known: MappingABC[str, object], group: str, option: str, method: str) -> object:
     """Return what ``name`` stands for: a known name, an import path or an entry point.
 
     Parameters
@@ -88,7 +88,7 @@ def checked_layout(how: Strategy, op: MatrixOp, chip: Chip) -> Layout:
     return layout
 
 
-def checked(made: Any, method: str, name: str) -> Any:
+def checked(made: object, method: str, name: str) -> object:
     """Return an object with a name and the method; a class is called without arguments."""
     if isinstance(made, type):
         try:

@@ -94,7 +94,7 @@ def load_mapping(path: str | Path, graph: LayerGraph, chip: Chip) -> Mapping:
         raise MappingError(f"{path}: {error}") from None
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, object]:
     """Return a mapping file as plain data.
 
     Raises
@@ -118,7 +118,7 @@ def read(path: Path) -> dict[str, Any]:
     return data
 
 
-def to_data(mapping: Mapping) -> dict[str, Any]:
+def to_data(mapping: Mapping) -> dict[str, object]:
     """Return a mapping as plain data."""
     return {
         "schema_version": VERSION,
@@ -130,8 +130,8 @@ def to_data(mapping: Mapping) -> dict[str, Any]:
     }
 
 
-def _layer_data(layer: PlacedLayer) -> dict[str, Any]:
-    data: dict[str, Any] = {"name": layer.name, "ops": list(layer.ops)}
+def _layer_data(layer: PlacedLayer) -> dict[str, object]:
+    data: dict[str, object] = {"name": layer.name, "ops": list(layer.ops)}
     for field in OWN:
         value = getattr(layer.layout, field.name)
         if value != field.default:
@@ -156,7 +156,7 @@ def _place(slot: Slot, origin: Origin) -> list[int]:
     return [slot.tile, slot.array, *(origin if origin != (0, 0) else ())]
 
 
-def from_data(data: dict[str, Any], graph: LayerGraph, chip: Chip) -> Mapping:
+def from_data(data: dict[str, object], graph: LayerGraph, chip: Chip) -> Mapping:
     """Build a mapping from plain data.
 
     Raises
@@ -180,7 +180,7 @@ def from_data(data: dict[str, Any], graph: LayerGraph, chip: Chip) -> Mapping:
     return Mapping(graph, chip, strategy, layers, allocation)
 
 
-def _layer(item: Any, number: int, graph: LayerGraph, chip: Chip) -> PlacedLayer:
+def _layer(item: object, number: int, graph: LayerGraph, chip: Chip) -> PlacedLayer:
     head = f"layers[{number}]"
     if not isinstance(item, dict) or "name" not in item:
         raise MappingError(f"{head}: expected a mapping with a 'name'")
@@ -193,7 +193,7 @@ def _layer(item: Any, number: int, graph: LayerGraph, chip: Chip) -> PlacedLayer
         _block(block, f"{head}: blocks[{i}]")
         for i, block in enumerate(_list(item.get("blocks"), f"{head}: blocks"))
     ]
-    own: dict[str, Any] = {
+    own: dict[str, Any] = {  # fields of a layout by name, as `OWN` lists them
         f.name: (_whole if f.type == "int" else _pair)(item[f.name], f"{head}: {f.name}")
         for f in OWN
         if f.name in item
@@ -235,7 +235,7 @@ def _matrix(ops: list[str], head: str, graph: LayerGraph) -> MatrixOp:
     return known[ops[0]]
 
 
-def _block(item: Any, head: str) -> Block:
+def _block(item: object, head: str) -> Block:
     names = Block.__slots__
     if not isinstance(item, dict):
         raise MappingError(f"{head}: expected {{array: 0, row0: 0, ...}}, got {shown(item)}")
@@ -247,7 +247,7 @@ def _block(item: Any, head: str) -> Block:
 
 
 def _replicas(
-    item: Any, head: str
+    item: object, head: str
 ) -> tuple[tuple[tuple[Slot, ...], ...], tuple[tuple[Origin, ...], ...]]:
     slots, origins = [], []
     for r, replica in enumerate(_list(item, f"{head}: replicas")):
@@ -266,31 +266,31 @@ def _replicas(
     return tuple(slots), tuple(origins)
 
 
-def _known(item: dict[str, Any], names: Iterable[str], head: str) -> None:
+def _known(item: dict[str, object], names: Iterable[str], head: str) -> None:
     listed = list(names)
     for key in item:
         if key not in listed:
             raise MappingError(f"{head}: unknown key {shown(key)}{suggest(str(key), listed)}")
 
 
-def _list(value: Any, head: str) -> list[Any]:
+def _list(value: object, head: str) -> list[object]:
     if not isinstance(value, list):
         raise MappingError(f"{head}: expected a list, got {shown(value)}")
     return value
 
 
-def _numbers(value: Any, head: str) -> tuple[int, ...]:
+def _numbers(value: object, head: str) -> tuple[int, ...]:
     return tuple(_whole(item, head) for item in _list(value, head))
 
 
-def _pair(value: Any, head: str) -> tuple[int, ...]:
+def _pair(value: object, head: str) -> tuple[int, ...]:
     numbers = _numbers(value, head)
     if len(numbers) != 2:
         raise MappingError(f"{head}: expected two numbers, got {shown(list(numbers))}")
     return numbers
 
 
-def _whole(value: Any, head: str) -> int:
+def _whole(value: object, head: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise MappingError(f"{head}: expected a whole number, got {shown(value)}")
     if not 0 <= value <= _LARGEST:
@@ -298,11 +298,13 @@ def _whole(value: Any, head: str) -> int:
     return value
 
 
-def _yaml(data: dict[str, Any]) -> str:
+def _yaml(data: dict[str, object]) -> str:
     """YAML with one line for each block and each replica."""
     head = {key: value for key, value in data.items() if key != "layers"}
     lines = [yaml.safe_dump(head, sort_keys=False).rstrip(), "layers:"]
-    for layer in data["layers"]:
+    layers = data["layers"]
+    assert isinstance(layers, list)
+    for layer in layers:
         mark = "- "
         for key, value in layer.items():
             if key in ("replicas", "blocks", *ORDERS):
@@ -314,7 +316,7 @@ def _yaml(data: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _flow(key: str, value: Any) -> str:
+def _flow(key: str, value: object) -> str:
     """``key: value`` on one line."""
     if isinstance(value, list):
         return f"{key}: {yaml.safe_dump(value, default_flow_style=True, width=10**6).strip()}"

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from cimsim import display
 from cimsim.chip.spec import Chip
@@ -66,12 +66,12 @@ class Mapping(display.Rows):
         rows = self.rows()
         return display.html_table(repr(self), [list(row.values()) for row in rows], list(rows[0]))
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, str | int]]:
         """Return a plain row for each programmed matrix, in execution order."""
-        found = []
+        rows: list[dict[str, str | int]] = []
         for layer in self.layers:
             layout, counts = layer.layout, [self.counts[name] for name in layer.ops]
-            found.append({
+            rows.append({
                 "layer": layer.name, "rows": layout.groups * layout.group_rows,
                 "cols": layout.groups * layout.group_cols, "arrays": layout.n_arrays,
                 "replicas": len(layer.slots), "windows": sum(c.windows for c in counts),
@@ -79,7 +79,7 @@ class Mapping(display.Rows):
                 "conversions": sum(c.conversions for c in counts),
                 "macs": sum(c.macs for c in counts),
             })  # fmt: skip
-        return found
+        return rows
 
     @property
     def plot(self) -> display.MappingPictures:
@@ -236,7 +236,7 @@ class Mapping(display.Rows):
         for layer in self.layers:
             for replica, slots in enumerate(layer.slots):
                 sharing.add_edges_from(((layer.name, replica), (layer.load, s)) for s in slots)
-        owner: dict[Any, tuple[str, int]] = {}
+        owner: dict[tuple[str, int] | tuple[int, Slot], tuple[str, int]] = {}
         for key in keys:
             if key not in owner:
                 owner |= dict.fromkeys(nx.node_connected_component(sharing, key), key)
@@ -322,7 +322,7 @@ class Mapping(display.Rows):
         )
         return held / (self.arrays_written * self.chip.array.rows * self.chip.weight_cols)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the placements as plain data, for results and hashes."""
         return {
             "strategy": self.strategy,

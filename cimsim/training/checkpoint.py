@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 from filelock import FileLock, Timeout
@@ -19,6 +19,27 @@ CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
 LOG = "log.jsonl"
 LOCK = ".lock"
+
+
+class State(TypedDict, total=False):
+    """What a checkpoint, or a file of the best weights, holds."""
+
+    config: dict[str, object]
+    fan_in: int
+    pruned: bool
+    model: dict[str, torch.Tensor]
+    averaged: dict[str, torch.Tensor]
+    optimiser: dict[str, object]
+    chip: dict[str, torch.Tensor] | None
+    step: int
+    used_s: float
+    mean_norm: float
+    best_db: float
+    judged_db: float
+    psnr_db: float
+    chip_db: float | None
+    ancestors: list[dict[str, object]]
+    earlier_budgets: list[str]
 
 
 class FolderBusyError(ConfigError):
@@ -53,7 +74,7 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
         lock.release()
 
 
-def write(path: Path, state: Any) -> None:
+def write(path: Path, state: State) -> None:
     """Save with torch under another name, then rename: a kill leaves the old file.
 
     Raises
@@ -74,7 +95,7 @@ def write(path: Path, state: Any) -> None:
         ) from error
 
 
-def read(path: Path, device: torch.device, key: str = "config") -> dict[str, Any]:
+def read(path: Path, device: torch.device, key: str = "config") -> State:
     """Load what `write` saved.
 
     Parameters
@@ -90,7 +111,7 @@ def read(path: Path, device: torch.device, key: str = "config") -> dict[str, Any
         When the file is damaged.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state: State = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise InputError(
             f"{path}: cannot read the checkpoint: {_first_line(error)}; delete it, or start again "
@@ -112,7 +133,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def append(self, line: dict[str, Any]) -> None:
+    def append(self, line: Mapping[str, object]) -> None:
         """Write one line.
 
         Raises
@@ -152,7 +173,7 @@ class Log:
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written: {error}; free some space") from error
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> list[dict[str, float]]:
         """Return all lines."""
         return [json.loads(line) for line in self.path.read_text().splitlines()]
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cimsim.errors import ConfigError
 from cimsim.zoo import registry
@@ -34,7 +33,7 @@ FREE = (  # may differ from a checkpoint's without a word
 )  # fmt: skip
 
 
-_PLAIN: Mapping[str, Any] = {"rates": {}, "freeze": ()}  # of checkpoints that do not say
+_PLAIN: Mapping[str, object] = {"rates": {}, "freeze": ()}  # of checkpoints that do not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ class TrainConfig:
     model: str
     data: Path
     out: Path
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, int | str] = field(default_factory=dict)
     minutes: float | None = None
     steps: int | None = None
     batch: int = 8
@@ -264,14 +263,14 @@ class TrainConfig:
         """Noise of the validation crops, in 8-bit steps."""
         return (self.sigma[0] + self.sigma[1]) / 2
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Return the configuration as plain values, for checkpoints."""
         return {
             name: str(value) if isinstance(value, Path) else value
             for name, value in asdict(self).items()
         }
 
-    def changed_since(self, saved: Mapping[str, Any]) -> list[str]:
+    def changed_since(self, saved: Mapping[str, object]) -> list[str]:
         """Return how this configuration differs from a checkpoint's, but for budget and place."""
         wanted = self.plain()
         return [
@@ -280,7 +279,7 @@ class TrainConfig:
             if name not in FREE and name in saved and saved[name] != wanted[name]
         ]
 
-    def check_resumable(self, saved: Mapping[str, Any], where: Path) -> None:
+    def check_resumable(self, saved: Mapping[str, object], where: Path) -> None:
         """Raise `ConfigError` when a checkpoint's configuration is of another network or chip."""
         wanted = self.plain()
         resolve = registry.info(self.model).resolve
@@ -292,7 +291,8 @@ class TrainConfig:
             if name == "teacher_weight" and self.teacher is None:
                 continue
             if name == "options" and not same:  # a default may have been left out
-                same = resolve(saved["options"]) == resolve(wanted["options"])
+                options = saved["options"]
+                same = isinstance(options, Mapping) and resolve(options) == resolve(self.options)
             if not same:
                 raise ConfigError(
                     f"{where}: {name}: this checkpoint is of {held!r}, not of "

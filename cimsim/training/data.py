@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -288,5 +287,5 @@ def validation_batch(
 
 
 def _fits(clip: Clip, n_frames: int, crop: int) -> bool:
-    shape: tuple[Any, ...] = clip.frames.shape
+    shape: tuple[int, ...] = clip.frames.shape
     return bool(shape[0] >= n_frames and shape[1] >= crop and shape[2] >= crop)

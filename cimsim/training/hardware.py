@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +26,8 @@ from cimsim.training.cells import Cells
 from cimsim.training.folding import matrix_layers
 from cimsim.training.recurrent import Unrolled, halves
 
-Forward = Callable[..., Any]
+Forward = Callable[..., object]
+Product = Callable[[Tensor], Tensor]
 _UNKNOWN = (_ConvNd, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
 
@@ -114,12 +114,13 @@ class ChipInTheLoop:
         forwards: dict[nn.Module, Forward] = {
             part: _frozen(part) for part in self.model.modules() if isinstance(part, _BatchNorm)
         }
-        for layer in self.layers:
-            forwards[layer.matrix] = _Chip(layer, seed)
-            if layer.norm is not None:
-                forwards[layer.norm] = _unchanged
+        products: dict[nn.Module, Product] = {
+            layer.matrix: _Chip(layer, seed) for layer in self.layers
+        }
+        forwards |= products
+        forwards |= {layer.norm: _unchanged for layer in self.layers if layer.norm is not None}
         for lstm, (of_input, of_state) in self.recurrent.items():
-            forwards[lstm] = Unrolled(lstm, forwards[of_input.matrix], forwards[of_state.matrix])
+            forwards[lstm] = Unrolled(lstm, products[of_input.matrix], products[of_state.matrix])
         with _replaced(forwards):
             yield
 
@@ -155,7 +156,7 @@ class ChipInTheLoop:
         """Run the float network and collect every matrix's inputs."""
         last: dict[nn.Module, Tensor] = {}
 
-        def watch(layer: AnalogLayer) -> Forward:
+        def watch(layer: AnalogLayer) -> Product:
             plain = layer.matrix.forward
 
             def forward(x: Tensor) -> Tensor:
@@ -178,13 +179,13 @@ class ChipInTheLoop:
 
             return forward
 
-        forwards: dict[nn.Module, Forward] = {}
+        products: dict[nn.Module, Product] = {layer.matrix: watch(layer) for layer in self.layers}
+        forwards: dict[nn.Module, Forward] = {**products}
         for layer in self.layers:
-            forwards[layer.matrix] = watch(layer)
             if layer.norm is not None:
                 forwards[layer.norm] = follow(layer, layer.norm)
         for lstm, (of_input, of_state) in self.recurrent.items():
-            forwards[lstm] = Unrolled(lstm, forwards[of_input.matrix], forwards[of_state.matrix])
+            forwards[lstm] = Unrolled(lstm, products[of_input.matrix], products[of_state.matrix])
         with (
             _evaluating(self.model), _replaced(forwards),
             torch.autocast(inputs[0].device.type, enabled=False),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import Any
 
 
 class Interrupt:
@@ -12,7 +11,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.asked = False
-        self.before: Any = None
+        self.before: signal._HANDLER = None
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():

@@ -22,8 +22,8 @@ training", arXiv 2502.16982: the scale of the update.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +110,7 @@ class Muon(torch.optim.Adam):
     """
 
     def __init__(
-        self, groups: Iterable[dict[str, Any]], model: nn.Module, dtype: torch.dtype
+        self, groups: Iterable[dict[str, object]], model: nn.Module, dtype: torch.dtype
     ) -> None:
         super().__init__(groups, betas=(0.9, 0.99), fused=True)
         self.dtype = dtype
@@ -123,8 +123,12 @@ class Muon(torch.optim.Adam):
         }
         self.normed = {id(conv.weight) for conv, norm in conv_layers(model) if norm is not None}
 
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Take one step."""
         moved = [
             (group, parameter, parameter.grad)

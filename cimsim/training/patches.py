@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -197,18 +197,26 @@ def window_view(x: Tensor, shape: MatrixShape) -> Tensor:
     )
 
 
+class _Shapes(Protocol):
+    """What autograd hands from the forward pass to the backward pass."""
+
+    map: torch.Size
+    view: torch.Size
+    shape: MatrixShape
+
+
 class _Windows(torch.autograd.Function):
     """Collect windows [B, n_y, n_x, groups, rows]; the gradient adds up where they overlap."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, shape: MatrixShape) -> Tensor:
+    def forward(ctx: _Shapes, x: Tensor, shape: MatrixShape) -> Tensor:
         view = window_view(x.contiguous(), shape)
         ctx.map, ctx.view, ctx.shape = x.shape, view.shape, shape
         return view.reshape(*view.shape[:4], -1)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Shapes, grad: Tensor) -> tuple[Tensor | None, ...]:
         batch, height, width, _ = ctx.map
         _, n_y, n_x, groups, k_y, k_x, per_group = ctx.view
         (s_y, s_x), (d_y, d_x) = ctx.shape.stride, ctx.shape.dilation

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
 
 from torch import nn
 
@@ -43,7 +42,7 @@ def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
 
 def parameter_groups(
     model: nn.Module, lr_fan_in: int, rates: Mapping[str, float] | None = None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return Adam's groups, one for each parameter, with the ``share`` of the rate that it gets.
 
     A convolution that no batch norm follows gets ``lr_fan_in / fan_in``, at most 1. Where a norm

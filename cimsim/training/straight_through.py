@@ -7,7 +7,7 @@ would change the output.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -48,9 +48,22 @@ def convert(
     return _Convert.apply(current, gain, shift, noise, step, top)  # type: ignore[no-any-return]
 
 
+class _Saved(Protocol):
+    """What autograd hands from a forward pass to its backward pass."""
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]: ...
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+
+class _Scaled(_Saved, Protocol):
+    scale: float
+
+
 class _Encode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float, low: int, high: int) -> Tensor:
+    def forward(ctx: _Scaled, x: Tensor, scale: float, low: int, high: int) -> Tensor:
         level = torch.div(x, scale).round_()
         code = level.clamp(low, high)
         ctx.save_for_backward(level == code)
@@ -59,27 +72,27 @@ class _Encode(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Scaled, grad: Tensor) -> tuple[Tensor | None, ...]:
         (inside,) = ctx.saved_tensors
         return (grad * inside).div_(ctx.scale), None, None, None
 
 
 class _StandIn(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, _weight: Tensor, cells: Tensor, scales: Tensor) -> Tensor:
+    def forward(ctx: _Saved, _weight: Tensor, cells: Tensor, scales: Tensor) -> Tensor:
         ctx.save_for_backward(scales)
         return cells.view_as(cells)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Saved, grad: Tensor) -> tuple[Tensor | None, ...]:
         return grad / ctx.saved_tensors[0], None, None
 
 
 class _Convert(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, current: Tensor, gain: Tensor, shift: Tensor, noise: Tensor | None,
+        ctx: _Saved, current: Tensor, gain: Tensor, shift: Tensor, noise: Tensor | None,
         step: Tensor, top: int,
     ) -> Tensor:  # fmt: skip
         level = torch.addcmul(shift, current, gain / step)
@@ -92,6 +105,6 @@ class _Convert(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Saved, grad: Tensor) -> tuple[Tensor | None, ...]:
         inside, gain = ctx.saved_tensors
         return (grad * inside).mul_(gain), None, None, None, None, None

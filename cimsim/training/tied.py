@@ -9,8 +9,8 @@ and k, and both changes are added to W.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import overload
 
 import torch
 from torch import nn
@@ -73,7 +73,7 @@ class TiedAdam(torch.optim.Adam):
         Rate of a shared kernel's centre, relative to its layer's own rate.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], model: nn.Module, share: float) -> None:
+    def __init__(self, groups: Iterable[dict[str, object]], model: nn.Module, share: float) -> None:
         super().__init__(groups, betas=(0.9, 0.99), fused=True)
         self.share = share
         self.kernels = {
@@ -82,8 +82,12 @@ class TiedAdam(torch.optim.Adam):
             if isinstance(part, CIMConv) and part.block == part.stride > 1
         }
 
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Take one step."""
         loss = super().step(closure)
         if not self.share:
@@ -92,21 +96,28 @@ class TiedAdam(torch.optim.Adam):
             for parameter in group["params"]:
                 kernel = self.kernels.get(id(parameter))
                 if kernel is not None and parameter.grad is not None:
-                    self._move(parameter, kernel, group)
+                    self._move(parameter, kernel, group["lr"], group["betas"], group["eps"])
         return loss
 
-    def _move(self, parameter: torch.Tensor, kernel: TiedKernel, group: dict[str, Any]) -> None:
+    def _move(
+        self,
+        parameter: torch.Tensor,
+        kernel: TiedKernel,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+    ) -> None:
         gradient = kernel.gather(parameter.grad)  # type: ignore[arg-type]
         state = self.state[parameter]
         if "tied_mean" not in state:
             state["tied_mean"] = torch.zeros_like(gradient)
             state["tied_square"] = torch.zeros_like(gradient)
-        beta1, beta2 = group["betas"]
+        beta1, beta2 = betas
         step = float(state["step"])
         mean = state["tied_mean"].lerp_(gradient, 1 - beta1) / (1 - beta1**step)
         square = state["tied_square"].lerp_(gradient.square(), 1 - beta2) / (1 - beta2**step)
-        change = mean / (square.sqrt() + group["eps"]) * kernel.window
-        parameter.add_(kernel.spread(change), alpha=-group["lr"] * self.share)
+        change = mean / (square.sqrt() + eps) * kernel.window
+        parameter.add_(kernel.spread(change), alpha=-lr * self.share)
 
 
 def random_kernels(layer: CIMConv, n_channels: int, std: float) -> torch.Tensor:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ from cimsim.errors import ConfigError, InputError, SimulationError
 from cimsim.training import start, teacher
 from cimsim.training.average import Average
 from cimsim.training.batches import Batches
-from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG, Log, locked, read, write
+from cimsim.training.checkpoint import BEST, CHECKPOINT, LOG, Log, State, locked, read, write
 from cimsim.training.config import TrainConfig
 from cimsim.training.data import Dataset, Sampler, load_dataset, validation_batch
 from cimsim.training.hardware import ChipInTheLoop
@@ -151,8 +150,9 @@ def train(
 
 @torch.no_grad()
 def mean_psnr(
-    model: Callable[..., Any], noisy: torch.Tensor, noise_map: torch.Tensor, clean: torch.Tensor
-) -> float:
+    model: Callable[..., torch.Tensor], noisy: torch.Tensor, noise_map: torch.Tensor,
+    clean: torch.Tensor,
+) -> float:  # fmt: skip
     """Return the PSNR in dB of estimates clipped to [0, 1], mean over crops."""
     values = []
     for index in range(len(noisy)):
@@ -343,7 +343,7 @@ class _Run:
         self.validated_at, self.judged_db = self.step, judged
         if keep and judged > self.best_db:
             self.best_db = judged
-            state = {
+            state: State = {
                 "model": self.averaged.state_dict(), "step": self.step, "judged_db": judged,
                 "psnr_db": self.psnr_db, "chip_db": self.chip_db,
             }  # fmt: skip
@@ -381,7 +381,7 @@ class _Run:
 
     def save(self) -> None:
         """Write the checkpoint."""
-        state = {
+        state: State = {
             "config": self.config.plain(),
             "fan_in": self.config.fan_in,
             "pruned": is_narrowed(self.model),
@@ -426,13 +426,15 @@ class _Run:
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.chip is not None:
-            self.chip.load_state_dict(state["chip"])
+            ranges = state["chip"]
+            assert ranges is not None  # a checkpoint with a chip in the loop, as was checked
+            self.chip.load_state_dict(ranges)
         self.step, self.used_s = int(state["step"]), float(state["used_s"])
         self.mean_norm, self.best_db = float(state["mean_norm"]), self._best_so_far(state)
         self.ancestors = read_lineage(state.get("ancestors", ()), str(path))
         self.earlier_budgets = self._budgets_before(state)
 
-    def _best_so_far(self, state: dict[str, Any]) -> float:
+    def _best_so_far(self, state: State) -> float:
         """Return what the best weights on disk are worth: they may be newer than the checkpoint."""
         path = self.config.out / BEST
         judged_alike = all(
@@ -443,10 +445,13 @@ class _Run:
             return -math.inf
         return float(read(path, self.device, "model").get("judged_db", state["best_db"]))
 
-    def _budgets_before(self, state: dict[str, Any]) -> tuple[str, ...]:
+    def _budgets_before(self, state: State) -> tuple[str, ...]:
         """Return the budgets that this run had before, the checkpoint's among them if another."""
         before, saved = tuple(state.get("earlier_budgets", ())), state["config"]
-        budget = {name: saved.get(name) for name in ("minutes", "steps") if saved.get(name)}
+        budget = {
+            name: value for name in ("minutes", "steps")
+            if isinstance(value := saved.get(name), int | float) and value
+        }  # fmt: skip
         if budget == {name: value for name in ("minutes", "steps")
                       if (value := getattr(self.config, name)) is not None}:  # fmt: skip
             return before

@@ -13,7 +13,7 @@ own.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,22 @@ from torch import Tensor, nn
 FULL_SCALE = 0.95  # of the image
 
 
+class _Context(Protocol):
+    """What autograd hands from the forward pass to the backward pass."""
+
+    top: int
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]: ...
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+
 class _Round(torch.autograd.Function):
     """Clip to 0 .. clip and round to steps; straight through, the clip learns from what it cut."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, clip: Tensor, top: int) -> Tensor:
+    def forward(ctx: _Context, x: Tensor, clip: Tensor, top: int) -> Tensor:
         step = float(clip) / top
         code = torch.mul(x, 1 / step)
         ctx.save_for_backward(code)
@@ -33,7 +44,7 @@ class _Round(torch.autograd.Function):
         return code.round().clamp_(0, top).mul_(step)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         (code,) = ctx.saved_tensors
         passed = torch.ops.aten.hardtanh_backward(grad, code, 0, ctx.top)
         cut = torch.ops.aten.threshold_backward(grad, code, ctx.top)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TypedDict, Unpack
 
 import torch
 from torch import nn
@@ -76,6 +76,17 @@ class Reading:
                 raise ZooError(f"cimnet {name}: expected {least} or more, got {value!r}")
         if self.coarse == 0 and self.skip != "add":
             raise ZooError(f"cimnet coarse: 0 leaves nothing for skip={self.skip}; take skip=add")
+
+
+class Readings(TypedDict, total=False):
+    """Fields of `Reading` by name."""
+
+    skip: str
+    residual: str
+    coarse: int
+    smoothing: str
+    before: int
+    behind: int
 
 
 PAPER = Reading()
@@ -178,7 +189,7 @@ class CIMNet(AbstractDenoiser):
         Fields of `Reading`.
     """
 
-    def __init__(self, stride: int = 8, stages: int = 1, **reading: Any) -> None:
+    def __init__(self, stride: int = 8, stages: int = 1, **reading: Unpack[Readings]) -> None:
         super().__init__()
         if stride not in STRIDES:
             raise ZooError(f"cimnet stride: expected one of {STRIDES}, got {stride!r}")

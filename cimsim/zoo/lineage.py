@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 from cimsim.zoo.errors import WeightsError
 
@@ -42,7 +41,7 @@ class Stage:
     kept_step: int | None = None
     earlier_budgets: tuple[str, ...] = ()
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Return the stage as JSON has it."""
         return asdict(self) | {"earlier_budgets": list(self.earlier_budgets)}
 
@@ -63,7 +62,7 @@ class Stage:
         return f"{', '.join(parts)}; sha256 {self.sha256[:12] or 'unknown'}"
 
 
-def read_lineage(values: Any, where: str) -> tuple[Stage, ...]:
+def read_lineage(values: object, where: str) -> tuple[Stage, ...]:
     """Read the stages of a card.
 
     Raises

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, SupportsInt
 
 from cimsim.zoo.errors import ZooError
 
@@ -43,10 +43,10 @@ class Option:
     meaning: str
     suffix: str = ""
     told_by: Callable[[Mapping[str, tuple[int, ...]]], int] | None = None
-    unless: Callable[[Mapping[str, Any]], int | str] | None = None
+    unless: Callable[[Mapping[str, int | str]], int | str] | None = None
     except_for: str = ""
 
-    def given(self, before: Mapping[str, Any]) -> int | str:
+    def given(self, before: Mapping[str, int | str]) -> int | str:
         """Return the value when it is not given, from the resolved options before it."""
         return self.default if self.unless is None else self.unless(before)
 
@@ -65,7 +65,7 @@ class Option:
         """Tell whether titles name this value of the option."""
         return not self.suffix or value != self.default
 
-    def is_chosen(self, value: int | str, options: Mapping[str, Any]) -> bool:
+    def is_chosen(self, value: int | str, options: Mapping[str, int | str]) -> bool:
         """Tell whether this value, one of the resolved ``options``, has to be asked for."""
         return not self.suffix or value != self.given(options)
 
@@ -94,7 +94,7 @@ class ModelInfo:
     name, title, description : str
         Key, display name, one line.
     factory : callable
-        Builds the torch module from keyword options; imports torch only then.
+        Returns what builds the torch module from keyword options; imports torch only then.
     n_frames : int
         Frames the default network looks at; a built network's own ``n_frames`` counts.
     reference : str
@@ -111,14 +111,14 @@ class ModelInfo:
     name: str
     title: str
     description: str
-    factory: Callable[..., nn.Module]
+    factory: Callable[[], Callable[..., nn.Module]]
     n_frames: int
     reference: str
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
     weights: str = ""
     task: str = "denoising"
 
-    def resolve(self, options: Mapping[str, Any]) -> dict[str, int | str]:
+    def resolve(self, options: Mapping[str, object]) -> dict[str, int | str]:
         """Return all options with defaults filled in.
 
         Raises
@@ -139,10 +139,11 @@ class ModelInfo:
         resolved: dict[str, int | str] = {}
         for key, spec in self.options.items():
             value = options[key] if key in options else spec.given(resolved)
+            assert isinstance(value, str | SupportsInt)  # it is one of the allowed ones
             resolved[key] = value if isinstance(value, str) else int(value)
         return resolved
 
-    def titled(self, options: Mapping[str, Any]) -> str:
+    def titled(self, options: Mapping[str, object]) -> str:
         """Return the title with the options: ``CIM-NET (stride 8, stages 1)``."""
         shown = ", ".join(
             f"{key.replace('_', ' ')} {value}"
@@ -151,7 +152,7 @@ class ModelInfo:
         )
         return f"{self.title} ({shown})" if shown else self.title
 
-    def weights_stem(self, options: Mapping[str, Any]) -> str:
+    def weights_stem(self, options: Mapping[str, object]) -> str:
         """Return the name, without suffix, of the weight file for these options."""
         resolved = self.resolve(options)
         cascade = "_2stage" if resolved.get("stages", 1) == 2 else ""
@@ -163,82 +164,82 @@ class ModelInfo:
         )
 
 
-def _cimnet(**options: Any) -> nn.Module:
+def _cimnet() -> Callable[..., nn.Module]:
     from cimsim.zoo.cimnet import CIMNet
 
-    return CIMNet(**options)
+    return CIMNet
 
 
-def _fastdvdnet(**options: Any) -> nn.Module:
+def _fastdvdnet() -> Callable[..., nn.Module]:
     from cimsim.zoo.fastdvdnet import FastDVDnet
 
-    return FastDVDnet(**options)
+    return FastDVDnet
 
 
-def _block(**options: Any) -> nn.Module:
+def _block() -> Callable[..., nn.Module]:
     from cimsim.zoo.fastdvdnet import DenBlock
 
-    return DenBlock(**options)
+    return DenBlock
 
 
-def _foldnet(**options: Any) -> nn.Module:
+def _foldnet() -> Callable[..., nn.Module]:
     from cimsim.zoo.foldnet import FoldNet
 
-    return FoldNet(**options)
+    return FoldNet
 
 
-def _baseline_o1(**options: Any) -> nn.Module:
+def _baseline_o1() -> Callable[..., nn.Module]:
     from cimsim.zoo.baselines import BaselineO1
 
-    return BaselineO1(**options)
+    return BaselineO1
 
 
-def _baseline_o2(**options: Any) -> nn.Module:
+def _baseline_o2() -> Callable[..., nn.Module]:
     from cimsim.zoo.baselines import BaselineO2
 
-    return BaselineO2(**options)
+    return BaselineO2
 
 
-def _abla_net(**options: Any) -> nn.Module:
+def _abla_net() -> Callable[..., nn.Module]:
     from cimsim.zoo.baselines import AblaNet
 
-    return AblaNet(**options)
+    return AblaNet
 
 
-def _dncnn() -> nn.Module:
+def _dncnn() -> Callable[..., nn.Module]:
     from cimsim.zoo.dncnn import DnCNN
 
-    return DnCNN()
+    return DnCNN
 
 
-def _ffdnet() -> nn.Module:
+def _ffdnet() -> Callable[..., nn.Module]:
     from cimsim.zoo.ffdnet import FFDNet
 
-    return FFDNet()
+    return FFDNet
 
 
-def _dscnn() -> nn.Module:
+def _dscnn() -> Callable[..., nn.Module]:
     from cimsim.zoo.keywords import DSCNN
 
-    return DSCNN()
+    return DSCNN
 
 
-def _keyword_lstm() -> nn.Module:
+def _keyword_lstm() -> Callable[..., nn.Module]:
     from cimsim.zoo.keywords import KeywordLSTM
 
-    return KeywordLSTM()
+    return KeywordLSTM
 
 
-def _resnet20() -> nn.Module:
+def _resnet20() -> Callable[..., nn.Module]:
     from cimsim.zoo.cifar import ResNet20
 
-    return ResNet20()
+    return ResNet20
 
 
-def _resnet9() -> nn.Module:
+def _resnet9() -> Callable[..., nn.Module]:
     from cimsim.zoo.cifar import ResNet9
 
-    return ResNet9()
+    return ResNet9
 
 
 def _sized(end: str, divisor: int) -> Callable[[Mapping[str, tuple[int, ...]]], int]:
@@ -250,9 +251,9 @@ def _sized(end: str, divisor: int) -> Callable[[Mapping[str, tuple[int, ...]]], 
     return told
 
 
-def _coarse(options: Mapping[str, Any]) -> int:
+def _coarse(options: Mapping[str, int | str]) -> int:
     """Leave CIM-NET's coarse path out where it gives nothing: docs/paper.md."""
-    return 0 if options["stride"] >= 8 and options["skip"] == "add" else 1
+    return 0 if int(options["stride"]) >= 8 and options["skip"] == "add" else 1
 
 
 _STRIDE = Option(8, (2, 4, 8, 16), "stride S of the strided layers")
@@ -526,7 +527,7 @@ def info(name: str) -> ModelInfo:
     raise ZooError(f"model: {name!r} is unknown; known: {', '.join(known)}{hint}")
 
 
-def build(name: str, **options: Any) -> nn.Module:
+def build(name: str, **options: int | str) -> nn.Module:
     """Build a network with random weights.
 
     Parameters
@@ -542,4 +543,4 @@ def build(name: str, **options: Any) -> nn.Module:
         For an unknown name or option, or a value that is not allowed.
     """
     entry = info(name)
-    return entry.factory(**entry.resolve(options))
+    return entry.factory()(**entry.resolve(options))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Protocol, TypeGuard
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import nn
@@ -29,7 +29,7 @@ class Cascade(Protocol):
         """Layers and blocks; every `torch.nn.Module` has it."""
 
 
-def is_cascade(model: Any) -> TypeGuard[Cascade]:
+def is_cascade(model: object) -> TypeGuard[Cascade]:
     """Tell whether a network has two stages over five frames, so that results can be reused."""
     parts = ("first_stage", "second_stage", "multiple")
     return getattr(model, "n_frames", 1) == 5 and all(hasattr(model, part) for part in parts)

@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cimsim.zoo import registry
 from cimsim.zoo.errors import WeightsError
@@ -153,7 +153,7 @@ def folder() -> Path:
 
 
 def find_card(
-    name: str, options: Mapping[str, Any] | None = None, hw: str | None = None
+    name: str, options: Mapping[str, object] | None = None, hw: str | None = None
 ) -> Card | None:
     """Return the card of the shipped weights for a network, None when there are none.
 
@@ -269,7 +269,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state: Any = load_file(path)
+            state: object = load_file(path)
         elif path.suffix in _SUFFIXES:
             with torch.serialization.safe_globals(_settings(path)):
                 state = torch.load(path, map_location="cpu", weights_only=True)
@@ -292,7 +292,7 @@ class _Passed:
     def __setitem__(self, _: object, __: object) -> None: ...
 
 
-def _settings(path: Path) -> list[Any]:
+def _settings(path: Path) -> list[Callable[..., object] | tuple[Callable[..., object], str]]:
     """Return what takes the place of objects in a torch file that are settings of a framework."""
     import torch
 
@@ -334,16 +334,17 @@ def _cause(error: Exception) -> str:
     return "the file is damaged, cut short or of another kind"
 
 
-def _tensors(content: Any, path: Path) -> dict[str, torch.Tensor]:
+def _tensors(content: object, path: Path) -> dict[str, torch.Tensor]:
     """Return the network's tensors out of what a file holds."""
     import torch
 
     if isinstance(content, Mapping):
         for _ in range(_DEPTH):
-            inner = next((n for n in _NESTED if isinstance(content.get(n), Mapping)), None)
-            if inner is None:
+            inner = (content.get(name) for name in _NESTED)
+            below = next((one for one in inner if isinstance(one, Mapping)), None)
+            if below is None:
                 break
-            content = content[inner]
+            content = below
         odd = {k: v for k, v in content.items() if not isinstance(v, torch.Tensor)}
         if content and not odd and all(isinstance(key, str) for key in content):
             return dict(content)
