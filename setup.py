@@ -43,7 +43,7 @@ setup(
     package_data={
         "cimsim": ["py.typed"],
         "cimsim.hwconfigs": ["*.yaml", "*.json"],
-        "cimsim.report.page": ["*.j2", "*.css", "*.js"],
+        "cimsim.report.run.page": ["*.j2", "*.css", "*.js"],
         "cimsim.tasks": ["digits.zip", "digits.txt"],
         "cimsim.zoo": ["weights/*.safetensors", "weights/*.json"],
     },

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from cimsim.mapping.placement import Slot as Slot
     from cimsim.mapping.strategies import array_size as array_size
     from cimsim.placing.by_name import map_graph as map_graph
-    from cimsim.report.writers import AbstractWriter as AbstractWriter
+    from cimsim.report.run.writers import AbstractWriter as AbstractWriter
     from cimsim.session.loading import Network as Network
     from cimsim.session.loading import load_network as load_network
     from cimsim.session.programmed import ProgrammedChip as ProgrammedChip
@@ -87,7 +87,7 @@ _WHERE = {
     "AbstractInterconnect": "chip.interconnects.base",
     "AbstractMetric": "tasks.metrics",
     "AbstractOpCost": "graph.costs",
-    "AbstractWriter": "report.writers",
+    "AbstractWriter": "report.run.writers",
     "Arrays": "tasks.sources",
     "Block": "mapping.layout",
     "Chip": "chip.spec",

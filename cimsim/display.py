@@ -140,7 +140,7 @@ class StudyPictures(Protocol):
 
 
 def above(name: str) -> Any:
-    """Return what a room above has under a name, ``cimsim.report.folder:write``.
+    """Return what a room above has under a name, ``cimsim.report.run.folder:write``.
 
     Only methods that an object has for convenience, to draw or to write itself, reach up this way;
     `tests/architecture/test_imports.py` has the list.

@@ -12,7 +12,7 @@ from typing import Any
 
 from cimsim.errors import InputError
 from cimsim.outside import built, class_of
-from cimsim.report.writers import AbstractWriter
+from cimsim.report.run.writers import AbstractWriter
 from cimsim.session.result import Result
 
 GROUP = "cimsim.writers"  # of entry points

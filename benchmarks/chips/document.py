@@ -14,7 +14,7 @@ from benchmarks.fair.record import Record
 from cimsim.energy.ledger import compare, interval
 from cimsim.energy.model import COMPONENTS, STANDING
 from cimsim.files import replacing
-from cimsim.report.plots import COLOURS
+from cimsim.report.run.plots import COLOURS
 from cimsim.units import format_interval, format_si
 
 if TYPE_CHECKING:

@@ -138,7 +138,7 @@ def windows_of(model: str, options: Mapping[str, int | str]) -> float:
 @cache
 def _windows(model: str, options: tuple[tuple[str, int | str], ...]) -> float:
     import cimsim
-    from cimsim.report.counts import count_row
+    from cimsim.report.chip.counts import count_row
 
     network = cimsim.load_network(model, dict(options), "random")
     size = max(FRAME, 4 * int(dict(options).get("stride", 1)))

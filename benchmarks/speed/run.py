@@ -34,9 +34,9 @@ PHASES = {
     "chip": ("cimsim.engine.execute", "execute"),
     "PSNR and SSIM": ("cimsim.session.functional", "FunctionalRun._judge"),
     "energy and its intervals": ("cimsim.energy.ledger", "draw"),
-    "plots": ("cimsim.report.plots", "draw_all"),
+    "plots": ("cimsim.report.run.plots", "draw_all"),
     "frames": ("cimsim.video.io", "write_clip"),
-    "tables on the screen": ("cimsim.report.tables", "print_result"),
+    "tables on the screen": ("cimsim.report.run.tables", "print_result"),
 }
 
 

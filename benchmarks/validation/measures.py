@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cimsim.chip.area import area
 from cimsim.chip.spec import Chip
 from cimsim.energy.activation import Activation, full_activation
-from cimsim.report.chip_trees import static_power_w_of
+from cimsim.report.chip.trees import static_power_w_of
 
 # what a published energy includes
 MACRO = ("array", "front_end", "dac", "adc")

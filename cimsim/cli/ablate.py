@@ -133,7 +133,7 @@ def ablate(
     from cimsim.chip.load import load_hw
     from cimsim.crossbar.faults import fault_map
     from cimsim.graph.cutting import find
-    from cimsim.report.contributions import THRESHOLD
+    from cimsim.report.run.contributions import THRESHOLD
     from cimsim.session.loading import load_network
     from cimsim.studies.ablation_screen import print_ablation
     from cimsim.tasks.contract import Contract

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cimsim.chip.spec import Chip
     from cimsim.doubts import Doubt
-    from cimsim.report.writers import AbstractWriter
+    from cimsim.report.run.writers import AbstractWriter
     from cimsim.session.loading import Network
     from cimsim.session.result import Result
     from cimsim.tasks.metrics import AbstractMetric
@@ -173,7 +173,7 @@ def ask(
     import cimsim
     from cimsim.cli.steps import Bars, size_of, trace, write_timeline
     from cimsim.doubts import refuse
-    from cimsim.report.folder import write
+    from cimsim.report.run.folder import write
     from cimsim.session.loading import weights_hash
     from cimsim.tasks.keywords import PUBLISHED
 
@@ -213,7 +213,7 @@ def ask(
 
 def show_result(result: Result, console: Console, as_json: bool) -> None:
     """Print the tables of a result, or all of it as JSON on standard output."""
-    from cimsim.report.tables import print_result
+    from cimsim.report.run.tables import print_result
 
     if as_json:
         typer.echo(result.to_json())

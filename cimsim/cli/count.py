@@ -25,7 +25,7 @@ from cimsim.cli.options import (
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
-    from cimsim.report.counts import CountRow, Ratio
+    from cimsim.report.chip.counts import CountRow, Ratio
 
 # the paper's networks, as it draws them: CIM-NET with its coarse path at every stride
 _DRAWN: dict[str, int | str] = {"coarse": 1}
@@ -79,8 +79,8 @@ def count(
 
     from cimsim.chip.load import load_hw
     from cimsim.graph.coverage import check
-    from cimsim.report.counts import comparisons, count_row
-    from cimsim.report.outlines import outline
+    from cimsim.report.chip.counts import comparisons, count_row
+    from cimsim.report.chip.outlines import outline
     from cimsim.session.loading import is_own
 
     chip, frame = load_hw(hw, overrides), parse_size(size)
@@ -151,7 +151,7 @@ class _Kept:
 
     def row(self, name: str, title: str, network: Sequence[Any]) -> CountRow | None:
         """Return the counts of a network as it is built, or None."""
-        from cimsim.report.counts import row_of
+        from cimsim.report.chip.counts import row_of
 
         entry = None if self._store is None else self._store.get(self._key(network))
         return None if entry is None else row_of(entry.data | {"name": name, "title": title})

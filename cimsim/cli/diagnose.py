@@ -166,7 +166,7 @@ def diagnose(
     from cimsim.crossbar.faults import fault_map
     from cimsim.files import replacing
     from cimsim.placing import by_name
-    from cimsim.report.slow import FILE, slow_data
+    from cimsim.report.timeline.slow import FILE, slow_data
     from cimsim.session.loading import load_network
     from cimsim.studies.diagnosis import diagnose as find
     from cimsim.studies.diagnosis_screen import print_diagnosis
@@ -249,7 +249,7 @@ def _frames(opened: Any) -> Any:
 def _again(context: typer.Context, folder: Path) -> None:
     """Diagnose with the options of a run's command; what is found goes into its folder."""
     from cimsim.cli.verify import arguments_of
-    from cimsim.report.page.diagnosed import FILE
+    from cimsim.report.run.page.diagnosed import FILE
     from cimsim.session.result import Result
 
     held = Result.load(folder)
@@ -280,7 +280,7 @@ def _again(context: typer.Context, folder: Path) -> None:
 def _write(found: Diagnosis, out: Path, console: Console) -> None:
     suffix = out.suffix.lower()
     if suffix == ".html":
-        from cimsim.report.page.diagnosed import diagnosis_page
+        from cimsim.report.run.page.diagnosed import diagnosis_page
 
         text = diagnosis_page(found.as_dict())
     else:

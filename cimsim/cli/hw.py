@@ -32,7 +32,7 @@ def list_chips(as_json: JsonOption = False) -> None:
 
     from cimsim.chip.load import load_hw, shipped
     from cimsim.cli.steps import print_json
-    from cimsim.report.compact import compact
+    from cimsim.report.screen import compact
 
     if as_json:
         print_json([_brief(name, load_hw(name)) for name in shipped()])
@@ -90,8 +90,8 @@ def show(
 
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import described
-    from cimsim.report.chip_trees import area_tree, energy_tree
-    from cimsim.report.provenance import rows
+    from cimsim.report.chip.provenance import rows
+    from cimsim.report.chip.trees import area_tree, energy_tree
 
     chip, origin, raw = described(hw, overrides)
     device_of(chip, origin)
@@ -101,7 +101,7 @@ def show(
     console = Console(highlight=False)
     console.print(f"[bold]{escape(chip.label)}[/]: {escape(chip.summary)}")
     if sensitivity:
-        from cimsim.report.chip_trees import print_sensitivity
+        from cimsim.report.chip.trees import print_sensitivity
 
         print_sensitivity(*_ledger(chip, model, size), console)
         return
@@ -132,13 +132,13 @@ def show(
 
 def _show_json(chip: Chip, raw: Any, network: tuple[str, str] | None) -> None:
     from cimsim.cli.steps import print_json
-    from cimsim.report import chip_trees, provenance
+    from cimsim.report.chip import provenance, trees
 
     data: dict[str, Any] = {"chip": chip.label, "summary": chip.summary}
     if network is not None:
-        print_json(data | chip_trees.sensitivity_data(*_ledger(chip, *network)))
+        print_json(data | trees.sensitivity_data(*_ledger(chip, *network)))
         return
-    print_json(data | {"fields": provenance.to_data(chip, raw)} | chip_trees.to_data(chip))
+    print_json(data | {"fields": provenance.to_data(chip, raw)} | trees.to_data(chip))
 
 
 def _ledger(chip: Chip, model: str, size: str) -> tuple[str, Ledger]:
@@ -182,7 +182,7 @@ def check(
 
     from cimsim.chip.load import described
     from cimsim.cli.steps import print_json
-    from cimsim.report.provenance import findings
+    from cimsim.report.chip.provenance import findings
 
     chip, origin, raw = described(hw, overrides)
     found = findings(chip, raw, origin)

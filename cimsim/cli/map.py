@@ -133,8 +133,8 @@ def map_(
     from cimsim.mapping.files import check_name, save_mapping
     from cimsim.placing import by_name
     from cimsim.placing.search import search
-    from cimsim.report import pareto, placement
-    from cimsim.report.tables import print_coverage, print_doubts
+    from cimsim.report.chip import pareto, placement
+    from cimsim.report.screen import print_coverage, print_doubts
     from cimsim.session.doubts import chip_doubts
     from cimsim.session.loading import load_network
     from cimsim.studies.graphs import KeptGraph
@@ -203,8 +203,8 @@ def _default_folder(model: str) -> Path:
 
 def _write(mapping: Mapping, timeline: Timeline, folder: Path) -> None:
     from cimsim.errors import InputError
-    from cimsim.report import placement
-    from cimsim.report.floorplan import draw_floorplan
+    from cimsim.report.chip import placement
+    from cimsim.report.chip.floorplan import draw_floorplan
 
     draw_floorplan(mapping, [folder / "floorplan.png", folder / "floorplan.svg"])
     try:
@@ -240,9 +240,8 @@ _WIDE, _LABEL = 118, 28  # columns of a terminal with room for everything; of a 
 def _table(mapping: Mapping, width: int) -> Table:
     from rich.table import Table
 
-    from cimsim.report.compact import compact
-    from cimsim.report.names import folded
-    from cimsim.report.placement import layer_rows
+    from cimsim.report.chip.placement import layer_rows
+    from cimsim.report.screen import compact, folded
 
     rows, wide = layer_rows(mapping), width >= _WIDE
     table = Table(title_justify="left")
@@ -273,7 +272,7 @@ def _table(mapping: Mapping, width: int) -> Table:
 
 
 def _summary(mapping: Mapping, timeline: Timeline) -> list[str]:
-    from cimsim.report.placement import chip_lines
+    from cimsim.report.chip.placement import chip_lines
     from cimsim.units import format_si
 
     chip, total, worst = mapping.chip, mapping.total, timeline.bottleneck

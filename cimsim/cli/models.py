@@ -25,7 +25,7 @@ def list_models(as_json: JsonOption = False) -> None:
     """List the networks of the zoo, their options and which of them have weights."""
     from rich.console import Console
 
-    from cimsim.report.compact import compact
+    from cimsim.report.screen import compact
     from cimsim.zoo.registry import CLASSIFIERS, MODELS, flag
 
     if as_json:

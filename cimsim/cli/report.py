@@ -70,7 +70,7 @@ def report(
 
 
 def _run(context: typer.Context, place: Path) -> str:
-    from cimsim.report.page.build import run_page
+    from cimsim.report.run.page.build import run_page
     from cimsim.session.result import Result
 
     result = Result.load(place)
@@ -80,7 +80,7 @@ def _run(context: typer.Context, place: Path) -> str:
 def _command(context: typer.Context, result: Result) -> str:
     """Return the command that made a result; empty for one that Python made."""
     from cimsim.cli.verify import arguments_of
-    from cimsim.report.page.parts import command_line
+    from cimsim.report.run.page.parts import command_line
 
     words: list[str] = []
     if result.command is not None:
@@ -90,7 +90,7 @@ def _command(context: typer.Context, result: Result) -> str:
 
 
 def _several(places: list[Path]) -> str:
-    from cimsim.report.page.parts import command_line
+    from cimsim.report.run.page.parts import command_line
     from cimsim.studies.page import page
     from cimsim.studies.study import STUDY, Outcome, Runs
 

@@ -246,9 +246,9 @@ def run(
     from cimsim.engine.on_torch import device_of as device_on_torch
     from cimsim.placing import by_name
     from cimsim.plugs import writer_of
-    from cimsim.report.contributions import doubts, with_contributions
-    from cimsim.report.folder import check_target, write
-    from cimsim.report.tables import print_result
+    from cimsim.report.run.contributions import doubts, with_contributions
+    from cimsim.report.run.folder import check_target, write
+    from cimsim.report.run.tables import print_result
     from cimsim.session.doubts import chip_doubts
     from cimsim.session.loading import load_network, weights_hash
     from cimsim.studies.graphs import KeptGraph

@@ -144,14 +144,14 @@ def write_timeline(
         timeline = simulate(mapping, schedule=timeline, trace=True)
         report("timing", 1, 1)
     if trace_file is not None:
-        from cimsim.report.perfetto import write_trace
+        from cimsim.report.timeline.perfetto import write_trace
 
         report("writing the trace", 0, 1)
         kept = write_trace(mapping, timeline, trace_file)
         report("writing the trace", 1, 1)
         told.append(f"trace: [bold]{trace_file}[/]  (open it in ui.perfetto.dev; {kept})")
     if picture is not None:
-        from cimsim.report.timeline_plot import save_timeline
+        from cimsim.report.timeline.plot import save_timeline
 
         report("drawing", 0, 1)
         save_timeline(mapping, timeline, picture, title)

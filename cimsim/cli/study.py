@@ -228,7 +228,7 @@ def print_table(
     """Print a table of groups, and above it what is the same in all of them."""
     from rich.markup import escape
 
-    from cimsim.report.compact import compact
+    from cimsim.report.screen import compact
 
     if not table.groups:
         console.print(f"{title}: no point")

@@ -102,9 +102,9 @@ def time(
     from cimsim.doubts import refuse
     from cimsim.graph.coverage import coverage
     from cimsim.placing.by_name import check
-    from cimsim.report.tables import print_coverage, print_doubts
-    from cimsim.report.time_tables import print_timeline, times_data
-    from cimsim.report.why_slow import MOST_TRACED, activations, print_why, why
+    from cimsim.report.screen import print_coverage, print_doubts
+    from cimsim.report.timeline.tables import print_timeline, times_data
+    from cimsim.report.timeline.why_slow import MOST_TRACED, activations, print_why, why
     from cimsim.session.doubts import chip_doubts
     from cimsim.session.loading import RANDOM
     from cimsim.studies.graphs import KeptGraph

@@ -10,9 +10,9 @@ import numpy as np
 
 from cimsim import display
 from cimsim.errors import InputError
-from cimsim.report import plots
-from cimsim.report.floorplan import floorplan
-from cimsim.report.timeline_plot import draw_timeline
+from cimsim.report.chip.floorplan import floorplan
+from cimsim.report.run import plots
+from cimsim.report.timeline.plot import draw_timeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -570,11 +570,11 @@ class Result:
     def to_dir(
         self, folder: str | Path, *, unique: bool = False, writers: Sequence[object] = ()
     ) -> Path:
-        """Write ``result.json``, ``layers.csv``, pictures and plots; see `cimsim.report.folder`.
+        """Write ``result.json``, ``layers.csv``, pictures and plots.
 
-        ``writers`` write, too: `cimsim.api.AbstractWriter`.
+        See `cimsim.report.run.folder`. ``writers`` write, too: `cimsim.api.AbstractWriter`.
         """
-        write = display.above("cimsim.report.folder:write")
+        write = display.above("cimsim.report.run.folder:write")
         return write(self, folder, unique=unique, writers=writers)  # type: ignore[no-any-return]
 
 

@@ -34,7 +34,7 @@ from cimsim.graph.cutting import (
 from cimsim.graph.ir import LayerGraph
 from cimsim.mapping.mapping import Mapping, matrix_name
 from cimsim.placing.by_name import map_graph
-from cimsim.report.contributions import THRESHOLD
+from cimsim.report.run.contributions import THRESHOLD
 from cimsim.studies.contributions import Ablation, Contribution, Costs, Instead, Loss, Variant
 from cimsim.studies.machines import Float, Machine, Programmed, Sums
 from cimsim.studies.measures import Measure, denoising

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cimsim.report.compact import compact
+from cimsim.report.screen import compact
 from cimsim.studies.contributions import Ablation, Contribution, Costs, Loss
 from cimsim.units import format_si
 

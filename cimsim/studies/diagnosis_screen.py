@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cimsim.report.compact import compact
-from cimsim.report.names import folded
+from cimsim.report.screen import compact, folded
 from cimsim.studies.diagnosis_result import DECIBELS, WITHIN, Attribution, Diagnosis
 from cimsim.studies.switching import GROUPS
 

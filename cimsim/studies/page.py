@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cimsim.errors import CimsimError
-from cimsim.report.page import parts, svg
-from cimsim.report.page.parts import Cell, real, render, safe, words
+from cimsim.report.run.page import parts, svg
+from cimsim.report.run.page.parts import Cell, real, render, safe, words
 from cimsim.studies.table import SHORT, Table
 
 _MOST_BARS = 40

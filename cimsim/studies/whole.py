@@ -140,9 +140,9 @@ class Whole:
         ----------
         folder : Path
         unique : bool
-            As `cimsim.report.folder.write` has it.
+            As `cimsim.report.run.folder.write` has it.
         """
-        from cimsim.report.folder import write_files
+        from cimsim.report.run.folder import write_files
         from cimsim.session.result import Result
 
         entry = None if self._store is None else self._store.get(self.key)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from cimsim.graph.ir import LayerGraph
-from cimsim.report.folder import write
-from cimsim.report.writers import AbstractWriter
+from cimsim.report.run.folder import write
+from cimsim.report.run.writers import AbstractWriter
 from cimsim.tasks.metrics import AbstractMetric, metrics_of
 from cimsim.tasks.questions import Score, Task, task_of
 from cimsim.tasks.sources import Arrays

@@ -31,6 +31,10 @@ FLOOR = {
     "entry": 12,
     "__main__": 13,
 }  # fmt: skip
+# floors inside of a room, for rooms whose folders stand above each other
+INSIDE = {
+    "report": {"screen": 0, "chip": 1, "timeline": 1, "run": 2, "show": 3},
+}
 # imported through the package's public names only, which import it when they are first used
 LAZY_ONLY = {"frontends"}
 # Modules that know each other. A circle that is not here is to be mended, not added.
@@ -44,7 +48,10 @@ CIRCLES = {
 ABOVE = {
     "cimsim.mapping.mapping": {"cimsim.report.show:MappingPictures"},
     "cimsim.timing.timeline": {"cimsim.report.show:TimelinePictures"},
-    "cimsim.session.result": {"cimsim.report.show:ResultPictures", "cimsim.report.folder:write"},
+    "cimsim.session.result": {
+        "cimsim.report.show:ResultPictures",
+        "cimsim.report.run.folder:write",
+    },
     "cimsim.studies.study": {"cimsim.studies.show:StudyPictures"},
 }
 
@@ -120,6 +127,19 @@ def test_imports_point_down(path):
         assert here == other or FLOOR[other] < FLOOR[here], f"{where}: {here} imports {other}"
         lazy = here in (other, "api") or through_package or other not in LAZY_ONLY
         assert lazy, f"{where}: use cimsim.trace"
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_imports_inside_of_a_room_point_down_too(name):
+    floors, inside = INSIDE[name], PACKAGE / name
+    assert {path.stem for path in inside.iterdir()} - {"__init__", "__pycache__"} == set(floors)
+    for path in inside.rglob("*.py"):
+        here, *_ = name_of(path).split(".")[2:] or [""]
+        for other, line, _ in imports(path):
+            there, *_ = other.split(".")[2:] or [""]
+            if here and room(other) == name and here != there:
+                where = f"{path.relative_to(ROOT)}:{line}"
+                assert floors[there] < floors[here], f"{where}: {here} imports {there}"
 
 
 def test_every_room_has_a_whole_floor_and_every_floor_its_rooms():

@@ -12,7 +12,7 @@ from cimsim.chip.estimators.scaling import Scaling
 from cimsim.chip.estimators.wires import wire_energy_j_b
 from cimsim.chip.load import chip_hash, estimates, load_hw, raw_mapping
 from cimsim.errors import ConfigError
-from cimsim.report.provenance import findings, rows
+from cimsim.report.chip.provenance import findings, rows
 
 PJ, UM2 = 1e-12, 1e-12
 

@@ -6,7 +6,7 @@ from cimsim.chip.ledger import LEDGER, contradictions, left_out, sourced_zeros, 
 from cimsim.chip.load import load_hw, raw_mapping, shipped
 from cimsim.energy.model import COMPONENTS
 from cimsim.errors import ConfigError
-from cimsim.report.provenance import findings
+from cimsim.report.chip.provenance import findings
 
 SHIPPED = sorted(shipped())
 

@@ -12,7 +12,7 @@ from cimsim.chip.load import chip_hash, load_hw, numbers
 from cimsim.chip.new import DEFAULT_SOURCE, QUESTIONS, default, written
 from cimsim.cli.main import app
 from cimsim.errors import ConfigError
-from cimsim.report.provenance import findings
+from cimsim.report.chip.provenance import findings
 
 
 def new(*arguments, **options):

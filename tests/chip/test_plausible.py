@@ -5,7 +5,7 @@ import pytest
 from cimsim.chip.fields import fields
 from cimsim.chip.load import is_number, load_hw, raw_mapping, shipped
 from cimsim.chip.plausible import implausible
-from cimsim.report.provenance import findings
+from cimsim.report.chip.provenance import findings
 from cimsim.units import format_si
 
 RANGES = {

@@ -118,7 +118,7 @@ def test_tables_fit_an_80_column_terminal():
 
 def test_counts_that_are_kept_are_those_that_were_counted(tmp_path, monkeypatch):
     """Of the same network on the same arrays only; nothing is counted for them."""
-    from cimsim.report import counts
+    from cimsim.report.chip import counts
 
     monkeypatch.setenv("CIMSIM_CACHE", str(tmp_path))
     asked = ("--size=32x32", "--model=cimnet", "--stride=8")

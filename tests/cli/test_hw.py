@@ -10,7 +10,7 @@ from cimsim.chip.area import area
 from cimsim.chip.load import load_hw, shipped
 from cimsim.cli.hw import app
 from cimsim.energy.activation import full_activation
-from cimsim.report.chip_trees import area_tree, energy_tree
+from cimsim.report.chip.trees import area_tree, energy_tree
 from cimsim.units import format_si
 
 

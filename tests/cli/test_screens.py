@@ -119,11 +119,11 @@ def test_tables_have_whole_words(arguments, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "printer"),
     [
-        (("run", *BLOCK, "--frames", 1, "--out", "o"), "cimsim.report.tables.print_result"),
+        (("run", *BLOCK, "--frames", 1, "--out", "o"), "cimsim.report.run.tables.print_result"),
         (
             ("run", *SIZE, "--model", "cimnet", "--stages", 2, "--streaming", "--frames", 1,
              "--weights", "random", "--out", "o"),
-            "cimsim.report.tables.print_result",
+            "cimsim.report.run.tables.print_result",
         ),
         pytest.param(
             ("diagnose", *BLOCK, "--frames", 1),

@@ -2,7 +2,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cimsim.cli.main import app
-from tests.report import trace_format
+from tests.report.timeline import trace_format
 
 SMALL = ["time", "--size", "64x48", "--frames", "2", "--quiet"]
 

@@ -7,7 +7,7 @@ from cimsim.chip.load import load_hw, raw_mapping, shipped
 from cimsim.doubts import Doubt, refuse
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import ConfigError
-from cimsim.report.provenance import rows
+from cimsim.report.chip.provenance import rows
 from cimsim.session.doubts import chip_doubts, run_doubts
 
 

@@ -171,7 +171,7 @@ def test_files_and_screen(clip):
         assert max(map(len, text.splitlines())) <= width
         assert "…" not in text
         assert "programming" in text
-    from cimsim.report.page.diagnosed import diagnosis_page
+    from cimsim.report.run.page.diagnosed import diagnosis_page
 
     page = diagnosis_page(held)
     assert "heat" in page or "<svg" in page

@@ -11,7 +11,7 @@ from rich.console import Console
 import cimsim
 from cimsim.api import AbstractMetric, Arrays, Classification, Comparison
 from cimsim.errors import InputError
-from cimsim.report.tables import print_result
+from cimsim.report.run.tables import print_result
 from cimsim.tasks.metrics import metrics_of
 from cimsim.video.embedded import embedded_clip
 from cimsim.video.metrics import psnr

@@ -12,13 +12,13 @@ from typing import Any
 
 from cimsim.boundary import json_text
 from cimsim.energy.model import COMPONENTS
-from cimsim.report.page import svg
-from cimsim.report.page.diagnosed import FILE as DIAGNOSIS
-from cimsim.report.page.diagnosed import diagnosis_parts
-from cimsim.report.page.parts import Cell, Table, count, real, render, safe, table, words
-from cimsim.report.page.slow import slow_parts
-from cimsim.report.plots import STAGES, dynamic_j
-from cimsim.report.slow import FILE as TIMELINE
+from cimsim.report.run.page import svg
+from cimsim.report.run.page.diagnosed import FILE as DIAGNOSIS
+from cimsim.report.run.page.diagnosed import diagnosis_parts
+from cimsim.report.run.page.parts import Cell, Table, count, real, render, safe, table, words
+from cimsim.report.run.page.slow import slow_parts
+from cimsim.report.run.plots import STAGES, dynamic_j
+from cimsim.report.timeline.slow import FILE as TIMELINE
 from cimsim.session.result import Number, Result
 from cimsim.units import format_interval, format_si
 
@@ -303,7 +303,7 @@ def _chip(result: Result) -> dict[str, Any]:
     """Return the chip's numbers with sources, if its description can be found as it was."""
     from cimsim.chip.load import described, dump
     from cimsim.errors import CimsimError
-    from cimsim.report.provenance import rows as fields
+    from cimsim.report.chip.provenance import rows as fields
 
     held, options = result.inputs.get("chip", {}), (result.command or {}).get("options", {})
     given = str(options.get("hw") or held.get("name", ""))

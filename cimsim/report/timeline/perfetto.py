@@ -27,8 +27,8 @@ from cimsim.errors import InputError
 from cimsim.files import replacing
 from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.mapping import Mapping
-from cimsim.report.bins import largest_in_bins
-from cimsim.report.traced import Stays, TracedRun
+from cimsim.report.timeline.bins import largest_in_bins
+from cimsim.report.timeline.traced import Stays, TracedRun
 from cimsim.timing.spec.routes import Leg
 from cimsim.timing.spec.stage import STAGES, Stage
 from cimsim.timing.timeline import Timeline

@@ -8,8 +8,8 @@ from matplotlib.image import imread
 from cimsim.chip.load import load_hw
 from cimsim.errors import InputError, SimulationError
 from cimsim.mapping.mapping import map_graph
-from cimsim.report.timeline_plot import STATES, draw_timeline, layer_shares, save_timeline
-from cimsim.report.traced import TracedRun
+from cimsim.report.timeline.plot import STATES, draw_timeline, layer_shares, save_timeline
+from cimsim.report.timeline.traced import TracedRun
 from cimsim.timing.simulate import simulate
 from tests.thorough import some
 from tests.timing.nets import Net, chip, mappings

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from cimsim.report.page import svg
-from cimsim.report.page.parts import Cell, Table, render, safe, table, words
+from cimsim.report.run.page import svg
+from cimsim.report.run.page.parts import Cell, Table, render, safe, table, words
 
 FILE = "diagnosis.json"
 """Name of the file in a run's folder that `cimsim report` looks for."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cimsim.mapping.mapping import map_graph
-from cimsim.report.time_tables import layer_times, print_timeline
+from cimsim.report.timeline.tables import layer_times, print_timeline
 from cimsim.timing.simulate import simulate
 from cimsim.timing.spec.stage import STAGES
 from tests.timing.nets import Net, chip, linear, mappings

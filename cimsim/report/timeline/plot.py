@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from cimsim.errors import InputError
 from cimsim.files import replacing
 from cimsim.mapping.mapping import Mapping
-from cimsim.report.bins import largest_in_bins, mean_count, shares_by_priority
-from cimsim.report.traced import Stays, TracedRun
+from cimsim.report.timeline.bins import largest_in_bins, mean_count, shares_by_priority
+from cimsim.report.timeline.traced import Stays, TracedRun
 from cimsim.timing.spec.stage import Stage
 from cimsim.timing.timeline import Timeline
 from cimsim.units import format_si

@@ -4,7 +4,7 @@ import pytest
 
 from cimsim.chip.load import load_hw, raw_mapping, shipped
 from cimsim.errors import ConfigError
-from cimsim.report.provenance import findings
+from cimsim.report.chip.provenance import findings
 
 
 def doubts(tmp_path, added):

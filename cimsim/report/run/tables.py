@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console, ConsoleRenderable
-from rich.markup import escape
 from rich.table import Table
 
-from cimsim.doubts import Doubt
 from cimsim.energy.model import COMPONENTS
-from cimsim.graph.coverage import Coverage
+from cimsim.report.screen import print_coverage, print_doubts
 from cimsim.session.result import Result
 from cimsim.tasks.measures import Measure
 from cimsim.units import format_interval, format_si
@@ -47,18 +45,6 @@ def print_result(result: Result, console: Console) -> None:
     print_doubts(result.doubts, console)
     for note in result.notes:
         console.print(f"[yellow]note:[/] {note}", highlight=False)
-
-
-def print_coverage(coverage: Coverage | None, console: Console) -> None:
-    """Say which share of the network has time and energy, and what has none."""
-    for line in coverage.lines() if coverage is not None else ():
-        console.print(escape(line), highlight=False)
-
-
-def print_doubts(doubts: Sequence[Doubt], console: Console) -> None:
-    """Print each doubt in a line, with its way out."""
-    for doubt in doubts:
-        console.print(f"[yellow]doubt:[/] {escape(str(doubt))}", highlight=False)
 
 
 def _tables(result: Result) -> Iterator[ConsoleRenderable | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cimsim.report.page.parts import Cell, count, table, words
+from cimsim.report.run.page.parts import Cell, count, table, words
 from cimsim.units import format_si
 
 _SEEN = 0.0005  # of the latency: smaller parts say nothing
@@ -17,7 +17,7 @@ def slow_parts(found: Mapping[str, Any] | None) -> dict[str, Any]:
     Parameters
     ----------
     found : mapping
-        As `cimsim.report.slow.slow_data` returned it.
+        As `cimsim.report.timeline.slow.slow_data` returned it.
     """
     if found is None:
         return {"timeline": None, "spent": None, "path": None, "changes": None}

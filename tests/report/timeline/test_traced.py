@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cimsim.errors import SimulationError
 from cimsim.mapping.mapping import map_graph
-from cimsim.report.traced import TracedRun
+from cimsim.report.timeline.traced import TracedRun
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Net, chip, chips, mappings, nets, replicated
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cimsim.mapping.mapping import Mapping
-from cimsim.report.names import folded
+from cimsim.report.screen import folded
 from cimsim.session.collect import timing
 from cimsim.timing.analysis.least_buffers import LeastBuffer
 from cimsim.timing.plan.plan import make_plan
@@ -95,7 +95,7 @@ def times_data(
     mapping, timeline, least
         See `print_timeline`.
     why : (path, changes), optional
-        See `cimsim.report.why_slow.why`.
+        See `cimsim.report.timeline.why_slow.why`.
     """
     clock, told = mapping.chip.process.clock_hz, timing(mapping, timeline)
     data: dict[str, Any] = {

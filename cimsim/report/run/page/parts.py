@@ -11,7 +11,7 @@ from typing import Any
 
 from cimsim import __version__
 
-_PACKAGE = files("cimsim.report.page")
+_PACKAGE = files("cimsim.report.run.page")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("cimsim.report.page", ""), autoescape=True, trim_blocks=True,
+        loader=PackageLoader("cimsim.report.run.page", ""), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=StrictUndefined,
     )  # fmt: skip
     parts = {name: safe((_PACKAGE / file).read_text(encoding="utf-8"))

@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cimsim.mapping.mapping import Mapping
-from cimsim.report.compact import compact
-from cimsim.report.names import folded
+from cimsim.report.screen import compact, folded
 from cimsim.timing.analysis.advice import Change, advice
 from cimsim.timing.analysis.critical import PathPart, critical_path
 from cimsim.timing.plan.plan import Schedule, make_plan

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.report.bins import largest_in_bins, mean_count, shares_by_priority
+from cimsim.report.timeline.bins import largest_in_bins, mean_count, shares_by_priority
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8).map(
     lambda found: (

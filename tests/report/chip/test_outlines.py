@@ -8,8 +8,8 @@ import sys
 import pytest
 
 import cimsim
-from cimsim.report.counts import count_row
-from cimsim.report.outlines import outline
+from cimsim.report.chip.counts import count_row
+from cimsim.report.chip.outlines import outline
 from cimsim.session.loading import load_outline
 from cimsim.zoo.registry import MODELS
 

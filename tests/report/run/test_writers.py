@@ -12,9 +12,9 @@ from cimsim.api import AbstractWriter
 from cimsim.cli.verify import _UNSAID
 from cimsim.errors import InputError
 from cimsim.plugs import WRITERS, writer_of
-from cimsim.report.folder import write
+from cimsim.report.run.folder import write
 from tests.cli.command import in_process
-from tests.report.test_plugs import Tracker
+from tests.report.run.test_plugs import Tracker
 
 CODE = """
 from cimsim.api import AbstractWriter

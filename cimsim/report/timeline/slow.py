@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cimsim.mapping.mapping import Mapping
-from cimsim.report.timeline_plot import STATES, layer_shares, rows_shown
-from cimsim.report.traced import TracedRun
-from cimsim.report.why_slow import MOST_TRACED, activations, why
+from cimsim.report.timeline.plot import STATES, layer_shares, rows_shown
+from cimsim.report.timeline.traced import TracedRun
+from cimsim.report.timeline.why_slow import MOST_TRACED, activations, why
 
 if TYPE_CHECKING:
     from cimsim.timing.plan.plan import Schedule

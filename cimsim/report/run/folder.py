@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cimsim import folders
 from cimsim.errors import InputError
-from cimsim.report.writers import AbstractWriter, call
+from cimsim.report.run.writers import AbstractWriter, call
 from cimsim.session.result import Result
 
 
@@ -52,7 +52,7 @@ def write(
         It cannot be written, or would overwrite files of the user's; or a writer failed, which is
         said when the folder with all else stands there.
     """
-    from cimsim.report.plots import draw_all
+    from cimsim.report.run.plots import draw_all
 
     text = result.to_json()  # before anything is written: it may refuse
     shown = Path(folder)

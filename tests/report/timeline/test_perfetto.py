@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from cimsim.chip.load import load_hw
 from cimsim.errors import InputError, SimulationError
 from cimsim.mapping.mapping import map_graph
-from cimsim.report.perfetto import write_trace
+from cimsim.report.timeline.perfetto import write_trace
 from cimsim.timing.simulate import simulate
 from cimsim.timing.spec.stage import STAGES
-from tests.report import trace_format
+from tests.report.timeline import trace_format
 from tests.timing.nets import Net, chip, chips, mappings, nets
 from tests.timing.test_zoo import exported
 

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cimsim.cli.main import app
-from cimsim.report.page import svg
-from cimsim.report.page.build import run_page
+from cimsim.report.run.page import svg
+from cimsim.report.run.page.build import run_page
 from cimsim.session.result import Result
 
 SMALL = ["--size=32x32", "--frames=2", "--quiet"]

@@ -1,0 +1,1 @@
+"""When what happens: pictures, tables, traces, and why it is slow."""
