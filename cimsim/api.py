@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cimsim.chip.interconnects.base import Hop as Hop
     from cimsim.chip.load import load_hw as load_hw
     from cimsim.chip.spec import Chip as Chip
-    from cimsim.doubts import Doubt as Doubt
+    from cimsim.display.doubts import Doubt as Doubt
     from cimsim.errors import CimsimError as CimsimError
     from cimsim.errors import ConfigError as ConfigError
     from cimsim.errors import GraphError as GraphError
@@ -97,7 +97,7 @@ _WHERE = {
     "Comparison": "tasks.questions",
     "ConfigError": "errors",
     "Diagnosis": "studies.diagnosis_result",
-    "Doubt": "doubts",
+    "Doubt": "display.doubts",
     "GraphError": "errors",
     "Hop": "chip.interconnects.base",
     "Images": "tasks.sources",

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from cimsim.boundary import json_text, limits, tree, yaml_text
 from cimsim.boundary.limits import shown
+from cimsim.boundary.outside import code_digest, found
 from cimsim.boundary.text import is_file, read_text
 from cimsim.chip.auto import Estimate, resolve
 from cimsim.chip.described import describe
@@ -31,7 +32,6 @@ from cimsim.chip.rescale import is_given, rescale
 from cimsim.chip.spec import Chip
 from cimsim.chip.voltage import at_operating_point
 from cimsim.errors import ConfigError, suggest
-from cimsim.outside import code_digest, found
 from cimsim.units import canonical
 
 FILES = (("device", "file"), ("faults", "map"))  # fields that name a file

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from cimsim import display
 from cimsim.chip.fact import Fact, Follows
 from cimsim.chip.history import History
 from cimsim.chip.parts.array import Array, Wires
@@ -24,6 +23,7 @@ from cimsim.chip.parts.digital import Adder, MatMul, Processor, Vector
 from cimsim.chip.parts.memories import Buffer, Dram, GlobalBuffer
 from cimsim.chip.parts.process import Operating, Process
 from cimsim.chip.parts.system import Interconnect, Io, PowerConversion, System, Tile
+from cimsim.display.tables import data_frame, html_table
 
 
 class Chip(Part):
@@ -140,7 +140,7 @@ class Chip(Part):
 
         told = [row for row in rows(self) if row["given"]]
         head = ("field", "value", "kind", "source")
-        return display.html_table(
+        return html_table(
             f"{self.label}: {self.summary}", [[row[name] for name in head] for row in told], head,
             [f"{self!r}; .to_frame() has every field"],
         )  # fmt: skip
@@ -155,7 +155,7 @@ class Chip(Part):
         """
         from cimsim.chip.fields import rows
 
-        return display.frame(rows(self), "Chip.to_frame")
+        return data_frame(rows(self), "Chip.to_frame")
 
     def __eq__(self, other: object) -> bool:
         """Chips are equal by what they are, not by how they came about."""

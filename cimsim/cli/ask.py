@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cimsim.chip.spec import Chip
-    from cimsim.doubts import Doubt
+    from cimsim.display.doubts import Doubt
     from cimsim.report.run.writers import AbstractWriter
     from cimsim.session.loading import Network
     from cimsim.session.result import Result
@@ -172,7 +172,7 @@ def ask(
 
     import cimsim
     from cimsim.cli.steps import Bars, size_of, trace, write_timeline
-    from cimsim.doubts import refuse
+    from cimsim.display.doubts import refuse
     from cimsim.report.run.folder import write
     from cimsim.session.loading import weights_hash
     from cimsim.tasks.keywords import PUBLISHED

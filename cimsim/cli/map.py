@@ -128,7 +128,7 @@ def map_(
     import cimsim
     from cimsim import folders
     from cimsim.chip.load import load_hw
-    from cimsim.doubts import refuse
+    from cimsim.display.doubts import refuse
     from cimsim.graph.coverage import coverage
     from cimsim.mapping.files import check_name, save_mapping
     from cimsim.placing import by_name

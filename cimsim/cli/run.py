@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cimsim.chip.spec import Chip
-    from cimsim.doubts import Doubt
+    from cimsim.display.doubts import Doubt
     from cimsim.session.loading import Network
     from cimsim.session.programmed import ProgrammedChip
     from cimsim.session.result import Result
@@ -242,13 +242,13 @@ def run(
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import load_hw
     from cimsim.crossbar.faults import fault_map
-    from cimsim.doubts import refuse
+    from cimsim.display.doubts import refuse
     from cimsim.engine.on_torch import device_of as device_on_torch
     from cimsim.placing import by_name
-    from cimsim.plugs import writer_of
     from cimsim.report.run.contributions import doubts, with_contributions
     from cimsim.report.run.folder import check_target, write
     from cimsim.report.run.tables import print_result
+    from cimsim.report.run.trackers import writer_of
     from cimsim.session.doubts import chip_doubts
     from cimsim.session.loading import load_network, weights_hash
     from cimsim.studies.graphs import KeptGraph
@@ -372,7 +372,7 @@ def _print(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Show a result and say where it stands."""
-    from cimsim.doubts import refuse
+    from cimsim.display.doubts import refuse
 
     show_result(result, console, as_json)
     console.print(
@@ -471,7 +471,7 @@ def _notes(network: Network, chip: Chip) -> tuple[str, ...]:
 def _weights_doubts(network: Network, chip: Chip) -> tuple[Doubt, ...]:
     """Doubt weights that were trained for another chip than this one."""
     from cimsim.chip.differences import differences
-    from cimsim.doubts import Doubt
+    from cimsim.display.doubts import Doubt
 
     trained = _trained_for(network)
     other = differences(chip, trained[1]) if trained is not None else []

@@ -99,7 +99,7 @@ def time(
     import cimsim
     from cimsim.boundary import json_text
     from cimsim.chip.load import load_hw
-    from cimsim.doubts import refuse
+    from cimsim.display.doubts import refuse
     from cimsim.graph.coverage import coverage
     from cimsim.placing.by_name import check
     from cimsim.report.screen import print_coverage, print_doubts

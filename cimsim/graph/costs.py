@@ -12,11 +12,11 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from cimsim.boundary.limits import shown
+from cimsim.boundary.outside import built, class_of, first_line
 from cimsim.chip.load import OP_COSTS
 from cimsim.chip.spec import Chip
 from cimsim.errors import ConfigError
 from cimsim.graph.ir import DigitalOp, LayerGraph, TensorSpec
-from cimsim.outside import built, class_of, first_line
 
 
 class AbstractOpCost(ABC):

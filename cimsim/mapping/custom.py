@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingABC
 from typing import cast
 
+from cimsim.boundary.outside import found
 from cimsim.chip.spec import Chip
 from cimsim.errors import CimsimError, MappingError
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.strategies import STRATEGIES, Strategy, strategy
-from cimsim.outside import found
 
 STRATEGY_GROUP = "cimsim.mapping"
 ALLOCATION_GROUP = "cimsim.allocation"

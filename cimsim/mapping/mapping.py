@@ -9,8 +9,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NoReturn
 
-from cimsim import display
 from cimsim.chip.spec import Chip
+from cimsim.display import drawing
+from cimsim.display.tables import Rows, html_table
 from cimsim.errors import MappingError
 from cimsim.graph.costs import costed
 from cimsim.graph.ir import LayerGraph, MatrixOp
@@ -30,7 +31,7 @@ _MOST_PIECES = 1000  # that a message tries to pack
 
 
 @dataclass(frozen=True)
-class Mapping(display.Rows):
+class Mapping(Rows):
     """A network on a chip: frozen and legal from construction on.
 
     Attributes
@@ -64,7 +65,7 @@ class Mapping(display.Rows):
 
     def _repr_html_(self) -> str:
         rows = self.rows()
-        return display.html_table(repr(self), [list(row.values()) for row in rows], list(rows[0]))
+        return html_table(repr(self), [list(row.values()) for row in rows], list(rows[0]))
 
     def rows(self) -> list[dict[str, str | int]]:
         """Return a plain row for each programmed matrix, in execution order."""
@@ -82,9 +83,9 @@ class Mapping(display.Rows):
         return rows
 
     @property
-    def plot(self) -> display.MappingPictures:
+    def plot(self) -> drawing.MappingPictures:
         """Pictures: ``mapping.plot.floorplan()``, ``mapping.plot.timeline()``."""
-        return display.above("cimsim.report.show:MappingPictures")(self)  # type: ignore[no-any-return]
+        return drawing.above("cimsim.report.show:MappingPictures")(self)  # type: ignore[no-any-return]
 
     def __post_init__(self) -> None:
         self._check_ops()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cimsim.doubts import Doubt
+from cimsim.display.doubts import Doubt
 from cimsim.graph.coverage import Coverage
 
 _PART = re.compile(r"[^.*+/_]*[.*+/_]?")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cimsim import display
+from cimsim.display import drawing
 from cimsim.errors import InputError
 from cimsim.report.chip.floorplan import floorplan
 from cimsim.report.run import plots
@@ -39,7 +39,7 @@ def axes_of(figure: Figure) -> Any:
 
 
 @dataclass(frozen=True)
-class ResultPictures(display.ResultPictures):
+class ResultPictures(drawing.ResultPictures):
     """Pictures of a `Result`; each method returns axes of matplotlib."""
 
     result: Result
@@ -93,7 +93,7 @@ class ResultPictures(display.ResultPictures):
 
 
 @dataclass(frozen=True)
-class MappingPictures(display.MappingPictures):
+class MappingPictures(drawing.MappingPictures):
     """Pictures of a `Mapping`; each method returns axes of matplotlib."""
 
     mapping: Mapping
@@ -110,7 +110,7 @@ class MappingPictures(display.MappingPictures):
 
 
 @dataclass(frozen=True)
-class TimelinePictures(display.TimelinePictures):
+class TimelinePictures(drawing.TimelinePictures):
     """Pictures of a `Timeline`; each method returns axes of matplotlib."""
 
     timeline: Timeline

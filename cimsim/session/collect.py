@@ -14,7 +14,7 @@ from cimsim.chip.cells import device_of
 from cimsim.chip.ledger import sourced_zeros
 from cimsim.chip.load import dump
 from cimsim.chip.spec import Chip
-from cimsim.doubts import Doubt
+from cimsim.display.doubts import Doubt
 from cimsim.energy.compensation import compensation
 from cimsim.energy.idle import working
 from cimsim.energy.ledger import Draws, interval

@@ -11,7 +11,7 @@ from cimsim.chip.ledger import LEDGER, contradictions, sourced_zeros, unsaid
 from cimsim.chip.plausible import implausible
 from cimsim.chip.settling import settling_s
 from cimsim.chip.spec import Chip
-from cimsim.doubts import Doubt
+from cimsim.display.doubts import Doubt
 from cimsim.engine.statistics import OpStatistics
 from cimsim.units import format_si
 

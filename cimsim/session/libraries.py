@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cimsim.boundary.outside import first_line
 from cimsim.errors import InputError
-from cimsim.outside import first_line
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cimsim import outside
-from cimsim.doubts import Doubt
+from cimsim.boundary import outside
+from cimsim.display.doubts import Doubt
 from cimsim.errors import InputError
 from cimsim.tasks.shapes import InputShape
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim import display
 from cimsim.boundary import json_text
 from cimsim.boundary.limits import RESULT
 from cimsim.boundary.text import read_text
-from cimsim.doubts import Doubt
+from cimsim.display import drawing
+from cimsim.display.doubts import Doubt
+from cimsim.display.tables import data_frame, html_table
 from cimsim.energy.ledger import Effect
 from cimsim.errors import InputError, SimulationError, suggest
 from cimsim.folders import recover
@@ -290,7 +291,7 @@ class Result:
         ]  # fmt: skip
         told = [f"doubt: {doubt}" for doubt in self.doubts] + [f"note: {n}" for n in self.notes]
         head = ("number", "value", "5 .. 95 %", "meaning")
-        return display.html_table(f"{self.model} on {self.chip_label}", rows, head, told)
+        return html_table(f"{self.model} on {self.chip_label}", rows, head, told)
 
     def to_frame(self, what: str = "numbers") -> Any:
         """Return a table as a ``pandas.DataFrame``.
@@ -320,7 +321,7 @@ class Result:
                  "high": one.interval[1] if one.interval else None, "meaning": one.meaning}
                 for name, one in self.numbers().items()
             ]  # fmt: skip
-        return display.frame(rows, "Result.to_frame")
+        return data_frame(rows, "Result.to_frame")
 
     def to_numpy(self) -> dict[str, NDArray[np.float64]]:
         """Return what was measured frame by frame: ``chip_psnr`` (dB), ``chip_ssim`` and so on.
@@ -337,9 +338,9 @@ class Result:
         return {name: np.array(getattr(self.quality, name)) for name in Quality.__slots__} | own
 
     @property
-    def plot(self) -> display.ResultPictures:
+    def plot(self) -> drawing.ResultPictures:
         """Pictures: ``result.plot.energy()``, ``.time()``, ``.sensitivity()``, ``.psnr()`` ..."""
-        return display.above("cimsim.report.show:ResultPictures")(self)  # type: ignore[no-any-return]
+        return drawing.above("cimsim.report.show:ResultPictures")(self)  # type: ignore[no-any-return]
 
     @property
     def hash(self) -> str:
@@ -574,7 +575,7 @@ class Result:
 
         See `cimsim.report.run.folder`. ``writers`` write, too: `cimsim.api.AbstractWriter`.
         """
-        write = display.above("cimsim.report.run.folder:write")
+        write = drawing.above("cimsim.report.run.folder:write")
         return write(self, folder, unique=unique, writers=writers)  # type: ignore[no-any-return]
 
 

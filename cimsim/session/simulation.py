@@ -14,7 +14,7 @@ from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
-    from cimsim.doubts import Doubt
+    from cimsim.display.doubts import Doubt
     from cimsim.graph.ir import LayerGraph
     from cimsim.session.frames import Clip, Progress
     from cimsim.session.functional import FunctionalRun

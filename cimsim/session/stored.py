@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cimsim.boundary import json_text
 from cimsim.boundary.limits import RESULT, shown
-from cimsim.doubts import Doubt
+from cimsim.display.doubts import Doubt
 from cimsim.energy.ledger import Effect
 from cimsim.graph.coverage import Missing
 from cimsim.tasks.measures import Measure

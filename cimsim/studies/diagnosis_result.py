@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cimsim import display
+from cimsim.display.tables import Rows, html_table
 
 WITHIN = 0.2  # of a loss: further off, the sum of the parts is doubted
 DECIBELS = 300.0  # stands for no error at all, so that JSON stays JSON
@@ -119,7 +119,7 @@ class Switched:
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis(display.Rows):
+class Diagnosis(Rows):
     """Which layer hurts, and why.
 
     Attributes
@@ -202,7 +202,7 @@ class Diagnosis(display.Rows):
             *self.notes,
         ]
         title = f"{self.network} on {self.chip}: which layer hurts, and why"
-        return display.html_table(title, rows, ("layer", "cause", f"gives / {first.unit}"), below)
+        return html_table(title, rows, ("layer", "cause", f"gives / {first.unit}"), below)
 
     def __repr__(self) -> str:
         worst = ", ".join(f"{n} {c} {v:+.2f}" for n, c, v in self.first.ranked[:3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cimsim import display
+from cimsim.display import drawing
 from cimsim.report.show import axes_of
 from cimsim.studies import pictures
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StudyPictures(display.StudyPictures):
+class StudyPictures(drawing.StudyPictures):
     """Pictures of an `Outcome`."""
 
     outcome: Outcome

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cimsim import __version__, display
+from cimsim import __version__
 from cimsim.boundary import json_text
 from cimsim.boundary.limits import RESULT
 from cimsim.boundary.text import read_text
+from cimsim.display import drawing
+from cimsim.display.tables import data_frame, html_table
 from cimsim.errors import InputError
 from cimsim.files import replacing
 from cimsim.studies import engine, grid
@@ -69,7 +71,7 @@ class Outcome:
         InputError
             Pandas is not installed.
         """
-        return display.frame(list(flat(self.rows)), "Study.to_frame")
+        return data_frame(list(flat(self.rows)), "Study.to_frame")
 
     def __repr__(self) -> str:
         wrong = f", {len(self.errors)} without numbers" if self.errors else ""
@@ -85,12 +87,12 @@ class Outcome:
                for name in names)]
             for g in table.groups
         ]  # fmt: skip
-        return display.html_table(repr(self), rows, [*varies, *names])
+        return html_table(repr(self), rows, [*varies, *names])
 
     @property
-    def plot(self) -> display.StudyPictures:
+    def plot(self) -> drawing.StudyPictures:
         """Pictures: ``outcome.plot.over("adc.bits", "psnr")``, ``.pareto("psnr", "energy")``."""
-        return display.above("cimsim.studies.show:StudyPictures")(self)  # type: ignore[no-any-return]
+        return drawing.above("cimsim.studies.show:StudyPictures")(self)  # type: ignore[no-any-return]
 
     def pareto(self, *objectives: str) -> list[Row]:
         """Return the groups that no other one beats; see `cimsim.studies.table.Table.pareto`."""
@@ -145,7 +147,7 @@ class Study:
             for name, value in grid_data.items()
             if value not in (None, {}, [], ())
         ]
-        return display.html_table(repr(self), rows, ("key", "values"))
+        return html_table(repr(self), rows, ("key", "values"))
 
     @classmethod
     def read(cls, path: str | Path) -> Study:

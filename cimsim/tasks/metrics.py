@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from cimsim.boundary.limits import shown
+from cimsim.boundary.outside import built, class_of, code_digest, first_line
 from cimsim.errors import InputError
-from cimsim.outside import built, class_of, code_digest, first_line
 from cimsim.stats import mean_interval
 from cimsim.tasks.questions import Score
 

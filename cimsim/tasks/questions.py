@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from cimsim.boundary.limits import shown
+from cimsim.boundary.outside import class_of, installed, is_outside
 from cimsim.errors import ConfigError, InputError, suggest
 from cimsim.graph.ir import LayerGraph
-from cimsim.outside import class_of, installed, is_outside
 from cimsim.rng import key
 from cimsim.tasks.sources import Normalize, RandomTensors, Sample, Source, fitted
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cimsim.boundary.outside import code_digest
 from cimsim.engine.execute import execute
 from cimsim.engine.written import written
 from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
-from cimsim.outside import code_digest
 from cimsim.stats import mean_interval, share_interval
 from cimsim.tasks.measures import Measure
 from cimsim.tasks.metrics import AbstractMetric, Judged, digests

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim import outside
+from cimsim.boundary import outside
 from cimsim.errors import InputError
 from cimsim.graph.ir import InputOp
 from cimsim.rng import key

@@ -177,7 +177,7 @@ def check_writer(kind: str | type[AbstractWriter]) -> None:
     """
     import cimsim
     from cimsim import folders
-    from cimsim.plugs import writer_of
+    from cimsim.report.run.trackers import writer_of
 
     name = path_of(kind)
     made = accepted(name, "--writer", writer_of, name)

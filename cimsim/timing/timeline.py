@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim import display
+from cimsim.display import drawing
+from cimsim.display.tables import Rows, html_table
 from cimsim.timing.spec.stage import STAGES
 
 
@@ -165,7 +166,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Timeline(display.Rows):
+class Timeline(Rows):
     """The cycles of some frames on a mapped chip.
 
     Attributes
@@ -204,7 +205,7 @@ class Timeline(display.Rows):
             [row[name] if isinstance(row[name], int | str) else f"{row[name]:.1%}" for name in head]
             for row in self.rows()
         ]
-        return display.html_table(repr(self), rows, head)
+        return html_table(repr(self), rows, head)
 
     def rows(self) -> list[dict[str, str | int | float]]:
         """Return a plain row for each unit: its busiest stage, shares of all cycles, counts."""
@@ -227,9 +228,9 @@ class Timeline(display.Rows):
         return rows
 
     @property
-    def plot(self) -> display.TimelinePictures:
+    def plot(self) -> drawing.TimelinePictures:
         """Pictures: ``timeline.plot.stages()``."""
-        return display.above("cimsim.report.show:TimelinePictures")(self)  # type: ignore[no-any-return]
+        return drawing.above("cimsim.report.show:TimelinePictures")(self)  # type: ignore[no-any-return]
 
     @property
     def spilled(self) -> dict[tuple[str, str], str]:

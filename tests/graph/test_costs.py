@@ -128,6 +128,6 @@ def test_an_entry_point_is_a_name(graph, mine, monkeypatch):
     from importlib.metadata import EntryPoint
 
     point = EntryPoint("tall", mine, "cimsim.op_costs")
-    monkeypatch.setattr("cimsim.outside.entry_points", lambda group: [point] * (
+    monkeypatch.setattr("cimsim.boundary.outside.entry_points", lambda group: [point] * (
         group == "cimsim.op_costs"))  # fmt: skip
     assert on(graph, erfinv="tall").energy.total_j == on(graph, erfinv=16).energy.total_j

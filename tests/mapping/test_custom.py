@@ -70,7 +70,7 @@ def test_installed_packages_offer_strategies(module, monkeypatch):
     def points(group):
         return [point, wrong] if group == "cimsim.mapping" else []
 
-    monkeypatch.setattr("cimsim.outside.entry_points", points)
+    monkeypatch.setattr("cimsim.boundary.outside.entry_points", points)
     monkeypatch.syspath_prepend(".")
     assert find_strategy("theirs").name == "mine"
     with pytest.raises(MappingError, match=r"known: .*theirs"):

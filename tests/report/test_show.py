@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 import cimsim
 from cimsim.api import simulate_timing
-from cimsim.display import html_table
+from cimsim.display.tables import html_table
 from cimsim.errors import InputError
 from cimsim.session.result import Quality
 

@@ -4,7 +4,7 @@ import pytest
 
 from cimsim.chip.differences import differences
 from cimsim.chip.load import load_hw, raw_mapping, shipped
-from cimsim.doubts import Doubt, refuse
+from cimsim.display.doubts import Doubt, refuse
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import ConfigError
 from cimsim.report.chip.provenance import rows

@@ -192,7 +192,9 @@ def test_what_cannot_be_judged_is_refused(mapping, clip, classes):
 
 def test_a_metric_is_found_by_import_path_and_by_entry_point(tmp_path, monkeypatch):
     offered = {"cimsim.metrics": [EntryPoint("theirs", f"{__name__}:MeanError", "cimsim.metrics")]}
-    monkeypatch.setattr("cimsim.outside.entry_points", lambda group: offered.get(group, []))
+    monkeypatch.setattr(
+        "cimsim.boundary.outside.entry_points", lambda group: offered.get(group, [])
+    )
     monkeypatch.setitem(__import__("sys").modules, __name__, __import__("sys").modules[__name__])
     assert [m.__name__ for m in metrics_of(["theirs"], ("frames",), "a clip")] == ["MeanError"]
     with pytest.raises(InputError, match=r"--metric: 'their' is unknown.*theirs.*package\.module"):

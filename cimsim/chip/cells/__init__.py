@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cimsim.boundary.outside import class_of
 from cimsim.chip.cells.base import AbstractDevice, parameters_of
 from cimsim.chip.cells.eflash import EFlash
 from cimsim.chip.cells.ideal import Ideal
@@ -21,7 +22,6 @@ from cimsim.chip.cells.table import Table
 from cimsim.chip.cells.verify import VerifyParameters, WriteVerified
 from cimsim.chip.spec import Chip
 from cimsim.errors import ConfigError
-from cimsim.outside import class_of
 
 DEVICES: dict[str, type[AbstractDevice]] = {
     "eflash": EFlash,

@@ -6,6 +6,7 @@ point of the group ``cimsim.converters``.
 
 from __future__ import annotations
 
+from cimsim.boundary.outside import class_of, first_line
 from cimsim.chip.converters.base import AbstractConverter, ConverterNumbers
 from cimsim.chip.converters.cco import Cco
 from cimsim.chip.converters.flash import Flash
@@ -13,7 +14,6 @@ from cimsim.chip.converters.ideal import IdealConverter
 from cimsim.chip.converters.ramp import Ramp
 from cimsim.chip.converters.sar import Sar
 from cimsim.errors import CimsimError, ConfigError
-from cimsim.outside import class_of, first_line
 
 CONVERTERS: dict[str, type[AbstractConverter]] = {
     "sar": Sar, "ramp": Ramp, "flash": Flash, "cco": Cco, "ideal": IdealConverter

@@ -9,13 +9,13 @@ own needs no line: ``energy: auto package.module:Class``, or the name of an entr
 from __future__ import annotations
 
 from cimsim.boundary.limits import shown
+from cimsim.boundary.outside import built, class_of, installed, is_outside
 from cimsim.chip.estimators.adc import AdcSurvey
 from cimsim.chip.estimators.base import AbstractEstimator, unit_of
 from cimsim.chip.estimators.logic import AddersAladdin, DacChen, MatMulAladdin, VectorAladdin
 from cimsim.chip.estimators.sram import SramLop, SramLstp
 from cimsim.chip.estimators.wires import CellLine, WireBus
 from cimsim.errors import ConfigError, suggest
-from cimsim.outside import built, class_of, installed, is_outside
 
 ESTIMATORS: dict[str, AbstractEstimator] = {
     "adc_survey": AdcSurvey(),

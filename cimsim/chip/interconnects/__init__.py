@@ -6,6 +6,7 @@ point of the group ``cimsim.interconnects``.
 
 from __future__ import annotations
 
+from cimsim.boundary.outside import class_of, first_line
 from cimsim.chip.interconnects.base import AbstractInterconnect, Hop
 from cimsim.chip.interconnects.bus import Bus
 from cimsim.chip.interconnects.ideal import IdealInterconnect
@@ -13,7 +14,6 @@ from cimsim.chip.interconnects.mesh import Mesh
 from cimsim.chip.parts.system import INTERCONNECT_GROUP
 from cimsim.chip.spec import Chip
 from cimsim.errors import CimsimError, ConfigError
-from cimsim.outside import class_of, first_line
 
 INTERCONNECTS: dict[str, type[AbstractInterconnect]] = {
     "bus": Bus, "ideal": IdealInterconnect, "mesh": Mesh

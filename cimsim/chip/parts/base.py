@@ -19,8 +19,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from cimsim.boundary.limits import shown
+from cimsim.boundary.outside import installed, is_outside
 from cimsim.errors import close
-from cimsim.outside import installed, is_outside
 from cimsim.units import quantity
 
 LARGEST = 2**31 - 1

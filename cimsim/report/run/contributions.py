@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cimsim.doubts import Doubt
+from cimsim.display.doubts import Doubt
 from cimsim.graph.cutting import branches, gone, largest, matrices
 from cimsim.graph.ir import LayerGraph
 from cimsim.session.result import Result

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cimsim.boundary.outside import first_line
 from cimsim.errors import InputError
-from cimsim.outside import first_line
 
 if TYPE_CHECKING:
     from cimsim.session.result import Result

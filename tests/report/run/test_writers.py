@@ -11,10 +11,10 @@ from cimsim import folders
 from cimsim.api import AbstractWriter
 from cimsim.cli.verify import _UNSAID
 from cimsim.errors import InputError
-from cimsim.plugs import WRITERS, writer_of
 from cimsim.report.run.folder import write
+from cimsim.report.run.trackers import WRITERS, writer_of
 from tests.cli.command import in_process
-from tests.report.run.test_plugs import Tracker
+from tests.report.run.test_trackers import Tracker
 
 CODE = """
 from cimsim.api import AbstractWriter
@@ -94,7 +94,7 @@ def test_names_are_looked_up_as_those_of_other_plugs(monkeypatch):
     exec(CODE, module.__dict__)
     monkeypatch.setitem(sys.modules, "ownwriters", module)
     point = EntryPoint("note", "ownwriters:Note", "cimsim.writers")
-    monkeypatch.setattr("cimsim.outside.entry_points", lambda group: [point] * (
+    monkeypatch.setattr("cimsim.boundary.outside.entry_points", lambda group: [point] * (
         group == "cimsim.writers"))  # fmt: skip
     assert type(writer_of("note")).__name__ == "Note"
     with pytest.raises(InputError, match=r"--writer: 'nota' is unknown.*note") as error:

@@ -133,7 +133,9 @@ def test_installed_packages_offer_cells_estimators_and_tasks(outside, monkeypatc
         "cimsim.estimators": [EntryPoint("fom", "ownparts:Fom", "cimsim.estimators")],
         "cimsim.tasks": [EntryPoint("mine", "ownparts:Task", "cimsim.tasks")],
     }
-    monkeypatch.setattr("cimsim.outside.entry_points", lambda group: offered.get(group, []))
+    monkeypatch.setattr(
+        "cimsim.boundary.outside.entry_points", lambda group: offered.get(group, [])
+    )
     assert build("mine", {}).g_max_s == 2e-5
     chip = load_hw("eflash40nm", {"adc.energy": "auto fom", "device.kind": "mine"})
     assert chip.adc.energy_j == pytest.approx(5e-15 * 256)
@@ -149,7 +151,9 @@ def test_installed_packages_offer_converters_and_interconnects(outside, monkeypa
         "cimsim.converters": [EntryPoint("mine", "ownnets:Slow", "cimsim.converters")],
         "cimsim.interconnects": [EntryPoint("net", "ownnets:Wire", "cimsim.interconnects")],
     }
-    monkeypatch.setattr("cimsim.outside.entry_points", lambda group: offered.get(group, []))
+    monkeypatch.setattr(
+        "cimsim.boundary.outside.entry_points", lambda group: offered.get(group, [])
+    )
     chip = load_hw("eflash40nm", {"adc.kind": "mine", "interconnect.kind": "net"})
     assert chip.adc.conversion_s == 1e-3
     assert interconnect_of(chip).is_one_wire

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 import cimsim
-from cimsim import plugs
 from cimsim.errors import InputError
+from cimsim.report.run import trackers
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ class Tracker(types.ModuleType):
 
 
 def test_metrics_are_the_numbers_with_the_ends_of_their_intervals(result):
-    numbers, found = result.numbers(), plugs.metrics(result)
+    numbers, found = result.numbers(), trackers.metrics(result)
     energy = numbers["energy.per_frame"]
     assert found["energy.per_frame"] == energy.value
     assert (found["energy.per_frame.low"], found["energy.per_frame.high"]) == energy.interval
@@ -55,7 +55,7 @@ def test_metrics_are_the_numbers_with_the_ends_of_their_intervals(result):
 
 
 def test_parameters_say_what_was_run(result):
-    told = plugs.parameters(result)
+    told = trackers.parameters(result)
     assert told["hash"] == result.hash
     assert (told["chip"], told["mapping"]) == ("eflash40nm", "im2col")
     assert all(isinstance(value, str) for value in told.values())
@@ -63,28 +63,28 @@ def test_parameters_say_what_was_run(result):
 
 def test_mlflow_gets_parameters_metrics_and_the_file(result, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", tracker := Tracker("mlflow"))
-    assert plugs.to_mlflow(result, "bits", run_name="one") == "r1"
+    assert trackers.to_mlflow(result, "bits", run_name="one") == "r1"
     calls = {name: (arguments, options) for name, arguments, options in tracker.calls}
     assert calls["set_experiment"][0] == ("bits",)
     assert calls["start_run"][1] == {"run_name": "one"}
-    assert calls["log_params"][0] == (plugs.parameters(result),)
-    assert calls["log_metrics"][0] == (plugs.metrics(result),)
+    assert calls["log_params"][0] == (trackers.parameters(result),)
+    assert calls["log_metrics"][0] == (trackers.metrics(result),)
     assert calls["log_text"][0] == (result.to_json(), "result.json")
 
 
 def test_wandb_gets_a_run_of_one_step(result, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", tracker := Tracker("wandb"))
-    plugs.to_wandb(result, "bits", mode="offline")
+    trackers.to_wandb(result, "bits", mode="offline")
     calls = {name: (arguments, options) for name, arguments, options in tracker.calls}
     assert calls["init"][1] == {
-        "project": "bits", "config": plugs.parameters(result), "mode": "offline"
+        "project": "bits", "config": trackers.parameters(result), "mode": "offline"
     }  # fmt: skip
-    assert calls["log"][0] == (plugs.metrics(result),)
+    assert calls["log"][0] == (trackers.metrics(result),)
 
 
 def test_tensorboard_reads_what_was_written(result, tmp_path):
     pytest.importorskip("tensorboard")
-    plugs.to_tensorboard(result, tmp_path, step=8)
+    trackers.to_tensorboard(result, tmp_path, step=8)
     content = b"".join(path.read_bytes() for path in tmp_path.glob("events*"))
     assert b"energy.per_frame" in content
     assert struct.pack("<f", result.energy.total_j) in content  # summaries are float32
@@ -93,4 +93,4 @@ def test_tensorboard_reads_what_was_written(result, tmp_path):
 def test_a_missing_tracker_says_what_to_install(result, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(InputError, match="mlflow: is not installed: pip install mlflow"):
-        plugs.to_mlflow(result)
+        trackers.to_mlflow(result)

@@ -10,8 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from cimsim.boundary.outside import built, class_of
 from cimsim.errors import InputError
-from cimsim.outside import built, class_of
 from cimsim.report.run.writers import AbstractWriter
 from cimsim.session.result import Result
 
