@@ -174,7 +174,7 @@ def _check(found: object, chip: str | None) -> None:
         place.write_text(states_csv(found), encoding="utf-8")
         told = found.device(str(place))
         try:
-            build(told.pop("kind"), told)
+            build(str(told.pop("kind")), told)
         except ConfigError as error:
             text = str(error).replace(str(place), STATES)
             raise InputError(

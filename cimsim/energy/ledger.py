@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cimsim.chip.area import area
 from cimsim.chip.fields import changed, fields
@@ -170,11 +169,11 @@ def sensitivity(ledger: Ledger) -> list[Effect]:
     return sorted(found, key=lambda one: one.low_j - one.high_j)
 
 
-def _scaled(chip: Chip, factor: MappingABC[str, Any]) -> Chip:
+def _scaled(chip: Chip, factor: MappingABC[str, Draws]) -> Chip:
     """Return a chip whose numbers are arrays, one entry per draw."""
     return changed(chip, {path: fields()[path].number(chip) * f for path, f in factor.items()})
 
 
-def _spread(value: Any, n: int) -> Draws:
+def _spread(value: ArrayLike, n: int) -> Draws:
     """Return an array also of what no uncertain number touches."""
     return np.broadcast_to(np.asarray(value, np.float64), (n,)).copy()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
-from typing import Any
 
 from cimsim.chip.interconnects import interconnect_of
 from cimsim.chip.spec import Chip
@@ -278,7 +277,7 @@ def g_full_scale(chip: Chip) -> float:
     return build(chip.device.kind, chip.device.parameters).g_max_s
 
 
-def programming(mapping: Mapping, pulses_per_cell: float | None = None) -> dict[str, Any]:
+def programming(mapping: Mapping, pulses_per_cell: float | None = None) -> dict[str, float]:
     """Time and energy of writing all weights once: ``{"time_s": ..., "energy_j": ...}``.
 
     Arrays are erased and written one after another: two cells per weight slice, or one and, in each

@@ -12,7 +12,7 @@ channels and kernel positions have to do with their weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +136,6 @@ def row_conductance_s(
 
 def _conductance(
     code: WeightCode, q: NDArray[np.int32], g_min_s: float, lsb_s: float
-) -> NDArray[Any]:
+) -> NDArray[np.float64]:
     levels = code.levels(q)
     return np.asarray((g_min_s + lsb_s * levels).sum(axis=(0, 1, 3)), np.float64)

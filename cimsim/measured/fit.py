@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.errors import InputError
 from cimsim.measured.drift import Drift, Law, course_of_states, fit_drift
@@ -125,10 +126,10 @@ class Fit:
         """All tests."""
         return [one for part in self.parts for one in part.goodness]
 
-    def device(self, states_file: str) -> dict[str, Any]:
+    def device(self, states_file: str) -> dict[str, object]:
         """Return the section ``device`` of a chip file."""
         if self.kind == "table":
-            told: dict[str, Any] = {
+            told: dict[str, object] = {
                 "kind": "table", "file": states_file, "conduction": self.conduction
             }  # fmt: skip
             sigma = self.reading.value("sigma")
@@ -136,7 +137,7 @@ class Fit:
             return told | self._colour()
         return self._eflash() | self._colour()
 
-    def _colour(self) -> dict[str, Any]:
+    def _colour(self) -> dict[str, object]:
         """Return how fast the read noise is, where records tell."""
         if self.spectrum is None or math.isnan(self.spectrum.part.value("corner")):
             return {}
@@ -150,8 +151,8 @@ class Fit:
             }
         }  # fmt: skip
 
-    def _eflash(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"kind": "eflash", "g_max": _exact(self.top_s, "S")}
+    def _eflash(self) -> dict[str, object]:
+        told: dict[str, object] = {"kind": "eflash", "g_max": _exact(self.top_s, "S")}
         if 0 < self.bottom_s < self.top_s:
             told["g_min"] = _exact(self.bottom_s, "S")
         top_sigma = self.reading.value("sigma_top")
@@ -179,7 +180,7 @@ class Fit:
             told["sigma_read"] = _percent(top_sigma)
         return told | self._loss()
 
-    def _loss(self) -> dict[str, Any]:
+    def _loss(self) -> dict[str, object]:
         if self.drift is None or self.drift.law == "power":
             return {}
         part = self.drift.part
@@ -191,7 +192,7 @@ class Fit:
         loss, spread = part.value("charge_loss"), part.value("spread")
         if loss <= 0:
             return {}
-        told: dict[str, Any] = {
+        told: dict[str, object] = {
             "charge_loss": _percent(loss), "loss_start": _exact(self.drift.start_s, "s"),
             "neutral_ratio": NEUTRAL,
         }  # fmt: skip
@@ -317,12 +318,12 @@ def _of_readings(names: tuple[str, ...], readings: Readings, asked: Asked) -> Fi
     )  # fmt: skip
 
 
-def _settled(readings: Readings) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _settled(readings: Readings) -> NDArray[np.bool_]:
     """Choose readings without a pulse number, and the last one of each cell that has them."""
     counted = readings.pulse >= 0
     most = np.full(int(readings.cell.max()) + 1, -1)
     np.maximum.at(most, readings.cell, readings.pulse)
-    chosen: np.ndarray[Any, np.dtype[np.bool_]] = ~counted | (readings.pulse == most[readings.cell])
+    chosen: NDArray[np.bool_] = ~counted | (readings.pulse == most[readings.cell])
     return chosen
 
 

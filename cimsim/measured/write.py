@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -17,7 +16,7 @@ from cimsim.units import format_interval, format_si
 DEVICE, STATES, NUMBERS, PICTURE = "device.yaml", "states.csv", "fit.json", "fit.png"
 
 
-def write_fit(fit: Fit, folder: str | Path, chip: dict[str, Any] | None = None) -> Path:
+def write_fit(fit: Fit, folder: str | Path, chip: dict[str, object] | None = None) -> Path:
     """Write everything that was found.
 
     Parameters
@@ -79,9 +78,10 @@ def device_yaml(fit: Fit) -> str:
     return "\n".join(lines) + "\n" + yaml.safe_dump(told_, sort_keys=False, width=100)
 
 
-def chip_yaml(fit: Fit, chip: dict[str, Any]) -> str:
+def chip_yaml(fit: Fit, chip: dict[str, object]) -> str:
     """Return a whole chip file in which the device is the fitted one."""
     old = chip.get("sources") or {}
+    assert isinstance(old, dict)
     kept = {k: v for k, v in old.items() if k.partition(".")[0] != "device"}
     whole = dict(chip) | {"device": fit.device(STATES), "sources": kept | sources(fit)}
     whole["name"] = f"{chip.get('name', 'chip')}-fitted"
@@ -99,7 +99,7 @@ def told(value: float, low: float, high: float, unit: str) -> str:
     return format_interval(value, low, high, unit)
 
 
-def numbers(fit: Fit) -> dict[str, Any]:
+def numbers(fit: Fit) -> dict[str, object]:
     """Return all that was found as plain data; unknown ends are null."""
     return {
         "cimsim": __version__,

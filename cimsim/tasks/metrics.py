@@ -11,7 +11,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, ParamSpec
 
 from cimsim.boundary.limits import shown
 from cimsim.boundary.outside import built, class_of, code_digest, first_line
@@ -19,6 +19,7 @@ from cimsim.errors import InputError
 from cimsim.stats import mean_interval
 from cimsim.tasks.questions import Score
 
+P = ParamSpec("P")
 GROUP = "cimsim.metrics"  # of entry points
 TAKEN = {"loss", "psnr_by_retention", "programmings_psnr"} | {
     who + name for who in ("", "noisy_", "float_", "chip_") for name in ("psnr", "ssim")
@@ -144,7 +145,7 @@ class Judged:
         ]
         self._values: list[list[float]] = [[] for _ in self._metrics]
 
-    def add(self, index: int, truth: Any, answers: Mapping[str, Any]) -> None:
+    def add(self, index: int, truth: object, answers: Mapping[str, object]) -> None:
         """Judge answer ``index`` of each network; values from there on are taken anew.
 
         Parameters
@@ -188,10 +189,12 @@ class Judged:
         return found
 
 
-def _number(metric: AbstractMetric, of: Callable[..., float], *arguments: Any) -> float:
+def _number(
+    metric: AbstractMetric, of: Callable[P, float], *arguments: P.args, **named: P.kwargs
+) -> float:
     """Return what the user's own code gives, checked."""
     try:
-        value = float(of(*arguments))
+        value = float(of(*arguments, **named))
     except Exception as why:  # the user's own code may raise anything
         raise InputError(f"--metric: '{metric.name}' failed with {first_line(why)}") from why
     if not math.isfinite(value):

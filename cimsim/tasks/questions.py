@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.boundary.limits import shown
 from cimsim.boundary.outside import class_of, installed, is_outside
@@ -68,7 +69,7 @@ class Judge(Protocol):
         """Return the measures so far."""
         ...
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> dict[str, object]:
         """Return more for the JSON: a confusion matrix."""
         ...
 
@@ -263,7 +264,7 @@ class _Distance:
             found.append(Score(name, "dB", f"{of} against the float network", value))
         return found
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> dict[str, object]:
         return {}
 
 
@@ -271,7 +272,7 @@ class _Distance:
 class _Classes:
     """Counts of right answers, and the chip's confusion matrix [label, answer]."""
 
-    confusion: Any
+    confusion: NDArray[np.int64]
     source: Source
     samples: int = 0
     labelled: int = 0
@@ -313,7 +314,7 @@ class _Classes:
         found.append(Score("agreement", "%", meaning, same, None, (self.agree, self.samples)))
         return found
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> dict[str, object]:
         names = list(self.source.classes)
         return {"confusion": self.confusion.tolist(), "classes": names} if self.labelled else {}
 
@@ -326,5 +327,5 @@ def _decibels(signal: float, error: float) -> float:
 
 
 @lru_cache(maxsize=8)
-def _order(count: int) -> Any:
+def _order(count: int) -> NDArray[np.int64]:
     return np.random.default_rng(key("order of samples") % 2**63).permutation(count)

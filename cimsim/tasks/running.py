@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -60,7 +60,9 @@ class TaskRun:
         self.notes: list[str] = list(task.notes)
         self._calibration, self._asked = hashlib.sha256(), hashlib.sha256()
 
-    def prepare(self, report: Progress, learned: dict[str, Any] | None = None) -> dict[str, Any]:
+    def prepare(
+        self, report: Progress, learned: dict[str, object] | None = None
+    ) -> dict[str, object]:
         """Program the arrays and calibrate them; returns what further chips need not learn."""
         inputs = self.task.calibration_inputs(self.mapping.graph)
         for one in inputs:
@@ -136,16 +138,18 @@ class TaskRun:
         return {name: s.conductance_s / self.done for name, s in self.statistics.by_op.items()}
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What the answers depend on, for the result's hash."""
         return {
             "task": self.task.name, "data": self._asked.hexdigest(),
             "calibration": self._calibration.hexdigest(), "samples": self.done, "seed": self.seed,
         } | self._own_code()  # fmt: skip
 
-    def _own_code(self) -> dict[str, Any]:
+    def _own_code(self) -> dict[str, object]:
         """Name the text of a task and of metrics of the user's own, which say what is measured."""
-        kind, more = type(self.task), {"metrics": digests(self.metrics)} if self.metrics else {}
+        kind, more = type(self.task), dict[str, object]()
+        if self.metrics:
+            more["metrics"] = digests(self.metrics)
         if kind.__module__.startswith("cimsim."):
             return more
         return more | {"task_code": f"sha256:{code_digest(kind)}"}
@@ -174,7 +178,7 @@ def measures(runs: list[list[Score]]) -> tuple[Measure, ...]:
     return tuple(found)
 
 
-def _add(digest: Any, tensors: tuple[Any, ...]) -> None:
+def _add(digest: hashlib._Hash, tensors: Tensors) -> None:
     for tensor in tensors:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype} ".encode())
         digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())

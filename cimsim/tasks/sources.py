@@ -7,10 +7,10 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cimsim.boundary import outside
 from cimsim.errors import InputError
@@ -38,8 +38,16 @@ class Sample:
         The right class, where one is known.
     """
 
-    inputs: tuple[Any, ...]
+    inputs: tuple[ArrayLike | torch.Tensor, ...]
     label: int | None = None
+
+
+class Items(Protocol):
+    """What a torch dataset can do."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> object: ...
 
 
 class Source(Protocol):
@@ -101,8 +109,8 @@ class Arrays:
     name : str
     """
 
-    arrays: tuple[NDArray[Any], ...]
-    labels: NDArray[Any] | None = None
+    arrays: tuple[NDArray[np.generic], ...]
+    labels: NDArray[np.generic] | None = None
     name: str = "arrays"
     classes: tuple[str, ...] = ()
 
@@ -223,7 +231,7 @@ class Dataset:
     name : str
     """
 
-    dataset: Any
+    dataset: Items
     name: str = "dataset"
 
     @property
@@ -362,7 +370,9 @@ def _images(folder: Path) -> list[Path]:
     )
 
 
-def _fit(value: Any, op: InputOp, normalize: Normalize | None, where: str) -> torch.Tensor:
+def _fit(
+    value: ArrayLike | torch.Tensor, op: InputOp, normalize: Normalize | None, where: str
+) -> torch.Tensor:
     import torch
 
     x = value if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value))

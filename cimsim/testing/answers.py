@@ -7,13 +7,14 @@ import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import SupportsFloat
 
 import numpy as np
 
 from cimsim.graph.ir import LayerGraph
 from cimsim.report.run.folder import write
 from cimsim.report.run.writers import AbstractWriter
+from cimsim.session.result import Result
 from cimsim.tasks.metrics import AbstractMetric, metrics_of
 from cimsim.tasks.questions import Score, Task, task_of
 from cimsim.tasks.sources import Arrays
@@ -31,7 +32,7 @@ SAMPLES = 6
 
 
 def check_task(
-    kind: str | type[Task], options: Mapping[str, Any] | None = None,
+    kind: str | type[Task], options: Mapping[str, object] | None = None,
     graph: LayerGraph | None = None,
 ) -> None:  # fmt: skip
     """Hold a task to `cimsim.api.Task`.
@@ -186,7 +187,7 @@ def check_writer(kind: str | type[AbstractWriter]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         alone = result.to_dir(Path(scratch) / "alone")
         for number in range(2):
-            told: list[Any] = []
+            told: list[str] = []
             place = Path(scratch) / f"run{number}"
             accepted(name, "write", write, result, place, writers=[made], say=told.append)
             hold(
@@ -208,16 +209,16 @@ def check_writer(kind: str | type[AbstractWriter]) -> None:
             )  # fmt: skip
 
 
-def _finite(name: str, what: str, value: Any) -> float:
+def _finite(name: str, what: str, value: object) -> float:
     try:
-        number = float(value)
+        number = float(value) if isinstance(value, SupportsFloat | str) else math.nan
     except (TypeError, ValueError):
         number = math.nan
     hold(math.isfinite(number), name, f"{what}: expected a finite number, got {value!r}")
     return number
 
 
-def _pairs(judges: str) -> list[tuple[Any, Any]]:
+def _pairs(judges: str) -> list[tuple[object, object]]:
     """Return truths and answers: a perfect one, then some that are not."""
     import torch
 
@@ -233,24 +234,25 @@ def _pairs(judges: str) -> list[tuple[Any, Any]]:
             *(((a,), (b,)) for a, b in zip(draws[1:], draws[:-1], strict=True))]  # fmt: skip
 
 
-def _copy(value: Any) -> Any:
+def _copy(value: object) -> object:
     if isinstance(value, tuple):
         return tuple(_copy(part) for part in value)
     return value if isinstance(value, int) else np.array(_plain(value))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a tensor as an array; anything else as it is."""
     return value.numpy() if hasattr(value, "numpy") else value
 
 
-def _same(values: Any, before: Any) -> bool:
+def _same(values: object, before: object) -> bool:
     if isinstance(values, tuple):
+        assert isinstance(before, tuple)
         return all(_same(a, b) for a, b in zip(values, before, strict=True))
-    return bool(np.array_equal(_plain(values), before))
+    return bool(np.array_equal(np.asarray(_plain(values)), np.asarray(before)))
 
 
-def _run(name: str, kind: type[AbstractMetric]) -> Any:
+def _run(name: str, kind: type[AbstractMetric]) -> Result:
     """Return a small run that the metric judged."""
     import cimsim
     from cimsim.tasks.questions import Classification

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as MappingABC
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,11 @@ from cimsim.errors import CimsimError
 from cimsim.graph.ir import LayerGraph
 from cimsim.mapping.mapping import Mapping
 
+if TYPE_CHECKING:
+    import torch
+
+P = ParamSpec("P")
+T = TypeVar("T")
 CHIP = "eflash40nm"
 
 
@@ -21,7 +27,7 @@ class ContractBrokenError(AssertionError):
     """A plug does not keep its contract; the message says which part of it."""
 
 
-def hold(condition: Any, plug: str, rule: str) -> None:
+def hold(condition: object, plug: str, rule: str) -> None:
     """Raise unless a rule of the contract holds.
 
     Raises
@@ -51,7 +57,9 @@ def path_of(plug: str | type) -> str:
     return f"{plug.__module__}:{plug.__qualname__}"
 
 
-def accepted(plug: str, what: str, of: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+def accepted(
+    plug: str, what: str, of: Callable[P, T], *arguments: P.args, **options: P.kwargs
+) -> T:
     """Return what a call gives that must not be refused.
 
     Raises
@@ -67,7 +75,9 @@ def accepted(plug: str, what: str, of: Callable[..., Any], *arguments: Any, **op
         raise ContractBrokenError(f"{plug}: {what}: {type(why).__name__}: {why}") from why
 
 
-def refused(plug: str, what: str, of: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+def refused(
+    plug: str, what: str, of: Callable[P, object], *arguments: P.args, **options: P.kwargs
+) -> None:
     """Require a call to be refused with a `CimsimError`.
 
     Raises
@@ -87,7 +97,7 @@ def refused(plug: str, what: str, of: Callable[..., Any], *arguments: Any, **opt
     raise ContractBrokenError(f"{plug}: {what} must be refused with a CimsimError, was accepted")
 
 
-def numbers(plug: str, what: str, values: Any, like: NDArray[Any]) -> NDArray[np.float64]:
+def numbers(plug: str, what: str, values: object, like: NDArray[np.generic]) -> NDArray[np.float64]:
     """Return an array of finite numbers >= 0 of the shape of another.
 
     Raises
@@ -102,7 +112,7 @@ def numbers(plug: str, what: str, values: Any, like: NDArray[Any]) -> NDArray[np
     return array
 
 
-def chip_of(chip: str | Chip, overrides: dict[str, Any] | None = None) -> Chip:
+def chip_of(chip: str | Chip, overrides: MappingABC[str, object] | None = None) -> Chip:
     """Return a chip by name, changed, or as it is."""
     from cimsim.chip.load import load_hw
 
@@ -131,14 +141,14 @@ def small_inputs(count: int) -> NDArray[np.float32]:
     return np.random.default_rng(2).uniform(size=(count, 3, 8, 8)).astype(np.float32)
 
 
-def torch_of(sample: NDArray[np.float32]) -> Any:
+def torch_of(sample: NDArray[np.float32]) -> torch.Tensor:
     """Return a sample as the network's input, with a batch axis of 1."""
     import torch
 
     return torch.from_numpy(sample[None])
 
 
-def outputs(placed: Mapping, inputs: list[Any]) -> NDArray[np.float32]:
+def outputs(placed: Mapping, inputs: Sequence[tuple[torch.Tensor, ...]]) -> NDArray[np.float32]:
     """Return what a chip answers to some inputs, on which it is calibrated, too: [n, classes]."""
     from cimsim.engine.execute import execute
     from cimsim.engine.written import written

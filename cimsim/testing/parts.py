@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.chip.cells import build, device_of, model_of
 from cimsim.chip.cells.base import AbstractDevice
@@ -34,10 +34,13 @@ from cimsim.testing.contract import (
 )
 
 DAY_S = 86_400.0
+Floats = NDArray[np.float64]
 
 
 def check_device(
-    kind: str | type[AbstractDevice], parameters: Mapping[str, Any] | None = None, chip: str = CHIP
+    kind: str | type[AbstractDevice],
+    parameters: Mapping[str, object] | None = None,
+    chip: str = CHIP,
 ) -> None:
     """Hold a cell model to `cimsim.api.AbstractDevice`.
 
@@ -92,7 +95,7 @@ def _check_range(name: str, device: AbstractDevice) -> None:
     )  # fmt: skip
 
 
-def _check_writing(name: str, device: AbstractDevice, targets: Any) -> Any:
+def _check_writing(name: str, device: AbstractDevice, targets: Floats) -> Floats:
     before = targets.copy()
     first = accepted(name, "program", device.program, targets, np.random.default_rng(7))
     written = numbers(name, "program", first, targets).copy()
@@ -110,7 +113,7 @@ def _check_writing(name: str, device: AbstractDevice, targets: Any) -> Any:
     return written
 
 
-def _check_reading(name: str, device: AbstractDevice, written: Any) -> None:
+def _check_reading(name: str, device: AbstractDevice, written: Floats) -> None:
     before = written.copy()
     sigma = numbers(name, "read_sigma", accepted(name, "read_sigma", device.read_sigma, written),
                     written)  # fmt: skip
@@ -121,7 +124,7 @@ def _check_reading(name: str, device: AbstractDevice, written: Any) -> None:
     )  # fmt: skip
 
 
-def _check_ageing(name: str, device: AbstractDevice, written: Any) -> None:
+def _check_ageing(name: str, device: AbstractDevice, written: Floats) -> None:
     accepted(name, "time 0 s at 25 C", device.check_conditions, 0.0, REFERENCE_K)
     rng = np.random.default_rng
     fresh = accepted(name, "age", device.age, written, 0.0, REFERENCE_K, rng(3))
@@ -141,7 +144,7 @@ def _check_ageing(name: str, device: AbstractDevice, written: Any) -> None:
 
 def check_estimator(
     kind: str | type[AbstractEstimator], section: str, chip: str = CHIP,
-    outside: Mapping[str, Any] | None = None,
+    outside: Mapping[str, object] | None = None,
 ) -> None:  # fmt: skip
     """Hold an estimator to `cimsim.api.AbstractEstimator`.
 
@@ -226,6 +229,7 @@ def check_op_cost(
         hold(costs[0] == costs[1], name, f"'{op.name}': costs {costs[0]:g}, and then {costs[1]:g}")
     placed = accepted(name, f"on {chip}", cimsim.map_graph, graph, used)
     result = accepted(name, "cycles and energy", cimsim.simulate, placed, None)
+    assert result.coverage is not None
     hold(
         not any(missing.op == operation for missing in result.coverage.missing), name,
         "the result says that the operation is not modelled",
@@ -382,13 +386,14 @@ def _check_curves(name: str, made: AbstractConverter) -> None:
         hold((curve >= 0).all(), name, "noise_curve: holds less than 0")
 
 
-def _check_table(name: str, what: str, table: Any, axes: int) -> None:
+def _check_table(name: str, what: str, table: object, axes: int) -> None:
     shape = "[m, k]" if axes == 2 else "[k]"
     hold(
         isinstance(table, np.ndarray) and table.dtype == np.float32 and table.ndim == axes, name,
         f"{what}: expected float32 {shape}, got {type(table).__name__} "
         f"{getattr(table, 'dtype', '')}{list(getattr(table, 'shape', ()))}",
     )  # fmt: skip
+    assert isinstance(table, np.ndarray)
     hold(table.shape[0] >= 1 and table.shape[-1] >= 2, name, f"{what}: fewer than two points")
     hold(np.isfinite(table).all(), name, f"{what}: holds NaN or infinity")
 
