@@ -154,7 +154,9 @@ class _Kept:
         from cimsim.report.chip.counts import row_of
 
         entry = None if self._store is None else self._store.get(self._key(network))
-        return None if entry is None else row_of(entry.data | {"name": name, "title": title})
+        if entry is None or not isinstance(entry.data, dict):
+            return None
+        return row_of(entry.data | {"name": name, "title": title})
 
     def keep(self, row: CountRow, network: Sequence[Any]) -> None:
         """Keep the counts of a network that is modelled as a whole."""

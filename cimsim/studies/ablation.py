@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -118,6 +118,7 @@ def ablate(
     place = place or (lambda graph: map_graph(graph, chip))
     mapping = place(graph)
     if measure is None:
+        assert clip is not None
         measure = denoising(mapping, clip, noise_sigma, seed, calibration, clip_name)
     removals = [removal for part in chosen for removal in _removals(part)]
     seeds = [seed + number for number in range(programmings if on_chip else 0)]
@@ -226,7 +227,7 @@ class _Study:
     threads: int | None
     report: Progress
     made: list[Machine] = field(default_factory=lambda: [Float()])
-    learned: dict[str, Any] | None = None
+    learned: dict[str, object] | None = None
     float_means: dict[str, Tensor] = field(default_factory=dict)
 
     def passes(self, seeds: Sequence[int], removals: Sequence[_Removal]) -> _Passes:

@@ -12,7 +12,11 @@ from dataclasses import asdict, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from time import process_time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from cimsim.boundary import json_text
 from cimsim.chip.load import dump
@@ -21,20 +25,36 @@ from cimsim.studies import stages
 from cimsim.studies.graphs import KeptGraph, export_key, weights_content
 from cimsim.studies.keys import Stage, file_digest, narrowed, values_of
 from cimsim.studies.points import Network, Point
-from cimsim.studies.stages import STAGES, Cells, Learned, Scores, Strip
+from cimsim.studies.stages import (
+    STAGES,
+    Cells,
+    Judged,
+    Learned,
+    Measured,
+    Numbers,
+    Reference,
+    Scores,
+    Strip,
+)
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
     from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
+    from cimsim.engine.program import ProgrammedLayer
+    from cimsim.engine.statistics import OpStatistics
     from cimsim.graph.ir import LayerGraph
     from cimsim.mapping.mapping import Mapping as Placed
-    from cimsim.studies.store import Store
+    from cimsim.studies.store import Arrays, Store
+    from cimsim.tasks.contract import Tensors
     from cimsim.timing.timeline import Timeline
+    from cimsim.video.clip import Clip
+
+    Sampled = tuple[Tensors, dict[str, OpStatistics]]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Packed = tuple[Any, dict[str, Any] | None]
+Packed = tuple[object, Mapping[str, NDArray[np.generic]] | None]
 
 # results that stay in memory, by stage: what many points share is large
 _HELD = {"export": 4, "network": 4, "map": 16, "time": 256, "learn": 2, "program": 2,
@@ -47,12 +67,12 @@ class Memory:
     """Results of stages that the next point may need, the last used ones of each stage."""
 
     def __init__(self) -> None:
-        self._held: dict[str, OrderedDict[str, Any]] = {name: OrderedDict() for name in _HELD}
+        self._held: dict[str, OrderedDict[str, object]] = {name: OrderedDict() for name in _HELD}
         self.made: dict[str, int] = {}
         self.unsound: dict[str, int] = {}
         self.found: dict[str, int] = {}
 
-    def get(self, stage: str, key: str) -> Any:
+    def get(self, stage: str, key: str) -> object:
         """Return a result, or None."""
         held = self._held.get(stage)
         if held is None or key not in held:
@@ -60,7 +80,7 @@ class Memory:
         held.move_to_end(key)
         return held[key]
 
-    def put(self, stage: str, key: str, value: Any) -> None:
+    def put(self, stage: str, key: str, value: object) -> None:
         """Keep a result as long as there is room for it."""
         held = self._held.get(stage)
         if held is not None:
@@ -89,7 +109,7 @@ class Chain:
 
     def __init__(
         self, point: Point, memory: Memory | None = None, store: Store | None = None,
-        threads: int = 1, graph: LayerGraph | None = None, chip: Any = None,
+        threads: int = 1, graph: LayerGraph | None = None, chip: Chip | None = None,
     ) -> None:  # fmt: skip
         self.point, self.store, self.threads = point, store, threads
         self.memory = Memory() if memory is None else memory
@@ -99,7 +119,7 @@ class Chain:
     # --- keys -------------------------------------------------------------------------------
 
     @cached_property
-    def _values(self) -> dict[str, Any]:
+    def _values(self) -> dict[str, object]:
         return values_of(self.chip)
 
     @cached_property
@@ -121,7 +141,7 @@ class Chain:
 
         return is_own(self.point.network.model)
 
-    def _weights(self, network: Network) -> Any:
+    def _weights(self, network: Network) -> object:
         return weights_content(network, self.chip.name, self.point.seeds.clip)
 
     @cached_property
@@ -224,7 +244,7 @@ class Chain:
         return (256, 256) if frames.clip is None else self.clip.size
 
     @cached_property
-    def clip(self) -> Any:
+    def clip(self) -> Clip:
         """The frames as the user has them."""
         from cimsim.video.clip import Clip, load_clip
         from cimsim.video.embedded import EmbeddedSource
@@ -251,13 +271,13 @@ class Chain:
         if found is None:
             own = self._is_own_network or self.store is None
             kept = KeptGraph(None, "") if own else KeptGraph(self.store, self.export_key)
-            found = kept.graph(self._traced)
+            graph = kept.graph(self._traced)
             self._count(self.memory.made, "export")
-            self.memory.put("export", name, found)
-        graph: LayerGraph = found
-        return graph
+            self.memory.put("export", name, graph)
+            return graph
+        return cast("LayerGraph", found)
 
-    def _weights_key(self) -> Any:
+    def _weights_key(self) -> object:
         network = self.point.network
         if self._is_own_network:
             given = network.weights
@@ -363,30 +383,31 @@ class Chain:
         key = json_text.digest([self.export_key, self.clip_key])
         held = self.memory.get("clip", key)
         if held is not None:
-            kept: Strip = held
-            return kept
+            return cast(Strip, held)
         found = Strip(self.graph, self.clip, self.point.frames.sigma, self.point.seeds.clip)
         if len(found) <= found.clean.kept and found.n_bytes <= _FEW_BYTES:
             self.memory.put("clip", key, found)
         return found
 
     @cached_property
-    def reference(self) -> dict[str, Any]:
+    def reference(self) -> Reference:
         """Scores of the float network."""
-        return self._have(
+        scores: Reference = self._have(
             "reference", self.reference_key, lambda _: stages.reference(self.strip),
             lambda data: (data, None), lambda data, _: data,
         )  # fmt: skip
+        return scores
 
     @cached_property
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> Measured:
         """Scores of the chip, and what its arrays did."""
-        return self._have(
+        scores: Measured = self._have(
             "measure", self.measure_key, self._measure, lambda data: (data, None),
             lambda data, _: data,
         )  # fmt: skip
+        return scores
 
-    def _measure(self, _: Chip) -> dict[str, Any]:
+    def _measure(self, _: Chip) -> Measured:
         from cimsim.engine.statistics import OpStatistics
         from cimsim.session.frames import picture
 
@@ -408,7 +429,7 @@ class Chain:
             "statistics": {name: asdict(one) for name, one in total.items()},
         }  # fmt: skip
 
-    def _sample(self, inputs: Any, step: int) -> tuple[Any, dict[str, Any]]:
+    def _sample(self, inputs: Tensors, step: int) -> Sampled:
         """Run one sample, or take what was kept of it."""
         import torch
 
@@ -417,43 +438,45 @@ class Chain:
         what = [stages.sha256(tensor.numpy()) for tensor in inputs]
         key = STAGES["execute"].key((self.execute_key,), step=step, inputs=what)
 
-        def make(chip: Chip) -> tuple[Any, dict[str, Any]]:
+        def make(chip: Chip) -> Sampled:
             ready = self._ready_on(chip) if chip is self.chip else self.ready
             done = stages.executed(ready, inputs, step, self.point.seeds.reads, self.threads)
             return done.outputs, done.statistics.by_op
 
-        def pack(found: tuple[Any, dict[str, Any]]) -> Packed:
+        def pack(found: Sampled) -> Packed:
             outputs, counted = found
             arrays = {str(i): one.detach().numpy() for i, one in enumerate(outputs)}
             return {name: asdict(one) for name, one in counted.items()}, arrays
 
-        def unpack(data: Any, arrays: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        def unpack(data: Any, arrays: Arrays) -> Sampled:
             outputs = tuple(torch.from_numpy(arrays[str(i)]) for i in range(len(arrays)))
             return outputs, {name: OpStatistics(**one) for name, one in data.items()}
 
         return self._have("execute", key, make, pack, unpack)
 
     @cached_property
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Numbers:
         """All numbers of the point; see `cimsim.studies.stages.energised`."""
 
-        def make(_: Chip) -> dict[str, Any]:
-            judged = {**self.reference, **self.measured} if self.point.frames.count else None
+        def make(_: Chip) -> Numbers:
+            judged: Judged | None = None
+            if self.point.frames.count:
+                judged = {**self.reference, **self.measured}
             return stages.energised(self.mapping, self.timeline, judged, self.point.frame_rate_hz)
 
-        return self._have("energise", self.key, make, lambda d: (d, None), lambda d, _: d)
+        row: Numbers = self._have("energise", self.key, make, lambda d: (d, None), lambda d, _: d)
+        return row
 
     def _have(
         self, name: str, key: str, make: Callable[[Chip], T],
-        pack: Callable[[T], Packed] | None = None, unpack: Callable[[Any, Any], T] | None = None,
+        pack: Callable[[T], Packed] | None = None, unpack: Callable[[Any, Arrays], T] | None = None,
         stage: Stage | None = None,
     ) -> T:  # fmt: skip
         """Return a result from memory or the store, or make and keep it."""
         stage = stage or STAGES[name]
         held = self.memory.get(name, key)
         if held is not None:
-            found: T = held
-            return found
+            return cast(T, held)  # what this stage has put there
         entry = None if self.store is None or unpack is None else self.store.get(key)
         if entry is not None and unpack is not None:
             try:
@@ -500,7 +523,7 @@ class Chain:
         counts[stage] = counts.get(stage, 0) + 1
 
 
-def told_of(chip: Chip) -> dict[str, Any]:
+def told_of(chip: Chip) -> dict[str, object]:
     """Return what is said of a chip's numbers: sources, ranges, what was given and rescaled."""
     from cimsim.chip.fields import fields as described
 
@@ -516,13 +539,12 @@ def told_of(chip: Chip) -> dict[str, Any]:
     }
 
 
-def asdict_of(model: Any) -> dict[str, Any]:
+def asdict_of(model: BaseModel) -> dict[str, object]:
     """Return a pydantic model as plain data."""
-    found: dict[str, Any] = model.model_dump(mode="json")
-    return found
+    return model.model_dump(mode="json")
 
 
-def content_of(path: str) -> Any:
+def content_of(path: str) -> list[object]:
     """Return what identifies a clip by its content, whatever its name."""
     from cimsim.video._series import is_pattern, of_pattern
 
@@ -546,8 +568,8 @@ def is_own_code(strategy: str, allocation: str) -> bool:
 def _pack_cells(cells: Cells) -> Packed:
     from cimsim.engine.saved import pack_layers
 
-    arrays: dict[str, Any] = {}
-    plans: dict[str, Any] = {}
+    arrays: Arrays = {}
+    plans: dict[str, object] = {}
     for name, layers in (("fresh", cells.fresh), ("aged", cells.aged)):
         if layers is not None:
             held, plans[name] = pack_layers(layers)
@@ -555,18 +577,20 @@ def _pack_cells(cells: Cells) -> Packed:
     return plans, arrays
 
 
-def _unpack_cells(mapping: Placed, data: Any, arrays: Mapping[str, Any]) -> Cells:
+def _unpack_cells(mapping: Placed, data: Mapping[str, Any], arrays: Arrays) -> Cells:
     from cimsim.engine.saved import unpack_layers
 
-    found: dict[str, Any] = {"aged": None}
+    found: dict[str, dict[str, ProgrammedLayer] | None] = {"aged": None}
     for name, plan in data.items():
         begin = f"{name}/"
         held = {p.removeprefix(begin): a for p, a in arrays.items() if p.startswith(begin)}
         found[name] = unpack_layers(mapping, held, plan)
-    return Cells(**found)
+    fresh = found["fresh"]
+    assert fresh is not None
+    return Cells(fresh, found["aged"])
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a timeline as plain data."""
     if is_dataclass(value):
         return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}

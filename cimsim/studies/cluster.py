@@ -18,15 +18,16 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from types import ModuleType
+from typing import Any, Protocol
 
 from cimsim.errors import CimsimError, ConfigError, InputError
 from cimsim.studies import engine
-from cimsim.studies.engine import Done, Row
-from cimsim.studies.points import Point
-from cimsim.studies.store import Store
+from cimsim.studies.engine import Done
+from cimsim.studies.points import Point, Row
+from cimsim.studies.store import Entry, Store
 
 KINDS = ("local", "ssh", "slurm")
 ANSWER_S = 10.0  # that a scheduler has to answer in
@@ -35,6 +36,77 @@ _MEMORY = "4GB"  # of a Slurm job where the user's configuration says nothing
 _HAS, _ENTRY = "cimsim_has", "cimsim_entry"
 
 _one_at_a_time = threading.Lock()
+
+
+class Closing(Protocol):
+    """What is closed in the end."""
+
+    def close(self) -> object:
+        """Close it."""
+        ...
+
+
+class Future(Protocol):
+    """The point that a worker was given; see ``distributed.Future``."""
+
+    status: str
+
+    def exception(self) -> BaseException | None:
+        """Return why there is no result."""
+        ...
+
+    def result(self) -> Row:
+        """Return the row."""
+        ...
+
+
+class Client(Closing, Protocol):
+    """What is asked of a scheduler; see ``distributed.Client``."""
+
+    loop: object
+
+    def scheduler_info(self, *, n_workers: int) -> Mapping[str, Mapping[str, object]]:
+        """Return what the scheduler says of its workers."""
+        ...
+
+    def wait_for_workers(self, n_workers: int, *, timeout: float) -> None:
+        """Wait until there are workers."""
+        ...
+
+    def submit(self, function: Callable[..., Row], /, *arguments: object, pure: bool) -> Future:
+        """Give a worker something to do."""
+        ...
+
+    def run(self, function: Callable[..., None]) -> object:
+        """Call a function in every worker."""
+        ...
+
+    def cancel(self, futures: Sequence[Future], *, force: bool) -> object:
+        """Take back what was given."""
+        ...
+
+
+class Scheduler(Protocol):
+    """The scheduler as a worker has it."""
+
+    def broadcast(
+        self, *, msg: Mapping[str, str], on_error: str
+    ) -> Awaitable[Mapping[str, object]]:
+        """Ask all workers."""
+        ...
+
+
+class Worker(Protocol):
+    """A worker; see ``distributed.Worker``."""
+
+    address: str
+    loop: object
+    scheduler: Scheduler
+    handlers: dict[str, Callable[..., object]]
+
+    def rpc(self, address: str) -> object:
+        """Return another worker, to be asked for what its handlers give."""
+        ...
 
 
 class Cluster:
@@ -47,7 +119,7 @@ class Cluster:
         What is closed in the end, beside the client.
     """
 
-    def __init__(self, client: Any, owned: Sequence[Any] = ()) -> None:
+    def __init__(self, client: Client, owned: Sequence[Closing] = ()) -> None:
         self._client, self._owned = client, list(owned)
         self._waiting: list[list[Point]] = []
         self._at: dict[str, list[Point]] = {}  # worker -> points that it is to take next
@@ -72,7 +144,7 @@ class Cluster:
         left, keys = self._unknown(points, cached, done)
         self._waiting = list(reversed(engine.batches(left, self.size)))
         self._at = {}
-        running: dict[Any, tuple[Point, str]] = {}
+        running: dict[Future, tuple[Point, str]] = {}
         suspects: list[Point] = []
         finished = distributed.as_completed(loop=self._client.loop)
         try:
@@ -108,10 +180,10 @@ class Cluster:
         self, points: Sequence[Point], cached: bool, done: Done
     ) -> tuple[list[Point], dict[str, str]]:
         """Return points that this store does not have, and the keys that they must come with."""
-        from cimsim.studies.chain import Chain, Memory
+        from cimsim.studies.chain import Chain
 
-        left, keys, memory = [], {}, engine._held.setdefault("memory", Memory())
-        store = engine._held.setdefault("store", Store.usual()) if cached else None
+        left, keys, memory = [], {}, engine.memory()
+        store = engine.store() if cached else None
         for point in points:
             try:
                 key = Chain(point, memory).key
@@ -126,8 +198,8 @@ class Cluster:
         return left, keys
 
     def _submit(
-        self, running: dict[Any, tuple[Point, str]], keys: dict[str, str], cached: bool
-    ) -> list[tuple[Any, Point, str]]:
+        self, running: dict[Future, tuple[Point, str]], keys: dict[str, str], cached: bool
+    ) -> list[tuple[Future, Point, str]]:
         """Give every idle worker a point."""
         workers, sent = self._workers(), []
         for gone in self._at.keys() - set(workers):
@@ -151,14 +223,14 @@ class Cluster:
             sent.append((future, point, worker))
         return sent
 
-    def _row(self, future: Any, point: Point, key: str, cached: bool) -> Row:
+    def _row(self, future: Future, point: Point, key: str, cached: bool) -> Row:
         error = future.exception()
         if error is not None:
             if _killed(error):
                 return engine.failed(point, "its workers died, as they do without memory")
             return engine.failed(point, f"on its worker: {type(error).__name__}: {error}")
         row: Row = future.result()
-        store = engine._held.get("store")
+        store = engine.known_store()
         if cached and store is not None and row["error"] is None:
             kept = {name: row[name] for name in ("numbers", "doubts", "network", "frame")}
             store.put(key, "energise", kept)
@@ -166,7 +238,7 @@ class Cluster:
 
     def close(self) -> None:
         """Let the workers go, and end those that were started for this study."""
-        store = engine._held.get("store")
+        store = engine.known_store()
         if store is not None:
             store.flush()
         for one in (self._client, *self._owned):
@@ -178,7 +250,7 @@ def _killed(error: BaseException) -> bool:
     return type(error).__name__ == "KilledWorker"
 
 
-def work(data: dict[str, Any], key: str, cached: bool) -> Row:
+def work(data: Mapping[str, Any], key: str, cached: bool) -> Row:
     """Work a point out in a worker.
 
     Parameters
@@ -203,31 +275,30 @@ def work(data: dict[str, Any], key: str, cached: bool) -> Row:
     return row
 
 
-def _worker() -> Any:
-    return _distributed().get_worker()
+def _worker() -> Worker:
+    worker: Worker = _distributed().get_worker()
+    return worker
 
 
-def _prepare(dask_worker: Any = None) -> None:
+def _prepare(dask_worker: Worker | None = None) -> None:
     """Make a worker ready: one thread, and a store that asks its neighbours."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     worker = _worker() if dask_worker is None else dask_worker
     worker.handlers.setdefault(_HAS, _has)
     worker.handlers.setdefault(_ENTRY, _entry)
-    if not isinstance(engine._held.get("store"), Neighbourly):
+    if not isinstance(engine.known_store(), Neighbourly):
         import torch
 
         torch.set_num_threads(1)
         usual = Store.usual()
-        engine._held["store"] = (
-            None if usual is None else Neighbourly(usual.folder, usual.limit_bytes)
-        )
+        engine.set_store(None if usual is None else Neighbourly(usual.folder, usual.limit_bytes))
 
 
 class Neighbourly(Store):
     """A worker's store; what it lacks it fetches from another worker that has it."""
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> Entry | None:
         """Return an entry; None if no worker has one that is whole."""
         found = super().get(key)
         if found is not None:
@@ -244,7 +315,7 @@ class Neighbourly(Store):
         return super().get(key)
 
     @staticmethod
-    async def _fetched(worker: Any, key: str) -> tuple[bytes, bytes | None] | None:
+    async def _fetched(worker: Worker, key: str) -> tuple[bytes, bytes | None] | None:
         have = await worker.scheduler.broadcast(msg={"op": _HAS, "key": key}, on_error="ignore")
         for address, has in have.items():
             if has is True and address != worker.address:
@@ -255,12 +326,12 @@ class Neighbourly(Store):
 
 
 async def _has(key: str) -> bool:
-    store = engine._held.get("store")
+    store = engine.known_store()
     return store is not None and store.has(key)
 
 
-async def _entry(key: str) -> dict[str, Any]:
-    store = engine._held.get("store")
+async def _entry(key: str) -> dict[str, bytes | None]:
+    store = engine.known_store()
     found = None if store is None else store.files(key)
     return {} if found is None else {"json": found[0], "arrays": found[1]}
 
@@ -306,7 +377,7 @@ def started(kind: str, workers: int, hosts: Sequence[str] = ()) -> Cluster:
     if (kind == "ssh") != bool(hosts):
         raise ConfigError("--hosts: goes with --cluster ssh, which needs it: --hosts a,b,c")
     distributed, dask = _distributed(), import_module("dask")
-    makers: dict[str, Callable[[], Any]] = {
+    makers: dict[str, Callable[[], Closing]] = {
         "local": lambda: distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0",
             memory_limit=0, silence_logs=logging.CRITICAL,
@@ -328,7 +399,7 @@ def started(kind: str, workers: int, hosts: Sequence[str] = ()) -> Cluster:
     return _ready(client, [cluster], f"--cluster {kind}")
 
 
-def slurm(workers: int) -> Any:
+def slurm(workers: int) -> Closing:
     """Return a ``dask_jobqueue.SLURMCluster``: a process and a thread for each job.
 
     Raises
@@ -345,10 +416,11 @@ def slurm(workers: int) -> Any:
         cores=1, processes=1, memory=memory, scheduler_options={"dashboard_address": ":0"}
     )
     cluster.scale(workers)
-    return cluster
+    made: Closing = cluster
+    return made
 
 
-def _ready(client: Any, owned: list[Any], what: str) -> Cluster:
+def _ready(client: Client, owned: list[Closing], what: str) -> Cluster:
     try:
         client.wait_for_workers(1, timeout=START_S if owned else ANSWER_S)
         client.run(_prepare)
@@ -366,7 +438,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _distributed() -> Any:
+def _distributed() -> ModuleType:
     try:
         return import_module("distributed")
     except ImportError:

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -212,13 +212,13 @@ class Ablation:
             for found in self.contributions
         }
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[dict[str, object]]:
         """Yield one flat row for each part and each thing in its place."""
         unit = self.unit
         for found in (*self.contributions, *([self.together] if self.together else [])):
             for variant in found.variants:
                 losses = {"": variant.loss, "chip_": variant.chip_loss}
-                row: dict[str, Any] = {
+                row: dict[str, object] = {
                     "part": found.part.name, "kind": found.part.kind, "instead": variant.instead,
                 }  # fmt: skip
                 for where, loss in losses.items():

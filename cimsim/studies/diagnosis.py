@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from cimsim.graph.reference import apply_matrix
 from cimsim.graph.secant import Matrices, all_values, as_vectors, pulled_back
 from cimsim.mapping.mapping import Mapping
 from cimsim.studies.diagnosis_result import Attribution, Diagnosis, LayerErrors, decibels
+from cimsim.studies.losses import Asked as Question
 from cimsim.studies.losses import Loss, OutputError, Psnr, Top1
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ def diagnose(
 
 
 def asked_of(
-    mapping: Mapping, clip: Any, task: Task | None, sigma: float, seed: int, calibration: Any,
-    name: str,
+    mapping: Mapping, clip: Clip | None, task: Task | None, sigma: float, seed: int,
+    calibration: Clip | None, name: str,
 ) -> Asked:  # fmt: skip
     """Return what a network is asked and how answers are judged; see `diagnose`."""
     if (clip is None) == (task is None):
@@ -110,6 +111,7 @@ def asked_of(
         )
     if task is not None:
         return _task(mapping, task)
+    assert clip is not None
     return _clip(mapping, clip, sigma, seed, calibration, name)
 
 
@@ -128,14 +130,19 @@ class Asked:
     """
 
     count: int
-    inputs: Callable[[int], tuple[Any, Tensors]]
+    inputs: Callable[[int], tuple[Question, Tensors]]
     calibration: list[Tensors]
     losses: list[Loss]
     what: str
 
 
 def _clip(
-    mapping: Mapping, clip: Any, sigma: float, seed: int, calibration: Any, name: str
+    mapping: Mapping,
+    clip: Clip,
+    sigma: float,
+    seed: int,
+    calibration: Clip | None,
+    name: str,
 ) -> Asked:
     from cimsim.session.frames import as_float
     from cimsim.studies.measures import denoising
@@ -153,7 +160,7 @@ def _task(mapping: Mapping, task: Task) -> Asked:
     graph = mapping.graph
     task.check(graph)
 
-    def inputs(number: int) -> tuple[Any, Tensors]:
+    def inputs(number: int) -> tuple[Question, Tensors]:
         sample = task.asked(number)
         return sample, task.inputs(sample, graph)
 
@@ -258,8 +265,9 @@ class _Run:
         )  # fmt: skip
 
     def _look(
-        self, number: int, sample: Any, expected: Tensors, got: Tensors, before: dict[str, Tensor],
-        held: dict[str, tuple[Tensor, Tensor]], clips: dict[str, bool], in_detail: bool,
+        self, number: int, sample: Question, expected: Tensors, got: Tensors,
+        before: dict[str, Tensor], held: dict[str, tuple[Tensor, Tensor]],
+        clips: dict[str, bool], in_detail: bool,
     ) -> None:  # fmt: skip
         """Add up what one sample says."""
         graph = self.mapping.graph

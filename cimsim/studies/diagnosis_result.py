@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from cimsim.display.tables import Rows, html_table
 
@@ -159,7 +158,7 @@ class Diagnosis(Rows):
         """What everything is ranked by."""
         return self.attributions[0]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain data."""
         found = asdict(self)
         for told, one in zip(found["attributions"], self.attributions, strict=True):
@@ -183,7 +182,7 @@ class Diagnosis(Rows):
                 table.writerow([layer.name, cause, f"{snr:.4g}", *(f"{v:.6g}" for v in gives)])
         return out.getvalue()
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
         """Return a plain row for each layer and cause: SNR in dB, and what mending it gives."""
         return [
             {"layer": layer.name, "cause": cause, "snr_db": snr}

@@ -7,19 +7,23 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cimsim.boundary import json_text
 from cimsim.errors import CimsimError, ConfigError, InputError
 from cimsim.studies.keys import declared
-from cimsim.studies.points import Point
+from cimsim.studies.points import Point, Row
 from cimsim.studies.stages import STAGES
+
+if TYPE_CHECKING:
+    from cimsim.studies.chain import Memory
+    from cimsim.studies.store import Store
 
 POINTS = "points.jsonl"
 _BATCH = 8  # points that a process takes at once
-Row = dict[str, Any]
 Done = Callable[[Row], None]
 
 
@@ -35,12 +39,12 @@ def still_holds(row: Row, point: Point) -> bool:
 
     Nothing is worked out for it, but that networks of one's own are exported.
     """
-    from cimsim.studies.chain import Chain, Memory
+    from cimsim.studies.chain import Chain
 
     if row["error"] is not None:
         return False
     try:
-        return bool(Chain(point, _held.setdefault("memory", Memory())).key == row["key"])
+        return bool(Chain(point, memory()).key == row["key"])
     except Exception:  # noqa: BLE001 - whatever it is, the point itself will say it
         return False
 
@@ -188,33 +192,66 @@ def _begin(environment: dict[str, str]) -> None:
     torch.set_num_threads(1)
 
 
-def _batch(data: list[dict[str, Any]], cached: bool) -> list[Row]:
+def _batch(data: list[dict[str, object]], cached: bool) -> list[Row]:
     rows = [row_of(Point.from_data(one), cached) for one in data]
     _flush()
     return rows
 
 
-_held: dict[str, Any] = {}
+@dataclass
+class _Held:
+    """What the points of one process share: results in memory, and the store once it is known."""
+
+    memory: Memory | None = None
+    store: Store | None = None
+    knows_store: bool = False
+
+
+_held = _Held()
+
+
+def memory() -> Memory:
+    """Return the results that stay in the memory of this process."""
+    from cimsim.studies.chain import Memory
+
+    if _held.memory is None:
+        _held.memory = Memory()
+    return _held.memory
+
+
+def store() -> Store | None:
+    """Return the store of this process: the user's, unless another one was set."""
+    from cimsim.studies.store import Store
+
+    if not _held.knows_store:
+        set_store(Store.usual())
+    return _held.store
+
+
+def known_store() -> Store | None:
+    """Return the store if this process has used one."""
+    return _held.store
+
+
+def set_store(store: Store | None) -> None:
+    """Let the points of this process use another store, or none."""
+    _held.store, _held.knows_store = store, True
 
 
 def _flush() -> None:
-    store = _held.get("store")
-    if store is not None:
-        store.flush()
+    if _held.store is not None:
+        _held.store.flush()
 
 
 def row_of(point: Point, cached: bool = True) -> Row:
     """Return the numbers of a point, or why it has none."""
     from cimsim.engine.workers import one_torch_thread
-    from cimsim.studies.chain import Chain, Memory
-    from cimsim.studies.store import Store
+    from cimsim.studies.chain import Chain
 
-    memory = _held.setdefault("memory", Memory())
-    if "store" not in _held:
-        _held["store"] = Store.usual()
+    held, kept = memory(), store()
     try:
         with one_torch_thread():
-            chain = Chain(point, memory, _held["store"] if cached else None)
+            chain = Chain(point, held, kept if cached else None)
             found = chain.row
             key = chain.key
     except CimsimError as error:

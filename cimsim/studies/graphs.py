@@ -28,15 +28,17 @@ from cimsim.graph.ir import (
 from cimsim.studies.keys import Stage, file_digest
 from cimsim.studies.points import Network
 from cimsim.studies.stages import STAGES
-from cimsim.studies.store import Store
+from cimsim.studies.store import Arrays, Store
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from cimsim.chip.spec import Chip
 
 _PLAIN = (type(None), bool, int, float, str)
 _ARRAYS = ("weight", "bias", "weight_ends")
 _NAMESPACE = "aten"
-Data = dict[str, Any]
+Data = dict[str, object]
 
 
 class Foreign(CimsimError):
@@ -105,7 +107,7 @@ def export_key(network: Network, size: tuple[int, int], chip: str, seed: int) ->
     return stage.key((), network=asdict(network), weights=weights, size=list(size))
 
 
-def weights_content(network: Network, chip: str, seed: int) -> Any:
+def weights_content(network: Network, chip: str, seed: int) -> object:
     """Return what identifies the weights of a network of the zoo.
 
     Parameters
@@ -138,7 +140,7 @@ def weights_content(network: Network, chip: str, seed: int) -> Any:
     return None if path is None or not path.exists() else file_digest(path)
 
 
-def packed(graph: LayerGraph) -> tuple[Data, dict[str, Any]]:
+def packed(graph: LayerGraph) -> tuple[Data, Arrays]:
     """Return a graph as plain data and arrays.
 
     Raises
@@ -146,19 +148,19 @@ def packed(graph: LayerGraph) -> tuple[Data, dict[str, Any]]:
     Foreign
         An operator that is not torch's own, or an argument of an unusual kind.
     """
-    arrays: dict[str, Any] = {}
+    arrays: Arrays = {}
     ops = [_packed_op(op, arrays) for op in graph]
     return {"name": graph.name, "ops": ops, "outputs": list(graph.outputs),
             "batch": graph._batch}, arrays  # fmt: skip
 
 
-def unpacked(data: Data, arrays: dict[str, Any]) -> LayerGraph:
+def unpacked(data: Any, arrays: Arrays) -> LayerGraph:
     """Return what `packed` was given."""
     ops = [_unpacked_op(one, arrays) for one in data["ops"]]
     return LayerGraph(data["name"], ops, data["outputs"], data["batch"])
 
 
-def _packed_op(op: Op, arrays: dict[str, Any]) -> Data:
+def _packed_op(op: Op, arrays: Arrays) -> Data:
     found: Data = {"kind": type(op).__name__, "name": op.name, "inputs": list(op.inputs),
                    "output": [list(op.output.shape), op.output.dtype]}  # fmt: skip
     if isinstance(op, MatrixOp):
@@ -181,7 +183,7 @@ def _packed_op(op: Op, arrays: dict[str, Any]) -> Data:
     return found
 
 
-def _unpacked_op(data: Data, arrays: dict[str, Any]) -> Op:
+def _unpacked_op(data: Any, arrays: Arrays) -> Op:
     name, inputs, output = data["name"], tuple(data["inputs"]), _spec(data["output"])
     if data["kind"] == "InputOp":
         return InputOp(name, output, inputs)
@@ -216,7 +218,7 @@ def _opened(data: list[Any]) -> Window:
     return Window(kernel, stride, padding, dilation)
 
 
-def _name(target: Any) -> str:
+def _name(target: Callable[..., Tensor] | None) -> str:
     """Return the name of an operator of torch's own."""
     name = str(target)
     if getattr(target, "namespace", "") != _NAMESPACE or _operator(name) is not target:
@@ -224,14 +226,15 @@ def _name(target: Any) -> str:
     return name
 
 
-def _operator(name: str) -> Any:
+def _operator(name: str) -> Callable[..., Tensor]:
     import torch
 
     namespace, packet, overload = name.split(".")
-    return getattr(getattr(getattr(torch.ops, namespace), packet), overload)
+    found: Callable[..., Tensor] = getattr(getattr(getattr(torch.ops, namespace), packet), overload)
+    return found
 
 
-def _array(value: Any, arrays: dict[str, Any]) -> Data | None:
+def _array(value: object, arrays: Arrays) -> Data | None:
     """Put an array among the others; how it lies in memory may decide its products' last bits."""
     if value is None:
         return None
@@ -241,11 +244,11 @@ def _array(value: Any, arrays: dict[str, Any]) -> Data | None:
     return {"array": str(len(arrays) - 1), "shape": list(value.shape)}
 
 
-def _read(data: Data | None, arrays: dict[str, Any]) -> Any:
+def _read(data: Any, arrays: Arrays) -> Any:
     return None if data is None else arrays[data["array"]].reshape(data["shape"])
 
 
-def _value(value: Any, arrays: dict[str, Any]) -> Any:
+def _value(value: object, arrays: Arrays) -> object:
     """Return an argument as plain data."""
     import torch
 
@@ -271,7 +274,7 @@ def _value(value: Any, arrays: dict[str, Any]) -> Any:
     raise Foreign(f"argument {value!r}")
 
 
-def _opened_value(data: Any, arrays: dict[str, Any]) -> Any:
+def _opened_value(data: Any, arrays: Arrays) -> Any:
     import torch
 
     if not isinstance(data, dict):

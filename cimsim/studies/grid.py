@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cimsim.boundary import yaml_text
 from cimsim.boundary.limits import CHIP, OPTION, shown
@@ -17,6 +17,9 @@ from cimsim.boundary.text import read_text
 from cimsim.errors import ConfigError, suggest
 from cimsim.mapping.strategies import USUAL
 from cimsim.studies.points import Frames, Network, Point, Seeds, Value
+
+if TYPE_CHECKING:
+    from cimsim.timing.plan.plan import Schedule
 
 MOST = 10_000  # points that nobody needs to confirm
 _LARGEST = 10_000_000  # values of one range
@@ -55,10 +58,10 @@ class Grid:
 
     networks: tuple[Network, ...] = (Network(),)
     chips: tuple[str, ...] = ("eflash40nm",)
-    set: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    set: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     mappings: tuple[str, ...] = (USUAL,)
     allocations: tuple[str, ...] = ("in_order",)
-    schedule: str = "pipelined"
+    schedule: Schedule = "pipelined"
     clips: tuple[str | None, ...] = (None,)
     sigmas: tuple[float, ...] = (15.0,)
     frames: int = 5
@@ -148,7 +151,7 @@ class Grid:
             for path, values in self.set.items():
                 self._check_field(hw, path, values)
 
-    def _check_field(self, hw: str, path: str, values: tuple[Any, ...]) -> None:
+    def _check_field(self, hw: str, path: str, values: tuple[object, ...]) -> None:
         """Refuse a field only if no other value of the study lets it pass."""
         from cimsim.chip.load import load_hw
 
@@ -208,16 +211,16 @@ class Plan:
         for grid in self.grids:
             grid.check()
 
-    def to_data(self) -> dict[str, Any]:
+    def to_data(self) -> dict[str, object]:
         """Return the study as plain data."""
         return {"name": self.name, "grids": [_grid_data(grid) for grid in self.grids]}
 
 
-def _grid_data(grid: Grid) -> dict[str, Any]:
+def _grid_data(grid: Grid) -> dict[str, object]:
     return asdict(replace(grid, set={})) | {"set": {k: list(v) for k, v in grid.set.items()}}
 
 
-def expand(text: str, name: str) -> tuple[Any, ...]:
+def expand(text: str, name: str) -> tuple[object, ...]:
     """Return the values that a text stands for: ``4..10``, ``20..100:20 MHz``, ``40,76``, ``on``.
 
     Parameters
@@ -233,7 +236,7 @@ def expand(text: str, name: str) -> tuple[Any, ...]:
     ConfigError
         An empty range, or a part that cannot be read.
     """
-    found: list[Any] = []
+    found: list[object] = []
     for part in _parts(text):
         if not part.strip():
             raise ConfigError(f"{name}: an empty value in {shown(text)}")
@@ -252,7 +255,7 @@ def _parts(text: str) -> Iterator[str]:
     yield text[begin:]
 
 
-def _range(part: str, name: str) -> list[Any]:
+def _range(part: str, name: str) -> list[object]:
     found = _RANGE.fullmatch(part)
     units = set() if found is None else {unit for unit in (found[2], found[4], found[6]) if unit}
     if found is None or len(units) > 1:
@@ -278,14 +281,14 @@ def _range(part: str, name: str) -> list[Any]:
     return [int(v) if exact else float(v) for v in values]
 
 
-def _value(part: str, name: str) -> Any:
+def _value(part: str, name: str) -> object:
     try:
         return yaml_text.load(part.strip(), OPTION)
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
 
 
-def _told(value: Any) -> Value:
+def _told(value: object) -> Value:
     return value if value is None or isinstance(value, int | float | str) else str(value)
 
 
@@ -322,7 +325,7 @@ def read(path: str | Path) -> Plan:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def from_data(data: Mapping[str, Any], name: str = "study") -> Plan:
+def from_data(data: Mapping[str, object], name: str = "study") -> Plan:
     """Return the study that plain data describes; each of its ``grids`` overrides what is above.
 
     Raises
@@ -337,8 +340,8 @@ def from_data(data: Mapping[str, Any], name: str = "study") -> Plan:
     return Plan(tuple(_grid({**common, **part}) for part in parts), str(data.get("name", name)))
 
 
-def _grid(data: Mapping[str, Any]) -> Grid:
-    given: dict[str, Any] = {}
+def _grid(data: Mapping[str, object]) -> Grid:
+    given: dict[str, Any] = {}  # arguments of a grid
     for key, value in data.items():
         if key not in KEYS or key in ("grids", "name"):
             raise ConfigError(f"{shown(key)} is no key of a study{suggest(key, KEYS)}")
@@ -363,7 +366,7 @@ def _grid(data: Mapping[str, Any]) -> Grid:
     return Grid(**given)
 
 
-def values(value: Any, name: str) -> tuple[Any, ...]:
+def values(value: object, name: str) -> tuple[object, ...]:
     """Return the values of an axis: a list, a range as text, or one."""
     if isinstance(value, list | tuple):
         return tuple(one for part in value for one in values(part, name))
@@ -374,11 +377,11 @@ def values(value: Any, name: str) -> tuple[Any, ...]:
     return (value,)
 
 
-def _listed(value: Any) -> Sequence[Any]:
+def _listed(value: object) -> Sequence[object]:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _networks(part: Any) -> Iterator[Network]:
+def _networks(part: object) -> Iterator[Network]:
     """Yield the networks of one entry; each of its options may be a range."""
     if isinstance(part, Network):
         yield part
@@ -399,7 +402,7 @@ def _networks(part: Any) -> Iterator[Network]:
         yield Network(part[_MODEL], tuple(own.items()), weights, bool(streaming), shapes)
 
 
-def _size(value: Any) -> tuple[int, int] | None:
+def _size(value: object) -> tuple[int, int] | None:
     if value is None or isinstance(value, tuple):
         return value
     found = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", str(value))

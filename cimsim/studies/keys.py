@@ -16,7 +16,8 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel
 
 import cimsim
 from cimsim.boundary import json_text
@@ -52,9 +53,9 @@ class Stage:
     name: str
     version: int = 1
     reads: tuple[str, ...] = ()
-    also: Mapping[str, tuple[tuple[str, Any], ...]] | None = None
+    also: Mapping[str, tuple[tuple[str, object], ...]] | None = None
 
-    def fields_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def fields_of(self, values: Mapping[str, object]) -> dict[str, object]:
         """Return the declared part of a chip's values, see `values_of`."""
         patterns = list(self.reads)
         for path, conditions in (self.also or {}).items():
@@ -64,7 +65,7 @@ class Stage:
         return {path: values[path] for path in values if declared(path, held)}
 
     def key(
-        self, above: Iterable[str], values: Mapping[str, Any] | None = None, /, **more: Any
+        self, above: Iterable[str], values: Mapping[str, object] | None = None, /, **more: object
     ) -> str:
         """Return the key.
 
@@ -102,7 +103,7 @@ def narrowed(chip: Chip, paths: Iterable[str]) -> Chip:
     """
     kept, known = set(paths), fields()
     whole = chip.model_copy()
-    parts: dict[str, Any] = {}
+    parts: dict[str, BaseModel] = {}
     for path in known.keys() - kept:
         *above, name = known[path].names
         if not above:
@@ -123,14 +124,14 @@ def narrowed(chip: Chip, paths: Iterable[str]) -> Chip:
     return whole
 
 
-def values_of(chip: Chip) -> dict[str, Any]:
+def values_of(chip: Chip) -> dict[str, object]:
     """Return every value of a chip by dotted YAML path, in SI units; files by their content."""
     data = dump(chip)
     device = data["device"]
     assert isinstance(device, dict)
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for path, field in fields().items():
-        place: Any = data
+        place: object = data
         for name in field.names:
             place = place.get(name) if isinstance(place, dict) else None
         if path != "sources":
@@ -176,7 +177,7 @@ def source_of(room: str) -> str:
     return digest.hexdigest()
 
 
-def _add_source(digest: Any, place: Path, name: str, unread: tuple[str, ...]) -> None:
+def _add_source(digest: hashlib._Hash, place: Path, name: str, unread: tuple[str, ...]) -> None:
     for file in sorted((place / name).rglob("*.py")):
         inside = file.relative_to(place)
         if inside.parts[0] not in unread:

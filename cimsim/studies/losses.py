@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.studies.diagnosis_result import decibels
 from cimsim.tasks.sources import Sample
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Weights = "tuple[Tensor | None, ...]"
+Asked = Sample | NDArray[np.float32]  # of a task, a clean frame [H, W, C]
 
 
 class Loss(ABC):
@@ -38,7 +40,7 @@ class Loss(ABC):
 
     @abstractmethod
     def weights(
-        self, number: int, sample: Any, expected: tuple[Tensor, ...], got: tuple[Tensor, ...]
+        self, number: int, sample: Asked, expected: tuple[Tensor, ...], got: tuple[Tensor, ...]
     ) -> tuple[Tensor | None, ...] | None:
         """Take one sample's outputs; return their weights, None where nothing is lost.
 
@@ -76,11 +78,12 @@ class Psnr(Loss):
     after: list[float] = field(default_factory=list)
 
     def weights(
-        self, number: int, sample: Any, expected: tuple[Tensor, ...], got: tuple[Tensor, ...]
+        self, number: int, sample: Asked, expected: tuple[Tensor, ...], got: tuple[Tensor, ...]
     ) -> tuple[Tensor | None, ...] | None:
         """See `Loss`; frames are clipped to 0 .. 1, as a display would."""
         import torch
 
+        assert isinstance(sample, np.ndarray)
         clean = torch.from_numpy(np.ascontiguousarray(sample.transpose(2, 0, 1)))[None].double()
         one, two = expected[0].double(), got[0].double()
         a, b = one.clamp(0, 1), two.clamp(0, 1)
@@ -114,7 +117,7 @@ class OutputError(Loss):
     error: float = 0.0
 
     def weights(
-        self, number: int, sample: Any, expected: tuple[Tensor, ...], got: tuple[Tensor, ...]
+        self, number: int, sample: Asked, expected: tuple[Tensor, ...], got: tuple[Tensor, ...]
     ) -> tuple[Tensor | None, ...] | None:
         """See `Loss`: the difference itself."""
         found: list[Tensor | None] = []
@@ -154,11 +157,12 @@ class Top1(Loss):
     turned: int = 0
 
     def weights(
-        self, number: int, sample: Sample, expected: tuple[Tensor, ...], got: tuple[Tensor, ...]
+        self, number: int, sample: Asked, expected: tuple[Tensor, ...], got: tuple[Tensor, ...]
     ) -> tuple[Tensor | None, ...] | None:
         """See `Loss`."""
         import torch
 
+        assert isinstance(sample, Sample)
         self.samples += 1
         want, have, label = expected[0][0], got[0][0], int(sample.label or 0)
         was, is_ = int(want.argmax()), int(have.argmax())

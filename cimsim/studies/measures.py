@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 from cimsim.tasks.contract import Contract, Tensors
+
+if TYPE_CHECKING:
+    from cimsim.session.frames import Clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +42,10 @@ class Measure:
 
 def denoising(
     mapping: Mapping,
-    clip: Any,
+    clip: Clip,
     sigma: float = 15.0,
     seed: int = 0,
-    calibration: Any = None,
+    calibration: Clip | None = None,
     name: str = "clip",
 ) -> Measure:
     """PSNR of each frame of a noisy clip, as `cimsim.simulate` measures it.

@@ -26,16 +26,17 @@ from importlib import import_module
 from itertools import pairwise, product
 from math import prod
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Protocol
 
 from cimsim.boundary.arguments import choice, whole
 from cimsim.errors import ConfigError, InputError
 from cimsim.studies import engine
-from cimsim.studies.engine import Crew, Log, Row
+from cimsim.studies.engine import Crew, Log
 from cimsim.studies.grid import Grid, Plan
-from cimsim.studies.points import Point
-from cimsim.studies.study import Outcome, Progress, opened, write_tables
-from cimsim.studies.table import Limit, Table
+from cimsim.studies.points import NumberData, Point, Row
+from cimsim.studies.study import Outcome, Progress, Study, opened, write_tables
+from cimsim.studies.table import Group, Limit, Table
 
 SAMPLERS = ("tpe", "nsga2", "random")
 MEASURED = (
@@ -50,6 +51,22 @@ _STALE = 25  # rounds without a new trial after which nothing new is expected
 _BAD = 1e30  # objective of a trial that has none; never compared, as it misses a constraint
 
 Indices = tuple[int, ...]
+
+
+class OptunaTrial(Protocol):
+    """What is asked of a trial of optuna."""
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """Propose a whole number."""
+        ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[int]) -> int:
+        """Propose one of some."""
+        ...
+
+    def set_constraint(self, name: str, value: float) -> None:
+        """Say by how much a constraint is missed."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,7 @@ class Aim:
         if self.minutes is not None and not self.minutes > 0:
             raise ConfigError(f"minutes: expected more than 0, got {self.minutes}")
 
-    def to_data(self) -> dict[str, Any]:
+    def to_data(self) -> dict[str, object]:
         """Return what makes it another search; a longer one goes on."""
         data = asdict(self)
         return {name: data[name] for name in ("objectives", "constraints", "sampler", "seed")}
@@ -142,7 +159,7 @@ class Found:
 
     outcome: Outcome
     trials: tuple[Trial, ...]
-    front: tuple[Any, ...]
+    front: tuple[Group, ...]
 
     @property
     def told(self) -> str:
@@ -182,10 +199,10 @@ class Space:
                     f"search: {n} {name}; points on different frames cannot be compared, "
                     "so give one"
                 )
-        held: dict[str, tuple[Any, ...]] = {name: getattr(self.grid, name) for name in
+        held: dict[str, tuple[object, ...]] = {name: getattr(self.grid, name) for name in
                 ("networks", "chips", "mappings", "allocations")}  # fmt: skip
         held |= {f"set {path}": values for path, values in self.grid.set.items()}
-        self.axes: dict[str, tuple[Any, ...]] = {n: v for n, v in held.items() if len(v) > 1}
+        self.axes: dict[str, tuple[object, ...]] = {n: v for n, v in held.items() if len(v) > 1}
         if not self.axes:
             raise ConfigError(
                 "search: nothing varies; give fields with several values, such as "
@@ -245,10 +262,11 @@ class Search:
     """
 
     def __init__(
-        self, study: Any, objectives: Sequence[str], constraints: Sequence[str] = (), **more: Any
-    ) -> None:
-        self.plan: Plan = study.plan
-        self.aim = Aim(tuple(objectives), tuple(constraints), **more)
+        self, study: Study, objectives: Sequence[str], constraints: Sequence[str] = (),
+        trials: int = 100, minutes: float | None = None, sampler: str = "tpe", seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.plan = study.plan
+        self.aim = Aim(tuple(objectives), tuple(constraints), trials, minutes, sampler, seed)
         self.aim.check()
         self.space = Space(self.plan)
 
@@ -291,7 +309,7 @@ class Search:
         trials = tuple(work.trials.values())
         return Found(outcome, trials, tuple(judge.front(trials)))
 
-    def _rounds(self, work: _Work, proposer: Any, report: Progress) -> bool:
+    def _rounds(self, work: _Work, proposer: _All | _Optuna, report: Progress) -> bool:
         """Let trials be proposed and worked out until the budget is spent; True: interrupted."""
         total, stale = min(self.aim.trials, self.space.size), 0
         ends = None if self.aim.minutes is None else time.monotonic() + 60 * self.aim.minutes
@@ -333,7 +351,7 @@ class _Judge:
     """What makes a trial good."""
 
     def __init__(self, aim: Aim, row: Row, measures: bool) -> None:
-        blank = {"value": None, "unit": "", "meaning": "", "interval": None}
+        blank: NumberData = {"value": None, "unit": "", "meaning": "", "interval": None}
         numbers = dict(row["numbers"])
         if measures:
             numbers = dict.fromkeys(MEASURED, blank) | numbers
@@ -372,7 +390,7 @@ class _Judge:
         pairs = zip(values, self.goals, strict=True)
         return Trial(tuple(rows), tuple(sign * v for v, (_, sign) in pairs), (*misses, 0.0), False)
 
-    def front(self, trials: Sequence[Trial]) -> list[Any]:
+    def front(self, trials: Sequence[Trial]) -> list[Group]:
         """Return the groups of the trials that no other one beats."""
         table = Table.of([row for trial in trials if trial.feasible for row in trial.rows])
         return table.front(self.objectives) if table.groups else []
@@ -475,7 +493,7 @@ def _spread(space: Space) -> Iterator[Indices]:
         yield tuple(round(share * (len(values) - 1)) for values in space.axes.values())
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     """Return a setting as a number: itself, or what stands before its unit; None for others."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -507,7 +525,7 @@ class _Optuna:
         optuna = _optuna()
         self._space, self._n = space, len(aim.objectives)
         self._round = _ROUND if aim.sampler == "tpe" else _POPULATION
-        self._asked: list[Any] = []
+        self._asked: list[OptunaTrial] = []
         self._study = optuna.create_study(
             directions=["minimize"] * self._n, sampler=_sampler(optuna, space, aim)
         )
@@ -517,7 +535,7 @@ class _Optuna:
         self._asked = [self._study.ask() for _ in range(self._round)]
         return [self._indices(trial) for trial in self._asked]
 
-    def _indices(self, trial: Any) -> Indices:
+    def _indices(self, trial: OptunaTrial) -> Indices:
         return tuple(
             trial.suggest_int(axis, 0, len(values) - 1) if self._space.ordered(axis)
             else trial.suggest_categorical(axis, list(range(len(values))))
@@ -536,7 +554,7 @@ def _proposer(space: Space, aim: Aim) -> _All | _Optuna:
     return _All(space) if space.size <= aim.trials else _Optuna(space, aim)
 
 
-def _optuna() -> Any:
+def _optuna() -> ModuleType:
     try:
         optuna = import_module("optuna")
     except ImportError:
@@ -547,11 +565,14 @@ def _optuna() -> Any:
     return optuna
 
 
-def _sampler(optuna: Any, space: Space, aim: Aim) -> Any:
+def _sampler(optuna: ModuleType, space: Space, aim: Aim) -> object:
+    made: object
     if aim.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=aim.seed)
-    if aim.sampler == "tpe":
-        return optuna.samplers.TPESampler(
+        made = optuna.samplers.RandomSampler(seed=aim.seed)
+    elif aim.sampler == "tpe":
+        made = optuna.samplers.TPESampler(
             seed=aim.seed, n_startup_trials=_POPULATION, multivariate=True, constant_liar=True
         )
-    return optuna.samplers.NSGAIISampler(population_size=_POPULATION, seed=aim.seed)
+    else:
+        made = optuna.samplers.NSGAIISampler(population_size=_POPULATION, seed=aim.seed)
+    return made

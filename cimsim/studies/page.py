@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from cimsim.errors import CimsimError
 from cimsim.report.run.page import parts, svg
 from cimsim.report.run.page.parts import Cell, real, render, safe, words
-from cimsim.studies.table import SHORT, Table
+from cimsim.studies.points import Row
+from cimsim.studies.table import SHORT, Group, Table
 
 _MOST_BARS = 40
 _SIDE_BY_SIDE = 4  # lines that are columns of the table of all numbers: so it is read more easily
 
 
-def page(title: str, rows: Sequence[Mapping[str, Any]], command: str) -> str:
+def page(title: str, rows: Sequence[Row], command: str) -> str:
     """Return the page of a study's points, or of runs as `cimsim.studies.study.Runs` has them.
 
     Parameters
@@ -73,8 +73,9 @@ def _study_table(table: Table, id_: str, caption: str, names: Sequence[str] | No
     for group, line in zip(table.groups, lines, strict=True):
         cells = [words(text) for text in line[:varies]]
         for name, text in zip(shown, line[varies:], strict=True):
-            held = group.cells.get(table.named(name))
-            value = None if held is None or not real(held.value) else held.value
+            full = table.named(name)
+            held = group.cells.get(full)
+            value = None if held is None or not real(held.value) else group.number(full)
             cells.append(Cell(text, value))
         rows.append(cells)
     return parts.table(id_, caption, heads, rows)
@@ -92,7 +93,7 @@ def _beside_each_other(table: Table, id_: str, caption: str) -> parts.Table:
     return parts.table(id_, caption, ["number", *(_label(table, g) for g in table.groups)], rows)
 
 
-def _label(table: Table, group: Any) -> str:
+def _label(table: Table, group: Group) -> str:
     """Name a line by what varies; a bare number says of what it is."""
     told = []
     for name in table.varies:
@@ -125,7 +126,7 @@ def _study_bars(table: Table) -> Iterable[tuple[str, str, str]]:
             label = _label(table, group)[:60]
             unit = held.unit if held.unit in (*_OF_TEXT, "J", "s", "W", "m2") else ""
             text = f"{held.text} {unit}" if unit in _OF_TEXT else held.text
-            rows.append(svg.Bar(label or "all", held.value, text, low, high))
+            rows.append(svg.Bar(label or "all", group.number(table.named(name)), text, low, high))
         if len(rows) < 2 or len({row.value for row in rows}) < 2:
             continue
         top, bottom = max(r.value for r in rows), min(r.value for r in rows)
@@ -144,12 +145,12 @@ def _front(table: Table) -> str:
         return ""
     points = []
     for group in table.groups:
-        psnr = group.cells.get(table.named("psnr"))
-        energy = group.cells.get(table.named("energy"))
-        if psnr is None or energy is None:
+        names = table.named("psnr"), table.named("energy")
+        if not all(name in group.cells and real(group.cells[name].value) for name in names):
             return ""
-        if not (real(psnr.value) and real(energy.value) and energy.value > 0):
+        psnr, energy = map(group.number, names)
+        if energy <= 0:
             return ""
         label = ", ".join(f"{k} {group.settings.get(k, '')}" for k in table.varies)
-        points.append(svg.Spot(energy.value, psnr.value, label, id(group) in best))
+        points.append(svg.Spot(energy, psnr, label, id(group) in best))
     return svg.scatter(points, "J", "dB", "PSNR against energy") if len(points) > 2 else ""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cimsim.errors import InputError, suggest
-from cimsim.studies.table import Group, Table
+from cimsim.studies.points import Value
+from cimsim.studies.table import Cell, Group, Table
 from cimsim.units import format_si
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg", ".pdf")
 _FAR = 30  # largest over smallest value from which on an axis is logarithmic
@@ -43,7 +49,7 @@ def over(table: Table, x: str, y: str, path: Path, title: str = "") -> None:
     _save(figure, axes, path, title)
 
 
-def draw_over(table: Table, x: str, y: str) -> tuple[Any, Any]:
+def draw_over(table: Table, x: str, y: str) -> tuple[Figure, Axes]:
     """Return figure and axes of `over`.
 
     Raises
@@ -73,7 +79,11 @@ def draw_over(table: Table, x: str, y: str) -> tuple[Any, Any]:
     if order is not None:
         axes.set_xticks(range(len(order)), order)
     elif all(isinstance(g.settings.get(x), int) for groups in lines.values() for g in groups):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        from matplotlib.ticker import MaxNLocator
+
+        locator = axes.xaxis.get_major_locator()
+        assert isinstance(locator, MaxNLocator)
+        locator.set_params(integer=True)
     _labels(axes, x, name, table)
     if len(lines) > 1:
         axes.legend(frameon=False, fontsize=8)
@@ -81,7 +91,7 @@ def draw_over(table: Table, x: str, y: str) -> tuple[Any, Any]:
 
 
 def _line(
-    axes: Any, groups: list[Group], names: tuple[str, str], order: list[str] | None,
+    axes: Axes, groups: list[Group], names: tuple[str, str], order: list[str] | None,
     what: tuple[str, int],
 ) -> None:  # fmt: skip
     x, name = names
@@ -95,13 +105,19 @@ def _line(
     colour = _COLOURS[number % len(_COLOURS)]
     places = [place(group) for group in groups]
     cells = [group.cells[name] for group in groups]
-    axes.plot(places, [cell.value for cell in cells], color=colour, linewidth=1.6, markersize=4.5,
+    heights = [_height(cell) for cell in cells]
+    axes.plot(places, heights, color=colour, linewidth=1.6, markersize=4.5,
               linestyle=_DASHES[number % len(_DASHES)],
               marker=_MARKS[number % len(_MARKS)], label=label, zorder=3)  # fmt: skip
-    ends = [cell.interval or (cell.value, cell.value) for cell in cells]
+    ends = [cell.interval or (y, y) for cell, y in zip(cells, heights, strict=True)]
     if any(cell.interval for cell in cells):
         axes.fill_between(places, [e[0] for e in ends], [e[1] for e in ends], color=colour,
                           alpha=0.15, linewidth=0, zorder=2)  # fmt: skip
+
+
+def _height(cell: Cell) -> float | str:
+    """Return what is drawn of a number; nothing where there is none."""
+    return math.nan if cell.value is None else cell.value
 
 
 def pareto(table: Table, objectives: Sequence[str], path: Path, title: str = "") -> None:
@@ -116,7 +132,7 @@ def pareto(table: Table, objectives: Sequence[str], path: Path, title: str = "")
     _save(figure, axes, path, title)
 
 
-def draw_pareto(table: Table, objectives: Sequence[str]) -> tuple[Any, Any]:
+def draw_pareto(table: Table, objectives: Sequence[str]) -> tuple[Figure, Axes]:
     """Return figure and axes of `pareto`.
 
     Raises
@@ -131,19 +147,19 @@ def draw_pareto(table: Table, objectives: Sequence[str]) -> tuple[Any, Any]:
     chosen = {id(group) for group in front}
     figure, axes = _figure()
     beaten = [g for g in table.groups if x in g.cells and y in g.cells and id(g) not in chosen]
-    axes.scatter([g.cells[x].value for g in beaten], [g.cells[y].value for g in beaten],
+    axes.scatter([_height(g.cells[x]) for g in beaten], [_height(g.cells[y]) for g in beaten],
                  color=_GREY, s=22, linewidths=0, zorder=1, label="beaten by another")  # fmt: skip
-    ordered = sorted(front, key=lambda g: g.cells[x].value)
-    places = [g.cells[x].value for g in ordered]
-    heights = [g.cells[y].value for g in ordered]
+    ordered = sorted(front, key=lambda g: g.number(x))
+    places = [g.number(x) for g in ordered]
+    heights = [g.number(y) for g in ordered]
     axes.plot(places, heights, color=_COLOURS[0], linewidth=1.2, marker="o", markersize=5.5,
               zorder=3, label="front")  # fmt: skip
     for group in ordered[:: max(1, len(ordered) // 8)]:
         held = (group.settings.get(name) for name in table.varies)
         text = ", ".join(str(value) for value in held if value is not None)
-        axes.annotate(text, (group.cells[x].value, group.cells[y].value), fontsize=7, color=_TEXT,
+        axes.annotate(text, (group.number(x), group.number(y)), fontsize=7, color=_TEXT,
                       xytext=(5, -9), textcoords="offset points")  # fmt: skip
-    across = [g.cells[x].value for g in (*beaten, *front)]
+    across = [g.number(x) for g in (*beaten, *front)]
     if min(across, default=0) > 0 and max(across) > _FAR * min(across):
         axes.set_xscale("log")
     _labels(axes, x, y, table)
@@ -163,7 +179,7 @@ def check_name(path: Path) -> None:
         raise InputError(f"{path}: expected a file name that ends in {', '.join(SUFFIXES)}")
 
 
-def _figure() -> tuple[Any, Any]:
+def _figure() -> tuple[Figure, Axes]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -172,12 +188,12 @@ def _figure() -> tuple[Any, Any]:
     return figure, figure.subplots()
 
 
-def _number(value: Any) -> float:
+def _number(value: Value) -> float:
     """Return a setting as a number: itself, or what stands before its unit."""
     return float(str(value).split()[0])
 
 
-def _order(values: list[Any]) -> list[str] | None:
+def _order(values: list[Value]) -> list[str] | None:
     """Return settings that are no numbers in the order they come; None for numbers of one unit."""
     units = set()
     for value in values:
@@ -190,17 +206,21 @@ def _order(values: list[Any]) -> list[str] | None:
     return None if len(units) == 1 else list(dict.fromkeys(map(str, values)))
 
 
-def _labels(axes: Any, x: str, y: str, table: Table) -> None:
+def _in_si(unit: str) -> Callable[[float, float], str]:
+    return lambda value, _: format_si(value, unit)
+
+
+def _labels(axes: Axes, x: str, y: str, table: Table) -> None:
     for axis, name in ((axes.xaxis, x), (axes.yaxis, y)):
         unit = next((g.cells[name].unit for g in table.groups if name in g.cells), "")
         if unit in ("s", "J", "W", "m2"):
-            axis.set_major_formatter(lambda value, _, unit=unit: format_si(value, unit))
+            axis.set_major_formatter(_in_si(unit))
             unit = ""
         shown = f"{name} / {unit}" if unit not in ("", "1") else name
         axis.set_label_text(shown, color=_TEXT)
 
 
-def _save(figure: Any, axes: Any, path: Path, title: str) -> None:
+def _save(figure: Figure, axes: Axes, path: Path, title: str) -> None:
     finish(axes, title)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +229,7 @@ def _save(figure: Any, axes: Any, path: Path, title: str) -> None:
         raise InputError(f"{path}: cannot be written: {error}") from None
 
 
-def finish(axes: Any, title: str = "") -> None:
+def finish(axes: Axes, title: str = "") -> None:
     """Give axes the look of all pictures of studies."""
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)

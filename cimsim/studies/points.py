@@ -6,13 +6,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from cimsim.chip.load import load_hw
 from cimsim.chip.spec import Chip
 from cimsim.mapping.strategies import USUAL
 
+if TYPE_CHECKING:
+    from cimsim.timing.plan.plan import Schedule
+
 Value = int | float | str | bool | None
+
+
+class NumberData(TypedDict):
+    """A number of a result as JSON has it."""
+
+    value: float | int | str | None
+    unit: str
+    meaning: str
+    interval: list[float] | None
+
+
+class Row(TypedDict):
+    """What a study keeps of a point: settings, numbers, doubts, or why it has no numbers."""
+
+    id: str
+    key: str | None
+    settings: dict[str, Value]
+    numbers: dict[str, NumberData]
+    doubts: list[dict[str, str]]
+    network: str | None
+    frame: list[int] | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +144,10 @@ class Point:
 
     network: Network = Network()
     hw: str = "eflash40nm"
-    overrides: tuple[tuple[str, Any], ...] = ()
+    overrides: tuple[tuple[str, object], ...] = ()
     mapping: str = USUAL
     allocation: str = "in_order"
-    schedule: str = "pipelined"
+    schedule: Schedule = "pipelined"
     frames: Frames = Frames()
     seeds: Seeds = Seeds()
     frame_rate_hz: float | None = None
@@ -141,7 +166,7 @@ class Point:
         changed = where.stat().st_mtime_ns if where.is_file() else 0
         return _chip(self.hw, repr(self.overrides), _Held(self.overrides), changed)
 
-    def to_data(self) -> dict[str, Any]:
+    def to_data(self) -> dict[str, object]:
         """Return the point as plain data."""
         return asdict(self) | {"settings": dict(self.settings)}
 
@@ -162,7 +187,7 @@ class Point:
 class _Held:
     """Overrides on their way through a cache; their text is what counts."""
 
-    def __init__(self, overrides: tuple[tuple[str, Any], ...]) -> None:
+    def __init__(self, overrides: tuple[tuple[str, object], ...]) -> None:
         self.overrides = overrides
 
     def __eq__(self, other: object) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cimsim.display import drawing
 from cimsim.report.show import axes_of
 from cimsim.studies import pictures
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from cimsim.studies.study import Outcome
 
 
@@ -19,7 +21,7 @@ class StudyPictures(drawing.StudyPictures):
 
     outcome: Outcome
 
-    def over(self, x: str, y: str) -> Any:
+    def over(self, x: str, y: str) -> Axes:
         """Draw a number over a setting, as in ``over("adc.bits", "psnr")``; bands are 5 .. 95 %.
 
         Raises
@@ -29,9 +31,10 @@ class StudyPictures(drawing.StudyPictures):
         """
         figure, axes = pictures.draw_over(self.outcome.table, x, y)
         pictures.finish(axes)
-        return axes_of(figure)
+        drawn: Axes = axes_of(figure)
+        return drawn
 
-    def pareto(self, y: str, x: str) -> Any:
+    def pareto(self, y: str, x: str) -> Axes:
         """Draw two objectives and the front that no point beats: ``pareto("psnr", "energy")``.
 
         Raises
@@ -41,4 +44,5 @@ class StudyPictures(drawing.StudyPictures):
         """
         figure, axes = pictures.draw_pareto(self.outcome.table, [y, x])
         pictures.finish(axes)
-        return axes_of(figure)
+        drawn: Axes = axes_of(figure)
+        return drawn

@@ -8,9 +8,9 @@ it reads. `cimsim.studies.chain` puts them one after another, with a key for eac
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping as MappingABC
+import math
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,20 @@ from numpy.typing import NDArray
 from cimsim.mapping.mapping import Mapping
 from cimsim.mapping.strategies import STRATEGIES
 from cimsim.studies.keys import Stage
+from cimsim.studies.points import NumberData
 
 if TYPE_CHECKING:
     from cimsim.engine.calibrate import Known
     from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
     from cimsim.engine.execute import Execution
     from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
+    from cimsim.engine.samples import Samples
     from cimsim.graph.ir import LayerGraph
-    from cimsim.session.result import Number
+    from cimsim.session.result import Number, Quality
     from cimsim.tasks.contract import Tensors
+    from cimsim.timing.plan.plan import Schedule
     from cimsim.timing.timeline import Timeline
+    from cimsim.video.clip import Clip
 
 _SHAPE = (
     "array.rows", "array.cols", "weights.bits", "weights.cell_bits", "weights.encoding",
@@ -99,7 +103,7 @@ def map_stage(strategy: str, allocation: str) -> Stage:
     return STAGES["map"] if plain else Stage("map", reads=("*",))
 
 
-def timed(mapping: Mapping, schedule: Any) -> Timeline:
+def timed(mapping: Mapping, schedule: Schedule) -> Timeline:
     """Simulate the cycles of a few frames."""
     from cimsim.timing.simulate import simulate
 
@@ -122,7 +126,7 @@ class Learned:
     """
 
     inputs: list[Tensors]
-    samples: dict[str, Any]
+    samples: dict[str, Samples]
     integers: dict[str, NDArray[np.int32]] | None
     scene: str
     known: Known = field(default_factory=lambda: _known())
@@ -163,7 +167,7 @@ class Cells:
         return made[0], made[1]
 
 
-def programmed(mapping: Mapping, integers: Any, seed: int) -> Cells:
+def programmed(mapping: Mapping, integers: dict[str, NDArray[np.int32]] | None, seed: int) -> Cells:
     """Write the cells, and age them where the chip's conditions ask for it."""
     from cimsim.chip.cells import device_of
     from cimsim.engine.prepare import cells
@@ -202,7 +206,7 @@ def executed(
 class Strip:
     """The frames of a point, clean and noisy, one near the other in memory but never all."""
 
-    def __init__(self, graph: LayerGraph, clip: Any, sigma: float, seed: int) -> None:
+    def __init__(self, graph: LayerGraph, clip: Clip, sigma: float, seed: int) -> None:
         from cimsim.errors import InputError
         from cimsim.tasks.contract import Contract
         from cimsim.video.reel import NoisyReel, Reel
@@ -248,6 +252,42 @@ class Strip:
         return shifted_results(before, outputs)
 
 
+class ScoresData(TypedDict):
+    """PSNR and SSIM of frames as JSON has them; infinite PSNR of equal frames is null."""
+
+    psnr: list[float | None]
+    ssim: list[float]
+    sha256: str
+
+
+class Reference(TypedDict):
+    """Scores of the noisy frames and of those of the float network."""
+
+    noisy: ScoresData
+    float: ScoresData
+
+
+class Measured(TypedDict):
+    """Scores of the chip, and what its arrays did."""
+
+    chip: ScoresData
+    pulses_per_cell: float | None
+    statistics: dict[str, dict[str, Any]]
+
+
+class Judged(Reference, Measured):
+    """Both together."""
+
+
+class Numbers(TypedDict):
+    """What a point comes to, see `energised`."""
+
+    numbers: dict[str, NumberData]
+    doubts: list[dict[str, str]]
+    network: str
+    frame: list[int]
+
+
 @dataclass
 class Scores:
     """PSNR and SSIM of frames, and the SHA-256 of their bits."""
@@ -266,13 +306,13 @@ class Scores:
         self.ssim.append(float(ssim(clean, shown)))
         self._digest.update(np.ascontiguousarray(shown).tobytes())
 
-    def to_data(self) -> dict[str, Any]:
+    def to_data(self) -> ScoresData:
         """Return plain data; infinite PSNR of equal frames is null."""
         psnr = [value if np.isfinite(value) else None for value in self.psnr]
         return {"psnr": psnr, "ssim": self.ssim, "sha256": self._digest.hexdigest()}
 
 
-def reference(strip: Strip) -> dict[str, Any]:
+def reference(strip: Strip) -> Reference:
     """Run the float network; return the scores of its frames and of the noisy ones."""
     from cimsim.graph.reference import TorchWeights
     from cimsim.session.frames import picture
@@ -291,9 +331,9 @@ def reference(strip: Strip) -> dict[str, Any]:
 def energised(
     mapping: Mapping,
     timeline: Timeline,
-    judged: MappingABC[str, Any] | None,
+    judged: Judged | None,
     frame_rate_hz: float | None,
-) -> dict[str, Any]:
+) -> Numbers:
     """Charge every action of a frame, and put all numbers of a point together.
 
     Parameters
@@ -349,26 +389,23 @@ def energised(
     }  # fmt: skip
 
 
-def plain(number: Number) -> dict[str, Any]:
+def plain(number: Number) -> NumberData:
     """Return a number of a result as JSON has it."""
     ends = None if number.interval is None else list(number.interval)
     return {"value": number.value, "unit": number.unit, "meaning": number.meaning,
             "interval": ends}  # fmt: skip
 
 
-def _quality(judged: MappingABC[str, Any] | None) -> Any:
+def _quality(judged: Judged | None) -> Quality | None:
     from cimsim.session.result import Quality
 
     if judged is None:
         return None
-    found = {
-        f"{name}_{what}": tuple(float("inf") if v is None else v for v in judged[name][what])
-        for name in ("noisy", "float", "chip")
-        for what in ("psnr", "ssim")
-    }
-    return Quality(**found)
+    whose = judged["noisy"], judged["float"], judged["chip"]
+    psnr = (tuple(math.inf if v is None else v for v in one["psnr"]) for one in whose)
+    return Quality(*psnr, *(tuple(one["ssim"]) for one in whose))
 
 
-def sha256(frames: NDArray[Any]) -> str:
+def sha256(frames: NDArray[np.generic]) -> str:
     """Return the SHA-256 of an array's bits."""
     return hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()

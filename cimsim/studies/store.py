@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,14 +46,14 @@ _TABLE = (
 )
 _VALUES = "into entry values (?, ?, ?, ?)"
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What a stage gave: plain data, and arrays by name."""
 
-    data: Any
+    data: object
     arrays: Arrays
 
 
@@ -123,7 +123,13 @@ class Store:
         self._used(key, str(told.get("stage", "")), len(text) + size)
         return Entry(data, arrays)
 
-    def put(self, key: str, stage: str, data: Any, arrays: Mapping[str, Any] | None = None) -> None:
+    def put(
+        self,
+        key: str,
+        stage: str,
+        data: object,
+        arrays: Mapping[str, NDArray[np.generic]] | None = None,
+    ) -> None:
         """Keep an entry; a disk that takes no more costs the time to make it again only."""
         from safetensors.numpy import save
 
@@ -177,7 +183,9 @@ class Store:
         if not self.folder.is_dir():
             return []
         text = "select stage, count(*), sum(size) from entry group by stage order by stage"
-        rows: list[Any] = self._ask(lambda index: index.execute(text).fetchall(), [])
+        rows: list[tuple[str, int, int]] = self._ask(
+            lambda index: index.execute(text).fetchall(), []
+        )
         return [Use(str(stage), int(n), int(size)) for stage, n, size in rows]
 
     def clear(self) -> int:

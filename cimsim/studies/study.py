@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from cimsim import __version__
 from cimsim.boundary import json_text
@@ -19,13 +19,26 @@ from cimsim.display.tables import data_frame, html_table
 from cimsim.errors import InputError
 from cimsim.files import replacing
 from cimsim.studies import engine, grid
-from cimsim.studies.engine import Row
 from cimsim.studies.grid import Plan
+from cimsim.studies.points import Row, Value
 from cimsim.studies.table import SHORT, USUAL, Table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FORMAT = "cimsim study"
 STUDY = "study.json"
 Progress = Callable[[str, int, int], None]
+
+
+class StudyData(TypedDict):
+    """What ``study.json`` holds."""
+
+    format: str
+    version: str
+    plan: dict[str, object]
+    search: dict[str, object] | None
+    points: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,7 @@ class Outcome:
     interrupted : bool
     """
 
-    plan: Mapping[str, Any]
+    plan: Mapping[str, object]
     rows: tuple[Row, ...]
     folder: Path | None = None
     interrupted: bool = False
@@ -63,7 +76,7 @@ class Outcome:
         """Points that have no numbers."""
         return [row for row in self.rows if row["error"] is not None]
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> DataFrame:
         """Return one row per point, a ``pandas.DataFrame``: settings, numbers, ends of intervals.
 
         Raises
@@ -94,7 +107,7 @@ class Outcome:
         """Pictures: ``outcome.plot.over("adc.bits", "psnr")``, ``.pareto("psnr", "energy")``."""
         return drawing.above("cimsim.studies.show:StudyPictures")(self)  # type: ignore[no-any-return]
 
-    def pareto(self, *objectives: str) -> list[Row]:
+    def pareto(self, *objectives: str) -> list[dict[str, Value]]:
         """Return the groups that no other one beats; see `cimsim.studies.table.Table.pareto`."""
         return self.table.pareto(objectives)
 
@@ -134,16 +147,18 @@ class Study:
     >>> outcome.pareto("max quality.chip_psnr", "min energy.per_frame")  # doctest: +SKIP
     """
 
-    def __init__(self, *, name: str = "study", **given: Any) -> None:
+    def __init__(self, *, name: str = "study", **given: object) -> None:
         self.plan = grid.from_data({"name": name, **given})
 
     def __repr__(self) -> str:
         return f"Study({self.plan.name!r}: {self.plan.n_points} points)"
 
     def _repr_html_(self) -> str:
+        grids = self.plan.to_data()["grids"]
+        assert isinstance(grids, list)
         rows = [
             (name, str(value))
-            for grid_data in self.plan.to_data()["grids"]
+            for grid_data in grids
             for name, value in grid_data.items()
             if value not in (None, {}, [], ())
         ]
@@ -233,8 +248,8 @@ class Study:
 
 
 def opened(
-    folder: Path, plan: Mapping[str, Any], ids: Sequence[str] | None,
-    search: Mapping[str, Any] | None = None,
+    folder: Path, plan: Mapping[str, object], ids: Sequence[str] | None,
+    search: Mapping[str, object] | None = None,
 ) -> Path:  # fmt: skip
     """Make a study's folder, or go on in it if it holds this very study.
 
@@ -277,12 +292,13 @@ def opened(
     return folder
 
 
-def _plain(data: Any) -> Any:
+def _plain(data: object) -> object:
     """Return data as JSON gives it back."""
-    return json.loads(json.dumps(data))
+    plain: object = json.loads(json.dumps(data))
+    return plain
 
 
-def read_plan(folder: Path) -> dict[str, Any]:
+def read_plan(folder: Path) -> StudyData:
     """Return ``study.json`` of a folder.
 
     Raises
@@ -299,10 +315,10 @@ def read_plan(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: {error}") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InputError(f"{folder}: {STUDY} is not that of a study")
-    return data
+    return cast(StudyData, data)
 
 
-def flat(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+def flat(rows: Sequence[Row]) -> Iterator[dict[str, Value]]:
     """Yield one flat mapping per point: settings, numbers, ends of intervals, error."""
     for row in rows:
         cells = dict(row["settings"])
@@ -356,9 +372,9 @@ class Runs:
         runs = cls()
         for place in places:
             if (place / STUDY).is_file():
-                name = {"run": place.name}
-                rows = Outcome.load(place).rows
-                runs.rows += [row | {"settings": name | row["settings"]} for row in rows]
+                for row in Outcome.load(place).rows:
+                    settings: dict[str, Value] = {"run": place.name, **row["settings"]}
+                    runs.rows.append({**row, "settings": settings})
             else:
                 runs.add(place)
         return runs

@@ -10,7 +10,7 @@ at once.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,8 @@ from cimsim.studies.losses import OutputError
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
-    from cimsim.session.frames import Progress
+    from cimsim.session.frames import Clip, Progress
+    from cimsim.tasks.questions import Task
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "input code": ("input bits", "input clipping"),
@@ -47,12 +48,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
 def switched(
     found: Diagnosis,
     mapping: Mapping,
-    clip: Any = None,
+    clip: Clip | None = None,
     *,
-    task: Any = None,
+    task: Task | None = None,
     noise_sigma: float = 15.0,
     seed: int = 0,
-    calibration: Any = None,
+    calibration: Clip | None = None,
     name: str = "clip",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -127,7 +128,7 @@ class _World:
         chip = calibrated(
             fresh, aged, self.asked.calibration, self.seed, self.threads, learned["samples"]
         )
-        loss: Any = self.loss()
+        loss = self.loss()
         for number in range(self.asked.count):
             sample, inputs = self.asked.inputs(number)
             expected = mapping.graph.reference(*inputs)
@@ -138,7 +139,7 @@ class _World:
 
 def _without(chip: Chip, off: set[str]) -> Chip:
     """Switch off what the engine leaves on: codes, converters, and time and temperature."""
-    new: dict[str, Any] = {}
+    new: dict[str, object] = {}
     if "drift" in off:
         new["conditions"] = Conditions()
     if "input code" in off:

@@ -13,15 +13,15 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 from cimsim.boundary import json_text
 from cimsim.boundary.limits import shown
 from cimsim.errors import InputError, suggest
 from cimsim.stats import mean_interval
+from cimsim.studies.points import NumberData, Row, Value
 from cimsim.units import format_interval, format_si
 
-Row = Mapping[str, Any]
 SHORT = {
     "psnr": "quality.chip_psnr", "ssim": "quality.chip_ssim", "loss": "quality.loss",
     "fps": "timing.frames_per_second", "latency": "timing.latency_s",
@@ -57,7 +57,7 @@ class Cell:
         Chips that it is the mean of.
     """
 
-    value: Any
+    value: float | int | str | None
     interval: tuple[float, float] | None
     unit: str
     n: int
@@ -103,9 +103,15 @@ class Group:
     error : str or None
     """
 
-    settings: dict[str, Any]
+    settings: dict[str, Value]
     cells: dict[str, Cell]
     error: str | None = None
+
+    def number(self, name: str) -> float:
+        """Return a number that the group has by its full name."""
+        value = self.cells[name].value
+        assert isinstance(value, int | float)
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +133,11 @@ class Limit:
 
     def holds(self, group: Group) -> bool:
         """Whether a group that has the number keeps to it."""
-        return _COMPARISONS[self.sign](group.cells[self.name].value, self.value)
+        return _COMPARISONS[self.sign](group.number(self.name), self.value)
 
     def missed_by(self, group: Group) -> float:
         """Return by which share of the limit a group misses it; 0 or less: it holds."""
-        value = float(group.cells[self.name].value)
+        value = float(group.number(self.name))
         short = self.value - value if self.sign.startswith(">") else value - self.value
         if self.holds(group):
             return min(0.0, short)
@@ -163,7 +169,7 @@ class Table:
         return [n for n in names if len({repr(g.settings.get(n)) for g in self.groups}) > 1]
 
     @property
-    def common(self) -> dict[str, Any]:
+    def common(self) -> dict[str, Value]:
         """Settings that are the same in all groups, and are something."""
         first = self.groups[0].settings if self.groups else {}
         varies = self.varies
@@ -261,7 +267,7 @@ class Table:
         larger = way == "max" or (way == "" and full.rpartition(".")[2].endswith(_LARGER))
         return full, -1.0 if larger else 1.0
 
-    def pareto(self, objectives: Sequence[str]) -> list[dict[str, Any]]:
+    def pareto(self, objectives: Sequence[str]) -> list[dict[str, Value]]:
         """Return settings and numbers of the groups that no other one beats, best first.
 
         Parameters
@@ -287,7 +293,7 @@ class Table:
             return []
         goals = [self.objective(text) for text in objectives]
         able = [g for g in self.groups if all(_is_number(g, name) for name, _ in goals)]
-        costs = [tuple(sign * g.cells[name].value for name, sign in goals) for g in able]
+        costs = [tuple(sign * g.number(name) for name, sign in goals) for g in able]
         best = [
             (cost, g) for cost, g in zip(costs, able, strict=True)
             if not any(_beats(other, cost) for other in costs)
@@ -314,7 +320,7 @@ class Table:
         """Return all numbers of all groups; ends of intervals in columns of their own."""
         lines = []
         for group in self.groups:
-            line = dict(group.settings)
+            line: dict[str, object] = dict(group.settings)
             n = max((cell.n for cell in group.cells.values()), default=0)
             line["chips"] = n
             for name, cell in group.cells.items():
@@ -328,7 +334,7 @@ class Table:
         """Return all numbers of all groups."""
         return json_text.dump(self.to_data())
 
-    def to_data(self) -> list[dict[str, Any]]:
+    def to_data(self) -> list[dict[str, object]]:
         """Return all numbers of all groups as plain data, in SI units."""
         return [
             {
@@ -372,7 +378,7 @@ class Table:
         )
 
 
-def csv_text(lines: Sequence[Mapping[str, Any]]) -> str:
+def csv_text(lines: Sequence[Mapping[str, object]]) -> str:
     """Return mappings as CSV, a column for each key of any of them."""
     names = list(dict.fromkeys(name for line in lines for name in line))
     text = io.StringIO()
@@ -393,23 +399,25 @@ def _group(rows: Sequence[Row]) -> Group:
     return Group(settings, cells, failed)
 
 
-def _cell(numbers: Sequence[Mapping[str, Any]]) -> Cell:
+def _cell(numbers: Sequence[NumberData]) -> Cell:
     first = numbers[0]
     values, unit = [number["value"] for number in numbers], first["unit"]
     ends = [number["interval"] for number in numbers]
-    own = tuple(ends[0]) if ends[0] is not None else None
-    if len(values) == 1 or not all(_real(value) for value in values):
+    own = None if ends[0] is None else (ends[0][0], ends[0][1])
+    reals = [value for value in values if _real(value)]
+    if len(values) == 1 or len(reals) < len(values):
         return Cell(values[0], own, unit, len(values))
-    same = all(value == values[0] for value in values)
-    mean = values[0] if same else sum(values) / len(values)
-    if any(end is None for end in ends) or unit in ("dB", "%"):
+    same = all(value == reals[0] for value in reals)
+    mean = reals[0] if same else sum(reals) / len(reals)
+    known = [end for end in ends if end is not None]
+    if len(known) < len(ends) or unit in ("dB", "%"):
         # of a measure: what chips of one description differ in
-        return Cell(mean, None if same else mean_interval(values), unit, len(values))
-    low, high = (sum(end[i] for end in ends) / len(ends) for i in (0, 1))
+        return Cell(mean, None if same else mean_interval(reals), unit, len(values))
+    low, high = (sum(end[i] for end in known) / len(known) for i in (0, 1))
     return Cell(mean, (low, high), unit, len(values))
 
 
-def _real(value: Any) -> bool:
+def _real(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -421,11 +429,11 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: Value) -> Value:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _setting(value: Any) -> str:
+def _setting(value: Value) -> str:
     return "" if value is None else str(value)
 
 

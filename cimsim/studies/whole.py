@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class Asked:
 
         return not is_own(self.network.model) and not is_own_code(self.mapping, self.allocation)
 
-    def key(self, command: Mapping[str, Any], **more: Any) -> str:
+    def key(self, command: Mapping[str, object], **more: object) -> str:
         """Return the key.
 
         Parameters
@@ -127,7 +127,7 @@ class Whole:
 
     @classmethod
     def of(
-        cls, asked: Asked, command: Mapping[str, Any] | None, cached: bool, **more: Any
+        cls, asked: Asked, command: Mapping[str, object] | None, cached: bool, **more: object
     ) -> Whole:
         """Return the place of a run; one that is neither found nor kept where that may be wrong."""
         store = Store.usual() if cached and command is not None and asked.is_known else None

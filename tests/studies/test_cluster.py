@@ -116,7 +116,7 @@ def own_stores(folder, n):
         _, _, port = dask_worker.address.rpartition(":")
         place = f"{where}/{port}"
         os.environ["CIMSIM_CACHE"] = place
-        engine._held.pop("store", None)
+        engine._held.store, engine._held.knows_store = None, False
         cluster._prepare(dask_worker)
         return place
 
@@ -157,11 +157,11 @@ def test_workers_fetch_what_they_lack_by_key(tmp_path):
         client, data = crew._client, point.to_data()
         first = client.submit(cluster.work, data, key, True, workers=[addresses[0]], pure=False)
         assert first.result()["error"] is None
-        made = client.run(lambda: dict(engine._held["memory"].made), workers=[addresses[0]])
+        made = client.run(lambda: dict(engine.memory().made), workers=[addresses[0]])
         assert made[addresses[0]]["energise"] == 1
         second = client.submit(cluster.work, data, key, True, workers=[addresses[1]], pure=False)
         assert second.result() == first.result()
-        made = client.run(lambda: dict(engine._held["memory"].made), workers=[addresses[1]])
+        made = client.run(lambda: dict(engine.memory().made), workers=[addresses[1]])
         assert made[addresses[1]] == {}
         assert Store(tmp_path / places[addresses[1]] / "studies").has(key)
     finally:

@@ -34,7 +34,7 @@ def store(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _kept(store, monkeypatch):
     """Tests ask for the same points again and again."""
-    monkeypatch.setitem(engine._held, "store", store)
+    monkeypatch.setattr(engine, "_held", engine._Held(store=store, knows_store=True))
 
 
 def settings(groups):
