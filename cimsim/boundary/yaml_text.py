@@ -6,14 +6,15 @@ import copy
 import functools
 import re
 from collections.abc import Hashable
-from typing import Any
 
 import yaml
 
 from cimsim.boundary import tree
 from cimsim.boundary.limits import DIGITS, Limits, shown
 
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml reads long lists faster
+_Base: type[yaml.SafeLoader] = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # libyaml reads long lists faster
 _TAG = "tag:yaml.org,2002:"
 _OFTEN = 50_000  # characters of a text that is remembered
 # what YAML 1.1 reads as another number than people do: 0512 is octal, 1:30 is 90
@@ -21,7 +22,7 @@ _OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_.]*:.*)")
 _KNOWN = {_TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 
 
-class _Loader(_Base):  # type: ignore[misc]
+class _Loader(_Base):  # type: ignore[misc,valid-type]
     """SafeLoader that refuses a key given twice instead of keeping the last one."""
 
 

@@ -8,7 +8,7 @@ A YAML field is called as here without the unit suffix (``adc.energy: 2.61 pJ`` 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -24,6 +24,9 @@ from cimsim.chip.parts.memories import Buffer, Dram, GlobalBuffer
 from cimsim.chip.parts.process import Operating, Process
 from cimsim.chip.parts.system import Interconnect, Io, PowerConversion, System, Tile
 from cimsim.display.tables import data_frame, html_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class Chip(Part):
@@ -145,7 +148,7 @@ class Chip(Part):
             [f"{self!r}; .to_frame() has every field"],
         )  # fmt: skip
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> DataFrame:
         """Return every field with value, unit, and source, as a ``pandas.DataFrame``.
 
         Raises
@@ -155,7 +158,8 @@ class Chip(Part):
         """
         from cimsim.chip.fields import rows
 
-        return data_frame(rows(self), "Chip.to_frame")
+        frame: DataFrame = data_frame(rows(self), "Chip.to_frame")
+        return frame
 
     def __eq__(self, other: object) -> bool:
         """Chips are equal by what they are, not by how they came about."""

@@ -129,14 +129,12 @@ class Coverage:
         return {"modelled": shares} | asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Coverage:
+    def from_dict(cls, data: Mapping[str, object]) -> Coverage:
         """Return what `to_dict` made."""
-        rest = {name: value for name, value in data.items() if name != "modelled"}
-        lists = {
-            name: tuple(Missing(**m) for m in data.get(name, ()))
-            for name in ("missing", "borrowed")
-        }
-        return cls(**rest | lists)
+        held: dict[str, Any] = {name: one for name, one in data.items() if name != "modelled"}
+        for name in ("missing", "borrowed"):
+            held[name] = tuple(Missing(**one) for one in held.get(name, ()))
+        return cls(**held)
 
 
 def coverage(graph: LayerGraph, chip: Chip | None = None) -> Coverage:

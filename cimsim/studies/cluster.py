@@ -21,7 +21,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
 from cimsim.errors import CimsimError, ConfigError, InputError
 from cimsim.studies import engine
@@ -250,7 +250,7 @@ def _killed(error: BaseException) -> bool:
     return type(error).__name__ == "KilledWorker"
 
 
-def work(data: Mapping[str, Any], key: str, cached: bool) -> Row:
+def work(data: Mapping[str, object], key: str, cached: bool) -> Row:
     """Work a point out in a worker.
 
     Parameters

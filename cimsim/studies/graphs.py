@@ -6,12 +6,13 @@ network. What is kept is read back to the same operations, arguments and bits, o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError, InputError
 from cimsim.graph.ir import (
@@ -154,8 +155,10 @@ def packed(graph: LayerGraph) -> tuple[Data, Arrays]:
             "batch": graph._batch}, arrays  # fmt: skip
 
 
-def unpacked(data: Any, arrays: Arrays) -> LayerGraph:
+def unpacked(data: object, arrays: Arrays) -> LayerGraph:
     """Return what `packed` was given."""
+    if not isinstance(data, dict):
+        raise TypeError("no graph")
     ops = [_unpacked_op(one, arrays) for one in data["ops"]]
     return LayerGraph(data["name"], ops, data["outputs"], data["batch"])
 
@@ -183,39 +186,53 @@ def _packed_op(op: Op, arrays: Arrays) -> Data:
     return found
 
 
-def _unpacked_op(data: Any, arrays: Arrays) -> Op:
-    name, inputs, output = data["name"], tuple(data["inputs"]), _spec(data["output"])
+def _unpacked_op(data: object, arrays: Arrays) -> Op:
+    if not isinstance(data, dict):
+        raise TypeError("no operation")
+    name, inputs, output = data["name"], tuple(data["inputs"]), _spec(*data["output"])
     if data["kind"] == "InputOp":
         return InputOp(name, output, inputs)
     if data["kind"] == "MatrixOp":
-        held = {one: _read(data[one], arrays) for one in _ARRAYS}
+        held: dict[str, Any] = {
+            one: None if data[one] is None else _read(data[one], arrays) for one in _ARRAYS
+        }
         rounding = None if data["rounding"] is None else Rounding(**data["rounding"])
         channels, height, width = data["out_block"]
         return MatrixOp(
-            name, inputs, _spec(data["input"]), output, window=_opened(data["window"]),
+            name, inputs, _spec(*data["input"]), output, window=_opened(*data["window"]),
             out_block=(channels, height, width), layout=data["layout"], kind=data["of"],
             weights_id=data["weights_id"], source=data["source"], signed=data["signed"],
             rounding=rounding, **held,
         )  # fmt: skip
-    window = None if data["window"] is None else _opened(data["window"])
+    window = None if data["window"] is None else _opened(*data["window"])
+    args, kwargs = (_opened_value(data[part], arrays) for part in ("args", "kwargs"))
+    if not isinstance(args, tuple) or not isinstance(kwargs, dict):
+        raise TypeError("no arguments")
     return DigitalOp(
-        name, inputs, output, data["op"], _operator(data["target"]), _opened_value(data["args"],
-        arrays), _opened_value(data["kwargs"], arrays), data["locality"], data["ops_per_element"],
-        window, data["source"], data["macs_per_element"],
+        name, inputs, output, data["op"], _operator(data["target"]), args, kwargs,
+        data["locality"], data["ops_per_element"], window, data["source"],
+        data["macs_per_element"],
     )  # fmt: skip
 
 
-def _spec(data: list[Any]) -> TensorSpec:
-    return TensorSpec(tuple(data[0]), data[1])
+def _spec(shape: Sequence[int], dtype: str) -> TensorSpec:
+    return TensorSpec(tuple(shape), dtype)
 
 
 def _window(window: Window) -> list[list[int]]:
     return [list(part) for part in (window.kernel, window.stride, window.padding, window.dilation)]
 
 
-def _opened(data: list[Any]) -> Window:
-    kernel, stride, padding, dilation = (tuple(part) for part in data)
-    return Window(kernel, stride, padding, dilation)
+def _opened(
+    kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> Window:
+    top, bottom, left, right = padding
+    return Window(_pair(kernel), _pair(stride), (top, bottom, left, right), _pair(dilation))
+
+
+def _pair(numbers: Sequence[int]) -> tuple[int, int]:
+    vertical, horizontal = numbers
+    return vertical, horizontal
 
 
 def _name(target: Callable[..., Tensor] | None) -> str:
@@ -244,8 +261,10 @@ def _array(value: object, arrays: Arrays) -> Data | None:
     return {"array": str(len(arrays) - 1), "shape": list(value.shape)}
 
 
-def _read(data: Any, arrays: Arrays) -> Any:
-    return None if data is None else arrays[data["array"]].reshape(data["shape"])
+def _read(data: object, arrays: Arrays) -> NDArray[np.generic]:
+    if not isinstance(data, dict):
+        raise TypeError("no array")
+    return arrays[data["array"]].reshape(data["shape"])
 
 
 def _value(value: object, arrays: Arrays) -> object:
@@ -274,7 +293,7 @@ def _value(value: object, arrays: Arrays) -> object:
     raise Foreign(f"argument {value!r}")
 
 
-def _opened_value(data: Any, arrays: Arrays) -> Any:
+def _opened_value(data: object, arrays: Arrays) -> object:
     import torch
 
     if not isinstance(data, dict):

@@ -171,16 +171,17 @@ class Point:
         return asdict(self) | {"settings": dict(self.settings)}
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Point:
+    def from_data(cls, data: Mapping[str, object]) -> Point:
         """Return what `to_data` wrote, also after a way through JSON."""
-        network, frames = dict(data["network"]), dict(data["frames"])
+        held: dict[str, Any] = dict(data)
+        network, frames = dict(held["network"]), dict(held["frames"])
         network["options"] = tuple((name, value) for name, value in network["options"])
         network["inputs"] = tuple(network.get("inputs", ()))
         frames["size"] = None if frames["size"] is None else tuple(frames["size"])
         return cls(**{
-            **data, "network": Network(**network), "frames": Frames(**frames),
-            "seeds": Seeds(**data["seeds"]),
-            "overrides": tuple((path, value) for path, value in data["overrides"]),
+            **held, "network": Network(**network), "frames": Frames(**frames),
+            "seeds": Seeds(**held["seeds"]),
+            "overrides": tuple((path, value) for path, value in held["overrides"]),
         })  # fmt: skip
 
 
