@@ -13,7 +13,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import TypeVar
 
 from cimsim.boundary.limits import shown
 from cimsim.errors import CimsimError, ConfigError, suggest
@@ -28,7 +29,7 @@ def is_outside(name: str) -> bool:
 
 def found(
     name: str, known: Iterable[str], group: str, place: str, error: type[CimsimError]
-) -> Any:  # fmt: skip
+) -> object:  # fmt: skip
     """Return what a name stands for that is none of the built-in ones.
 
     Parameters
@@ -55,7 +56,8 @@ def found(
     offered = installed(group)
     if name in offered:
         try:
-            return offered[name].load()
+            loaded: object = offered[name].load()
+            return loaded
         except Exception as why:  # the package's own code may raise anything
             raise error(
                 f"{place}: loading {shown(name)} ({offered[name].value}) failed with "
@@ -120,7 +122,7 @@ def installed(group: str) -> dict[str, EntryPoint]:
 def imported(
     name: str, place: str, error: type[CimsimError],
     example: str = "package.module:Name such as mypkg.parts:MyPart",
-) -> Any:  # fmt: skip
+) -> object:  # fmt: skip
     """Return the object behind ``package.module:Name``; the working directory is looked at, too.
 
     ``example`` is what the message of a malformed name tells to give.
@@ -137,7 +139,8 @@ def imported(
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        return getattr(importlib.import_module(module), attribute)
+        there: object = getattr(importlib.import_module(module), attribute)
+        return there
     except ImportError as why:
         raise error(f"{place}: cannot import '{module}': {first_line(why)}") from None
     except AttributeError:
@@ -146,19 +149,35 @@ def imported(
         raise error(f"{place}: importing '{module}' failed with {first_line(why)}") from why
 
 
+def called(made: object, **options: object) -> object:
+    """Call an object of the user's own.
+
+    Raises
+    ------
+    TypeError
+        It cannot be called, or not so.
+    """
+    if not callable(made):
+        raise TypeError(f"'{type(made).__name__}' object is not callable")
+    result: object = made(**options)
+    return result
+
+
 def first_line(error: Exception) -> str:
     """Return an error of other people's code as one line: kind and first line of its text."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
-def code_digest(made: Any) -> str:
+def code_digest(made: object) -> str:
     """Return the SHA-256 of the Python file that a class stands in, so that a hash can hold it.
 
     What that file imports is not seen. Where there is no file (an interactive session) the digest
     is that of the class's name.
     """
     try:
+        if not callable(made) and not isinstance(made, ModuleType):
+            raise TypeError(made)
         file = inspect.getsourcefile(made)
         content = Path(file).read_bytes() if file else b""
     except (TypeError, OSError):

@@ -359,7 +359,7 @@ def _own(name: str, options: Mapping[str, int | str]) -> nn.Module:
     made = outside.imported(name, f"--model {name}", InputError, example)
     attribute = name.partition(":")[2]
     try:
-        module = made if isinstance(made, nn.Module) else made(**given)
+        module = made if isinstance(made, nn.Module) else outside.called(made, **given)
     except TypeError as error:
         raise InputError(
             f"--model {name}: '{attribute}' cannot be built with "

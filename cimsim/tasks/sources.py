@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,6 +42,7 @@ class Sample:
     label: int | None = None
 
 
+@runtime_checkable
 class Items(Protocol):
     """What a torch dataset can do."""
 
@@ -266,12 +267,12 @@ class Dataset:
         """
         made = outside.imported(name, f"--data {name}: cannot be built", InputError)
         try:
-            made = made if hasattr(made, "__getitem__") else made()
+            made = made if hasattr(made, "__getitem__") else outside.called(made)
         except Exception as error:  # the user's own code may raise anything
             raise InputError(
                 f"--data {name}: cannot be built: {type(error).__name__}: {error}"
             ) from error
-        if not hasattr(made, "__len__") or not hasattr(made, "__getitem__"):
+        if not isinstance(made, Items):
             raise InputError(
                 f"--data {name}: expected a dataset with a length and items by number, got "
                 f"{type(made).__name__}"
