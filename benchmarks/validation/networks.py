@@ -28,7 +28,7 @@ from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
 from cimsim.mapping.mapping import Mapping as Placed
 from cimsim.mapping.mapping import layouts, matrix_name
 from cimsim.placing.by_name import map_graph
-from cimsim.timing.plan.plan import Work, make_plan
+from cimsim.timing.plan.plan import Job, make_plan
 from cimsim.timing.simulate import simulate
 from cimsim.timing.timeline import Timeline
 
@@ -194,23 +194,23 @@ def _zeros(rows: int, cols: int) -> Any:
     return np.zeros((1, rows, cols), np.float32)
 
 
-def _one_work(chip: Chip, rows: int, cols: int) -> Work:
+def _one_job(chip: Chip, rows: int, cols: int) -> Job:
     """Return the services of a product whose vector is there before it is asked for."""
     there = chip.model_copy(update={"frames": "resident"})
-    (work,) = make_plan(map_graph(_one_matrix(rows, cols), there)).works
-    return work
+    (job,) = make_plan(map_graph(_one_matrix(rows, cols), there)).jobs
+    return job
 
 
 def one_window_s(chip: Chip, rows: int, cols: int) -> float:
     """Time of one product from buffer to buffer, alone, s."""
-    work = _one_work(chip, rows, cols)
-    return work.services[0].serial / chip.process.clock_hz
+    job = _one_job(chip, rows, cols)
+    return job.services[0].serial / chip.process.clock_hz
 
 
 def one_product_s(chip: Chip, rows: int, cols: int) -> float:
     """Time of one product's pulses and conversions, alone, s."""
-    work = _one_work(chip, rows, cols)
-    services = work.services[0]
+    job = _one_job(chip, rows, cols)
+    services = job.services[0]
     drive, convert = services.alone(1), services.alone(2)
     cycles = drive + (services.pulses - 1) * max(drive, convert) + convert
     return cycles / chip.process.clock_hz

@@ -226,7 +226,7 @@ def _vector_unit(
 def _readers(mapping: Mapping, unit: Unit, spilled: frozenset[tuple[str, str]]) -> int:
     """Units that keep a copy of this unit's output in their line buffer, on their tile."""
     return sum(
-        any(need.producer == unit.name for need in other.needs)
+        any(dependency.producer == unit.name for dependency in other.dependencies)
         and (unit.name, other.name) not in spilled
         for other in mapping.units
     )

@@ -8,7 +8,7 @@ from cimsim.chip.interconnects import interconnect_of
 from cimsim.chip.spec import Chip
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.analysis.bounds import services_per_frame
-from cimsim.timing.plan.plan import Spilled, Work, make_plan
+from cimsim.timing.plan.plan import Job, Spilled, make_plan
 from cimsim.timing.spec.routes import Resource
 from cimsim.timing.spec.stage import Served
 
@@ -33,36 +33,36 @@ def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, fl
         Unit -> component -> J. Units that bring frames in and out are among them.
     """
     found: dict[str, dict[str, float]] = {}
-    for work in make_plan(mapping, spilled).works:
+    for job in make_plan(mapping, spilled).jobs:
         row: dict[str, float] = defaultdict(float)
-        for replica, services in enumerate(work.services):
-            first, later = services_per_frame(work, replica)
+        for replica, services in enumerate(job.services):
+            first, later = services_per_frame(job, replica)
             times = {Served.LOAD: first, Served.LOAD_NEXT: later}
             for served, service in zip(Served, services.stages, strict=True):
-                share = _answered(mapping, work) if served is Served.STORE else 1.0
+                share = _answered(mapping, job) if served is Served.STORE else 1.0
                 for leg in service.legs:
-                    each, component = _price(mapping.chip, work, served, leg.resource)
+                    each, component = _price(mapping.chip, job, served, leg.resource)
                     n_bytes = times.get(served, first + later) * leg.n_bytes * share
                     if component:
                         row[component] += n_bytes * each
-        found[work.unit.name] = dict(row)
+        found[job.unit.name] = dict(row)
     return found
 
 
-def _answered(mapping: Mapping, work: Work) -> float:
+def _answered(mapping: Mapping, job: Job) -> float:
     """Share of the windows of all activations that lie on the map: only these are stored."""
-    if work.unit.kind != "matrix":
+    if job.unit.kind != "matrix":
         return 1.0
-    together = mapping.layer_of[work.unit.name].layout.windows_per_activation
-    return work.answered / (work.activations * together)
+    together = mapping.layer_of[job.unit.name].layout.windows_per_activation
+    return job.answered / (job.activations * together)
 
 
-def _price(chip: Chip, work: Work, stage: int, resource: Resource) -> tuple[float, str]:
+def _price(chip: Chip, job: Job, stage: int, resource: Resource) -> tuple[float, str]:
     """Return J per byte and the component that a leg is charged to; '': none."""
     net = interconnect_of(chip)
     if resource[0] == net.resource:
         return net.energy_j_b(resource[1:][1:]), "interconnect"
-    reads = stage in (Served.LOAD, Served.LOAD_NEXT, Served.POST) or work.unit.kind == "input"
+    reads = stage in (Served.LOAD, Served.LOAD_NEXT, Served.POST) or job.unit.kind == "input"
     memory = chip.global_buffer
     prices = {
         "chips": (chip.system.energy_j_b, "interconnect"),

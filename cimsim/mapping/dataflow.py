@@ -17,7 +17,7 @@ from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Window
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class Dependency:
     """Which pixels of ``producer`` window (wy, wx) of a unit reads.
 
     Attributes
@@ -59,7 +59,7 @@ class Unit:
     vector_ops : float
         Vector-unit operations of one window (scale and bias of a matrix not counted), of a chip
         without a matmul unit; see `vector_work`.
-    needs : tuple of Need
+    dependencies : tuple of Dependency
     products : float
         Products of computed values in one window, which ``vector_ops`` counts twice each.
     operands : int
@@ -74,7 +74,7 @@ class Unit:
     block: tuple[int, int]
     stored: int
     vector_ops: float
-    needs: tuple[Need, ...]
+    dependencies: tuple[Dependency, ...]
     products: float = 0.0
     operands: int = 0
 
@@ -115,7 +115,7 @@ def frame_units(graph: LayerGraph) -> tuple[tuple[Unit, ...], tuple[Unit, ...]]:
         _rows(op.name, "input", graph, op.name, ()) for op in graph if isinstance(op, InputOp)
     )
     outputs = tuple(
-        _rows(f"{name} (out)", "output", graph, name, draft.row_needs(name))
+        _rows(f"{name} (out)", "output", graph, name, draft.row_dependencies(name))
         for name in dict.fromkeys(graph.outputs)
     )
     return inputs, outputs
@@ -123,12 +123,12 @@ def frame_units(graph: LayerGraph) -> tuple[tuple[Unit, ...], tuple[Unit, ...]]:
 
 def _rows(
     name: str, kind: Literal["input", "output"], graph: LayerGraph, value: str,
-    needs: tuple[Need, ...],
+    dependencies: tuple[Dependency, ...],
 ) -> Unit:  # fmt: skip
     tensor = graph[value].output
     rows, cols = tensor.grid
     stored = math.ceil(graph.per_sample(value) / rows)
-    return Unit(name, kind, None, (), (rows, 1), (1, cols), stored, 0.0, needs)
+    return Unit(name, kind, None, (), (rows, 1), (1, cols), stored, 0.0, dependencies)
 
 
 # A value seen from the unit that stored it: window (y, x) of that unit's output map makes up pixel
@@ -144,7 +144,7 @@ class _Part:
     op: Op
     kind: Literal["input", "matrix", "vector"]
     fused: list[DigitalOp] = field(default_factory=list)
-    needs: list[Need] = field(default_factory=list)
+    dependencies: list[Dependency] = field(default_factory=list)
 
 
 class _Draft:
@@ -167,7 +167,9 @@ class _Draft:
             others = [(name, reach) for name, reach in self._read(op.inputs, _SAME) if name != host]
             aligned = Window(block, block)
             self.parts[host].fused.append(op)
-            self.parts[host].needs += [Need(n, _compose(aligned, r), "post") for n, r in others]
+            self.parts[host].dependencies += [
+                Dependency(n, _compose(aligned, r), "post") for n, r in others
+            ]
         else:
             host = op.name
             kind: Literal["input", "matrix", "vector"] = (
@@ -175,14 +177,16 @@ class _Draft:
                 "matrix" if isinstance(op, MatrixOp) else "vector"
             )  # fmt: skip
             self.order[host] = len(self.order)
-            needs = [Need(name, reach) for name, reach in self._read(op.inputs, _reads(op))]
-            self.parts[host] = _Part(op, kind, [], needs)
+            dependencies = [
+                Dependency(name, reach) for name, reach in self._read(op.inputs, _reads(op))
+            ]
+            self.parts[host] = _Part(op, kind, [], dependencies)
         self.origins[op.name] = ((host, _SAME),)
 
-    def row_needs(self, value: str) -> tuple[Need, ...]:
+    def row_dependencies(self, value: str) -> tuple[Dependency, ...]:
         """Return the needs of a reader that takes one pixel row of ``value`` at a time."""
         row = Window((1, self.graph[value].output.grid[1]))
-        return tuple(Need(name, reach) for name, reach in self._read((value,), row))
+        return tuple(Dependency(name, reach) for name, reach in self._read((value,), row))
 
     def _read(self, values: tuple[str, ...], window: _Reach) -> tuple[tuple[str, _Reach], ...]:
         """Return the stored maps behind ``values``, as a reader with ``window`` sees them."""
@@ -262,5 +266,5 @@ def _finish(graph: LayerGraph, part: _Part) -> Unit:
     read = sum(graph.per_sample(name) for name in op.inputs) if products else 0
     return Unit(
         op.name, part.kind, op, tuple(part.fused), grid, block, stored, work / windows,
-        tuple(dict.fromkeys(part.needs)), products / windows, math.ceil(read / windows),
+        tuple(dict.fromkeys(part.dependencies)), products / windows, math.ceil(read / windows),
     )  # fmt: skip

@@ -88,7 +88,7 @@ def _fitted(
         if raised:
             small = [
                 TooSmall(
-                    plan.works[edge.producer].unit.name, plan.works[edge.consumer].unit.name,
+                    plan.jobs[edge.producer].unit.name, plan.jobs[edge.consumer].unit.name,
                     edge.capacity or 0, pixels, math.ceil(pixels * edge.pixel_bytes),
                 )
                 for edge, pixels in raised
@@ -98,7 +98,7 @@ def _fitted(
                 raise SimulationError(tell_too_small(chip, small))
             spilled |= {(one.producer, one.consumer): first_memory(chip) for one in small}
             continue
-        frames_in = {work.unit.name for work in plan.works if work.unit.kind == "input"}
+        frames_in = {job.unit.name for job in plan.jobs if job.unit.kind == "input"}
         held = {
             (e.producer, e.consumer): e.n_bytes
             for e in edges
@@ -131,9 +131,9 @@ def run_plan(plan: Plan, frames: int, schedule: Schedule, trace: bool = False) -
         ring = 4 * max(ring, memory.header.ring)
     if memory.frame.left.any():  # every dependency points backwards: if it happens, say where
         stuck = [
-            work.unit.name
-            for work, done in zip(plan.works, memory.unit.done, strict=True)
-            if done < work.unit.windows * frames
+            job.unit.name
+            for job, done in zip(plan.jobs, memory.unit.done, strict=True)
+            if done < job.unit.windows * frames
         ]
         raise SimulationError(f"timing: deadlock, waiting for ever: {', '.join(stuck)}")
     return memory
@@ -149,37 +149,37 @@ def raised_edges(plan: Plan, memory: Memory) -> list[tuple[Edge, int]]:
 
 
 def _unit_times(plan: Plan, memory: Memory, frames: int) -> tuple[UnitTime, ...]:
-    start = np.cumsum([0, *(len(work.pipes) for work in plan.works)]).tolist()
-    return tuple(_unit_time(plan, memory, u, start[u], frames) for u in range(len(plan.works)))
+    start = np.cumsum([0, *(len(job.pipes) for job in plan.jobs)]).tolist()
+    return tuple(_unit_time(plan, memory, u, start[u], frames) for u in range(len(plan.jobs)))
 
 
 def _unit_time(plan: Plan, memory: Memory, u: int, start: int, frames: int) -> UnitTime:
-    """Read the answers of a unit, whose feeders begin at ``start``."""
-    work, replicas = plan.works[u], len(plan.works[u].pipes)
+    """Read the answers of a unit, whose queues begin at ``start``."""
+    job, replicas = plan.jobs[u], len(plan.jobs[u].pipes)
     mine = slice(start, start + replicas)
-    feeder, stages = memory.feeder, len(Stage)
+    queue, stages = memory.queue, len(Stage)
     busy, pulsed = np.zeros(stages, np.int64), 0
-    for number, services in enumerate(work.services, start):
-        n = frames * work.of_replica(number - start)
-        busy += _busy(services, int(feeder.first[number]), n)
+    for number, services in enumerate(job.services, start):
+        n = frames * job.of_replica(number - start)
+        busy += _busy(services, int(queue.first[number]), n)
         # pulses of arrays that layers share count as one in the event loop
-        pulsed += int(feeder.pulsed[number]) * work.pulses // services.pulses
-    waited = feeder.waited[mine].sum(axis=0)
-    occupied = _occupied(memory, mine, work.unit.kind == "matrix")
+        pulsed += int(queue.pulsed[number]) * job.pulses // services.pulses
+    waited = queue.waited[mine].sum(axis=0)
+    occupied = _occupied(memory, mine, job.unit.kind == "matrix")
     return UnitTime(
-        name=work.unit.name,
-        kind=work.unit.kind,
-        layer=plan.pipes[work.pipes[0]].name,
+        name=job.unit.name,
+        kind=job.unit.kind,
+        layer=plan.pipes[job.pipes[0]].name,
         replicas=replicas,
-        windows=int(memory.unit.done[u]) // work.unit.windows * work.answered,
-        activations=int(feeder.fired[mine].sum()) * work.arrays,
-        pulses=pulsed * work.arrays,
-        conversions=pulsed * work.columns,
+        windows=int(memory.unit.done[u]) // job.unit.windows * job.answered,
+        activations=int(queue.fired[mine].sum()) * job.arrays,
+        pulses=pulsed * job.arrays,
+        conversions=pulsed * job.columns,
         busy=tuple(busy.tolist()),
         waiting=tuple(waited.tolist()),
         blocked=tuple((occupied - busy - waited).tolist()),
-        starved=int(feeder.starved[mine].sum()),
-        no_credit=int(feeder.no_credit[mine].sum()),
+        starved=int(queue.starved[mine].sum()),
+        no_credit=int(queue.no_credit[mine].sum()),
     )
 
 
@@ -195,9 +195,9 @@ def _busy(services: Services, first: int, n: int) -> Ints:
 
 def _occupied(memory: Memory, mine: slice, matrix: bool) -> Ints:
     """Cycles between entering and leaving each stage, from sums over all activations."""
-    enter: Ints = memory.feeder.entered[mine].sum(axis=0)
-    leave: Ints = np.append(enter[1:], memory.feeder.left_store[mine].sum())
-    leave[Stage.DRIVE] = memory.feeder.left_drive[mine].sum()
+    enter: Ints = memory.queue.entered[mine].sum(axis=0)
+    leave: Ints = np.append(enter[1:], memory.queue.left_store[mine].sum())
+    leave[Stage.DRIVE] = memory.queue.left_drive[mine].sum()
     if not matrix:
         leave[Stage.LOAD] = enter[Stage.POST]
         passed = np.isin(np.arange(len(Stage)), [Stage.LOAD, Stage.POST, Stage.STORE])
@@ -206,10 +206,10 @@ def _occupied(memory: Memory, mine: slice, matrix: bool) -> Ints:
 
 
 def _resource_times(plan: Plan, frames: int, cycles: int) -> tuple[ResourceTime, ...]:
-    work = resource_work(plan)
+    job = resource_work(plan)
     return tuple(
-        ResourceTime(_title(resource), frames * work[resource], frames * work[resource] / cycles)
-        for resource in sorted(work)
+        ResourceTime(_title(resource), frames * job[resource], frames * job[resource] / cycles)
+        for resource in sorted(job)
     )
 
 
@@ -223,7 +223,7 @@ def _title(resource: Resource) -> str:
 def _edge_peaks(plan: Plan, memory: Memory) -> tuple[EdgePeak, ...]:
     found = []
     for edge, peak in zip(plan.edges, memory.edge.peak.tolist(), strict=True):
-        producer, consumer = (plan.works[i].unit for i in (edge.producer, edge.consumer))
+        producer, consumer = (plan.jobs[i].unit for i in (edge.producer, edge.consumer))
         frame = producer.windows * producer.block[0] * producer.block[1]
         found.append(
             EdgePeak(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cimsim.graph.ir import DigitalOp, InputOp, MatrixOp, Window
-from cimsim.mapping.dataflow import Need, _compose, units
+from cimsim.mapping.dataflow import Dependency, _compose, units
 from tests.timing.nets import Net, nets
 
 
@@ -23,9 +23,9 @@ def test_activation_and_residual_ride_on_the_last_layer():
     assert list(found) == ["x", first, second]
     assert [op.op for op in found[first].fused] == ["relu"]
     assert [op.op for op in found[second].fused] == ["add", "relu"]
-    assert found[second].needs == (
-        Need(first, Window((3, 3), padding=(1, 1, 1, 1))),
-        Need(first, Window(), "post"),
+    assert found[second].dependencies == (
+        Dependency(first, Window((3, 3), padding=(1, 1, 1, 1))),
+        Dependency(first, Window(), "post"),
     )
     assert found[first].vector_ops == 4
     assert found[second].vector_ops == 8
@@ -51,7 +51,7 @@ def test_a_block_waits_for_its_whole_counterpart():
     found = by_name(net)
     assert found[up].block == (2, 2)
     assert found[up].grid == (6, 6)
-    assert Need(fine, Window((2, 2), (2, 2)), "post") in found[up].needs
+    assert Dependency(fine, Window((2, 2), (2, 2)), "post") in found[up].dependencies
     assert found[up].stored == 16
 
 
@@ -65,7 +65,7 @@ def test_an_operand_of_a_later_unit_keeps_the_operation_apart():
     found = by_name(net)
     assert found[first].fused == ()
     assert [op.name for op in found[later].fused] == [joined]  # it rides on the later one
-    assert Need(first, Window(), "post") in found[later].needs
+    assert Dependency(first, Window(), "post") in found[later].dependencies
 
 
 def test_an_operand_behind_a_view_cannot_make_a_unit_wait_for_itself():
@@ -76,7 +76,7 @@ def test_an_operand_behind_a_view_cannot_make_a_unit_wait_for_itself():
     found = by_name(net)
     assert found[first].fused == ()
     assert found[total].kind == "vector"
-    assert {need.producer for need in found[total].needs} == {first, "m2", "m3"}
+    assert {dependency.producer for dependency in found[total].dependencies} == {first, "m2", "m3"}
 
 
 def test_free_operations_pass_dependencies_through():
@@ -95,12 +95,12 @@ def test_free_operations_pass_dependencies_through():
     found = by_name(net)
     assert list(found) == ["x", first, last]
     # row y of the crop reads rows y .. y + 2: three rows of it read five
-    assert found[last].needs == (Need(first, Window((5, 3), (2, 2), (1, 1, 1, 1))),)
+    assert found[last].dependencies == (Dependency(first, Window((5, 3), (2, 2), (1, 1, 1, 1))),)
     flat = Net(4, 6, 6)
     first = flat.conv("x", 4)
     moved = flat.digital("shuffle", first, locality="barrier", cost=0.0)
     last = flat.conv(moved, 4)
-    assert by_name(flat)[last].needs == (Need(first, None),)
+    assert by_name(flat)[last].dependencies == (Dependency(first, None),)
 
 
 def test_pooling_and_global_operations_are_units_of_their_own():
@@ -111,10 +111,10 @@ def test_pooling_and_global_operations_are_units_of_their_own():
     found = by_name(net)
     assert (found[pooled].kind, found[pooled].grid) == ("vector", (3, 3))
     assert (found[pooled].vector_ops, found[pooled].stored) == (16, 4)
-    assert found[pooled].needs == (Need(first, Window((2, 2), (2, 2))),)
+    assert found[pooled].dependencies == (Dependency(first, Window((2, 2), (2, 2))),)
     assert (found[whole].grid, found[whole].block) == ((1, 1), (3, 3))
     assert (found[whole].vector_ops, found[whole].stored) == (3 * 36, 36)
-    assert found[whole].needs == (Need(pooled, None),)
+    assert found[whole].dependencies == (Dependency(pooled, None),)
 
 
 @given(
@@ -139,7 +139,9 @@ def test_units_are_in_order_and_complete(graph):
         op.name for op in graph if isinstance(op, InputOp | MatrixOp)
     ]
     for unit in found:
-        assert all(place[need.producer] < place[unit.name] for need in unit.needs)
+        assert all(
+            place[dependency.producer] < place[unit.name] for dependency in unit.dependencies
+        )
         height, width = unit.op.output.grid
         assert (unit.grid[0] * unit.block[0], unit.grid[1] * unit.block[1]) == (height, width)
     # every costed operation is charged exactly once

@@ -1,28 +1,28 @@
 """What a window needs and what a line buffer lets go, window by window from the definitions."""
 
-from cimsim.mapping.dataflow import Need, Unit
-from cimsim.timing.plan.plan import Work
+from cimsim.mapping.dataflow import Dependency, Unit
+from cimsim.timing.plan.plan import Job
 
 
-def windows_up_to(work: Work, activations: int) -> int:
+def windows_up_to(job: Job, activations: int) -> int:
     """Windows of the first ``activations`` activations, through all frames."""
-    frame, rest = divmod(activations, work.activations)
-    return frame * work.unit.windows + min(rest * work.per_activation, work.unit.windows)
+    frame, rest = divmod(activations, job.activations)
+    return frame * job.unit.windows + min(rest * job.per_activation, job.unit.windows)
 
 
-def needed_windows(unit: Unit, producer: Unit, need: Need) -> list[int]:
+def needed_windows(unit: Unit, producer: Unit, dependency: Dependency) -> list[int]:
     """How many windows of the producer each window waits for."""
     height, width = (n * b for n, b in zip(producer.grid, producer.block, strict=True))
     found = []
     for wy in range(unit.grid[0]):
         for wx in range(unit.grid[1]):
             most = 0
-            if need.window is None:
+            if dependency.window is None:
                 most = producer.windows
             else:
-                top, _, left, _ = need.window.padding
-                y = wy * need.window.stride[0] - top + need.window.extent[0] - 1
-                x = wx * need.window.stride[1] - left + need.window.extent[1] - 1
+                top, _, left, _ = dependency.window.padding
+                y = wy * dependency.window.stride[0] - top + dependency.window.extent[0] - 1
+                x = wx * dependency.window.stride[1] - left + dependency.window.extent[1] - 1
                 if y >= 0 and x >= 0:
                     py = min(y, height - 1) // producer.block[0]
                     px = min(x, width - 1) // producer.block[1]
@@ -31,16 +31,18 @@ def needed_windows(unit: Unit, producer: Unit, need: Need) -> list[int]:
     return found
 
 
-def released_pixels(consumer: Unit, producer: Unit, needs: tuple[Need, ...], rows: int) -> int:
+def released_pixels(
+    consumer: Unit, producer: Unit, dependencies: tuple[Dependency, ...], rows: int
+) -> int:
     """Pixels of one frame above all that the consumer's rows from ``rows`` on still read."""
     height, width = (n * b for n, b in zip(producer.grid, producer.block, strict=True))
     first = height  # after the last row nothing is read any more
-    for need in needs:
+    for dependency in dependencies:
         for row in range(rows, consumer.grid[0]):
-            if need.window is None:
+            if dependency.window is None:
                 first = 0
                 continue
-            top = row * need.window.stride[0] - need.window.padding[0]
-            read = range(max(top, 0), min(top + need.window.extent[0], height))
+            top = row * dependency.window.stride[0] - dependency.window.padding[0]
+            read = range(max(top, 0), min(top + dependency.window.extent[0], height))
             first = min([first, *read[:1]])
     return first // producer.block[0] * producer.block[0] * width

@@ -21,7 +21,7 @@ from heapq import heappop, heappush
 
 import simpy
 
-from cimsim.timing.plan.plan import Plan, Work
+from cimsim.timing.plan.plan import Job, Plan
 from cimsim.timing.spec.buffers import Edge
 from cimsim.timing.spec.routes import Leg, Resource, Service
 from cimsim.timing.spec.rules import Services
@@ -125,8 +125,8 @@ class _Server:
 class _Prefix:
     """Windows 0, 1, ... that a unit has stored without a gap, through all frames."""
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
+    def __init__(self, job: Job) -> None:
+        self.job = job
         self.done: set[int] = set()
         self.activations = 0
 
@@ -141,7 +141,7 @@ class _Prefix:
 
     @property
     def windows(self) -> int:
-        return windows_up_to(self.work, self.activations)
+        return windows_up_to(self.job, self.activations)
 
 
 class _Model:
@@ -150,7 +150,7 @@ class _Model:
     def __init__(self, plan: Plan, frames: int, schedule: str, env: simpy.Environment) -> None:
         if schedule not in ("pipelined", "sequential"):
             raise ValueError(f"schedule: expected pipelined or sequential, got '{schedule}'")
-        self.works, self.edges, self.frames = plan.works, plan.edges, frames
+        self.jobs, self.edges, self.frames = plan.jobs, plan.edges, frames
         self.sequential = schedule == "sequential"
         self.env = env
         self.stages = [
@@ -161,31 +161,34 @@ class _Model:
             for pipe in plan.pipes
         ]
         self.servers: dict[Resource, _Server] = {}
-        self.prefixes = [_Prefix(work) for work in self.works]
-        self.entered = [[0] * len(work.pipes) for work in self.works]
-        self.news = [env.event() for _ in self.works]
+        self.prefixes = [_Prefix(job) for job in self.jobs]
+        self.entered = [[0] * len(job.pipes) for job in self.jobs]
+        self.news = [env.event() for _ in self.jobs]
         self.storing: list[tuple[int, int, int]] = []
         self.trace: dict[tuple[int, int, int], Record] = {}
-        self.left = [sum(work.activations for work in self.works)] * frames
+        self.left = [sum(job.activations for job in self.jobs)] * frames
         self.completions = [-1] * frames
         self.last_stored = 0
         self.capacities = [edge.capacity for edge in self.edges]
         self.raised = [False] * len(self.edges)
         self.peaks = [0] * len(self.edges)
         self.wanted = [
-            [(p, needed_windows(work.unit, self.works[p].unit, need)) for p, need in work.needs]
-            for work in self.works
+            [
+                (p, needed_windows(job.unit, self.jobs[p].unit, dependency))
+                for p, dependency in job.dependencies
+            ]
+            for job in self.jobs
         ]
         self.freed = []
-        self.into: list[list[int]] = [[] for _ in self.works]
-        self.out: list[list[int]] = [[] for _ in self.works]
+        self.into: list[list[int]] = [[] for _ in self.jobs]
+        self.out: list[list[int]] = [[] for _ in self.jobs]
         for e, edge in enumerate(self.edges):
-            consumer, producer = self.works[edge.consumer].unit, self.works[edge.producer].unit
+            consumer, producer = self.jobs[edge.consumer].unit, self.jobs[edge.producer].unit
             self.into[edge.consumer].append(e)
             self.out[edge.producer].append(e)
             self.freed.append(
                 [
-                    released_pixels(consumer, producer, edge.needs, rows)
+                    released_pixels(consumer, producer, edge.dependencies, rows)
                     for rows in range(consumer.grid[0] + 1)
                 ]
             )
@@ -193,11 +196,11 @@ class _Model:
     @property
     def all(self) -> range:
         """Places of all units."""
-        return range(len(self.works))
+        return range(len(self.jobs))
 
     def run(self) -> Result:
         for u in self.all:
-            for replica in range(len(self.works[u].pipes)):
+            for replica in range(len(self.jobs[u].pipes)):
                 self.env.process(self.feed(u, replica))
         self.env.run()
         while -1 in self.completions:
@@ -212,50 +215,50 @@ class _Model:
 
     def sequence(self, u: int, replica: int, place: int) -> int | None:
         """Sequence number of a replica's activation number ``place``; None: there is none."""
-        work = self.works[u]
-        each = work.of_replica(replica)
+        job = self.jobs[u]
+        each = job.of_replica(replica)
         if each == 0 or place >= each * self.frames:
             return None
         frame, index = divmod(place, each)
-        return frame * work.activations + replica + index * len(work.pipes)
+        return frame * job.activations + replica + index * len(job.pipes)
 
     def feed(self, u: int, replica: int) -> Process:
         """Admit the activations of a unit and replica one after another."""
-        pipe = self.works[u].pipes[replica]
+        pipe = self.jobs[u].pipes[replica]
         while (number := self.sequence(u, replica, self.entered[u][replica])) is not None:
-            while not self.has_needs(u, number) or self.lacking(u, number):
+            while not self.has_dependencies(u, number) or self.lacking(u, number):
                 yield self.news[u]
             yield self.stages[pipe][Served.LOAD].take(u)
             self.entered[u][replica] += 1
-            matrix = self.works[u].unit.kind == "matrix"
+            matrix = self.jobs[u].unit.kind == "matrix"
             self.env.process((self.matrix if matrix else self.other)(_Activation(self, u, number)))
 
-    def has_needs(self, u: int, number: int) -> bool:
+    def has_dependencies(self, u: int, number: int) -> bool:
         """(b): all that the activation reads is in the stored prefixes."""
         return not self.missing(u, number)
 
     def missing(self, u: int, number: int) -> list[int]:
         """Producers whose pixels an activation lacks."""
-        work = self.works[u]
-        frame, g = divmod(number, work.activations)
+        job = self.jobs[u]
+        frame, g = divmod(number, job.activations)
         if self.sequential:
-            before, whole = (u - 1, frame + 1) if u else (len(self.works) - 1, frame)
-            stored = self.prefixes[before].activations >= whole * self.works[before].activations
+            before, whole = (u - 1, frame + 1) if u else (len(self.jobs) - 1, frame)
+            stored = self.prefixes[before].activations >= whole * self.jobs[before].activations
             return [] if stored else [before]
-        first = g * work.per_activation
-        mine = slice(first, min(first + work.per_activation, work.unit.windows))
+        first = g * job.per_activation
+        mine = slice(first, min(first + job.per_activation, job.unit.windows))
         # what stands later in the order is needed as it was one frame earlier (programming)
         return [
             p
             for p, counts in self.wanted[u]
             if self.prefixes[p].windows
-            < (frame - (p >= u)) * self.works[p].unit.windows + max(counts[mine])
+            < (frame - (p >= u)) * self.jobs[p].unit.windows + max(counts[mine])
         ]
 
     def lacking(self, u: int, number: int) -> dict[int, int]:
         """(c): edges without room for the activation, and the capacity that each would need."""
-        written = windows_up_to(self.works[u], number + 1)
-        block = self.works[u].unit.block
+        written = windows_up_to(self.jobs[u], number + 1)
+        block = self.jobs[u].unit.block
         needed = {e: written * block[0] * block[1] - self.released(e) for e in self.out[u]}
         return {
             e: pixels
@@ -266,7 +269,7 @@ class _Model:
     def released(self, e: int) -> int:
         """Pixels that an edge's consumer has let go, through all frames."""
         edge: Edge = self.edges[e]
-        grid = self.works[edge.consumer].unit.grid
+        grid = self.jobs[edge.consumer].unit.grid
         frame, windows = divmod(self.prefixes[edge.consumer].windows, grid[0] * grid[1])
         return frame * self.freed[e][-1] + self.freed[e][windows // grid[1]]
 
@@ -277,7 +280,7 @@ class _Model:
         awaited = {p for u, n in following.items() for p in self.missing(u, n)}
         u = min(
             (u for u, n in following.items() if not self.missing(u, n)),
-            key=lambda u: (u not in awaited, following[u] // self.works[u].activations, -u),
+            key=lambda u: (u not in awaited, following[u] // self.jobs[u].activations, -u),
         )
         for e, pixels in self.lacking(u, following[u]).items():
             self.capacities[e], self.raised[e] = pixels, True
@@ -342,8 +345,8 @@ class _Model:
     def store(self) -> None:
         """Count one activation that is stored in this cycle."""
         _, u, number = heappop(self.storing)
-        work, now = self.works[u], self.env.now
-        frame, g = divmod(number, work.activations)
+        job, now = self.jobs[u], self.env.now
+        frame, g = divmod(number, job.activations)
         self.trace[u, frame, g].stored = self.last_stored = now
         self.left[frame] -= 1
         if self.left[frame] == 0:
@@ -351,14 +354,14 @@ class _Model:
         if not self.prefixes[u].add(number):
             return
         _Phase(self.env, MEASURE, lambda: self.measure(u))
-        near = {v for v in self.all if any(p == u for p, _ in self.works[v].needs)}
+        near = {v for v in self.all if any(p == u for p, _ in self.jobs[v].dependencies)}
         near |= {self.edges[e].producer for e in self.into[u]}
         for other in self.all if self.sequential else sorted(near):
             self.tell(other)
 
     def measure(self, u: int) -> None:
         """Look at the line buffers behind a unit at the end of a cycle."""
-        block = self.works[u].unit.block
+        block = self.jobs[u].unit.block
         written = self.prefixes[u].windows * block[0] * block[1]
         for e in self.out[u]:
             self.peaks[e] = max(self.peaks[e], written - self.released(e))
@@ -374,17 +377,15 @@ class _Activation:
     """One activation on its way, just admitted to LOAD."""
 
     def __init__(self, model: _Model, u: int, number: int) -> None:
-        work = model.works[u]
-        frame, g = divmod(number, work.activations)
-        replica = g % len(work.pipes)
+        job = model.jobs[u]
+        frame, g = divmod(number, job.activations)
+        replica = g % len(job.pipes)
         self.model, self.env, self.unit, self.number = model, model.env, u, number
-        self.services: Services = work.services[replica]
-        self.stages = model.stages[work.pipes[replica]]
+        self.services: Services = job.services[replica]
+        self.stages = model.stages[job.pipes[replica]]
         self.record = model.trace[u, frame, g] = Record()
         self.record.enter[Stage.LOAD] = self.env.now
-        row, before = (
-            a * work.per_activation // work.unit.grid[1] for a in (g, g - len(work.pipes))
-        )
+        row, before = (a * job.per_activation // job.unit.grid[1] for a in (g, g - len(job.pipes)))
         self.opens_row = row != before  # a place before the first one is in no row, or in row -1
 
     def move(self, stage: int, following: int) -> Process:

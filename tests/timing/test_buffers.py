@@ -38,7 +38,7 @@ def skip(depth=4, size=8):
 
 
 def by_names(plan):
-    name = [work.unit.name for work in plan.works]
+    name = [job.unit.name for job in plan.jobs]
     return {(name[e.producer], name[e.consumer]): e for e in plan.edges}
 
 
@@ -71,7 +71,7 @@ def test_a_full_line_buffer_stops_its_producer_until_a_row_is_released():
         buffer__bytes_per_cycle=64, **IDEAL,
     )  # fmt: skip
     mapping = map_graph(net.graph(), hardware)
-    fast, slow = (stage_times(work.services[0]) for work in make_plan(mapping).works)
+    fast, slow = (stage_times(job.services[0]) for job in make_plan(mapping).jobs)
     timeline = simulate(mapping, 1, trace=True)
     trace = timeline.trace
     entered = trace.enter[trace.unit == 0, 0]
@@ -129,7 +129,7 @@ def test_what_is_needed_is_enough_and_one_pixel_less_is_not(mapping, schedule):
 def test_more_room_is_never_slower_where_nothing_is_shared(mapping):
     plan = make_plan(mapping)
     assume(all(count == 1 for count in plan.uses().values()))
-    assume(len({pipe.units for pipe in plan.pipes}) == len(plan.works))
+    assume(len({pipe.units for pipe in plan.pipes}) == len(plan.jobs))
     assume(all(len(pipe.units) == 1 for pipe in plan.pipes))
     tight = run_plan(plan, 2, "pipelined")
     sizes = {id(e): n for e, n in raised_edges(plan, tight)}
@@ -274,6 +274,6 @@ def test_an_input_that_nobody_waits_for_is_not_what_is_too_small(frames):
     changes = {"frames": "global_buffer", "buffer.overflow": "error", "buffer.size": "4KiB"}
     plan = make_plan(cimsim.map_graph(graph, load_hw("eflash40nm", changes)))
     raised = raised_edges(plan, run_plan(plan, frames, "pipelined"))
-    names = {plan.works[edge.producer].unit.name for edge, _ in raised}
+    names = {plan.jobs[edge.producer].unit.name for edge, _ in raised}
     assert names
     assert "noise_map" not in names

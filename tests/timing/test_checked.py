@@ -34,10 +34,10 @@ def told(corrupt):
     return "nothing"
 
 def offset(memory):
-    memory.feeder.unit[1] += 1
+    memory.queue.unit[1] += 1
 
 def outside(memory):
-    memory.feeder.pipe[1] = 10**9
+    memory.queue.pipe[1] = 10**9
 
 def state(memory):
     memory.pipe.inner("stages")[0].legs[:] = 3
@@ -46,7 +46,7 @@ def done(memory):
     memory.frame.left[:] = 1
 
 def index(memory):
-    first = memory.header.units[1].needs[0]
+    first = memory.header.units[1].dependencies[0]
     memory.cells[first.address + first.fields["rows"].offset + 1] = 2
 
 print(json.dumps({one.__name__: told(one) for one in
@@ -90,7 +90,7 @@ def test_a_wrong_state_is_found(told):
 
 
 def test_an_index_outside_of_its_table_is_found(told):
-    assert told["index"] == "Need.rows: index 2 is outside of the table"
+    assert told["index"] == "Dependency.rows: index 2 is outside of the table"
 
 
 def test_the_checked_build_finds_the_same_cycles():

@@ -35,31 +35,34 @@ class Causes:
     """
 
     def __init__(self, plan, timeline):
-        self.plan, self.works, self.timeline = plan, plan.works, timeline
+        self.plan, self.jobs, self.timeline = plan, plan.jobs, timeline
         trace = timeline.trace
         self.enter, self.leave, self.stored, self.begun = {}, {}, {}, defaultdict(list)
         columns = (trace.unit, trace.frame, trace.activation, trace.enter, trace.leave)
         for u, f, g, enter, leave, stored in zip(*columns, trace.stored, strict=True):
-            act = int(u), int(f) * self.works[u].activations + int(g)
+            act = int(u), int(f) * self.jobs[u].activations + int(g)
             self.enter[act], self.leave[act] = enter.tolist(), leave.tolist()
             self.stored[act] = int(stored)
         grants = trace.grants
         columns = (grants.unit, grants.frame, grants.activation, grants.stage)
         for u, f, g, s, begin, n in zip(*columns, grants.start, grants.cycles, strict=True):
-            act = int(u), int(f) * self.works[u].activations + int(g)
+            act = int(u), int(f) * self.jobs[u].activations + int(g)
             self.begun[act, int(s)].append((int(begin), int(begin + n)))
         self.before = self._before()
         self.sequential = timeline.schedule == "sequential"
         self.wanted = [
-            [(p, needed_windows(w.unit, self.works[p].unit, need)) for p, need in w.needs]
-            for w in self.works
+            [
+                (p, needed_windows(w.unit, self.jobs[p].unit, dependency))
+                for p, dependency in w.dependencies
+            ]
+            for w in self.jobs
         ]
 
     def _before(self):
         by_pipe = defaultdict(list)
         for (u, n), enter in self.enter.items():
-            pipes = self.works[u].pipes
-            by_pipe[pipes[n % self.works[u].activations % len(pipes)]].append((enter, u, n))
+            pipes = self.jobs[u].pipes
+            by_pipe[pipes[n % self.jobs[u].activations % len(pipes)]].append((enter, u, n))
         before = {}
         for acts in by_pipe.values():
             order = [(u, n) for _, u, n in sorted(acts)]
@@ -67,18 +70,18 @@ class Causes:
         return before
 
     def services(self, act):
-        work = self.works[act[0]]
-        return work.services[act[1] % work.activations % len(work.pipes)]
+        job = self.jobs[act[0]]
+        return job.services[act[1] % job.activations % len(job.pipes)]
 
     def next_of(self, act):
-        return MATRIX if self.works[act[0]].unit.kind == "matrix" else OTHERS
+        return MATRIX if self.jobs[act[0]].unit.kind == "matrix" else OTHERS
 
     def service(self, act, stage):
-        work, (_, n) = self.works[act[0]], act
+        job, (_, n) = self.jobs[act[0]], act
         if stage == Stage.LOAD:
-            g = n % work.activations
+            g = n % job.activations
             row, earlier = (
-                a * work.per_activation // work.unit.grid[1] for a in (g, g - len(work.pipes))
+                a * job.per_activation // job.unit.grid[1] for a in (g, g - len(job.pipes))
             )
             stage = Served.LOAD if row != earlier else Served.LOAD_NEXT
         return self.services(act).stages[stage]
@@ -176,36 +179,36 @@ class Causes:
 
     def awaited(self, u, n):
         """Yield units, and how many of their activations must be stored before this one."""
-        work = self.works[u]
-        frame, g = divmod(n, work.activations)
+        job = self.jobs[u]
+        frame, g = divmod(n, job.activations)
         if self.sequential:
-            before = u - 1 if u else len(self.works) - 1
-            yield before, (frame + (u > 0)) * self.works[before].activations
+            before = u - 1 if u else len(self.jobs) - 1
+            yield before, (frame + (u > 0)) * self.jobs[before].activations
         else:
-            mine = slice(g * work.per_activation, (g + 1) * work.per_activation)
+            mine = slice(g * job.per_activation, (g + 1) * job.per_activation)
             for p, counts in self.wanted[u]:
-                most = (frame - (p >= u)) * self.works[p].unit.windows + max(counts[mine])
+                most = (frame - (p >= u)) * self.jobs[p].unit.windows + max(counts[mine])
                 yield p, self.least(p, most.__le__)
         for edge, peak in zip(self.plan.edges, self.timeline.edges, strict=True):
             if edge.producer == u and peak.capacity is not None:
-                block = work.unit.block
-                pixels = windows_up_to(work, n + 1) * block[0] * block[1] - peak.capacity
+                block = job.unit.block
+                pixels = windows_up_to(job, n + 1) * block[0] * block[1] - peak.capacity
                 enough = partial(self.lets_go, edge, pixels)
                 yield edge.consumer, self.least(edge.consumer, enough)
 
     def least(self, u, enough):
         """Activations of a unit after which the windows stored are enough."""
         n = 0
-        while not enough(windows_up_to(self.works[u], n)):
+        while not enough(windows_up_to(self.jobs[u], n)):
             n += 1
         return n
 
     def lets_go(self, edge, pixels, windows):
         """Whether a reader has let go of pixels once it has stored its first windows."""
-        consumer, producer = self.works[edge.consumer].unit, self.works[edge.producer].unit
+        consumer, producer = self.jobs[edge.consumer].unit, self.jobs[edge.producer].unit
         frame, rest = divmod(windows, consumer.windows)
         whole, begun = (
-            released_pixels(consumer, producer, edge.needs, rows)
+            released_pixels(consumer, producer, edge.dependencies, rows)
             for rows in (consumer.grid[0], rest // consumer.grid[1])
         )
         return frame * whole + begun >= pixels
@@ -213,14 +216,14 @@ class Causes:
 
 def last_stored(causes, frame):
     """Moments in which a frame may have been complete."""
-    mine = [a for a in causes.stored if a[1] // causes.works[a[0]].activations == frame]
+    mine = [a for a in causes.stored if a[1] // causes.jobs[a[0]].activations == frame]
     end = max(causes.stored[act] for act in mine)
     return [("is_stored", act, None) for act in mine if causes.stored[act] == end]
 
 
 def is_a_path(causes, frame, parts):
     """Whether some way back through the causes spends exactly these parts."""
-    names = [work.unit.name for work in causes.works]
+    names = [job.unit.name for job in causes.jobs]
     assert len(set(names)) == len(names)
     budget = frozenset(((names.index(part.unit), part.what), part.cycles) for part in parts)
     open_ = [(moment, budget) for moment in last_stored(causes, frame)]

@@ -101,5 +101,5 @@ def test_layers_out_of_turn_are_refused():
 def test_every_cycle_is_that_of_the_simpy_model(layers, tiles, frames, schedule, where):
     mapping = map_graph(chain(layers), chip(tile__count=tiles, frames=where, **WRITTEN))
     compare(mapping, frames, schedule)
-    kinds = [work.unit.kind for work in make_plan(mapping).works]
+    kinds = [job.unit.kind for job in make_plan(mapping).jobs]
     assert kinds.count("program") == (mapping.loads if mapping.loads > 1 else 0)

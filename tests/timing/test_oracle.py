@@ -19,11 +19,11 @@ def compare(mapping, frames, schedule):
     expected = simpy_model.simulate(plan, frames, schedule)
     assert memory.frame.complete.tolist() == list(expected.completions)
     row = 0
-    for u, work in enumerate(plan.works):
+    for u, job in enumerate(plan.jobs):
         for frame in range(frames):
-            for g in range(work.activations):
+            for g in range(job.activations):
                 wanted = expected.trace[u, frame, g]
-                where = f"{work.unit.name}, frame {frame}, activation {g}"
+                where = f"{job.unit.name}, frame {frame}, activation {g}"
                 assert memory.trace.enter[row].tolist() == list(wanted.enter), where
                 assert memory.trace.leave[row].tolist() == list(wanted.leave), where
                 assert memory.trace.stored[row] == wanted.stored, where

@@ -10,9 +10,9 @@ from fractions import Fraction
 import pytest
 
 from cimsim.graph.ir import Window
-from cimsim.mapping.dataflow import Need, Unit
+from cimsim.mapping.dataflow import Dependency, Unit
 from cimsim.mapping.mapping import Mapping, Slot, map_graph
-from cimsim.timing.plan.plan import Pipe, Plan, Work, make_plan
+from cimsim.timing.plan.plan import Job, Pipe, Plan, make_plan
 from cimsim.timing.spec.buffers import Edge
 from cimsim.timing.spec.routes import Service
 from cimsim.timing.spec.rules import Services
@@ -218,7 +218,7 @@ MESH = {
 def test_a_message_cuts_through_the_mesh():
     # tile 27 of a grid of 23 columns: four links along x, one along y
     plan = make_plan(at(map_graph(pointwise(8, 8), chip(**MESH)), 0, 27))
-    path = [leg.resource[2:] for leg in plan.works[0].services[0].stages[Served.STORE].legs]
+    path = [leg.resource[2:] for leg in plan.jobs[0].services[0].stages[Served.STORE].legs]
     assert path == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 27)]
     found = simulate(plan, 1)
     # 8 bytes behind a head that passes a router in 2 cycles: 4 * 2 + 8; one message at a time
@@ -343,7 +343,7 @@ def test_of_two_that_lack_credit_the_later_gets_it():
 
 def test_unread_rows_go_with_the_row_above_and_at_the_bottom_with_the_last_one():
     producer = Unit("p", "vector", None, (), (5, 4), (1, 1), 1, 0.0, ())
-    reads = (Need("p", Window((1, 1), (2, 2))),)
+    reads = (Dependency("p", Window((1, 1), (2, 2))),)
     reader = Unit("r", "vector", None, (), (2, 2), (1, 1), 1, 0.0, reads)
     # rows 0 and 2 are read; row 1 goes with row 0, rows 3 and 4 go with row 2
     assert [released_pixels(reader, producer, reads, rows) for rows in range(3)] == [0, 8, 20]
@@ -352,27 +352,29 @@ def test_unread_rows_go_with_the_row_above_and_at_the_bottom_with_the_last_one()
 # --- what no network of these tests has
 
 
-def made_up(works):
+def made_up(jobs):
     """A plan of vector units with pipelines of their own."""
-    pipes = tuple(Pipe(w.unit.name, 0, (u,), frozenset([0]), 0, (0,)) for u, w in enumerate(works))
+    pipes = tuple(Pipe(w.unit.name, 0, (u,), frozenset([0]), 0, (0,)) for u, w in enumerate(jobs))
     edges = tuple(
-        Edge(p, u, (need,), Fraction(1))
-        for u, work in enumerate(works)
-        for p, need in work.needs
+        Edge(p, u, (dependency,), Fraction(1))
+        for u, job in enumerate(jobs)
+        for p, dependency in job.dependencies
         if p < u
     )
-    return Plan(tuple(works), pipes, tuple(sorted(edges, key=lambda e: (e.producer, e.consumer))))
+    return Plan(tuple(jobs), pipes, tuple(sorted(edges, key=lambda e: (e.producer, e.consumer))))
 
 
-def vector_work(u, windows, post, needs=(), kind="vector", store=0):
-    unit = Unit(f"v{u}", kind, None, (), (windows, 1), (1, 1), 1, 0.0, tuple(n for _, n in needs))
+def vector_work(u, windows, post, dependencies=(), kind="vector", store=0):
+    unit = Unit(
+        f"v{u}", kind, None, (), (windows, 1), (1, 1), 1, 0.0, tuple(n for _, n in dependencies)
+    )
     services = Services((*[Service()] * 4, Service((), post), Service((), store), Service()))
-    return Work(unit, (u,), (services,), 1, 0, 0, 1, tuple(needs), windows)
+    return Job(unit, (u,), (services,), 1, 0, 0, 1, tuple(dependencies), windows)
 
 
 def test_line_buffers_are_looked_at_when_a_cycle_is_over():
     # no stage takes any time: all is stored, read and let go in cycle 0
-    row = Need("v0", Window())
+    row = Dependency("v0", Window())
     found = simulate(made_up([vector_work(0, 5, 0), vector_work(1, 5, 0, [(0, row)])]), 2)
     assert found.completions == (0, 0)
     assert found.peaks == (0,)
@@ -387,8 +389,8 @@ def test_line_buffers_are_looked_at_when_a_cycle_is_over():
 
 def test_arrays_are_written_when_the_load_before_is_done_with_them():
     # a program unit needs the last unit, which is later in the order, as it was one frame earlier
-    program = vector_work(0, 1, 100, [(1, Need("v1", None))], kind="program")
-    found = simulate(made_up([program, vector_work(1, 5, 7, [(0, Need("v0", None))])]), 2)
+    program = vector_work(0, 1, 100, [(1, Dependency("v1", None))], kind="program")
+    found = simulate(made_up([program, vector_work(1, 5, 7, [(0, Dependency("v0", None))])]), 2)
     assert found.completions == (135, 270)
 
 

@@ -10,7 +10,7 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.timing.plan.dependencies import need_tables, release_table
+from cimsim.timing.plan.dependencies import dependency_tables, release_table
 from cimsim.timing.plan.plan import make_plan
 from tests.timing.line_buffers import needed_windows, released_pixels
 from tests.timing.nets import mappings
@@ -22,14 +22,14 @@ from tests.timing.simpy_model import simulate
 def test_definitions_give_the_tables_of_the_package(mapping):
     plan = make_plan(mapping)
     for edge in plan.edges:
-        producer, consumer = plan.works[edge.producer].unit, plan.works[edge.consumer].unit
-        for need in edge.needs:
-            table_y, table_x = need_tables(consumer, producer, need)
+        producer, consumer = plan.jobs[edge.producer].unit, plan.jobs[edge.consumer].unit
+        for dependency in edge.dependencies:
+            table_y, table_x = dependency_tables(consumer, producer, dependency)
             wanted = np.maximum(table_y[:, None] + table_x[None, :], 0).ravel().tolist()
-            assert needed_windows(consumer, producer, need) == wanted
+            assert needed_windows(consumer, producer, dependency) == wanted
         rows = range(consumer.grid[0] + 1)
-        released = [released_pixels(consumer, producer, edge.needs, r) for r in rows]
-        assert released == release_table(consumer, producer, edge.needs).tolist()
+        released = [released_pixels(consumer, producer, edge.dependencies, r) for r in rows]
+        assert released == release_table(consumer, producer, edge.dependencies).tolist()
 
 
 @pytest.mark.slow
@@ -54,12 +54,12 @@ def held(record, double):
 def test_stages_hold_one_activation_at_a_time_and_keep_the_order(mapping, schedule):
     plan = make_plan(mapping)
     found = simulate(plan, 2, schedule)
-    assert len(found.trace) == 2 * sum(work.activations for work in plan.works)
+    assert len(found.trace) == 2 * sum(job.activations for job in plan.jobs)
     by_pipe = defaultdict(list)
     for (u, _, g), record in found.trace.items():
-        replica = g % len(plan.works[u].pipes)
-        double = plan.works[u].services[replica].double
-        by_pipe[plan.works[u].pipes[replica]].append((held(record, double), record.stored))
+        replica = g % len(plan.jobs[u].pipes)
+        double = plan.jobs[u].services[replica].double
+        by_pipe[plan.jobs[u].pipes[replica]].append((held(record, double), record.stored))
     for records in by_pipe.values():
         for (stages, stored), (then, _) in pairwise(sorted(records)):
             assert all(a <= b for a, b in stages)

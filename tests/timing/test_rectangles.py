@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cimsim.mapping.mapping import map_graph
 from cimsim.timing.analysis.bounds import bounds
-from cimsim.timing.plan.dependencies import need_tables
+from cimsim.timing.plan.dependencies import dependency_tables
 from cimsim.timing.plan.plan import by_rectangles, make_plan
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Net, chip, chips, nets, replicated
@@ -35,15 +35,15 @@ def test_every_cycle_follows_the_rules(graph, hw, name, frames, copies):
         )
 
 
-def last_pixels(work, need, height, width):
+def last_pixels(job, dependency, height, width):
     """Bottom right pixel of a map that any window of each activation reads; none: absent."""
-    wy, wx = work.shape
+    wy, wx = job.shape
     found = {}
-    rows, cols = work.grid
+    rows, cols = job.grid
     for y in range(rows):
         for x in range(cols):
-            bottom = y * need.stride[0] - need.padding[0] + need.extent[0] - 1
-            right = x * need.stride[1] - need.padding[2] + need.extent[1] - 1
+            bottom = y * dependency.stride[0] - dependency.padding[0] + dependency.extent[0] - 1
+            right = x * dependency.stride[1] - dependency.padding[2] + dependency.extent[1] - 1
             at = y // wy, x // wx
             before = found.get(at, (-1, -1))
             found[at] = (
@@ -72,14 +72,14 @@ def test_a_rectangle_waits_for_the_last_pixel_of_its_windows(
     net.conv(first, 2, kernel=kernel)
     mapping = map_graph(net.graph(), chip())
     plan = make_plan(mapping)
-    one, two = plan.works[0], plan.works[1]
-    ((_, need),) = two.needs
+    one, two = plan.jobs[0], plan.jobs[1]
+    ((_, dependency),) = two.dependencies
     producer = by_rectangles(one.unit, before)
     wide = by_rectangles(two.unit, shape)
-    (wide_need,) = (n for n in wide.needs if n.producer == first)
-    table_y, table_x = need_tables(wide, producer, wide_need)
+    (wide_dependency,) = (n for n in wide.dependencies if n.producer == first)
+    table_y, table_x = dependency_tables(wide, producer, wide_dependency)
     pixels = last_pixels(
-        _Rectangles(two.unit.grid, shape), need.window, height * block, width * block
+        _Rectangles(two.unit.grid, shape), dependency.window, height * block, width * block
     )
     assert wide.grid == (-(-height * block // shape[0]), -(-width * block // shape[1]))
     for (y, x), (bottom, right) in pixels.items():
@@ -90,7 +90,7 @@ def test_a_rectangle_waits_for_the_last_pixel_of_its_windows(
 def test_stored_values_and_work_of_a_rectangle_are_those_of_its_windows():
     net = Net(4, 9, 7)
     net.relu(net.conv("x", 3, block=2))
-    unit = make_plan(map_graph(net.graph(), chip())).works[0].unit
+    unit = make_plan(map_graph(net.graph(), chip())).jobs[0].unit
     wide = by_rectangles(unit, (2, 3))
     assert (wide.grid, wide.block) == ((5, 3), (4, 6))
     assert wide.stored == 6 * unit.stored > 0

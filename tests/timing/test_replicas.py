@@ -34,7 +34,7 @@ def test_costs_are_those_of_the_bounds(graph, hardware):
         copies = [replicas] * len(requests)
         mapping = map_graph(graph, hardware, "im2col", InOrder(replicas=copies))
         plan = make_plan(mapping)
-        matrices = [work for work in plan.works if work.unit.kind == "matrix"]
+        matrices = [job for job in plan.jobs if job.unit.kind == "matrix"]
         stages = bounds._stages(tuple(matrices))
         assert max(cost(i, replicas) for i in range(len(requests))) == max(stages.values())
 
@@ -73,8 +73,8 @@ def test_simulation_keeps_what_the_closed_form_promises():
     mapping = map_graph(graph, hardware, "im2col", WholeCopies())
     requests = requests_of(graph, layouts(graph, hardware))
     cost = layer_cost(graph, InOrder().allocate(graph, requests, hardware), hardware)
-    work = [cost(i, 1) for i in range(len(requests))]
-    even = least_interval(work, [r.layout.n_arrays for r in requests], mapping.arrays_used)
+    job = [cost(i, 1) for i in range(len(requests))]
+    even = least_interval(job, [r.layout.n_arrays for r in requests], mapping.arrays_used)
     interval = simulate(mapping, 6).interval
     assert even <= interval
     assert interval <= 1.1 * bounds.least_interval(make_plan(mapping))
@@ -95,8 +95,8 @@ def test_copies_come_within_a_tenth_of_the_even_spread(name, options, least):
     hardware = cimsim.load_hw("eflash40nm", {"frames": "resident"})
     requests = requests_of(graph, layouts(graph, hardware))
     cost = layer_cost(graph, InOrder().allocate(graph, requests, hardware), hardware)
-    work = [cost(i, 1) for i in range(len(requests))]
-    even = least_interval(work, [r.layout.n_arrays for r in requests], hardware.n_arrays)
+    job = [cost(i, 1) for i in range(len(requests))]
+    even = least_interval(job, [r.layout.n_arrays for r in requests], hardware.n_arrays)
     found = {}
     for how in (InOrder(), Replicated(), WholeCopies(), Shared()):
         found[how.name] = simulate(map_graph(graph, hardware, "im2col", how), 4).interval

@@ -76,7 +76,7 @@ def test_a_layer_on_the_next_chip_waits_for_the_link():
     hardware = chip(system=system, tile__count=10, buffer__bytes_per_cycle=64)
     mapping = map_graph(net.graph(), hardware)
     far = moved(mapping, 1, [0, 1])
-    first, second = (stage_times(work.services[0]) for work in make_plan(far).works)
+    first, second = (stage_times(job.services[0]) for job in make_plan(far).jobs)
     # bus, link, then the gateway's bus; a message keeps STORE until it has arrived
     assert first.store == first.interval == 1 + 4 + 40 + 1
     # window (4, 4) is the first of eight that wait for the last one of the layer before
@@ -102,7 +102,7 @@ def spanning(kind="mesh", **overrides):
 
 @pytest.mark.parametrize("kind", ["mesh", "bus", "ideal"])
 def test_sums_of_another_chip_are_added_up_there_and_come_home_over_the_link(kind):
-    first, second = (work.services[0] for work in make_plan(spanning(kind)).works)
+    first, second = (job.services[0] for job in make_plan(spanning(kind)).jobs)
     # 8 sums of 4 bytes: 8 cycles on a chip's own way, 16 on the link and 5 behind it
     inside = {"mesh": 8 + 1, "bus": 8, "ideal": 0}[kind]  # tile 6 to tile 5 over two mesh links
     # station 5, gateway 4, gateway 0, home 1
@@ -123,8 +123,8 @@ def test_a_layer_that_ends_at_a_gateway_waits_for_the_link_there():
     mapping = spanning()
     far = replace(mapping.layers[1], slots=((Slot(0, 0), Slot(4, 0), Slot(5, 0)),))
     near = replace(mapping.layers[0], slots=((Slot(1, 0),),))
-    (_, work) = make_plan(replace(mapping, layers=(near, far))).works
-    reduce = work.services[0].stages[Served.REDUCE]
+    (_, job) = make_plan(replace(mapping, layers=(near, far))).jobs
+    reduce = job.services[0].stages[Served.REDUCE]
     assert (reduce.alone, reduce.own) == (8 + 16 + 5 + 3 + 1, 5 + 3 + 1)
 
 
@@ -142,8 +142,8 @@ def test_a_layer_on_two_chips_is_slower_than_on_one_by_what_crosses():
 @pytest.mark.parametrize("stage_ns", [6, 100])
 def test_a_clocked_tile_pipeline_takes_whole_stages(stage_ns):
     graph = spanning().graph
-    free = make_plan(map_graph(graph, chip(tile__count=8))).works
-    clocked = make_plan(map_graph(graph, chip(tile__count=8, tile__t_stage=f"{stage_ns} ns"))).works
+    free = make_plan(map_graph(graph, chip(tile__count=8))).jobs
+    clocked = make_plan(map_graph(graph, chip(tile__count=8, tile__t_stage=f"{stage_ns} ns"))).jobs
     for before, after in zip(free, clocked, strict=True):
         for stage in (Served.LOAD, Served.LOAD_NEXT, Served.REDUCE, Served.POST, Served.STORE):
             least = max(1, -(-before.services[0].alone(stage) // stage_ns))
@@ -157,10 +157,10 @@ def test_a_window_of_isaac_takes_the_22_stages_of_its_tile_pipeline():
     net = Net(128, 4, 4)
     net.conv("x", 16, 1)
     isaac = load_hw("isaac32nm", {"interconnect.latency_cycles": 0, "frames": "resident"})
-    (work,) = make_plan(map_graph(net.graph(), isaac)).works
+    (job,) = make_plan(map_graph(net.graph(), isaac)).jobs
     # eDRAM, first pulse, 16 conversions, shift-add, sum of arrays, sigmoid, eDRAM
-    assert work.services[0].serial == 22 * 128
-    assert work.services[0].interval == 16 * 128
+    assert job.services[0].serial == 22 * 128
+    assert job.services[0].interval == 16 * 128
 
 
 def test_frames_come_in_row_by_row_and_go_out_the_same_way():
@@ -174,9 +174,9 @@ def test_frames_come_in_row_by_row_and_go_out_the_same_way():
     kinds = [unit.kind for unit in timeline.units]
     assert kinds == ["input", "matrix", "output"]
     (times,) = [
-        stage_times(work.services[0])
-        for work in make_plan(map_graph(net.graph(), hardware)).works
-        if work.unit.kind == "matrix"
+        stage_times(job.services[0])
+        for job in make_plan(map_graph(net.graph(), hardware)).jobs
+        if job.unit.kind == "matrix"
     ]
     # a row of 6 pixels of 4 bytes takes 12 cycles in and 12 out; the layer takes 10 for a pixel
     assert timeline.units[0].busy[5] == 2 * 6 * 12 == timeline.units[2].busy[5]

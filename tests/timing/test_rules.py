@@ -7,7 +7,7 @@ from tests.timing.nets import Duplicates, Net, chip, linear, stage_times
 
 
 def cycles(graph, hardware, strategy="im2col"):
-    return stage_times(make_plan(map_graph(graph, hardware, strategy)).works[0].services[0])
+    return stage_times(make_plan(map_graph(graph, hardware, strategy)).jobs[0].services[0])
 
 
 def one_conv(channels=4, c_out=8, **options):

@@ -30,7 +30,7 @@ IDEAL = {"interconnect__kind": "ideal"}
 
 
 def stage_cycles(mapping):
-    return [stage_times(work.services[0]) for work in make_plan(mapping).works]
+    return [stage_times(job.services[0]) for job in make_plan(mapping).jobs]
 
 
 def one_conv(hardware, channels=4, c_out=8, size=6, **options):
@@ -246,13 +246,13 @@ def test_schedules_are_ordered_and_inside_their_bounds(mapping, frames):
 @given(mapping=mappings(buffer__overflow="ignore"), frames=st.integers(1, 3), schedule=SCHEDULES)
 def test_counts_and_busy_cycles_are_those_of_the_mapping(mapping, frames, schedule):
     timeline = simulate(mapping, frames, schedule)
-    works = {work.unit.name: work for work in make_plan(mapping).works}
+    jobs = {job.unit.name: job for job in make_plan(mapping).jobs}
     for unit in timeline.units:
-        work = works[unit.name]
-        assert unit.windows == frames * work.unit.windows
+        job = jobs[unit.name]
+        assert unit.windows == frames * job.unit.windows
         expected = [0] * 5
-        for replica, services in enumerate(work.services):
-            n, each = frames * work.of_replica(replica), stage_times(services)
+        for replica, services in enumerate(job.services):
+            n, each = frames * job.of_replica(replica), stage_times(services)
             mine = (
                 each.pulses * each.drive, each.pulses * each.convert, each.reduce, each.post,
                 each.store,

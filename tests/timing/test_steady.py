@@ -117,7 +117,7 @@ def test_shared_pipelines(monkeypatch):
     one = net.conv("x", 4, weights_id="w")
     net.conv(net.conv(one, 4, weights_id="w"), 4, weights_id="w")
     plan = make_plan(map_graph(net.graph(), chip()))
-    assert len(plan.pipes) < len(plan.works)
+    assert len(plan.pipes) < len(plan.jobs)
     leapt, leaping, alone = both(plan, 3)
     assert same(leaping, alone)
     assert leapt > 0
@@ -130,8 +130,8 @@ def test_inputs_that_are_done_stop_no_leaps():
     hardware = chip(frames="dram", buffer__overflow="dram", buffer__size="64 B")
     mapping = map_graph(net.graph(), hardware)
     edges = make_plan(mapping).edges
-    works = make_plan(mapping).works
-    away = {(works[e.producer].unit.name, works[e.consumer].unit.name): "dram" for e in edges
+    jobs = make_plan(mapping).jobs
+    away = {(jobs[e.producer].unit.name, jobs[e.consumer].unit.name): "dram" for e in edges
             if e.capacity is not None}  # fmt: skip
     plan = make_plan(mapping, away)
     leapt, leaping, alone = both(plan, 3)

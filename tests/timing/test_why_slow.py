@@ -33,7 +33,7 @@ def test_the_path_of_a_chain_runs_through_its_slowest_layer():
     for layer in range(3):
         name = net.conv(name, 60 if layer == 1 else 4, 1)
     mapping = map_graph(net.graph(), chip(adc__count=4, buffer__bytes_per_cycle=64, **IDEAL))
-    first, slow, last = (stage_times(w.services[0]) for w in make_plan(mapping).works)
+    first, slow, last = (stage_times(w.services[0]) for w in make_plan(mapping).jobs)
     parts = critical_path(make_plan(mapping), simulate(mapping, 1, trace=True))
     found = {(part.unit, part.what): part.cycles for part in parts}
     assert parts[0].unit == mapping.layers[1].name

@@ -148,12 +148,12 @@ def crossing_bytes(graph: LayerGraph, requests: tuple[Request, ...], chip: Chip)
     work = units(graph)
     for unit in work:
         if unit.kind == "vector":  # where the last unit that it needs is
-            sources = [place[n.producer] for n in unit.needs if n.producer in place]
+            sources = [place[n.producer] for n in unit.dependencies if n.producer in place]
             place[unit.name] = max(sources, default=0)
     readers: dict[str, list[int]] = {}
     for unit in work:
-        for need in unit.needs:
-            readers.setdefault(need.producer, []).append(place[unit.name])
+        for dependency in unit.dependencies:
+            readers.setdefault(dependency.producer, []).append(place[unit.name])
     cost = [0] * len(requests)
     for unit in work:
         if unit.kind == "input" or unit.name not in readers:

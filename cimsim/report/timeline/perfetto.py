@@ -112,7 +112,7 @@ def write_trace(
 def choose_stretches(run: TracedRun, max_events: int) -> tuple[tuple[int, int], ...]:
     """Return the stretches of cycles whose activations make up about ``max_events`` events."""
     enter, units = run.trace.enter[:, Stage.LOAD], run.trace.unit
-    each = np.array([_events_each(run, u) for u in range(len(run.plan.works))])
+    each = np.array([_events_each(run, u) for u in range(len(run.plan.jobs))])
     end = int(enter.max()) + 1
     if each[units].sum() <= max_events:
         return ((0, end),)
@@ -134,8 +134,8 @@ def choose_stretches(run: TracedRun, max_events: int) -> tuple[tuple[int, int], 
 
 def _events_each(run: TracedRun, u: int) -> float:
     """About how many events one activation of unit ``u`` becomes."""
-    work = run.plan.works[u]
-    services = work.services[0]
+    job = run.plan.jobs[u]
+    services = job.services[0]
     stages = sum(services.alone(stage) > 0 for stage in range(6))
     grants = sum(len(service.legs) for service in services.stages[:6]) + services.pulses - 1
     counters = sum(edge.producer == u for edge in run.plan.edges)
@@ -187,7 +187,7 @@ class _Writer:
         self.tracks = _Tracks()
         self.events = self.activations = 0
         self.separator = ""
-        self.names = [json.dumps(work.unit.name) for work in run.plan.works]
+        self.names = [json.dumps(job.unit.name) for job in run.plan.jobs]
         self.stage_track = cache(self._stage_track)
 
     def write(self) -> Kept:
@@ -286,7 +286,7 @@ class _Writer:
         for frame in range(run.timeline.frames):
             self.tracks.thread("frames", f"frame {frame}")
         for p, pipe in enumerate(run.plan.pipes):
-            for stage in _stages(run.plan.works[pipe.units[0]].unit):
+            for stage in _stages(run.plan.jobs[pipe.units[0]].unit):
                 self.stage_track(p, stage)
         for r in range(len(run.resources)):
             self._resource_track(r)
@@ -313,10 +313,10 @@ class _Writer:
             )
 
     def _stays(self, u: int, stays: Stays, kept: Ints) -> None:
-        work = self.run.plan.works[u]
-        stages = _stages(work.unit)
-        tracks = [{s: self.stage_track(p, s) for s in stages} for p in work.pipes]
-        waits = [[_waiting_for(v.legs) for v in services.stages] for services in work.services]
+        job = self.run.plan.jobs[u]
+        stages = _stages(job.unit)
+        tracks = [{s: self.stage_track(p, s) for s in stages} for p in job.pipes]
+        waits = [[_waiting_for(v.legs) for v in services.stages] for services in job.services]
         blockers = {s: f'"blocked by {STAGES[after]}"' for s, after in pairwise(stages)}
         rows = zip(
             kept.tolist(), stays.replica[kept].tolist(), stays.frame[kept].tolist(),
@@ -326,8 +326,8 @@ class _Writer:
         )  # fmt: skip
         free, until = stays.free.tolist(), stays.starved_until.tolist()
         for row, replica, frame, activation, enter, waiting, busy, leave in rows:
-            first = activation * work.per_activation
-            last = min(first + work.per_activation, work.unit.windows) - 1
+            first = activation * job.per_activation
+            last = min(first + job.per_activation, job.unit.windows) - 1
             about = (
                 f'"layer":{self.names[u]},"frame":{frame},"replica":{replica},'
                 f'"first_window":{first},"last_window":{last}'
@@ -347,7 +347,7 @@ class _Writer:
 
     def _grants(self, kept: list[NDArray[np.bool_]]) -> None:
         run, grants = self.run, self.run.trace.grants
-        per_frame = np.array([work.activations for work in run.plan.works])
+        per_frame = np.array([job.activations for job in run.plan.jobs])
         first = np.cumsum(per_frame) - per_frame
         frames = run.timeline.frames
         chosen = np.concatenate(kept)[
@@ -361,8 +361,8 @@ class _Writer:
         for r, u, frame, replica, activation, stage, start, cycles in zip(
             *(column[chosen].tolist() for column in columns), strict=True
         ):
-            work = run.plan.works[u]
-            window = activation * work.per_activation
+            job = run.plan.jobs[u]
+            window = activation * job.per_activation
             self._slice(
                 tracks[r], self.names[u], "resource", start, start + cycles,
                 f'"layer":{self.names[u]},"frame":{frame},"replica":{replica},'
@@ -391,7 +391,7 @@ class _Writer:
         if len(took) == 0:
             return None
         stage = int(took[-1] if last else took[0])
-        p = run.plan.works[u].pipes[int(run.trace.replica[row])]
+        p = run.plan.jobs[u].pipes[int(run.trace.replica[row])]
         return self.stage_track(p, stage), int(leave[stage] - 1 if last else enter[stage])
 
     def _counters(self) -> None:

@@ -78,14 +78,14 @@ def layer_shares(run: TracedRun, u: int, edges: Floats) -> LayerShares:
     edges : float64 [bins + 1]
         In cycles, ascending.
     """
-    work, stays = run.plan.works[u], run.stays(u)
+    job, stays = run.plan.jobs[u], run.stays(u)
     shares = np.zeros((len(STATES), len(edges) - 1))
-    for replica in range(len(work.pipes)):
+    for replica in range(len(job.pipes)):
         mine = (stays.replica == replica) & (stays.free < edges[-1])
-        shares += shares_by_priority(_spans(stays, mine, work.unit.kind == "matrix"), edges)
+        shares += shares_by_priority(_spans(stays, mine, job.unit.kind == "matrix"), edges)
     entered = stays.enter[:, Stage.LOAD]
     begins = tuple(int(entered[stays.frame == frame].min()) for frame in range(run.timeline.frames))
-    return LayerShares(work.unit.name, len(work.pipes), shares / len(work.pipes), begins)
+    return LayerShares(job.unit.name, len(job.pipes), shares / len(job.pipes), begins)
 
 
 def _spans(stays: Stays, mine: NDArray[np.bool_], matrix: bool) -> list[tuple[Ints, Ints]]:
@@ -256,9 +256,9 @@ def _draw_resources(axes: Axes, run: TracedRun, edges: Floats, times: Floats) ->
     """Draw the share of each bin in which interconnect and busiest other resource served."""
     kinds = ("interconnect", "link", "chips")
     busy = [resource.busy for resource in run.timeline.resources]
-    by_work = sorted(range(len(busy)), key=lambda r: -busy[r])
-    links = [r for r in by_work if run.resources[r][0] in kinds and busy[r]]
-    others = [r for r in by_work if run.resources[r][0] not in kinds and busy[r]]
+    by_job = sorted(range(len(busy)), key=lambda r: -busy[r])
+    links = [r for r in by_job if run.resources[r][0] in kinds and busy[r]]
+    others = [r for r in by_job if run.resources[r][0] not in kinds and busy[r]]
     name = run.timeline.resources
     rows = [([r], name[r].name.replace("_", " ")) for r in (*links[:1], *others[:2])]
     if len(links) > 1:

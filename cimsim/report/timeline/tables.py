@@ -61,10 +61,10 @@ class LayerTime:
 def layer_times(mapping: Mapping, timeline: Timeline) -> tuple[LayerTime, ...]:
     """Return where the time of each unit goes, in execution order."""
     found = []
-    for work, unit in zip(make_plan(mapping, timeline.spilled).works, timeline.units, strict=True):
+    for job, unit in zip(make_plan(mapping, timeline.spilled).jobs, timeline.units, strict=True):
         stage = max(range(len(STAGES)), key=lambda s: unit.busy[s])
-        interval = max(services.interval for services in work.services)
-        found.append(_layer_time(unit, stage, work.activations, interval, timeline.cycles))
+        interval = max(services.interval for services in job.services)
+        found.append(_layer_time(unit, stage, job.activations, interval, timeline.cycles))
     return tuple(found)
 
 

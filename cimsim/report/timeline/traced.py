@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cimsim.errors import SimulationError
 from cimsim.mapping.mapping import Mapping
 from cimsim.timing.loop.traces import first_in_row
-from cimsim.timing.plan.dependencies import need_tables, release_table, whole_tables
+from cimsim.timing.plan.dependencies import dependency_tables, release_table, whole_tables
 from cimsim.timing.plan.plan import Plan, make_plan
 from cimsim.timing.spec.rules import Services
 from cimsim.timing.spec.stage import Served, Stage
@@ -89,11 +89,11 @@ class TracedRun:
             raise SimulationError("timeline.trace: expected a trace, got none; simulate with trace")
         self.mapping, self.timeline = mapping, timeline
         self.plan: Plan = make_plan(mapping, timeline.spilled)
-        if [w.unit.name for w in self.plan.works] != [u.name for u in timeline.units]:
+        if [w.unit.name for w in self.plan.jobs] != [u.name for u in timeline.units]:
             raise SimulationError("timeline: its units are not those of the mapping")
         self.trace: Trace = timeline.trace
         self.resources = tuple(self.plan.uses())
-        self._per_frame = np.array([w.activations for w in self.plan.works], np.int64)
+        self._per_frame = np.array([w.activations for w in self.plan.jobs], np.int64)
         rows = timeline.frames * self._per_frame
         self._first = np.cumsum(rows) - rows
         place = self._place(self.trace)
@@ -113,13 +113,13 @@ class TracedRun:
 
     def stays(self, u: int) -> Stays:
         """Return what unit ``u`` did."""
-        trace, rows, work = self.trace, self.rows(u), self.plan.works[u]
+        trace, rows, job = self.trace, self.rows(u), self.plan.jobs[u]
         enter, leave = trace.enter[rows], trace.leave[rows]
         waiting, busy = np.zeros_like(enter), np.zeros_like(enter)
         replica = trace.replica[rows]
-        first = first_in_row(work, trace.activation[rows])
+        first = first_in_row(job, trace.activation[rows])
         grants, place, started = self._grants_of(u)
-        for r, services in enumerate(work.services):
+        for r, services in enumerate(job.services):
             mine = replica == r
             busy[mine] = _busy(services, first[mine])
             for stage in np.flatnonzero((enter >= 0).any(axis=0)).tolist():
@@ -159,13 +159,13 @@ class TracedRun:
         return cycles, np.maximum.accumulate(np.where(latest, np.arange(len(stored)), 0))
 
     def _fed(self, u: int) -> tuple[Ints, Ints, Ints]:
-        """Return when the last need of each activation was stored, of which unit, by which one."""
-        work, frames = self.plan.works[u], self.timeline.frames
-        n = frames * work.activations
+        """Return when each activation's last dependency was stored, of which unit, by which one."""
+        job, frames = self.plan.jobs[u], self.timeline.frames
+        n = frames * job.activations
         cycle, unit, sequence = np.zeros(n, np.int64), np.full(n, -1), np.full(n, -1)
         for p, wanted, shift in self._wanted(u):
-            producer = self.plan.works[p]
-            frame = np.repeat(np.arange(frames) + shift, work.activations)
+            producer = self.plan.jobs[p]
+            frame = np.repeat(np.arange(frames) + shift, job.activations)
             index = np.tile((wanted - 1) // producer.per_activation, frames)
             needed = (index >= 0) & (frame >= 0)
             at = np.where(needed, frame * producer.activations + index, 0)
@@ -177,17 +177,17 @@ class TracedRun:
 
     def _wanted(self, u: int) -> list[tuple[int, Ints, int]]:
         """Return (producer, windows that each activation of a frame needs, frame shift)."""
-        works, work = self.plan.works, self.plan.works[u]
+        jobs, job = self.plan.jobs, self.plan.jobs[u]
         if self.timeline.schedule == "sequential":
-            before = (u - 1) % len(works)
-            tables = [(before, *whole_tables(work.unit, works[before].unit), 0 if u else -1)]
+            before = (u - 1) % len(jobs)
+            tables = [(before, *whole_tables(job.unit, jobs[before].unit), 0 if u else -1)]
         else:
             # a load needs units after it: those of the frame before
             tables = [
-                (p, *need_tables(work.unit, works[p].unit, need), -1 if p > u else 0)
-                for p, need in work.needs
+                (p, *dependency_tables(job.unit, jobs[p].unit, dependency), -1 if p > u else 0)
+                for p, dependency in job.dependencies
             ]
-        start = np.arange(work.activations) * work.per_activation
+        start = np.arange(job.activations) * job.per_activation
         return [
             (p, np.maximum.reduceat((table_y[:, None] + table_x).ravel(), start), shift)
             for p, table_y, table_x, shift in tables
@@ -195,10 +195,10 @@ class TracedRun:
 
     def _free(self, u: int) -> Ints:
         """Cycle in which the activation before, of any unit on the pipeline, left LOAD."""
-        work, rows = self.plan.works[u], self.rows(u)
+        job, rows = self.plan.jobs[u], self.rows(u)
         free = np.zeros(len(rows), np.int64)
         replica = self.trace.replica[rows]
-        for r, p in enumerate(work.pipes):
+        for r, p in enumerate(job.pipes):
             units = self.plan.pipes[p].units
             parts = []
             for other in units:
@@ -228,7 +228,7 @@ class TracedRun:
             the producer's stored prefix, less all that the consumer has released.
         """
         edge, frames = self.plan.edges[e], self.timeline.frames
-        producer, consumer = self.plan.works[edge.producer], self.plan.works[edge.consumer]
+        producer, consumer = self.plan.jobs[edge.producer], self.plan.jobs[edge.consumer]
         block = producer.unit.block[0] * producer.unit.block[1]
         written = np.minimum(
             np.arange(1, producer.activations + 1) * producer.per_activation, producer.unit.windows
@@ -236,7 +236,7 @@ class TracedRun:
         written = np.tile(np.diff(written, prepend=0) * block, frames)
         rows, per_row = consumer.unit.grid
         done = np.arange(frames * rows + 1)  # map rows of the consumer
-        table = release_table(consumer.unit, producer.unit, edge.needs)
+        table = release_table(consumer.unit, producer.unit, edge.dependencies)
         released = done // rows * (producer.unit.windows * block) + table[done % rows]
         ends = (np.arange(1, rows + 1) * per_row - 1) // consumer.per_activation
         ends = (np.arange(frames)[:, None] * consumer.activations + ends).ravel()

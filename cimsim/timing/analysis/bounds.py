@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cimsim.mapping.mapping import Mapping
-from cimsim.timing.plan.plan import Plan, Schedule, Work, make_plan
+from cimsim.timing.plan.plan import Job, Plan, Schedule, make_plan
 from cimsim.timing.spec.routes import Resource
 from cimsim.timing.spec.stage import Served, Stage
 
@@ -34,34 +34,34 @@ class Bounds:
 def bounds(mapping: Mapping, frames: int = 1, schedule: Schedule = "pipelined") -> Bounds:
     """Return the bounds of `cimsim.timing.simulate.simulate` with the same arguments."""
     plan = make_plan(mapping)
-    upper = sum(_serial(work) for work in plan.works)
+    upper = sum(_serial(job) for job in plan.jobs)
     lower = least_interval(plan)
     if schedule == "sequential":
-        lower = max(lower, sum(max(_stages((work,)).values()) for work in plan.works))
+        lower = max(lower, sum(max(_stages((job,)).values()) for job in plan.jobs))
     return Bounds(frames * lower, frames * upper)
 
 
 def least_interval(plan: Plan) -> int:
     """Return the work of one frame for the busiest stage or shared resource, in cycles."""
-    return max(max(_stages(plan.works).values()), max(resource_work(plan).values(), default=0))
+    return max(max(_stages(plan.jobs).values()), max(resource_work(plan).values(), default=0))
 
 
-def services_per_frame(work: Work, replica: int) -> tuple[int, int]:
+def services_per_frame(job: Job, replica: int) -> tuple[int, int]:
     """Return the activations of one replica and frame: first in their map row, and later ones."""
-    n, replicas = work.of_replica(replica), len(work.pipes)
-    starts = work.unit.grid[0]
-    if replicas * work.per_activation > 1:
-        first_window = np.arange(replica, work.activations, replicas) * work.per_activation
-        starts = len(np.unique(first_window // work.unit.grid[1]))
+    n, replicas = job.of_replica(replica), len(job.pipes)
+    starts = job.unit.grid[0]
+    if replicas * job.per_activation > 1:
+        first_window = np.arange(replica, job.activations, replicas) * job.per_activation
+        starts = len(np.unique(first_window // job.unit.grid[1]))
     return starts, n - starts
 
 
 def resource_work(plan: Plan) -> dict[Resource, int]:
     """Return the cycles that one frame needs of each resource."""
     found: dict[Resource, int] = defaultdict(int)
-    for work in plan.works:
-        for replica, services in enumerate(work.services):
-            first, later = services_per_frame(work, replica)
+    for job in plan.jobs:
+        for replica, services in enumerate(job.services):
+            first, later = services_per_frame(job, replica)
             times = {
                 Served.LOAD: first,
                 Served.LOAD_NEXT: later,
@@ -73,12 +73,12 @@ def resource_work(plan: Plan) -> dict[Resource, int]:
     return dict(found)
 
 
-def _stages(works: tuple[Work, ...]) -> dict[tuple[int, str], int]:
+def _stages(jobs: tuple[Job, ...]) -> dict[tuple[int, str], int]:
     """Return the cycles that one frame needs at least in each stage of each pipeline."""
     found: dict[tuple[int, str], int] = defaultdict(int)
-    for work in works:
-        for replica, (pipe, services) in enumerate(zip(work.pipes, work.services, strict=True)):
-            first, later = services_per_frame(work, replica)
+    for job in jobs:
+        for replica, (pipe, services) in enumerate(zip(job.pipes, job.services, strict=True)):
+            first, later = services_per_frame(job, replica)
             n = first + later
             found[pipe, "load"] += first * services.alone(Served.LOAD) + later * services.alone(
                 Served.LOAD_NEXT
@@ -93,11 +93,11 @@ def _stages(works: tuple[Work, ...]) -> dict[tuple[int, str], int]:
     return found
 
 
-def _serial(work: Work) -> int:
+def _serial(job: Job) -> int:
     """Return the cycles of one frame if nothing ever overlaps."""
     total = 0
-    for replica, services in enumerate(work.services):
-        first, later = services_per_frame(work, replica)
+    for replica, services in enumerate(job.services):
+        first, later = services_per_frame(job, replica)
         alone = [sum(leg.cycles for leg in s.legs) + s.own for s in services.stages]
         waits = [sum(leg.delay for leg in s.legs) for s in services.stages]
         alone = [a + w for a, w in zip(alone, waits, strict=True)]

@@ -74,8 +74,8 @@ def critical_path(plan: Plan, timeline: Timeline, frame: int = 0) -> tuple[PathP
     near, near_start = _neighbours(plan)
     by_store = np.lexsort((trace.stored, trace.unit))
     mine = np.flatnonzero(trace.frame == frame)
-    spent = np.zeros((len(plan.works), len(PARTS)), np.int64)
-    start = np.searchsorted(trace.unit, np.arange(len(plan.works) + 1))
+    spent = np.zeros((len(plan.jobs), len(PARTS)), np.int64)
+    start = np.searchsorted(trace.unit, np.arange(len(plan.jobs) + 1))
     alone, counts, double = _served(plan, trace, start)
     _walk(
         spent, trace.unit, np.ascontiguousarray(trace.enter), np.ascontiguousarray(trace.leave),
@@ -84,7 +84,7 @@ def critical_path(plan: Plan, timeline: Timeline, frame: int = 0) -> tuple[PathP
         int(mine[np.argmax(trace.stored[mine])]),
     )  # fmt: skip
     found = [
-        PathPart(plan.works[u].unit.name, PARTS[part], int(spent[u, part]))
+        PathPart(plan.jobs[u].unit.name, PARTS[part], int(spent[u, part]))
         for u, part in zip(*np.nonzero(spent), strict=True)
     ]
     return tuple(sorted(found, key=lambda one: -one.cycles))
@@ -92,12 +92,12 @@ def critical_path(plan: Plan, timeline: Timeline, frame: int = 0) -> tuple[PathP
 
 def _neighbours(plan: Plan) -> tuple[Ints, Ints]:
     """List for each unit those whose stores it may wait for, and where each list starts."""
-    lists: list[set[int]] = [set() for _ in plan.works]
+    lists: list[set[int]] = [set() for _ in plan.jobs]
     for edge in plan.edges:
         lists[edge.consumer].add(edge.producer)
         lists[edge.producer].add(edge.consumer)
-    for u, work in enumerate(plan.works):
-        lists[u] |= {producer for producer, _ in work.needs}
+    for u, job in enumerate(plan.jobs):
+        lists[u] |= {producer for producer, _ in job.dependencies}
         lists[u].add(u - 1 if u else len(lists) - 1)  # sequential: the unit before
     start = np.cumsum([0, *(len(one) for one in lists)])
     return np.array([v for one in lists for v in sorted(one)], np.int64), start.astype(np.int64)
@@ -115,12 +115,12 @@ def _served(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints, Ints]:
     """
     alone = np.zeros((len(trace.unit), len(Stage)), np.int64)
     counts, double = np.ones((2, len(trace.unit)), np.int64)
-    for u, work in enumerate(plan.works):
+    for u, job in enumerate(plan.jobs):
         replicas = trace.replica[start[u] : start[u + 1]]
-        for replica, services in enumerate(work.services):
+        for replica, services in enumerate(job.services):
             rows = start[u] + np.flatnonzero(replicas == replica)
             alone[rows] = [services.alone(stage) for stage in Stage]
-            later = ~first_in_row(work, trace.activation[rows])
+            later = ~first_in_row(job, trace.activation[rows])
             alone[rows[later], Stage.LOAD] = services.alone(Served.LOAD_NEXT)
             counts[rows], double[rows] = services.pulses, services.double
     return alone, counts, double
@@ -137,7 +137,7 @@ def _begun(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints]:
         Sorted; none for converters that nobody shares.
     """
     grants = trace.grants
-    per_frame = np.array([work.activations for work in plan.works], np.int64)
+    per_frame = np.array([job.activations for job in plan.jobs], np.int64)
     chosen = np.flatnonzero(grants.stage == Stage.CONVERT)
     unit = grants.unit[chosen]
     row = start[unit] + grants.frame[chosen] * per_frame[unit] + grants.activation[chosen]
@@ -149,9 +149,9 @@ def _begun(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints]:
 def _before(plan: Plan, trace: Trace) -> Ints:
     """Activation that entered the same pipeline before each one; -1: none."""
     pipe = np.zeros(len(trace.unit), np.int64)
-    for u, work in enumerate(plan.works):
+    for u, job in enumerate(plan.jobs):
         rows = trace.unit == u
-        pipe[rows] = np.array(work.pipes)[trace.replica[rows]]
+        pipe[rows] = np.array(job.pipes)[trace.replica[rows]]
     order = np.lexsort(
         (trace.unit, trace.activation, trace.frame, trace.enter[:, Stage.LOAD], pipe)
     )

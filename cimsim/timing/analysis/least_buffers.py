@@ -49,16 +49,16 @@ def least_buffers(mapping: Mapping, schedule: Schedule = "pipelined") -> tuple[L
     plan = make_plan(mapping)
     tight = tuple(
         edge
-        if plan.works[edge.consumer].unit.kind == "output"
+        if plan.jobs[edge.consumer].unit.kind == "output"
         else replace(edge, capacity=0, memory="")
         for edge in plan.edges
     )
     plan = replace(plan, edges=tight)
     return tuple(
         LeastBuffer(
-            plan.works[edge.producer].unit.name, plan.works[edge.consumer].unit.name, pixels,
+            plan.jobs[edge.producer].unit.name, plan.jobs[edge.consumer].unit.name, pixels,
             math.ceil(pixels * edge.pixel_bytes),
-            plan.pipes[plan.works[edge.consumer].pipes[0]].home,
+            plan.pipes[plan.jobs[edge.consumer].pipes[0]].home,
         )
         for edge, pixels in raised_edges(plan, run_plan(plan, 2, schedule))
     )  # fmt: skip

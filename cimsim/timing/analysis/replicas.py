@@ -163,7 +163,7 @@ def layer_stages(
     callable
         -> cycles of LOAD, DRIVE with CONVERT, REDUCE, POST and STORE.
     """
-    works = {work.unit.name: work for work in make_plan(Mapping(graph, chip, "", layers)).works}
+    jobs = {job.unit.name: job for job in make_plan(Mapping(graph, chip, "", layers)).jobs}
     ops = {op.name: op for op in graph.matrix_ops}
 
     @cache
@@ -171,8 +171,8 @@ def layer_stages(
         layer = layers[index]
         total = [0, 0, 0, 0, 0]
         for name in layer.ops:
-            services = works[name].services[0]
-            copied = replace(works[name], pipes=tuple(range(replicas)))
+            services = jobs[name].services[0]
+            copied = replace(jobs[name], pipes=tuple(range(replicas)))
             first, later = services_per_frame(copied, 0)
             loads = [
                 whole_stages(math.ceil(max(n_bytes) / chip.buffer.bytes_per_cycle), chip)

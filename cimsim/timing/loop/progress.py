@@ -14,7 +14,7 @@ from cimsim.timing.spec.stage import Served, Stage
 @jit
 def grant(stage: StageState, number: int, now: int) -> None:
     """Serve a leg as soon as its resource is free; the last one ends the service."""
-    feeder, service, kind = stage.feeder, stage.service, stage.kind
+    queue, service, kind = stage.queue, stage.service, stage.kind
     leg = service.legs[number]
     start = max(now, leg.resource.free)
     leg.resource.free = start + leg.cycles
@@ -27,7 +27,7 @@ def grant(stage: StageState, number: int, now: int) -> None:
     if stage.legs > 0:
         return
     end = stage.last + service.own
-    feeder.waited[kind] += end - stage.began - service.alone
+    queue.waited[kind] += end - stage.began - service.alone
     if kind == Stage.STORE:
         store(stage, end)
     elif kind == Stage.CONVERT:
@@ -44,7 +44,7 @@ def _log(stage: StageState, leg: int, start: int) -> None:
     if len(header.log) > 0:
         row = header.log[header.logged]
         header.logged += 1
-        row.leg, row.feeder = leg, stage.feeder
+        row.leg, row.queue = leg, stage.queue
         row.sequence, row.start = stage.sequence, start
 
 
@@ -70,16 +70,16 @@ def advance(stage: StageState) -> None:
 @jit
 def _convert(stage: StageState, end: int) -> None:
     """Take the next pulse to shared converters, or the activation on after the last one."""
-    feeder, pipe = stage.feeder, stage.pipe
-    double, last = feeder.double == 1, feeder.pulses - 1
-    feeder.pulsed += 1
+    queue, pipe = stage.queue, stage.pipe
+    double, last = queue.double == 1, queue.pulses - 1
+    queue.pulsed += 1
     if pipe.pulse == last:
         stage.end = end
         advance(stage)
         return
     pipe.pulse += 1
     began = stage.began if double else end
-    at = max(began + feeder.services[Served.DRIVE].alone, end)
+    at = max(began + queue.services[Served.DRIVE].alone, end)
     ask_all(stage, at)
     if double and pipe.pulse == last:
         drive = stage.before
@@ -90,8 +90,8 @@ def _convert(stage: StageState, end: int) -> None:
 @jit
 def store(stage: StageState, end: int) -> None:
     """Leave STORE, count the activation and see what may follow."""
-    feeder, sequence = stage.feeder, stage.sequence
+    queue, sequence = stage.queue, stage.sequence
     leave(stage, end)
-    feeder.left_store += end
-    finish(feeder, sequence, end + feeder.latency)
+    queue.left_store += end
+    finish(queue, sequence, end + queue.latency)
     advance(stage.before)

@@ -120,8 +120,8 @@ class Unit(Record):
     row: int = cell("windows of a map row")
     rows: int = cell("map rows")
     per_activation: int = cell("windows of an activation")
-    feeders: Rows[Feeder] = cell("by replica")
-    needs: Rows[Need] = cell("what an activation waits for")
+    queues: Rows[Queue] = cell("by replica")
+    dependencies: Rows[Dependency] = cell("what an activation waits for")
     watches: Rows[Watch] = cell("who may wait for its stores")
     out: Rows[Edge] = cell("edges to its readers")
     into: Refs[Edge] = cell("edges from other units")
@@ -139,8 +139,8 @@ class Unit(Record):
     at: int = cell("cycle of the last store in the prefix", growing)
 
 
-class Feeder(Record):
-    """A unit on one replica: its head, and totals; by stage where there are six."""
+class Queue(Record):
+    """Activations of a unit on one replica, in order: the head, the next to enter, and totals."""
 
     unit: Unit = cell("the unit")
     pipe: Pipe = cell("the pipeline")
@@ -150,9 +150,9 @@ class Feeder(Record):
     x: int = cell("head: column of its first window", anything)
     y: int = cell("head: row of its first window", anything)
     last_row: int = cell("map row of the one before in this frame; -1: none", anything)
-    need: int = cell("head: first need, then credit, not known to be there", anything)
+    dependency: int = cell("head: first dependency, then credit, not known to be there", anything)
     wanted: int = cell("head: how much of it, or UNKNOWN", anything)
-    fed: int = cell("head: cycle from which all needs are there", growing)
+    fed: int = cell("head: cycle from which all dependencies are there", growing)
     ready: int = cell("head: cycle from which all, credit too, is there", growing)
     undone_frame: int = cell("frame of the first activation that is not stored", next_one)
     undone_index: int = cell("that activation", anything)
@@ -206,7 +206,7 @@ class StageState(Record):
     """A stage of a pipeline, and who is in it."""
 
     sequence: int = cell("sequence number of the activation, or EMPTY", entered_or_left)
-    feeder: Feeder = cell("whose activation it is", anything)
+    queue: Queue = cell("whose activation it is", anything)
     end: int = cell("end of service; UNKNOWN: a request waits (DRIVE: for CONVERT)", known_or_not)
     free: int = cell("cycle from which it is free", growing)
     service: Service = cell("the service", anything)
@@ -222,13 +222,13 @@ class StageState(Record):
 class Pipe(Record):
     """A pipeline."""
 
-    feeders: Refs[Feeder] = cell("who uses it, in execution order")
+    queues: Refs[Queue] = cell("who uses it, in execution order")
     pulse: int = cell("pulse in CONVERT", next_or_first)
     pending: int = cell("key of the next admission to a shared pipeline, or FAR", sooner_or_over)
     stages: Rows[StageState] = cell("by `Stage`, then TURN", length=len(Stage) + 1)
 
 
-class Need(Record):
+class Dependency(Record):
     """What each activation of a unit waits for; window (y, x): the first rows[y] + cols[x]."""
 
     producer: Unit = cell("whose windows")
@@ -256,8 +256,8 @@ class Edge(Record):
 class Watch(Record):
     """Who has to be looked at when a unit stores."""
 
-    feeder: Feeder = cell("whose head may wait")
-    need: int = cell("for which need")
+    queue: Queue = cell("whose head may wait")
+    dependency: int = cell("for which dependency")
 
 
 class Event(Record):
@@ -286,13 +286,13 @@ class Grant(Record):
     """A service of a resource that others use, too; -1: not yet."""
 
     leg: int = cell("stage and number of the leg", written_once)
-    feeder: Feeder = cell("whose", written_once)
+    queue: Queue = cell("whose", written_once)
     sequence: int = cell("which activation", written_once)
     start: int = cell("cycle in which it began", written_once)
 
 
 # those that stand in others come first, but for the header
 FIELDS = declare(
-    Header, Service, StageState, Unit, Feeder, Leg, Child, Resource, Pipe, Need, Edge, Watch, Event,
-    Frame, Passage, Grant,
+    Header, Service, StageState, Unit, Queue, Leg, Child, Resource, Pipe, Dependency, Edge, Watch,
+    Event, Frame, Passage, Grant,
 )  # fmt: skip

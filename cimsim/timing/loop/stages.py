@@ -12,8 +12,8 @@ from cimsim.timing.loop.records import (
     LEG_BITS,
     ORDER_BITS,
     UNKNOWN,
-    Feeder,
     Phase,
+    Queue,
     StageState,
 )
 from cimsim.timing.spec.stage import Served, Stage
@@ -45,20 +45,20 @@ def ask_all(stage: StageState, at: int) -> None:
 def ask(stage: StageState, leg: int, at: int) -> None:
     """Ask for the resource of one leg."""
     what = (stage.address << LEG_BITS) | leg
-    push(header_of(stage), event_key(stage.feeder, at, Phase.ASKED), what)
+    push(header_of(stage), event_key(stage.queue, at, Phase.ASKED), what)
 
 
 @jit
-def event_key(feeder: Feeder, at: int, phase: int) -> int:
+def event_key(queue: Queue, at: int, phase: int) -> int:
     """Return the place of an event in time."""
-    return (at << CYCLE) | (phase << ORDER_BITS) | feeder.unit.order
+    return (at << CYCLE) | (phase << ORDER_BITS) | queue.unit.order
 
 
 @jit_inline
 def leave(stage: StageState, at: int) -> None:
     """Leave a stage, which is free from ``at`` on."""
-    if len(stage.feeder.trace) > 0:
-        stage.feeder.trace[stage.sequence].leave[stage.kind] = at
+    if len(stage.queue.trace) > 0:
+        stage.queue.trace[stage.sequence].leave[stage.kind] = at
     stage.sequence = EMPTY
     stage.free = at
 
@@ -67,21 +67,21 @@ def leave(stage: StageState, at: int) -> None:
 def leave_drive(drive: StageState, at: int) -> None:
     """Leave DRIVE when its last pulse has gone."""
     leave(drive, at)
-    drive.feeder.left_drive += at
+    drive.queue.left_drive += at
 
 
 @jit_inline
 def begin(stage: StageState, at: int) -> None:
     """Start the service of an activation that has entered a stage (not CONVERT), or ask for it."""
-    feeder, service, kind = stage.feeder, stage.service, stage.kind
-    feeder.entered[kind] += at
-    if len(feeder.trace) > 0:
-        feeder.trace[stage.sequence].enter[kind] = at
+    queue, service, kind = stage.queue, stage.service, stage.kind
+    queue.entered[kind] += at
+    if len(queue.trace) > 0:
+        queue.trace[stage.sequence].enter[kind] = at
     if len(service.legs) > 0:
         ask_all(stage, at)
     elif kind == Stage.STORE:
         stage.end = UNKNOWN
-        push(header_of(stage), event_key(feeder, at, Phase.STORED), stage.address << LEG_BITS)
+        push(header_of(stage), event_key(queue, at, Phase.STORED), stage.address << LEG_BITS)
     else:
         stage.end = at + service.alone
 
@@ -89,21 +89,21 @@ def begin(stage: StageState, at: int) -> None:
 @jit_inline
 def _begin_pulses(drive: StageState, stage: StageState, at: int) -> None:
     """Enter CONVERT with the first pulse; DRIVE goes on with the others."""
-    feeder = stage.feeder
-    driven, convert = feeder.services[Served.DRIVE].alone, stage.service.alone
-    further, double = feeder.pulses - 1, feeder.double == 1
+    queue = stage.queue
+    driven, convert = queue.services[Served.DRIVE].alone, stage.service.alone
+    further, double = queue.pulses - 1, queue.double == 1
     drive.end = UNKNOWN
-    feeder.entered[Stage.CONVERT] += at
-    feeder.fired += 1
-    if len(feeder.trace) > 0:
-        feeder.trace[stage.sequence].enter[Stage.CONVERT] = at
+    queue.entered[Stage.CONVERT] += at
+    queue.fired += 1
+    if len(queue.trace) > 0:
+        queue.trace[stage.sequence].enter[Stage.CONVERT] = at
     if len(stage.service.legs) > 0:
         stage.pipe.pulse = 0
         if further == 0 and double:
             leave_drive(drive, at)
         ask_all(stage, at)
         return
-    feeder.pulsed += further + 1
+    queue.pulsed += further + 1
     if double:
         last = at + further * max(driven, convert)
         leave_drive(drive, last)
@@ -115,16 +115,16 @@ def _begin_pulses(drive: StageState, stage: StageState, at: int) -> None:
 @jit
 def move(stage: StageState) -> StageState:
     """Move an activation to the next stage, which is free; returns that stage."""
-    after, feeder = stage.after, stage.feeder
+    after, queue = stage.after, stage.queue
     at = max(stage.end, after.free)
-    after.feeder = feeder
+    after.queue = queue
     after.sequence = stage.sequence
-    after.service = feeder.services[after.kind]
+    after.service = queue.services[after.kind]
     if stage.kind == Stage.DRIVE:
         _begin_pulses(stage, after, at)
         return after
     leave(stage, at)
-    if stage.kind == Stage.CONVERT and feeder.double == 0:
+    if stage.kind == Stage.CONVERT and queue.double == 0:
         leave_drive(stage.before, at)
     begin(after, at)
     return after

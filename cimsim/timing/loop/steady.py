@@ -9,7 +9,7 @@ rows that a unit stored meanwhile. If
 - every cycle in the memory is ``T`` later, or over: earlier than all that are compared with it,
 - every row, window, pixel and sequence number has moved on by what ``r`` of its unit makes of it,
 - everything else is the same, the events that wait included, and
-- the tables of needs and releases rise evenly over the rows that are read,
+- the tables of dependencies and releases rise evenly over the rows that are read,
 
 then the loop does in the next ``T`` cycles what it did in the last ones, ``T`` later and ``r`` rows
 on: it adds, compares and takes maxima of cycles with cycles and of rows, windows and pixels of a
@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.timing.loop.layout import Columns
-from cimsim.timing.loop.records import CYCLE, EMPTY, FAR, UNKNOWN, Edge, Event, Feeder, Header, Unit
+from cimsim.timing.loop.records import CYCLE, EMPTY, FAR, UNKNOWN, Edge, Event, Header, Queue, Unit
 from cimsim.timing.loop.schema import Numbers
 from cimsim.timing.loop.tables import Memory
 from cimsim.timing.plan.plan import Plan
@@ -54,19 +54,19 @@ def rows_per_line(plan: Plan, windows: int = WINDOWS) -> Ints | None:
     windows : int
         Least number of windows of all units in a line.
     """
-    if any(len(work.pipes) > 1 for work in plan.works):
+    if any(len(job.pipes) > 1 for job in plan.jobs):
         return None  # replicas store out of order
-    rates: list[Fraction | None] = [None] * len(plan.works)
-    for u, work in enumerate(plan.works):
-        if work.unit.grid[1] % work.per_activation:
+    rates: list[Fraction | None] = [None] * len(plan.jobs)
+    for u, job in enumerate(plan.jobs):
+        if job.unit.grid[1] % job.per_activation:
             return None  # an activation goes over the end of a row
         found = set()
-        for producer, need in work.needs:
+        for producer, dependency in job.dependencies:
             before = rates[producer]
-            if need.window is None or producer >= u or before is None:
+            if dependency.window is None or producer >= u or before is None:
                 return None
-            block = plan.works[producer].unit.block[0]
-            found.add(before * block / need.window.stride[0])
+            block = plan.jobs[producer].unit.block[0]
+            found.add(before * block / dependency.window.stride[0])
         if len(found) > 1:
             return None
         rates[u] = found.pop() if found else Fraction(1)
@@ -74,9 +74,9 @@ def rows_per_line(plan: Plan, windows: int = WINDOWS) -> Ints | None:
     whole = lcm(*(rate.denominator for rate in known))
     rows = np.array([int(rate * whole) for rate in known], np.int64)
     rows //= gcd(*rows.tolist())
-    in_line = sum(int(n) * work.unit.grid[1] for n, work in zip(rows, plan.works, strict=True))
+    in_line = sum(int(n) * job.unit.grid[1] for n, job in zip(rows, plan.jobs, strict=True))
     rows *= max(1, -(-windows // in_line))
-    lines = min(work.unit.grid[0] // int(n) for n, work in zip(rows, plan.works, strict=True))
+    lines = min(job.unit.grid[0] // int(n) for n, job in zip(rows, plan.jobs, strict=True))
     return rows if lines >= LINES else None
 
 
@@ -132,16 +132,16 @@ class _Steady:
 
     def __init__(self, plan: Plan, memory: Memory, rows: Ints) -> None:
         self.plan, self.memory, self.rows, self.cells = plan, memory, rows, memory.cells
-        works = plan.works
-        self.watched = len(works) - 1
-        self.row = np.array([work.unit.grid[1] for work in works], np.int64)
-        self.tall = np.array([work.unit.grid[0] for work in works], np.int64)
-        self.block = np.array([w.unit.block[0] * w.unit.block[1] for w in works], np.int64)
-        self.together = np.array([work.per_activation for work in works], np.int64)
+        jobs = plan.jobs
+        self.watched = len(jobs) - 1
+        self.row = np.array([job.unit.grid[1] for job in jobs], np.int64)
+        self.tall = np.array([job.unit.grid[0] for job in jobs], np.int64)
+        self.block = np.array([w.unit.block[0] * w.unit.block[1] for w in jobs], np.int64)
+        self.together = np.array([job.per_activation for job in jobs], np.int64)
         self.windows = rows * self.row
         self.steps = self.windows // self.together  # activations
         self.pixels = self.windows * self.block
-        self.unit, self.feeder, self.edge = memory.unit, memory.feeder, memory.edge
+        self.unit, self.queue, self.edge = memory.unit, memory.queue, memory.edge
         self.stages = memory.pipe.inner("stages")
         self.of_edge = np.array([[e.producer, e.consumer] for e in plan.edges], np.int64)
         self.of_edge = self.of_edge.reshape(-1, 2)
@@ -154,7 +154,7 @@ class _Steady:
 
     def _classify(self, header: Columns[Header]) -> None:
         """List the cells that change, by how they do; all others of the records stay."""
-        u, q, e = self.unit, self.feeder, self.edge
+        u, q, e = self.unit, self.queue, self.edge
         n_rows, steps = self.rows, self.steps
         producer, consumer = self.of_edge[:, 0], self.of_edge[:, 1]
         counts = (
@@ -169,7 +169,7 @@ class _Steady:
         self.count = np.concatenate([place for place, _ in counts])
         self.moves = np.concatenate([by for _, by in counts])
         # whose being done stops them; what is released follows from the consumer's rows
-        units = np.arange(len(self.plan.works))
+        units = np.arange(len(self.plan.jobs))
         self.mover = np.concatenate([*[units] * 7, consumer, *[producer] * 4])
         self.time = np.concatenate([
             header.places("latest"), header.places("now"), u.places("at"), q.places("fed"),
@@ -184,7 +184,7 @@ class _Steady:
         self.sum = np.concatenate(sums)
         self.summands = np.tile(steps, len(sums))
         self.sequence, self.wanted = self._of_stages("sequence"), q.places("wanted")
-        self.in_stage = self._of_stages("feeder")
+        self.in_stage = self._of_stages("queue")
         self.pending = self.memory.pipe.places("pending")
         apart = np.concatenate([
             self.count, self.time, self.linear, self.sum, self.sequence, self.wanted, self.pending,
@@ -291,8 +291,8 @@ class _Line:
     def _of_sequences(self) -> Ints:
         """Return what sequence numbers in stages move on by; 0 in empty ones."""
         s = self.s
-        feeder = self.last[s.in_stage]
-        number = np.where(feeder > 0, (feeder - s.feeder.address) // Feeder.size, 0)
+        queue = self.last[s.in_stage]
+        number = np.where(queue > 0, (queue - s.queue.address) // Queue.size, 0)
         return np.where(self.last[s.sequence] == EMPTY, 0, self.lag * s.steps[number])
 
     def _wants(self) -> bool:
@@ -304,12 +304,14 @@ class _Line:
     def _of_wants(self) -> Ints:
         """Return by what moves on what heads wait for: windows of a producer, or own pixels."""
         s, found = self.s, np.zeros(len(self.s.rows), np.int64)
-        heads = self.last[s.feeder.places("need")]
-        for u, work in enumerate(s.plan.works):
+        heads = self.last[s.queue.places("dependency")]
+        for u, job in enumerate(s.plan.jobs):
             if self.last[s.wanted[u]] == UNKNOWN:
                 continue
-            number, needs = int(heads[u]), len(work.needs)
-            found[u] = s.windows[work.needs[number][0]] if number < needs else s.pixels[u]
+            number, dependencies = int(heads[u]), len(job.dependencies)
+            found[u] = (
+                s.windows[job.dependencies[number][0]] if number < dependencies else s.pixels[u]
+            )
         return self.lag * found
 
     def _events(self) -> bool:
@@ -356,18 +358,21 @@ class _Line:
     def times(self) -> int:
         """Return how often the last line repeats before a unit's frame ends or a table bends."""
         s, lag = self.s, self.lag
-        head, stored = s.feeder.places("y"), s.unit.places("y")
+        head, stored = s.queue.places("y"), s.unit.places("y")
         heads = np.maximum(self.now[head], self.now[stored])
         found = int(((s.tall - 1 - heads) // (lag * s.rows))[self.active].min())
-        for u, work in enumerate(s.plan.works):
+        for u, job in enumerate(s.plan.jobs):
             if not self.active[u]:
                 continue
             first, last = (int(cells[head[u]]) for cells in (self.last, self.now))
-            needs = self._unit(u).needs
-            for number, (producer, _) in enumerate(work.needs):
+            dependencies = self._unit(u).dependencies
+            for number, (producer, _) in enumerate(job.dependencies):
                 if not self.active[producer]:
                     continue
-                rows, cols = (_table(self.now, t) for t in (needs[number].rows, needs[number].cols))
+                rows, cols = (
+                    _table(self.now, t)
+                    for t in (dependencies[number].rows, dependencies[number].cols)
+                )
                 if rows[first] < 0 or cols.min() < 1:
                     return 0
                 by = lag * int(s.windows[producer])

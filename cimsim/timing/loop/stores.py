@@ -5,30 +5,30 @@ from __future__ import annotations
 from cimsim.jit import jit, jit_inline
 from cimsim.timing.loop.admission import pixels_through, windows_wanted
 from cimsim.timing.loop.places import header_of
-from cimsim.timing.loop.records import FAR, NO_LIMIT, UNKNOWN, Edge, Feeder, Header, Pipe, Unit
+from cimsim.timing.loop.records import FAR, NO_LIMIT, UNKNOWN, Edge, Header, Pipe, Queue, Unit
 
 
 @jit
-def finish(feeder: Feeder, sequence: int, at: int) -> None:
+def finish(queue: Queue, sequence: int, at: int) -> None:
     """Count a stored activation and extend the unit's stored prefix."""
-    unit, header = feeder.unit, header_of(feeder)
-    if len(feeder.trace) > 0:
-        feeder.trace[sequence].stored = at
+    unit, header = queue.unit, header_of(queue)
+    if len(queue.trace) > 0:
+        queue.trace[sequence].stored = at
     header.latest = max(header.latest, at)
     unit.stores[sequence] = at
-    replicas, n = len(unit.feeders), unit.activations
+    replicas, n = len(unit.queues), unit.activations
     if replicas == 1:
         _extend(unit)
         return
     if 2 * (sequence - unit.prefix) >= header.ring:
         header.full = 1
-    feeder.undone_index += replicas
-    if feeder.undone_index >= n:
-        feeder.undone_index = feeder.replica
-        feeder.undone_frame += 1
+    queue.undone_index += replicas
+    if queue.undone_index >= n:
+        queue.undone_index = queue.replica
+        queue.undone_frame += 1
     prefix = FAR
     for replica in range(min(replicas, n)):
-        other = unit.feeders[replica]
+        other = unit.queues[replica]
         prefix = min(prefix, other.undone_frame * n + other.undone_index)
     while unit.prefix < prefix:
         _extend(unit)
@@ -53,10 +53,10 @@ def _extend(unit: Unit) -> None:
     measure_all(unit)
     for index in range(len(unit.watches)):
         watch = unit.watches[index]
-        feeder = watch.feeder
+        queue = watch.queue
         # who waits does so for more than was there before, so it is called exactly once
-        if feeder.need == watch.need and done - windows < feeder.wanted <= done:
-            _call(feeder.pipe)
+        if queue.dependency == watch.dependency and done - windows < queue.wanted <= done:
+            _call(queue.pipe)
 
 
 @jit
@@ -79,11 +79,11 @@ def _end_row(unit: Unit, at: int) -> None:
         edge.freed = freed
         if edge.capacity == NO_LIMIT:
             continue
-        waits = len(producer.needs) + edge.credit
-        for replica in range(len(producer.feeders)):
-            feeder = producer.feeders[replica]
-            if feeder.need == waits and before < feeder.wanted <= freed:
-                _call(feeder.pipe)
+        waits = len(producer.dependencies) + edge.credit
+        for replica in range(len(producer.queues)):
+            queue = producer.queues[replica]
+            if queue.dependency == waits and before < queue.wanted <= freed:
+                _call(queue.pipe)
 
 
 @jit
@@ -145,10 +145,10 @@ def _call(pipe: Pipe) -> None:
 def _next_of(unit: Unit) -> int:
     """Replica that has the next activation of a unit, the first in sequence; -1: there is none."""
     first, head = -1, FAR
-    for replica in range(min(len(unit.feeders), unit.activations)):
-        feeder = unit.feeders[replica]
-        sequence = feeder.frame * unit.activations + feeder.index
-        if feeder.frame < len(header_of(unit).frames) and sequence < head:
+    for replica in range(min(len(unit.queues), unit.activations)):
+        queue = unit.queues[replica]
+        sequence = queue.frame * unit.activations + queue.index
+        if queue.frame < len(header_of(unit).frames) and sequence < head:
             first, head = replica, sequence
     return first
 
@@ -158,11 +158,11 @@ def _is_awaited(unit: Unit) -> bool:
     """Whether the next activation of another unit lacks pixels of this one."""
     for index in range(len(unit.watches)):
         watch = unit.watches[index]
-        feeder = watch.feeder
-        reader = feeder.unit
-        if watch.need < feeder.need or feeder.replica != _next_of(reader):
+        queue = watch.queue
+        reader = queue.unit
+        if watch.dependency < queue.dependency or queue.replica != _next_of(reader):
             continue
-        if unit.done < windows_wanted(feeder, reader, reader.needs[watch.need]):
+        if unit.done < windows_wanted(queue, reader, reader.dependencies[watch.dependency]):
             return True
     return False
 
@@ -174,9 +174,9 @@ def widen(header: Header) -> bool:
     for place in range(len(header.units) - 1, -1, -1):
         unit = header.units[place]
         replica = _next_of(unit)
-        if replica < 0 or unit.feeders[replica].need < len(unit.needs):
+        if replica < 0 or unit.queues[replica].dependency < len(unit.dependencies):
             continue
-        late = unit.feeders[replica].frame
+        late = unit.queues[replica].frame
         if late < best and not _is_awaited(unit):
             late += len(header.frames)
         if late < best:
@@ -184,13 +184,13 @@ def widen(header: Header) -> bool:
     if first < 0:
         return False
     unit = header.units[first]
-    feeder = unit.feeders[first_replica]
-    written = pixels_through(feeder, unit)
+    queue = unit.queues[first_replica]
+    written = pixels_through(queue, unit)
     for index in range(len(unit.credits)):
         edge = unit.credits[index]
         edge.capacity = max(edge.capacity, written - edge.freed)
-    feeder.need = len(unit.needs)
-    feeder.wanted = UNKNOWN
-    feeder.ready = max(feeder.ready, header.latest)
-    _call(feeder.pipe)
+    queue.dependency = len(unit.dependencies)
+    queue.wanted = UNKNOWN
+    queue.ready = max(queue.ready, header.latest)
+    _call(queue.pipe)
     return True

@@ -19,22 +19,22 @@ from cimsim.timing.loop.records import (
     ORDER_BITS,
     UNKNOWN,
     Child,
+    Dependency,
     Edge,
     Event,
-    Feeder,
     Frame,
     Grant,
     Header,
     Leg,
-    Need,
     Passage,
     Pipe,
+    Queue,
     Resource,
     Unit,
     Watch,
 )
 from cimsim.timing.loop.schema import CHECKED, R
-from cimsim.timing.plan.dependencies import need_tables, ranges, release_table, whole_tables
+from cimsim.timing.plan.dependencies import dependency_tables, ranges, release_table, whole_tables
 from cimsim.timing.plan.plan import Plan, Schedule
 from cimsim.timing.spec.routes import Leg as PlannedLeg
 from cimsim.timing.spec.stage import Served, Stage
@@ -55,7 +55,7 @@ class Memory:
     header : Header
         What the event loop is called with.
     unit, pipe, resource, frame : Columns
-    feeder : Columns
+    queue : Columns
         By unit, then by replica.
     edge : Columns
         As in the plan.
@@ -71,7 +71,7 @@ class Memory:
     pipe: Columns[Pipe]
     resource: Columns[Resource]
     frame: Columns[Frame]
-    feeder: Columns[Feeder]
+    queue: Columns[Queue]
     edge: Columns[Edge]
     trace: Columns[Passage]
     log: Columns[Grant]
@@ -93,23 +93,23 @@ def initial_memory(
     SimulationError
         If there are more units than the event key has room for, or too little memory.
     """
-    if len(plan.works) >= 1 << ORDER_BITS:
+    if len(plan.jobs) >= 1 << ORDER_BITS:
         raise SimulationError(
-            f"{len(plan.works)} units, at most {(1 << ORDER_BITS) - 1} are possible"
+            f"{len(plan.jobs)} units, at most {(1 << ORDER_BITS) - 1} are possible"
         )
     tables = _Tables(plan, frames)
     tables.fill_units()
     tables.fill_pipes()
-    tables.fill_feeders()
+    tables.fill_queues()
     tables.fill_edges()
-    tables.fill_needs(schedule)
+    tables.fill_dependencies(schedule)
     tables.fill_rings(ring)
     tables.fill_header()
     trace_rows, log_rows = tables.add_trace(trace)
     cells = tables.layout.cells()
     return Memory(
         cells, Header(cells, 0), tables.unit.inside(cells), tables.pipe.inside(cells),
-        tables.resource.inside(cells), tables.frame.inside(cells), tables.feeder.inside(cells),
+        tables.resource.inside(cells), tables.frame.inside(cells), tables.queue.inside(cells),
         tables.edge.inside(cells), trace_rows.inside(cells), log_rows.inside(cells),
     )  # fmt: skip
 
@@ -118,11 +118,11 @@ class _Tables:
     """The records of a plan, filled one kind after the other."""
 
     def __init__(self, plan: Plan, frames: int) -> None:
-        self.plan, self.works, self.frames = plan, plan.works, frames
-        self.replicas = np.array([len(work.pipes) for work in plan.works], np.int64)
+        self.plan, self.jobs, self.frames = plan, plan.jobs, frames
+        self.replicas = np.array([len(job.pipes) for job in plan.jobs], np.int64)
         self.layout = layout = Layout(Header, CHECKED)
-        self.unit = layout.rows(Unit, len(plan.works))
-        self.feeder = layout.rows(Feeder, int(self.replicas.sum()))
+        self.unit = layout.rows(Unit, len(plan.jobs))
+        self.queue = layout.rows(Queue, int(self.replicas.sum()))
         self.frame = layout.rows(Frame, frames)
         self.edge = layout.rows(Edge, len(plan.edges))
         self.pipe = layout.rows(Pipe, len(plan.pipes))
@@ -133,51 +133,51 @@ class _Tables:
 
     def fill_units(self) -> None:
         """Fill what the plan says of each unit, and the frames."""
-        unit, planned = self.unit, [work.unit for work in self.works]
+        unit, planned = self.unit, [job.unit for job in self.jobs]
         unit.order[:] = np.arange(len(planned))
         unit.windows[:] = [one.windows for one in planned]
-        unit.activations[:] = [work.activations for work in self.works]
+        unit.activations[:] = [job.activations for job in self.jobs]
         unit.rows[:] = [one.grid[0] for one in planned]
         unit.row[:] = [one.grid[1] for one in planned]
-        unit.per_activation[:] = [work.per_activation for work in self.works]
+        unit.per_activation[:] = [job.per_activation for job in self.jobs]
         unit.block[:] = [one.block[0] * one.block[1] for one in planned]
         unit.pixels[:] = unit.block * unit.windows
         first = np.cumsum(self.replicas) - self.replicas
-        unit.link("feeders", self.feeder.address + Feeder.size * first, self.replicas)
+        unit.link("queues", self.queue.address + Queue.size * first, self.replicas)
         self.frame.left[:] = len(planned)
 
     def fill_pipes(self) -> None:
         """Fill the pipelines, their stages and who uses them."""
         self.pipe.pending[:] = FAR
-        addresses, feeders = self.pipe.addresses(), self.feeder.addresses()
+        addresses, queues = self.pipe.addresses(), self.queue.addresses()
         users: list[list[int]] = [[] for _ in self.plan.pipes]
-        numbers = [p for work in self.works for p in work.pipes]
-        for p, feeder in zip(numbers, feeders.tolist(), strict=True):
-            users[p].append(feeder)
+        numbers = [p for job in self.jobs for p in job.pipes]
+        for p, queue in zip(numbers, queues.tolist(), strict=True):
+            users[p].append(queue)
         for p, stage in enumerate(self.pipe.inner("stages")):
             stage.sequence[:], stage.end[:] = EMPTY, UNKNOWN
             stage.pipe[:], stage.kind[:] = addresses[p], np.arange(len(stage))
-            unit, place = self.works[self.plan.pipes[p].units[0]].unit, stage.addresses()
+            unit, place = self.jobs[self.plan.pipes[p].units[0]].unit, stage.addresses()
             order = _MATRIX if unit.kind == "matrix" else _OTHERS
             for one, following in itertools.pairwise(order):
                 stage.after[one], stage.before[following] = place[following], place[one]
-            self._list(self.pipe, p, "feeders", users[p])
+            self._list(self.pipe, p, "queues", users[p])
 
-    def fill_feeders(self) -> None:
-        """Fill one feeder for each unit and replica, with its services."""
-        feeder, number = self.feeder, 0
+    def fill_queues(self) -> None:
+        """Fill one queue for each unit and replica, with its services."""
+        queue, number = self.queue, 0
         units, pipes = self.unit.addresses(), self.pipe.addresses()
-        feeder.last_row[:], feeder.wanted[:] = -1, UNKNOWN
-        services_of = feeder.inner("services")
-        for u, work in enumerate(self.works):
-            for replica, (p, services) in enumerate(zip(work.pipes, work.services, strict=True)):
-                feeder.unit[number], feeder.pipe[number] = units[u], pipes[p]
-                feeder.replica[number] = replica
-                feeder.y[number], feeder.x[number] = divmod(
-                    replica * work.per_activation, work.unit.grid[1]
+        queue.last_row[:], queue.wanted[:] = -1, UNKNOWN
+        services_of = queue.inner("services")
+        for u, job in enumerate(self.jobs):
+            for replica, (p, services) in enumerate(zip(job.pipes, job.services, strict=True)):
+                queue.unit[number], queue.pipe[number] = units[u], pipes[p]
+                queue.replica[number] = replica
+                queue.y[number], queue.x[number] = divmod(
+                    replica * job.per_activation, job.unit.grid[1]
                 )
-                feeder.pulses[number], feeder.double[number] = services.pulses, services.double
-                feeder.latency[number] = services.latency
+                queue.pulses[number], queue.double[number] = services.pulses, services.double
+                queue.latency[number] = services.latency
                 row = services_of[number]
                 row.alone[:] = [service.alone for service in services.stages]
                 row.own[:] = [service.own for service in services.stages]
@@ -186,7 +186,7 @@ class _Tables:
                         legs = self._legs(service.legs)  # else its length is known
                         row.table[served, row.place("legs")] = legs, len(service.legs)
                 number += 1
-        feeder.index[:] = feeder.undone_index[:] = feeder.replica
+        queue.index[:] = queue.undone_index[:] = queue.replica
 
     def _legs(self, planned: tuple[PlannedLeg, ...]) -> int:
         """Fill the legs of a service; returns their address."""
@@ -211,90 +211,95 @@ class _Tables:
         edge, units = self.edge, self.unit.addresses()
         planned, places = self.plan.edges, self.edge.addresses()
         for number, one in enumerate(planned):
-            producer, consumer = (self.works[u].unit for u in (one.producer, one.consumer))
+            producer, consumer = (self.jobs[u].unit for u in (one.producer, one.consumer))
             edge.producer[number] = units[one.producer]
             edge.consumer[number] = units[one.consumer]
-            table = release_table(consumer, producer, one.needs)
+            table = release_table(consumer, producer, one.dependencies)
             released = self.layout.numbers(table, Edge.fields["released"])
             edge.table[number, edge.place("released")] = released, len(table)
             edge.capacity[number] = NO_LIMIT if one.capacity is None else one.capacity
-        start, count = ranges([one.producer for one in planned], len(self.works))
+        start, count = ranges([one.producer for one in planned], len(self.jobs))
         self.unit.link("out", edge.address + start * Edge.size, count)
-        into: list[list[int]] = [[] for _ in self.works]
-        limited: list[list[int]] = [[] for _ in self.works]
+        into: list[list[int]] = [[] for _ in self.jobs]
+        limited: list[list[int]] = [[] for _ in self.jobs]
         for number, one in enumerate(planned):
             into[one.consumer].append(int(places[number]))
             if one.capacity is not None:
                 edge.credit[number] = len(limited[one.producer])
                 limited[one.producer].append(int(places[number]))
-        for u in range(len(self.works)):
+        for u in range(len(self.jobs)):
             self._list(self.unit, u, "into", into[u])
             self._list(self.unit, u, "credits", limited[u])
 
-    def fill_needs(self, schedule: Schedule) -> None:
+    def fill_dependencies(self, schedule: Schedule) -> None:
         """Fill what each unit waits for, and whom its stores may set free.
 
         In a sequential schedule each unit waits for the whole one before.
         """
-        works, layout, units = self.works, self.layout, self.unit.addresses()
+        jobs, layout, units = self.jobs, self.layout, self.unit.addresses()
         wanted: list[tuple[int, int, Ints, Ints, int]] = []
-        for u, work in enumerate(works):
+        for u, job in enumerate(jobs):
             if schedule == "sequential":
-                before = (u - 1) % len(works)
-                tables = whole_tables(work.unit, works[before].unit)
+                before = (u - 1) % len(jobs)
+                tables = whole_tables(job.unit, jobs[before].unit)
                 wanted.append((u, before, *tables, 0 if u else -1))
             else:
                 wanted += [
-                    (u, p, *need_tables(work.unit, works[p].unit, need), -1 if p > u else 0)
-                    for p, need in work.needs
+                    (
+                        u,
+                        p,
+                        *dependency_tables(job.unit, jobs[p].unit, dependency),
+                        -1 if p > u else 0,
+                    )
+                    for p, dependency in job.dependencies
                 ]
-        needs = layout.rows(Need, len(wanted))
+        dependencies = layout.rows(Dependency, len(wanted))
         for number, (_, p, rows, cols, frame) in enumerate(wanted):
-            needs.producer[number], needs.frame[number] = units[p], frame
+            dependencies.producer[number], dependencies.frame[number] = units[p], frame
             for name, table in (("rows", rows), ("cols", cols)):
-                address = layout.numbers(table, Need.fields[name])
-                needs.table[number, needs.place(name)] = address, len(table)
-        start, count = ranges([one[0] for one in wanted], len(works))
-        self.unit.link("needs", needs.address + start * Need.size, count)
+                address = layout.numbers(table, Dependency.fields[name])
+                dependencies.table[number, dependencies.place(name)] = address, len(table)
+        start, count = ranges([one[0] for one in wanted], len(jobs))
+        self.unit.link("dependencies", dependencies.address + start * Dependency.size, count)
         self._watches(wanted, start)
 
     def _watches(self, wanted: list[tuple[int, int, Ints, Ints, int]], start: Ints) -> None:
-        feeders = self.feeder.addresses()
+        queues = self.queue.addresses()
         first = np.cumsum(self.replicas) - self.replicas
         rows = sorted(
-            (producer, int(feeders[first[u] + replica]), number - int(start[u]))
+            (producer, int(queues[first[u] + replica]), number - int(start[u]))
             for number, (u, producer, *_) in enumerate(wanted)
             for replica in range(self.replicas[u])
         )
         watches = self.layout.rows(Watch, len(rows))
-        watches.feeder[:] = [row[1] for row in rows]
-        watches.need[:] = [row[2] for row in rows]
-        begin, count = ranges([row[0] for row in rows], len(self.works))
+        watches.queue[:] = [row[1] for row in rows]
+        watches.dependency[:] = [row[2] for row in rows]
+        begin, count = ranges([row[0] for row in rows], len(self.jobs))
         self.unit.link("watches", watches.address + begin * Watch.size, count)
         self.watches = len(rows)
 
     def fill_rings(self, least: int) -> None:
         """Make room for the last stores of each unit."""
         # what was stored may lie ahead of the event at hand: one per cycle of latency and replica
-        ahead = max((s.latency + 2) * len(w.pipes) + 4 for w in self.works for s in w.services)
+        ahead = max((s.latency + 2) * len(w.pipes) + 4 for w in self.jobs for s in w.services)
         ring = 1 << max(2 * ahead, least).bit_length()
-        cycles = max(s.latency for w in self.works for s in w.services)
+        cycles = max(s.latency for w in self.jobs for s in w.services)
         memory.check(
-            2 * len(self.works) * ring * 8, f"timing: an activation that lasts {cycles:,} cycles",
+            2 * len(self.jobs) * ring * 8, f"timing: an activation that lasts {cycles:,} cycles",
             "look at the chip's latencies and times (cimsim hw check), or lower process.clock",
             SimulationError,
         )  # fmt: skip
         self.layout.header.ring[:] = ring
         for name in ("stores", "row_stores"):
-            table = np.zeros((len(self.works), ring), np.int64)
+            table = np.zeros((len(self.jobs), ring), np.int64)
             address = self.layout.numbers(table, Unit.fields[name])
-            self.unit.link(name, address + ring * np.arange(len(self.works)), ring)
+            self.unit.link(name, address + ring * np.arange(len(self.jobs)), ring)
 
     def fill_header(self) -> None:
         """Make room for events and calls, and say where all records are."""
-        header, layout, works = self.layout.header, self.layout, self.works
-        events = sum(8 + sum(len(s.legs) for s in v.stages) for w in works for v in w.services)
-        calls = len(self.pipe) + self.watches + len(self.feeder) * (len(self.edge) + 1)
+        header, layout, jobs = self.layout.header, self.layout, self.jobs
+        events = sum(8 + sum(len(s.legs) for s in v.stages) for w in jobs for v in w.services)
+        calls = len(self.pipe) + self.watches + len(self.queue) * (len(self.edge) + 1)
         stack = layout.numbers(np.zeros(calls, np.int64), Header.fields["stack"])
         header.link("stack", stack, calls)
         heap = layout.rows(Event, events)
@@ -305,7 +310,7 @@ class _Tables:
 
     def add_trace(self, trace: bool) -> tuple[Columns[Passage], Columns[Grant]]:
         """Make room for all activations and services of shared resources, if there is a trace."""
-        rows = np.zeros(len(self.works), np.int64)
+        rows = np.zeros(len(self.jobs), np.int64)
         if trace:
             rows = self.frames * self.unit.activations
         logged = self.frames * self._shared_legs() if trace else 0
@@ -317,21 +322,21 @@ class _Tables:
         passages = self.layout.blank(Passage, int(rows.sum()))
         grants = self.layout.blank(Grant, logged)
         start = passages.address + Passage.size * (np.cumsum(rows) - rows)
-        self.feeder.link("trace", np.repeat(start, self.replicas), np.repeat(rows, self.replicas))
+        self.queue.link("trace", np.repeat(start, self.replicas), np.repeat(rows, self.replicas))
         self.layout.header.link("log", grants.address, logged)
         return passages, grants
 
     def _shared_legs(self) -> int:
         """Legs of one frame that the event loop grants one by one, at most."""
         count, number = 0, 0
-        services_of = self.feeder.inner("services")
-        for work in self.works:
-            for replica, services in enumerate(work.services):
+        services_of = self.queue.inner("services")
+        for job in self.jobs:
+            for replica, services in enumerate(job.services):
                 legs = services_of[number].count("legs")
                 each = int(legs[Served.DRIVE : Served.STORE + 1].sum())
                 each += int(max(legs[Served.LOAD], legs[Served.LOAD_NEXT]))
                 each += (services.pulses - 1) * int(legs[Served.CONVERT])
-                count += work.of_replica(replica) * each
+                count += job.of_replica(replica) * each
                 number += 1
         return count
 

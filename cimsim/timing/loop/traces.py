@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.timing.loop.records import LEG_BITS
-from cimsim.timing.plan.plan import Plan, Work
+from cimsim.timing.plan.plan import Job, Plan
 from cimsim.timing.spec.routes import Service
 from cimsim.timing.spec.rules import Services
 from cimsim.timing.spec.stage import Served, Stage
@@ -25,13 +25,13 @@ def read_trace(plan: Plan, memory: Memory, frames: int) -> Trace:
     parts = [
         np.stack(
             [
-                np.full(frames * work.activations, u),
-                np.tile(np.arange(work.activations) % len(work.pipes), frames),
-                np.repeat(np.arange(frames), work.activations),
-                np.tile(np.arange(work.activations), frames),
+                np.full(frames * job.activations, u),
+                np.tile(np.arange(job.activations) % len(job.pipes), frames),
+                np.repeat(np.arange(frames), job.activations),
+                np.tile(np.arange(job.activations), frames),
             ]
         )
-        for u, work in enumerate(plan.works)
+        for u, job in enumerate(plan.jobs)
     ]
     unit, replica, frame, activation = np.concatenate(parts, axis=1)
     return Trace(
@@ -46,14 +46,14 @@ def _grants(plan: Plan, memory: Memory, frames: int) -> Grants:
     number = {name: i for i, name in enumerate(plan.uses())}
     parts: list[Ints] = []
     log, row, first_row = _Log(memory), 0, 0
-    for u, work in enumerate(plan.works):
-        n = frames * work.activations
+    for u, job in enumerate(plan.jobs):
+        n = frames * job.activations
         enter = memory.trace.enter[first_row : first_row + n]
         first_row += n
-        for replica, services in enumerate(work.services):
-            mine = log.of_feeder(row)
-            sequence = np.arange(n)[np.arange(n) % work.activations % len(work.pipes) == replica]
-            first = first_in_row(work, sequence)
+        for replica, services in enumerate(job.services):
+            mine = log.of_queue(row)
+            sequence = np.arange(n)[np.arange(n) % job.activations % len(job.pipes) == replica]
+            first = first_in_row(job, sequence)
             for served in Served:
                 rows, service = sequence, services.stages[served]
                 if served.stage == Stage.LOAD:
@@ -70,7 +70,7 @@ def _grants(plan: Plan, memory: Memory, frames: int) -> Grants:
             row += 1
     all_rows = np.concatenate(parts) if parts else np.zeros((0, 7), np.int64)
     sequence, begin, resource, unit, replicas, kinds, cycles = all_rows.T
-    per_frame = np.array([work.activations for work in plan.works], np.int64)[unit]
+    per_frame = np.array([job.activations for job in plan.jobs], np.int64)[unit]
     return Grants(
         resource, unit, replicas, sequence // per_frame, sequence % per_frame, kinds, begin, cycles
     )
@@ -81,15 +81,15 @@ class _Log:
 
     def __init__(self, memory: Memory) -> None:
         n, log = memory.header.logged, memory.log
-        self.feeder, self.sequence, self.start = log.feeder[:n], log.sequence[:n], log.start[:n]
+        self.queue, self.sequence, self.start = log.queue[:n], log.sequence[:n], log.start[:n]
         self.stage, self.leg = log.leg[:n] >> LEG_BITS, log.leg[:n] & ((1 << LEG_BITS) - 1)
-        self.feeders = memory.feeder.addresses()
-        # whether the legs of a service [feeders, services] were granted one by one
-        self.shared = np.array([s.count("legs") for s in memory.feeder.inner("services")]) > 0
+        self.queues = memory.queue.addresses()
+        # whether the legs of a service [queues, services] were granted one by one
+        self.shared = np.array([s.count("legs") for s in memory.queue.inner("services")]) > 0
 
-    def of_feeder(self, number: int) -> Ints:
-        """Return the rows of one feeder."""
-        return np.flatnonzero(self.feeder == self.feeders[number])
+    def of_queue(self, number: int) -> Ints:
+        """Return the rows of one queue."""
+        return np.flatnonzero(self.queue == self.queues[number])
 
     def of_leg(self, rows: Ints, stage: Stage, leg: int) -> Ints:
         """Return sequence numbers and cycles [n, 2] of one leg."""
@@ -97,12 +97,12 @@ class _Log:
         return np.column_stack([self.sequence[chosen], self.start[chosen]])
 
 
-def first_in_row(work: Work, sequence: Ints) -> NDArray[np.bool_]:
+def first_in_row(job: Job, sequence: Ints) -> NDArray[np.bool_]:
     """Whether activations are their replica's first in a map row."""
-    g = sequence % work.activations
-    row = g * work.per_activation // work.unit.grid[1]
-    before = g - len(work.pipes)
-    same = before * work.per_activation // work.unit.grid[1] == row
+    g = sequence % job.activations
+    row = g * job.per_activation // job.unit.grid[1]
+    before = g - len(job.pipes)
+    same = before * job.per_activation // job.unit.grid[1] == row
     found: NDArray[np.bool_] = (before < 0) | ~same
     return found
 

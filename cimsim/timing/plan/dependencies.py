@@ -8,22 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.graph.ir import Window
-from cimsim.mapping.dataflow import Need, Unit
+from cimsim.mapping.dataflow import Dependency, Unit
 
 Ints = NDArray[np.int64]
 _NOTHING = -(1 << 60)  # makes the sum negative: the window lies above or left of the map
 
 
-def need_tables(unit: Unit, producer: Unit, need: Need) -> tuple[Ints, Ints]:
+def dependency_tables(unit: Unit, producer: Unit, dependency: Dependency) -> tuple[Ints, Ints]:
     """Return how many windows of the producer's raster order each window row and column needs.
 
     Window (y, x) of ``unit`` needs the first ``table_y[y] + table_x[x]`` windows.
     """
-    if need.window is None:
+    if dependency.window is None:
         return whole_tables(unit, producer)
     rows, cols = unit.grid
-    last_y = _last_windows(need.window, 0, rows, producer)
-    last_x = _last_windows(need.window, 1, cols, producer)
+    last_y = _last_windows(dependency.window, 0, rows, producer)
+    last_x = _last_windows(dependency.window, 1, cols, producer)
     table_y = np.where(last_y < 0, _NOTHING, last_y * producer.grid[1])
     table_x = np.where(last_x < 0, _NOTHING, last_x + 1)
     return table_y, table_x
@@ -35,15 +35,15 @@ def whole_tables(unit: Unit, producer: Unit) -> tuple[Ints, Ints]:
     return np.full(rows, producer.windows, np.int64), np.zeros(cols, np.int64)
 
 
-def release_table(unit: Unit, producer: Unit, needs: Iterable[Need]) -> Ints:
+def release_table(unit: Unit, producer: Unit, dependencies: Iterable[Dependency]) -> Ints:
     """Return the pixels of the producer that nobody needs once 0, 1, ... window rows are stored."""
     rows, (grid_y, grid_x) = unit.grid[0], producer.grid
     block_y, block_x = producer.block
     freed = np.full(rows + 1, grid_y, np.int64)
-    for need in needs:
+    for dependency in dependencies:
         mine = np.zeros(rows + 1, np.int64)
-        if need.window is not None:
-            first = np.arange(rows) * need.window.stride[0] - need.window.padding[0]
+        if dependency.window is not None:
+            first = np.arange(rows) * dependency.window.stride[0] - dependency.window.padding[0]
             mine[:-1] = np.clip(first // block_y, 0, grid_y)
         mine[-1] = grid_y
         freed = np.minimum(freed, mine)

@@ -13,7 +13,7 @@ import networkx as nx
 from cimsim.chip.spec import Chip
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp, Window
-from cimsim.mapping.dataflow import Need, Unit, frame_units
+from cimsim.mapping.dataflow import Dependency, Unit, frame_units
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot
 from cimsim.mapping.traffic import stations
@@ -62,8 +62,8 @@ class Pipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A unit that does something, with what the event loop needs to know of it.
+class Job:
+    """A unit on its pipelines, with what the event loop asks of it.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Work:
         Windows of ``unit`` that one activation answers.
     arrays, columns, pulses : int
         Arrays fired and physical columns converted by one activation (one pulse), its pulses.
-    needs : tuple of (int, Need)
+    dependencies : tuple of (int, Dependency)
         Place of the producer in the order; inputs that are resident are left out.
     answered : int
         Windows of the network's own map in one frame.
@@ -90,7 +90,7 @@ class Work:
     arrays: int
     columns: int
     pulses: int
-    needs: tuple[tuple[int, Need], ...]
+    dependencies: tuple[tuple[int, Dependency], ...]
     answered: int
 
     @property
@@ -107,7 +107,7 @@ class Work:
 class Plan:
     """Everything that runs, in execution order, the pipelines that it runs on, and the buffers."""
 
-    works: tuple[Work, ...]
+    jobs: tuple[Job, ...]
     pipes: tuple[Pipe, ...]
     edges: tuple[Edge, ...]
 
@@ -117,8 +117,8 @@ class Plan:
         LOAD of a first and of a later activation are one stage.
         """
         asked: dict[Resource, set[tuple[int, int, int]]] = defaultdict(set)
-        for work in self.works:
-            for p, services in zip(work.pipes, work.services, strict=True):
+        for job in self.jobs:
+            for p, services in zip(job.pipes, job.services, strict=True):
                 for stage, service in enumerate(services.stages):
                     for number, leg in enumerate(service.legs):
                         asked[leg.resource].add((p, stage % 6, number))
@@ -150,7 +150,7 @@ def make_plan(mapping: Mapping, spilled: Spilled = ()) -> Plan:
         spilled = dict.fromkeys(spilled, first_memory(mapping.chip))
     edges = _edges(mapping, units, pipes, of_unit, spilled)
     builder = _Builder(mapping, single, units, pipes, of_unit, edges)
-    return Plan(tuple(builder.works()), pipes, edges)
+    return Plan(tuple(builder.jobs()), pipes, edges)
 
 
 def _units(mapping: Mapping) -> tuple[Unit, ...]:
@@ -182,9 +182,12 @@ def _with_loads(mapping: Mapping, units: tuple[Unit, ...]) -> tuple[Unit, ...]:
     for load, mine in enumerate(of_load):
         writer = f"load {load}"
         # the first load of a frame waits for the last one of the frame before
-        needs = tuple(Need(unit.name, None) for unit in of_load[load - 1])
-        found.append(Unit(writer, "program", None, (), (1, 1), (1, 1), 0, 0.0, needs))
-        found += [replace(unit, needs=(*unit.needs, Need(writer, None))) for unit in mine]
+        dependencies = tuple(Dependency(unit.name, None) for unit in of_load[load - 1])
+        found.append(Unit(writer, "program", None, (), (1, 1), (1, 1), 0, 0.0, dependencies))
+        found += [
+            replace(unit, dependencies=(*unit.dependencies, Dependency(writer, None)))
+            for unit in mine
+        ]
     return (*found, *(unit for unit in ends if unit.kind == "output"))
 
 
@@ -200,7 +203,7 @@ def by_rectangles(unit: Unit, shape: tuple[int, int]) -> Unit:
     """Return the unit that does a rectangle of ``shape`` (y, x) windows as one window.
 
     Its grid is that of the activations, it writes the blocks of all windows side by side and reads
-    what any of them reads; at the map's edge a reader's needs are clipped as ever.
+    what any of them reads; at the map's edge a reader's dependencies are clipped as ever.
     """
     wy, wx = shape
     rows, cols = unit.grid
@@ -212,7 +215,10 @@ def by_rectangles(unit: Unit, shape: tuple[int, int]) -> Unit:
         vector_ops=unit.vector_ops * wy * wx,
         products=unit.products * wy * wx,
         operands=unit.operands * wy * wx,
-        needs=tuple(replace(need, window=_over(need.window, shape)) for need in unit.needs),
+        dependencies=tuple(
+            replace(dependency, window=_over(dependency.window, shape))
+            for dependency in unit.dependencies
+        ),
     )
 
 
@@ -242,7 +248,7 @@ def _pipes(
             places = [frozenset(slot.tile for slot in slots) for slots in layer.slots]
             arrive = [stations(slots, mapping.chip) for slots in layer.slots]
         else:
-            read = [index[n.producer] for n in unit.needs if n.producer in index]
+            read = [index[n.producer] for n in unit.dependencies if n.producer in index]
             last = max((p for p in read if p < u and units[p].kind != "program"), default=-1)
             home = default if last < 0 else pipes[found[last][0]].home
             if unit.kind == "input":
@@ -280,18 +286,18 @@ def _edges(
 ) -> tuple[Edge, ...]:
     """Return all edges, by producer, then by consumer, with their capacities."""
     chip, index = mapping.chip, {unit.name: i for i, unit in enumerate(units)}
-    needs: dict[tuple[int, int], list[Need]] = defaultdict(list)
+    dependencies: dict[tuple[int, int], list[Dependency]] = defaultdict(list)
     for u, unit in enumerate(units):
-        for need in unit.needs:
-            producer = index.get(need.producer)
+        for dependency in unit.dependencies:
+            producer = index.get(dependency.producer)
             if producer is not None and "program" not in (unit.kind, units[producer].kind):
-                needs[producer, u].append(need)
+                dependencies[producer, u].append(dependency)
     edges = tuple(
         Edge(
             producer, consumer, tuple(found), pixel_bytes(units[producer], chip.input_bytes),
             memory=_memory(chip, units[producer], units[consumer], spilled),
         )
-        for (producer, consumer), found in sorted(needs.items())
+        for (producer, consumer), found in sorted(dependencies.items())
     )  # fmt: skip
     if chip.buffer.overflow == "ignore":
         return edges
@@ -337,17 +343,17 @@ class _Builder:
             self.written[edge.producer].append(edge)
         self.groups = _shared_arrays(mapping)
 
-    def works(self) -> Iterator[Work]:
-        """Yield the works in order."""
+    def jobs(self) -> Iterator[Job]:
+        """Yield the jobs in order."""
         for u, unit in enumerate(self.units):
-            needs = tuple(
-                (self.place[need.producer], need)
-                for need in unit.needs
-                if need.producer in self.place
+            dependencies = tuple(
+                (self.place[dependency.producer], dependency)
+                for dependency in unit.dependencies
+                if dependency.producer in self.place
             )
             if unit.kind != "matrix":
                 alone = (self._other(u, unit),)
-                yield Work(unit, self.of_unit[u], alone, 1, 0, 0, 1, needs, unit.windows)
+                yield Job(unit, self.of_unit[u], alone, 1, 0, 0, 1, dependencies, unit.windows)
                 continue
             layer = self.mapping.layer_of[unit.name]
             services = tuple(
@@ -359,10 +365,10 @@ class _Builder:
             )  # fmt: skip
             layout, op = layer.layout, unit.op
             assert isinstance(op, MatrixOp)
-            yield Work(
+            yield Job(
                 unit, self.of_unit[u], services, _together(layout), layout.n_arrays,
                 sum(layout.cols_used) * self.chip.weights.slices, self.chip.pulses_for(op.signed),
-                needs, self.single[u].windows,
+                dependencies, self.single[u].windows,
             )  # fmt: skip
 
     def _other(self, u: int, unit: Unit) -> Services:
@@ -413,7 +419,7 @@ class _Builder:
             producer = self.units[edge.producer]
             pixels = producer.windows * producer.block[0] * producer.block[1]
             n_bytes = -int(-pixels * edge.pixel_bytes // activations)
-            if all(need.at == "post" for need in edge.needs):
+            if all(dependency.at == "post" for dependency in edge.dependencies):
                 operand[edge.memory] += n_bytes
             elif unit.kind == "matrix":  # of several producers the slower memory counts
                 load = max(load, edge.memory, key=("", "global_buffer", "dram").index)

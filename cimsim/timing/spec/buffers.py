@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cimsim.mapping.dataflow import Need, Unit
+from cimsim.mapping.dataflow import Dependency, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Edge:
     ----------
     producer, consumer : int
         Places in the order.
-    needs : tuple of Need
+    dependencies : tuple of Dependency
         All that the consumer needs of this producer.
     pixel_bytes : Fraction
         Bytes of one pixel.
@@ -29,7 +29,7 @@ class Edge:
 
     producer: int
     consumer: int
-    needs: tuple[Need, ...]
+    dependencies: tuple[Dependency, ...]
     pixel_bytes: Fraction
     capacity: int | None = None
     memory: str = ""
@@ -49,7 +49,8 @@ def working_set(edge: Edge, producer: Unit) -> Fraction:
     """Bytes of the pixel rows that one window of the consumer reads, each row whole."""
     height = producer.grid[0] * producer.block[0]
     rows = max(
-        height if need.window is None else min(need.window.extent[0], height) for need in edge.needs
+        height if dependency.window is None else min(dependency.window.extent[0], height)
+        for dependency in edge.dependencies
     )
     return rows * producer.grid[1] * producer.block[1] * edge.pixel_bytes
 

@@ -4,7 +4,7 @@ Time is an integer number of cycles from 0. What follows defines every cycle; th
 `cimsim.timing.loop.kernels` is one way to compute it. All numbers that it needs (who needs what,
 which resource for how long) are laid out in a `cimsim.timing.plan.plan.Plan`.
 
-**Units, activations, pipelines.** The plan's works stand in execution order; the *order* of a unit
+**Units, activations, pipelines.** The plan's jobs stand in execution order; the *order* of a unit
 is its place there. A matrix unit does its windows in raster order, ``per_activation`` consecutive
 ones at a time (or a rectangle of the map at a time, `Layout.window_shape`, which then counts as one
 window of a coarser map: `cimsim.timing.plan.plan.by_rectangles`); such a group is an *activation*,
@@ -127,12 +127,12 @@ Edges into output units have no limit.
 
 **Admission.** Of each unit, only its stored prefix counts: windows 0 .. k-1 of a frame, all stored,
 and all earlier frames. The head of a unit and replica is *ready* in the first cycle in which (a)
-its predecessor has entered LOAD (the first one: cycle 0), (b) all its needs are in the stored
-prefixes of this frame: for each `Need`, at load and at post alike, the producer's window that wrote
-the bottom right needed pixel (clipped to the map; nothing is needed if the window lies above or
-left of it), and for ``window=None`` all windows, and (c) for each edge to a consumer, the pixels
-of all activations up to this one (of all frames, by sequence number), less those released, are at
-most the capacity. An activation needs what any of its windows needs. A ready head
+its predecessor has entered LOAD (the first one: cycle 0), (b) all its dependencies are in the
+stored prefixes of this frame: for each `Dependency`, at load and at post alike, the producer's
+window that wrote the bottom right needed pixel (clipped to the map; nothing is needed if the window
+lies above or left of it), and for ``window=None`` all windows, and (c) for each edge to a consumer,
+the pixels of all activations up to this one (of all frames, by sequence number), less those
+released, are at most the capacity. An activation needs what any of its windows needs. A ready head
 enters LOAD as soon as LOAD is free; if several units share the pipeline, the one that was ready
 first, ties by order. With ``schedule = sequential`` (b) reads instead: the unit before (in order)
 has stored this whole frame; for the first unit the last unit has stored the whole frame before.

@@ -22,15 +22,15 @@ def moved(graph, assigned, hardware):
     where = dict(assigned)
     for unit in work.values():
         if unit.kind == "vector":
-            sources = [where[n.producer] for n in unit.needs if n.producer in where]
+            sources = [where[n.producer] for n in unit.dependencies if n.producer in where]
             where[unit.name] = max(sources, default=0)
     passed = set()
     for unit in work.values():
-        for need in unit.needs:
-            if work[need.producer].kind == "input":
+        for dependency in unit.dependencies:
+            if work[dependency.producer].kind == "input":
                 continue
-            low, high = sorted((where[need.producer], where[unit.name]))
-            passed |= {(need.producer, border) for border in range(low, high)}
+            low, high = sorted((where[dependency.producer], where[unit.name]))
+            passed |= {(dependency.producer, border) for border in range(low, high)}
     return sum(
         work[name].windows * work[name].stored * hardware.input_bytes for name, _ in passed
     )  # fmt: skip
