@@ -44,7 +44,7 @@ def work(number: int, seconds: float) -> dict[str, Any]:
         for i in order.sample(range(len(points)), len(points)):
             wrong += Chain(points[i], once, store).row != fresh[i]
             rounds += 1
-        found += once.found.get("energise", 0)
+        found += once.reused.get("energise", 0)
     store.flush()
     return {"points": rounds, "found": found, "wrong": wrong}
 

@@ -49,12 +49,12 @@ def number(
             raise TypeError
         if not isinstance(value, SupportsFloat | SupportsIndex):
             raise TypeError
-        found = float(value)
+        converted = float(value)
     except (TypeError, ValueError, OverflowError):
         raise fail(f"{name}: expected a number, got {shown(value)}") from None
-    if not math.isfinite(found) or not low <= found <= high:
-        raise fail(f"{name}: expected {_range(low, high)}, got {found:g}")
-    return found
+    if not math.isfinite(converted) or not low <= converted <= high:
+        raise fail(f"{name}: expected {_range(low, high)}, got {converted:g}")
+    return converted
 
 
 def choice(

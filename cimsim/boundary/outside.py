@@ -27,7 +27,7 @@ def is_outside(name: str) -> bool:
     return ":" in name
 
 
-def found(
+def lookup(
     name: str, known: Iterable[str], group: str, place: str, error: type[CimsimError]
 ) -> object:  # fmt: skip
     """Return what a name stands for that is none of the built-in ones.
@@ -82,7 +82,7 @@ def class_of(
     role : type
         What the class must derive from; a name of `cimsim.api`.
     group, place, error
-        As for `found`.
+        As for `lookup`.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def class_of(
     """
     if name in known:
         return known[name]
-    made = found(name, known, group, place, error)
+    made = lookup(name, known, group, place, error)
     if not (isinstance(made, type) and issubclass(made, role)):
         raise error(
             f"{place}: '{name}': expected a class that derives from cimsim.api.{role.__name__}, "

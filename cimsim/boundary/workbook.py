@@ -41,15 +41,15 @@ def read_sheet(path: Path, header: tuple[str, ...], sheet: str | None = None) ->
     if sheet is not None and sheet not in sheets:
         raise ValueError(f"sheet {shown(sheet)} is unknown{suggest(sheet, sheets)}")
     chosen = sheets if sheet is None else {sheet: sheets[sheet]}
-    found = {name: rows for name, all_ in chosen.items() if (rows := _from_header(all_, header))}
-    if len(found) > 1:
-        raise ValueError(f"tables on the sheets {', '.join(found)}; name one of them with --sheet")
-    if not found:
+    tables = {name: rows for name, all_ in chosen.items() if (rows := _from_header(all_, header))}
+    if len(tables) > 1:
+        raise ValueError(f"tables on the sheets {', '.join(tables)}; name one of them with --sheet")
+    if not tables:
         raise ValueError(
             f"no sheet has a row with names such as {', '.join(header[:4])}; sheets: "
             f"{', '.join(chosen)}"
         )
-    return Table(next(iter(found.values())), ",", False)
+    return Table(next(iter(tables.values())), ",", False)
 
 
 def _sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
@@ -65,12 +65,12 @@ def _sheets(path: Path) -> dict[str, list[tuple[int, list[str]]]]:
     except (BadZipFile, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no readable workbook: {error}; save it anew, or as CSV") from None
     try:
-        found: dict[str, list[tuple[int, list[str]]]] = {}
+        sheets: dict[str, list[tuple[int, list[str]]]] = {}
         for name in book.sheetnames:
             rows = enumerate(book[name].iter_rows(values_only=True), 1)
             texts = ((number, [_text(value) for value in row]) for number, row in rows)
-            found[name] = [(n, _without_tail(row)) for n, row in texts if any(row)]
-        return found
+            sheets[name] = [(n, _without_tail(row)) for n, row in texts if any(row)]
+        return sheets
     except Exception as error:  # noqa: BLE001 - a broken sheet fails in the XML parser's own ways
         raise ValueError(f"no readable workbook: {error}; save it anew, or as CSV") from None
     finally:

@@ -36,8 +36,8 @@ def _unique_keys(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Hashab
         if key in seen:
             raise yaml.YAMLError(f"line {line}: key {shown(key)[1:-1]!r} stands twice")
         seen.add(key)
-    found: dict[Hashable, object] = loader.construct_mapping(node, deep=True)
-    return found
+    mapping: dict[Hashable, object] = loader.construct_mapping(node, deep=True)
+    return mapping
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_keys)

@@ -60,7 +60,7 @@ def resolve(
     for section, field in asked:
         # a placeholder that every check passes; only estimators that come earlier may read it
         _put(filled, section, field, "1e-21 F" if field == "cell_capacitance" else 0)
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     for section in DEFAULTS:
         chip = check(filled) if any(s == section for s, _ in asked) else None
         for (where, field), name in asked.items():
@@ -72,10 +72,10 @@ def resolve(
             except ValueError as error:
                 raise ConfigError(f"{origin}: {path}: {error}") from None
             _put(filled, section, field, f"{value!r} {unit_of(section, field)}")
-            found[path] = Estimate(
+            estimates[path] = Estimate(
                 value, unit_of(section, field), name, estimator.formula, estimator.source
             )
-    return filled, found
+    return filled, estimates
 
 
 def _put(raw: dict[str, object], section: str, field: str, value: object) -> None:
@@ -87,7 +87,7 @@ def _put(raw: dict[str, object], section: str, field: str, value: object) -> Non
 
 def _asked(raw: Mapping[str, object], origin: str) -> dict[tuple[str, str], str]:
     """Return (section, field) -> estimator of every ``auto``."""
-    found = {}
+    asked = {}
     for section, fields in raw.items():
         if asks_auto(fields) and section not in ("name", "summary"):
             raise ConfigError(f"{origin}: {section}: 'auto' is not known here; {_where()}")
@@ -95,8 +95,8 @@ def _asked(raw: Mapping[str, object], origin: str) -> dict[tuple[str, str], str]
             continue
         for field, value in fields.items():
             if asks_auto(value):
-                found[section, field] = _estimator(f"{origin}: {section}.{field}", value)
-    return found
+                asked[section, field] = _estimator(f"{origin}: {section}.{field}", value)
+    return asked
 
 
 def _estimator(place: str, value: str) -> str:

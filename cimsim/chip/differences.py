@@ -17,19 +17,19 @@ def differences(chip: Chip, other: Chip, payer: str = "frames") -> list[str]:
     payer : str
         As fields declare it: ``frames`` are the values that a network computes on the chip.
     """
-    found = [
+    paths = [
         path
         for path, field in fields().items()
         if payer in field.by and field.value(chip) != field.value(other)
     ]
-    if payer == "frames" and "device.kind" not in found:
+    if payer == "frames" and "device.kind" not in paths:
         ours, theirs = chip.device.parameters, other.device.parameters
-        found += [
+        paths += [
             f"device.{name}"
             for name in sorted({*ours, *theirs})
             if _plain(ours.get(name)) != _plain(theirs.get(name))
         ]
-    return found
+    return paths
 
 
 def _plain(value: object) -> object:

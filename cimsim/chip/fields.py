@@ -90,7 +90,7 @@ class Described:
 @cache
 def fields(model: type[BaseModel] = Chip) -> dict[str, Described]:
     """Return every field by its YAML path; the cell's own parameters are its model's affair."""
-    return {found.path: found for found in _walk(model, "", ())}
+    return {field.path: field for field in _walk(model, "", ())}
 
 
 def changed(chip: Chip, values: dict[str, object]) -> Chip:
@@ -163,10 +163,10 @@ def _described(path: str, names: tuple[str, ...], info: FieldInfo) -> Described:
 
 def _marks(annotation: object) -> list[object]:
     """Return what stands in the Annotated parts of a union such as ``Voltage | None``."""
-    found = []
+    marks = []
     for part in get_args(annotation):
-        found += list(getattr(part, "__metadata__", ()))
-    return found
+        marks += list(getattr(part, "__metadata__", ()))
+    return marks
 
 
 def rows(chip: Chip) -> list[dict[str, object]]:
@@ -182,7 +182,7 @@ def rows(chip: Chip) -> list[dict[str, object]]:
         ``value`` is a text for people, ``si`` the number in SI units (None where there is none),
         ``given`` whether the description says anything there.
     """
-    found: list[dict[str, object]] = []
+    table: list[dict[str, object]] = []
     for path, field in fields().items():
         if path in ("sources", "ranges", "schema_version"):
             continue
@@ -192,9 +192,9 @@ def rows(chip: Chip) -> list[dict[str, object]]:
         if isinstance(value, int | float) and not isinstance(value, bool):
             number = value
         told = str(value) if number is None or not field.unit else format_si(number, field.unit)
-        found.append({
+        table.append({
             "field": path, "value": told, "si": number, "unit": field.unit,
             "kind": source.kind if source else "", "source": source.text if source else "",
             "given": field.is_given(chip),
         })  # fmt: skip
-    return found
+    return table

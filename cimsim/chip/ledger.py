@@ -146,14 +146,14 @@ def sourced_zeros(chip: Chip) -> dict[str, str]:
 
 def contradictions(chip: Chip) -> tuple[str, ...]:
     """Return what ``leaves_out`` and ``included_in`` say that the numbers of the chip deny."""
-    found = [
+    sentences = [
         f"leaves_out: {part} ({LEDGER[part].title}) has a value, so it is counted"
         for part in chip.leaves_out
         if state(chip, part) == "stated"
     ]
-    found += [
+    sentences += [
         f"included_in.{part}: {path} is 0, so nothing holds it"
         for part, path in chip.included_in.items()
         if not value_at(chip, path)
     ]
-    return tuple(found)
+    return tuple(sentences)

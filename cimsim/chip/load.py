@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from cimsim.boundary import json_text, limits, tree, yaml_text
 from cimsim.boundary.limits import shown
-from cimsim.boundary.outside import code_digest, found
+from cimsim.boundary.outside import code_digest, lookup
 from cimsim.boundary.text import is_file, read_text
 from cimsim.chip.auto import Estimate, resolve
 from cimsim.chip.described import describe
@@ -50,10 +50,10 @@ _TABLE = "operating.table"  # one number among others, although it is a mapping
 def shipped() -> dict[str, str]:
     """Return the shipped descriptions: name -> YAML text, sorted by name."""
     folder = files("cimsim.hwconfigs")
-    found = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    entries = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
     return {
         entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
-        for entry in sorted(found, key=lambda entry: entry.name)
+        for entry in sorted(entries, key=lambda entry: entry.name)
     }
 
 
@@ -272,7 +272,7 @@ def _with_code(value: object, group: str, known: Collection[str] = ()) -> object
     if not isinstance(value, str) or value in known:
         return value
     try:
-        return f"{value} sha256:{code_digest(found(value, known, group, value, ConfigError))}"
+        return f"{value} sha256:{code_digest(lookup(value, known, group, value, ConfigError))}"
     except ConfigError:  # who asks for it refuses it
         return value
 
@@ -308,18 +308,18 @@ def chip_hash(chip: Chip) -> str:
 
 def numbers(raw: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Return every numeric leaf of a YAML mapping by dotted path (``sources`` left out)."""
-    found: dict[str, object] = {}
+    leaves: dict[str, object] = {}
     for key, value in raw.items():
         path = f"{prefix}{key}"
         if path in ("sources", "ranges", "schema_version"):
             continue
         if path == _TABLE:
-            found[path] = value
+            leaves[path] = value
         elif isinstance(value, Mapping):
-            found |= numbers(value, path + ".")
+            leaves |= numbers(value, path + ".")
         elif is_number(value) and path != "summary":
-            found[path] = value
-    return found
+            leaves[path] = value
+    return leaves
 
 
 def is_number(value: object) -> bool:
@@ -497,8 +497,8 @@ def _model_of(annotation: object) -> type[BaseModel] | None:
     """Return the model that an annotation names, also inside ``dict[str, ...]`` and the like."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    found = (_model_of(part) for part in get_args(annotation))
-    return next((one for one in found if one is not None), None)
+    models = (_model_of(part) for part in get_args(annotation))
+    return next((one for one in models if one is not None), None)
 
 
 def _fields(location: list[str]) -> list[str]:

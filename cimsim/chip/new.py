@@ -126,17 +126,17 @@ def following(given: Mapping[str, object]) -> dict[str, object]:
 
     A pulse has no more bits than an input; a cell holds no more bits than its model says.
     """
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     bits, usual = given.get("inputs.bits"), default("dac.bits")
     assert isinstance(usual, int)
     if "dac.bits" not in given and isinstance(bits, int) and 0 < bits < usual:
-        found["dac.bits"] = bits
+        values["dac.bits"] = bits
     weights = given.get("weights.bits", default("weights.bits"))
     most = _most_bits(given)
     if "weights.cell_bits" not in given and most is not None and isinstance(weights, int):
         needed = weights - 1  # the sign is that of the pair
-        found |= {"weights.cell_bits": most} if needed > most else {}
-    return found
+        values |= {"weights.cell_bits": most} if needed > most else {}
+    return values
 
 
 def _most_bits(given: Mapping[str, object]) -> int | None:
@@ -168,13 +168,13 @@ def _body(given: Mapping[str, object]) -> list[str]:
     end = next(i for i, line in enumerate(example) if line.startswith("# Where each number"))
     left, lines, section = dict(given), [""], ""
     for line in example[start:end]:
-        found = _FIELD.match(line)
-        if found is None or line.startswith("#"):
+        match = _FIELD.match(line)
+        if match is None or line.startswith("#"):
             lines += _rest(left, section) if not line and section else []
             lines.append(line)
             section = "" if not line else section
             continue
-        indent, key, _, comment = found.groups()
+        indent, key, _, comment = match.groups()
         if not indent:
             section = key
         path = f"{section}.{key}" if indent else key

@@ -103,7 +103,7 @@ def figures(text: str, unit: str) -> list[float]:
 
     ``6.4 us / 16 columns`` gives 6.4 us and 0.4 us; a rate in Hz or S/s gives its period.
     """
-    found = []
+    quantities = []
     for match in _FIGURE.finditer(text):
         number, prefix, name, sign, count = match.groups()
         scale = _PREFIX.get(prefix)
@@ -113,10 +113,10 @@ def figures(text: str, unit: str) -> list[float]:
         if not value or not (per or name == unit):
             continue
         value = 1 / value if per else value
-        found.append(value)
+        quantities.append(value)
         if sign and float(count):
-            found.append(value / float(count) if sign == "/" else value * float(count))
-    return found
+            quantities.append(value / float(count) if sign == "/" else value * float(count))
+    return quantities
 
 
 def _slow_converters(chip: Chip) -> Iterator[str]:

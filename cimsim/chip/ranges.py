@@ -58,7 +58,7 @@ def uncertain(chip: Chip) -> dict[str, tuple[float, float]]:
     chip : Chip
         Only numbers that energy, area or writing are charged by, and that are not 0.
     """
-    found = {}
+    sigmas = {}
     for path, field in fields().items():
         if field.kind != "number" or not any(who.startswith(_PAID) for who in field.by):
             continue
@@ -66,8 +66,8 @@ def uncertain(chip: Chip) -> dict[str, tuple[float, float]]:
             continue
         below, above = _sigmas(chip, field)
         if below or above:
-            found[path] = (below, above)
-    return found
+            sigmas[path] = (below, above)
+    return sigmas
 
 
 def _sigmas(chip: Chip, field: Described) -> tuple[float, float]:

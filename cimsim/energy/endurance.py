@@ -74,8 +74,8 @@ def reprogramming(
     for name, value in (("frame_rate_hz", frame_rate_hz), ("frames_per_load", frames_per_load)):
         if not 0 < value < math.inf:
             raise ConfigError(f"{name}: expected more than 0, got {value}")
-    found = layouts(graph, chip, strategy)
-    by_matrix = {matrix_name(op): found[op.name] for op in graph.matrix_ops}
+    by_name = layouts(graph, chip, strategy)
+    by_matrix = {matrix_name(op): by_name[op.name] for op in graph.matrix_ops}
     arrays = sum(layout.n_arrays for layout in by_matrix.values())
     loads = math.ceil(arrays / chip.n_arrays)
     if loads == 1:

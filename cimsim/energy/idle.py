@@ -90,12 +90,12 @@ def working(mapping: Mapping, timeline: Timeline) -> dict[str, float]:
 
 def _by_tile(mapping: Mapping, working_s: MappingABC[str, float]) -> dict[int, float]:
     """Return tile -> time that its layers work, one after another, s."""
-    found: dict[int, float] = defaultdict(float)
+    busy_s: dict[int, float] = defaultdict(float)
     for layer in mapping.layers:
         share = sum(working_s.get(op, 0.0) for op in layer.ops)
         for tile in {slot.tile for slots in layer.slots for slot in slots}:
-            found[tile] += share
+            busy_s[tile] += share
     for load in range(mapping.loads):
         for tile in {slot.tile for slot in mapping.held(load)}:
-            found[tile] += working_s.get(f"load {load}", 0.0)
-    return found
+            busy_s[tile] += working_s.get(f"load {load}", 0.0)
+    return busy_s

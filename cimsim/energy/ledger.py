@@ -78,14 +78,14 @@ class DrawnEnergy:
 
     def intervals(self) -> dict[str, Interval]:
         """Return 5 .. 95 % by the names of `cimsim.session.result.Result.numbers`."""
-        found = {
+        draws = {
             "energy.per_frame": interval(self.total_j),
             "energy.average_power": interval(self.power_w),
             "energy.tops_per_w": interval(self.tops_per_w),
             "hardware.area": interval(self.area_m2),
             "hardware.area_used": interval(self.area_used_m2),
         }
-        return found | {f"energy.{n}": interval(drawn) for n, drawn in self.by_component.items()}
+        return draws | {f"energy.{n}": interval(drawn) for n, drawn in self.by_component.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,11 @@ def interval(drawn: Draws) -> Interval:
 
 def factors(chip: Chip, n: int = DRAWS, seed: int = 0) -> dict[str, Draws]:
     """Draw a factor for each uncertain number: path -> float64 [n], the same for each network."""
-    found = {}
+    factors = {}
     for path, (below, above) in uncertain(chip).items():
         z = stream(seed, "range", chip.name, path).standard_normal(n)
-        found[path] = np.exp(z * np.where(z < 0, below, above))
-    return found
+        factors[path] = np.exp(z * np.where(z < 0, below, above))
+    return factors
 
 
 def draw(ledger: Ledger, n: int = DRAWS, seed: int = 0) -> DrawnEnergy:
@@ -162,11 +162,11 @@ def sensitivity(ledger: Ledger) -> list[Effect]:
         factor[2 * place : 2 * place + 2] = np.exp([-Z_95 * below, Z_95 * above])
         single[path] = factor
     totals = _spread(ledger.report(_scaled(chip, single)).total_j, 2 * len(sigmas))
-    found = [
+    effects = [
         Effect(path, float(totals[2 * place]), float(totals[2 * place + 1]))
         for place, path in enumerate(sigmas)
     ]
-    return sorted(found, key=lambda one: one.low_j - one.high_j)
+    return sorted(effects, key=lambda one: one.low_j - one.high_j)
 
 
 def _scaled(chip: Chip, factor: MappingABC[str, Draws]) -> Chip:

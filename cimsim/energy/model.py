@@ -212,15 +212,15 @@ def _vector_unit(
 ) -> dict[str, float]:
     chip = mapping.chip
     stored = read = unit.windows * unit.stored * chip.input_bytes
-    found = {"vector": unit.windows * unit.vector_work(chip) * chip.vector.energy_j}
+    energy_j = {"vector": unit.windows * unit.vector_work(chip) * chip.vector.energy_j}
     if chip.matmul is not None and unit.products:
-        found["matmul"] = unit.windows * unit.products * chip.matmul.energy_j
+        energy_j["matmul"] = unit.windows * unit.products * chip.matmul.energy_j
         read = unit.windows * unit.operands * chip.input_bytes
-    found["buffer"] = (
+    energy_j["buffer"] = (
         read * chip.buffer.read_energy_j_b
         + stored * _readers(mapping, unit, spilled) * chip.buffer.write_energy_j_b
     )
-    return found
+    return energy_j
 
 
 def _readers(mapping: Mapping, unit: Unit, spilled: frozenset[tuple[str, str]]) -> int:
@@ -240,17 +240,17 @@ def _frame_traffic(mapping: Mapping) -> dict[str, float]:
     chip, graph = mapping.chip, mapping.graph
     into = sum(graph.per_sample(op.name) for op in graph.inputs) * chip.input_bytes
     out = sum(graph.per_sample(name) for name in graph.outputs) * chip.input_bytes
-    found = {
+    energy_j = {
         "buffer": into * chip.buffer.write_energy_j_b,
         "io": (into + out) * chip.io.energy_j_b,
     }
     if chip.frames == "resident":
         free = interconnect_of(chip).is_free
-        found["interconnect"] = 0.0 if free else (into + out) * chip.interconnect.energy_j_b
-        found["global_buffer"] = (
+        energy_j["interconnect"] = 0.0 if free else (into + out) * chip.interconnect.energy_j_b
+        energy_j["global_buffer"] = (
             into * chip.global_buffer.read_energy_j_b + out * chip.global_buffer.write_energy_j_b
         )
-    return found
+    return energy_j
 
 
 def activity(chip: Chip) -> float:

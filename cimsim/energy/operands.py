@@ -91,14 +91,14 @@ def estimate_sums(
     power = 2 if device.conduction == "ohmic" and chip.dac.encoding == "amplitude" else 1
     samples = collect(mapping.graph, chip, frames)
     ranges = samples if calibration is None else collect(mapping.graph, chip, calibration)
-    found = {}
+    sums = {}
     for op in mapping.graph.matrix_ops:
         code = ranges[op.name].code(chip, op)
         means = row_means(op, code, samples[op.name], chip, power)
         rows = row_conductance_s(op, mapping.layer_of[op.name].layout, chip, device)
         # both lines of an input lead to cells of the same two conductances
-        found[op.name] = float(op.windows * (rows @ means))
-    return found
+        sums[op.name] = float(op.windows * (rows @ means))
+    return sums
 
 
 def row_conductance_s(

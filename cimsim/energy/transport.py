@@ -32,7 +32,7 @@ def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, fl
     dict
         Unit -> component -> J. Units that bring frames in and out are among them.
     """
-    found: dict[str, dict[str, float]] = {}
+    energy_j: dict[str, dict[str, float]] = {}
     for job in make_plan(mapping, spilled).jobs:
         row: dict[str, float] = defaultdict(float)
         for replica, services in enumerate(job.services):
@@ -45,8 +45,8 @@ def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, fl
                     n_bytes = times.get(served, first + later) * leg.n_bytes * share
                     if component:
                         row[component] += n_bytes * each
-        found[job.unit.name] = dict(row)
-    return found
+        energy_j[job.unit.name] = dict(row)
+    return energy_j
 
 
 def _answered(mapping: Mapping, job: Job) -> float:

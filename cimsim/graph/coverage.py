@@ -106,18 +106,18 @@ class Coverage:
         where = f"{_percent(self.macs_on_arrays, total)} on arrays"
         if self.macs_digital:
             where += f", {_percent(self.macs_digital, total)} on digital units"
-        found = [
+        sentences = [
             f"modelled: {_of(self.macs)} of the MACs ({where}), {_of(self.weights)} of the "
             f"weights, {_of(self.moved)} of the bytes moved"
         ]
         if self.missing:
-            found.append(f"not modelled, no time and no energy: {_named(self.missing)}")
+            sentences.append(f"not modelled, no time and no energy: {_named(self.missing)}")
         if self.borrowed:
-            found.append(
+            sentences.append(
                 f"not modelled, the chip has no matmul unit: {_named(self.borrowed)}; charged as "
                 f"two operations of the vector unit for each MAC ({UNIT} gives the chip one)"
             )
-        return found
+        return sentences
 
     def named(self) -> str:
         """List what is not modelled, the largest first."""
@@ -196,21 +196,22 @@ def check(graph: LayerGraph, partial: bool, chip: Chip | None = None) -> Coverag
     InputError
         Less than 95 % of the MACs have time and energy; the message names the others.
     """
-    found = coverage(graph, chip)
-    if found.macs >= LEAST or partial:
-        return found
+    covered = coverage(graph, chip)
+    if covered.macs >= LEAST or partial:
+        return covered
     ways = []
-    if found.borrowed:
+    if covered.borrowed:
         ways.append(f"give the chip a matmul unit ({UNIT})")
-    if found.missing:
+    if covered.missing:
         ways.append(
             "write these with layers that have weights (convolution, linear, recurrent, einsum "
             "with a constant), or give them a cost (--set vector.costs.NAME=4)"
         )
     raise InputError(
-        f"{graph.name}: {_of(found.macs)} of its MACs have time and energy, so cycles, energy and "
-        f"frames per second would be those of that part alone. Not modelled: {found.named()}. To "
-        f"go on, {', or '.join(ways)}, or ask for the numbers of the part with --partial"
+        f"{graph.name}: {_of(covered.macs)} of its MACs have time and energy, so cycles, energy "
+        f"and frames per second would be those of that part alone. Not modelled: "
+        f"{covered.named()}. To go on, {', or '.join(ways)}, or ask for the numbers of the part "
+        "with --partial"
     )
 
 

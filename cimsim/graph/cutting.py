@@ -92,24 +92,24 @@ def branches(graph: LayerGraph) -> tuple[Part, ...]:
     Where the same matrices serve operands of several additions in turn (a stage that a frame uses
     three times), these are one branch: the matrices go together or not at all.
     """
-    found: list[tuple[frozenset[str], set[str], list[Cut]]] = []
+    candidates: list[tuple[frozenset[str], set[str], list[Cut]]] = []
     for op in graph:
         for value in operands(op) or ():
             cut = Cut(value, op.name)
             lost = gone(graph, [cut])
             matrices = [m for m in graph.matrix_ops if m.name in lost]
             key = frozenset(m.weights_id or m.name for m in matrices)
-            for other, nodes, cuts in found:
+            for other, nodes, cuts in candidates:
                 if key and key == other and not nodes & lost:
                     nodes |= lost
                     cuts.append(cut)
                     break
             else:
-                found.append((key, set(lost), [cut]))
-    readers = [cuts[0].value for _, _, cuts in found]
+                candidates.append((key, set(lost), [cut]))
+    readers = [cuts[0].value for _, _, cuts in candidates]
     return tuple(
         Part("branch", _name(cuts[0], readers.count(cuts[0].value) > 1), tuple(cuts))
-        for _, _, cuts in found
+        for _, _, cuts in candidates
     )
 
 
@@ -187,28 +187,28 @@ def inside(part: Part, lost: frozenset[str], others: frozenset[str]) -> bool:
     return others >= lost.union(cut.reader or cut.value for cut in part.cuts)
 
 
-def largest(found: Mapping[Part, frozenset[str]]) -> tuple[Part, ...]:
+def largest(gone_with: Mapping[Part, frozenset[str]]) -> tuple[Part, ...]:
     """Return the parts that are not inside of others, of equal ones the first.
 
     Parameters
     ----------
-    found : mapping of Part to frozenset of str
+    gone_with : mapping of Part to frozenset of str
         What goes with each part, see `gone`.
     """
     kept: list[Part] = []
-    for part in sorted(found, key=lambda part: -len(found[part])):
-        if not any(inside(part, found[part], found[other]) for other in kept):
+    for part in sorted(gone_with, key=lambda part: -len(gone_with[part])):
+        if not any(inside(part, gone_with[part], gone_with[other]) for other in kept):
             kept.append(part)
-    return tuple(part for part in found if part in kept)
+    return tuple(part for part in gone_with if part in kept)
 
 
 def changed(graph: LayerGraph, cuts: Iterable[Cut]) -> frozenset[str]:
     """Return the nodes whose value may be another once ``cuts`` are made."""
-    found: set[str] = set()
+    reached: set[str] = set()
     for cut in cuts:
         start = cut.value if cut.reader is None else cut.reader
-        found |= {start} | nx.descendants(graph.nx, start)
-    return frozenset(found)
+        reached |= {start} | nx.descendants(graph.nx, start)
+    return frozenset(reached)
 
 
 def without(graph: LayerGraph, replaced: Mapping[Cut, Tensor | None]) -> LayerGraph:

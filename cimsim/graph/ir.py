@@ -332,11 +332,11 @@ class LayerGraph:
         """The same as a networkx graph whose nodes have an ``op``; made when it is asked for."""
         from networkx import DiGraph  # takes longer to import than to count a network
 
-        found = DiGraph()
+        graph = DiGraph()
         for op in self:
-            found.add_node(op.name, op=op)
-            found.add_edges_from((source, op.name) for source in op.inputs)
-        return found
+            graph.add_node(op.name, op=op)
+            graph.add_edges_from((source, op.name) for source in op.inputs)
+        return graph
 
     def __repr__(self) -> str:
         kinds = {"MatrixOp": "matrices", "DigitalOp": "digital operations"}

@@ -107,14 +107,14 @@ def pulled_back(
     for name, weight in zip(graph.outputs, at_outputs, strict=True):
         if weight is not None:
             weights[name] = weights[name] + weight if name in weights else weight
-    found: Values = {}
+    at_matrices: Values = {}
     held = Matrices(graph) if matrices is None else matrices
     for op in reversed(tuple(graph)):
         weight_at = weights.pop(op.name, None)
         if weight_at is None or isinstance(op, InputOp):
             continue
         if isinstance(op, MatrixOp):
-            found[op.name] = weight_at
+            at_matrices[op.name] = weight_at
         if held.behind.isdisjoint(op.inputs):
             continue  # nothing before it adds an error
         if isinstance(op, MatrixOp):
@@ -124,7 +124,7 @@ def pulled_back(
             back = _through_digital(op, weight_at, before, after)
         for name, part in back.items():
             weights[name] = weights[name] + part if name in weights else part
-    return found
+    return at_matrices
 
 
 def as_vectors(op: MatrixOp, map_: Tensor) -> Tensor:

@@ -89,8 +89,8 @@ def _check_edges(graph: LayerGraph, key: str, op: Op) -> None:
         if name not in graph.nx or "op" not in graph.nx.nodes[name]:
             raise GraphError(_message(graph, op, f"reads '{name}', expected an existing node"))
     if set(graph.nx.predecessors(key)) != set(op.inputs):
-        found = sorted(graph.nx.predecessors(key))
-        raise GraphError(_message(graph, op, f"edges from {found}, expected {sorted(op.inputs)}"))
+        sources = sorted(graph.nx.predecessors(key))
+        raise GraphError(_message(graph, op, f"edges from {sources}, expected {sorted(op.inputs)}"))
 
 
 def _check_shared_weights(graph: LayerGraph) -> None:
@@ -211,10 +211,10 @@ def _has_weights_id(graph: LayerGraph, op: MatrixOp) -> str | None:
 
 
 def _refs_equal_inputs(graph: LayerGraph, op: DigitalOp) -> str | None:
-    found = tuple(dict.fromkeys((*references(op.args), *references(op.kwargs))))
-    if found == op.inputs:
+    referred = tuple(dict.fromkeys((*references(op.args), *references(op.kwargs))))
+    if referred == op.inputs:
         return None
-    return f"arguments refer to {list(found)}, expected the inputs {list(op.inputs)}"
+    return f"arguments refer to {list(referred)}, expected the inputs {list(op.inputs)}"
 
 
 def _is_callable(graph: LayerGraph, op: DigitalOp) -> str | None:

@@ -70,10 +70,10 @@ def candidates(op: MatrixOp, chip: Chip) -> Iterator[Candidate]:
     for side in range(2, Sdk().cut(op, chip).shape[0] + 1):
         square = Sdk(side)
         yield _rectangle(op, chip, square.name, (side, side), square.cut(op, chip).tally())
-    found = rectangles(op, array_size(op, chip))
-    for y, x in np.argwhere(found.fits & (found.windows > 1)).tolist():
+    ways = rectangles(op, array_size(op, chip))
+    for y, x in np.argwhere(ways.fits & (ways.windows > 1)).tolist():
         shape = (y + 1, x + 1)
-        yield _rectangle(op, chip, Vwsdk(shape).name, shape, found.tally(y, x))
+        yield _rectangle(op, chip, Vwsdk(shape).name, shape, ways.tally(y, x))
 
 
 def _rectangle(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingABC
 from typing import cast
 
-from cimsim.boundary.outside import found
+from cimsim.boundary.outside import lookup
 from cimsim.chip.spec import Chip
 from cimsim.errors import CimsimError, MappingError
 from cimsim.graph.ir import MatrixOp
@@ -50,7 +50,7 @@ def find(name: str, known: MappingABC[str, object], group: str, option: str, met
     """
     if name in known:
         return known[name]
-    return checked(found(name, known, group, option, MappingError), method, name)
+    return checked(lookup(name, known, group, option, MappingError), method, name)
 
 
 def checked_layout(how: Strategy, op: MatrixOp, chip: Chip) -> Layout:

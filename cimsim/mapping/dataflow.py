@@ -190,8 +190,8 @@ class _Draft:
 
     def _read(self, values: tuple[str, ...], window: _Reach) -> tuple[tuple[str, _Reach], ...]:
         """Return the stored maps behind ``values``, as a reader with ``window`` sees them."""
-        found = [(unit, _compose(window, reach)) for v in values for unit, reach in self.origins[v]]
-        return tuple(dict.fromkeys(found))
+        maps = [(unit, _compose(window, reach)) for v in values for unit, reach in self.origins[v]]
+        return tuple(dict.fromkeys(maps))
 
     def _host(self, op: Op) -> str | None:
         """Return the unit in whose POST stage a pointwise op can be done, if there is one.

@@ -119,10 +119,10 @@ class Layout:
     @cached_property
     def by_array(self) -> tuple[tuple[Block, ...], ...]:
         """Blocks of each local array."""
-        found: dict[int, list[Block]] = defaultdict(list)
+        blocks: dict[int, list[Block]] = defaultdict(list)
         for block in self.blocks:
-            found[block.array].append(block)
-        return tuple(tuple(found[index]) for index in range(max(found) + 1))
+            blocks[block.array].append(block)
+        return tuple(tuple(blocks[index]) for index in range(max(blocks) + 1))
 
     @property
     def n_arrays(self) -> int:
@@ -287,12 +287,12 @@ class Layout:
 
     def _check_cover(self) -> None:
         """Each element of each group once per window: areas add up and no two sources overlap."""
-        found: dict[tuple[int, int], list[Block]] = defaultdict(list)
+        sources: dict[tuple[int, int], list[Block]] = defaultdict(list)
         for block in self.blocks:
-            found[block.group, block.window].append(block)
+            sources[block.group, block.window].append(block)
         for group in range(self.groups):
             for window in range(self.windows_per_activation):
-                blocks = found[group, window]
+                blocks = sources[group, window]
                 met = first_overlap(blocks, lambda b: (b.src_row0, b.src_col0, b.rows, b.cols))
                 if met is not None:
                     raise MappingError(
@@ -321,10 +321,10 @@ def first_overlap(
     rectangle : callable
         Item -> (row0, col0, rows, cols).
     """
-    found = [(rectangle(item), item) for item in items]
-    if not _meets([place for place, _ in found]):
+    placed = [(rectangle(item), item) for item in items]
+    if not _meets([place for place, _ in placed]):
         return None
-    ordered = sorted(found, key=lambda pair: pair[0][0])
+    ordered = sorted(placed, key=lambda pair: pair[0][0])
     for index, ((row, col, rows, cols), first) in enumerate(ordered):
         for (other_row, other_col, _, other_cols), second in ordered[index + 1 :]:
             if other_row >= row + rows:

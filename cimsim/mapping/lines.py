@@ -117,8 +117,8 @@ class Patch:
         pixel = y[:, None, None, :, None, None] * len(xs) + x[None, :, None, None, :, None]
         per_group = self.channels // self.groups
         group = np.arange(self.groups)[:, None, None, None] * per_group
-        found = pixel * self.channels + group + np.arange(per_group)
-        return found.reshape(self.windows, self.groups, self.group_rows).astype(np.int64)
+        elements = pixel * self.channels + group + np.arange(per_group)
+        return elements.reshape(self.windows, self.groups, self.group_rows).astype(np.int64)
 
     def name(self, number: int) -> str:
         """Say in words which input has a number."""

@@ -215,13 +215,13 @@ class Mapping(Rows):
 
     @cached_property
     def _held(self) -> dict[int, dict[Slot, tuple[Placement, ...]]]:
-        found: dict[int, dict[Slot, list[Placement]]] = defaultdict(lambda: defaultdict(list))
+        held: dict[int, dict[Slot, list[Placement]]] = defaultdict(lambda: defaultdict(list))
         for layer in self.layers:
             for place in layer.placements:
-                found[layer.load][Slot(place.tile, place.array)].append(place)
+                held[layer.load][Slot(place.tile, place.array)].append(place)
         return {
             load: {where: tuple(places) for where, places in arrays.items()}
-            for load, arrays in found.items()
+            for load, arrays in held.items()
         }
 
     @cached_property
@@ -394,14 +394,14 @@ def layouts(graph: LayerGraph, chip: Chip, how: str | Strategy = "im2col") -> di
     users: dict[str, list[MatrixOp]] = defaultdict(list)
     for op in graph.matrix_ops:
         users[matrix_name(op)].append(op)
-    found: dict[str, Layout] = {}
+    by_name: dict[str, Layout] = {}
     for ops in users.values():
         layout = checked_layout(chosen, ops[0], chip)
         if not all(layout.serves(op) for op in ops):
             # one matrix under several strides: windows share no pixels in the same way
             layout = Im2col().place(ops[0], chip)
-        found |= {op.name: layout for op in ops}
-    return {op.name: found[op.name] for op in graph.matrix_ops}
+        by_name |= {op.name: layout for op in ops}
+    return {op.name: by_name[op.name] for op in graph.matrix_ops}
 
 
 def matrix_name(op: MatrixOp) -> str:
@@ -460,7 +460,7 @@ def _prices(
     alone = max(
         work_s(r, tuple(Slot(0, i) for i in range(r.layout.n_arrays)), chip) for r in requests
     )
-    found = []
+    prices = []
     for name in ("packed_idle", "packed"):
         if name == tried.name:
             continue
@@ -470,7 +470,7 @@ def _prices(
             continue
         used = len({slot for layer in layers for slots in layer.slots for slot in slots})
         longer = busiest_s(requests, layers, chip) / alone
-        found.append(
+        prices.append(
             f"--allocation {name} ({used} arrays, {longer:.3g} times the time of the busiest layer)"
         )
-    return f"; layers that share arrays: {' or '.join(found)}" if found else ""
+    return f"; layers that share arrays: {' or '.join(prices)}" if prices else ""

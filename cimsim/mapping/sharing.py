@@ -53,13 +53,13 @@ def first_disturbed(places: Sequence[Placement]) -> Disturbed | None:
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
     """Return the union of half-open intervals as disjoint ones, in order."""
-    found: list[Interval] = []
+    disjoint: list[Interval] = []
     for start, stop in sorted(intervals):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], stop))
+        if disjoint and start <= disjoint[-1][1]:
+            disjoint[-1] = (disjoint[-1][0], max(disjoint[-1][1], stop))
         else:
-            found.append((start, stop))
-    return found
+            disjoint.append((start, stop))
+    return disjoint
 
 
 def _meets(intervals: list[Interval], start: int, length: int) -> bool:

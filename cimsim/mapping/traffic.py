@@ -72,10 +72,10 @@ def stations(slots: tuple[Slot, ...], chip: Chip) -> tuple[int, ...]:
 
     On each chip it is the tile of the first local array there.
     """
-    found: dict[int, int] = {}
+    by_chip: dict[int, int] = {}
     for slot in slots:
-        found.setdefault(slot.tile // chip.tile.count, slot.tile)
-    return tuple(found.values())
+        by_chip.setdefault(slot.tile // chip.tile.count, slot.tile)
+    return tuple(by_chip.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def course_of_states(states: list[State]) -> Course:
 
 
 def fit_drift(
-    found: Course, law: Law | None, neutral_s: float, averaged: bool, seed: int = 0
+    course: Course, law: Law | None, neutral_s: float, averaged: bool, seed: int = 0
 ) -> Drift | None:
     """Fit the courses of cells.
 
@@ -93,7 +93,7 @@ def fit_drift(
 
     Parameters
     ----------
-    found : Course
+    course : Course
     law : str or None
     neutral_s : float
         Current of a cell without charge, as a conductance, S; for ``charge``.
@@ -107,14 +107,14 @@ def fit_drift(
     Drift or None
         None with fewer than three times, through which any law goes, or no cell to follow.
     """
-    large = found.target_s >= LEAST * found.target_s.max()
-    read = (found.count > 0).sum(axis=1) >= LEAST_TIMES
+    large = course.target_s >= LEAST * course.target_s.max()
+    read = (course.count > 0).sum(axis=1) >= LEAST_TIMES
     # a logarithm needs conductances above 0, which cells of that size have
-    positive = np.where(found.count > 0, found.mean_s, 1.0).min(axis=1) > 0
+    positive = np.where(course.count > 0, course.mean_s, 1.0).min(axis=1) > 0
     used = large & read & positive
     if not used.any():
         return None
-    g, t = found.mean_s[used], found.time_s
+    g, t = course.mean_s[used], course.time_s
     laws = LAWS[:2] if law is None else (law,)
     coarse = _starts(t)
     tried = {one: [_fit(one, g, t, start, neutral_s) for start in coarse] for one in laws}
@@ -140,7 +140,7 @@ def fit_drift(
             "the readings are described"
         )
     part = Part(part.estimates, part.goodness, tuple(notes))
-    return Drift(best, starts[at], grid[at].rates, found.target_s[used], part)
+    return Drift(best, starts[at], grid[at].rates, course.target_s[used], part)
 
 
 def _starts(t: Floats) -> list[float]:

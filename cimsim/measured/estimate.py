@@ -83,8 +83,8 @@ class Part:
 
     def value(self, name: str) -> float:
         """Return a fitted number by the end of its name; NaN where there is none."""
-        found = [one.value for one in self.estimates if one.name.rpartition(".")[2] == name]
-        return found[0] if found else math.nan
+        values = [one.value for one in self.estimates if one.name.rpartition(".")[2] == name]
+        return values[0] if values else math.nan
 
 
 def likelihood_intervals(

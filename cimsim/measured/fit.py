@@ -83,7 +83,7 @@ class Fit:
     cells, readings : int
         How many there were; 0 cells where states were averaged before and nobody says.
     states : list of State
-    found : Course or None
+    courses : Course or None
     writing, reading : Part
     drift, spectrum, log : Drift, Spectrum, Log or None
     notes : tuple of str
@@ -97,7 +97,7 @@ class Fit:
     cells: int
     readings: int
     states: list[State]
-    found: Course | None
+    courses: Course | None
     writing: Part
     reading: Part
     drift: Drift | None
@@ -141,13 +141,13 @@ class Fit:
         """Return how fast the read noise is, where records tell."""
         if self.spectrum is None or math.isnan(self.spectrum.part.value("corner")):
             return {}
-        found = self.spectrum
-        corner = found.part.value("corner")
+        spectrum = self.spectrum
+        corner = spectrum.part.value("corner")
         # a reading counts as the average over the distance to the next one
         return {
             "noise": {
-                "corner": _exact(corner, "Hz"), "span": _exact(found.length_s, "s"),
-                "read": _exact(found.step_s, "s"),
+                "corner": _exact(corner, "Hz"), "span": _exact(spectrum.length_s, "s"),
+                "read": _exact(spectrum.step_s, "s"),
             }
         }  # fmt: skip
 
@@ -294,8 +294,8 @@ def _of_readings(names: tuple[str, ...], readings: Readings, asked: Asked) -> Fi
     kind: Kind = asked.kind or "table"
     # of a log the last reading of a cell is what write-verify left; those before are no states
     kept = readings.where(_settled(readings)) if log is not None else readings
-    found = course(kept)
-    states = states_of(found)
+    courses = course(kept)
+    states = states_of(courses)
     notes = []
     if len({s.target_s for s in states}) < 2 and kind == "table":
         if asked.kind == "table":
@@ -309,12 +309,12 @@ def _of_readings(names: tuple[str, ...], readings: Readings, asked: Asked) -> Fi
         kind = "eflash"
         notes.append("a log of write-verify was fitted: kind eflash, whose cells can be so written")
     _check_table(kind, names, states)
-    drift = fit_drift(found, _law(kind, asked), NEUTRAL * top, averaged=False, seed=asked.seed)
+    drift = fit_drift(courses, _law(kind, asked), NEUTRAL * top, averaged=False, seed=asked.seed)
     spectrum = fit_spectrum(kept, top)
     cells = int(readings.cell.max()) + 1
     return Fit(
-        names, kind, asked.conduction, top, bottom, cells, len(readings.cell), states, found,
-        fit_writing(states, found), fit_reading(states, top), drift, spectrum, log, tuple(notes),
+        names, kind, asked.conduction, top, bottom, cells, len(readings.cell), states, courses,
+        fit_writing(states, courses), fit_reading(states, top), drift, spectrum, log, tuple(notes),
     )  # fmt: skip
 
 

@@ -54,9 +54,9 @@ def _unit(fit: Fit) -> tuple[float, str]:
 def _states(axes: Axes, fit: Fit) -> None:
     factor, unit = _unit(fit)
     first = [s for s in fit.states if s.time_s == fit.states[0].time_s]
-    if fit.found is not None:
-        there = fit.found.count[:, 0] > 0
-        target, mean = fit.found.target_s[there][:_CELLS], fit.found.mean_s[there, 0][:_CELLS]
+    if fit.courses is not None:
+        there = fit.courses.count[:, 0] > 0
+        target, mean = fit.courses.target_s[there][:_CELLS], fit.courses.mean_s[there, 0][:_CELLS]
         axes.plot(target * factor, (mean - target) * factor, ".", color=_DATA, alpha=0.25,
                   markersize=3, label="cells")  # fmt: skip
     xs = [s.target_s * factor for s in first]
@@ -148,14 +148,14 @@ def _drift(axes: Axes, fit: Fit) -> None:
 
 def _spectrum(axes: Axes, fit: Fit) -> None:
     assert fit.spectrum is not None
-    found = fit.spectrum
-    edges = np.unique(np.geomspace(1, len(found.hz) + 1, 40).astype(int)) - 1
-    for place in range(len(found.target_s)):
-        xs = [float(found.hz[a:b].mean()) for a, b in itertools.pairwise(edges.tolist())]
-        ys = [found.density[place, a:b].mean() for a, b in itertools.pairwise(edges.tolist())]
+    spectrum = fit.spectrum
+    edges = np.unique(np.geomspace(1, len(spectrum.hz) + 1, 40).astype(int)) - 1
+    for place in range(len(spectrum.target_s)):
+        xs = [float(spectrum.hz[a:b].mean()) for a, b in itertools.pairwise(edges.tolist())]
+        ys = [spectrum.density[place, a:b].mean() for a, b in itertools.pairwise(edges.tolist())]
         axes.plot(xs, ys, "o", color=_DATA, markersize=3)
-        axes.plot(found.hz, found.model[place], color=_FIT, linewidth=1)
-    corner = found.part.value("corner")
+        axes.plot(spectrum.hz, spectrum.model[place], color=_FIT, linewidth=1)
+    corner = spectrum.part.value("corner")
     if not math.isnan(corner):
         axes.axvline(corner, color="#777777", linewidth=0.8, linestyle="--")
         axes.annotate("corner", (corner, 1), (2, -8), xycoords=("data", "axes fraction"),

@@ -165,14 +165,14 @@ def _whiteness(
     )  # fmt: skip
     z = surprise / np.sqrt(variance)
     flat = z[~np.isnan(z)]
-    found = []
+    tests = []
     if len(flat) >= 20:
         value, p = normaltest(flat)
-        found.append(
+        tests.append(
             Goodness("verify.normal", float(value), float(p),
                      "skewness and kurtosis of what readings bring that was not expected")
         )  # fmt: skip
-    return tuple(found)
+    return tuple(tests)
 
 
 def _accepted(

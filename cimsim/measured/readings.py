@@ -158,18 +158,18 @@ def read_file(
 
 
 def _header(place: _Place, line: int, cells: list[str]) -> list[_Column]:
-    found: list[_Column] = []
+    columns: list[_Column] = []
     for cell in cells:
         match = re.fullmatch(r"\s*([A-Za-z]+)\s*(?:[\[(]\s*(.+?)\s*[\])]|_(\S+?))?\s*", cell)
         name = ALIASES.get(match[1].lower()) if match else None
         if match is None or name is None:
             close = suggest((match[1] if match else cell).lower()[:60], ALIASES)
             raise place.fault(line, f"unknown column {shown(cell)}{close}")
-        if name in [column.name for column in found]:
+        if name in [column.name for column in columns]:
             raise place.fault(line, f"column '{name}' stands twice; keep one of them")
-        found.append(_unit(place, line, name, match[2] or match[3]))
-    _check_columns(place, line, [column.name for column in found])
-    return found
+        columns.append(_unit(place, line, name, match[2] or match[3]))
+    _check_columns(place, line, [column.name for column in columns])
+    return columns
 
 
 def _unit(place: _Place, line: int, name: str, told: str | None) -> _Column:
@@ -243,15 +243,15 @@ def _columns(place: _Place, table: Table, columns: list[_Column]) -> Readings | 
             else:
                 numbers[column.name].append(_number(place, table, line, column, cell))
         names.append(tuple(named))
-    found = {name: np.array(values) for name, values in numbers.items()}
-    time_s = found.get("time", np.zeros(len(table.rows) - 1))
-    if "mean" in found:
-        n = found.get("n", np.zeros(len(time_s))).astype(np.int64)
-        return Summary(found["target"], found["mean"], found["sigma"], time_s, n)
+    arrays = {name: np.array(values) for name, values in numbers.items()}
+    time_s = arrays.get("time", np.zeros(len(table.rows) - 1))
+    if "mean" in arrays:
+        n = arrays.get("n", np.zeros(len(time_s))).astype(np.int64)
+        return Summary(arrays["target"], arrays["mean"], arrays["sigma"], time_s, n)
     known: dict[tuple[str, ...], int] = {}
     numbers_of = np.array([known.setdefault(name, len(known)) for name in names], np.int64)
-    pulse = found.get("pulse", np.full(len(names), -1.0)).astype(np.int64)
-    readings = Readings(numbers_of, found["target"], found["read"], time_s, pulse)
+    pulse = arrays.get("pulse", np.full(len(names), -1.0)).astype(np.int64)
+    readings = Readings(numbers_of, arrays["target"], arrays["read"], time_s, pulse)
     _check_targets(place, readings, [line for line, _ in table.rows[1:]])
     return readings
 
@@ -283,11 +283,11 @@ def _number(place: _Place, table: Table, line: int, column: _Column, cell: str) 
     return value * column.factor
 
 
-def _check_targets(place: _Place, found: Readings, lines: list[int]) -> None:
+def _check_targets(place: _Place, readings: Readings, lines: list[int]) -> None:
     """Refuse a cell with two targets: nobody could tell which of its readings belong to which."""
     first: dict[int, float] = {}
     for number, target, line in zip(
-        found.cell.tolist(), found.target_s.tolist(), lines, strict=True
+        readings.cell.tolist(), readings.target_s.tolist(), lines, strict=True
     ):
         if first.setdefault(number, target) != target:
             raise place.fault(

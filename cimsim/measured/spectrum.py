@@ -69,20 +69,20 @@ def fit_spectrum(readings: Readings, top_s: float) -> Spectrum | None:
     Spectrum or None
         None without a record of `cimsim.measured.states.RECORD` equally distant readings.
     """
-    found: list[tuple[float, float, Floats]] = []
+    periodograms: list[tuple[float, float, Floats]] = []
     for own in by_cell(readings):
         time_s = readings.time_s[own]
         for run in records(time_s):
             values = readings.read_s[own][run]
             step = float(np.median(np.diff(time_s[run])))
-            found.append((float(readings.target_s[own[0]]), step, values))
-    if not found:
+            periodograms.append((float(readings.target_s[own[0]]), step, values))
+    if not periodograms:
         return None
-    step = found[0][1]
-    same = [one for one in found if abs(one[1] / step - 1) < 0.05]
-    notes = [] if len(same) == len(found) else [
-        f"{len(found) - len(same)} of {len(found)} records have another distance of readings and "
-        "were left out"
+    step = periodograms[0][1]
+    same = [one for one in periodograms if abs(one[1] / step - 1) < 0.05]
+    notes = [] if len(same) == len(periodograms) else [
+        f"{len(periodograms) - len(same)} of {len(periodograms)} records have another distance of "
+        "readings and were left out"
     ]  # fmt: skip
     length = min(len(values) for _, _, values in same)
     hz = np.fft.rfftfreq(length, step).astype(np.float64)[1 + SKIPPED : (length + 1) // 2]

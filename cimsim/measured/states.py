@@ -106,11 +106,11 @@ def course(readings: Readings) -> Course:
 
 def _sessions(readings: Readings) -> Floats:
     """Return the time of each reading, and for a record of noise that of its middle."""
-    found = readings.time_s.copy()
+    times = readings.time_s.copy()
     for own in by_cell(readings):
         for run in records(readings.time_s[own]):
-            found[own[run]] = float(f"{np.median(readings.time_s[own[run]]):.9g}")
-    return found
+            times[own[run]] = float(f"{np.median(readings.time_s[own[run]]):.9g}")
+    return times
 
 
 def by_cell(readings: Readings) -> list[NDArray[np.int64]]:
@@ -124,27 +124,27 @@ def records(time_s: Floats) -> list[slice]:
     if len(time_s) < RECORD:
         return []
     steps = np.diff(time_s)
-    found, begin = [], 0
+    runs, begin = [], 0
     for i in range(1, len(steps) + 1):
         if i == len(steps) or not (
             steps[begin] > 0 and abs(steps[i] - steps[begin]) <= _EQUAL * steps[begin]
         ):
             if i - begin + 1 >= RECORD and steps[begin] > 0:
-                found.append(slice(begin, i + 1))
+                runs.append(slice(begin, i + 1))
             begin = i
-    return found
+    return runs
 
 
-def states_of(found: Course) -> list[State]:
+def states_of(course: Course) -> list[State]:
     """Return every state at every time, by time and then by target."""
     states = []
-    for j, time_s in enumerate(found.time_s):
-        for target in np.unique(found.target_s):
-            there = (found.target_s == target) & (found.count[:, j] > 0)
+    for j, time_s in enumerate(course.time_s):
+        for target in np.unique(course.target_s):
+            there = (course.target_s == target) & (course.count[:, j] > 0)
             if there.any():
                 states.append(
-                    _state(target, time_s, found.mean_s[there, j], found.square_s2[there, j],
-                           found.count[there, j])
+                    _state(target, time_s, course.mean_s[there, j], course.square_s2[there, j],
+                           course.count[there, j])
                 )  # fmt: skip
     return states
 
@@ -166,22 +166,22 @@ def _state(target: float, time_s: float, mean: Floats, square: Floats, count: Fl
 
 def states_of_summary(summary: Summary, name: str) -> list[State]:
     """Return states that were averaged before, by time and then by target."""
-    found = []
+    states = []
     for target, mean, sigma, time_s, n in zip(
         summary.target_s.tolist(), summary.mean_s.tolist(), summary.sigma_s.tolist(),
         summary.time_s.tolist(), summary.n.tolist(), strict=True,
     ):  # fmt: skip
         ends = t_interval(mean, sigma / math.sqrt(max(n, 1)), n - 1)
         state = State(target, time_s, n, mean, *ends, sigma, *chi_interval(sigma, n - 1))
-        found.append(state)
-    found.sort(key=lambda state: (state.time_s, state.target_s))
-    for before, state in itertools.pairwise(found):
+        states.append(state)
+    states.sort(key=lambda state: (state.time_s, state.target_s))
+    for before, state in itertools.pairwise(states):
         if (before.time_s, before.target_s) == (state.time_s, state.target_s):
             raise InputError(
                 f"{name}: target {format_si(state.target_s, 'S')} stands twice for the same time; "
                 "keep one of the two"
             )
-    return found
+    return states
 
 
 def with_cells(states: list[State], n: int) -> list[State]:
@@ -197,7 +197,7 @@ def _of_cells(state: State, n: int) -> State:
     )
 
 
-def fit_writing(states: list[State], found: Course | None) -> Part:
+def fit_writing(states: list[State], course: Course | None) -> Part:
     """Fit the programming error: ``A (1 - exp(-g / B))`` of the state, or one size for all.
 
     Maximum likelihood of the sample variances, each chi-squared of its cells less one; the shape is
@@ -209,7 +209,7 @@ def fit_writing(states: list[State], found: Course | None) -> Part:
     ----------
     states : list of State
         Those of the first time count.
-    found : Course or None
+    course : Course or None
         The cells themselves, where there are any.
     """
     first = [s for s in states if s.time_s == states[0].time_s]
@@ -258,8 +258,8 @@ def fit_writing(states: list[State], found: Course | None) -> Part:
         )  # fmt: skip
     model = np.exp(2 * fitted[0]) * (np.expm1(-g / math.exp(fitted[1])) ** 2 if shape else 1.0)
     goodness = [_deviance(raw, model + noise, dof, len(best))]
-    if found is not None:
-        goodness += _normal(found)
+    if course is not None:
+        goodness += _normal(course)
     return Part(tuple(estimates), tuple(goodness), tuple(notes))
 
 
@@ -301,13 +301,13 @@ def _deviance(raw: Floats, model: Floats, dof: Floats, free: int) -> Goodness:
     return Goodness("writing.shape", value / max(left, 1), p, meaning)
 
 
-def _normal(found: Course) -> list[Goodness]:
+def _normal(course: Course) -> list[Goodness]:
     """Test whether cells lie normally around the mean of their state, all states together."""
     from scipy.stats import normaltest
 
     parts = []
-    for target in np.unique(found.target_s):
-        values = found.mean_s[(found.target_s == target) & (found.count[:, 0] > 0), 0]
+    for target in np.unique(course.target_s):
+        values = course.mean_s[(course.target_s == target) & (course.count[:, 0] > 0), 0]
         if len(values) > 7 and values.std() > 0 and (values > 0).all():
             parts.append((values - values.mean()) / values.std(ddof=1))
     whole = np.concatenate(parts) if parts else np.empty(0)

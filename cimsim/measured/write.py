@@ -57,13 +57,13 @@ def sources(fit: Fit) -> dict[str, dict[str, str]]:
     """Return the entries of ``sources`` for the fitted fields, with their ranges."""
     what = f"cimsim device fit {' '.join(fit.files)}: {fit.cells or 'unknown number of'} cells"
     fields = fit.device(STATES)
-    found: dict[str, dict[str, str]] = {}
+    entries: dict[str, dict[str, str]] = {}
     for name in fields:
         if name in ("kind", "file", "conduction", "verify", "program_shape", "neutral_ratio"):
             continue
         one: dict[str, str] = {"kind": "measured", "text": what}
-        found[f"device.{name}"] = one
-    return found
+        entries[f"device.{name}"] = one
+    return entries
 
 
 def device_yaml(fit: Fit) -> str:

@@ -167,24 +167,24 @@ def search(
     chosen: Goal = goal  # type: ignore[assignment]
     built_in: list[Strategy] = [*STRATEGIES.values(), ColumnsApart()]
     options = layer_options(graph, chip, built_in if strategies is None else strategies)
-    found = []
+    points = []
     for choice, allocation in _choices(options, chip):
         point = _simulated(graph, chip, choice, allocation)
         if point is not None:
-            found.append(point)
+            points.append(point)
     # the curve looks at layers one by one; whole strategies meet shared resources otherwise
     for how in STRATEGIES.values() if strategies is None else strategies:
         plain = [(_named(layer, how.name), 1) for layer in options]
         for whole in (WholeCopies(), Shared()):
             point = _simulated(graph, chip, plain, whole)
             if point is not None:
-                found.append(point)
-    if not found:
+                points.append(point)
+    if not points:
         # the message of the plain mapping says what is missing, arrays or memory, and the ways out
-        asked = _requests(graph, [found[0] for found in options])
+        asked = _requests(graph, [points[0] for points in options])
         layers = InOrder().allocate(graph, asked, chip)
         simulate(Mapping(graph, chip, "", layers))
-    return pareto(found, chosen)
+    return pareto(points, chosen)
 
 
 def pareto(points: Sequence[Point], goal: Goal) -> tuple[Point, ...]:
@@ -227,7 +227,7 @@ def layer_options(
     most = max(map(len, by_matrix.values()))
     # a chip with room for everything, and all layers' n-th layouts on it at once
     roomy = chip.model_copy(update={"tile": chip.tile.model_copy(update={"count": 10**6})})
-    found: list[list[Option]] = [[] for _ in by_matrix]
+    by_layer: list[list[Option]] = [[] for _ in by_matrix]
     for n in range(most):
         nth = {name: offered[min(n, len(offered) - 1)] for name, offered in by_matrix.items()}
         layouts = _Chosen({name: layout for name, (_, layout) in nth.items()})
@@ -242,8 +242,8 @@ def layer_options(
                 # replicas share the work, so their clocks together run as long as one's
                 tiles, clock = layout.n_arrays / chip.tile.arrays, chip.process.clock_hz
                 joules += chip.tile.clock_power_w * tiles * cycles(1) / clock
-                found[index].append(Option(name, layout, cycles, joules))
-    return found
+                by_layer[index].append(Option(name, layout, cycles, joules))
+    return by_layer
 
 
 def _cycles(cost: Callable[[int, int], float], index: int) -> Callable[[int], float]:
@@ -267,25 +267,27 @@ def _choices(options: list[list[Option]], chip: Chip) -> Iterable[tuple[_Choice,
     frugal = _least_energy(options, chip.n_arrays)
     if frugal is not None:
         yield frugal, InOrder()
-    least = [min(found, key=lambda o: o.cycles(1) * o.layout.n_arrays) for found in options]
+    least = [min(offered, key=lambda o: o.cycles(1) * o.layout.n_arrays) for offered in options]
     yield [(option, 1) for option in least], Shared()
-    smallest = [min(found, key=lambda o: (o.layout.cells_used, o.energy_j)) for found in options]
+    smallest = [
+        min(offered, key=lambda o: (o.layout.cells_used, o.energy_j)) for offered in options
+    ]
     yield [(option, 1) for option in smallest], Packed()
 
 
 def _curve(options: list[list[Option]], total: int) -> list[_Choice]:
     """Return the choices of fewest arrays for every interval, fewest arrays first."""
-    ways = [_ways(found, total) for found in options]
-    intervals = sorted({cycles for found in ways for _, cycles, _, _ in found}, reverse=True)
+    ways = [_ways(offered, total) for offered in options]
+    intervals = sorted({cycles for offered in ways for _, cycles, _, _ in offered}, reverse=True)
     curve: list[_Choice] = []
     position = [0] * len(ways)
     for interval in intervals:
-        for layer, found in enumerate(ways):
-            while position[layer] < len(found) and found[position[layer]][1] > interval:
+        for layer, offered in enumerate(ways):
+            while position[layer] < len(offered) and offered[position[layer]][1] > interval:
                 position[layer] += 1
-        if any(p == len(found) for p, found in zip(position, ways, strict=True)):
+        if any(p == len(offered) for p, offered in zip(position, ways, strict=True)):
             break
-        picked = [found[p] for p, found in zip(position, ways, strict=True)]
+        picked = [offered[p] for p, offered in zip(position, ways, strict=True)]
         if sum(arrays for arrays, *_ in picked) > total:
             break
         choice = [(option, replicas) for *_, option, replicas in picked]
@@ -301,20 +303,20 @@ def _ways(options: list[Option], total: int) -> list[tuple[int, float, Option, i
         for i, option in enumerate(options)
         for r in range(1, total // option.layout.n_arrays + 1)
     ]
-    found: list[tuple[int, float, Option, int]] = []
+    ways: list[tuple[int, float, Option, int]] = []
     for arrays, cycles, _, i, r in sorted(every):
-        if not found or cycles < found[-1][1]:
-            found.append((arrays, cycles, options[i], r))
-    return found
+        if not ways or cycles < ways[-1][1]:
+            ways.append((arrays, cycles, options[i], r))
+    return ways
 
 
 def _least_energy(options: list[list[Option]], total: int) -> _Choice | None:
     """Return one replica each with the least energy that fits: a knapsack over arrays, exact."""
     best: dict[int, tuple[float, tuple[int, ...]]] = {0: (0.0, ())}
-    for found in options:
+    for offered in options:
         longer: dict[int, tuple[float, tuple[int, ...]]] = {}
         for arrays, (joules, picked) in best.items():
-            for i, option in enumerate(found):
+            for i, option in enumerate(offered):
                 used = arrays + option.layout.n_arrays
                 entry = joules + option.energy_j, (*picked, i)
                 if used <= total and (used not in longer or entry < longer[used]):
@@ -323,7 +325,7 @@ def _least_energy(options: list[list[Option]], total: int) -> _Choice | None:
     if not best:
         return None
     _, picked = min(best.values())
-    return [(found[i], 1) for found, i in zip(options, picked, strict=True)]
+    return [(offered[i], 1) for offered, i in zip(options, picked, strict=True)]
 
 
 def _requests(graph: LayerGraph, chosen: Sequence[Option]) -> tuple[Request, ...]:

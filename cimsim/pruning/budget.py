@@ -64,11 +64,11 @@ class Arrays:
 
     def by_matrix(self, channels: Channels, kept: Kept) -> Mapping[str, int]:
         """Return the arrays that each matrix takes."""
-        found: dict[str, int] = {}
+        arrays: dict[str, int] = {}
         for op in channels.narrowed(kept).matrix_ops:
-            if matrix_name(op) not in found:
-                found[matrix_name(op)] = self._count(op)
-        return found
+            if matrix_name(op) not in arrays:
+                arrays[matrix_name(op)] = self._count(op)
+        return arrays
 
     def _count(self, op: MatrixOp) -> int:
         key = op.name, op.group_rows, op.group_cols

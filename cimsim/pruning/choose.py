@@ -110,12 +110,12 @@ class _Chooser:
 
     def _exactly(self) -> _Cut | None:
         """Look at every group; None when no cut saves anything."""
-        found = [cut for group in self.channels.groups if (cut := self._smallest(group))]
-        if not found:
+        cuts = [cut for group in self.channels.groups if (cut := self._smallest(group))]
+        if not cuts:
             return None
-        best = min(found, key=_ratio)
+        best = min(cuts, key=_ratio)
         # one that reaches the budget at no more loss wins over one that saves more than is wanted
-        last = [cut for cut in found if self.now - cut.saved <= self.budget.limit]
+        last = [cut for cut in cuts if self.now - cut.saved <= self.budget.limit]
         return min(
             [best, *(cut for cut in last if cut.loss <= best.loss)], key=lambda cut: cut.loss
         )

@@ -228,12 +228,12 @@ class Channels:
         return tuple(units), maps
 
     def _grouped(self) -> Iterator[Group]:
-        found: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = defaultdict(list)
+        channels: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = defaultdict(list)
         for number, unit in enumerate(self.units):
             key = tuple(m for m, _ in unit.outputs), tuple(sorted(m for m, _ in unit.inputs))
-            found[key].append(number)
+            channels[key].append(number)
         used: Counter[str] = Counter()
-        for (writers, _), members in found.items():
+        for (writers, _), members in channels.items():
             name = " + ".join(dict.fromkeys(writers))
             used[name] += 1  # a matrix may have channels that are read by others than the rest
             yield Group(name if used[name] == 1 else f"{name} #{used[name]}", tuple(members))

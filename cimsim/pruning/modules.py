@@ -45,7 +45,7 @@ def holders(model: nn.Module, graph: LayerGraph) -> dict[str, Holder]:
     them; any other matrix (transposed convolutions, weights without a module) is left out.
     """
     modules = dict(model.named_modules())
-    found = {}
+    by_matrix = {}
     for op in graph.matrix_ops:
         name, _, norm = matrix_name(op).partition("*")
         part, behind = modules.get(name), modules.get(norm) if norm else None
@@ -57,8 +57,8 @@ def holders(model: nn.Module, graph: LayerGraph) -> dict[str, Holder]:
             fits = isinstance(part, nn.Linear) and tuple(part.weight.shape) == (op.n_cols, inputs)
         if fits and (not norm or isinstance(behind, nn.BatchNorm2d)):
             per_channel = math.prod(op.out_block[1:])
-            found[matrix_name(op)] = Holder(name, norm, per_channel, inputs, op.groups)
-    return found
+            by_matrix[matrix_name(op)] = Holder(name, norm, per_channel, inputs, op.groups)
+    return by_matrix
 
 
 def channels_of(model: nn.Module, graph: LayerGraph) -> tuple[Channels, dict[str, Holder]]:

@@ -154,9 +154,9 @@ def crops(
 
 
 def _rows(graph: LayerGraph, channels: Channels, kept: Kept) -> list[Row]:
-    found = {}
+    rows = {}
     after = channels.narrowed(kept).matrix_ops
     for old, new in zip(graph.matrix_ops, after, strict=True):
         name = matrix_name(old).partition("*")[0]
-        found[name] = Row(name, (old.n_rows, new.n_rows), (old.n_cols, new.n_cols))
-    return list(found.values())
+        rows[name] = Row(name, (old.n_rows, new.n_rows), (old.n_cols, new.n_cols))
+    return list(rows.values())

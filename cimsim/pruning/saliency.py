@@ -102,9 +102,10 @@ def saliency(
 
 def _by_unit(channels: Channels, values: Mapping[str, Tensor]) -> Losses:
     """Sum per-channel values of matrices over the channels of each unit."""
-    found = {name: value.detach().double().numpy() for name, value in values.items()}
+    by_name = {name: value.detach().double().numpy() for name, value in values.items()}
     return np.array(
-        [sum(found[matrix][c] for matrix, c in unit.outputs) for unit in channels.units], np.float64
+        [sum(by_name[matrix][c] for matrix, c in unit.outputs) for unit in channels.units],
+        np.float64,
     )
 
 

@@ -334,11 +334,13 @@ class _Study:
             )  # fmt: skip
             by_part.setdefault(removal.part, []).append(variant)
         self.report("costs", len(removals), len(removals))
-        found = []
+        contributions = []
         for part, variants in by_part.items():
             lost = gone(graph, part.cuts)
-            found.append(Contribution(part, lost, tuple(matrices(graph, lost)), tuple(variants)))
-        return tuple(found)
+            contributions.append(
+                Contribution(part, lost, tuple(matrices(graph, lost)), tuple(variants))
+            )
+        return tuple(contributions)
 
     def summed_up(self, done: _Passes, removals: Sequence[_Removal], threshold: float) -> Ablation:
         """Put everything together."""

@@ -16,59 +16,60 @@ _WIDE = 100  # columns of a terminal that has room for latencies
 _LEFT_OUT = {"zero": "left out", "mean": "by its mean", "mixed": "left out or by their means"}
 
 
-def print_ablation(found: Ablation, console: Console) -> None:
+def print_ablation(ablation: Ablation, console: Console) -> None:
     """Print the table, what could go and what a chip would save without it."""
     console.print(
-        f"[bold]{escape(found.network)}[/] on [bold]{escape(found.chip)}[/]: {found.measure}"
+        f"[bold]{escape(ablation.network)}[/] on [bold]{escape(ablation.chip)}[/]: "
+        f"{ablation.measure}"
     )
-    console.print(_table(found, console.width >= _WIDE))
+    console.print(_table(ablation, console.width >= _WIDE))
     console.print(
         "each row: what the network loses without that part (± standard error over frames and "
         "programmings), and the layers, arrays, energy and cycles per frame that the chip saves"
     )
-    for line in words(found):
+    for line in words(ablation):
         console.print(line, highlight=False)
-    for note in found.notes:
+    for note in ablation.notes:
         console.print(f"[yellow]note:[/] {note}", highlight=False)
 
 
-def words(found: Ablation) -> Iterator[str]:
+def words(ablation: Ablation) -> Iterator[str]:
     """Yield in plain sentences what could go, with what the chip would save."""
-    limit = f"{found.threshold:g} {found.unit}"
-    if not found.could_go:
+    limit = f"{ablation.threshold:g} {ablation.unit}"
+    if not ablation.could_go:
         yield f"Nothing could go: each part gives at least {limit} and more than its noise."
         return
-    yield f"What could go (gives less than {limit} or than its noise, {found.where}):"
-    for each in found.could_go:
-        yield f"- {_sentence(found, each)}"
-    if found.together is not None:
-        yield f"All of these together: {_sentence(found, found.together)}"
+    yield f"What could go (gives less than {limit} or than its noise, {ablation.where}):"
+    for each in ablation.could_go:
+        yield f"- {_sentence(ablation, each)}"
+    if ablation.together is not None:
+        yield f"All of these together: {_sentence(ablation, ablation.together)}"
 
 
-def _table(found: Ablation, wide: bool) -> Table:
+def _table(ablation: Ablation, wide: bool) -> Table:
     table = compact()
-    on_chip = found.chip_score is not None
+    on_chip = ablation.chip_score is not None
     table.add_column("part", overflow="fold", min_width=16)
-    names = [f"float32\nloss/{found.unit}"] + [f"on the chip\nloss/{found.unit}"] * on_chip
+    names = [f"float32\nloss/{ablation.unit}"] + [f"on the chip\nloss/{ablation.unit}"] * on_chip
     for name in (*names, "layers", "arrays", "energy", "cycles", *["latency"] * wide):
         table.add_column(name, justify="right", no_wrap=True)
     kinds: dict[str, list[Contribution]] = {}
-    for each in found.contributions:
+    for each in ablation.contributions:
         kinds.setdefault(each.part.kind, []).append(each)
     for kind, members in kinds.items():
         title = {"branch": "branches", "layer": "layers"}[kind]
         table.add_row(f"[bold cyan]{title}[/]")
         for each in members:
-            table.add_row(*_cells(found, each, on_chip, wide), style=_style(found, each))
+            table.add_row(*_cells(ablation, each, on_chip, wide), style=_style(ablation, each))
         table.add_section()
     return table
 
 
-def _style(found: Ablation, each: Contribution) -> str:
-    return "yellow" if each.could_go(found.threshold) else ""
+def _style(ablation: Ablation, each: Contribution) -> str:
+    return "yellow" if each.could_go(ablation.threshold) else ""
 
 
-def _cells(found: Ablation, each: Contribution, on_chip: bool, wide: bool) -> Iterator[str]:
+def _cells(ablation: Ablation, each: Contribution, on_chip: bool, wide: bool) -> Iterator[str]:
     best = each.best
     by_mean = best.instead == "mean" and each.part.kind == "branch"
     yield escape(each.part.name) + " [dim](mean)[/]" * by_mean
@@ -76,7 +77,7 @@ def _cells(found: Ablation, each: Contribution, on_chip: bool, wide: bool) -> It
     if best.chip_loss is not None:
         yield _loss(best.chip_loss, True)
     yield str(len(each.matrices))
-    whole, left = found.costs, best.costs
+    whole, left = ablation.costs, best.costs
     yield str(whole.arrays - left.arrays)
     compared = [
         (whole.energy_j, left.energy_j), (whole.interval_cycles, left.interval_cycles),
@@ -96,13 +97,13 @@ def _rounded(value: float, digits: int) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
-def _sentence(found: Ablation, each: Contribution) -> str:
-    loss, whole = each.best.judged, found.costs
+def _sentence(ablation: Ablation, each: Contribution) -> str:
+    loss, whole = each.best.judged, ablation.costs
     noise = "" if loss.noise is None else f" ± {loss.noise:.3f}"
     layers = f"{whole.matrices - each.best.costs.matrices} of {whole.matrices} layers"
     return (
         f"{escape(each.part.label)} ({layers}, {_LEFT_OUT[each.best.instead]}) gives "
-        f"{_rounded(loss.value, 3)}{noise} {found.unit}; "
+        f"{_rounded(loss.value, 3)}{noise} {ablation.unit}; "
         f"without it {_costs(whole, each.best.costs)}"
     )
 

@@ -70,7 +70,7 @@ class Memory:
         self._held: dict[str, OrderedDict[str, object]] = {name: OrderedDict() for name in _HELD}
         self.made: dict[str, int] = {}
         self.unsound: dict[str, int] = {}
-        self.found: dict[str, int] = {}
+        self.reused: dict[str, int] = {}
 
     def get(self, stage: str, key: str) -> object:
         """Return a result, or None."""
@@ -267,15 +267,15 @@ class Chain:
             "network": asdict(self.point.network), "chip": self.chip.name, "size": self.size,
             "seed": self.point.seeds.clip, "weights": self._weights_key(),
         })  # fmt: skip
-        found = self.memory.get("export", name)
-        if found is None:
+        held = self.memory.get("export", name)
+        if held is None:
             own = self._is_own_network or self.store is None
             kept = KeptGraph(None, "") if own else KeptGraph(self.store, self.export_key)
             graph = kept.graph(self._traced)
             self._count(self.memory.made, "export")
             self.memory.put("export", name, graph)
             return graph
-        return cast("LayerGraph", found)
+        return cast("LayerGraph", held)
 
     def _weights_key(self) -> object:
         network = self.point.network
@@ -384,10 +384,10 @@ class Chain:
         held = self.memory.get("clip", key)
         if held is not None:
             return cast(Strip, held)
-        found = Strip(self.graph, self.clip, self.point.frames.sigma, self.point.seeds.clip)
-        if len(found) <= found.clean.kept and found.n_bytes <= _FEW_BYTES:
-            self.memory.put("clip", key, found)
-        return found
+        strip = Strip(self.graph, self.clip, self.point.frames.sigma, self.point.seeds.clip)
+        if len(strip) <= strip.clean.kept and strip.n_bytes <= _FEW_BYTES:
+            self.memory.put("clip", key, strip)
+        return strip
 
     @cached_property
     def reference(self) -> Reference:
@@ -443,8 +443,8 @@ class Chain:
             done = stages.executed(ready, inputs, step, self.point.seeds.reads, self.threads)
             return done.outputs, done.statistics.by_op
 
-        def pack(found: Sampled) -> Packed:
-            outputs, counted = found
+        def pack(sampled: Sampled) -> Packed:
+            outputs, counted = sampled
             arrays = {str(i): one.detach().numpy() for i, one in enumerate(outputs)}
             return {name: asdict(one) for name, one in counted.items()}, arrays
 
@@ -480,13 +480,13 @@ class Chain:
         entry = None if self.store is None or unpack is None else self.store.get(key)
         if entry is not None and unpack is not None:
             try:
-                found = unpack(entry.data, entry.arrays)
+                result = unpack(entry.data, entry.arrays)
             except (SimulationError, KeyError, TypeError, ValueError):
                 log.warning("kept result of stage %s does not fit; it is made anew", name)
             else:
-                self._count(self.memory.found, name)
-                self.memory.put(name, key, found)
-                return found
+                self._count(self.memory.reused, name)
+                self.memory.put(name, key, result)
+                return result
         return self._make(stage, key, make, pack)
 
     def _make(
@@ -496,21 +496,21 @@ class Chain:
         began = process_time()
         self._count(self.memory.made, stage.name)
         try:
-            found = make(self._narrow(stage))
+            result = make(self._narrow(stage))
         except AttributeError as error:
             # it read what its key does not hold: right for this chip, and for no other one
-            found = make(self.chip)
+            result = make(self.chip)
             self._count(self.memory.unsound, stage.name)
             log.warning("stage %s: %s among the fields it declares; not kept", stage.name, error)
-            return found
+            return result
         took_s = process_time() - began
-        self.memory.put(stage.name, key, found)
+        self.memory.put(stage.name, key, result)
         if self.store is not None and pack is not None:
-            data, arrays = pack(found)
+            data, arrays = pack(result)
             n_bytes = sum(array.nbytes for array in (arrays or {}).values())
             if n_bytes < took_s * _BYTES_PER_S:  # else made sooner than read
                 self.store.put(key, stage.name, data, arrays)
-        return found
+        return result
 
     def _narrow(self, stage: Stage) -> Chip:
         """Return the chip with what a stage declares, and nothing else."""
@@ -580,14 +580,14 @@ def _pack_cells(cells: Cells) -> Packed:
 def _unpack_cells(mapping: Placed, data: Mapping[str, Any], arrays: Arrays) -> Cells:
     from cimsim.engine.saved import unpack_layers
 
-    found: dict[str, dict[str, ProgrammedLayer] | None] = {"aged": None}
+    layers: dict[str, dict[str, ProgrammedLayer] | None] = {"aged": None}
     for name, plan in data.items():
         begin = f"{name}/"
         held = {p.removeprefix(begin): a for p, a in arrays.items() if p.startswith(begin)}
-        found[name] = unpack_layers(mapping, held, plan)
-    fresh = found["fresh"]
+        layers[name] = unpack_layers(mapping, held, plan)
+    fresh = layers["fresh"]
     assert fresh is not None
-    return Cells(fresh, found["aged"])
+    return Cells(fresh, layers["aged"])
 
 
 def _plain(value: object) -> object:

@@ -300,9 +300,9 @@ class Neighbourly(Store):
 
     def get(self, key: str) -> Entry | None:
         """Return an entry; None if no worker has one that is whole."""
-        found = super().get(key)
-        if found is not None:
-            return found
+        entry = super().get(key)
+        if entry is not None:
+            return entry
         try:
             worker = _worker()
             files = _distributed().utils.sync(worker.loop, self._fetched, worker, key)
@@ -319,9 +319,9 @@ class Neighbourly(Store):
         have = await worker.scheduler.broadcast(msg={"op": _HAS, "key": key}, on_error="ignore")
         for address, has in have.items():
             if has is True and address != worker.address:
-                found = await getattr(worker.rpc(address), _ENTRY)(key=key)
-                if found:
-                    return found["json"], found["arrays"]
+                entry = await getattr(worker.rpc(address), _ENTRY)(key=key)
+                if entry:
+                    return entry["json"], entry["arrays"]
         return None
 
 
@@ -332,8 +332,8 @@ async def _has(key: str) -> bool:
 
 async def _entry(key: str) -> dict[str, bytes | None]:
     store = engine.known_store()
-    found = None if store is None else store.files(key)
-    return {} if found is None else {"json": found[0], "arrays": found[1]}
+    files = None if store is None else store.files(key)
+    return {} if files is None else {"json": files[0], "arrays": files[1]}
 
 
 def connected(address: str) -> Cluster:

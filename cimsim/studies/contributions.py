@@ -184,14 +184,14 @@ class Ablation:
 
     def __getitem__(self, label: str) -> Contribution:
         """Return a part's contribution by ``kind name``."""
-        return {found.part.label: found for found in self.contributions}[label]
+        return {each.part.label: each for each in self.contributions}[label]
 
     @property
     def could_go(self) -> tuple[Contribution, ...]:
         """What could go, without what is inside of another part that could."""
-        found = [each for each in self.contributions if each.could_go(self.threshold)]
-        kept = largest({each.part: each.gone for each in found})
-        return tuple(each for each in found if each.part in kept)
+        spare = [each for each in self.contributions if each.could_go(self.threshold)]
+        kept = largest({each.part: each.gone for each in spare})
+        return tuple(each for each in spare if each.part in kept)
 
     @property
     def where(self) -> str:
@@ -205,27 +205,27 @@ class Ablation:
         """Return what a weight card keeps: part -> what it gives and the noise of that."""
         digits = 4
         return {
-            found.part.label: (
-                round(found.best.judged.value, digits),
-                None if found.best.judged.noise is None else round(found.best.judged.noise, digits),
+            each.part.label: (
+                round(each.best.judged.value, digits),
+                None if each.best.judged.noise is None else round(each.best.judged.noise, digits),
             )
-            for found in self.contributions
+            for each in self.contributions
         }
 
     def rows(self) -> Iterator[dict[str, object]]:
         """Yield one flat row for each part and each thing in its place."""
         unit = self.unit
-        for found in (*self.contributions, *([self.together] if self.together else [])):
-            for variant in found.variants:
+        for each in (*self.contributions, *([self.together] if self.together else [])):
+            for variant in each.variants:
                 losses = {"": variant.loss, "chip_": variant.chip_loss}
                 row: dict[str, object] = {
-                    "part": found.part.name, "kind": found.part.kind, "instead": variant.instead,
+                    "part": each.part.name, "kind": each.part.kind, "instead": variant.instead,
                 }  # fmt: skip
                 for where, loss in losses.items():
                     row[f"{where}loss_{unit}"] = None if loss is None else loss.value
                     row[f"{where}noise_{unit}"] = None if loss is None else loss.noise
-                row["could_go"] = found.could_go(self.threshold) and variant is found.best
-                row["matrices_gone"] = len(found.matrices)
+                row["could_go"] = each.could_go(self.threshold) and variant is each.best
+                row["matrices_gone"] = len(each.matrices)
                 left = asdict(variant.costs)
                 row |= {f"{name}_saved": asdict(self.costs)[name] - left[name] for name in left}
                 yield row | {f"{name}_left": left[name] for name in left}
@@ -246,8 +246,8 @@ class Ablation:
             **{name: getattr(self, name) for name in _TOLD},
             "costs": asdict(self.costs),
             "parts": list(self.rows()),
-            "gone": {found.part.label: list(found.matrices) for found in self.contributions},
-            "could_go": [found.part.label for found in self.could_go],
+            "gone": {each.part.label: list(each.matrices) for each in self.contributions},
+            "could_go": [each.part.label for each in self.could_go],
             "notes": list(self.notes),
         }
         return json_text.dump(json_text.without_infinities(data))

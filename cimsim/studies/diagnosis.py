@@ -187,7 +187,7 @@ class _Ledger:
         What was seen of the causes is scaled to all samples; what then lacks of the layer's sum is
         spread over its causes by their size.
         """
-        found = {}
+        given = {}
         for name, total in self.all.items():
             seen = self.parts.get(name, {})
             factor = self.taken / self.looked_at if self.looked_at else 0.0
@@ -195,8 +195,8 @@ class _Ledger:
             left, size = total - sum(parts.values()), sum(abs(v) for v in parts.values())
             if size > 0:
                 parts = {c: v + left * abs(v) / size for c, v in parts.items()}
-            found[name] = {cause: value * scale for cause, value in parts.items()}
-        return found
+            given[name] = {cause: value * scale for cause, value in parts.items()}
+        return given
 
 
 @dataclass(eq=False)
@@ -320,22 +320,22 @@ class _Run:
         at_layers: list[dict[str, Tensor]], in_detail: bool,
     ) -> None:  # fmt: skip
         errors = as_vectors(op, own).numpy()
-        found = self.parts.of_frame(op, x, lambda windows: errors[windows], number, clips)
+        errors_of = self.parts.of_frame(op, x, lambda windows: errors[windows], number, clips)
         layer = self._name(op)
         if in_detail:
             powers = self.powers[layer]
-            exact = as_vectors(op, y - own).numpy()[found.windows]
+            exact = as_vectors(op, y - own).numpy()[errors_of.windows]
             powers.looked_at += float(np.square(exact, dtype=np.float64).sum())
-            for cause, part in found.by_cause.items():
+            for cause, part in errors_of.by_cause.items():
                 power = float(np.square(part, dtype=np.float64).sum())
                 powers.causes[cause] = powers.causes.get(cause, 0.0) + power
         for ledger, weights in zip(self.ledgers, at_layers, strict=True):
             if op.name not in weights:
                 continue
-            weight = as_vectors(op, weights[op.name]).numpy()[found.windows].astype(np.float64)
+            weight = as_vectors(op, weights[op.name]).numpy()[errors_of.windows].astype(np.float64)
             row = ledger.parts.setdefault(layer, {})
-            for cause, part in found.by_cause.items():
-                row[cause] = row.get(cause, 0.0) + float((weight * part).sum()) / found.share
+            for cause, part in errors_of.by_cause.items():
+                row[cause] = row.get(cause, 0.0) + float((weight * part).sum()) / errors_of.share
 
     def _layers(self) -> Iterator[LayerErrors]:
         for layer in self.mapping.layers:
@@ -348,22 +348,22 @@ class _Run:
             )  # fmt: skip
 
     def _attributions(self, notes: list[str]) -> list[Attribution]:
-        found: list[Attribution] = []
+        attributions: list[Attribution] = []
         for loss, ledger in zip(self.asked.losses, self.ledgers, strict=True):
-            reference, on_chip, lost = loss.found()
+            reference, on_chip, lost = loss.measured()
             one = Attribution(
                 loss.name, loss.unit, reference, on_chip, lost, ledger.gives(loss.scale)
             )
             if isinstance(loss, Top1) and loss.turned >= ENOUGH:
-                found.insert(0, one)
+                attributions.insert(0, one)
                 continue
             if isinstance(loss, Top1):
                 notes.append(
                     f"{loss.turned} of {loss.samples} answers turn between float network and chip: "
                     "too few to rank layers by accuracy, so the outputs' error is ranked"
                 )
-            found.append(one)
-        return found
+            attributions.append(one)
+        return attributions
 
 
 def _keep(held: dict[str, tuple[Tensor, Tensor]], op: MatrixOp, x: Tensor, y: Tensor) -> None:

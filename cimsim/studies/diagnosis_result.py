@@ -160,11 +160,11 @@ class Diagnosis(Rows):
 
     def as_dict(self) -> dict[str, object]:
         """Return plain data."""
-        found = asdict(self)
-        for told, one in zip(found["attributions"], self.attributions, strict=True):
+        data = asdict(self)
+        for told, one in zip(data["attributions"], self.attributions, strict=True):
             told |= {"sum": one.total, "unexplained": one.unexplained,
                      "by_layer": one.by_layer, "by_cause": one.by_cause}  # fmt: skip
-        return found
+        return data
 
     def to_json(self) -> str:
         """Return everything as JSON."""

@@ -18,27 +18,28 @@ _ROOMY = 100  # columns of one that has room for a second measure
 _LABEL = 26  # columns of a layer's name
 
 
-def print_diagnosis(found: Diagnosis, console: Console, top: int = _SHOWN) -> None:
+def print_diagnosis(diagnosis: Diagnosis, console: Console, top: int = _SHOWN) -> None:
     """Print what was lost, what of it each pair, layer and cause gives, and how sure that is."""
     console.print(
-        f"[bold]{escape(found.network)}[/] on [bold]{escape(found.chip)}[/]: {escape(found.asked)}"
+        f"[bold]{escape(diagnosis.network)}[/] on [bold]{escape(diagnosis.chip)}[/]: "
+        f"{escape(diagnosis.asked)}"
     )
-    for one in found.attributions:
+    for one in diagnosis.attributions:
         console.print(escape(lost(one)), highlight=False)
-    console.print(_pairs(found, top, console.width))
-    console.print(_layers(found, console.width))
-    console.print(_causes(found, console.width))
-    if found.switched:
-        console.print(_switched(found))
-    for line in words(found):
+    console.print(_pairs(diagnosis, top, console.width))
+    console.print(_layers(diagnosis, console.width))
+    console.print(_causes(diagnosis, console.width))
+    if diagnosis.switched:
+        console.print(_switched(diagnosis))
+    for line in words(diagnosis):
         console.print(line, highlight=False)
-    for note in found.notes:
+    for note in diagnosis.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
 
 
-def _telling(found: Diagnosis, width: int) -> list[Attribution]:
+def _telling(diagnosis: Diagnosis, width: int) -> list[Attribution]:
     """Return what has a column: the first, and others that hold."""
-    first, *others = found.attributions
+    first, *others = diagnosis.attributions
     return [first, *(one for one in others if one.loss and one.holds and width >= _ROOMY)]
 
 
@@ -53,9 +54,9 @@ def lost(one: Attribution) -> str:
     )
 
 
-def words(found: Diagnosis) -> Iterator[str]:
+def words(diagnosis: Diagnosis) -> Iterator[str]:
     """Yield in plain sentences how the numbers are to be read."""
-    first = found.first
+    first = diagnosis.first
     off = first.unexplained
     share = abs(off / first.loss) if first.loss else 0.0
     yield (
@@ -69,28 +70,30 @@ def words(found: Diagnosis) -> Iterator[str]:
         )
     if any(value < 0 for value in first.by_cause.values()):
         yield "Negative: this error happens to take back some of another one."
-    if found.detailed < found.samples:
+    if diagnosis.detailed < diagnosis.samples:
         yield (
-            f"Causes were told apart on {found.detailed} of {found.samples} samples, layers on all."
+            f"Causes were told apart on {diagnosis.detailed} of {diagnosis.samples} samples, "
+            "layers on all."
         )
-    if found.run_s > 0:
+    if diagnosis.run_s > 0:
         yield (
-            f"Processor time: {found.run_s:.1f} s to program, calibrate and run, "
-            f"{found.all_s:.1f} s with all of this ({found.all_s / found.run_s:.1f} times)."
+            f"Processor time: {diagnosis.run_s:.1f} s to program, calibrate and run, "
+            f"{diagnosis.all_s:.1f} s with all of this "
+            f"({diagnosis.all_s / diagnosis.run_s:.1f} times)."
         )
 
 
-def _pairs(found: Diagnosis, top: int, width: int) -> Table:
-    ranked = found.first.ranked
+def _pairs(diagnosis: Diagnosis, top: int, width: int) -> Table:
+    ranked = diagnosis.first.ranked
     shown = [pair for pair in ranked[:top] if pair[2] != 0]
     table = compact(f"What hurts most ({len(shown)} of {len(ranked)} pairs of layer and cause)")
     table.add_column("layer", no_wrap=True)
     table.add_column("cause", no_wrap=True)
-    _add_gives(table, found, width)
+    _add_gives(table, diagnosis, width)
     table.add_column("SNR / dB", justify="right", no_wrap=True)
-    snr = {layer.name: layer.snr_by_cause_db for layer in found.layers}
+    snr = {layer.name: layer.snr_by_cause_db for layer in diagnosis.layers}
     for name, cause, _ in shown:
-        gives = [_number(a.gives.get(name, {}).get(cause, 0.0)) for a in _telling(found, width)]
+        gives = [_number(a.gives.get(name, {}).get(cause, 0.0)) for a in _telling(diagnosis, width)]
         told = snr[name].get(cause)
         table.add_row(
             escape(folded(name, _LABEL)), cause, *gives, "" if told is None else _db(told)
@@ -98,24 +101,24 @@ def _pairs(found: Diagnosis, top: int, width: int) -> Table:
     return table
 
 
-def _layers(found: Diagnosis, width: int) -> Table:
+def _layers(diagnosis: Diagnosis, width: int) -> Table:
     table = compact("By layer")
     table.add_column("layer", no_wrap=True)
-    _add_gives(table, found, width)
+    _add_gives(table, diagnosis, width)
     table.add_column("SNR / dB\nalone", justify="right", no_wrap=True)
     table.add_column("with all\nbefore", justify="right", no_wrap=True)
-    causes = list(found.first.by_cause) if width >= _WIDE else []
+    causes = list(diagnosis.first.by_cause) if width >= _WIDE else []
     causes = causes[: max(0, (width - 80) // 11)]
     for cause in causes:
         first, _, second = cause.partition(" ")
         table.add_column(f"{first}\n{second}", justify="right", no_wrap=True)
     if not causes:
         table.add_column("worst cause", no_wrap=True)
-    by_layer = [one.by_layer for one in _telling(found, width)]
-    layers = sorted(found.layers, key=lambda layer: -by_layer[0].get(layer.name, 0.0))
+    by_layer = [one.by_layer for one in _telling(diagnosis, width)]
+    layers = sorted(diagnosis.layers, key=lambda layer: -by_layer[0].get(layer.name, 0.0))
     for layer in layers:
         gives = [_number(sums.get(layer.name, 0.0)) for sums in by_layer]
-        row = found.first.gives.get(layer.name, {})
+        row = diagnosis.first.gives.get(layer.name, {})
         worst = max(row, key=lambda cause: row[cause]) if row else ""
         told = [_db(layer.snr_by_cause_db[c]) if c in layer.snr_by_cause_db else ""
                 for c in causes] or [worst]  # fmt: skip
@@ -126,33 +129,33 @@ def _layers(found: Diagnosis, width: int) -> Table:
     return table
 
 
-def _causes(found: Diagnosis, width: int) -> Table:
+def _causes(diagnosis: Diagnosis, width: int) -> Table:
     table = compact("By cause, all layers")
     table.add_column("cause", no_wrap=True)
-    _add_gives(table, found, width)
-    by_cause = [one.by_cause for one in _telling(found, width)]
+    _add_gives(table, diagnosis, width)
+    by_cause = [one.by_cause for one in _telling(diagnosis, width)]
     for cause in by_cause[0]:
         table.add_row(cause, *(_number(sums.get(cause, 0.0)) for sums in by_cause))
     table.add_section()
-    table.add_row("sum", *(_number(one.total) for one in _telling(found, width)))
+    table.add_row("sum", *(_number(one.total) for one in _telling(diagnosis, width)))
     return table
 
 
-def _switched(found: Diagnosis) -> Table:
-    unit, by_cause = found.first.unit, found.first.by_cause
+def _switched(diagnosis: Diagnosis) -> Table:
+    unit, by_cause = diagnosis.first.unit, diagnosis.first.by_cause
     table = compact("Measured: the whole chip without a cause, and with it alone")
     table.add_column("switched", no_wrap=True)
     for head in (f"gives\n{unit}", "gained\nwithout it", "lost to it\nalone", "mean of\nboth"):
         table.add_column(head, justify="right", no_wrap=True)
-    for one in found.switched:
+    for one in diagnosis.switched:
         gives = sum(by_cause.get(cause, 0.0) for cause in GROUPS[one.cause])
         table.add_row(one.cause, *map(_number, (gives, one.off, one.on, (one.off + one.on) / 2)))
     return table
 
 
-def _add_gives(table: Table, found: Diagnosis, width: int) -> None:
+def _add_gives(table: Table, diagnosis: Diagnosis, width: int) -> None:
     """Add a column for what each measure that has one gives."""
-    for one in _telling(found, width):
+    for one in _telling(diagnosis, width):
         table.add_column(_head(one), justify="right", no_wrap=True)
 
 

@@ -52,16 +52,16 @@ def still_holds(row: Row, point: Point) -> bool:
 def kept_rows(folder: Path) -> dict[str, Row]:
     """Return the rows that a study wrote before, by identity; a torn last line does not count."""
     path = folder / POINTS
-    found: dict[str, Row] = {}
+    rows: dict[str, Row] = {}
     if not path.is_file():
-        return found
+        return rows
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             row = json.loads(line)
-            found[row["id"]] = row
+            rows[row["id"]] = row
         except (ValueError, KeyError, TypeError):
             continue
-    return found
+    return rows
 
 
 class Crew(Protocol):
@@ -252,7 +252,7 @@ def row_of(point: Point, cached: bool = True) -> Row:
     try:
         with one_torch_thread():
             chain = Chain(point, held, kept if cached else None)
-            found = chain.row
+            row = chain.row
             key = chain.key
     except CimsimError as error:
         return failed(point, str(error))
@@ -260,8 +260,8 @@ def row_of(point: Point, cached: bool = True) -> Row:
         return failed(point, f"{type(error).__name__}: {error}")
     return {
         "id": identity(point), "key": key, "settings": dict(point.settings),
-        "numbers": found["numbers"], "doubts": found["doubts"], "network": found["network"],
-        "frame": found["frame"], "error": None,
+        "numbers": row["numbers"], "doubts": row["doubts"], "network": row["network"],
+        "frame": row["frame"], "error": None,
     }  # fmt: skip
 
 
@@ -339,9 +339,9 @@ def check_workers(workers: int | None) -> int:
 def merged(rows: Iterator[Row] | Sequence[Row], points: Sequence[Point]) -> list[Row]:
     """Return the rows of points in their order, with the settings of this study."""
     by_id = {row["id"]: row for row in rows}
-    found = []
+    rows_in_order = []
     for point in points:
         row = by_id.get(identity(point))
         if row is not None:
-            found.append(row | {"settings": dict(point.settings)})
-    return found
+            rows_in_order.append(row | {"settings": dict(point.settings)})
+    return rows_in_order

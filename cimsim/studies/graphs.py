@@ -164,26 +164,26 @@ def unpacked(data: object, arrays: Arrays) -> LayerGraph:
 
 
 def _packed_op(op: Op, arrays: Arrays) -> Data:
-    found: Data = {"kind": type(op).__name__, "name": op.name, "inputs": list(op.inputs),
+    data: Data = {"kind": type(op).__name__, "name": op.name, "inputs": list(op.inputs),
                    "output": [list(op.output.shape), op.output.dtype]}  # fmt: skip
     if isinstance(op, MatrixOp):
         rounding = None if op.rounding is None else asdict(op.rounding)
         held = {name: _array(getattr(op, name), arrays) for name in _ARRAYS}
-        return found | held | {
+        return data | held | {
             "input": [list(op.input.shape), op.input.dtype], "window": _window(op.window),
             "out_block": list(op.out_block), "layout": op.layout, "of": op.kind,
             "weights_id": op.weights_id, "source": op.source, "signed": op.signed,
             "rounding": rounding,
         }  # fmt: skip
     if isinstance(op, DigitalOp):
-        return found | {
+        return data | {
             "op": op.op, "target": _name(op.target), "args": _value(op.args, arrays),
             "kwargs": _value(op.kwargs, arrays), "locality": op.locality,
             "ops_per_element": op.ops_per_element, "source": op.source,
             "window": None if op.window is None else _window(op.window),
             "macs_per_element": op.macs_per_element,
         }  # fmt: skip
-    return found
+    return data
 
 
 def _unpacked_op(data: object, arrays: Arrays) -> Op:
@@ -247,8 +247,10 @@ def _operator(name: str) -> Callable[..., Tensor]:
     import torch
 
     namespace, packet, overload = name.split(".")
-    found: Callable[..., Tensor] = getattr(getattr(getattr(torch.ops, namespace), packet), overload)
-    return found
+    operator: Callable[..., Tensor] = getattr(
+        getattr(getattr(torch.ops, namespace), packet), overload
+    )
+    return operator
 
 
 def _array(value: object, arrays: Arrays) -> Data | None:

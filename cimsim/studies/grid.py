@@ -189,11 +189,11 @@ class Plan:
 
     def points(self) -> list[Point]:
         """Return all points, each once."""
-        found: dict[str, Point] = {}
+        points: dict[str, Point] = {}
         for grid in self.grids:
             for point in grid.points():
-                found.setdefault(repr(point), point)
-        return list(found.values())
+                points.setdefault(repr(point), point)
+        return list(points.values())
 
     def check(self, confirmed: bool = False) -> None:
         """Refuse what is wrong, and more than `MOST` points that nobody confirmed.
@@ -236,12 +236,12 @@ def expand(text: str, name: str) -> tuple[object, ...]:
     ConfigError
         An empty range, or a part that cannot be read.
     """
-    found: list[object] = []
+    expanded: list[object] = []
     for part in _parts(text):
         if not part.strip():
             raise ConfigError(f"{name}: an empty value in {shown(text)}")
-        found += _range(part, name) if _IS_RANGE.match(part) else [_value(part, name)]
-    return tuple(found)
+        expanded += _range(part, name) if _IS_RANGE.match(part) else [_value(part, name)]
+    return tuple(expanded)
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -256,15 +256,15 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _range(part: str, name: str) -> list[object]:
-    found = _RANGE.fullmatch(part)
-    units = set() if found is None else {unit for unit in (found[2], found[4], found[6]) if unit}
-    if found is None or len(units) > 1:
+    match = _RANGE.fullmatch(part)
+    units = set() if match is None else {unit for unit in (match[2], match[4], match[6]) if unit}
+    if match is None or len(units) > 1:
         raise ConfigError(
             f"{name}: {shown(part.strip())} is no range; expected such as 4..10, or with a step "
             "and one unit 20..100:20 MHz"
         )
-    low, high, step = (Decimal(found[n] or "1") for n in (1, 3, 5))
-    if found[5] is None and (low != int(low) or high != int(high)):
+    low, high, step = (Decimal(match[n] or "1") for n in (1, 3, 5))
+    if match[5] is None and (low != int(low) or high != int(high)):
         raise ConfigError(
             f"{name}: the range {part.strip()} needs a step, such as {part.strip()}:{high - low}"
         )
@@ -405,7 +405,7 @@ def _networks(part: object) -> Iterator[Network]:
 def _size(value: object) -> tuple[int, int] | None:
     if value is None or isinstance(value, tuple):
         return value
-    found = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", str(value))
-    if found is None or "0" in (found[1].strip("0") or "0", found[2].strip("0") or "0"):
+    match = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", str(value))
+    if match is None or "0" in (match[1].strip("0") or "0", match[2].strip("0") or "0"):
         raise ConfigError(f"size: expected WIDTHxHEIGHT such as 960x540, got {shown(value)}")
-    return int(found[2]), int(found[1])
+    return int(match[2]), int(match[1])

@@ -129,20 +129,20 @@ def values_of(chip: Chip) -> dict[str, object]:
     data = dump(chip)
     device = data["device"]
     assert isinstance(device, dict)
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     for path, field in fields().items():
         place: object = data
         for name in field.names:
             place = place.get(name) if isinstance(place, dict) else None
         if path != "sources":
-            found[path] = place
+            values[path] = place
     for name, value in device.items():
-        found[f"device.{name}"] = value
+        values[f"device.{name}"] = value
     # no field of a file: whether the speed of the cells' noise is known
     kind = device.get("kind")
     if "noise" in device or (kind in DEVICES and DEVICES[kind].states_spectrum):
-        found["device.spectrum"] = True
-    return found
+        values["device.spectrum"] = True
+    return values
 
 
 @cache
@@ -160,13 +160,13 @@ def program() -> str:
 
 def versions(packages: Iterable[str]) -> list[str]:
     """Return the installed version of each package as text: ``numpy 2.1.0``, ``av missing``."""
-    found = []
+    installed = []
     for name in packages:
         try:
-            found.append(f"{name} {version(name)}")
+            installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
-            found.append(f"{name} missing")
-    return found
+            installed.append(f"{name} missing")
+    return installed
 
 
 @cache

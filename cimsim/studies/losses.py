@@ -54,7 +54,7 @@ class Loss(ABC):
         """
 
     @abstractmethod
-    def found(self) -> tuple[float | None, float | None, float]:
+    def measured(self) -> tuple[float | None, float | None, float]:
         """Return the measure of the float network, that of the chip, and the loss."""
 
     @property
@@ -96,7 +96,7 @@ class Psnr(Loss):
         weight = (a + b - 2 * clean) / clean.numel() * slope * per_error
         return weight.float(), *(None,) * (len(got) - 1)
 
-    def found(self) -> tuple[float | None, float | None, float]:
+    def measured(self) -> tuple[float | None, float | None, float]:
         """See `Loss`."""
         one, two = float(np.mean(self.before)), float(np.mean(self.after))
         return one, two, one - two
@@ -120,18 +120,18 @@ class OutputError(Loss):
         self, number: int, sample: Asked, expected: tuple[Tensor, ...], got: tuple[Tensor, ...]
     ) -> tuple[Tensor | None, ...] | None:
         """See `Loss`: the difference itself."""
-        found: list[Tensor | None] = []
+        weights: list[Tensor | None] = []
         for want, have in zip(expected, got, strict=True):
             if not have.is_floating_point():
-                found.append(None)
+                weights.append(None)
                 continue
             difference = have.double() - want.double()
             self.signal += float(want.double().square().sum())
             self.error += float(difference.square().sum())
-            found.append(difference.float())
-        return tuple(found)
+            weights.append(difference.float())
+        return tuple(weights)
 
-    def found(self) -> tuple[float | None, float | None, float]:
+    def measured(self) -> tuple[float | None, float | None, float]:
         """See `Loss`; the chip's number is the output's SNR in dB."""
         return None, decibels(self.signal, self.error), 100.0 if self.error > 0 else 0.0
 
@@ -179,7 +179,7 @@ class Top1(Loss):
         weight[0, label], weight[0, rival] = sign / change, -sign / change
         return weight, *(None,) * (len(got) - 1)
 
-    def found(self) -> tuple[float | None, float | None, float]:
+    def measured(self) -> tuple[float | None, float | None, float]:
         """See `Loss`."""
         one, two = 100 * self.before / self.samples, 100 * self.after / self.samples
         return one, two, one - two

@@ -252,8 +252,8 @@ class Search:
     >>> import cimsim
     >>> study = cimsim.Study(set={"adc.bits": "4..10", "adc.count": "8..64:8"}, frames=0)
     >>> search = cimsim.Search(study, ["min energy", "min latency"], ["fps>=30"], trials=20)
-    >>> found = search.run()  # doctest: +SKIP
-    >>> [group.settings["adc.bits"] for group in found.front]  # doctest: +SKIP
+    >>> best = search.run()  # doctest: +SKIP
+    >>> [group.settings["adc.bits"] for group in best.front]  # doctest: +SKIP
 
     Raises
     ------
@@ -429,9 +429,9 @@ class _Work:
             sifted = {}
             for one, point in open_.items():
                 row = cheap[engine.identity(point)]
-                found = self._judge.trial([row], self._judge.before, sifted=True)
-                if not found.feasible:
-                    sifted[one] = found if row["error"] is None else replace(found, sifted=False)
+                trial = self._judge.trial([row], self._judge.before, sifted=True)
+                if not trial.feasible:
+                    sifted[one] = trial if row["error"] is None else replace(trial, sifted=False)
                     self._keep(row)
             dear = [p for one in trials if one not in sifted for p in points[one]]
         else:
@@ -459,8 +459,8 @@ class _Work:
         return row
 
     def _rows_of(self, points: Sequence[Point], keep: bool) -> dict[str, Row]:
-        found = {engine.identity(point): self._held(point) for point in points}
-        rows = {name: row for name, row in found.items() if row is not None}
+        held = {engine.identity(point): self._held(point) for point in points}
+        rows = {name: row for name, row in held.items() if row is not None}
         missing = [point for point in points if engine.identity(point) not in rows]
 
         def done(row: Row) -> None:

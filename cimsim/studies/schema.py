@@ -89,7 +89,7 @@ def study_schema() -> JsonSchemaValue:
 def _chip_fields() -> list[str]:
     """Return dotted paths of chip fields, for completion."""
     schema = chip_schema()
-    found = []
+    paths = []
     for name, part in schema["properties"].items():
         inner = part.get("$ref") or next(
             (one["$ref"] for one in part.get("anyOf", ()) if "$ref" in one), None
@@ -97,5 +97,5 @@ def _chip_fields() -> list[str]:
         if inner is None:
             continue
         below = schema["$defs"][inner.rpartition("/")[2]].get("properties", {})
-        found += [f"{name}.{field}" for field in below]
-    return found
+        paths += [f"{name}.{field}" for field in below]
+    return paths

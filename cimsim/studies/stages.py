@@ -144,8 +144,8 @@ def learned(mapping: Mapping, sigma: float, seed: int, threads: int | None) -> L
     from cimsim.session.calibration import calibration_inputs
 
     clean, inputs = calibration_inputs(mapping, sigma, seed, None)
-    found = learn(mapping, inputs, threads)
-    return Learned(inputs, found["samples"], found["integers"], sha256(clean))
+    taught = learn(mapping, inputs, threads)
+    return Learned(inputs, taught["samples"], taught["integers"], sha256(clean))
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,15 +317,15 @@ def reference(strip: Strip) -> Reference:
     from cimsim.graph.reference import TorchWeights
     from cimsim.session.frames import picture
 
-    noisy, found = Scores([], []), Scores([], [])
+    noisy, floats = Scores([], []), Scores([], [])
     kept, weights = strip.contract.blank(), TorchWeights()
     for step in strip.steps:
         outputs = strip.graph.reference(*strip.inputs(step, kept), weights=weights)
         kept, frame = strip.kept(kept, outputs), strip.frame(step)
         if frame >= 0:
             noisy.add(strip.clean[frame], strip.noisy[frame])
-            found.add(strip.clean[frame], picture(outputs[0]))
-    return {"noisy": noisy.to_data(), "float": found.to_data()}
+            floats.add(strip.clean[frame], picture(outputs[0]))
+    return {"noisy": noisy.to_data(), "float": floats.to_data()}
 
 
 def energised(

@@ -192,13 +192,13 @@ class Store:
         """Remove all entries; return how many there were."""
         with self._lock:
             self._uses.clear()
-        found = list(self._files())
-        for key, _, _ in found:
+        entries = list(self._files())
+        for key, _, _ in entries:
             self._remove(key)
         for path in (self.folder / _INDEX, self.folder / f"{_INDEX}-journal"):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-        return len(found)
+        return len(entries)
 
     def flush(self) -> None:
         """Tell the index what was used, and remove what is beyond the limit."""

@@ -220,8 +220,8 @@ class Study:
         }
         missing = [p for p, name in zip(points, ids, strict=True) if name not in rows]
         report = progress or (lambda stage, done, total: None)
-        found, interrupted = len(points) - len(missing), False
-        report("points", found, len(points))
+        known, interrupted = len(points) - len(missing), False
+        report("points", known, len(points))
 
         def done(row: Row) -> None:
             rows[row["id"]] = row
@@ -241,7 +241,7 @@ class Study:
             if log is not None:
                 log.__exit__()
         made = Outcome(plan, tuple(engine.merged(list(rows.values()), points)), place,
-                       interrupted, found)  # fmt: skip
+                       interrupted, known)  # fmt: skip
         if place is not None:
             write_tables(made)
         return made

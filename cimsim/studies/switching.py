@@ -46,7 +46,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 
 def switched(
-    found: Diagnosis,
+    diagnosis: Diagnosis,
     mapping: Mapping,
     clip: Clip | None = None,
     *,
@@ -62,7 +62,7 @@ def switched(
 
     Parameters
     ----------
-    found : Diagnosis
+    diagnosis : Diagnosis
         Of the same mapping, data and seed.
     mapping, clip, task, noise_sigma, seed, calibration, name, threads, progress
         See `cimsim.studies.diagnosis.diagnose`.
@@ -76,10 +76,10 @@ def switched(
 
     report = progress or (lambda stage, done, total: None)
     asked = asked_of(mapping, clip, task, noise_sigma, seed, calibration, name)
-    groups = [g for g in GROUPS if set(GROUPS[g]) & set(found.causes) and _can(g, mapping.chip)]
+    groups = [g for g in GROUPS if set(GROUPS[g]) & set(diagnosis.causes) and _can(g, mapping.chip)]
     steps, done = 2 * len(groups) + 2, 0
     with one_torch_thread():
-        world = _World(mapping, asked, found.first.name, seed, threads)
+        world = _World(mapping, asked, diagnosis.first.name, seed, threads)
 
         def lost(off: set[str]) -> float:
             nonlocal done
@@ -94,8 +94,10 @@ def switched(
             on = lost(set(groups) - {group}) - none
             rows.append((group, off, on))
         report("switching", steps, steps)
-    per = 100 / whole if found.first.name == OutputError.name and whole > 0 else 1.0
-    return replace(found, switched=tuple(Switched(g, per * off, per * on) for g, off, on in rows))
+    per = 100 / whole if diagnosis.first.name == OutputError.name and whole > 0 else 1.0
+    return replace(
+        diagnosis, switched=tuple(Switched(g, per * off, per * on) for g, off, on in rows)
+    )
 
 
 def _can(group: str, chip: Chip) -> bool:
@@ -134,7 +136,7 @@ class _World:
             expected = mapping.graph.reference(*inputs)
             got = execute(chip, inputs, number, self.seed, self.threads).outputs
             loss.weights(number, sample, expected, got)
-        return float(loss.error) if isinstance(loss, OutputError) else float(loss.found()[2])
+        return float(loss.error) if isinstance(loss, OutputError) else float(loss.measured()[2])
 
 
 def _without(chip: Chip, off: set[str]) -> Chip:

@@ -156,11 +156,11 @@ class Table:
     @classmethod
     def of(cls, rows: Iterable[Row]) -> Table:
         """Put rows together that differ in the seed alone."""
-        found: dict[str, list[Row]] = {}
+        alike: dict[str, list[Row]] = {}
         for row in rows:
             own = {name: value for name, value in row["settings"].items() if name != _SEED}
-            found.setdefault(repr(sorted(own.items())), []).append(row)
-        return cls(tuple(_group(part) for part in found.values()))
+            alike.setdefault(repr(sorted(own.items())), []).append(row)
+        return cls(tuple(_group(part) for part in alike.values()))
 
     @property
     def varies(self) -> list[str]:
@@ -239,16 +239,16 @@ class Table:
         InputError
             No constraint, or no number of this study.
         """
-        found = _CONSTRAINT.fullmatch(text)
-        if found is None:
+        match = _CONSTRAINT.fullmatch(text)
+        if match is None:
             raise InputError(
                 f"constraint {shown(text)}: expected such as fps>=30 or energy<=1e-3 (SI units)"
             )
         try:
-            value = float(found[3])
+            value = float(match[3])
         except ValueError:
-            raise InputError(f"constraint {shown(text)}: '{found[3]}' is no number") from None
-        return Limit(self.named(found[1]), found[2], value)
+            raise InputError(f"constraint {shown(text)}: '{match[3]}' is no number") from None
+        return Limit(self.named(match[1]), match[2], value)
 
     def objective(self, text: str) -> tuple[str, float]:
         """Return the full name of ``max psnr``, ``min energy`` or ``psnr``, and +1 for smaller.

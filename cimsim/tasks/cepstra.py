@@ -54,10 +54,10 @@ def cepstra(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     frames = np.lib.stride_tricks.sliding_window_view(second, FRAME)[::HOP]
     power = np.abs(rfft(frames * get_window("hann", FRAME), POINTS)) ** 2
     logs = np.log(power @ triangles().T + FLOOR)
-    found: NDArray[np.float32] = np.asarray(
+    coefficients: NDArray[np.float32] = np.asarray(
         dct(logs, type=2, norm="ortho", axis=1)[:, :COEFFICIENTS], np.float32
     )
-    return found
+    return coefficients
 
 
 def centred(samples: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -76,5 +76,5 @@ def triangles() -> NDArray[np.float64]:
     bins = np.arange(POINTS // 2 + 1) * RATE / POINTS
     low, middle, high = (corners[i : i + BANDS, None] for i in range(3))
     sides = np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle))
-    found: NDArray[np.float64] = np.clip(sides, 0, 1)
-    return found
+    weights: NDArray[np.float64] = np.clip(sides, 0, 1)
+    return weights

@@ -54,11 +54,11 @@ class Contract:
         out = [graph[name].output.shape for name in graph.outputs]
         frames = into[0]
         if len(frames) == 4 and frames[1] % 3 == 0 and out[:1] == [(1, 3, *frames[2:])]:
-            found = frames[1] // 3, (frames[2], frames[3])
+            reading = frames[1] // 3, (frames[2], frames[3])
             if len(into) <= 2:
-                return cls(*found)
-            if len(into) == 3 and found[0] == 3 and _keeps(into[2], out[1:]):
-                return cls(*found, into[2])
+                return cls(*reading)
+            if len(into) == 3 and reading[0] == 3 and _keeps(into[2], out[1:]):
+                return cls(*reading, into[2])
         if len(frames) == 4 and out == [(1, 1, *frames[2:])] and len(into) <= 2:
             return cls(frames[1], (frames[2], frames[3]), channels=1)
         raise InputError(

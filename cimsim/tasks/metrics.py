@@ -79,7 +79,7 @@ def metrics_of(
     InputError
         Unknown, no metric, without name, unit or meaning, of what is not there, or twice.
     """
-    found: list[type[AbstractMetric]] = []
+    kinds: list[type[AbstractMetric]] = []
     for one in asked:
         kind = one
         if isinstance(one, str):
@@ -94,10 +94,10 @@ def metrics_of(
             raise InputError(
                 f"{place}: judges {kind.judges}; {what} has {' and '.join(judges)} to judge"
             )
-        if kind.name in [other.name for other in found]:
+        if kind.name in [other.name for other in kinds]:
             raise InputError(f"{place}: another metric has the name '{kind.name}', too")
-        found.append(kind)
-    return tuple(found)
+        kinds.append(kind)
+    return tuple(kinds)
 
 
 def check_metric(kind: type[AbstractMetric], place: str) -> None:
@@ -175,18 +175,18 @@ class Judged:
         totals: dict[str, dict[str, float]] = {}
         for (name, metric), values in zip(self._metrics, self._values, strict=True):
             totals.setdefault(metric.name, {})[name] = _number(metric, metric.total, values[:count])
-        found = []
+        scores = []
         for (name, metric), values in zip(self._metrics, self._values, strict=True):
             if name != "chip":
                 continue
             each, total = tuple(values[:count]), totals[metric.name]
             is_mean = type(metric).total is AbstractMetric.total and count > 1
-            found.append(Score(
+            scores.append(Score(
                 metric.name, metric.unit, metric.meaning, total["chip"], total.get("float"),
                 noisy=total.get("noisy"), each=each,
                 interval=mean_interval(each) if is_mean else None,
             ))  # fmt: skip
-        return found
+        return scores
 
 
 def _number(

@@ -208,11 +208,11 @@ class Classification(Task):
     @property
     def notes(self) -> tuple[str, ...]:
         """See `Task`."""
-        found = super().notes
-        if not found and self.asked(0).label is None:
-            found = ("the data has no labels: agreement with the float network is all that can be "
+        notes = super().notes
+        if not notes and self.asked(0).label is None:
+            notes = ("the data has no labels: agreement with the float network is all that can be "
                      "measured",)  # fmt: skip
-        return found
+        return notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,13 +256,13 @@ class _Distance:
             self.error[i] += float((have.double() - want).square().sum())
 
     def scores(self) -> list[Score]:
-        found = []
+        scores = []
         for i, (signal, error) in enumerate(zip(self.signal, self.error, strict=True)):
             name = "snr" if len(self.signal) == 1 else f"snr{i}"
             of = "the output" if len(self.signal) == 1 else f"output {i}"
             value = _decibels(signal, error)
-            found.append(Score(name, "dB", f"{of} against the float network", value))
-        return found
+            scores.append(Score(name, "dB", f"{of} against the float network", value))
+        return scores
 
     def details(self) -> dict[str, object]:
         return {}
@@ -299,10 +299,10 @@ class _Classes:
                     hits[i] += sample.label in scores.topk(most).indices.tolist()
 
     def scores(self) -> list[Score]:
-        found = []
+        judged = []
         for name, (right, on_chip) in self.right.items():
             meaning = f"right class among the {name.removeprefix('top')} largest"
-            found.append(
+            judged.append(
                 Score(
                     name, "%", "share of samples: right class" if name == "top1" else meaning,
                     100 * on_chip / self.labelled, 100 * right / self.labelled,
@@ -311,8 +311,8 @@ class _Classes:
             )  # fmt: skip
         same = 100 * self.agree / self.samples
         meaning = "share of samples: the class that the float network finds"
-        found.append(Score("agreement", "%", meaning, same, None, (self.agree, self.samples)))
-        return found
+        judged.append(Score("agreement", "%", meaning, same, None, (self.agree, self.samples)))
+        return judged
 
     def details(self) -> dict[str, object]:
         names = list(self.source.classes)

@@ -67,8 +67,8 @@ class Spoken:
 
     def sample(self, index: int) -> Sample:
         """Return recording ``index``."""
-        found = self.recordings[index]
-        return Sample((cepstra(found.samples)[None],), found.digit)
+        recording = self.recordings[index]
+        return Sample((cepstra(recording.samples)[None],), recording.digit)
 
 
 def load(place: str | Path | None) -> tuple[Spoken, Spoken]:
@@ -86,10 +86,10 @@ def load(place: str | Path | None) -> tuple[Spoken, Spoken]:
         There are none, or a file is none.
     """
     where = "shipped recordings" if place is None else str(place)
-    found = [_recording(name, held, where) for name, held in _files(place)]
-    found.sort(key=lambda r: (r.digit, r.speaker, r.index))
-    tests = tuple(r for r in found if r.index < TESTS)
-    others = tuple(r for r in found if r.index >= TESTS)
+    recordings = [_recording(name, held, where) for name, held in _files(place)]
+    recordings.sort(key=lambda r: (r.digit, r.speaker, r.index))
+    tests = tuple(r for r in recordings if r.index < TESTS)
+    others = tuple(r for r in recordings if r.index >= TESTS)
     if not tests:
         raise InputError(
             f"--data: no test recordings in '{where}'; expected files DIGIT_SPEAKER_INDEX.wav, "

@@ -157,7 +157,7 @@ class TaskRun:
 
 def measures(runs: list[list[Score]]) -> tuple[Measure, ...]:
     """Put the scores of programmed chips together; the first is the one that is reported."""
-    found = []
+    together = []
     for i, first in enumerate(runs[0]):
         values = tuple(scores[i].chip for scores in runs)
         interval, of = None, ""
@@ -171,11 +171,11 @@ def measures(runs: list[list[Score]]) -> tuple[Measure, ...]:
             interval, of = (100 * low, 100 * high), "samples"
         elif first.interval is not None:
             interval, of = first.interval, "samples" if first.noisy is None else "frames"
-        found.append(Measure(
+        together.append(Measure(
             first.name, first.unit, first.meaning, values, first.reference, interval, of,
             first.noisy, first.each,
         ))  # fmt: skip
-    return tuple(found)
+    return tuple(together)
 
 
 def _add(digest: hashlib._Hash, tensors: Tensors) -> None:

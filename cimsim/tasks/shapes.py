@@ -42,18 +42,18 @@ class InputShape:
         ConfigError
             Naming the option, the text and an example.
         """
-        found = _SPEC.fullmatch(text.strip().lower())
-        if found is None:
+        match = _SPEC.fullmatch(text.strip().lower())
+        if match is None:
             raise ConfigError(
                 f"{option}: expected sizes of all axes, batch first, such as 1x40x98, or "
                 f"1x12:int100 for whole numbers below 100, got '{text}'"
             )
-        shape = tuple(int(n) for n in re.split("[x×,]", found[1]))
+        shape = tuple(int(n) for n in re.split("[x×,]", match[1]))
         if min(shape) < 1 or math.prod(shape) > _MOST:
             raise ConfigError(
                 f"{option}: expected sizes of at least 1 and at most {_MOST:,} values, got '{text}'"
             )
-        below = int(found[3]) if found[3] else None
+        below = int(match[3]) if match[3] else None
         if below is not None and below < 1:
             raise ConfigError(f"{option}: expected whole numbers below 1 or more, got '{text}'")
         return cls(shape, below)

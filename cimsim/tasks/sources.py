@@ -207,11 +207,11 @@ class Images:
             There are no images in it.
         """
         groups = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-        found = [(path, n) for n, group in enumerate(groups) for path in _images(group)]
-        if found:
+        images = [(path, n) for n, group in enumerate(groups) for path in _images(group)]
+        if images:
             names = tuple(group.name for group in groups)
             return cls(
-                tuple(p for p, _ in found), tuple(n for _, n in found), names, folder.name
+                tuple(p for p, _ in images), tuple(n for _, n in images), names, folder.name
             )  # fmt: skip
         files = tuple(_images(folder))
         if not files:

@@ -188,9 +188,9 @@ def _busy(services: Services, first: int, n: int) -> Ints:
     alone = [services.alone(served) for served in Served]
     pulses = n * services.pulses
     times = {Stage.DRIVE: pulses, Stage.CONVERT: pulses}
-    found = np.array([times.get(stage, n) * alone[stage] for stage in Stage], np.int64)
-    found[Stage.LOAD] = first * alone[Served.LOAD] + (n - first) * alone[Served.LOAD_NEXT]
-    return found
+    busy = np.array([times.get(stage, n) * alone[stage] for stage in Stage], np.int64)
+    busy[Stage.LOAD] = first * alone[Served.LOAD] + (n - first) * alone[Served.LOAD_NEXT]
+    return busy
 
 
 def _occupied(memory: Memory, mine: slice, matrix: bool) -> Ints:
@@ -221,14 +221,14 @@ def _title(resource: Resource) -> str:
 
 
 def _edge_peaks(plan: Plan, memory: Memory) -> tuple[EdgePeak, ...]:
-    found = []
+    peaks = []
     for edge, peak in zip(plan.edges, memory.edge.peak.tolist(), strict=True):
         producer, consumer = (plan.jobs[i].unit for i in (edge.producer, edge.consumer))
         frame = producer.windows * producer.block[0] * producer.block[1]
-        found.append(
+        peaks.append(
             EdgePeak(
                 producer.name, consumer.name, peak, frame, math.ceil(peak * edge.pixel_bytes),
                 edge.capacity, edge.memory,
             )
         )  # fmt: skip
-    return tuple(found)
+    return tuple(peaks)

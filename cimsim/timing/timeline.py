@@ -308,7 +308,7 @@ class Timeline(Rows):
             for stage, busy in zip(STAGES, unit.busy, strict=True):
                 share = busy / (unit.replicas * self.cycles)
                 layers[unit.layer, stage] = layers.get((unit.layer, stage), 0.0) + share
-        found = [Bottleneck(name, stage, share) for (name, stage), share in layers.items()]
+        candidates = [Bottleneck(name, stage, share) for (name, stage), share in layers.items()]
         # a stage that is alone on its resource is as busy as it: the stage says more
-        found += [Bottleneck(r.name, "resource", r.share) for r in self.resources]
-        return max(found, key=lambda one: one.share)
+        candidates += [Bottleneck(r.name, "resource", r.share) for r in self.resources]
+        return max(candidates, key=lambda one: one.share)

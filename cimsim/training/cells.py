@@ -46,7 +46,7 @@ class Cells:
         levels = np.arange(chip.weights.q_max + 1)
         lsb_s = (device.g_max_s - device.g_min_s) / levels[-1]
         copies = 1 if device.is_exact else max(256, SAMPLES // (2 * len(levels)))
-        found: list[NDArray[np.float64]] = []
+        samples: list[NDArray[np.float64]] = []
         for part in np.array_split(levels, math.ceil(len(levels) * copies / SAMPLES)):
             target = np.full((2, len(part), copies), device.g_min_s)
             target[0] += lsb_s * part[:, None]
@@ -54,8 +54,8 @@ class Cells:
             error = (written[0] - target[0] - written[1] + target[1]) / lsb_s
             spread = device.read_sigma(written) / lsb_s
             reading = np.square(spread).mean(axis=2).sum(axis=0)
-            found.append(np.stack([error.mean(axis=1), error.std(axis=1), reading]))
-        mean, sigma, read = np.concatenate(found, axis=1)
+            samples.append(np.stack([error.mean(axis=1), error.std(axis=1), reading]))
+        mean, sigma, read = np.concatenate(samples, axis=1)
         mean[(np.abs(mean) <= SIGNIFICANT * sigma / math.sqrt(copies)) | (levels == 0)] = 0.0
         return cls(*(torch.from_numpy(part).float() for part in (mean, sigma, read)))
 

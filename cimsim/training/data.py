@@ -85,8 +85,8 @@ def load_dataset(folder: Path, *, validation_scenes: int = 10) -> Dataset:
         held = read_table(manifest, ("file", "scene")).rows
     except (OSError, ValueError) as error:
         raise InputError(f"{manifest}: cannot be read: {error}") from None
-    found = [dict(zip(held[0][1], cells, strict=False)) for _, cells in held[1:]]
-    rows = [row for row in found if not row.get("file", "").startswith("stills/")]
+    entries = [dict(zip(held[0][1], cells, strict=False)) for _, cells in held[1:]]
+    rows = [row for row in entries if not row.get("file", "").startswith("stills/")]
     if not rows or not all(row.get("file") and row.get("scene") for row in rows):
         raise InputError(f"{manifest}: expected the columns file and scene and at least one clip")
     held_out = choose_scenes({row["scene"] for row in rows}, validation_scenes)

@@ -120,8 +120,8 @@ class LayerRanges:
         if not adc.converter.is_exact:
             for t, blocks in enumerate(self.state["adc_range"].tolist()):
                 for block, (bottom, top) in zip(shape.blocks, blocks, strict=True):
-                    found = AdcRange.covering(bottom, top, adc.bits)
-                    step[t, block], low[t, block] = found.lsb, found.lo
+                    fitted = AdcRange.covering(bottom, top, adc.bits)
+                    step[t, block], low[t, block] = fitted.lsb, fitted.lo
         for name in FIELDS[2:]:
             self.state[name] = self.state[name].to(device)
         self.step, self.low = (torch.from_numpy(part).float().to(device) for part in (step, low))
@@ -165,8 +165,8 @@ class LayerRanges:
         adc = self.chip.adc
         if adc.method == "percentile":
             return torch.tensor(two_sided(sums, adc.percentile))
-        found = AdcRange.least_error(sums[:: math.ceil(len(sums) / MAX_ERRORS) | 1], adc.bits)
-        return torch.tensor((found.lo, found.lo + found.lsb * (2**adc.bits - 1)))
+        fitted = AdcRange.least_error(sums[:: math.ceil(len(sums) / MAX_ERRORS) | 1], adc.bits)
+        return torch.tensor((fitted.lo, fitted.lo + fitted.lsb * (2**adc.bits - 1)))
 
 
 def _product(matrix: Tensor, vector: Tensor) -> Tensor:

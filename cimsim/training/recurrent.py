@@ -31,7 +31,7 @@ def halves(name: str, lstm: nn.LSTM) -> tuple[tuple[str, nn.Linear], tuple[str, 
             f"hardware-aware training: layer '{name}': an LSTM of one layer and one direction "
             "without projection can be modelled; write several as layers of their own"
         )
-    found = []
+    matrices = []
     for part, weight, bias in (
         ("ih", lstm.weight_ih_l0, lstm.bias_ih_l0 if lstm.bias else None),
         ("hh", lstm.weight_hh_l0, lstm.bias_hh_l0 if lstm.bias else None),
@@ -40,8 +40,8 @@ def halves(name: str, lstm: nn.LSTM) -> tuple[tuple[str, nn.Linear], tuple[str, 
         linear = nn.utils.skip_init(nn.Linear, n_rows, n_cols, bias is not None)
         linear.weight = cast(nn.Parameter, weight)
         linear.bias = cast(nn.Parameter, bias)
-        found.append((f"{name}.{part}", linear))
-    return found[0], found[1]
+        matrices.append((f"{name}.{part}", linear))
+    return matrices[0], matrices[1]
 
 
 class Unrolled:

@@ -90,7 +90,7 @@ def matching(model: nn.Module, patterns: Iterable[str], field: str) -> list[nn.P
         Naming the ``field`` of the configuration and a pattern that fits none.
     """
     named = dict(model.named_parameters())
-    found: dict[str, nn.Parameter] = {}
+    parameters: dict[str, nn.Parameter] = {}
     for pattern in patterns:
         fitting = [name for name in named if fnmatchcase(name, pattern)]
         if not fitting:
@@ -99,8 +99,8 @@ def matching(model: nn.Module, patterns: Iterable[str], field: str) -> list[nn.P
                 f"train: {field}: '{pattern}' fits no parameter; such patterns do: "
                 f"{', '.join(tops)}"
             )
-        found |= {name: named[name] for name in fitting}
-    return list(found.values())
+        parameters |= {name: named[name] for name in fitting}
+    return list(parameters.values())
 
 
 def freeze(model: nn.Module, patterns: Iterable[str]) -> None:

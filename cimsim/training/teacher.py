@@ -71,11 +71,11 @@ def load(teacher: str, n_frames: int) -> nn.Module:
     name, options = _network(source)
     model = registry.build(name, **options)
     load_weights(model, source)
-    found = int(model.n_frames)  # type: ignore[arg-type]
-    if found != n_frames:
+    looks_at = int(model.n_frames)  # type: ignore[arg-type]
+    if looks_at != n_frames:
         raise ConfigError(
             f"train: teacher: '{teacher}' ({registry.info(name).titled(options)}) looks at "
-            f"{found} frames, the network to train at {n_frames}; take a teacher of {n_frames}"
+            f"{looks_at} frames, the network to train at {n_frames}; take a teacher of {n_frames}"
         )
     return model.eval().requires_grad_(False)
 
@@ -103,12 +103,12 @@ def _network(source: Card | Path) -> tuple[str, dict[str, int | str]]:
         beside = source.with_suffix(".json")
         if source.suffix != ".safetensors" or not beside.is_file():
             shapes = {key: tuple(value.shape) for key, value in read_state(source).items()}
-            found = identify(shapes)
-            if found is None:
+            network = identify(shapes)
+            if network is None:
                 raise ConfigError(
                     f"train: teacher: {source}: these are the tensors of no network of the zoo; "
                     "give a file with its card (.json) beside it"
                 )
-            return found
+            return network
         source = Card.read(beside)
     return source.model, dict(source.options)

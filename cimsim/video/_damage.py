@@ -63,14 +63,14 @@ class SecondOpinion:
 
         try:
             if packet is None:
-                found = self._context.decode(None)
+                frames = self._context.decode(None)
             else:
                 longer = av.Packet(self._lengthened(bytes(packet)))
                 longer.pts, longer.dts, longer.time_base = packet.pts, packet.dts, packet.time_base
-                found = self._context.decode(longer)
+                frames = self._context.decode(longer)
         except av.FFmpegError:
             return
-        self._ready += [(frame.pts, samples(frame)) for frame in found]
+        self._ready += [(frame.pts, samples(frame)) for frame in frames]
 
     def agrees(self, pts: int | None, samples: list[bytes]) -> bool:
         """Tell whether the frame of this time came out the same; only once for each frame."""

@@ -87,7 +87,7 @@ def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _samples(traf: bytes, track: int) -> int:
     """Frames of one track in a track fragment."""
-    found = list(_boxes(traf))
-    if not any(k == b"tfhd" and struct.unpack_from(">I", c, 4)[0] == track for k, c in found):
+    boxes = list(_boxes(traf))
+    if not any(k == b"tfhd" and struct.unpack_from(">I", c, 4)[0] == track for k, c in boxes):
         return 0
-    return sum(struct.unpack_from(">I", c, 4)[0] for k, c in found if k == b"trun")
+    return sum(struct.unpack_from(">I", c, 4)[0] for k, c in boxes if k == b"trun")

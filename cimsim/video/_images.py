@@ -374,8 +374,8 @@ def _png_colours(path: Path) -> tuple[str, ...]:
             if not transfer and not 0.42 < gamma < 0.58:  # 1/2.2, 1/1.8 and what is near
                 told.append(f"its gamma of {gamma:g} is not applied: taken as 1/2.2")
         if len(content := chunks.get(b"cHRM", b"")) == 32:
-            found = np.array(struct.unpack(">8I", content)) / 100_000
-            primaries = "other" if np.abs(found - _SRGB_XY).max() > 0.02 else ""
+            chromaticities = np.array(struct.unpack(">8I", content)) / 100_000
+            primaries = "other" if np.abs(chromaticities - _SRGB_XY).max() > 0.02 else ""
     if transfer:
         raise InputError(
             f"{path}: its transfer is {transfer}, which is no picture for an 8-bit display; "

@@ -88,23 +88,23 @@ def _numbered(pattern: Path) -> Series:
     name = re.compile(f"{re.escape(before)}([0-9]+){re.escape(after)}")
     if pattern.suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(f"{pattern}: a pattern stands for images; {ACCEPTED}")
-    found: dict[int, Path] = {}
+    by_number: dict[int, Path] = {}
     try:
         for file in pattern.parent.iterdir():
             hit = name.fullmatch(file.name)
             if hit and file.is_file() and _as_printed(int(hit[1]), width, match[1]) == hit[1]:
-                found[int(hit[1])] = file
+                by_number[int(hit[1])] = file
     except OSError as error:
         raise InputError(f"{pattern}: {error.strerror or error}; {ACCEPTED}") from error
-    if not found:
+    if not by_number:
         raise InputError(f"{pattern}: no file fits this pattern; {ACCEPTED}")
-    numbers = sorted(found)
+    numbers = sorted(by_number)
     gaps = [
-        f"{_span(low + 1, high - 1)} between {found[low].name} and {found[high].name}"
+        f"{_span(low + 1, high - 1)} between {by_number[low].name} and {by_number[high].name}"
         for low, high in pairwise(numbers)
         if high > low + 1
     ]
-    return Series([found[number] for number in numbers], missing=gaps)
+    return Series([by_number[number] for number in numbers], missing=gaps)
 
 
 def _as_printed(number: int, width: int, zero: str) -> str:

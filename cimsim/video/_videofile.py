@@ -179,12 +179,12 @@ class VideoSource(Source):
             if second is not None:
                 second.take(packet)
             try:
-                found = decoder.decode(packet)
+                frames = decoder.decode(packet)
             except av.FFmpegError as error:
                 self._damage(number, cause(error))
                 failed += 1
                 continue
-            for frame in found:
+            for frame in frames:
                 self._check(frame, number, clock, second)
                 yield _tagged(frame, self._like)
                 number += 1

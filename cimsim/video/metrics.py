@@ -95,11 +95,11 @@ def ssim(reference: FloatArray, image: FloatArray) -> float:
             f"ssim: frames must be at least {_SSIM_WINDOW}x{_SSIM_WINDOW} pixels, got "
             f"{clean.shape[1]}x{clean.shape[0]}"
         )
-    found = [
+    by_channel = [
         _similarity(known, np.ascontiguousarray(shown[..., channel]))
         for channel, known in enumerate(_CLEAN.moments(clean))
     ]
-    return float(np.array(found).mean())
+    return float(np.array(by_channel).mean())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,14 +126,14 @@ class _Kept:
 
     def moments(self, clean: npt.NDArray[np.float64]) -> list[_Moments]:
         """Return the moments of each channel of a frame [H, W, C]."""
-        for frame, found in tuple(self._frames):
+        for frame, moments in tuple(self._frames):
             if frame.shape == clean.shape and np.array_equal(frame, clean):
-                return found
+                return moments
         channels = range(clean.shape[2])
-        found = [_Moments.of(np.ascontiguousarray(clean[..., c])) for c in channels]
+        moments = [_Moments.of(np.ascontiguousarray(clean[..., c])) for c in channels]
         room = _KEPT_BYTES // (5 * clean.nbytes)
-        self._frames = ([*self._frames, (clean, found)])[-room:] if room else []
-        return found
+        self._frames = ([*self._frames, (clean, moments)])[-room:] if room else []
+        return moments
 
 
 _SAMPLE = _SSIM_WINDOW**2 / (_SSIM_WINDOW**2 - 1)  # of a sample: divided by one value less
@@ -145,8 +145,8 @@ _CLEAN = _Kept()
 def _windowed(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     from scipy.ndimage import uniform_filter
 
-    found: npt.NDArray[np.float64] = uniform_filter(values, size=_SSIM_WINDOW)
-    return found
+    means: npt.NDArray[np.float64] = uniform_filter(values, size=_SSIM_WINDOW)
+    return means
 
 
 def _similarity(clean: _Moments, values: npt.NDArray[np.float64]) -> float:

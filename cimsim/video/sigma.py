@@ -29,7 +29,7 @@ def estimate_sigma(frames: Iterable[npt.NDArray[np.generic]]) -> float:
     """
     from skimage.restoration import estimate_sigma
 
-    found = []
+    sigmas = []
     for frame in islice(frames, FRAMES):
         floats = frame.astype(np.float32)
         floats = floats / np.float32(255) if frame.dtype == np.uint8 else floats
@@ -39,5 +39,5 @@ def estimate_sigma(frames: Iterable[npt.NDArray[np.generic]]) -> float:
             each = estimate_sigma(  # type: ignore[no-untyped-call]
                 floats.astype(np.float64), channel_axis=-1, average_sigmas=True
             )
-        found.append(float(np.nan_to_num(each)))
-    return 255 * float(np.median(found))
+        sigmas.append(float(np.nan_to_num(each)))
+    return 255 * float(np.median(sigmas))

@@ -25,10 +25,10 @@ def recognise(shapes: Shapes) -> str | None:
     str or None
         Such as ``--model fastdvdnet --width 16``; None when no network of the zoo has them.
     """
-    found = identify(shapes)
-    if found is None:
+    network = identify(shapes)
+    if network is None:
         return None
-    name, options = found
+    name, options = network
     return " ".join((f"--model {name}", *_chosen(MODELS[name], options)))
 
 
@@ -44,10 +44,10 @@ def identify(shapes: Shapes) -> tuple[str, dict[str, int | str]] | None:
     for name, entry in MODELS.items():
         for options in _candidates(entry, wanted):
             try:
-                found = shapes_of(name, options)
+                own_shapes = shapes_of(name, options)
             except ZooError:  # options that do not go together
                 continue
-            if found == wanted:
+            if own_shapes == wanted:
                 return name, options
     return None
 

@@ -132,8 +132,8 @@ class Card:
         # cards of before there was a field lack it
         needed = {e.name for e in fields(cls) if e.default is MISSING is e.default_factory}
         if not isinstance(values, dict) or not needed <= values.keys() <= known:
-            found = values.keys() if isinstance(values, dict) else set[str]()
-            odd = sorted((needed - found) | (found - known))
+            keys = values.keys() if isinstance(values, dict) else set[str]()
+            odd = sorted((needed - keys) | (keys - known))
             raise WeightsError(f"{path}: missing or unknown fields of a weight card: {odd}")
         try:
             values["sigma"] = tuple(values["sigma"])
@@ -307,15 +307,15 @@ def _settings(path: Path) -> list[Callable[..., object] | tuple[Callable[..., ob
 
 def _plain_names(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
     """Take away what torch.compile and data parallelism put into the names."""
-    found = {}
+    tensors = {}
     for key, value in state.items():
         plain = ".".join(part for part in key.split(".") if part != "_orig_mod")
         while plain.startswith("module."):
             plain = plain.removeprefix("module.")
-        if plain in found:
+        if plain in tensors:
             raise WeightsError(f"{path}: tensor {plain!r} stands twice, in {key!r} too")
-        found[plain] = value
-    return found
+        tensors[plain] = value
+    return tensors
 
 
 _OBJECT = (
@@ -328,9 +328,9 @@ def _cause(error: Exception) -> str:
     """Say in one line why a file cannot be read; torch's own text is an essay."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    found = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
-    if found:
-        return _OBJECT.format(found[1])
+    match = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
+    if match:
+        return _OBJECT.format(match[1])
     return "the file is damaged, cut short or of another kind"
 
 
@@ -352,12 +352,12 @@ def _tensors(content: object, path: Path) -> dict[str, torch.Tensor]:
         if passed is not None:
             why = _OBJECT.format(type(passed).__name__)
             raise WeightsError(f"{path}: cannot read the weights: {why}")
-        found = ", ".join(f"{k!r} ({type(v).__name__})" for k, v in list(odd.items())[:4])
+        contents = ", ".join(f"{k!r} ({type(v).__name__})" for k, v in list(odd.items())[:4])
     else:
-        found = type(content).__name__
+        contents = type(content).__name__
     raise WeightsError(
         f"{path}: expected a state dict (names to tensors) of a network, found "
-        f"{found or 'no tensor'}; write torch.save(model.state_dict(), ...)"
+        f"{contents or 'no tensor'}; write torch.save(model.state_dict(), ...)"
     )
 
 

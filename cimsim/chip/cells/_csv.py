@@ -91,13 +91,13 @@ def _header(
     path: Path, line: int, cells: list[str], given: dict[str, str | None]
 ) -> list[tuple[str, float]]:
     """Return name and factor to SI of each column."""
-    found: list[tuple[str, float]] = []
+    columns: list[tuple[str, float]] = []
     for cell in cells:
         match = re.fullmatch(r"\s*([a-z]+)\s*(?:\[\s*(.+?)\s*\]|_(\S+?))?\s*", cell)
         name = match[1] if match else cell.strip()
         if match is None or name not in COLUMNS:
             raise _fault(path, line, f"unknown column {shown(cell)}{suggest(name[:60], COLUMNS)}")
-        if name in [known for known, _ in found]:
+        if name in [known for known, _ in columns]:
             raise _fault(path, line, f"column '{name}' stands twice; keep one of them")
         dimension = COLUMNS[name]
         unit = match[2] or match[3] or given[dimension]
@@ -109,19 +109,19 @@ def _header(
                 f"device.{field}: {example} in the YAML",
             )  # fmt: skip
         try:
-            found.append((name, parse_quantity(f"1 {unit}", dimension)))
+            columns.append((name, parse_quantity(f"1 {unit}", dimension)))
         except ValueError:
             raise _fault(
                 path, line, f"column '{name}': expected a unit of {dimension} such as {example}, "
                 f"got '{unit}'",
             ) from None  # fmt: skip
-    missing = [name for name in _REQUIRED if name not in [known for known, _ in found]]
+    missing = [name for name in _REQUIRED if name not in [known for known, _ in columns]]
     if missing:
         raise _fault(
             path, line, f"column '{missing[0]}' is missing; expected a header such as "
             "'target [uS], mean [uS], sigma [uS], time [h]'",
         )  # fmt: skip
-    return found
+    return columns
 
 
 def _row(

@@ -34,15 +34,15 @@ class OhmicParameters(BaseModel):
     @classmethod
     def _bounded(cls, value: object) -> float:
         try:
-            found = float(value)  # type: ignore[arg-type]
+            number = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            found = math.nan
-        if not 2 <= found <= LARGEST:  # not a number is neither
+            number = math.nan
+        if not 2 <= number <= LARGEST:  # not a number is neither
             raise ValueError(
                 f"expected 2 (linear) .. {LARGEST:g}, the current at the read voltage over that at "
-                f"half of it, got {value if math.isnan(found) else f'{found:g}'}"
+                f"half of it, got {value if math.isnan(number) else f'{number:g}'}"
             )
-        return found
+        return number
 
 
 def bend(device: AbstractDevice, raw: object) -> None:

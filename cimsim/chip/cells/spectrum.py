@@ -103,17 +103,17 @@ class Spectrum:
 
         Over that of a read of ``read_s``.
         """
-        found = 0.0
+        variance = 0.0
         if self.flicker:
-            found += self.flicker * (
+            variance += self.flicker * (
                 flicker_variance(time_s, self.span_s) / flicker_variance(self.read_s, self.span_s)
             )
         if self.telegraph:
-            found += self.telegraph * (
+            variance += self.telegraph * (
                 telegraph_variance(time_s, self.telegraph_hz)
                 / telegraph_variance(self.read_s, self.telegraph_hz)
             )
-        return found
+        return variance
 
     def covariance(self, pulse_s: float, distance_s: float) -> float:
         """Return the covariance of two reads that do not overlap, over the variance of ``read_s``.
@@ -136,15 +136,17 @@ class Spectrum:
 
     def _far_covariance(self, distance_s: float) -> float:
         """Return the covariance of two moments, over the variance of ``read_s``."""
-        found = 0.0
+        covariance = 0.0
         if self.flicker:
             # the integral of cos(2 pi f d) / f from 1 / span on
             moment = -_cosine_integral(2 * math.pi * distance_s / self.span_s)
-            found += self.flicker * moment / flicker_variance(self.read_s, self.span_s)
+            covariance += self.flicker * moment / flicker_variance(self.read_s, self.span_s)
         if self.telegraph:
             moment = math.exp(-2 * math.pi * self.telegraph_hz * distance_s)
-            found += self.telegraph * moment / telegraph_variance(self.read_s, self.telegraph_hz)
-        return found
+            covariance += (
+                self.telegraph * moment / telegraph_variance(self.read_s, self.telegraph_hz)
+            )
+        return covariance
 
     def shares(self, reads: Reads, weights: Sequence[float] = (1.0,)) -> Shares:
         """Return what of the noise is held over a frame, shared by pulses, and fresh.

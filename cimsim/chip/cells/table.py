@@ -122,13 +122,13 @@ class Table(AbstractDevice):
         self, target_s: NDArray[np.float64], time_s: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean and sigma of targets at a time, linear between the times around it."""
-        found = [
+        moments = [
             (np.interp(target_s, s.target_s, s.mean_s), np.interp(target_s, s.target_s, s.sigma_s))
             for s in self.states
             if s.time_s == time_s
         ]
-        if found:
-            return found[0]
+        if moments:
+            return moments[0]
         pairs = itertools.pairwise(self.states)
         before, after = next((a, b) for a, b in pairs if a.time_s < time_s < b.time_s)
         share = (time_s - before.time_s) / (after.time_s - before.time_s)

@@ -48,5 +48,5 @@ def pinned(curves: NDArray[np.float64]) -> NDArray[np.float64]:
     """Take away the straight line between both ends: gain and offset are told apart."""
     t = np.arange(curves.shape[1]) / (curves.shape[1] - 1)
     ends = curves[:, :1], curves[:, -1:]
-    found: NDArray[np.float64] = curves - ends[0] - t * (ends[1] - ends[0])
-    return found
+    level: NDArray[np.float64] = curves - ends[0] - t * (ends[1] - ends[0])
+    return level

@@ -34,5 +34,5 @@ class Flash(AbstractConverter):
                       [-0.5, *nominal, top + 0.5]) - levels
             for one in offsets
         ])  # fmt: skip
-        found: NDArray[np.float32] = (bow + bent).astype(np.float32)
-        return found
+        curves: NDArray[np.float32] = (bow + bent).astype(np.float32)
+        return curves

@@ -33,5 +33,6 @@ class Sar(AbstractConverter):
         share = codes / codes[-1]
         # of the pinned sum: sum_k 2**k (on_k - share)**2
         mean = float(np.mean(((on - share[:, None]) ** 2) @ weights))
-        found: NDArray[np.float32] = (bow + adc.inl_steps_lsb / np.sqrt(mean) * errors).astype("f4")
-        return found
+        bent = bow + adc.inl_steps_lsb / np.sqrt(mean) * errors
+        curves: NDArray[np.float32] = bent.astype("f4")
+        return curves

@@ -49,12 +49,12 @@ class ByChip:
         self, graph: LayerGraph, requests: tuple[Request, ...], chip: Chip
     ) -> tuple[PlacedLayer, ...]:
         """Partition, then count through the arrays of each chip."""
-        found = partition(graph, requests, chip)
+        parts = partition(graph, requests, chip)
         layers = []
         per_chip = chip.tile.count * chip.tile.arrays
-        for number, begin in enumerate(found.first):
-            following = sum(found.chips[:number]) * per_chip
-            end = found.first[number + 1] if number + 1 < len(found.first) else len(requests)
+        for number, begin in enumerate(parts.first):
+            following = sum(parts.chips[:number]) * per_chip
+            end = parts.first[number + 1] if number + 1 < len(parts.first) else len(requests)
             for request in requests[begin:end]:
                 n = request.layout.n_arrays
                 layers.append(request.placed(tuple(slot(following + i, chip) for i in range(n))))
@@ -130,9 +130,9 @@ def _one_more(best: list[Cuts], used: int, sizes: list[int], cost: list[int], ro
                 break
             fullest = max(largest, min(taken, room))
             option = (crossed + cost[begin], fullest, begin, chips)
-            found = best[used + chips]
-            if end not in found or option < found[end]:
-                found[end] = option
+            reached = best[used + chips]
+            if end not in reached or option < reached[end]:
+                reached[end] = option
 
 
 def crossing_bytes(graph: LayerGraph, requests: tuple[Request, ...], chip: Chip) -> list[int]:
@@ -159,7 +159,7 @@ def crossing_bytes(graph: LayerGraph, requests: tuple[Request, ...], chip: Chip)
         if unit.kind == "input" or unit.name not in readers:
             continue
         size = unit.windows * unit.stored * chip.input_bytes
-        here, found = place[unit.name], readers[unit.name]
-        for cut in range(min(here, *found) + 1, max(here, *found) + 1):
+        here, read_at = place[unit.name], readers[unit.name]
+        for cut in range(min(here, *read_at) + 1, max(here, *read_at) + 1):
             cost[cut] += size
     return cost

@@ -66,7 +66,7 @@ def _group(members: tuple[int, ...], requests: Sequence[Request], chip: Chip) ->
             return None
         for n, member in enumerate(members):
             spots[member].append(replace(packing[n], array=local))
-    return Group(members, {member: tuple(found) for member, found in spots.items()})
+    return Group(members, {member: tuple(places) for member, places in spots.items()})
 
 
 def group_cost(

@@ -63,10 +63,10 @@ def _groupings(requests: tuple[Request, ...], chip: Chip) -> Iterator[list[list[
                 groups.append([i])
             else:
                 group.append(i)
-        found = sorted(sorted(group) for group in groups)
-        if found not in tried:
-            tried.append(found)
-            yield found
+        grouping = sorted(sorted(group) for group in groups)
+        if grouping not in tried:
+            tried.append(grouping)
+            yield grouping
 
 
 def _packed(
@@ -75,7 +75,7 @@ def _packed(
     """Pack each group into arrays of its own, one group behind the other; the chip is endless."""
     most = sum(request.layout.n_arrays for request in requests)
     endless = chip.model_copy(update={"tile": chip.tile.model_copy(update={"count": most})})
-    found: dict[int, PlacedLayer] = {}
+    by_number: dict[int, PlacedLayer] = {}
     first = 0
     for group in groups:
         mine = tuple(requests[i] for i in group)
@@ -83,9 +83,9 @@ def _packed(
         layers = how.allocate(graph, mine, endless)
         for i, layer in zip(group, layers, strict=True):
             places = (first + _index(slot, chip) for slot in layer.slots[0])
-            found[i] = replace(layer, slots=(tuple(_at(place, chip) for place in places),))
-        first = 1 + max(_index(s, chip) for i in group for s in found[i].slots[0])
-    return tuple(found[i] for i in range(len(requests)))
+            by_number[i] = replace(layer, slots=(tuple(_at(place, chip) for place in places),))
+        first = 1 + max(_index(s, chip) for i in group for s in by_number[i].slots[0])
+    return tuple(by_number[i] for i in range(len(requests)))
 
 
 def _index(slot: Slot, chip: Chip) -> int:

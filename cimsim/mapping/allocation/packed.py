@@ -46,7 +46,7 @@ class Packed:
     ) -> tuple[PlacedLayer, ...]:
         """Pack the bounding boxes of all local arrays."""
         boxed = [boxes(request) for request in requests]
-        pieces = [piece for found in boxed for _, piece in found]
+        pieces = [piece for in_boxes in boxed for _, piece in in_boxes]
         room = Room(len(pieces), chip.array.rows, chip.weight_cols)
         packing = pack_first_fit(pieces, room)
         if packing is None:  # an array for each piece always suffices
@@ -57,10 +57,10 @@ class Packed:
         if needed > chip.n_arrays:
             raise no_room(graph, chip, requests, needed, shared=True)
         layers, number = [], 0
-        for request, found in zip(requests, boxed, strict=True):
-            spots = [packing[number + i] for i in range(len(found))]
-            number += len(found)
-            corners = [corner for corner, _ in found]
+        for request, in_boxes in zip(requests, boxed, strict=True):
+            spots = [packing[number + i] for i in range(len(in_boxes))]
+            number += len(in_boxes)
+            corners = [corner for corner, _ in in_boxes]
             origins = tuple(_origin(s, c) for s, c in zip(spots, corners, strict=True))
             placed = request.placed(tuple(slot(spot.array, chip) for spot in spots))
             moved = any(origin != (0, 0) for origin in origins)
@@ -70,14 +70,14 @@ class Packed:
 
 def boxes(request: Request) -> list[tuple[Origin, Piece]]:
     """Return the upper left corner (word line, column) and the box of each local array."""
-    found, lines = [], request.layout.lines_per_row
+    corners, lines = [], request.layout.lines_per_row
     for index, blocks in enumerate(request.layout.by_array):
         top, left = min(b.row0 for b in blocks), min(b.col0 for b in blocks)
         height = max(b.row0 + b.rows for b in blocks) - top
         width = max(b.col0 + b.cols for b in blocks) - left
         piece = Piece(f"{request.name}, array {index}", height * lines, width)
-        found.append(((top * lines, left), piece))
-    return found
+        corners.append(((top * lines, left), piece))
+    return corners
 
 
 def _origin(spot: Spot, corner: Origin) -> Origin:

@@ -109,8 +109,8 @@ class _Skyline:
 
 
 def _running_max(values: Ints, width: int) -> Ints:
-    found: Ints = np.lib.stride_tricks.sliding_window_view(values, width).max(axis=1)
-    return found
+    largest: Ints = np.lib.stride_tricks.sliding_window_view(values, width).max(axis=1)
+    return largest
 
 
 def in_order_loads(pieces: Sequence[Piece], room: Room) -> list[Packing]:
@@ -161,13 +161,13 @@ def pack_first_fit(pieces: Sequence[Piece], room: Room) -> Packing | None:
     """
     for piece in pieces:
         check_size(piece, room)
-    found: list[Packing] = []
+    packings: list[Packing] = []
     for key in _ORDERS:
         order = sorted(range(len(pieces)), key=lambda n: (key(pieces[n]), n))
         packing = _in_this_order(pieces, order, room)
         if packing is not None:
-            found.append(packing)
-    return min(found, key=arrays_of, default=None)
+            packings.append(packing)
+    return min(packings, key=arrays_of, default=None)
 
 
 _ORDERS: tuple[Callable[[Piece], tuple[int, ...]], ...] = (

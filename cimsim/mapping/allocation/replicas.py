@@ -37,18 +37,18 @@ def replicas_of(
         Replicas of each layer, each >= 1; no layer has more than its share of the largest cost
         asks for.
     """
-    found, spare = [1] * len(arrays), total - sum(arrays)
+    replicas, spare = [1] * len(arrays), total - sum(arrays)
     heap = [(-cost(layer, 1), layer) for layer in range(len(arrays))]
     heapq.heapify(heap)
     while heap:
         slowest, layer = heap[0]
-        faster = _next(cost, layer, found[layer], -slowest, spare // arrays[layer], most)
+        faster = _next(cost, layer, replicas[layer], -slowest, spare // arrays[layer], most)
         if faster is None:
             break
-        spare -= (faster - found[layer]) * arrays[layer]
-        found[layer] = faster
+        spare -= (faster - replicas[layer]) * arrays[layer]
+        replicas[layer] = faster
         heapq.heapreplace(heap, (-cost(layer, faster), layer))
-    return found
+    return replicas
 
 
 def replicas_on(
@@ -66,10 +66,10 @@ def replicas_on(
     least = sum(arrays)
     total = chip.n_arrays
     while True:
-        found = replicas_of(cost, arrays, total, most)
-        over = extent(arrays, found, chip) - chip.n_arrays
+        replicas = replicas_of(cost, arrays, total, most)
+        over = extent(arrays, replicas, chip) - chip.n_arrays
         if over <= 0 or total == least:
-            return found
+            return replicas
         total = max(least, total - over)
 
 

@@ -56,18 +56,18 @@ class Vwsdk:
     def cut(self, op: MatrixOp, chip: Chip) -> ParallelWindow:
         """Return the rectangle, of one window for im2col."""
         array, one = array_size(op, chip), single(op, chip)
-        found = rectangles(op, array)
+        ways = rectangles(op, array)
         if self.shape is None:
             # (1, 1) is that of im2col, which need not cut by channels
-            fired = np.where(found.fits, found.arrays * found.activations, one.tally().fired)
+            fired = np.where(ways.fits, ways.arrays * ways.activations, one.tally().fired)
             fired[0, 0] = one.tally().fired
             place = int(fired.argmin()) if fired.min() < fired[0, 0] else 0
         else:
             wy, wx = (min(n, most) for n, most in zip(self.shape, op.window_grid, strict=True))
-            high, wide = (np.arange(n) for n in found.fits.shape)
+            high, wide = (np.arange(n) for n in ways.fits.shape)
             asked = (high[:, None] < wy) & (wide < wx)
-            place = int(np.where(found.fits & asked, found.windows, 0).argmax())
-        y, x = divmod(place, found.fits.shape[1])
+            place = int(np.where(ways.fits & asked, ways.windows, 0).argmax())
+        y, x = divmod(place, ways.fits.shape[1])
         if (y, x) == (0, 0):
             return one
         return ParallelWindow(op, array, (y + 1, x + 1), by_channel=True)
@@ -130,9 +130,9 @@ def _axis(op: MatrixOp, axis: int, array: tuple[int, int]) -> Ints:
     window = op.window
     kernel, stride, dilation = window.kernel[axis], window.stride[axis], window.dilation[axis]
     most = max(1, min(op.window_grid[axis], array[1]))
-    found: list[int] = []
+    pixels: list[int] = []
     for n in range(1, most + 1):
-        found.append(n_axis_reads(kernel, stride, dilation, n))
-        if found[-1] * window.kernel[1 - axis] > array[0]:
+        pixels.append(n_axis_reads(kernel, stride, dilation, n))
+        if pixels[-1] * window.kernel[1 - axis] > array[0]:
             break
-    return np.array(found, np.int64)
+    return np.array(pixels, np.int64)

@@ -84,7 +84,7 @@ def advice(
     """
     trials = list(_trials(mapping, timeline))
     report = progress or (lambda done, total: None)
-    found = []
+    changes = []
     for number, (what, option, changed) in enumerate(trials):
         report(number, len(trials))
         try:
@@ -95,9 +95,9 @@ def advice(
         if timeline.frames == 1 or schedule == "sequential":
             gain = timeline.cycles_first_frame / trial.cycles_first_frame
         if gain >= 1.001:
-            found.append(Change(what, option, trial.interval, trial.cycles_first_frame, gain))
+            changes.append(Change(what, option, trial.interval, trial.cycles_first_frame, gain))
     report(len(trials), len(trials))
-    return tuple(sorted(found, key=lambda change: -change.gain))
+    return tuple(sorted(changes, key=lambda change: -change.gain))
 
 
 def _trials(mapping: Mapping, timeline: Timeline) -> Iterator[tuple[str, str, Mapping]]:

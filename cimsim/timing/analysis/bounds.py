@@ -58,7 +58,7 @@ def services_per_frame(job: Job, replica: int) -> tuple[int, int]:
 
 def resource_work(plan: Plan) -> dict[Resource, int]:
     """Return the cycles that one frame needs of each resource."""
-    found: dict[Resource, int] = defaultdict(int)
+    cycles: dict[Resource, int] = defaultdict(int)
     for job in plan.jobs:
         for replica, services in enumerate(job.services):
             first, later = services_per_frame(job, replica)
@@ -69,28 +69,28 @@ def resource_work(plan: Plan) -> dict[Resource, int]:
             }
             for served, service in zip(Served, services.stages, strict=True):
                 for leg in service.legs:
-                    found[leg.resource] += times.get(served, first + later) * leg.cycles
-    return dict(found)
+                    cycles[leg.resource] += times.get(served, first + later) * leg.cycles
+    return dict(cycles)
 
 
 def _stages(jobs: tuple[Job, ...]) -> dict[tuple[int, str], int]:
     """Return the cycles that one frame needs at least in each stage of each pipeline."""
-    found: dict[tuple[int, str], int] = defaultdict(int)
+    cycles: dict[tuple[int, str], int] = defaultdict(int)
     for job in jobs:
         for replica, (pipe, services) in enumerate(zip(job.pipes, job.services, strict=True)):
             first, later = services_per_frame(job, replica)
             n = first + later
-            found[pipe, "load"] += first * services.alone(Served.LOAD) + later * services.alone(
+            cycles[pipe, "load"] += first * services.alone(Served.LOAD) + later * services.alone(
                 Served.LOAD_NEXT
             )
-            found[pipe, "analog"] += n * services.analog
+            cycles[pipe, "analog"] += n * services.analog
             for name, stage in (
                 ("reduce", Stage.REDUCE),
                 ("post", Stage.POST),
                 ("store", Stage.STORE),
             ):
-                found[pipe, name] += n * services.alone(stage)
-    return found
+                cycles[pipe, name] += n * services.alone(stage)
+    return cycles
 
 
 def _serial(job: Job) -> int:

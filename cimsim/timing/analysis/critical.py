@@ -83,11 +83,11 @@ def critical_path(plan: Plan, timeline: Timeline, frame: int = 0) -> tuple[PathP
         _before(plan, trace), by_store, trace.stored[by_store], start, near, near_start,
         int(mine[np.argmax(trace.stored[mine])]),
     )  # fmt: skip
-    found = [
+    parts = [
         PathPart(plan.jobs[u].unit.name, PARTS[part], int(spent[u, part]))
         for u, part in zip(*np.nonzero(spent), strict=True)
     ]
-    return tuple(sorted(found, key=lambda one: -one.cycles))
+    return tuple(sorted(parts, key=lambda one: -one.cycles))
 
 
 def _neighbours(plan: Plan) -> tuple[Ints, Ints]:
@@ -155,10 +155,10 @@ def _before(plan: Plan, trace: Trace) -> Ints:
     order = np.lexsort(
         (trace.unit, trace.activation, trace.frame, trace.enter[:, Stage.LOAD], pipe)
     )
-    found = np.full(len(order), -1, np.int64)
+    before = np.full(len(order), -1, np.int64)
     same = pipe[order[1:]] == pipe[order[:-1]]
-    found[order[1:][same]] = order[:-1][same]
-    return found
+    before[order[1:][same]] = order[:-1][same]
+    return before
 
 
 @jit

@@ -44,7 +44,7 @@ class Replicated:
         self, graph: LayerGraph, requests: tuple[Request, ...], chip: Chip
     ) -> tuple[PlacedLayer, ...]:
         """Try both; one may find room, in arrays or in memories, where the other does not."""
-        found: list[tuple[int, Mapping]] = []
+        bounded: list[tuple[int, Mapping]] = []
         refused: MappingError | None = None
         for way in (WholeCopies(), Shared()):
             try:
@@ -53,19 +53,19 @@ class Replicated:
                 refused = refused or error
             else:
                 mapping = Mapping(graph, chip, "", layers)
-                found.append((least_interval(make_plan(mapping)), mapping))
-        if refused is not None and not found:
+                bounded.append((least_interval(make_plan(mapping)), mapping))
+        if refused is not None and not bounded:
             raise refused
-        return _fastest(found).layers
+        return _fastest(bounded).layers
 
 
-def _fastest(found: list[tuple[int, Mapping]]) -> Mapping:
-    """Return the mapping of least simulated interval; ``found`` has a lower bound of each."""
-    if len(found) == 1:
-        return found[0][1]
+def _fastest(bounded: list[tuple[int, Mapping]]) -> Mapping:
+    """Return the mapping of least simulated interval; ``bounded`` has a lower bound of each."""
+    if len(bounded) == 1:
+        return bounded[0][1]
     best: tuple[float, int] | None = None
-    for i in sorted(range(len(found)), key=lambda i: found[i][0]):
-        bound, mapping = found[i]
+    for i in sorted(range(len(bounded)), key=lambda i: bounded[i][0]):
+        bound, mapping = bounded[i]
         if best is not None and (bound, i) >= best:
             break  # no simulation is below its bound
         try:
@@ -74,7 +74,7 @@ def _fastest(found: list[tuple[int, Mapping]]) -> Mapping:
             interval = math.inf
         best = (interval, i) if best is None else min(best, (interval, i))
     assert best is not None
-    return found[best[1]][1]
+    return bounded[best[1]][1]
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,12 @@ class WholeCopies:
         single = InOrder().allocate(graph, requests, chip)
         cost = layer_cost(graph, single, chip)
         arrays = [request.layout.n_arrays for request in requests]
-        found = replicas_on(chip, cost, arrays, [r.activations for r in requests])
-        layers = InOrder(replicas=found).allocate(graph, requests, chip)
+        replicas = replicas_on(chip, cost, arrays, [r.activations for r in requests])
+        layers = InOrder(replicas=replicas).allocate(graph, requests, chip)
         bound = least_interval(make_plan(Mapping(graph, chip, "", layers)))
         needed = [
             next((r for r in range(1, most_r) if cost(layer, r) <= bound), most_r)
-            for layer, most_r in enumerate(found)
+            for layer, most_r in enumerate(replicas)
         ]
         return InOrder(replicas=needed).allocate(graph, requests, chip)
 

@@ -250,11 +250,11 @@ def _made(
     address: ir.Value,
     count: ir.Value | None = None,
 ) -> ir.Value:
-    found = _struct(context, builder, kind)
-    found.base, found.address = base, address
+    made = _struct(context, builder, kind)
+    made.base, made.address = base, address
     if count is not None:
-        found.count = count
-    return found._getvalue()
+        made.count = count
+    return made._getvalue()
 
 
 def _cell(builder: ir.IRBuilder, base: ir.Value, place: ir.Value) -> ir.Value:
@@ -368,18 +368,18 @@ def _get_field(
     if name == "address":
         return record.address
     field = kind.record.fields[name]
-    place, found = _plus(builder, record.address, field.offset), _type_of(field)
+    place, kind_of_field = _plus(builder, record.address, field.offset), _type_of(field)
     code = place.type(field.code)
     if field.length:
-        return _made(context, builder, found, record.base, place, place.type(field.length))
+        return _made(context, builder, kind_of_field, record.base, place, place.type(field.length))
     first = builder.load(_place(context, builder, record.base, place, code))
     if field.kind == "int":
         return first
     if field.kind == "ref":
-        return _made(context, builder, found, record.base, first)
+        return _made(context, builder, kind_of_field, record.base, first)
     place, code = _plus(builder, place, 1), _plus(builder, code, 1)
     count = builder.load(_place(context, builder, record.base, place, code))
-    return _made(context, builder, found, record.base, first, count)
+    return _made(context, builder, kind_of_field, record.base, first, count)
 
 
 @lower_setattr_generic(RecordType)
@@ -426,10 +426,10 @@ def _get_item(
     if _field(kind).kind == "rows":
         return _made(context, builder, sig.return_type, base, place)
     code = _code(builder, _field(kind), index)
-    found = builder.load(_place(context, builder, base, place, code))
+    held = builder.load(_place(context, builder, base, place, code))
     if _field(kind).kind == "refs":
-        return _made(context, builder, sig.return_type, base, found)
-    return found
+        return _made(context, builder, sig.return_type, base, held)
+    return held
 
 
 @lower_builtin(operator.setitem, TableType, types.Integer, RecordType)
@@ -472,10 +472,10 @@ def _not(
 
 @unbox(RecordType)
 def _unbox(kind: RecordType, record: ir.Value, c: _UnboxContext) -> NativeValue:
-    found = _struct(c.context, c.builder, kind)
+    unboxed = _struct(c.context, c.builder, kind)
     for name in ("base", "address"):
         value = c.pyapi.object_getattr_string(record, name)
-        setattr(found, name, c.unbox(types.int64, value).value)
+        setattr(unboxed, name, c.unbox(types.int64, value).value)
         c.pyapi.decref(value)
     failed = cgutils.is_not_null(c.builder, c.pyapi.err_occurred())
-    return NativeValue(found._getvalue(), is_error=failed)
+    return NativeValue(unboxed._getvalue(), is_error=failed)

@@ -77,19 +77,19 @@ def _is_ready(queue: Queue) -> bool:
 def windows_wanted(queue: Queue, unit: Unit, dependency: Dependency) -> int:
     """Windows of the producer, all frames counted, that the head of a queue waits for."""
     y, x = queue.y, queue.x
-    found, per_activation = 0, unit.per_activation
+    wanted, per_activation = 0, unit.per_activation
     if per_activation > 1:
         first = queue.index * per_activation
         x += min(per_activation, unit.windows - first) - 1
         while x >= unit.row:  # the activation goes on in the next map row
-            found = max(found, dependency.rows[y] + dependency.cols[unit.row - 1])
+            wanted = max(wanted, dependency.rows[y] + dependency.cols[unit.row - 1])
             x -= unit.row
             y += 1
-    found = max(found, dependency.rows[y] + dependency.cols[x])
+    wanted = max(wanted, dependency.rows[y] + dependency.cols[x])
     frame = queue.frame + dependency.frame
-    if found <= 0 or frame < 0:
+    if wanted <= 0 or frame < 0:
         return 0
-    return frame * dependency.producer.windows + found
+    return frame * dependency.producer.windows + wanted
 
 
 @jit

@@ -120,13 +120,13 @@ class Layout:
     def cells(self) -> Ints:
         """Return the array."""
         self.header.table[0, 0] = self.size
-        found = np.empty(2 * self.size + 3 if self.checked else self.size, np.int64)
+        memory = np.empty(2 * self.size + 3 if self.checked else self.size, np.int64)
         for address, table, codes in self._parts:
             for start, value in ((0, table), (self.size, codes)):
                 if start == 0 or self.checked:
-                    part = found[start + address : start + address + table.size]
+                    part = memory[start + address : start + address + table.size]
                     part.reshape(table.shape)[...] = value
-        return found
+        return memory
 
     def _columns(self, record: type[R], table: Ints) -> Columns[R]:
         codes = np.concatenate([_codes(field) for field in record.fields.values()])

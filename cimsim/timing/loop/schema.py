@@ -240,7 +240,7 @@ def declare(*records: type[Record]) -> tuple[Cell, ...]:
     TypeError
         A field of a kind that there is not.
     """
-    code, found = 1, []
+    code, fields = 1, []
     _CELLS[:] = [Cell("")]
     for record in records:
         offset, record.fields = 0, {}
@@ -250,12 +250,12 @@ def declare(*records: type[Record]) -> tuple[Cell, ...]:
             field.owner, field.name, field.offset, field.code = record, name, offset, code
             _of_kind(field, kinds[name])
             record.fields[name] = field
-            found.append(field)
+            fields.append(field)
             offset += field.size
             code += field.size
             _CELLS.extend([field] * field.size)
         record.size = offset
-    return tuple(found)
+    return tuple(fields)
 
 
 def _of_kind(field: Cell, kind: object) -> None:

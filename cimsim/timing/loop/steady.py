@@ -60,16 +60,16 @@ def rows_per_line(plan: Plan, windows: int = WINDOWS) -> Ints | None:
     for u, job in enumerate(plan.jobs):
         if job.unit.grid[1] % job.per_activation:
             return None  # an activation goes over the end of a row
-        found = set()
+        counts = set()
         for producer, dependency in job.dependencies:
             before = rates[producer]
             if dependency.window is None or producer >= u or before is None:
                 return None
             block = plan.jobs[producer].unit.block[0]
-            found.add(before * block / dependency.window.stride[0])
-        if len(found) > 1:
+            counts.add(before * block / dependency.window.stride[0])
+        if len(counts) > 1:
             return None
-        rates[u] = found.pop() if found else Fraction(1)
+        rates[u] = counts.pop() if counts else Fraction(1)
     known = [rate for rate in rates if rate is not None]
     whole = lcm(*(rate.denominator for rate in known))
     rows = np.array([int(rate * whole) for rate in known], np.int64)
@@ -109,9 +109,9 @@ def run(plan: Plan, memory: Memory, rows: Ints) -> int:
         if wait > 0:
             continue
         held = [*held[-2 * _LAGS[-1] :], steady.shot()]
-        found = steady.leap(held)
-        if found:
-            leapt, held, since = leapt + found, [], 0
+        repeats = steady.leap(held)
+        if repeats:
+            leapt, held, since = leapt + repeats, [], 0
         elif since > _PATIENCE and since % (2 * _LAGS[-1] + 1) == 0:
             held, wait = [], since
     kernels.end(header)
@@ -208,9 +208,9 @@ class _Steady:
     def shot(self) -> _Shot:
         """Keep the memory, and begin to note anew how far back it is read."""
         header = self.memory.header
-        found = _Shot(self.cells.copy(), header.back, header.rows_back)
+        shot = _Shot(self.cells.copy(), header.back, header.rows_back)
         header.back = header.rows_back = 0
-        return found
+        return shot
 
     def leap(self, held: list[_Shot]) -> int:
         """Move on by as many lines as are proven to repeat; return how many."""
@@ -303,16 +303,16 @@ class _Line:
 
     def _of_wants(self) -> Ints:
         """Return by what moves on what heads wait for: windows of a producer, or own pixels."""
-        s, found = self.s, np.zeros(len(self.s.rows), np.int64)
+        s, wants = self.s, np.zeros(len(self.s.rows), np.int64)
         heads = self.last[s.queue.places("dependency")]
         for u, job in enumerate(s.plan.jobs):
             if self.last[s.wanted[u]] == UNKNOWN:
                 continue
             number, dependencies = int(heads[u]), len(job.dependencies)
-            found[u] = (
+            wants[u] = (
                 s.windows[job.dependencies[number][0]] if number < dependencies else s.pixels[u]
             )
-        return self.lag * found
+        return self.lag * wants
 
     def _events(self) -> bool:
         """Whether the same events wait, later; pending admissions of shared pipelines, too."""
@@ -360,7 +360,7 @@ class _Line:
         s, lag = self.s, self.lag
         head, stored = s.queue.places("y"), s.unit.places("y")
         heads = np.maximum(self.now[head], self.now[stored])
-        found = int(((s.tall - 1 - heads) // (lag * s.rows))[self.active].min())
+        times = int(((s.tall - 1 - heads) // (lag * s.rows))[self.active].min())
         for u, job in enumerate(s.plan.jobs):
             if not self.active[u]:
                 continue
@@ -376,7 +376,7 @@ class _Line:
                 if rows[first] < 0 or cols.min() < 1:
                     return 0
                 by = lag * int(s.windows[producer])
-                found = min(found, _even(rows, lag * int(s.rows[u]), by, first, last))
+                times = min(times, _even(rows, lag * int(s.rows[u]), by, first, last))
         for number, (producer, consumer) in enumerate(s.of_edge):
             if not self.active[consumer]:
                 continue
@@ -390,8 +390,8 @@ class _Line:
             edge = Edge(self.now, int(s.edge.addresses()[number]))
             table = _table(self.now, edge.released)
             by = lag * int(s.pixels[producer])
-            found = min(found, _even(table, lag * int(s.rows[consumer]), by, first, last))
-        return found
+            times = min(times, _even(table, lag * int(s.rows[consumer]), by, first, last))
+        return times
 
     def _unit(self, u: int) -> Unit:
         return Unit(self.now, int(self.s.unit.addresses()[u]))
@@ -430,12 +430,12 @@ def _continued(ring: Ints, end: int, step: int, times: int, cycles: int) -> Ints
     times, cycles : int
         Further lines, and the length of one.
     """
-    size, found = len(ring), ring.copy()
+    size, continued = len(ring), ring.copy()
     index = end + times * step - 1 - np.arange(size)
     index = index[index >= 0]
     lines = np.maximum(0, -(-(index - end + 1) // step))
-    found[index & (size - 1)] = ring[(index - lines * step) & (size - 1)] + lines * cycles
-    return found
+    continued[index & (size - 1)] = ring[(index - lines * step) & (size - 1)] + lines * cycles
+    return continued
 
 
 def _even(table: Ints, step: int, by: int, first: int, head: int) -> int:

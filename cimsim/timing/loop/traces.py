@@ -60,13 +60,13 @@ def _grants(plan: Plan, memory: Memory, frames: int) -> Grants:
                     rows = sequence[first == (served == Served.LOAD)]
                 for leg, one in enumerate(service.legs):
                     if log.shared[row, served]:
-                        found = log.of_leg(mine, served.stage, leg)
+                        granted = log.of_leg(mine, served.stage, leg)
                         if served.stage == Stage.LOAD:
-                            found = found[np.isin(found[:, 0], rows)]
+                            granted = granted[np.isin(granted[:, 0], rows)]
                     else:
-                        found = _undisturbed(enter, rows, services, served, leg)
+                        granted = _undisturbed(enter, rows, services, served, leg)
                     fixed = [number[one.resource], u, replica, served.stage, one.cycles]
-                    parts.append(np.column_stack([found, np.tile(fixed, (len(found), 1))]))
+                    parts.append(np.column_stack([granted, np.tile(fixed, (len(granted), 1))]))
             row += 1
     all_rows = np.concatenate(parts) if parts else np.zeros((0, 7), np.int64)
     sequence, begin, resource, unit, replicas, kinds, cycles = all_rows.T
@@ -103,8 +103,8 @@ def first_in_row(job: Job, sequence: Ints) -> NDArray[np.bool_]:
     row = g * job.per_activation // job.unit.grid[1]
     before = g - len(job.pipes)
     same = before * job.per_activation // job.unit.grid[1] == row
-    found: NDArray[np.bool_] = (before < 0) | ~same
-    return found
+    first: NDArray[np.bool_] = (before < 0) | ~same
+    return first
 
 
 def _undisturbed(enter: Ints, sequence: Ints, services: Services, served: Served, leg: int) -> Ints:

@@ -178,17 +178,17 @@ def _with_loads(mapping: Mapping, units: tuple[Unit, ...]) -> tuple[Unit, ...]:
         if unit.kind == "matrix":
             load = mapping.load_of(unit.name)
         (ends if unit.kind in ("input", "output") else of_load[load]).append(unit)
-    found = [unit for unit in ends if unit.kind == "input"]
+    ordered = [unit for unit in ends if unit.kind == "input"]
     for load, mine in enumerate(of_load):
         writer = f"load {load}"
         # the first load of a frame waits for the last one of the frame before
         dependencies = tuple(Dependency(unit.name, None) for unit in of_load[load - 1])
-        found.append(Unit(writer, "program", None, (), (1, 1), (1, 1), 0, 0.0, dependencies))
-        found += [
+        ordered.append(Unit(writer, "program", None, (), (1, 1), (1, 1), 0, 0.0, dependencies))
+        ordered += [
             replace(unit, dependencies=(*unit.dependencies, Dependency(writer, None)))
             for unit in mine
         ]
-    return (*found, *(unit for unit in ends if unit.kind == "output"))
+    return (*ordered, *(unit for unit in ends if unit.kind == "output"))
 
 
 def _of_activations(mapping: Mapping, unit: Unit) -> Unit:
@@ -239,7 +239,7 @@ def _pipes(
     index = {unit.name: i for i, unit in enumerate(units)}
     pipes: list[Pipe] = []
     first: dict[str, int] = {}
-    found: list[tuple[int, ...]] = []
+    of_units: list[tuple[int, ...]] = []
     default = mapping.layers[0].slots[0][0].tile if mapping.layers else 0
     for u, unit in enumerate(units):
         layer = mapping.layer_of[unit.name] if unit.kind == "matrix" else None
@@ -250,7 +250,7 @@ def _pipes(
         else:
             read = [index[n.producer] for n in unit.dependencies if n.producer in index]
             last = max((p for p in read if p < u and units[p].kind != "program"), default=-1)
-            home = default if last < 0 else pipes[found[last][0]].home
+            home = default if last < 0 else pipes[of_units[last][0]].home
             if unit.kind == "input":
                 home = IO_TILE
             elif last >= 0 and units[last].kind == "input":
@@ -265,16 +265,16 @@ def _pipes(
         mine = tuple(range(first[name], first[name] + len(arrive)))
         for p in mine:
             pipes[p] = replace(pipes[p], units=(*pipes[p].units, u))
-        found.append(mine)
-    return tuple(pipes), tuple(found)
+        of_units.append(mine)
+    return tuple(pipes), tuple(of_units)
 
 
 def _by_chip(tiles: frozenset[int], per_chip: int) -> list[frozenset[int]]:
     """Return the tiles chip by chip: each chip that a replica lies on has its input."""
-    found: dict[int, set[int]] = defaultdict(set)
+    by_chip: dict[int, set[int]] = defaultdict(set)
     for tile in tiles:
-        found[tile // per_chip].add(tile)
-    return [frozenset(found[number]) for number in sorted(found)]
+        by_chip[tile // per_chip].add(tile)
+    return [frozenset(by_chip[number]) for number in sorted(by_chip)]
 
 
 def _edges(
@@ -294,10 +294,10 @@ def _edges(
                 dependencies[producer, u].append(dependency)
     edges = tuple(
         Edge(
-            producer, consumer, tuple(found), pixel_bytes(units[producer], chip.input_bytes),
+            producer, consumer, tuple(between), pixel_bytes(units[producer], chip.input_bytes),
             memory=_memory(chip, units[producer], units[consumer], spilled),
         )
-        for (producer, consumer), found in sorted(dependencies.items())
+        for (producer, consumer), between in sorted(dependencies.items())
     )  # fmt: skip
     if chip.buffer.overflow == "ignore":
         return edges
@@ -316,8 +316,8 @@ def _memory(
     chip: Chip, producer: Unit, consumer: Unit, spilled: MappingABC[tuple[str, str], str]
 ) -> str:
     """Return where a line buffer is; frames are read where they are instead of being copied."""
-    found = spilled.get((producer.name, consumer.name), "")
-    return chip.frames if found and producer.kind == "input" else found
+    memory = spilled.get((producer.name, consumer.name), "")
+    return chip.frames if memory and producer.kind == "input" else memory
 
 
 class _Builder:
@@ -453,7 +453,7 @@ def _shared_arrays(mapping: Mapping) -> dict[tuple[str, int], Resource]:
                     graph.add_edge((layer.name, replica), (layer.load, slot.tile))
                 elif (layer.load, slot) in crowded:
                     graph.add_edge((layer.name, replica), (layer.load, slot))
-    found: dict[tuple[str, int], Resource] = {}
+    groups: dict[tuple[str, int], Resource] = {}
     number = {
         (layer.name, replica): (i, replica)
         for i, layer in enumerate(mapping.layers)
@@ -462,5 +462,5 @@ def _shared_arrays(mapping: Mapping) -> dict[tuple[str, int], Resource]:
     for group in nx.connected_components(graph):
         members = sorted((n for n in group if n in number), key=lambda n: number[n])
         for member in members:
-            found[member] = ("array", *number[members[0]])
-    return found
+            groups[member] = ("array", *number[members[0]])
+    return groups

@@ -83,7 +83,7 @@ def capacities(
     for edge, wanted in zip(edges, sets, strict=True):
         for tile in frozenset[int]().union(*tiles[edge.consumer]):
             on_tile[tile] += wanted
-    found = []
+    limits = []
     for edge, wanted in zip(edges, sets, strict=True):
         share = min(
             # most of many tiles hold the same
@@ -96,5 +96,5 @@ def capacities(
             )
             for mine in tiles[edge.consumer]
         )
-        found.append(int(share / edge.pixel_bytes))
-    return tuple(found)
+        limits.append(int(share / edge.pixel_bytes))
+    return tuple(limits)

@@ -110,25 +110,25 @@ class Route:
         targets = sorted(set(targets))
         if n_bytes == 0 or self.interconnect.is_free:
             return dict.fromkeys(targets, after)
-        found: dict[int, int] = {}
+        arrivals: dict[int, int] = {}
         home, per_chip = source // self.chip.tile.count, self.chip.tile.count
         right = max([home, *(t // per_chip for t in targets)])
         left = min([home, *(t // per_chip for t in targets)])
         for steps in (range(home, right + 1), range(home - 1, left - 1, -1)):
             last, entry, pause = after, source, wait
             if steps and steps[0] != home:  # the way to the left begins at the gateway, too
-                last = self._cross(home, steps[0], n_bytes, found[home * per_chip])
+                last = self._cross(home, steps[0], n_bytes, arrivals[home * per_chip])
                 entry, pause = steps[0] * per_chip, 0
             for index, chip in enumerate(steps):
                 inside = [t for t in targets if t // per_chip == chip]
                 end = left if chip < home else right
                 leaves = chip != end or (chip == home and left < home)
                 wanted = {*inside, *([chip * per_chip] if leaves else [])}
-                found |= self._inside(entry, wanted, n_bytes, last, pause)
+                arrivals |= self._inside(entry, wanted, n_bytes, last, pause)
                 if index + 1 < len(steps):
-                    last = self._cross(chip, steps[index + 1], n_bytes, found[chip * per_chip])
+                    last = self._cross(chip, steps[index + 1], n_bytes, arrivals[chip * per_chip])
                     entry, pause = steps[index + 1] * per_chip, 0
-        return found
+        return arrivals
 
     def _cross(self, chip: int, following: int, n_bytes: int, after: int) -> int:
         """Add the link between two chips; returns its leg."""
@@ -141,7 +141,7 @@ class Route:
         """Add the way inside one chip, from ``entry``."""
         net, per_chip = self.interconnect, self.chip.tile.count
         chip, first = entry // per_chip, entry - entry % per_chip
-        cycles, found, legs = net.cycles(n_bytes), {entry: after}, list[int]()
+        cycles, arrivals, legs = net.cycles(n_bytes), {entry: after}, list[int]()
         for hop in net.way(entry - first, tuple(sorted(tile - first for tile in targets))):
             resource: Resource = (net.resource, *(chip, *hop.link))
             if hop.after < 0:
@@ -150,11 +150,11 @@ class Route:
                 ahead = legs[hop.after]
                 leg = Leg(resource, cycles, ahead, net.delay(n_bytes), n_bytes)
                 legs.append(self._add(leg))
-            found |= dict.fromkeys((first + tile for tile in hop.tiles), legs[-1])
-        lost = [tile - first for tile in targets if tile not in found]
+            arrivals |= dict.fromkeys((first + tile for tile in hop.tiles), legs[-1])
+        lost = [tile - first for tile in targets if tile not in arrivals]
         if lost:
             raise SimulationError(
                 f"interconnect.kind: '{self.chip.interconnect.kind}' has no way from tile "
                 f"{entry - first} to tile {lost[0]}: its `way` must reach every target"
             )
-        return {target: found[target] for target in targets}
+        return {target: arrivals[target] for target in targets}
