@@ -22,17 +22,17 @@ def limit() -> int:
     ConfigError
         When the variable is no size.
     """
-    told = os.environ.get(VARIABLE)
-    if not told:
+    given = os.environ.get(VARIABLE)
+    if not given:
         return _machine()
-    number = told.strip().rstrip("BKMGTi")
-    unit = told.strip()[len(number) :]
+    number = given.strip().rstrip("BKMGTi")
+    unit = given.strip()[len(number) :]
     try:
         size = float(number) * _UNITS[unit]
         if not 0 < size < 2**63:
             raise ValueError
     except (KeyError, ValueError):
-        raise ConfigError(f"{VARIABLE}: expected a size such as 16GiB, got '{told}'") from None
+        raise ConfigError(f"{VARIABLE}: expected a size such as 16GiB, got '{given}'") from None
     return int(size)
 
 

@@ -191,9 +191,9 @@ def rows(chip: Chip) -> list[dict[str, object]]:
         number = None
         if isinstance(value, int | float) and not isinstance(value, bool):
             number = value
-        told = str(value) if number is None or not field.unit else format_si(number, field.unit)
+        text = str(value) if number is None or not field.unit else format_si(number, field.unit)
         table.append({
-            "field": path, "value": told, "si": number, "unit": field.unit,
+            "field": path, "value": text, "si": number, "unit": field.unit,
             "kind": source.kind if source else "", "source": source.text if source else "",
             "given": field.is_given(chip),
         })  # fmt: skip

@@ -134,8 +134,8 @@ def described(
         )
         raw = dict(new)
         chip = build(raw, origin) if rescaled else chip
-    told = tuple(f"{path}={_told(value)}" for path, value in pairs)
-    history = replace(chip.history, overrides=told, rescaled=rescaled, kept=kept)
+    override_texts = tuple(f"{path}={_told(value)}" for path, value in pairs)
+    history = replace(chip.history, overrides=override_texts, rescaled=rescaled, kept=kept)
     history = replace(history, ranges=ranges or chip.history.ranges)
     if unchanged is not None:
         stay = ranges.keys() - {one.path for one in rescaled}
@@ -301,8 +301,8 @@ def _in_si(value: object) -> object:
 def chip_hash(chip: Chip) -> str:
     """SHA-256 over everything that can change a result: titles and sources cannot."""
     data = dump(chip)
-    for told in ("name", "summary", "leaves_out", "included_in"):
-        data.pop(told)
+    for name in ("name", "summary", "leaves_out", "included_in"):
+        data.pop(name)
     return json_text.digest(data)
 
 

@@ -71,13 +71,13 @@ def _far_from_sources(chip: Chip) -> Iterator[str]:
         ) or any(one.path == path for one in chip.history.rescaled)  # fmt: skip
         if field is None or not field.unit or field.unit == "1" or not value or moved:
             continue
-        told = figures(source.text, field.unit)
-        if any(1 / _FIT_FACTOR <= value / one <= _FIT_FACTOR for one in told):
+        named = figures(source.text, field.unit)
+        if any(1 / _FIT_FACTOR <= value / one <= _FIT_FACTOR for one in named):
             continue
         # "1 uW for each of 1024 columns" names a thousandth on purpose
         counts = [float(text) for text in re.findall(r"\d{2,}", source.text)]
         slips = [
-            one for one in told
+            one for one in named
             if _is_slip(value / one)
             and not any(abs(value / (one * n) - 1) < _NEAR for n in counts if n)
         ]  # fmt: skip

@@ -141,10 +141,10 @@ class Chip(Part):
     def _repr_html_(self) -> str:
         from cimsim.chip.fields import rows
 
-        told = [row for row in rows(self) if row["given"]]
+        given = [row for row in rows(self) if row["given"]]
         head = ("field", "value", "kind", "source")
         return html_table(
-            f"{self.label}: {self.summary}", [[row[name] for name in head] for row in told], head,
+            f"{self.label}: {self.summary}", [[row[name] for name in head] for row in given], head,
             [f"{self!r}; .to_frame() has every field"],
         )  # fmt: skip
 

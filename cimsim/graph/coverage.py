@@ -217,9 +217,9 @@ def check(graph: LayerGraph, partial: bool, chip: Chip | None = None) -> Coverag
 
 def _named(operations: tuple[Missing, ...]) -> str:
     order = sorted(operations, key=lambda m: (m.macs, m.weights, m.values), reverse=True)
-    told = [f"{m.op} ({m.source or m.name}{_macs(m)})" for m in order[:_SHOWN]]
+    texts = [f"{m.op} ({m.source or m.name}{_macs(m)})" for m in order[:_SHOWN]]
     more = len(order) - _SHOWN
-    return ", ".join(told) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(texts) + (f" and {more} more" if more > 0 else "")
 
 
 def _weights_on_arrays(graph: LayerGraph) -> int:

@@ -129,12 +129,12 @@ class Fit:
     def device(self, states_file: str) -> dict[str, object]:
         """Return the section ``device`` of a chip file."""
         if self.kind == "table":
-            told: dict[str, object] = {
+            fields: dict[str, object] = {
                 "kind": "table", "file": states_file, "conduction": self.conduction
             }  # fmt: skip
             sigma = self.reading.value("sigma")
-            told |= {} if math.isnan(sigma) else {"sigma_read": _percent(sigma)}
-            return told | self._colour()
+            fields |= {} if math.isnan(sigma) else {"sigma_read": _percent(sigma)}
+            return fields | self._colour()
         return self._eflash() | self._colour()
 
     def _colour(self) -> dict[str, object]:
@@ -152,15 +152,15 @@ class Fit:
         }  # fmt: skip
 
     def _eflash(self) -> dict[str, object]:
-        told: dict[str, object] = {"kind": "eflash", "g_max": _exact(self.top_s, "S")}
+        fields: dict[str, object] = {"kind": "eflash", "g_max": _exact(self.top_s, "S")}
         if 0 < self.bottom_s < self.top_s:
-            told["g_min"] = _exact(self.bottom_s, "S")
+            fields["g_min"] = _exact(self.bottom_s, "S")
         top_sigma = self.reading.value("sigma_top")
         if self.log is not None:
             verify = self.log.part
             read = verify.value("read_sigma") * self.log.span_s / self.top_s
-            told |= {"sigma_program": "0 %", "sigma_read": _percent(read)}
-            told["verify"] = {
+            fields |= {"sigma_program": "0 %", "sigma_read": _percent(read)}
+            fields["verify"] = {
                 "tolerance": _percent(verify.value("tolerance")),
                 "max_pulses": max(1, int(verify.value("max_pulses"))),
                 "gain": round(min(1.0, verify.value("gain")), 4),
@@ -171,14 +171,14 @@ class Fit:
             size = self.writing.value("size")
             size = self.writing.value("rms") * self.top_s if math.isnan(size) else size
             span = self.top_s - (self.bottom_s if self.bottom_s < self.top_s else 0.0)
-            told["sigma_program"] = _percent(size * math.sqrt(2) / span)
-            told["program_shape"] = "uniform"
+            fields["sigma_program"] = _percent(size * math.sqrt(2) / span)
+            fields["program_shape"] = "uniform"
             if not math.isnan(self.writing.value("knee")):
-                told["sigma_program"] = _percent(_of_layer(size / span, self))
-                told["program_shape"] = "saturating"
+                fields["sigma_program"] = _percent(_of_layer(size / span, self))
+                fields["program_shape"] = "saturating"
         if not math.isnan(top_sigma):
-            told["sigma_read"] = _percent(top_sigma)
-        return told | self._loss()
+            fields["sigma_read"] = _percent(top_sigma)
+        return fields | self._loss()
 
     def _loss(self) -> dict[str, object]:
         if self.drift is None or self.drift.law == "power":
@@ -192,21 +192,21 @@ class Fit:
         loss, spread = part.value("charge_loss"), part.value("spread")
         if loss <= 0:
             return {}
-        told: dict[str, object] = {
+        fields: dict[str, object] = {
             "charge_loss": _percent(loss), "loss_start": _exact(self.drift.start_s, "s"),
             "neutral_ratio": NEUTRAL,
         }  # fmt: skip
-        return told if math.isnan(spread) else told | {"loss_spread": round(spread, 4)}
+        return fields if math.isnan(spread) else fields | {"loss_spread": round(spread, 4)}
 
 
 def _of_layer(size: float, fit: Fit) -> float:
     """Return the rms error of a pair over a reference layer for cells that err by ``size``."""
     from cimsim.chip.cells import build
 
-    told = {"kind": "eflash", "g_max": _exact(fit.top_s, "S"), "sigma_program": "1 %"}
+    fields = {"kind": "eflash", "g_max": _exact(fit.top_s, "S"), "sigma_program": "1 %"}
     if 0 < fit.bottom_s < fit.top_s:
-        told["g_min"] = _exact(fit.bottom_s, "S")
-    device = build("eflash", {k: v for k, v in told.items() if k != "kind"})
+        fields["g_min"] = _exact(fit.bottom_s, "S")
+    device = build("eflash", {k: v for k, v in fields.items() if k != "kind"})
     large = float(device.program_sigma(np.array([fit.top_s]))[0])  # type: ignore[attr-defined]
     return size * 0.01 * (device.g_max_s - device.g_min_s) / large
 

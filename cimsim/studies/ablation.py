@@ -238,8 +238,8 @@ class _Study:
             for number, seed in enumerate(seeds):
                 machine = self._programmed(number, seed)
                 done.chips.append(_Pass())
-                told = f"on the chip, {number + 1} of {len(seeds)}"
-                self._measure(machine, told, removals, done.chips[-1])
+                title = f"on the chip, {number + 1} of {len(seeds)}"
+                self._measure(machine, title, removals, done.chips[-1])
         except KeyboardInterrupt:
             done.chips = [each for each in done.chips if each.losses]
             if not done.plain.losses:
@@ -264,7 +264,7 @@ class _Study:
         return self.made[number + 1]
 
     def _measure(
-        self, machine: Machine, told: str, removals: Sequence[_Removal], into: _Pass
+        self, machine: Machine, title: str, removals: Sequence[_Removal], into: _Pass
     ) -> None:
         """Run all frames, whole and without each part."""
         graph, frames = self.mapping.graph, self.measure.inputs
@@ -276,21 +276,21 @@ class _Study:
         kept = tuple(dict.fromkeys(op.name for rest in rests for op in rest.inputs))
         whole = graph.with_ops(graph, (*graph.outputs, *kept))
         steps, done = len(frames) * (len(rests) + 1), 0
-        self.report(told, done, steps)
+        self.report(title, done, steps)
         for index, inputs in enumerate(frames):
             outputs, sums = machine.run(whole, inputs, index)
             n_outputs = len(graph.outputs)
             score = self.measure.score(index, outputs[:n_outputs])
             values = dict(zip(kept, outputs[n_outputs:], strict=True))
             losses, left = [], []
-            self.report(told, done := done + 1, steps)
+            self.report(title, done := done + 1, steps)
             for rest in rests:
                 inner = tuple(values[op.name] for op in rest.inputs)
                 outputs, sums_left = machine.run(rest, inner, index)
                 other = self.measure.score(index, outputs)
                 losses.append(0.0 if score == other else score - other)  # inf - inf is 0 here
                 left.append(sums_left)
-                self.report(told, done := done + 1, steps)
+                self.report(title, done := done + 1, steps)
             into.scores.append(score)
             into.losses.append(losses)
             if sums:

@@ -161,8 +161,8 @@ class Diagnosis(Rows):
     def as_dict(self) -> dict[str, object]:
         """Return plain data."""
         data = asdict(self)
-        for told, one in zip(data["attributions"], self.attributions, strict=True):
-            told |= {"sum": one.total, "unexplained": one.unexplained,
+        for row, one in zip(data["attributions"], self.attributions, strict=True):
+            row |= {"sum": one.total, "unexplained": one.unexplained,
                      "by_layer": one.by_layer, "by_cause": one.by_cause}  # fmt: skip
         return data
 

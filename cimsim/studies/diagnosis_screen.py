@@ -94,9 +94,9 @@ def _pairs(diagnosis: Diagnosis, top: int, width: int) -> Table:
     snr = {layer.name: layer.snr_by_cause_db for layer in diagnosis.layers}
     for name, cause, _ in shown:
         gives = [_number(a.gives.get(name, {}).get(cause, 0.0)) for a in _telling(diagnosis, width)]
-        told = snr[name].get(cause)
+        ratio = snr[name].get(cause)
         table.add_row(
-            escape(folded(name, _LABEL)), cause, *gives, "" if told is None else _db(told)
+            escape(folded(name, _LABEL)), cause, *gives, "" if ratio is None else _db(ratio)
         )
     return table
 
@@ -120,11 +120,11 @@ def _layers(diagnosis: Diagnosis, width: int) -> Table:
         gives = [_number(sums.get(layer.name, 0.0)) for sums in by_layer]
         row = diagnosis.first.gives.get(layer.name, {})
         worst = max(row, key=lambda cause: row[cause]) if row else ""
-        told = [_db(layer.snr_by_cause_db[c]) if c in layer.snr_by_cause_db else ""
+        texts = [_db(layer.snr_by_cause_db[c]) if c in layer.snr_by_cause_db else ""
                 for c in causes] or [worst]  # fmt: skip
         table.add_row(
             escape(folded(layer.name, _LABEL)), *gives, _db(layer.snr_alone_db),
-            _db(layer.snr_db), *told,
+            _db(layer.snr_db), *texts,
         )  # fmt: skip
     return table
 

@@ -153,8 +153,8 @@ def program() -> str:
         names = ["frontends"] if not (place / "__init__.py").is_file() else ["."]
         for name in names:
             _add_source(digest, place, name, _UNREAD)
-    for told in versions(_LIBRARIES):
-        digest.update(told.encode())
+    for library in versions(_LIBRARIES):
+        digest.update(library.encode())
     return digest.hexdigest()
 
 

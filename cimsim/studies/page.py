@@ -95,12 +95,12 @@ def _beside_each_other(table: Table, id_: str, caption: str) -> parts.Table:
 
 def _label(table: Table, group: Group) -> str:
     """Name a line by what varies; a bare number says of what it is."""
-    told = []
+    varying = []
     for name in table.varies:
         value = group.settings.get(name)
         if value is not None:
-            told.append(f"{name} {value}" if real(value) or str(value).isdigit() else str(value))
-    return ", ".join(told)
+            varying.append(f"{name} {value}" if real(value) or str(value).isdigit() else str(value))
+    return ", ".join(varying)
 
 
 _TITLES = {

@@ -111,16 +111,16 @@ class Store:
             return None
         try:
             head, _, body = text.partition(b"\n")
-            told = json.loads(head)
-            if told["sha256"] != hashlib.sha256(body).hexdigest():
+            header = json.loads(head)
+            if header["sha256"] != hashlib.sha256(body).hexdigest():
                 raise ValueError("its content has another SHA-256")
-            arrays, size = self._arrays(key, told["arrays"])
+            arrays, size = self._arrays(key, header["arrays"])
             data = json.loads(body)
         except (ValueError, KeyError, TypeError, OSError) as error:
             log.warning("%s is damaged (%s); it is made anew", path, error)
             self._remove(key)
             return None
-        self._used(key, str(told.get("stage", "")), len(text) + size)
+        self._used(key, str(header.get("stage", "")), len(text) + size)
         return Entry(data, arrays)
 
     def put(
@@ -135,11 +135,11 @@ class Store:
 
         body = json.dumps(data, allow_nan=True).encode()
         packed = save({n: np.ascontiguousarray(a) for n, a in arrays.items()}) if arrays else None
-        told = {
+        header = {
             "stage": stage, "sha256": hashlib.sha256(body).hexdigest(),
             "arrays": None if packed is None else hashlib.sha256(packed).hexdigest(),
         }  # fmt: skip
-        text = json.dumps(told).encode() + b"\n" + body
+        text = json.dumps(header).encode() + b"\n" + body
         try:
             self._write(key, text, packed)
         except OSError as error:

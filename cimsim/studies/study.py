@@ -121,10 +121,10 @@ class Outcome:
             No study there.
         """
         folder = Path(folder)
-        told = read_plan(folder)
+        data = read_plan(folder)
         rows = engine.kept_rows(folder)
-        ids = list(rows) if told["points"] is None else told["points"]
-        return cls(told["plan"], tuple(rows[one] for one in ids if one in rows), folder)
+        ids = list(rows) if data["points"] is None else data["points"]
+        return cls(data["plan"], tuple(rows[one] for one in ids if one in rows), folder)
 
 
 class Study:

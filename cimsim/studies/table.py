@@ -307,10 +307,10 @@ class Table:
         lines = []
         for group in self.groups:
             first = [_setting(group.settings.get(name)) for name in varies]
-            told = [group.cells[n].text if n in group.cells else "" for n in columns]
-            if group.error is not None and told:
-                told = [f"- {group.error}", *[""] * (len(told) - 1)]
-            lines.append([*first, *told])
+            texts = [group.cells[n].text if n in group.cells else "" for n in columns]
+            if group.error is not None and texts:
+                texts = [f"- {group.error}", *[""] * (len(texts) - 1)]
+            lines.append([*first, *texts])
         return heads, lines
 
     def _unit(self, name: str) -> str:
@@ -366,10 +366,10 @@ class Table:
         ]
         lines = []
         for group in self.groups:
-            told = [_escape(_setting(group.settings.get(name))) for name in varies]
+            texts = [_escape(_setting(group.settings.get(name))) for name in varies]
             for name, (factor, _) in zip(columns, scaled, strict=True):
-                told.append(_latex(group.cells.get(name), factor))
-            lines.append(f"    {' & '.join(told)} \\\\\n")
+                texts.append(_latex(group.cells.get(name), factor))
+            lines.append(f"    {' & '.join(texts)} \\\\\n")
         kinds = "l" * len(varies) + "r" * len(columns)
         return (
             "% \\usepackage{booktabs,siunitx}; brackets: 5 .. 95 %\n"

@@ -120,8 +120,8 @@ class Arrays:
         if self.labels is not None:
             counts["labels"] = len(self.labels)
         if not self.arrays or len(set(counts.values())) != 1 or not len(self.arrays[0]):
-            told = ", ".join(f"{what}: {n}" for what, n in counts.items())
-            raise InputError(f"{self.name}: expected as many samples in each array, got {told}")
+            listed = ", ".join(f"{what}: {n}" for what, n in counts.items())
+            raise InputError(f"{self.name}: expected as many samples in each array, got {listed}")
         if self.labels is not None and (
             self.labels.ndim != 1 or not np.issubdtype(self.labels.dtype, np.integer)
         ):

@@ -187,11 +187,11 @@ def check_writer(kind: str | type[AbstractWriter]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         alone = result.to_dir(Path(scratch) / "alone")
         for number in range(2):
-            told: list[str] = []
+            lines: list[str] = []
             place = Path(scratch) / f"run{number}"
-            accepted(name, "write", write, result, place, writers=[made], say=told.append)
+            accepted(name, "write", write, result, place, writers=[made], say=lines.append)
             hold(
-                all("\n" not in line for line in told),
+                all("\n" not in line for line in lines),
                 name,
                 "write: expected one line for the screen",
             )

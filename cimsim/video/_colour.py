@@ -81,7 +81,7 @@ def of_frame(name: str, frame: VideoFrame) -> Colours:
         )
     if any("DOVI" in item.type.name for item in side_data(frame)) and transfer == UNKNOWN:
         raise InputError(f"{name}: Dolby Vision without a picture for other displays; {WAY_OUT}")
-    told = []
+    notes = []
     if primaries in _WIDE and not is_ycbcr(layout):
         raise InputError(f"{name}: RGB of {_WIDE[primaries]} primaries; {WAY_OUT}")
     wide = primaries if primaries in _WIDE else None
@@ -95,16 +95,16 @@ def of_frame(name: str, frame: VideoFrame) -> Colours:
         )
     if tag not in _MATRICES:
         matrix = BT709 if is_hd(frame.width, frame.height) else BT601
-        told.append(
+        notes.append(
             f"no colour matrix is tagged: taken as {_MATRICES[matrix]}, as usual for "
             f"{frame.width} x {frame.height}"
         )
     if wide is not None:
-        told.append(f"{_WIDE[wide]} primaries: converted to BT.709, colours outside are clipped")
+        notes.append(f"{_WIDE[wide]} primaries: converted to BT.709, colours outside are clipped")
     full = int(frame.color_range) == FULL_RANGE or layout.name.startswith("yuvj")
     if not full and int(frame.color_range) != VIDEO_RANGE:
-        told.append("no range is tagged: taken as video range (8 bit: black 16, white 235)")
-    return Colours(matrix, full, wide, tuple(told))
+        notes.append("no range is tagged: taken as video range (8 bit: black 16, white 235)")
+    return Colours(matrix, full, wide, tuple(notes))
 
 
 def is_hd(width: int, height: int) -> bool:

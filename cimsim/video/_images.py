@@ -200,9 +200,9 @@ def _stored(path: Path) -> Stored:
         tags = _png_colours(path)
         with Image.open(path) as image:
             turn = EXIF.get(image.getexif().get(_ORIENTATION, 1), UPRIGHT)
-            told = (*tags, *_profile(image))
+            notes = (*tags, *_profile(image))
             if image.format in _JPEG:
-                return _read_jpeg(path, image, turn, told)
+                return _read_jpeg(path, image, turn, notes)
             if "16" in image.mode or image.mode in ("I", "F"):
                 pixels = np.asarray(image)
                 pixels = pixels.astype(np.uint16) if image.mode == "I" else pixels
@@ -212,7 +212,7 @@ def _stored(path: Path) -> Stored:
                 pixels = np.asarray(image.convert("L"))
             else:
                 pixels = np.asarray(image.convert("RGB"))
-            return Stored(_shaped(path, pixels), turn, told=told)
+            return Stored(_shaped(path, pixels), turn, told=notes)
     except InputError:
         raise
     # decoders raise anything from SyntaxError to struct.error on damaged files
@@ -220,16 +220,16 @@ def _stored(path: Path) -> Stored:
         raise InputError(f"{path}: not a readable image ({_cause(error)})") from error
 
 
-def _read_jpeg(path: Path, image: Image.Image, turn: Turn, told: tuple[str, ...]) -> Stored:
+def _read_jpeg(path: Path, image: Image.Image, turn: Turn, notes: tuple[str, ...]) -> Stored:
     """Read a JPEG file that Pillow has opened; other colours than grey and RGB by Pillow itself."""
     damage = ""
     if path.suffix.lower() in _CHECKED:
-        told += ("it is a JPEG file: a damaged one may not be seen",)
+        notes += ("it is a JPEG file: a damaged one may not be seen",)
     if image.mode in _jpeg.COLOURS:
         pixels, damage = _jpeg.decode(path.read_bytes(), image.mode)
     else:
         pixels = np.asarray(image.convert("RGB"))
-    return Stored(_shaped(path, pixels), turn, None, told, damage or _jpeg.second_opinion(path))
+    return Stored(_shaped(path, pixels), turn, None, notes, damage or _jpeg.second_opinion(path))
 
 
 def _cause(error: BaseException) -> str:
@@ -300,8 +300,8 @@ def _other_tiff(path: Path, kind: str, depth: int, turn: Turn, *, plain: bool) -
                 raise InputError(f"{path}: its colours are CIELAB; save it as RGB")
             grey = image.mode in ("1", "L", "LA")
             pixels = np.asarray(image.convert("L" if grey else "RGB"))
-        told = () if plain or grey else (f"its colours ({kind.lower()}) are converted to RGB",)
-        return Stored(_shaped(path, pixels), told=told)
+        notes = () if plain or grey else (f"its colours ({kind.lower()}) are converted to RGB",)
+        return Stored(_shaped(path, pixels), told=notes)
     if not plain:
         raise InputError(f"{path}: its colours are {kind} of {depth} bits; save it as RGB")
     with av.open(str(path.absolute()), format="tiff_pipe") as container:
@@ -364,7 +364,7 @@ _SRGB_XY = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, gree
 def _png_colours(path: Path) -> tuple[str, ...]:
     """Read what a PNG says of its colours (cICP, sRGB, gAMA, cHRM); refuse what is no picture."""
     chunks = dict(_png_chunks(path))
-    transfer, primaries, told = "", "", []
+    transfer, primaries, notes = "", "", []
     if len(content := chunks.get(b"cICP", b"")) >= 2:
         transfer, primaries = _TRANSFERS.get(content[1], ""), _PRIMARIES.get(content[0], "")
     elif not chunks.keys() & {b"sRGB", b"iCCP"}:  # they go before the next two
@@ -372,7 +372,7 @@ def _png_colours(path: Path) -> tuple[str, ...]:
             gamma = struct.unpack(">I", content)[0] / 100_000
             transfer = "linear light" if 0.9 < gamma < 1.1 else ""
             if not transfer and not 0.42 < gamma < 0.58:  # 1/2.2, 1/1.8 and what is near
-                told.append(f"its gamma of {gamma:g} is not applied: taken as 1/2.2")
+                notes.append(f"its gamma of {gamma:g} is not applied: taken as 1/2.2")
         if len(content := chunks.get(b"cHRM", b"")) == 32:
             chromaticities = np.array(struct.unpack(">8I", content)) / 100_000
             primaries = "other" if np.abs(chromaticities - _SRGB_XY).max() > 0.02 else ""
@@ -382,8 +382,8 @@ def _png_colours(path: Path) -> tuple[str, ...]:
             "convert it to sRGB first"
         )
     if primaries:
-        told.append(f"its {primaries} primaries are not applied: the values are taken as they are")
-    return tuple(told)
+        notes.append(f"its {primaries} primaries are not applied: the values are taken as they are")
+    return tuple(notes)
 
 
 def _profile(image: Image.Image) -> tuple[str, ...]:

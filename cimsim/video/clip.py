@@ -91,13 +91,13 @@ class Clip:
     def notes(self) -> tuple[str, ...]:
         """What was assumed, changed or tolerated, one sentence each."""
         self.check()
-        damaged, told = self._source.damaged, list(self._source.told)
+        damaged, sentences = self._source.damaged, list(self._source.told)
         if damaged:
-            told.append(
+            sentences.append(
                 f"damage tolerated in {len(damaged)} place{'s' * (len(damaged) > 1)} of "
                 f"{self.check()[0]} frames: {'; '.join(damaged[:3])}{'; ...' * (len(damaged) > 3)}"
             )
-        return tuple(told)
+        return tuple(sentences)
 
     def __len__(self) -> int:
         return self.check()[0]

@@ -106,11 +106,11 @@ def find_levels(
     depth = next(d for d in DEPTHS if high < 2**d) if high > 0 else 16
     if depth == 16:
         return Levels(0, 65535)
-    told = (
+    note = (
         f"16-bit samples whose largest value is {high:g}: taken as {depth} bits (black 0, white "
         f"{2**depth - 1}); --black and --white say otherwise"
     )
-    return Levels(0, 2**depth - 1, told, found=True)
+    return Levels(0, 2**depth - 1, note, found=True)
 
 
 def _given(first: npt.NDArray[np.generic], options: ReadOptions, bits: int | None) -> Levels:

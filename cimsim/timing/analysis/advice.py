@@ -177,8 +177,8 @@ def _one_more(mapping: Mapping, timeline: Timeline) -> Iterator[tuple[str, str, 
     if needed > chip.n_arrays - len(used):
         return
     names = [layer.ops[0] for layer in mapping.layers if layer.name in slowest]
-    told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     yield (
-        f"one more replica of {told} ({needed} of {chip.n_arrays - len(used)} spare arrays)",
+        f"one more replica of {listed} ({needed} of {chip.n_arrays - len(used)} spare arrays)",
         "--allocation whole_copies", replace(mapping, layers=tuple(layers)),
     )  # fmt: skip

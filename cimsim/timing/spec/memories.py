@@ -117,16 +117,16 @@ def to_dram(
 
 def tell_too_small(chip: Chip, tight: Sequence[TooSmall]) -> str:
     """Return the message for line buffers that fit no tile where nothing may spill."""
-    told = [
+    lines = [
         f"{one.producer} -> {one.consumer} holds {one.capacity} pixels and needs {one.pixels} "
         f"({one.n_bytes} B)"
         for one in tight
     ]
-    more = f"; and {len(told) - 4} more" if len(told) > 4 else ""
+    more = f"; and {len(lines) - 4} more" if len(lines) > 4 else ""
     return (
         f"buffer.size: line buffers are too small, the network would stop for ever: "
-        f"{'; '.join(told[:4])}{more}. Ways out: --set buffer.size={enough(chip, tight)}; let them "
-        f"spill to the global buffer or DRAM with --set buffer.overflow=spill; {_OTHERWISE}"
+        f"{'; '.join(lines[:4])}{more}. Ways out: --set buffer.size={enough(chip, tight)}; let "
+        f"them spill to the global buffer or DRAM with --set buffer.overflow=spill; {_OTHERWISE}"
     )
 
 
