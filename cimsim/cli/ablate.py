@@ -2,70 +2,103 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli.clips import (
-    BlackOption,
-    ClipOptions,
-    InputOption,
-    StartOption,
-    TolerateOption,
-    WhiteOption,
-    clip_notes,
-)
+from cimsim.cli.clips import InputOption, ReadingOptions, clip_notes
+from cimsim.cli.groups import AgedChipOptions, PlacingOptions, TrainedNetwork, grouped
 from cimsim.cli.options import (
-    AllocationOption,
-    ArgOption,
-    HwOption,
-    InnerOption,
     Interrupted,
-    MappingOption,
-    ModelOption,
-    PerFrameOption,
     QuietOption,
     SeedOption,
-    SetOption,
-    SizeOption,
-    StagesOption,
-    StrideOption,
-    TemperatureOption,
     ThreadsOption,
-    TimeOption,
-    WeightsOption,
-    WidthOption,
     check_numbers,
-    model_options,
-    parse_size,
     with_conditions,
 )
 from cimsim.cli.steps import Bars, check_file, trace, write_out
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from rich.console import Console
 
+    from cimsim.chip.spec import Chip
+    from cimsim.graph.ir import LayerGraph
+    from cimsim.mapping.mapping import Mapping
     from cimsim.session.loading import Network
     from cimsim.studies.contributions import Ablation
 
 
+@dataclass(frozen=True)
+class WholeChip(PlacingOptions, AgedChipOptions):
+    """A chip that holds the whole network, and what is laid onto it."""
+
+    def load(self) -> Chip:
+        """Load the chip and check all of it."""
+        from cimsim.chip.cells import device_of
+        from cimsim.chip.load import load_hw
+        from cimsim.crossbar.faults import fault_map
+
+        chip = load_hw(self.hw, with_conditions(self.overrides, self.time, self.temperature))
+        device_of(chip, self.hw)
+        fault_map(chip)
+        return chip
+
+
+@dataclass(frozen=True)
+class _Clip:
+    clip: InputOption = None
+    sigma: Annotated[
+        float, typer.Option(metavar="N", help="Noise added, in 8-bit steps (0..255).")
+    ] = 15.0
+    frames: Annotated[int, typer.Option(metavar="N", help="Frames to denoise.")] = 3
+
+
+@dataclass(frozen=True)
+class AblatedClip(ReadingOptions, _Clip):
+    """The clip, and its noise."""
+
+
+@dataclass(frozen=True)
+class HowAblated:
+    """On how many chips it is measured, and what is printed and written."""
+
+    seed: SeedOption = 0
+    seeds: Annotated[
+        int, typer.Option(metavar="K", help="Chips that are programmed, from --seed on.")
+    ] = 1
+    chip: Annotated[
+        bool, typer.Option("--chip/--no-chip", help="Measure on the chip, too; or float32 alone.")
+    ] = True
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="DB", help="What gives less could go.", show_default="0.02"),
+    ] = None
+    threads: ThreadsOption = None
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the table (.csv).")
+    ] = None
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything as JSON instead of the table.")
+    ] = False
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record",
+            help="Write what the parts give into the weights' card, so that cimsim run can tell.",
+        ),
+    ] = False
+    quiet: QuietOption = False
+
+
+@grouped
 def ablate(
-    model: ModelOption = "cimnet",
-    stride: StrideOption = None,
-    stages: StagesOption = None,
-    width: WidthOption = None,
-    per_frame: PerFrameOption = None,
-    inner: InnerOption = None,
-    arg: ArgOption = None,
-    weights: WeightsOption = None,
-    hw: HwOption = "eflash40nm",
-    overrides: SetOption = None,
-    time: TimeOption = None,
-    temperature: TemperatureOption = None,
-    mapping: MappingOption = "im2col",
-    allocation: AllocationOption = "in_order",
+    network: TrainedNetwork,
+    on: WholeChip,
     part: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,42 +107,9 @@ def ablate(
             help="Only this layer or branch, or all inside of a module (often). Default: all.",
         ),
     ] = None,
-    clip: InputOption = None,
-    sigma: Annotated[
-        float, typer.Option(metavar="N", help="Noise added, in 8-bit steps (0..255).")
-    ] = 15.0,
-    frames: Annotated[int, typer.Option(metavar="N", help="Frames to denoise.")] = 3,
-    start: StartOption = 0,
-    size: SizeOption = None,
-    black: BlackOption = None,
-    white: WhiteOption = None,
-    tolerate_damage: TolerateOption = False,
-    seed: SeedOption = 0,
-    seeds: Annotated[
-        int, typer.Option(metavar="K", help="Chips that are programmed, from --seed on.")
-    ] = 1,
-    chip: Annotated[
-        bool, typer.Option("--chip/--no-chip", help="Measure on the chip, too; or float32 alone.")
-    ] = True,
-    threshold: Annotated[
-        float | None,
-        typer.Option(metavar="DB", help="What gives less could go.", show_default="0.02"),
-    ] = None,
-    threads: ThreadsOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the table (.csv).")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of the table.")
-    ] = False,
-    record: Annotated[
-        bool,
-        typer.Option(
-            "--record",
-            help="Write what the parts give into the weights' card, so that cimsim run can tell.",
-        ),
-    ] = False,
-    quiet: QuietOption = False,
+    *,
+    clip: AblatedClip,
+    how: HowAblated,
 ) -> None:
     """Take away every layer and every branch in turn: what is lost, what the chip saves.
 
@@ -128,58 +128,60 @@ def ablate(
     import numpy as np
     from rich.console import Console
 
-    import cimsim
-    from cimsim.chip.cells import device_of
-    from cimsim.chip.load import load_hw
-    from cimsim.crossbar.faults import fault_map
     from cimsim.graph.cutting import find
-    from cimsim.report.run.contributions import THRESHOLD
     from cimsim.session.loading import load_network
     from cimsim.studies.ablation_screen import print_ablation
     from cimsim.tasks.contract import Contract
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
-    check_numbers(sigma, frames, seed, threads)
-    _check(seeds, threshold, mapping, allocation)
-    description = load_hw(hw, with_conditions(overrides, time, temperature))
-    device_of(description, hw)
-    fault_map(description)
-    if out is not None:
-        check_file("--out", out, (".csv",))
-    cut = parse_size(size) if size else None
-    opened = ClipOptions(str(frames), start, cut, black, white, tolerate_damage).opened(clip)
+    check_numbers(clip.sigma, clip.frames, how.seed, how.threads)
+    _check(how.seeds, how.threshold, on.mapping, on.allocation)
+    chip = on.load()
+    if how.out is not None:
+        check_file("--out", how.out, (".csv",))
+    opened = clip.of(str(clip.frames)).opened(clip.clip)
     clean = np.asarray(opened)
-    options = model_options(
-        arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
-    )
-    network = load_network(model, options, weights, seed, description.name)
-    if record:
-        _check_record(network, part)
-    console = Console(emoji=False, stderr=as_json)  # package.module:Class is no emoji
-    with Bars(console, quiet) as report:
+    made = load_network(network.model, network.options, network.weights, how.seed, chip.name)
+    if how.record:
+        _check_record(made, part)
+    console = Console(emoji=False, stderr=how.as_json)  # package.module:Class is no emoji
+    with Bars(console, how.quiet) as report:
         report("tracing", 0, 1)
-        graph = trace(network, clean.shape[1:3])
+        graph = trace(made, clean.shape[1:3])
         Contract.of(graph)
         find(graph, part or ())
         report("tracing", 1, 1)
-        found = cimsim.ablate(
-            graph, description, clean, noise_sigma=sigma, seed=seed, programmings=seeds,
-            on_chip=chip, only=part or (), threshold=THRESHOLD if threshold is None else threshold,
-            place=lambda left: cimsim.map_graph(left, description, mapping, allocation),
-            threads=threads, progress=report,
-            clip_name="embedded clip" if clip is None else clip.stem,
-        )  # fmt: skip
+        found = _found(graph, on, chip, clip, clean, part, how, report)
     for note in clip_notes(opened, None):
         console.print(f"[yellow]note:[/] {note}", highlight=False)
-    if network.random_weights:
+    if made.random_weights:
         console.print("[yellow]note:[/] random weights: what a part gives means nothing")
-    if as_json:
+    if how.as_json:
         typer.echo(found.to_json())
     else:
         print_ablation(found, console)
-    _keep(found, network, out, record, console)
+    _keep(found, made, how.out, how.record, console)
     if found.interrupted:
         raise Interrupted
+
+
+def _found(
+    graph: LayerGraph, on: WholeChip, chip: Chip, clip: AblatedClip, clean: npt.NDArray[np.uint8],
+    part: list[str] | None, how: HowAblated, report: Bars,
+) -> Ablation:  # fmt: skip
+    import cimsim
+    from cimsim.report.run.contributions import THRESHOLD
+
+    def place(left: LayerGraph) -> Mapping:
+        return cimsim.map_graph(left, chip, on.mapping, on.allocation)
+
+    return cimsim.ablate(
+        graph, chip, clean, noise_sigma=clip.sigma, seed=how.seed,
+        programmings=how.seeds, on_chip=how.chip, only=part or (),
+        threshold=THRESHOLD if how.threshold is None else how.threshold, place=place,
+        threads=how.threads, progress=report,
+        clip_name="embedded clip" if clip.clip is None else clip.clip.stem,
+    )  # fmt: skip
 
 
 def _check(seeds: int, threshold: float | None, mapping: str, allocation: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimsim.cli.options import SizeOption, parse_size
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -141,6 +142,37 @@ class ClipOptions:
             )  # fmt: skip
         clip.check()
         return clip
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """A group of options: which part of a clip is read, and how."""
+
+    start: StartOption = 0
+    size: SizeOption = None
+    black: BlackOption = None
+    white: WhiteOption = None
+    tolerate_damage: TolerateOption = False
+
+    def of(self, frames: str | None) -> ClipOptions:
+        """Return them with a number of frames, as it was written.
+
+        Raises
+        ------
+        ConfigError
+            No size.
+        """
+        return ClipOptions(
+            frames, self.start, parse_size(self.size) if self.size else None, self.black,
+            self.white, self.tolerate_damage,
+        )  # fmt: skip
+
+    def given(self, frames: str | None) -> dict[str, object]:
+        """Return option -> value, for messages; None or False where not given."""
+        return {
+            "--size": self.size, "--frames": frames, "--start": self.start or None,
+            "--black": self.black, "--white": self.white, "--tolerate-damage": self.tolerate_damage,
+        }  # fmt: skip
 
 
 def pair(

@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cimsim.boundary import json_text
+from cimsim.cli.groups import ChipOptions, grouped
 from cimsim.cli.options import (
     ArgOption,
-    HwOption,
     InnerOption,
     InputShapeOption,
     MappingOption,
     NoCacheOption,
     PartialOption,
     PerFrameOption,
-    SetOption,
     WidthOption,
     model_options,
     parse_size,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cimsim.chip.spec import Chip
+    from cimsim.graph.ir import LayerGraph
     from cimsim.report.chip.counts import CountRow, Ratio
+    from cimsim.session.loading import Network
 
 # the paper's networks, as it draws them: CIM-NET with its coarse path at every stride
 _DRAWN: dict[str, int | str] = {"coarse": 1}
 _DEFAULT = ("fastdvdnet-block", "baseline-o1", "baseline-o2", "abla-net", "cimnet")
 
 
-def count(
+@dataclass(frozen=True)
+class CountedNetworks:
+    """The networks, and options of theirs."""
+
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,26 +50,51 @@ def count(
             help="Network, package.module:Class, .onnx or .pt2 (give it several times); default: "
             "the block, o1, o2, Abla-NET, CIM-NET.",
         ),
-    ] = None,
+    ] = None
     stride: Annotated[
         list[int] | None,
         typer.Option("--stride", metavar="S", help="Strides of strided networks; default: all."),
-    ] = None,
-    width: WidthOption = None,
-    per_frame: PerFrameOption = None,
-    inner: InnerOption = None,
-    arg: ArgOption = None,
+    ] = None
+    width: WidthOption = None
+    per_frame: PerFrameOption = None
+    inner: InnerOption = None
+    arg: ArgOption = None
+
+    @property
+    def given(self) -> dict[str, int | str]:
+        """Options that were given; without a network, the paper's own."""
+        given = model_options(
+            self.arg, width=self.width, per_frame=self.per_frame, inner=self.inner
+        )
+        return given if self.model is not None else _DRAWN | given
+
+
+@dataclass(frozen=True)
+class _Size:
     size: Annotated[
         str, typer.Option("--size", metavar="WxH", help="Frame size; a multiple of 32 is exact.")
-    ] = "256x256",
-    hw: HwOption = "eflash40nm",
-    overrides: SetOption = None,
-    mapping: MappingOption = "im2col",
-    input_shape: InputShapeOption = None,
-    partial: PartialOption = False,
-    no_cache: NoCacheOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
-) -> None:
+    ] = "256x256"
+
+
+@dataclass(frozen=True)
+class OnArrays(ChipOptions, _Size):
+    """The frame, and the chip whose arrays are counted."""
+
+    mapping: MappingOption = "im2col"
+
+
+@dataclass(frozen=True)
+class How:
+    """What is taken, kept and printed."""
+
+    input_shape: InputShapeOption = None
+    partial: PartialOption = False
+    no_cache: NoCacheOption = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False
+
+
+@grouped
+def count(networks: CountedNetworks, on: OnArrays, how: How) -> None:
     """Count windows (MVMs), array activations, ADC conversions and weights of networks.
 
     Only the array size and the converters of the chip matter here; the network need not fit.
@@ -78,58 +111,64 @@ def count(
     from rich.console import Console
 
     from cimsim.chip.load import load_hw
-    from cimsim.graph.coverage import check
-    from cimsim.report.chip.counts import comparisons, count_row
-    from cimsim.report.chip.outlines import outline
-    from cimsim.session.loading import is_own
+    from cimsim.report.chip.counts import comparisons
 
-    chip, frame = load_hw(hw, overrides), parse_size(size)
-    rows, looked_at, kept = [], dict[str, None](), _Kept(chip, mapping, frame, no_cache)
+    chip, frame = load_hw(on.hw, on.overrides), parse_size(on.size)
+    counter = _Counter(chip, frame, on, how)
     with Console(stderr=True).status("tracing networks") as status:
-        given = model_options(arg, width=width, per_frame=per_frame, inner=inner)
-        if model is None:
-            given = _DRAWN | given
-        for name, title, network in _networks(model or list(_DEFAULT), stride, given):
+        named = networks.model or list(_DEFAULT)
+        for name, title, network in _networks(named, networks.stride, networks.given):
             status.update(f"tracing {title}")
-            own = is_own(name) or input_shape is not None
-            row = None if own else kept.row(name, title, network.args)
-            if row is not None:
-                rows.append(row)
-                looked_at[size] = None
-                continue
-            # strategies of the user's may look at more than shapes
-            known = None
-            if kept.plain and not own:
-                known = outline(network.args[0], network.args[1], frame)
-            graph = known or _trace(network().taking(input_shape), frame)
-            check(graph, partial, chip)
-            rows.append(count_row(name, title, graph, chip, mapping))
-            shapes = (map(str, op.output.shape) for op in graph.inputs)
-            looked_at[" and ".join(map("x".join, shapes)) if is_own(name) else size] = None
-            if not own:
-                kept.keep(rows[-1], network.args)
-    kept.flush()
-    ratios = comparisons(rows)
-    if as_json:
+            counter.add(name, title, network)
+    counter.kept.flush()
+    ratios = comparisons(counter.rows)
+    if how.as_json:
         data = {
             "size": {"height": frame[0], "width": frame[1]},
             "array": {"rows": chip.array.rows, "cols": chip.weight_cols},
-            "networks": [row.to_dict() for row in rows],
-            "comparisons": [
-                {
-                    "network": r.network,
-                    "name": r.name,
-                    "value": r.value,
-                    "unit": r.unit,
-                    "meaning": r.meaning,
-                }
-                for r in ratios
-            ],
+            "networks": [row.to_dict() for row in counter.rows],
+            "comparisons": [asdict(ratio) for ratio in ratios],
         }
         typer.echo(json_text.dump(data))
         return
     array = f"{chip.array.rows} x {chip.weight_cols}"
-    _print(rows, ratios, array, " or ".join(looked_at))
+    _print(counter.rows, ratios, array, " or ".join(counter.looked_at))
+
+
+class _Counter:
+    """Counts networks one after another: from the store, from an outline, or traced."""
+
+    def __init__(self, chip: Chip, frame: tuple[int, int], on: OnArrays, how: How) -> None:
+        self._chip, self._frame, self._on, self._how = chip, frame, on, how
+        self.kept = _Kept(chip, on.mapping, frame, how.no_cache)
+        self.rows: list[CountRow] = []
+        self.looked_at: dict[str, None] = {}
+
+    def add(self, name: str, title: str, network: partial[Network]) -> None:
+        """Count a network, which is built where its counts are not known."""
+        from cimsim.graph.coverage import check
+        from cimsim.report.chip.counts import count_row
+        from cimsim.report.chip.outlines import outline
+        from cimsim.session.loading import is_own
+
+        shapes = self._how.input_shape
+        own = is_own(name) or shapes is not None
+        row = None if own else self.kept.row(name, title, network.args)
+        if row is not None:
+            self.rows.append(row)
+            self.looked_at[self._on.size] = None
+            return
+        # strategies of the user's may look at more than shapes
+        known = None
+        if self.kept.plain and not own:
+            known = outline(network.args[0], network.args[1], self._frame)
+        graph = known or _trace(network().taking(shapes), self._frame)
+        check(graph, self._how.partial, self._chip)
+        self.rows.append(count_row(name, title, graph, self._chip, self._on.mapping))
+        taken = " and ".join("x".join(map(str, op.output.shape)) for op in graph.inputs)
+        self.looked_at[taken if is_own(name) else self._on.size] = None
+        if not own:
+            self.kept.keep(self.rows[-1], network.args)
 
 
 class _Kept:
@@ -160,8 +199,6 @@ class _Kept:
 
     def keep(self, row: CountRow, network: Sequence[Any]) -> None:
         """Keep the counts of a network that is modelled as a whole."""
-        from dataclasses import asdict
-
         if self._store is not None and row.coverage.complete:
             self._store.put(self._key(network), "count", asdict(row))
 
@@ -171,13 +208,13 @@ class _Kept:
             self._store.flush()
 
 
-def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, int | str]) -> Any:
+def _networks(
+    names: Sequence[str], strides: list[int] | None, given: dict[str, int | str]
+) -> Iterator[tuple[str, str, partial[Network]]]:
     """Yield (key, title, builder) of each network at each stride asked for.
 
     The other options go to the networks that have them.
     """
-    from functools import partial
-
     from cimsim.errors import InputError
     from cimsim.session.loading import RANDOM, is_own, load_network, load_outline
     from cimsim.zoo.errors import ZooError
@@ -223,10 +260,11 @@ def _networks(names: Sequence[str], strides: list[int] | None, given: dict[str, 
             yield f"{name}-s{stride}", f"{entry.title} S={stride}{alone}", build
 
 
-def _trace(network: Any, frame: tuple[int, int]) -> Any:
+def _trace(network: Network, frame: tuple[int, int]) -> LayerGraph:
     import cimsim
 
-    return cimsim.trace(network.module, network.example(*frame), name=network.title)
+    graph: LayerGraph = cimsim.trace(network.module, network.example(*frame), name=network.title)
+    return graph
 
 
 def _print(rows: Sequence[CountRow], ratios: Sequence[Ratio], array: str, size: str) -> None:

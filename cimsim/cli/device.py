@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cimsim.cli.checked import App
+from cimsim.cli.groups import grouped
 from cimsim.cli.options import JsonOption
 from cimsim.cli.steps import print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cimsim.measured.fit import Asked, Fit
 
 app = App(no_args_is_help=True, help="Cells that you measured: fit them.")
 
@@ -42,7 +49,103 @@ def _group() -> None:
     """Cells that you measured."""
 
 
+@dataclass(frozen=True)
+class Target:
+    """What is written."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder of the results; default: FILE-fit."),
+    ] = None
+    chip: Annotated[
+        str | None,
+        typer.Option(
+            "--hw",
+            metavar="CHIP",
+            help="Also write DIR/chip.yaml: this chip (a name or a YAML) with the fitted cells.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the cells become, and how their files are read."""
+
+    kind: Annotated[
+        Kind | None,
+        typer.Option(
+            help="The measured states themselves (table), or the form of a floating-gate cell "
+            "(eflash).",
+            show_default="table; eflash where write-verify was logged",
+        ),
+    ] = None
+    law: Annotated[
+        DriftLaw | None,
+        typer.Option(
+            help="Of drift: a power of time, the logarithm of time, or the loss of charge.",
+            show_default="power or log, which leaves less; charge for eflash",
+        ),
+    ] = None
+    read_voltage: Annotated[
+        str | None,
+        typer.Option(metavar="V", help="Of cells whose file has currents, such as 0.1V."),
+    ] = None
+    unit: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="Of conductances without one: uS.")
+    ] = None
+    time_unit: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="Of times without one: h.")
+    ] = None
+    sheet: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of a workbook with several tables.")
+    ] = None
+    cells: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=2, help="Cells that each state averages, where no column n says."
+        ),
+    ] = None
+    conduction: Annotated[
+        Conduction,
+        typer.Option(help="Whether inputs drive the cell's own voltage or its gate."),
+    ] = Conduction.ohmic
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of the resampling behind intervals.")
+    ] = 0
+
+    def asked(self) -> Asked:
+        """Return what is asked of the fit.
+
+        Raises
+        ------
+        ConfigError
+            A voltage that is none, or not positive.
+        """
+        from cimsim.measured.fit import Asked
+
+        return Asked(
+            kind=self.kind.value if self.kind else None, law=self.law.value if self.law else None,
+            volts=self._volts(), unit=self.unit, time_unit=self.time_unit, sheet=self.sheet,
+            cells=self.cells, conduction=self.conduction.value, seed=self.seed,
+        )  # fmt: skip
+
+    def _volts(self) -> float | None:
+        from cimsim.errors import ConfigError
+        from cimsim.units import parse_quantity
+
+        if self.read_voltage is None:
+            return None
+        try:
+            volts = parse_quantity(self.read_voltage, "V")
+        except ValueError as error:
+            raise ConfigError(f"--read-voltage: {error}") from None
+        if volts <= 0:
+            raise ConfigError(f"--read-voltage: expected more than 0 V, got {self.read_voltage}")
+        return volts
+
+
 @app.command("fit")
+@grouped
 def fit(
     files: Annotated[
         list[Path],
@@ -51,59 +154,8 @@ def fit(
             help="CSV or .xlsx: a row for each reading, or for each state of many cells.",
         ),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder of the results; default: FILE-fit."),
-    ] = None,
-    chip: Annotated[
-        str | None,
-        typer.Option(
-            "--hw",
-            metavar="CHIP",
-            help="Also write DIR/chip.yaml: this chip (a name or a YAML) with the fitted cells.",
-        ),
-    ] = None,
-    kind: Annotated[
-        Kind | None,
-        typer.Option(
-            help="The measured states themselves (table), or the form of a floating-gate cell "
-            "(eflash).",
-            show_default="table; eflash where write-verify was logged",
-        ),
-    ] = None,
-    law: Annotated[
-        DriftLaw | None,
-        typer.Option(
-            help="Of drift: a power of time, the logarithm of time, or the loss of charge.",
-            show_default="power or log, which leaves less; charge for eflash",
-        ),
-    ] = None,
-    read_voltage: Annotated[
-        str | None,
-        typer.Option(metavar="V", help="Of cells whose file has currents, such as 0.1V."),
-    ] = None,
-    unit: Annotated[
-        str | None, typer.Option(metavar="UNIT", help="Of conductances without one: uS.")
-    ] = None,
-    time_unit: Annotated[
-        str | None, typer.Option(metavar="UNIT", help="Of times without one: h.")
-    ] = None,
-    sheet: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of a workbook with several tables.")
-    ] = None,
-    cells: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=2, help="Cells that each state averages, where no column n says."
-        ),
-    ] = None,
-    conduction: Annotated[
-        Conduction,
-        typer.Option(help="Whether inputs drive the cell's own voltage or its gate."),
-    ] = Conduction.ohmic,
-    seed: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Of the resampling behind intervals.")
-    ] = 0,
+    target: Target,
+    form: Form,
     as_json: JsonOption = False,
 ) -> None:
     """Fit mean, spread, drift, noise spectrum and write-verify of cells to a device.
@@ -125,30 +177,18 @@ def fit(
     from rich.console import Console
 
     from cimsim.chip.load import described
-    from cimsim.errors import ConfigError
     from cimsim.folders import check_target
-    from cimsim.measured.fit import Asked, fit_files
+    from cimsim.measured.fit import fit_files
     from cimsim.measured.write import numbers, write_fit
-    from cimsim.units import parse_quantity
 
-    target = out or files[0].with_name(f"{files[0].stem}-fit")
-    check_target(target, "fit.json")
-    volts = None
-    if read_voltage is not None:
-        try:
-            volts = parse_quantity(read_voltage, "V")
-        except ValueError as error:
-            raise ConfigError(f"--read-voltage: {error}") from None
-        if volts <= 0:
-            raise ConfigError(f"--read-voltage: expected more than 0 V, got {read_voltage}")
+    chip = target.chip
+    place = target.out or files[0].with_name(f"{files[0].stem}-fit")
+    check_target(place, "fit.json")
+    asked = form.asked()
     base = dict(described(chip)[2]) if chip else None
-    asked = Asked(
-        kind=kind.value if kind else None, law=law.value if law else None, volts=volts, unit=unit,
-        time_unit=time_unit, sheet=sheet, cells=cells, conduction=conduction.value, seed=seed,
-    )  # fmt: skip
     found = fit_files(files, asked)
     _check(found, chip)
-    folder = write_fit(found, target, base)
+    folder = write_fit(found, place, base)
     if as_json:
         print_json(numbers(found) | {"folder": str(folder)})
         return
@@ -159,16 +199,14 @@ def fit(
         console.print(f"chip: cimsim run --hw {folder}/chip.yaml")
 
 
-def _check(found: object, chip: str | None) -> None:
+def _check(found: Fit, chip: str | None) -> None:
     """Build the device once, so that no file is written that a chip could not read."""
     import tempfile
 
     from cimsim.chip.cells import build
     from cimsim.errors import ConfigError, InputError
-    from cimsim.measured.fit import Fit
     from cimsim.measured.write import STATES, states_csv
 
-    assert isinstance(found, Fit)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / STATES
         place.write_text(states_csv(found), encoding="utf-8")
@@ -183,16 +221,12 @@ def _check(found: object, chip: str | None) -> None:
             ) from None
 
 
-def _print(found: object, console: object) -> None:
-    from rich.console import Console
+def _print(found: Fit, console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from cimsim.measured.fit import Fit
     from cimsim.measured.write import told
 
-    assert isinstance(found, Fit)
-    assert isinstance(console, Console)
     cells = f"{found.cells} cells" if found.cells else "an unknown number of cells"
     console.print(
         f"[bold]{escape(', '.join(found.files))}[/]: {cells}, {len(found.states)} states and times"

@@ -2,61 +2,117 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli.ask import Question
-from cimsim.cli.clips import (
-    BlackOption,
-    ClipOptions,
-    InputOption,
-    StartOption,
-    TolerateOption,
-    WhiteOption,
-    clip_notes,
-)
+from cimsim.cli.clips import InputOption, ReadingOptions, clip_notes
+from cimsim.cli.groups import OnAgedChip, TrainedNetwork, grouped
 from cimsim.cli.options import (
-    AllocationOption,
-    ArgOption,
-    CalibrationDataOption,
-    HwOption,
-    InnerOption,
-    InputShapeOption,
-    MappingOption,
-    ModelOption,
     PartialOption,
-    PerFrameOption,
     QuietOption,
-    ReprogramOption,
     SeedOption,
-    SetOption,
-    SizeOption,
-    StagesOption,
-    StrideOption,
-    TemperatureOption,
     ThreadsOption,
-    TimeOption,
-    WeightsOption,
-    WidthOption,
     check_numbers,
-    model_options,
-    parse_size,
-    with_conditions,
 )
-from cimsim.cli.run import of_words, task_of
+from cimsim.cli.question import Question, usual, with_usual
 from cimsim.cli.steps import Bars, check_file, trace, write_out
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cimsim.chip.spec import Chip
+    from cimsim.mapping.mapping import Mapping
+    from cimsim.session.loading import Network
     from cimsim.studies.diagnosis_result import Diagnosis
 
 _FILES = (".json", ".csv", ".html")
 
 
+@dataclass(frozen=True)
+class _Clip:
+    clip: InputOption = None
+    sigma: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Noise added, in 8-bit steps (0..255).", show_default="15"),
+    ] = None
+    frames: Annotated[
+        str | None,
+        typer.Option(metavar="N|all", help="Frames of the clip.", show_default="3"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class DiagnosedClip(ReadingOptions, _Clip):
+    """The clip, and its noise."""
+
+    @property
+    def noise(self) -> float:
+        """Noise added, in 8-bit steps."""
+        return 15.0 if self.sigma is None else self.sigma
+
+
+@dataclass(frozen=True)
+class DiagnosedQuestion(Question):
+    """What else is asked; told in fewer words than by `cimsim run`."""
+
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="As for cimsim run: classification, keywords, tensors."),
+    ] = None
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Of other tasks, as for cimsim run.")
+    ] = None
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples of --data; default: all.")
+    ] = None
+    calibration: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Samples to calibrate the chip on.", show_default="32"),
+    ] = None
+    normalize: Annotated[
+        str | None, typer.Option(metavar="MEAN/STD", help="As for cimsim run.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class HowDiagnosed:
+    """How long it is looked, and what is printed and written."""
+
+    partial: PartialOption = False
+    seed: SeedOption = 0
+    detailed: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Frames or samples, evenly spread, on which causes are told apart; layers are "
+            "told apart on all.",
+        ),
+    ] = 8
+    switch: Annotated[
+        bool,
+        typer.Option(
+            "--switch",
+            help="Beside it run the whole chip with each cause switched off, and with it alone: "
+            "slow, two runs for each.",
+        ),
+    ] = False
+    top: Annotated[int, typer.Option(metavar="N", help="Pairs of layer and cause to print.")] = 10
+    threads: ThreadsOption = None
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write everything (.json, .csv, .html)."),
+    ] = None
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything as JSON instead of the tables.")
+    ] = False
+    quiet: QuietOption = False
+
+
+@grouped
 def diagnose(
     context: typer.Context,
     run: Annotated[
@@ -67,82 +123,12 @@ def diagnose(
             "not faster, into the folder for cimsim report.",
         ),
     ] = None,
-    model: ModelOption = "cimnet",
-    stride: StrideOption = None,
-    stages: StagesOption = None,
-    width: WidthOption = None,
-    per_frame: PerFrameOption = None,
-    inner: InnerOption = None,
-    arg: ArgOption = None,
-    weights: WeightsOption = None,
-    hw: HwOption = "eflash40nm",
-    overrides: SetOption = None,
-    time: TimeOption = None,
-    temperature: TemperatureOption = None,
-    mapping: MappingOption = "im2col",
-    allocation: AllocationOption = "in_order",
-    reprogram: ReprogramOption = False,
-    clip: InputOption = None,
-    sigma: Annotated[
-        float | None,
-        typer.Option(metavar="N", help="Noise added, in 8-bit steps (0..255).", show_default="15"),
-    ] = None,
-    frames: Annotated[
-        str | None,
-        typer.Option(metavar="N|all", help="Frames of the clip.", show_default="3"),
-    ] = None,
-    start: StartOption = 0,
-    size: SizeOption = None,
-    black: BlackOption = None,
-    white: WhiteOption = None,
-    tolerate_damage: TolerateOption = False,
-    task: Annotated[
-        str | None,
-        typer.Option(metavar="TASK", help="As for cimsim run: classification, keywords, tensors."),
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Of other tasks, as for cimsim run.")
-    ] = None,
-    input_shape: InputShapeOption = None,
-    samples: Annotated[
-        int | None, typer.Option(metavar="N", help="Samples of --data; default: all.")
-    ] = None,
-    calibration: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Samples to calibrate the chip on.", show_default="32"),
-    ] = None,
-    calibration_data: CalibrationDataOption = None,
-    normalize: Annotated[
-        str | None, typer.Option(metavar="MEAN/STD", help="As for cimsim run.")
-    ] = None,
-    partial: PartialOption = False,
-    seed: SeedOption = 0,
-    detailed: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Frames or samples, evenly spread, on which causes are told apart; layers are "
-            "told apart on all.",
-        ),
-    ] = 8,
-    switch: Annotated[
-        bool,
-        typer.Option(
-            "--switch",
-            help="Beside it run the whole chip with each cause switched off, and with it alone: "
-            "slow, two runs for each.",
-        ),
-    ] = False,
-    top: Annotated[int, typer.Option(metavar="N", help="Pairs of layer and cause to print.")] = 10,
-    threads: ThreadsOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Write everything (.json, .csv, .html)."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON instead of the tables.")
-    ] = False,
-    quiet: QuietOption = False,
+    *,
+    network: TrainedNetwork,
+    on: OnAgedChip,
+    clip: DiagnosedClip,
+    question: DiagnosedQuestion,
+    how: HowDiagnosed,
 ) -> None:
     """Find out which layer hurts on the chip, and by what: bits, cells, wires, converters.
 
@@ -160,90 +146,100 @@ def diagnose(
     from rich.console import Console
 
     import cimsim
-    from cimsim.boundary import json_text
-    from cimsim.chip.cells import device_of
-    from cimsim.chip.load import load_hw
-    from cimsim.crossbar.faults import fault_map
-    from cimsim.files import replacing
-    from cimsim.placing import by_name
-    from cimsim.report.timeline.slow import FILE, slow_data
+    from cimsim.report.timeline.slow import slow_data
     from cimsim.session.loading import load_network
-    from cimsim.studies.diagnosis import diagnose as find
     from cimsim.studies.diagnosis_screen import print_diagnosis
-    from cimsim.studies.switching import switched
 
     if run is not None:
         _again(context, run)
         return
-    task = task or task_of(model)
-    model, hw, allocation, _, _ = of_words(context, task, model, hw, allocation, 1, None)
-    question = Question(
-        task=task, data=data, calibration_data=calibration_data, shapes=tuple(input_shape or ()),
-        samples=samples, calibration=calibration, normalize=normalize, seed=seed,
-    )  # fmt: skip
-    question.check(
-        {"--input": clip, "--sigma": sigma, "--size": size, "--frames": frames,
-         "--start": start or None, "--black": black, "--white": white,
-         "--tolerate-damage": tolerate_damage} if question.asked else {}
-    )  # fmt: skip
-    check_numbers(15.0 if sigma is None else sigma, 1, seed, threads)
-    if detailed < 1:
-        raise ConfigError(f"--detailed: expected at least 1, got {detailed}")
-    chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
-    by_name.check(mapping, allocation)
-    device_of(chip, hw)
-    fault_map(chip)
-    if out is not None:
-        check_file("--out", out, _FILES)
-    options = model_options(
-        arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
-    )
-    network = load_network(model, options, weights, seed, chip.name)
-    console = Console(emoji=False, stderr=as_json)
-    notes: tuple[str, ...] = ()
-    asked: dict[str, Any]
-    if question.asked:
-        posed, shapes = question.pose(network)
-        network, extent = network.taking(shapes), (1, 1)
-        asked = {"task": posed}
-    else:
-        opened = ClipOptions(
-            frames or "3", start, parse_size(size) if size else None, black, white, tolerate_damage
-        ).opened(clip)
-        extent, notes = opened.size, clip_notes(opened, None)
-        asked = {"clip": _frames(opened), "noise_sigma": 15.0 if sigma is None else sigma,
-                 "name": "embedded clip" if clip is None else clip.stem}  # fmt: skip
-    with Bars(console, quiet) as report:
+    asked = question.of(network.model)
+    known = usual(context, asked.task)
+    network, on = with_usual(network, known), with_usual(on, known)
+    chip = _checked(on, clip, asked, how)
+    made = load_network(network.model, network.options, network.weights, how.seed, chip.name)
+    console = Console(emoji=False, stderr=how.as_json)
+    looked = _looked_at(asked, clip, made, how.seed)
+    with Bars(console, how.quiet) as report:
         report("tracing", 0, 1)
-        graph = trace(network, extent, False, partial, chip)
+        graph = trace(looked.network, looked.extent, False, how.partial, chip)
         report("tracing", 1, 1)
-        placed = cimsim.map_graph(graph, chip, mapping, allocation)
-        found = find(
-            placed, **asked, seed=seed, detailed=detailed, title=network.title, threads=threads,
-            progress=report,
-        )  # fmt: skip
-        if switch:
-            found = switched(found, placed, **asked, seed=seed, threads=threads, progress=report)
+        placed = cimsim.map_graph(graph, chip, on.mapping, on.allocation)
+        found = _found(placed, looked, how, report)
         slow = None if context.obj is None else slow_data(placed, context.obj[1], report)
-    for note in (*notes, *(["random weights: quality means nothing"] * network.random_weights)):
+    notes = (*looked.notes, *(["random weights: quality means nothing"] * made.random_weights))
+    for note in notes:
         console.print(f"[yellow]note:[/] {note}", highlight=False)
-    if as_json:
+    if how.as_json:
         typer.echo(found.to_json())
     else:
-        print_diagnosis(found, console, top)
-    if out is not None:
-        _write(found, out, console)
+        print_diagnosis(found, console, how.top)
+    if how.out is not None:
+        _write(found, how.out, console)
     if slow is not None:
-        place = context.obj[0] / FILE
-        with replacing(place) as scratch:
-            scratch.write_text(json_text.dump(slow), encoding="utf-8")
-        console.print(f"timeline: [bold]{place}[/]  (cimsim report shows both)")
+        _write_slow(slow, context.obj[0], console)
 
 
-def _frames(opened: Any) -> Any:
+def _checked(on: OnAgedChip, clip: DiagnosedClip, question: Question, how: HowDiagnosed) -> Chip:
+    """Check what is quickly checked, and return the chip."""
+    of_clips = {"--input": clip.clip, "--sigma": clip.sigma, **clip.given(clip.frames)}
+    question.check(of_clips if question.asked else {})
+    check_numbers(clip.noise, 1, how.seed, how.threads)
+    if how.detailed < 1:
+        raise ConfigError(f"--detailed: expected at least 1, got {how.detailed}")
+    chip = on.load()
+    if how.out is not None:
+        check_file("--out", how.out, _FILES)
+    return chip
+
+
+@dataclass(frozen=True)
+class _LookedAt:
+    """What a diagnosis looks at: arguments of `cimsim.diagnose`, and the size of a frame."""
+
+    network: Network
+    extent: tuple[int, int]
+    asked: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def _looked_at(question: Question, clip: DiagnosedClip, network: Network, seed: int) -> _LookedAt:
     import numpy as np
 
-    return np.asarray(opened)
+    if question.asked:
+        task, shapes = question.pose(network, seed)
+        return _LookedAt(network.taking(shapes), (1, 1), {"task": task})
+    opened = clip.of(clip.frames or "3").opened(clip.clip)
+    notes = clip_notes(opened, None)
+    name = "embedded clip" if clip.clip is None else clip.clip.stem
+    asked = {"clip": np.asarray(opened), "noise_sigma": clip.noise, "name": name}
+    return _LookedAt(network, opened.size, asked, notes)
+
+
+def _found(placed: Mapping, looked: _LookedAt, how: HowDiagnosed, report: Bars) -> Diagnosis:
+    import cimsim
+    from cimsim.studies.switching import switched
+
+    found = cimsim.diagnose(
+        placed, **looked.asked, seed=how.seed, detailed=how.detailed, title=looked.network.title,
+        threads=how.threads, progress=report,
+    )  # fmt: skip
+    if not how.switch:
+        return found
+    return switched(
+        found, placed, **looked.asked, seed=how.seed, threads=how.threads, progress=report
+    )
+
+
+def _write_slow(slow: dict[str, Any], folder: Path, console: Console) -> None:
+    from cimsim.boundary import json_text
+    from cimsim.files import replacing
+    from cimsim.report.timeline.slow import FILE
+
+    place = folder / FILE
+    with replacing(place) as scratch:
+        scratch.write_text(json_text.dump(slow), encoding="utf-8")
+    console.print(f"timeline: [bold]{place}[/]  (cimsim report shows both)")
 
 
 def _again(context: typer.Context, folder: Path) -> None:

@@ -11,6 +11,8 @@ from cimsim.cli.checked import App
 from cimsim.cli.options import JsonOption
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from cimsim.chip.spec import Chip
     from cimsim.energy.ledger import Ledger
 
@@ -83,14 +85,11 @@ def show(
     cimsim hw show eflash40nm --set adc.bits=6
     cimsim hw show wtm2101 --sensitivity --model fastdvdnet-block
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console, Group
+    from rich.console import Console
     from rich.markup import escape
-    from rich.padding import Padding
-    from rich.table import Table
 
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import described
-    from cimsim.report.chip.provenance import rows
     from cimsim.report.chip.trees import area_tree, energy_tree
 
     chip, origin, raw = described(hw, overrides)
@@ -105,8 +104,22 @@ def show(
 
         print_sensitivity(*_ledger(chip, model, size), console)
         return
+    console.print(_fields(chip, raw, console.width))
+    console.print(area_tree(chip))
+    console.print(energy_tree(chip))
+
+
+def _fields(chip: Chip, raw: Any, width: int) -> Table:
+    """Return the table of all numbers with their kinds and sources."""
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.padding import Padding
+    from rich.table import Table
+
+    from cimsim.report.chip.provenance import rows
+
     # a narrow terminal has no room for a column of sources: they go below their fields
-    wide = console.width >= 110
+    wide = width >= 110
     table = Table(show_lines=False)
     table.add_column("field" if wide else "field, source", no_wrap=wide)
     table.add_column("value", no_wrap=True, justify="right")
@@ -125,9 +138,7 @@ def show(
         else:
             below = [Padding(f"[dim]{source}[/]", (0, 0, 0, 2))] if source else []
             table.add_row(Group(row.path, *below), value, row.kind)
-    console.print(table)
-    console.print(area_tree(chip))
-    console.print(energy_tree(chip))
+    return table
 
 
 def _show_json(chip: Chip, raw: Any, network: tuple[str, str] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -10,26 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.boundary import json_text
-from cimsim.cli.options import (
-    AllocationOption,
-    ArgOption,
-    HwOption,
-    InnerOption,
-    InputShapeOption,
-    MappingOption,
-    ModelOption,
-    NoCacheOption,
-    PartialOption,
-    PerFrameOption,
-    ReprogramOption,
-    SetOption,
-    StagesOption,
-    StrideOption,
-    WidthOption,
-    model_options,
-    parse_size,
-    with_conditions,
-)
+from cimsim.cli.groups import NetworkOptions, OnChip, grouped
+from cimsim.cli.options import InputShapeOption, NoCacheOption, PartialOption, parse_size
 from cimsim.cli.steps import size_of, trace
 from cimsim.errors import ConfigError
 
@@ -39,8 +22,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from cimsim.chip.spec import Chip
+    from cimsim.display.doubts import Doubt
+    from cimsim.graph.coverage import Coverage
+    from cimsim.graph.ir import LayerGraph
     from cimsim.mapping.mapping import Mapping
     from cimsim.placing.search import Point
+    from cimsim.session.loading import Network
     from cimsim.timing.timeline import Timeline
 
 
@@ -52,26 +40,23 @@ class Goal(StrEnum):
     arrays = "arrays"
 
 
-def map_(
-    model: ModelOption = "cimnet",
-    stride: StrideOption = None,
-    stages: StagesOption = None,
-    width: WidthOption = None,
-    per_frame: PerFrameOption = None,
-    inner: InnerOption = None,
-    arg: ArgOption = None,
+@dataclass(frozen=True)
+class MappedNetwork(NetworkOptions):
+    """The network, as it is written or streaming, and its weights."""
+
     streaming: Annotated[
         bool, typer.Option("--streaming", help="Two-stage networks: as cimsim run --streaming.")
-    ] = False,
+    ] = False
     weights: Annotated[
         str, typer.Option(metavar="FILE|NAME", help="Only orders of lines look at weights.")
-    ] = "random",
-    hw: HwOption = "eflash40nm",
-    overrides: SetOption = None,
-    mapping: MappingOption = "im2col",
-    allocation: AllocationOption = "in_order",
-    reprogram: ReprogramOption = False,
-    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Frame size.")] = "256x256",
+    ] = "random"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is searched, written and printed."""
+
+    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Frame size.")] = "256x256"
     save: Annotated[
         Path | None,
         typer.Option(
@@ -79,7 +64,7 @@ def map_(
             metavar="FILE",
             help="Write the mapping (.yaml, .json), to edit and to give to --mapping.",
         ),
-    ] = None,
+    ] = None
     out: Annotated[
         Path | None,
         typer.Option(
@@ -88,7 +73,7 @@ def map_(
             help="Folder for the floor plan (.png, .svg) and the numbers.",
             show_default="runs/<time>-<model>-map",
         ),
-    ] = None,
+    ] = None
     optimize: Annotated[
         Goal | None,
         typer.Option(
@@ -97,17 +82,42 @@ def map_(
             help="Search strategies and replicas instead: the Pareto set, best for this first: "
             "latency, energy or arrays.",
         ),
-    ] = None,
+    ] = None
     strict: Annotated[
         bool, typer.Option("--strict", help="Doubts about the chip are errors: exit code 2.")
-    ] = False,
-    input_shape: InputShapeOption = None,
-    partial: PartialOption = False,
-    no_cache: NoCacheOption = False,
+    ] = False
+    input_shape: InputShapeOption = None
+    partial: PartialOption = False
+    no_cache: NoCacheOption = False
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON and nothing else; no folder.")
-    ] = False,
-) -> None:
+    ] = False
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A mapping with its timeline, what is doubtful about it, and the points of a search."""
+
+    mapping: Mapping
+    timeline: Timeline
+    coverage: Coverage
+    doubts: Sequence[Doubt]
+    points: Sequence[Point]
+
+    def to_data(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        from cimsim.report.chip import pareto, placement
+
+        data = placement.to_data(self.mapping, self.timeline)
+        if self.points:
+            data |= {"pareto": [pareto.to_data(point) for point in self.points]}
+        data["coverage"] = self.coverage.to_dict()
+        data["doubts"] = [asdict(doubt) for doubt in self.doubts]
+        return data
+
+
+@grouped
+def map_(network: MappedNetwork, on: OnChip, wanted: Wanted) -> None:
     """Place a network on a chip: a table per layer and the floor plan of every used array.
 
     No weights are needed. --mapping says how matrices are cut, --allocation which arrays
@@ -121,76 +131,100 @@ def map_(
     cimsim map --mapping mypkg.maps:MyStrategy --json
     cimsim map --model fastdvdnet-block --optimize latency --save best.yaml
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from dataclasses import asdict
-
-    from rich.console import Console
-
-    import cimsim
-    from cimsim import folders
-    from cimsim.chip.load import load_hw
-    from cimsim.display.doubts import refuse
     from cimsim.graph.coverage import coverage
-    from cimsim.mapping.files import check_name, save_mapping
+    from cimsim.mapping.files import save_mapping
+    from cimsim.timing.simulate import simulate
+
+    chip, frame, doubts = _checked(on, wanted)
+    made, graph = _traced(network, wanted, chip, frame)
+    covered = coverage(graph, chip)
+    points, mapping = _mapped(graph, chip, on, wanted.optimize)
+    placed = _Placed(mapping, simulate(mapping), covered, doubts, points)
+    if wanted.save is not None:
+        save_mapping(mapping, wanted.save)
+    if wanted.as_json:
+        typer.echo(json_text.dump(placed.to_data()))
+        return
+    folder = _write(placed, network.model, wanted)
+    what = size_of(made, frame) if made.inputs else f"frames of {wanted.size}"
+    _print(placed, what, folder, wanted.save)
+
+
+def _checked(on: OnChip, wanted: Wanted) -> tuple[Chip, tuple[int, int], Sequence[Doubt]]:
+    """Check what is quickly checked, so that a typo does not cost a long wait."""
+    from cimsim.display.doubts import refuse
+    from cimsim.mapping.files import check_name
     from cimsim.placing import by_name
-    from cimsim.placing.search import search
-    from cimsim.report.chip import pareto, placement
-    from cimsim.report.screen import print_coverage, print_doubts
     from cimsim.session.doubts import chip_doubts
+
+    if wanted.optimize is not None and (on.mapping, on.allocation) != ("im2col", "in_order"):
+        raise ConfigError("--optimize chooses both: leave out --mapping and --allocation")
+    chip, frame = on.load(), parse_size(wanted.size)
+    by_name.check(on.mapping, on.allocation)
+    doubts = chip_doubts(chip, on.hw)
+    if wanted.strict:
+        refuse(doubts)
+    if wanted.save is not None:
+        check_name(wanted.save)
+    return chip, frame, doubts
+
+
+def _traced(
+    network: MappedNetwork, wanted: Wanted, chip: Chip, frame: tuple[int, int]
+) -> tuple[Network, LayerGraph]:
     from cimsim.session.loading import load_network
     from cimsim.studies.graphs import KeptGraph
     from cimsim.studies.points import Network as Net
-    from cimsim.timing.simulate import simulate
 
-    if optimize is not None and (mapping, allocation) != ("im2col", "in_order"):
-        raise ConfigError("--optimize chooses both: leave out --mapping and --allocation")
-    chip, frame = load_hw(hw, with_conditions(overrides, reprogram=reprogram)), parse_size(size)
-    by_name.check(mapping, allocation)
-    doubts = chip_doubts(chip, hw)
-    if strict:
-        refuse(doubts)
-    if save is not None:
-        check_name(save)
-    options = model_options(
-        arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
-    )
-    network = load_network(model, options, weights, hw=chip.name)
-    network = (network.streaming() if streaming else network).taking(input_shape)
-    net = Net.of(model, options, weights, streaming, input_shape)
-    kept = KeptGraph.of(net, frame, chip, 0, not no_cache)
-    graph = trace(network, frame, partial=partial, chip=chip, kept=kept)
-    covered = coverage(graph, chip)
-    points: Sequence[Point] = ()
-    if optimize is None:
-        placed = cimsim.map_graph(graph, chip, mapping, allocation)
-    else:
-        points = search(graph, chip, optimize.value)
-        placed = points[0].mapping
-    timeline = simulate(placed)
-    if save is not None:
-        save_mapping(placed, save)
-    if as_json:
-        data = placement.to_data(placed, timeline)
-        data |= {"pareto": [pareto.to_data(point) for point in points]} if points else {}
-        data["coverage"] = covered.to_dict()
-        data["doubts"] = [asdict(doubt) for doubt in doubts]
-        typer.echo(json_text.dump(data))
-        return
-    folder = out or _default_folder(model)
-    with folders.new_folder(folder, unique=out is None, beside=True) as made:
-        _write(placed, timeline, made)
-        if points:
-            pareto.draw(points, str(optimize), [made / "pareto.png", made / "pareto.svg"])
-    folder = folder.with_name(folders.placed(made).name) if out is None else folder
-    console = Console(emoji=False)
-    if points:
-        _print_points(points, console)
-    what = size_of(network, frame) if network.inputs else f"frames of {size}"
-    console.print(f"[bold]{placed.graph.name}[/] on [bold]{chip.label}[/], {what}")
-    console.print(_table(placed, console.width))
-    for line in _summary(placed, timeline):
+    options, weights = network.options, network.weights
+    made = load_network(network.model, options, weights, hw=chip.name)
+    made = (made.streaming() if network.streaming else made).taking(wanted.input_shape)
+    net = Net.of(network.model, options, weights, network.streaming, wanted.input_shape)
+    kept = KeptGraph.of(net, frame, chip, 0, not wanted.no_cache)
+    return made, trace(made, frame, partial=wanted.partial, chip=chip, kept=kept)
+
+
+def _mapped(
+    graph: LayerGraph, chip: Chip, on: OnChip, goal: Goal | None
+) -> tuple[Sequence[Point], Mapping]:
+    """Return the points of a search, if one was asked for, and the mapping to show."""
+    import cimsim
+    from cimsim.placing.search import search
+
+    if goal is None:
+        return (), cimsim.map_graph(graph, chip, on.mapping, on.allocation)
+    points = search(graph, chip, goal.value)
+    return points, points[0].mapping
+
+
+def _write(placed: _Placed, model: str, wanted: Wanted) -> Path:
+    """Write the folder and return its name."""
+    from cimsim import folders
+    from cimsim.report.chip import pareto
+
+    folder = wanted.out or _default_folder(model)
+    with folders.new_folder(folder, unique=wanted.out is None, beside=True) as made:
+        _write_files(placed.mapping, placed.timeline, made)
+        if placed.points:
+            files = [made / "pareto.png", made / "pareto.svg"]
+            pareto.draw(placed.points, str(wanted.optimize), files)
+    return folder.with_name(folders.placed(made).name) if wanted.out is None else folder
+
+
+def _print(placed: _Placed, what: str, folder: Path, save: Path | None) -> None:
+    from rich.console import Console
+
+    from cimsim.report.screen import print_coverage, print_doubts
+
+    console, mapping = Console(emoji=False), placed.mapping
+    if placed.points:
+        _print_points(placed.points, console)
+    console.print(f"[bold]{mapping.graph.name}[/] on [bold]{mapping.chip.label}[/], {what}")
+    console.print(_table(mapping, console.width))
+    for line in _summary(mapping, placed.timeline):
         console.print(line, highlight=False)
-    print_doubts(doubts, console)
-    print_coverage(covered, console)
+    print_doubts(placed.doubts, console)
+    print_coverage(placed.coverage, console)
     console.print(f"floor plan: [bold]{folder}/[/]  (floorplan.png, floorplan.svg, mapping.json)")
     if save is not None:
         console.print(f"mapping: [bold]{save}[/]  (edit it, then cimsim run --mapping {save} ...)")
@@ -201,7 +235,7 @@ def _default_folder(model: str) -> Path:
     return Path("runs") / f"{stamp}-{model.rpartition(':')[2]}-map"
 
 
-def _write(mapping: Mapping, timeline: Timeline, folder: Path) -> None:
+def _write_files(mapping: Mapping, timeline: Timeline, folder: Path) -> None:
     from cimsim.errors import InputError
     from cimsim.report.chip import placement
     from cimsim.report.chip.floorplan import draw_floorplan

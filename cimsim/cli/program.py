@@ -2,74 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimsim.cli.groups import NetworkOptions, OnAgedChip, grouped
 from cimsim.cli.options import (
-    AllocationOption,
-    ArgOption,
-    HwOption,
-    InnerOption,
     JsonOption,
-    MappingOption,
-    ModelOption,
-    PerFrameOption,
     QuietOption,
-    ReprogramOption,
-    SetOption,
-    StagesOption,
-    StrideOption,
-    TemperatureOption,
     ThreadsOption,
-    TimeOption,
     WeightsOption,
-    WidthOption,
     check_numbers,
-    model_options,
     parse_size,
-    with_conditions,
 )
 from cimsim.cli.steps import Bars, print_json, trace
 
+if TYPE_CHECKING:
+    from cimsim.mapping.mapping import Mapping
+    from cimsim.session.loading import Network
+    from cimsim.session.programmed import ProgrammedChip
 
-def program(
-    model: ModelOption = "cimnet",
-    stride: StrideOption = None,
-    stages: StagesOption = None,
-    width: WidthOption = None,
-    per_frame: PerFrameOption = None,
-    inner: InnerOption = None,
-    arg: ArgOption = None,
+
+@dataclass(frozen=True)
+class WrittenNetwork(NetworkOptions):
+    """The network that is written, and its weights."""
+
     streaming: Annotated[
         bool, typer.Option("--streaming", help="For cimsim run --streaming of a two-stage network.")
-    ] = False,
-    weights: WeightsOption = None,
-    hw: HwOption = "eflash40nm",
-    overrides: SetOption = None,
-    time: TimeOption = None,
-    temperature: TemperatureOption = None,
-    mapping: MappingOption = "im2col",
-    allocation: AllocationOption = "in_order",
-    reprogram: ReprogramOption = False,
+    ] = False
+    weights: WeightsOption = None
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What the chip is calibrated on, which one it is, and where it is kept."""
+
     sigma: Annotated[
         float,
         typer.Option(metavar="N", help="Noise on the calibration frames, in 8-bit steps (0..255)."),
-    ] = 15.0,
+    ] = 15.0
     size: Annotated[
         str, typer.Option("--size", metavar="WxH", help="Frame size of the runs to come.")
-    ] = "256x256",
+    ] = "256x256"
     seed: Annotated[
         int, typer.Option(metavar="N", help="Which chip: of programming and mismatch.")
-    ] = 0,
-    threads: ThreadsOption = None,
+    ] = 0
+    threads: ThreadsOption = None
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="File to write (.safetensors).")
-    ] = Path("chip.safetensors"),
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+    ] = Path("chip.safetensors")
+    as_json: JsonOption = False
+    quiet: QuietOption = False
+
+
+@grouped
+def program(network: WrittenNetwork, on: OnAgedChip, how: Calibrated) -> None:
     """Write and calibrate a chip and keep it in a file, so that runs need not.
 
     The file holds what a run would find out first: cells as they were written, mismatch of
@@ -90,51 +79,48 @@ def program(
     from rich.console import Console
 
     import cimsim
-    from cimsim.chip.cells import device_of
-    from cimsim.chip.load import load_hw
-    from cimsim.crossbar.faults import fault_map
-    from cimsim.placing import by_name
-    from cimsim.session.loading import load_network, weights_hash
+    from cimsim.session.loading import load_network
     from cimsim.session.programmed import check_file
 
     # what is quickly checked comes first, so that a typo does not cost a long wait
-    check_numbers(sigma, 1, seed, threads)
-    chip = load_hw(hw, with_conditions(overrides, time, temperature, reprogram))
-    by_name.check(mapping, allocation)
-    device_of(chip, hw)
-    fault_map(chip)
-    target, frame = check_file(out), parse_size(size)
-    options = model_options(
-        arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
-    )
-    network = load_network(model, options, weights, seed, chip.name)
-    network = network.streaming() if streaming else network
-    console = Console(emoji=False, stderr=as_json)  # package.module:Class is no emoji
-    with Bars(console, quiet) as report:
+    check_numbers(how.sigma, 1, how.seed, how.threads)
+    chip = on.load()
+    target, frame = check_file(how.out), parse_size(how.size)
+    made = load_network(network.model, network.options, network.weights, how.seed, chip.name)
+    made = made.streaming() if network.streaming else made
+    console = Console(emoji=False, stderr=how.as_json)  # package.module:Class is no emoji
+    with Bars(console, how.quiet) as report:
         report("tracing", 0, 1)
-        placed = cimsim.map_graph(trace(network, frame), chip, mapping, allocation)
+        placed = cimsim.map_graph(trace(made, frame), chip, on.mapping, on.allocation)
         report("tracing", 1, 1)
-        identity = network.identity | {"hash": weights_hash(network.module)}
-        made = cimsim.program(
-            placed, noise_sigma=sigma, seed=seed, title=network.title, identity=identity,
-            threads=threads, progress=report,
-        )  # fmt: skip
+        written = _written(placed, made, how, report)
         report("writing", 0, 1)
-        made = made.save(target)
+        written = written.save(target)
         report("writing", 1, 1)
-    if as_json:
+    if how.as_json:
         print_json({
-            "network": network.title, "chip": chip.name,
+            "network": made.title, "chip": chip.name,
             "frame": {"height": frame[0], "width": frame[1]}, "arrays": placed.arrays_used,
-            **made.told, "file": str(target), "bytes": target.stat().st_size,
+            **written.told, "file": str(target), "bytes": target.stat().st_size,
         })  # fmt: skip
         return
     console.print(
-        f"{network.title} on {chip.name}, frames of {frame[1]} x {frame[0]}, seed {seed}: "
+        f"{made.title} on {chip.name}, frames of {frame[1]} x {frame[0]}, seed {how.seed}: "
         f"{placed.arrays_used} arrays written and calibrated"
     )
-    console.print(f"chip: [bold]{target}[/]  ({made.hash[:12]}, {_megabytes(target)} MB)")
+    console.print(f"chip: [bold]{target}[/]  ({written.hash[:12]}, {_megabytes(target)} MB)")
     console.print(f"use it with the same options: cimsim run --programmed {target} ...")
+
+
+def _written(placed: Mapping, network: Network, how: Calibrated, report: Bars) -> ProgrammedChip:
+    import cimsim
+    from cimsim.session.loading import weights_hash
+
+    identity = network.identity | {"hash": weights_hash(network.module)}
+    return cimsim.program(
+        placed, noise_sigma=how.sigma, seed=how.seed, title=network.title, identity=identity,
+        threads=how.threads, progress=report,
+    )  # fmt: skip
 
 
 def _megabytes(path: Path) -> str:

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli.options import (
-    ArgOption,
-    HwOption,
-    InnerOption,
-    JsonOption,
-    ModelOption,
-    PerFrameOption,
-    QuietOption,
-    SetOption,
-    StagesOption,
-    StrideOption,
-    WidthOption,
-    check_numbers,
-    model_options,
-    parse_size,
-)
+from cimsim.cli.groups import ChipOptions, NetworkOptions, grouped
+from cimsim.cli.options import JsonOption, ModelOption, QuietOption, check_numbers, parse_size
 from cimsim.cli.steps import Bars, print_json, trace
 from cimsim.errors import ConfigError, InputError
 
@@ -36,50 +23,89 @@ if TYPE_CHECKING:
     from cimsim.zoo.weights import Card
 
 
-def prune(
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="Weight file to write (.safetensors).")
-    ],
-    model: ModelOption = "fastdvdnet-block",
-    stride: StrideOption = None,
-    stages: StagesOption = None,
-    width: WidthOption = None,
-    per_frame: PerFrameOption = None,
-    inner: InnerOption = None,
-    arg: ArgOption = None,
+@dataclass(frozen=True)
+class PrunedNetwork(NetworkOptions):
+    """The network, and the weights to prune."""
+
+    model: ModelOption = "fastdvdnet-block"
     weights: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|NAME", help="Weights to prune, as for cimsim run. Default: shipped ones."
         ),
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class _Limits:
     arrays: Annotated[
         int | None,
         typer.Option(metavar="N", help="Arrays that the network may take, a layer to an array."),
-    ] = None,
+    ] = None
     energy: Annotated[
         str | None,
         typer.Option(metavar="E", help="Or energy per frame, such as '0.5 mJ', at --size."),
-    ] = None,
-    hw: HwOption = "eflash40nm",
-    overrides: SetOption = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class Limits(ChipOptions, _Limits):
+    """What the network may take of which chip."""
+
     mapping: Annotated[
         str,
         typer.Option(
             metavar="NAME",
             help="How matrices are cut, as for cimsim run: arrays and energy are counted with it.",
         ),
-    ] = "im2col",
+    ] = "im2col"
     size: Annotated[
         str, typer.Option("--size", metavar="WxH", help="Frame size that energy counts for.")
-    ] = "256x256",
+    ] = "256x256"
+
+    def budget(self, chip: Chip) -> Budget:
+        """Return the budget.
+
+        Raises
+        ------
+        ConfigError
+            None or two of them, or one that is no positive number.
+        """
+        from cimsim.pruning.budget import Arrays, Energy
+        from cimsim.units import parse_quantity
+
+        if (self.arrays is None) == (self.energy is None):
+            raise ConfigError("pruning: give either --arrays N or --energy '0.5 mJ'")
+        if self.energy is not None:
+            try:
+                limit = parse_quantity(self.energy, "J")
+            except ValueError as error:
+                raise ConfigError(f"--energy: {error}") from None
+            if not limit > 0:
+                raise ConfigError(f"--energy: expected more than 0 J, got '{self.energy}'")
+            return Energy(limit, chip, self.mapping)
+        if self.arrays is None or self.arrays < 1:
+            raise ConfigError(f"--arrays: expected at least 1, got {self.arrays}")
+        return Arrays(self.arrays, chip, self.mapping)
+
+    @property
+    def command(self) -> str:
+        """The command, for the card of the weights."""
+        what = f"--arrays {self.arrays}" if self.energy is None else f"--energy '{self.energy}'"
+        return f"cimsim prune {what} --hw {Path(self.hw).name} --mapping {self.mapping}"
+
+
+@dataclass(frozen=True)
+class Losses:
+    """How it is estimated what a channel is worth."""
+
     data: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
             help="Clips to estimate losses on, as for cimsim train. Default: embedded scenes.",
         ),
-    ] = None,
+    ] = None
     saliency: Annotated[
         str,
         typer.Option(
@@ -87,10 +113,30 @@ def prune(
             help="What a channel is worth: output (how far the output moves without it), taylor, "
             "bn or l2.",
         ),
-    ] = "output",
-    crops: Annotated[int, typer.Option(metavar="N", help="Crops to estimate losses on.")] = 64,
-    sigma: Annotated[float, typer.Option(metavar="N", help="Their noise, in 8-bit steps.")] = 15.0,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of crops and estimates.")] = 0,
+    ] = "output"
+    crops: Annotated[int, typer.Option(metavar="N", help="Crops to estimate losses on.")] = 64
+    sigma: Annotated[float, typer.Option(metavar="N", help="Their noise, in 8-bit steps.")] = 15.0
+    seed: Annotated[int, typer.Option(metavar="N", help="Of crops and estimates.")] = 0
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What was pruned: the network before, the one after, and the PSNR of both on the crops."""
+
+    network: Network
+    pruned: Pruned
+    budget: Budget
+    psnr: tuple[float, float]
+
+
+@grouped
+def prune(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Weight file to write (.safetensors).")
+    ],
+    network: PrunedNetwork,
+    limits: Limits,
+    losses: Losses,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -114,80 +160,74 @@ def prune(
 
     from cimsim.chip.load import load_hw
     from cimsim.mapping.custom import find_strategy
-    from cimsim.pruning.prune import crops as draw
-    from cimsim.pruning.prune import prune as prune_network
-    from cimsim.session.loading import load_network
-    from cimsim.training.data import load_dataset
-    from cimsim.training.train import mean_psnr
     from cimsim.zoo.errors import ZooError
-
-    check_numbers(sigma, 1, seed, None)
-    _check_out(out)
-    chip = load_hw(hw, overrides)
-    find_strategy(mapping)
-    budget = _budget(arrays, energy, chip, mapping)
-    options = model_options(
-        arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
-    )
-    network = load_network(model, options, weights)
-    if not network.noise_map or network.random_weights:
-        why = "has random weights" if network.random_weights else "takes no noise map"
-        raise InputError(f"pruning: {network.title} {why}; give a trained denoiser (--weights)")
-    console = Console(emoji=False, stderr=as_json)
-    with Bars(console, quiet) as report:
-        dataset = None
-        if data is not None:
-            report("reading clips", 0, 1)
-            dataset = load_dataset(data)
-            report("reading clips", 1, 1)
-        batches = draw(
-            dataset, n_frames=network.n_frames, count=crops, sigma=sigma, seed=seed
-        )  # fmt: skip
-        graph = trace(network, parse_size(size))
-        pruned = prune_network(
-            network.module, graph, budget, batches, kind=saliency, seed=seed, progress=report
-        )
-        psnr = [
-            sum(mean_psnr(part, *batch) for batch in batches) / len(batches)
-            for part in (network.module, pruned.model)
-        ]
-    card = _card(network, model, options, pruned, psnr, sigma, _asked(arrays, energy, hw, mapping))
     from cimsim.zoo.weights import save_weights
 
+    check_numbers(losses.sigma, 1, losses.seed, None)
+    _check_out(out)
+    chip = load_hw(limits.hw, limits.overrides)
+    find_strategy(limits.mapping)
+    budget = limits.budget(chip)
+    made = _loaded(network)
+    console = Console(emoji=False, stderr=as_json)
+    with Bars(console, quiet) as report:
+        done = _pruned(made, budget, limits, losses, report)
+    card = _card(done, network.model, network.options, losses.sigma, limits.command)
     try:
-        save_weights(pruned.model, out, card)
+        save_weights(done.pruned.model, out, card)
     except ZooError as error:
         raise InputError(str(error)) from None
     if as_json:
         print_json({
-            "network": network.title, "chip": chip.name, "weights": str(out),
-            **_numbers(pruned, budget, psnr),
+            "network": made.title, "chip": chip.name, "weights": str(out), **_numbers(done)
         })  # fmt: skip
         return
-    _print(console, network, pruned, budget, psnr, chip)
+    _print(console, done, chip)
+    model = network.model
     console.print(
         f"weights: [bold]{out}[/]  (cimsim train --model {model} --init {out} fine-tunes them, "
         f"cimsim run --model {model} --weights {out} runs them)"
     )
 
 
-def _budget(arrays: int | None, energy: str | None, chip: Chip, mapping: str) -> Budget:
-    from cimsim.pruning.budget import Arrays, Energy
-    from cimsim.units import parse_quantity
+def _loaded(asked: PrunedNetwork) -> Network:
+    from cimsim.session.loading import load_network
 
-    if (arrays is None) == (energy is None):
-        raise ConfigError("pruning: give either --arrays N or --energy '0.5 mJ'")
-    if energy is not None:
-        try:
-            limit = parse_quantity(energy, "J")
-        except ValueError as error:
-            raise ConfigError(f"--energy: {error}") from None
-        if not limit > 0:
-            raise ConfigError(f"--energy: expected more than 0 J, got '{energy}'")
-        return Energy(limit, chip, mapping)
-    if arrays is None or arrays < 1:
-        raise ConfigError(f"--arrays: expected at least 1, got {arrays}")
-    return Arrays(arrays, chip, mapping)
+    network = load_network(asked.model, asked.options, asked.weights)
+    if not network.noise_map or network.random_weights:
+        why = "has random weights" if network.random_weights else "takes no noise map"
+        raise InputError(f"pruning: {network.title} {why}; give a trained denoiser (--weights)")
+    return network
+
+
+def _pruned(
+    network: Network, budget: Budget, limits: Limits, losses: Losses, report: Bars
+) -> _Done:
+    """Estimate losses on crops, and prune."""
+    from cimsim.pruning.prune import crops as draw
+    from cimsim.pruning.prune import prune as prune_network
+    from cimsim.training.data import load_dataset
+    from cimsim.training.train import mean_psnr
+
+    dataset = None
+    if losses.data is not None:
+        report("reading clips", 0, 1)
+        dataset = load_dataset(losses.data)
+        report("reading clips", 1, 1)
+    batches = draw(
+        dataset, n_frames=network.n_frames, count=losses.crops, sigma=losses.sigma,
+        seed=losses.seed,
+    )  # fmt: skip
+    graph = trace(network, parse_size(limits.size))
+    pruned = prune_network(
+        network.module, graph, budget, batches, kind=losses.saliency, seed=losses.seed,
+        progress=report,
+    )  # fmt: skip
+    before, after = (
+        sum(mean_psnr(part, *batch) for batch in batches) / len(batches)
+        for part in (network.module, pruned.model)
+    )
+    return _Done(network, pruned, budget, (before, after))
 
 
 def _check_out(out: Path) -> None:
@@ -197,21 +237,15 @@ def _check_out(out: Path) -> None:
         raise InputError(f"--out: cannot write '{out}': it is a folder")
 
 
-def _asked(arrays: int | None, energy: str | None, hw: str, mapping: str) -> str:
-    what = f"--arrays {arrays}" if energy is None else f"--energy '{energy}'"
-    return f"cimsim prune {what} --hw {Path(hw).name} --mapping {mapping}"
-
-
 def _card(
-    network: Network, model: str, options: dict[str, int | str], pruned: Pruned,
-    psnr: list[float], sigma: float, command: str,
-) -> Card:  # fmt: skip
+    done: _Done, model: str, options: dict[str, int | str], sigma: float, command: str
+) -> Card:
     """Return the card: that of the weights that were pruned, with one more stage."""
     from cimsim import __version__
     from cimsim.zoo import registry
     from cimsim.zoo.weights import Card, named_card
 
-    source = network.identity["weights"]
+    source = done.network.identity["weights"]
     is_file = Path(source).is_file()
     old = None if is_file else named_card(Path(source).stem)
     if is_file and (beside := Path(source).with_suffix(".json")).is_file():
@@ -224,19 +258,18 @@ def _card(
         device=old.device if old else "cpu", seed=old.seed if old else 0,
         sigma=old.sigma if old else (sigma, sigma),
         psnr_db={
-            "crops it was pruned on, before": round(psnr[0], 2), "... after": round(psnr[1], 2)
+            "crops it was pruned on, before": round(done.psnr[0], 2),
+            "... after": round(done.psnr[1], 2),
         },
         command=f"{old.command if old else source} && {command}", code_version=__version__,
     )  # fmt: skip
 
 
-def _print(
-    console: Console, network: Network, pruned: Pruned, budget: Budget, psnr: list[float],
-    chip: Chip,
-) -> None:  # fmt: skip
+def _print(console: Console, done: _Done, chip: Chip) -> None:
     from rich.table import Table
 
-    table = Table(title=f"{network.title} for {chip.name}", title_justify="left")
+    pruned, budget, psnr = done.pruned, done.budget, done.psnr
+    table = Table(title=f"{done.network.title} for {chip.name}", title_justify="left")
     for name in ("layer", "rows", "columns", "weights kept"):
         table.add_column(name, justify="left" if name == "layer" else "right")
     for row in pruned.rows:
@@ -255,10 +288,11 @@ def _print(
         console.print(line, highlight=False)
 
 
-def _numbers(pruned: Pruned, budget: Budget, psnr: list[float]) -> dict[str, Any]:
+def _numbers(done: _Done) -> dict[str, Any]:
     """Return what the table tells as plain data; the budget's numbers in arrays or J."""
     from cimsim.pruning.budget import Arrays
 
+    pruned, budget, psnr = done.pruned, done.budget, done.psnr
     return {
         "budget": {
             "unit": "arrays" if isinstance(budget, Arrays) else "J", "limit": budget.limit,

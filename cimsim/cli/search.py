@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -9,16 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli import sweep as options
+from cimsim.cli.groups import grouped
 from cimsim.cli.options import (
     Interrupted,
     JsonOption,
     NoCacheOption,
     OutOption,
     QuietOption,
-    Schedule,
-    SeedOption,
 )
+from cimsim.cli.planned import CrewOptions, FileArgument, StudyOptions
 from cimsim.cli.steps import Bars, print_json
 
 if TYPE_CHECKING:
@@ -33,54 +33,47 @@ class Sampler(StrEnum):
     random = "random"
 
 
-def search(
-    context: typer.Context,
-    file: options.FileArgument = None,
+@dataclass(frozen=True)
+class Goals:
+    """What is looked for, how long, and by what."""
+
     objective: Annotated[
         list[str] | None,
         typer.Option(
             "--objective", metavar="GOAL", help="'max psnr', 'min energy', or psnr (often)."
         ),
-    ] = None,
+    ] = None
     constraint: Annotated[
         list[str] | None,
         typer.Option("--constraint", metavar="LIMIT", help="'fps>=30' (SI units, often)."),
-    ] = None,
+    ] = None
     trials: Annotated[
         int, typer.Option(metavar="N", help="Different points that are looked at.")
-    ] = 100,
+    ] = 100
     minutes: Annotated[
         float | None, typer.Option(metavar="T", help="After them no further round begins.")
-    ] = None,
-    sampler: Annotated[Sampler, typer.Option(help="What proposes points.")] = Sampler.tpe,
+    ] = None
+    sampler: Annotated[Sampler, typer.Option(help="What proposes points.")] = Sampler.tpe
     search_seed: Annotated[
         int, typer.Option("--search-seed", metavar="N", help="Of the sampler.")
-    ] = 0,
-    overrides: options.FieldsOption = None,
-    model: options.NetworksOption = None,
-    arg: options.ArgsOption = None,
-    weights: options.WeightsOption = None,
-    hw: options.ChipsOption = None,
-    mapping: options.MappingsOption = None,
-    allocation: options.AllocationsOption = None,
-    clip: options.ClipsOption = None,
-    sigma: options.SigmasOption = "15",
-    frames: options.FramesOption = 5,
-    start: options.StartOption = 0,
-    size: options.SizeOption = None,
-    seed: SeedOption = 0,
-    seeds: options.SeedsOption = 1,
-    schedule: options.ScheduleOption = Schedule.pipelined,
-    fps: options.RateOption = None,
-    workers: options.WorkersOption = None,
-    scheduler: options.SchedulerOption = None,
-    cluster: options.ClusterOption = None,
-    hosts: options.HostsOption = None,
-    no_cache: NoCacheOption = False,
-    out: OutOption = None,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+    ] = 0
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is kept and printed."""
+
+    no_cache: NoCacheOption = False
+    out: OutOption = None
+    as_json: JsonOption = False
+    quiet: QuietOption = False
+
+
+@grouped
+def search(
+    context: typer.Context, file: FileArgument = None, *, goals: Goals, asked: StudyOptions,
+    workers: CrewOptions, how: Running,
+) -> None:  # fmt: skip
     """Look for the points that no other one beats, without running all of them.
 
     What is known before a frame runs (cycles, arrays, area) sifts points first; the rest is
@@ -100,30 +93,25 @@ def search(
     from cimsim.studies.study import Study
     from cimsim.studies.table import Table
 
-    plan = options.plan_of(context, file, {
-        "--set": overrides, "--model": model, "--arg": arg, "--weights": weights, "--hw": hw,
-        "--mapping": mapping, "--allocation": allocation, "--input": clip, "--sigma": sigma,
-        "frames": frames, "start": start, "size": size, "seed": seed, "seeds": seeds,
-        "schedule": schedule.value, "frame_rate": fps,
-    })  # fmt: skip
+    plan = asked.plan(context, file)
     looked = Search(
-        Study.of(plan), objective or (), constraint or (), trials=trials, minutes=minutes,
-        sampler=sampler.value, seed=search_seed,
+        Study.of(plan), goals.objective or (), goals.constraint or (), trials=goals.trials,
+        minutes=goals.minutes, sampler=goals.sampler.value, seed=goals.search_seed,
     )  # fmt: skip
-    crew = options.crew_of(workers, scheduler, cluster, hosts)
-    console = Console(emoji=False, stderr=as_json)
-    folder = out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{plan.name}"
-    with Bars(console, quiet) as report:
-        found = looked.run(folder, crew=crew, cached=not no_cache, progress=report)
+    crew = workers.crew()
+    console = Console(emoji=False, stderr=how.as_json)
+    folder = how.out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{plan.name}"
+    with Bars(console, how.quiet) as report:
+        found = looked.run(folder, crew=crew, cached=not how.no_cache, progress=report)
     title = f"{plan.name}: {found.told}, of {looked.space.size:,} points"
-    if as_json:
+    if how.as_json:
         print_json(_numbers(found) | {"folder": str(folder)})
     elif found.front:
         print_table(Table(found.front), console, title)
     else:
         console.print(f"{title}; none keeps all constraints", highlight=False)
-    goals = " ".join(f"--pareto '{goal}'" for goal in looked.aim.objectives)
-    console.print(f"study: [bold]{folder}/[/]  (cimsim study show|table|plot {goals})",
+    pareto = " ".join(f"--pareto '{goal}'" for goal in looked.aim.objectives)
+    console.print(f"study: [bold]{folder}/[/]  (cimsim study show|table|plot {pareto})",
                   highlight=False)  # fmt: skip
     if found.outcome.interrupted:
         console.print("interrupted; the same command with this --out goes on")

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimsim.cli.options import (
-    ArgOption,
-    InnerOption,
-    Interrupted,
-    JsonOption,
-    PerFrameOption,
-    StagesOption,
-    StrideOption,
-    WidthOption,
-    model_options,
-)
+from cimsim.cli.groups import NetworkOptions, grouped
+from cimsim.cli.options import Interrupted, JsonOption
 from cimsim.cli.steps import print_json
 from cimsim.errors import ConfigError
 
@@ -28,6 +20,140 @@ if TYPE_CHECKING:
     from cimsim.training.train import Progress
 
 
+@dataclass(frozen=True)
+class TrainedModel(NetworkOptions):
+    """The network to train, and the noise that it is to remove."""
+
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", metavar="NAME", help="A network of cimsim models list."),
+    ] = "cimnet"
+    sigma: Annotated[
+        str, typer.Option(metavar="N|A..B", help="Noise in 8-bit steps: 15, or a range 5..55.")
+    ] = "15"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long, on how much at once, and how fast."""
+
+    steps: Annotated[int | None, typer.Option(help="Budget in optimiser steps.")] = None
+    minutes: Annotated[float | None, typer.Option(help="Budget in minutes.")] = None
+    batch: Annotated[int, typer.Option(help="Crops per step.")] = 8
+    crop: Annotated[int, typer.Option(help="Edge of a crop in pixels.")] = 64
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak learning rate; default: 8e-3, from trained weights 2e-3 (adam: 1e-3, 3e-4)."
+        ),
+    ] = None
+    schedule: Annotated[
+        str, typer.Option(metavar="cosine|steps", help="How it falls; steps: as in the paper.")
+    ] = "cosine"
+    optimiser: Annotated[
+        str, typer.Option(metavar="muon|adam", help="What moves the kernels; adam: as the papers.")
+    ] = "muon"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the weights begin with, whom they follow, and the chip that they are for."""
+
+    init: Annotated[
+        str,
+        typer.Option(
+            metavar="START",
+            help="shrinkage or wiener (in closed form, for CIM-NET and Abla-NET), random, auto "
+            "(the best of these), a weight file, or shipped weights by name (cimsim models show).",
+        ),
+    ] = "auto"
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Learn from a trained network, too: a weight file, or shipped weights by name.",
+        ),
+    ] = None
+    teacher_weight: Annotated[
+        float, typer.Option(help="Weight of the error against the teacher's output.")
+    ] = 0.5
+    hw: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHIP", help="Train for this chip: its errors are in the loop (fine-tuning)."
+        ),
+    ] = None
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change one field of that chip (often)."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters that learn faster, more slowly or not at all, and what is kept of them."""
+
+    lr_fan_in: Annotated[
+        int | None,
+        typer.Option(
+            help="Convolutions without a batch norm and with more inputs learn more slowly; "
+            "default: 288, from a closed form 200 or 10."
+        ),
+    ] = None
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN=N",
+            help="Parameters of these names learn so many times faster: 'block1.down*=4' (often).",
+        ),
+    ] = None
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Parameters of these names keep their start (often)."),
+    ] = None
+    tied: Annotated[
+        float | None,
+        typer.Option(
+            help="With adam: rate of kernels that a CIM-CONV's positions share; 0: none; "
+            "default: 0 from shrinkage, else 3."
+        ),
+    ] = None
+    ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = 0.998
+    stills: Annotated[float, typer.Option(help="Share of crops from photographs.")] = 0.3
+    freeze_bn_at: Annotated[
+        float, typer.Option(help="Share of the budget after which batch norms are frozen.")
+    ] = 0.9
+    validation_scenes: Annotated[int, typer.Option(help="Scenes held out.")] = 10
+    validation_crop: Annotated[int, typer.Option(help="Edge of their crops in pixels.")] = 192
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="Time between two checkpoints, each with a validation.")
+    ] = 3.0
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(help="Steps between them instead: the same best weights always.")
+    ] = None
+    warmup_steps: Annotated[int, typer.Option(help="Steps until the rate is at its peak.")] = 100
+    grad_clip: Annotated[
+        float,
+        typer.Option(help="Gradients this many times longer than usual are shortened; 0: no."),
+    ] = 3.0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it runs, and what is drawn."""
+
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu"
+    bf16: Annotated[
+        bool | None,
+        typer.Option("--bf16/--no-bf16", help="bfloat16 autocast; default: where it is faster."),
+    ] = None
+    seed: Annotated[int, typer.Option(help="Of start, crops and noise.")] = 0
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ignore a checkpoint in --out instead of resuming.")
+    ] = False
+
+
+@grouped
 def train(
     data: Annotated[
         Path,
@@ -38,115 +164,11 @@ def train(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Checkpoints, log.jsonl and the final weights.")
     ],
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", metavar="NAME", help="A network of cimsim models list."),
-    ] = "cimnet",
-    stride: StrideOption = None,
-    stages: StagesOption = None,
-    width: WidthOption = None,
-    per_frame: PerFrameOption = None,
-    inner: InnerOption = None,
-    arg: ArgOption = None,
-    sigma: Annotated[
-        str, typer.Option(metavar="N|A..B", help="Noise in 8-bit steps: 15, or a range 5..55.")
-    ] = "15",
-    steps: Annotated[int | None, typer.Option(help="Budget in optimiser steps.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Budget in minutes.")] = None,
-    batch: Annotated[int, typer.Option(help="Crops per step.")] = 8,
-    crop: Annotated[int, typer.Option(help="Edge of a crop in pixels.")] = 64,
-    lr: Annotated[
-        float | None,
-        typer.Option(
-            help="Peak learning rate; default: 8e-3, from trained weights 2e-3 (adam: 1e-3, 3e-4)."
-        ),
-    ] = None,
-    schedule: Annotated[
-        str, typer.Option(metavar="cosine|steps", help="How it falls; steps: as in the paper.")
-    ] = "cosine",
-    optimiser: Annotated[
-        str, typer.Option(metavar="muon|adam", help="What moves the kernels; adam: as the papers.")
-    ] = "muon",
-    init: Annotated[
-        str,
-        typer.Option(
-            metavar="START",
-            help="shrinkage or wiener (in closed form, for CIM-NET and Abla-NET), random, auto "
-            "(the best of these), a weight file, or shipped weights by name (cimsim models show).",
-        ),
-    ] = "auto",
-    teacher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="Learn from a trained network, too: a weight file, or shipped weights by name.",
-        ),
-    ] = None,
-    teacher_weight: Annotated[
-        float, typer.Option(help="Weight of the error against the teacher's output.")
-    ] = 0.5,
-    hw: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CHIP", help="Train for this chip: its errors are in the loop (fine-tuning)."
-        ),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change one field of that chip (often)."),
-    ] = None,
-    lr_fan_in: Annotated[
-        int | None,
-        typer.Option(
-            help="Convolutions without a batch norm and with more inputs learn more slowly; "
-            "default: 288, from a closed form 200 or 10."
-        ),
-    ] = None,
-    rate: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN=N",
-            help="Parameters of these names learn so many times faster: 'block1.down*=4' (often).",
-        ),
-    ] = None,
-    freeze: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Parameters of these names keep their start (often)."),
-    ] = None,
-    tied: Annotated[
-        float | None,
-        typer.Option(
-            help="With adam: rate of kernels that a CIM-CONV's positions share; 0: none; "
-            "default: 0 from shrinkage, else 3."
-        ),
-    ] = None,
-    ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = 0.998,
-    stills: Annotated[float, typer.Option(help="Share of crops from photographs.")] = 0.3,
-    freeze_bn_at: Annotated[
-        float, typer.Option(help="Share of the budget after which batch norms are frozen.")
-    ] = 0.9,
-    validation_scenes: Annotated[int, typer.Option(help="Scenes held out.")] = 10,
-    validation_crop: Annotated[int, typer.Option(help="Edge of their crops in pixels.")] = 192,
-    checkpoint_minutes: Annotated[
-        float, typer.Option(help="Time between two checkpoints, each with a validation.")
-    ] = 3.0,
-    checkpoint_steps: Annotated[
-        int | None, typer.Option(help="Steps between them instead: the same best weights always.")
-    ] = None,
-    warmup_steps: Annotated[int, typer.Option(help="Steps until the rate is at its peak.")] = 100,
-    grad_clip: Annotated[
-        float,
-        typer.Option(help="Gradients this many times longer than usual are shortened; 0: no."),
-    ] = 3.0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    bf16: Annotated[
-        bool | None,
-        typer.Option("--bf16/--no-bf16", help="bfloat16 autocast; default: where it is faster."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of start, crops and noise.")] = 0,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Ignore a checkpoint in --out instead of resuming.")
-    ] = False,
+    network: TrainedModel,
+    budget: Budget,
+    start: Start,
+    parameters: Parameters,
+    machine: Machine,
     as_json: JsonOption = False,
 ) -> None:
     """Train a denoiser; after Ctrl-C or a kill the same command goes on from its checkpoint.
@@ -167,22 +189,21 @@ def train(
     from cimsim.zoo.errors import ZooError
 
     config = {
-        "model": model,
-        "options": model_options(
-            arg, stride=stride, stages=stages, width=width, per_frame=per_frame, inner=inner
-        ),
-        "data": data, "out": out,
-        "minutes": minutes, "steps": steps, "batch": batch, "crop": crop, "lr": lr,
-        "schedule": schedule, "optimiser": optimiser, "sigma": _sigma(sigma), "start": init,
-        "teacher": teacher, "teacher_weight": teacher_weight,
-        "hw": hw,
-        "overrides": tuple(overrides or ()), "lr_fan_in": lr_fan_in, "tied": tied, "ema": ema,
-        "rates": _rates(rate or ()), "freeze": tuple(freeze or ()),
-        "stills": stills, "freeze_bn_at": freeze_bn_at, "device": device, "amp": bf16,
-        "validation_scenes": validation_scenes, "validation_crop": validation_crop,
-        "checkpoint_minutes": checkpoint_minutes, "checkpoint_steps": checkpoint_steps,
-        "warmup_steps": warmup_steps, "grad_clip": grad_clip,
-        "seed": seed, "resume": not fresh,
+        "model": network.model, "options": network.options, "data": data, "out": out,
+        "minutes": budget.minutes, "steps": budget.steps, "batch": budget.batch,
+        "crop": budget.crop, "lr": budget.lr, "schedule": budget.schedule,
+        "optimiser": budget.optimiser, "sigma": _sigma(network.sigma), "start": start.init,
+        "teacher": start.teacher, "teacher_weight": start.teacher_weight, "hw": start.hw,
+        "overrides": tuple(start.overrides or ()), "lr_fan_in": parameters.lr_fan_in,
+        "tied": parameters.tied, "ema": parameters.ema, "rates": _rates(parameters.rate or ()),
+        "freeze": tuple(parameters.freeze or ()), "stills": parameters.stills,
+        "freeze_bn_at": parameters.freeze_bn_at, "device": machine.device, "amp": machine.bf16,
+        "validation_scenes": parameters.validation_scenes,
+        "validation_crop": parameters.validation_crop,
+        "checkpoint_minutes": parameters.checkpoint_minutes,
+        "checkpoint_steps": parameters.checkpoint_steps,
+        "warmup_steps": parameters.warmup_steps, "grad_clip": parameters.grad_clip,
+        "seed": machine.seed, "resume": not machine.fresh,
     }  # fmt: skip
     console = Console(stderr=as_json)
     try:
