@@ -110,7 +110,7 @@ def _sigma(
     sigma: float | None, held: ProgrammedChip | None, clip: Clip, noisy: bool
 ) -> tuple[float, tuple[str, ...]]:
     """Return the noise as given, as the programmed chip knows it, or as the clip has it."""
-    from cimsim.session.simulation import estimated_sigma
+    from cimsim.session.asked import estimated_sigma
 
     if sigma is not None:
         return sigma, ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,28 @@ if TYPE_CHECKING:
 _KINDS = ("clean", "noisy", "float", "chip")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """What a clip is, and what its frames are judged by.
+
+    Attributes
+    ----------
+    noisy : bool
+        The clip is noisy as it is: nothing is added.
+    reference : like the clip, optional
+        With ``noisy``: the clean frames to judge by; without, there is no quality.
+    metrics : sequence of type
+        Of `cimsim.tasks.metrics.AbstractMetric`, beside PSNR and SSIM.
+    noise_seed : int, optional
+        Of the noise that is added, where other chips run on the same frames; default: the chip's.
+    """
+
+    noisy: bool = False
+    reference: Any = None
+    metrics: Sequence[type[AbstractMetric]] = ()
+    noise_seed: int | None = None
+
+
 class FunctionalRun:
     """One programmed chip and one clip.
 
@@ -56,22 +79,18 @@ class FunctionalRun:
         Noise added, in 8-bit steps; with ``noisy``, what the clip has.
     seed : int
     threads : int or None
-    noise_seed : int, optional
-        Of the clip's noise, where other chips run on the same frames; default: ``seed``.
-    noisy : bool
-        The clip is noisy as it is: nothing is added.
-    reference : like ``clip``, optional
-        With ``noisy``: the clean frames to judge by; without, there is no quality.
-    metrics : sequence of type
-        Of `cimsim.tasks.metrics.AbstractMetric`, beside PSNR and SSIM.
+    judging : Judging
+        By default the clip is clean, and judged by itself.
     """
 
     def __init__(
         self, mapping: Mapping, clip: Any, sigma: float, seed: int, threads: int | None,
-        noise_seed: int | None = None, *, noisy: bool = False, reference: Any = None,
-        metrics: Sequence[type[AbstractMetric]] = (),
+        judging: Judging | None = None,
     ) -> None:  # fmt: skip
         from cimsim.video.clip import Clip
+
+        judging = judging or Judging()
+        noisy, reference, metrics = judging.noisy, judging.reference, judging.metrics
 
         self.mapping, self.sigma, self.seed, self.threads = mapping, sigma, seed, threads
         self.contract = Contract.of(mapping.graph)
@@ -79,7 +98,7 @@ class FunctionalRun:
         given = self._frames("clip", clip, noisy)
         self.clean: Any = given
         if not noisy:
-            noise = seed if noise_seed is None else noise_seed
+            noise = seed if judging.noise_seed is None else judging.noise_seed
             self.noisy: NoisyReel | Reel | Frames = _with_noise(given, sigma, noise)
         else:
             self.noisy = given

@@ -54,7 +54,7 @@ def of_clip(run: FunctionalRun, progress: Progress) -> tuple[Measure, ...]:
     """
     from cimsim.chip.cells import device_of
     from cimsim.engine.prepare import prepare
-    from cimsim.session.functional import FunctionalRun
+    from cimsim.session.functional import FunctionalRun, Judging
 
     chips, quality = ends_of(run.mapping.chip), run.quality()
     if not chips or quality is None or not run.learned or len(run.chip) < len(run.noisy):
@@ -63,7 +63,8 @@ def of_clip(run: FunctionalRun, progress: Progress) -> tuple[Measure, ...]:
     for chip in chips:
         mapping = replace(run.mapping, chip=chip)
         end = FunctionalRun(
-            mapping, run.noisy, run.sigma, run.seed, run.threads, noisy=True, reference=run.clean
+            mapping, run.noisy, run.sigma, run.seed, run.threads,
+            Judging(noisy=True, reference=run.clean),
         )  # fmt: skip
         end.calibrated = prepare(
             mapping, device_of(chip), seed=run.seed, threads=run.threads, **run.learned

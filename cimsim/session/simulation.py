@@ -7,22 +7,24 @@ for energy.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from cimsim.boundary.arguments import choice, number, whole
-from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
     from cimsim.display.doubts import Doubt
+    from cimsim.energy.ledger import Ledger
+    from cimsim.engine.statistics import OpStatistics
     from cimsim.graph.ir import LayerGraph
+    from cimsim.session.asked import Asked, Told
+    from cimsim.session.chips import Ran
     from cimsim.session.frames import Clip, Progress
-    from cimsim.session.functional import FunctionalRun
     from cimsim.session.programmed import ProgrammedChip
-    from cimsim.session.result import Result
-    from cimsim.tasks.metrics import AbstractMetric, Metrics
-    from cimsim.tasks.questions import Score, Task
-    from cimsim.tasks.running import TaskRun
+    from cimsim.session.result import AsWritten, Result
+    from cimsim.tasks.metrics import Metrics
+    from cimsim.tasks.questions import Task
+    from cimsim.timing.timeline import Timeline
     from cimsim.video.clip import Clip as LongClip
 
 
@@ -123,154 +125,151 @@ def simulate(
         network, or ``programmed`` does not fit or is given without a clip or with calibration
         frames.
     """
-    from cimsim.chip.ledger import left_out
-    from cimsim.energy.idle import working
-    from cimsim.energy.ledger import Ledger, draw, sensitivity
-    from cimsim.engine.on_torch import reading_on
-    from cimsim.engine.workers import one_torch_thread
-    from cimsim.graph.coverage import coverage
-    from cimsim.session import collect, retention
-    from cimsim.session.doubts import chip_doubts, run_doubts
-    from cimsim.session.environment import environment
-    from cimsim.session.functional import FunctionalRun, operand_sums
-    from cimsim.session.result import Result
-    from cimsim.tasks.running import TaskRun, measures
+    from cimsim.session.asked import Asked, Told
+    from cimsim.session.chips import run_chips
+    from cimsim.session.collect import frame_period_s
     from cimsim.timing.simulate import simulate as simulate_timing
 
-    seed = whole("seed", seed, 0, 2**63 - 1, InputError)
-    programmings = whole("programmings", programmings, 1, 1_000_000, InputError)
-    choice("schedule", schedule, ("pipelined", "sequential"), InputError)
-    if threads is not None:
-        threads = whole("threads", threads, 1, 4096, InputError)
-    report = progress or (lambda stage, done, total: None)
-    graph = mapping.graph
-    run: FunctionalRun | None = None
-    kinds = _metrics(metrics, clip, task)
-    asked = None if task is None else TaskRun(mapping, task, seed, threads, kinds)
-    if task is not None and (clip is not None or operands is not None or programmed is not None):
-        raise InputError("task: a task brings its own inputs; leave out clip, operands, programmed")
-    if as_written is not None:
-        collect.check_same_network(as_written, mapping)
-    if operands is not None and clip is not None:
-        raise InputError("operands: a clip that runs gives the operands itself; leave one out")
-    if programmed is not None and (clip is None or calibration is not None):
-        what = "needs a clip to run" if clip is None else "is calibrated: leave out calibration"
-        raise InputError(f"programmed: a programmed chip {what}")
-    runs = clip is not None or task is not None
-    if programmings > 1 and (not runs or programmed is not None):
-        raise InputError(
-            "programmings: expected more than 1 only with a clip and without a programmed chip, "
-            f"got {programmings}"
-        )
-    if noise_sigma is not None:
-        noise_sigma = number("noise_sigma", noise_sigma, 0, 255, InputError)
-    noise_sigma, sigma_told = _noise(clip, noise_sigma, noisy, reference, programmings)
-    report("timing", 0, 1)
+    told = Told(title=title, identity=identity, notes=notes, doubts=doubts, command=command)
+    asked = Asked(
+        mapping=mapping, clip=clip, task=task, noise_sigma=noise_sigma, seed=seed,
+        schedule=schedule, calibration=calibration, threads=threads,
+        report=progress or (lambda stage, done, total: None), as_written=as_written,
+        programmed=programmed, operands=operands, frame_rate_hz=frame_rate_hz,
+        programmings=programmings, noisy=noisy, reference=reference, metrics=metrics,
+        device=device,
+    ).checked()  # fmt: skip
+    asked.report("timing", 0, 1)
     timeline = simulate_timing(mapping, schedule=schedule)
-    report("timing", 1, 1)
-    period_s = collect.frame_period_s(mapping, timeline, frame_rate_hz)
-    if clip is not None:
-        run = FunctionalRun(
-            mapping, clip, noise_sigma, seed, threads, noisy=noisy, reference=reference,
-            metrics=kinds,
-        )  # fmt: skip
-        with one_torch_thread(), reading_on(device):
-            if programmed is None:
-                run.prepare(calibration, report)
-            else:
-                run.take(programmed)
-            run.execute(report)
-    with reading_on(device):
-        others, scores, learned = _others(
-            run, asked, mapping, clip, noise_sigma, seed, programmings, calibration, threads,
-            report, noisy, reference, kinds,
-        )  # fmt: skip
-    with one_torch_thread(), reading_on(device):
-        kept = retention.of_clip(run, report) if run else ()
-        kept = retention.of_task(asked, learned, report) if asked else kept
-    did = run or asked
-    sums, sums_from = did.conductance_sums if did else None, "operands"
-    if operands is not None:
-        sums, sums_from = (
-            operand_sums(mapping, operands, noise_sigma, seed, calibration),
-            "statistics",
-        )
+    asked.report("timing", 1, 1)
+    period_s = frame_period_s(mapping, timeline, frame_rate_hz)
+    ran = run_chips(asked)
+    return _result(asked, told, timeline, ran, _charged(asked, timeline, period_s, ran))
+
+
+@dataclass(frozen=True)
+class _Charged:
+    """What a frame costs, and what it would without reuse."""
+
+    ledger: Ledger
+    as_written: AsWritten | None
+
+
+def _charged(asked: Asked, timeline: Timeline, period_s: float, ran: Ran) -> _Charged:
+    """Charge the arrays by the operands that ran, by estimated ones, or by the activity factor."""
+    from cimsim.energy.idle import working
+    from cimsim.energy.ledger import Ledger
+    from cimsim.session.collect import as_written
+    from cimsim.session.functional import operand_sums
+    from cimsim.timing.simulate import simulate as simulate_timing
+
+    mapping, longer = asked.mapping, asked.as_written
+    sums, sums_from = ran.first.conductance_sums if ran.first else None, "operands"
+    if asked.operands is not None:
+        sums_from = "statistics"
+        sums = operand_sums(mapping, asked.operands, asked.sigma, asked.seed, asked.calibration)
     ledger = Ledger(
         mapping, period_s, sums, working(mapping, timeline), sums_from, timeline.spilled
     )
-    spent, drawn = ledger.report(), draw(ledger)
-    statistics = did.statistics.by_op if did is not None and did.statistics is not None else None
-    covered = coverage(graph, mapping.chip)
     written = None
-    if as_written is not None:
-        longer = simulate_timing(as_written, schedule=schedule)
-        written = collect.as_written(as_written, longer, mapping, sums, frame_rate_hz)
-    inputs = collect.resolved_inputs(mapping, schedule, identity or {"model": graph.name})
-    inputs |= {"as_written": collect.mapping_hash(as_written)} if as_written else {}
-    inputs |= {"programmings": programmings} if programmings > 1 else {}
-    inputs |= {"arrays": "torch"} if device is not None and did else {}
-    inputs |= {"frame_rate_hz": frame_rate_hz} if frame_rate_hz is not None else {}
-    height, width = graph.inputs[0].output.grid
-    quality = run.quality() if run else None
+    if longer is not None:
+        cycles = simulate_timing(longer, schedule=asked.schedule)
+        written = as_written(longer, cycles, mapping, sums, asked.frame_rate_hz)
+    return _Charged(ledger, written)
+
+
+def _result(asked: Asked, told: Told, timeline: Timeline, ran: Ran, charged: _Charged) -> Result:
+    """Put together what was found."""
+    from cimsim.chip.ledger import left_out
+    from cimsim.energy.ledger import draw, sensitivity
+    from cimsim.graph.coverage import coverage
+    from cimsim.session import collect
+    from cimsim.session.environment import environment
+    from cimsim.session.result import Result
+    from cimsim.tasks.running import measures
+
+    mapping, graph, clip, first = asked.mapping, asked.mapping.graph, ran.clip, ran.first
+    spent, drawn = charged.ledger.report(), draw(charged.ledger)
+    statistics = first.statistics.by_op if first and first.statistics is not None else None
+    quality = clip.quality() if clip else None
+    covered = coverage(graph, mapping.chip)
+    pulses = first.pulses_per_cell if first else None
     return Result(
-        model=title or graph.name,
-        frame=(len(run.chip) if run else asked.done if asked else 0, height, width),
+        model=told.title or graph.name,
+        frame=(_count(ran), *graph.inputs[0].output.grid),
         quality=quality,
-        programmings=(quality.psnr_db, *others) if quality else (),
+        programmings=(quality.psnr_db, *ran.others) if quality else (),
         timing=collect.timing(mapping, timeline),
-        energy=collect.energies(
-            mapping, spent, did.pulses_per_cell if did else None, frame_rate_hz
-        ),
+        energy=collect.energies(mapping, spent, pulses, asked.frame_rate_hz),
         hardware=collect.hardware(mapping),
         layers=collect.rows(mapping, timeline, spent, statistics, drawn.by_layer),
-        inputs=inputs | (did.identity if did else {}),
-        notes=(
-            *(asked.notes if asked else ()),
-            *notes,
-            *sigma_told,
-            *(run.notes if run else ()),
-            *((why,) if did and (why := retention.why(mapping.chip)) else ()),
-            *collect.remarks(mapping, spent, timeline),
-        ),
-        frames=run.frames if run else {},
-        doubts=(
-            *doubts,
-            *chip_doubts(mapping.chip),
-            *(run_doubts(mapping.chip, statistics) if statistics else ()),
-            *collect.coverage_doubts(covered),
-            *collect.cost_doubts(graph, mapping.chip),
-        ),
+        inputs=_inputs(asked, told, ran),
+        notes=_notes(asked, told, ran, collect.remarks(mapping, spent, timeline)),
+        frames=clip.frames if clip else {},
+        doubts=_doubts(asked, told, statistics, collect.coverage_doubts(covered)),
         intervals=drawn.intervals(),
-        sensitivity=tuple(sensitivity(ledger)),
-        as_written=written,
-        programmed=None if programmed is None else programmed.told,
-        environment=environment(device if did else None),
-        outputs=run.digests if run else {},
-        command=command,
+        sensitivity=tuple(sensitivity(charged.ledger)),
+        as_written=charged.as_written,
+        programmed=None if asked.programmed is None else asked.programmed.told,
+        environment=environment(asked.device if first else None),
+        outputs=clip.digests if clip else {},
+        command=told.command,
         left_out=left_out(mapping.chip),
-        measures=(*(measures(scores) if scores else ()), *kept),
-        details={"task": asked.task.name, "samples": asked.done, "shapes": _shapes(graph)}
-        | asked.judge.details()
-        if asked
-        else {},
+        measures=(*(measures(ran.scores) if ran.scores else ()), *ran.retained),
+        details=_details(ran, graph),
         coverage=covered,
     )
 
 
-def _noise(
-    clip: Clip | LongClip | None, sigma: float | None, noisy: bool,
-    reference: Clip | LongClip | None, programmings: int,
-) -> tuple[float, tuple[str, ...]]:  # fmt: skip
-    """Check what goes with a noisy clip; return sigma and, where it was estimated, a note."""
-    if noisy and clip is None:
-        raise InputError("noisy: there is no clip; give one, or leave noisy out")
-    if reference is not None and not noisy:
-        raise InputError("reference: the clip itself is clean; give noisy=True with a noisy one")
-    if programmings > 1 and noisy and reference is None:
-        raise InputError("programmings: the PSNR of several chips needs a clean reference")
-    if sigma is not None or not noisy:
-        return 15.0 if sigma is None else sigma, ()
-    return estimated_sigma(clip)
+def _count(ran: Ran) -> int:
+    """Return how many frames or samples were done."""
+    return len(ran.clip.chip) if ran.clip else ran.task.done if ran.task else 0
+
+
+def _inputs(asked: Asked, told: Told, ran: Ran) -> dict[str, Any]:
+    """Return all that was executed, for the hash."""
+    from cimsim.session.collect import mapping_hash, resolved_inputs
+
+    first, written, rate = ran.first, asked.as_written, asked.frame_rate_hz
+    identity = told.identity or {"model": asked.mapping.graph.name}
+    inputs = resolved_inputs(asked.mapping, asked.schedule, identity)
+    inputs |= {"as_written": mapping_hash(written)} if written else {}
+    inputs |= {"programmings": asked.programmings} if asked.programmings > 1 else {}
+    inputs |= {"arrays": "torch"} if asked.device is not None and first else {}
+    inputs |= {"frame_rate_hz": rate} if rate is not None else {}
+    return inputs | (first.identity if first else {})
+
+
+def _notes(asked: Asked, told: Told, ran: Ran, remarks: list[str]) -> tuple[str, ...]:
+    from cimsim.session.retention import why
+
+    aged = why(asked.mapping.chip) if ran.first else ""
+    return (
+        *(ran.task.notes if ran.task else ()), *told.notes, *asked.notes,
+        *(ran.clip.notes if ran.clip else ()), *((aged,) if aged else ()), *remarks,
+    )  # fmt: skip
+
+
+def _doubts(
+    asked: Asked, told: Told, statistics: dict[str, OpStatistics] | None, uncovered: list[Doubt]
+) -> tuple[Doubt, ...]:
+    from cimsim.session.collect import cost_doubts
+    from cimsim.session.doubts import chip_doubts, run_doubts
+
+    chip = asked.mapping.chip
+    return (
+        *told.doubts, *chip_doubts(chip), *(run_doubts(chip, statistics) if statistics else ()),
+        *uncovered, *cost_doubts(asked.mapping.graph, chip),
+    )  # fmt: skip
+
+
+def _details(ran: Ran, graph: LayerGraph) -> dict[str, Any]:
+    """Return more of a task: its name, samples, shapes, and what its judge tells."""
+    if ran.task is None:
+        return {}
+    shapes = [list(op.output.shape) for op in graph.inputs]
+    about = {"task": ran.task.task.name, "samples": ran.task.done, "shapes": shapes}
+    return about | ran.task.judge.details()
 
 
 def run(mapping: Mapping, task: Task, **options: Any) -> Result:
@@ -298,117 +297,3 @@ def run(mapping: Mapping, task: Task, **options: Any) -> Result:
     >>> result.numbers()["quality.top1"].value  # doctest: +SKIP
     """
     return simulate(mapping, None, task=task, **options)
-
-
-def _shapes(graph: LayerGraph) -> list[list[int]]:
-    return [list(op.output.shape) for op in graph.inputs]
-
-
-def _others(
-    run: FunctionalRun | None, asked: TaskRun | None, mapping: Mapping,
-    clip: Clip | LongClip | None, sigma: float, seed: int, programmings: int,
-    calibration: Clip | None, threads: int | None, report: Progress, noisy: bool,
-    reference: Clip | LongClip | None, metrics: Sequence[type[AbstractMetric]],
-) -> tuple[list[float], list[list[Score]], dict[str, Any]]:  # fmt: skip
-    """Run the further chips.
-
-    Returns
-    -------
-    list of float
-        Their PSNR where a clip is denoised, dB.
-    list of list of Score
-        Scores of every chip, the first one's first; empty without task and metrics.
-    dict
-        What chips that are asked a task share.
-    """
-    if asked is not None:
-        return [], *_asked(asked, programmings, report)
-    if run is None or clip is None:
-        return [], [], {}
-    found = _repeated(
-        mapping, clip, sigma, seed, programmings, calibration, threads, report, noisy, reference,
-        metrics,
-    )  # fmt: skip
-    scores = [run.scores(), *(scores for _, scores in found)] if metrics else []
-    return [psnr for psnr, _ in found], scores, {}
-
-
-def _asked(
-    first: TaskRun, programmings: int, report: Progress
-) -> tuple[list[list[Score]], dict[str, Any]]:
-    """Program and ask one chip after another; return the scores of each, and what all share."""
-    from cimsim.engine.workers import one_torch_thread
-    from cimsim.tasks.running import TaskRun
-
-    found, learned = [], None
-    for chip in range(programmings):
-        run = first if chip == 0 else TaskRun(
-            first.mapping, first.task, first.seed + chip, first.threads, first.metrics
-        )  # fmt: skip
-        with one_torch_thread():
-            learned = run.prepare(report, learned)
-            run.execute(report)
-        found.append(run.scores())
-        if run.done < run.task.count:
-            break
-    return found, learned or {}
-
-
-def _repeated(
-    mapping: Mapping, clip: Clip | LongClip, sigma: float, seed: int, programmings: int,
-    calibration: Clip | None, threads: int | None, report: Progress,
-    noisy: bool = False, reference: Clip | LongClip | None = None,
-    metrics: Sequence[type[AbstractMetric]] = (),
-) -> list[tuple[float, list[Score]]]:  # fmt: skip
-    """Return the mean PSNR of further chips on the same noisy frames, dB, and their metrics."""
-    from cimsim.engine.workers import one_torch_thread
-    from cimsim.session.functional import FunctionalRun
-
-    found = []
-    for chip in range(1, programmings):
-        run = FunctionalRun(
-            mapping, clip, sigma, seed + chip, threads, noise_seed=seed, noisy=noisy,
-            reference=reference, metrics=metrics,
-        )  # fmt: skip
-        with one_torch_thread():
-            run.prepare(calibration, report)
-            run.execute(report)
-        quality = run.quality()
-        assert quality is not None
-        found.append((quality.psnr_db, run.scores()))
-    return found
-
-
-def _metrics(
-    asked: Metrics, clip: Clip | LongClip | None, task: Task | None
-) -> tuple[type[AbstractMetric], ...]:
-    """Return the classes of metrics, checked for what there is to judge."""
-    from cimsim.tasks.metrics import metrics_of
-
-    if not asked:
-        return ()
-    if clip is None and task is None:
-        raise InputError("metrics: nothing runs that they could judge; give a clip or a task")
-    if task is None:
-        return metrics_of(asked, ("frames",), "a clip")
-    return metrics_of(asked, ("labels", "outputs"), "a task")
-
-
-def estimated_sigma(clip: Clip | LongClip | None) -> tuple[float, tuple[str, ...]]:
-    """Estimate the noise of a noisy clip, in 8-bit steps, and say so.
-
-    Returns
-    -------
-    float
-    tuple of str
-        A note for the result.
-    """
-    from cimsim.session.frames import as_float
-    from cimsim.video.clip import Clip as Opened
-    from cimsim.video.sigma import estimate_sigma
-
-    sigma = clip.sigma() if isinstance(clip, Opened) else estimate_sigma(as_float(clip, noisy=True))
-    return sigma, (
-        f"sigma {sigma:.1f} estimated from the clip's finest wavelet coefficients (--sigma says "
-        "otherwise): texture raises it, compression lowers it",
-    )

@@ -1,4 +1,4 @@
-"""Groups of options: a command takes dataclasses, its command line has one option for each field."""
+"""Groups of options: a command takes dataclasses; each field is an option of its command line."""
 
 from dataclasses import dataclass
 from typing import Annotated
