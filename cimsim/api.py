@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from cimsim.report.run.writers import AbstractWriter as AbstractWriter
     from cimsim.session.loading import Network as Network
     from cimsim.session.loading import load_network as load_network
+    from cimsim.session.parts import Number as Number
     from cimsim.session.programmed import ProgrammedChip as ProgrammedChip
     from cimsim.session.programmed import program as program
-    from cimsim.session.result import Number as Number
     from cimsim.session.result import Result as Result
     from cimsim.session.simulation import run as run
     from cimsim.session.simulation import simulate as simulate
@@ -109,7 +109,7 @@ _WHERE = {
     "MappingError": "errors",
     "MatrixOp": "graph.ir",
     "Network": "session.loading",
-    "Number": "session.result",
+    "Number": "session.parts",
     "Outcome": "studies.study",
     "PlacedLayer": "mapping.placement",
     "ProgrammedChip": "session.programmed",

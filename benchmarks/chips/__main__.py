@@ -27,7 +27,7 @@ from cimsim.energy.ledger import draw
 from cimsim.errors import MappingError, SimulationError
 from cimsim.mapping.mapping import layouts, matrix_name
 from cimsim.session.functional import operand_sums
-from cimsim.session.result import mean_interval
+from cimsim.stats import mean_interval
 from cimsim.timing.simulate import simulate
 from cimsim.timing.timeline import Timeline
 from cimsim.video.embedded import embedded_clip

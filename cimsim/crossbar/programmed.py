@@ -21,6 +21,8 @@ from cimsim.crossbar.wires import Resistances, fast_shares, wired
 from cimsim.kernels.bitwise import Tables
 from cimsim.kernels.planes import Planes, signal_planes, variance_planes
 
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True, eq=False)
 class CellHistory:
@@ -247,25 +249,13 @@ def program_array(
     """
     slices = len(rngs)
     code = code or WeightCode("differential", slices * slice_bits + 1, slice_bits)
-    n_rows, n_cols = q.shape
+    n_rows = len(q)
     lsb_s = (device.g_max_s - device.g_min_s) / code.top
     lines = code.lines if code.references is None else (*code.lines, -1.0)
     levels = [_levels(code, s, part) for s, part in enumerate(code.levels(q))]
     targets = [[device.g_min_s + lsb_s * part.astype(float) for part in p] for p in levels]
     after: Sequence[CellHistory | None] = [None] * slices if histories is None else histories
-    written = [
-        _write(device, parts, rng, history, disturb)
-        for parts, rng, history in zip(targets, rngs, after, strict=True)
-    ]
-    cells, fresh = [held for held, _, _ in written], [start for _, start, _ in written]
-    pulses = [n for _, _, n in written if n is not None]
-    sigmas = [
-        [
-            _read_sigma(device, part, start, history)
-            for part, start in zip(parts, starts, strict=True)
-        ]
-        for parts, starts, history in zip(cells, fresh, after, strict=True)
-    ]
+    cells, sigmas, pulses = _written(device, targets, rngs, after, disturb)
     if slow is not None:
         cells = [
             [slow.holding(part, sigma, s) for part, sigma in zip(cells[s], sigmas[s], strict=True)]
@@ -280,27 +270,15 @@ def program_array(
             solved, shares = _solved(wires, cells, lines, lsb_s, steepness)
         else:
             seen, shares = _through(wires, cells)
-    difference = np.empty((n_rows, slices * n_cols), np.float32)
-    variance = np.empty_like(difference)
-    common = np.zeros((n_rows, slices), np.float32)
+    parts = _Parts(code, lines, lsb_s, levels, targets)
+    difference, variance, common = parts.read(seen, sigmas, shares)
     conductance = np.zeros(n_rows)
-    for s in range(slices):
-        where = slice(s * n_cols, (s + 1) * n_cols)
-        error = [(a - b) / lsb_s for a, b in zip(seen[s], targets[s], strict=True)]
-        # the integer part is kept apart, so that cells without error give whole numbers
-        difference[:, where] = combine(lines, _each(levels[s])) + combine(lines, _each(error))
-        sigma = [part / lsb_s for part in sigmas[s]]
-        if shares is not None:
-            # less voltage across the cell, less of its current arrives
-            sigma = [part * share**2 for part, share in zip(sigma, shares[s], strict=True)]
-        variance[:, where] = np.square(sigma[0]).sum(axis=0)
-        if code.references is not None:
-            common[:, s] = np.square(sigma[1][0, :, 0])
-        if solved is None:
-            conductance += sum(part.sum(axis=(0, 2)) for part in seen[s])
     if solved is not None:
         linear = Circuit.of(solved.g_s, Resistances(*solved.ohms), 0.0)
         conductance = linear.currents(np.ones((1, n_rows)))[1][0]
+    else:
+        for held in seen:
+            conductance += sum(part.sum(axis=(0, 2)) for part in held)
     noisy = bool(variance.any() or common.any())
     return ProgrammedArray(
         difference,
@@ -319,6 +297,65 @@ def program_array(
         steepness,
         solved,
     )
+
+
+def _written(
+    device: AbstractDevice, targets: list[list[Floats]], rngs: Sequence[np.random.Generator],
+    after: Sequence[CellHistory | None], disturb: float,
+) -> tuple[list[list[Floats]], list[list[Floats]], list[int]]:  # fmt: skip
+    """Write every slice; return its cells, the noise of a read of each, and counted pulses."""
+    written = [
+        _write(device, parts, rng, history, disturb)
+        for parts, rng, history in zip(targets, rngs, after, strict=True)
+    ]
+    sigmas = [
+        [
+            _read_sigma(device, part, start, history)
+            for part, start in zip(held, starts, strict=True)
+        ]
+        for (held, starts, _), history in zip(written, after, strict=True)
+    ]
+    return [held for held, _, _ in written], sigmas, [n for *_, n in written if n is not None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What the slices of an array should hold, and how a column takes them together."""
+
+    code: WeightCode
+    lines: tuple[float, ...]
+    lsb_s: float
+    levels: list[list[NDArray[np.int32]]]
+    targets: list[list[Floats]]
+
+    def read(
+        self, seen: list[list[Floats]], sigmas: list[list[Floats]],
+        shares: list[list[Floats]] | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
+        """Return what a column reads: differences and variances, and the references' variance.
+
+        ``seen`` are the cells behind their wires, ``sigmas`` the noise of a read of each,
+        ``shares`` how much of a voltage arrives at them.
+        """
+        _, n_rows, n_cols = self.levels[0][0].shape
+        slices = len(self.levels)
+        difference = np.empty((n_rows, slices * n_cols), np.float32)
+        variance = np.empty_like(difference)
+        common = np.zeros((n_rows, slices), np.float32)
+        for s in range(slices):
+            where = slice(s * n_cols, (s + 1) * n_cols)
+            error = [(a - b) / self.lsb_s for a, b in zip(seen[s], self.targets[s], strict=True)]
+            # the integer part is kept apart, so that cells without error give whole numbers
+            whole = combine(self.lines, _each(self.levels[s]))
+            difference[:, where] = whole + combine(self.lines, _each(error))
+            sigma = [part / self.lsb_s for part in sigmas[s]]
+            if shares is not None:
+                # less voltage across the cell, less of its current arrives
+                sigma = [part * share**2 for part, share in zip(sigma, shares[s], strict=True)]
+            variance[:, where] = np.square(sigma[0]).sum(axis=0)
+            if self.code.references is not None:
+                common[:, s] = np.square(sigma[1][0, :, 0])
+        return difference, variance, common
 
 
 def _write(

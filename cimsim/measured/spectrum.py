@@ -151,17 +151,9 @@ def _fitted(
     )  # fmt: skip
     if has_slow:
         tilt = likelihood_intervals(loss, np.array(free.x))[1]
-        estimates += [
-            Estimate.within("noise.corner", math.exp(corner), map(power_of, ends[0]), "Hz",
-                     "where the 1/f part is as large as the white one"),
-            Estimate.within("noise.slope", float(free.x[1]), tilt, "1",
-                     "exponent of the slow part if it is free; 1 belongs to 1/f"),
-        ]  # fmt: skip
-        slow = math.sqrt(top * math.exp(corner)) / top_s
-        estimates.append(
-            Estimate("noise.slow_per_decade", slow * math.sqrt(math.log(10)), math.nan, math.nan,
-                     "1", "1/f part of the largest state, rms in a decade of frequency")
-        )  # fmt: skip
+        meaning = "exponent of the slow part if it is free; 1 belongs to 1/f"
+        slope = Estimate.within("noise.slope", float(free.x[1]), tilt, "1", meaning)
+        estimates += _slow_part(corner, ends[0], slope, top, top_s)
     else:
         notes.append("no slow part is seen at these frequencies: the noise is white")
     model = level[:, None] * h
@@ -169,6 +161,20 @@ def _fitted(
         targets, hz, density, n, model, *times,
         Part(tuple(estimates), (_goodness(density, model, n, has_slow),), tuple(notes)),
     )  # fmt: skip
+
+
+def _slow_part(
+    corner: float, ends: tuple[float, float], slope: Estimate, top: float, top_s: float
+) -> list[Estimate]:
+    """Report where the slow part begins, how steep it is and how large."""
+    slow = math.sqrt(top * math.exp(corner)) / top_s
+    return [
+        Estimate.within("noise.corner", math.exp(corner), map(power_of, ends), "Hz",
+                 "where the 1/f part is as large as the white one"),
+        slope,
+        Estimate("noise.slow_per_decade", slow * math.sqrt(math.log(10)), math.nan, math.nan,
+                 "1", "1/f part of the largest state, rms in a decade of frequency"),
+    ]  # fmt: skip
 
 
 def _goodness(density: Floats, model: Floats, n: Floats, slow: bool) -> Goodness:

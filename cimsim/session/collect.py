@@ -26,7 +26,7 @@ from cimsim.graph.coverage import LEAST, Coverage
 from cimsim.graph.digest import operations_hash, weights_hash
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.mapping.mapping import Mapping
-from cimsim.session.result import AsWritten, Energy, Hardware, Timing
+from cimsim.session.parts import AsWritten, Energy, Hardware, Timing
 from cimsim.timing.spec.memories import doubt
 from cimsim.timing.spec.stage import STAGES
 from cimsim.timing.timeline import Timeline

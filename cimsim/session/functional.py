@@ -31,8 +31,8 @@ from cimsim.video.reel import NoisyReel, Reel, Spool
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
+    from cimsim.session.parts import Quality
     from cimsim.session.programmed import ProgrammedChip
-    from cimsim.session.result import Quality
     from cimsim.tasks.questions import Score
 
 
@@ -298,7 +298,7 @@ class FunctionalRun:
 
     def quality(self) -> Quality | None:
         """PSNR and SSIM of input, float network and chip; None without clean frames."""
-        from cimsim.session.result import Quality
+        from cimsim.session.parts import Quality
         from cimsim.video.metrics import per_frame
 
         if self.clean is None:

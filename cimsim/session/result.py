@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from cimsim.boundary import json_text
 from cimsim.boundary.limits import RESULT
@@ -22,6 +24,22 @@ from cimsim.errors import InputError, SimulationError, suggest
 from cimsim.folders import recover
 from cimsim.graph.coverage import Coverage
 from cimsim.session import stored
+from cimsim.session.parts import (
+    AsWritten,
+    Energy,
+    Hardware,
+    Number,
+    Quality,
+    Timing,
+    coverage_numbers,
+    energy_numbers,
+    hardware_numbers,
+    mean,
+    measured_numbers,
+    quality_numbers,
+    timing_numbers,
+    written_numbers,
+)
 from cimsim.stats import mean_interval
 from cimsim.tasks.measures import Measure
 from cimsim.units import format_si
@@ -40,163 +58,7 @@ _TITLES = ("overrides", "network")
 _CHIP_TITLES = ("name", "summary", "leaves_out", "included_in")
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
-    """One reported number; the interval is 5 .. 95 % where there is one."""
-
-    value: float | int | str | None
-    unit: str
-    meaning: str
-    interval: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """PSNR in dB and SSIM of each frame against the clean one, frames clipped to [0, 1].
-
-    Attributes
-    ----------
-    noisy_psnr, float_psnr, chip_psnr : tuple of float
-        The input, the float32 network, and the network on the chip.
-    noisy_ssim, float_ssim, chip_ssim : tuple of float
-    """
-
-    noisy_psnr: tuple[float, ...]
-    float_psnr: tuple[float, ...]
-    chip_psnr: tuple[float, ...]
-    noisy_ssim: tuple[float, ...]
-    float_ssim: tuple[float, ...]
-    chip_ssim: tuple[float, ...]
-
-    @property
-    def psnr_db(self) -> float:
-        """Mean PSNR on the chip."""
-        return _mean(self.chip_psnr)
-
-    def mean(self, name: str) -> float:
-        """Mean over frames of one of the six series."""
-        return _mean(getattr(self, name))
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Cycles and seconds per frame.
-
-    Attributes
-    ----------
-    latency_cycles : int
-        From the start of the first frame to its last output.
-    cycles_per_frame : int
-        Cycles between two finished frames when frames stream.
-    clock_hz : float
-    bottleneck : str
-        Layer and stage that the interval waits for.
-    bottleneck_busy : float
-        Share of the time that it is busy, 0 ... 1.
-    schedule : str
-    """
-
-    latency_cycles: int
-    cycles_per_frame: int
-    clock_hz: float
-    bottleneck: str
-    bottleneck_busy: float
-    schedule: str
-
-    @property
-    def latency_s(self) -> float:
-        """Latency of the first frame in seconds."""
-        return self.latency_cycles / self.clock_hz
-
-    @property
-    def seconds_per_frame(self) -> float:
-        """Interval between frames in seconds."""
-        return self.cycles_per_frame / self.clock_hz
-
-    @property
-    def frames_per_second(self) -> float:
-        """Throughput."""
-        return self.clock_hz / self.cycles_per_frame
-
-
-@dataclass(frozen=True, slots=True)
-class Energy:
-    """Energy of one frame.
-
-    Attributes
-    ----------
-    by_component : dict
-        Component -> J per frame.
-    total_j, average_power_w, tops_per_w : float
-    array_energy_from : str
-        ``operands``, ``statistics`` or ``activity``, see `cimsim.energy.model.EnergyReport`.
-    programming_j, programming_s : float
-        Writing all weights once; not part of the energy per frame.
-    frame_rate_hz : float or None
-        Rate at which frames come; None: back to back.
-    compensation_j, compensation_s : float
-        Reading the aged cells for what is taken back of their drift, once; 0 where nothing is.
-    """
-
-    by_component: dict[str, float]
-    total_j: float
-    average_power_w: float
-    tops_per_w: float
-    array_energy_from: str
-    programming_j: float
-    programming_s: float
-    frame_rate_hz: float | None = None
-    compensation_j: float = 0.0
-    compensation_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Hardware:
-    """What the network takes of the chip and what it does there for one frame."""
-
-    chip: str
-    arrays_used: int
-    arrays: int
-    utilisation: float
-    weights: int
-    area_m2: float
-    area_used_m2: float
-    windows: int
-    activations: int
-    conversions: int
-    macs: int
-
-
-@dataclass(frozen=True, slots=True)
-class AsWritten:
-    """A streaming cascade without reuse, on the same chip: the first stage for every window anew.
-
-    Attributes
-    ----------
-    cycles_per_frame, latency_cycles : int
-        As in `Timing`.
-    energy_j : float
-        One frame; the arrays' share from the operands of the streaming run where there was one.
-    arrays_used, windows, activations, conversions : int
-        As in `Hardware`.
-    reused : int
-        Matrices that a frame uses more than once, from one copy each.
-    uses : int
-        How often it uses them.
-    """
-
-    cycles_per_frame: int
-    latency_cycles: int
-    energy_j: float
-    arrays_used: int
-    windows: int
-    activations: int
-    conversions: int
-    reused: int
-    uses: int
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """Everything that one run found out.
 
@@ -252,23 +114,23 @@ class Result:
     timing: Timing
     energy: Energy
     hardware: Hardware
-    layers: tuple[dict[str, Any], ...]
-    inputs: dict[str, Any]
-    notes: tuple[str, ...] = ()
-    frames: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     as_written: AsWritten | None = None
-    programmed: dict[str, Any] | None = None
-    doubts: tuple[Doubt, ...] = ()
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    sensitivity: tuple[Effect, ...] = ()
+    layers: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...] = ()
     programmings: tuple[float, ...] = ()
+    sensitivity: tuple[Effect, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     left_out: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
-    outputs: dict[str, str] = field(default_factory=dict)
-    command: dict[str, Any] | None = None
     measures: tuple[Measure, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
     coverage: Coverage | None = None
+    programmed: dict[str, Any] | None = None
+    inputs: dict[str, Any]
+    environment: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    command: dict[str, Any] | None = None
+    frames: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         frames, height, width = self.frame
@@ -378,66 +240,18 @@ class Result:
 
     def numbers(self) -> dict[str, Number]:
         """Every headline number by dotted name."""
-        found = _quality_numbers(self.quality) if self.quality else {}
-        t, e, h = self.timing, self.energy, self.hardware
+        found = quality_numbers(self.quality) if self.quality else {}
         if len(self.programmings) > 1:
             found["quality.programmings_psnr"] = Number(
-                _mean(self.programmings), "dB", f"mean PSNR of {len(self.programmings)} chips"
+                mean(self.programmings), "dB", f"mean PSNR of {len(self.programmings)} chips"
             )
-        found |= {
-            "timing.latency": Number(t.latency_cycles, "cycles", "first frame, start to end"),
-            "timing.latency_s": Number(t.latency_s, "s", "first frame, start to end"),
-            "timing.cycles_per_frame": Number(
-                t.cycles_per_frame, "cycles", "between two frames when frames stream"
-            ),
-            "timing.seconds_per_frame": Number(
-                t.seconds_per_frame, "s", "between two frames when frames stream"
-            ),
-            "timing.frames_per_second": Number(t.frames_per_second, "1/s", "throughput"),
-            "timing.bottleneck": Number(t.bottleneck, "", "what the interval waits for"),
-            "timing.bottleneck_busy": Number(t.bottleneck_busy, "1", "its share of busy time"),
-            "energy.per_frame": Number(e.total_j, "J", "one frame, static energy included"),
-            "energy.average_power": Number(
-                e.average_power_w,
-                "W",
-                "while frames stream"
-                if e.frame_rate_hz is None
-                else f"at {e.frame_rate_hz:g} frames per second",
-            ),
-            "energy.tops_per_w": Number(e.tops_per_w, "TOPS/W", "2 operations per MAC"),
-            "energy.programming": Number(e.programming_j, "J", "writing all weights once"),
-            "energy.programming_time": Number(e.programming_s, "s", "writing all weights once"),
-        }
-        if e.compensation_s > 0:
-            found["energy.compensation"] = Number(
-                e.compensation_j, "J", "reading aged cells, each time they are compensated"
-            )
-            found["energy.compensation_time"] = Number(
-                e.compensation_s, "s", "the same; no frame is computed meanwhile"
-            )
-        found |= {
-            f"energy.{name}": Number(value, "J", "one frame")
-            for name, value in e.by_component.items()
-        }
-        found |= {
-            "hardware.arrays_used": Number(h.arrays_used, "arrays", "arrays holding weights"),
-            "hardware.arrays": Number(h.arrays, "arrays", "arrays of the chip"),
-            "hardware.utilisation": Number(
-                h.utilisation, "1", "cells holding weights in used arrays"
-            ),
-            "hardware.weights": Number(h.weights, "weights", "of the network, bias not counted"),
-            "hardware.area": Number(h.area_m2, "m2", "whole chip"),
-            "hardware.area_used": Number(h.area_used_m2, "m2", "tiles used and chip level parts"),
-            "work.windows": Number(h.windows, "1/frame", "sliding windows, MVMs"),
-            "work.activations": Number(h.activations, "1/frame", "array activations"),
-            "work.conversions": Number(h.conversions, "1/frame", "ADC conversions"),
-            "work.macs": Number(h.macs, "1/frame", "multiply-accumulates"),
-        }
+        found |= timing_numbers(self.timing) | energy_numbers(self.energy)
+        found |= hardware_numbers(self.hardware)
         if self.as_written is not None:
-            found |= _written_numbers(self.as_written, self)
+            found |= written_numbers(self.as_written, self.timing, self.energy)
         if self.coverage is not None:
-            found |= _coverage_numbers(self.coverage)
-        found |= _measured_numbers(self.measures)
+            found |= coverage_numbers(self.coverage)
+        found |= measured_numbers(self.measures)
         ends = dict(self.intervals)
         ends |= {f"quality.{m.name}": m.interval for m in self.measures if m.interval}
         several = len(self.programmings) > 1
@@ -448,46 +262,17 @@ class Result:
 
     def to_json(self) -> str:
         """Serialise everything but the frames."""
-        quality = None
-        if self.quality is not None:
-            quality = {
-                name: [_null(value) for value in getattr(self.quality, name)]
-                for name in Quality.__slots__
+        numbers = {
+            name: {
+                "value": _null(n.value) if name.startswith("quality.") else n.value,
+                "unit": n.unit,
+                "meaning": n.meaning,
             }
-        data = {
-            "schema_version": SCHEMA_VERSION,
-            "model": self.model,
-            "frame": list(self.frame),
-            "hash": self.hash,
-            "numbers": {
-                name: {
-                    "value": _null(n.value) if name.startswith("quality.") else n.value,
-                    "unit": n.unit,
-                    "meaning": n.meaning,
-                }
-                | ({"interval": list(n.interval)} if n.interval else {})
-                for name, n in self.numbers().items()
-            },
-            "quality": quality,
-            "timing": {name: getattr(self.timing, name) for name in Timing.__slots__},
-            "energy": {name: getattr(self.energy, name) for name in Energy.__slots__},
-            "hardware": {name: getattr(self.hardware, name) for name in Hardware.__slots__},
-            "as_written": asdict(self.as_written) if self.as_written else None,
-            "layers": list(self.layers),
-            "notes": list(self.notes),
-            "programmings": [_null(value) for value in self.programmings],
-            "sensitivity": [asdict(effect) for effect in self.sensitivity],
-            "doubts": [asdict(doubt) for doubt in self.doubts],
-            "left_out": list(self.left_out),
-            "measures": [asdict(measure) for measure in self.measures],
-            "details": self.details,
-            "coverage": self.coverage.to_dict() if self.coverage else None,
-            "programmed": self.programmed,
-            "inputs": self.inputs,
-            "environment": self.environment,
-            "outputs": self.outputs,
-            "command": self.command,
+            | ({"interval": list(n.interval)} if n.interval else {})
+            for name, n in self.numbers().items()
         }
+        plain = {name: _plain(getattr(self, name), name in _ENDLESS) for name in _FIELDS}
+        data = _laid_out(plain, SCHEMA_VERSION, self.hash, numbers)
         try:
             return json_text.dump(data | {stored.SEAL: stored.seal(data)})
         except ValueError as error:
@@ -528,45 +313,19 @@ class Result:
             As `load`.
         """
         try:
-            found, data = stored.read(text)
+            found, data = stored.read(text, _file_model())
         except ValueError as error:
             raise InputError(f"{name}: {error}") from None
-        result = cls._of(found, data)
-        if result.hash != found.hash:
+        made = {field: _made(field, found[field], data[field]) for field in _FIELDS}
+        intervals = {
+            name: number.interval
+            for name, number in found["numbers"].items()
+            if number.interval is not None and not name.startswith("quality.")
+        }
+        result = cls(**made, intervals=intervals)
+        if result.hash != found["hash"]:
             raise InputError(f"{name}: the inputs were edited: their hash is not the stored one")
         return result
-
-    @classmethod
-    def _of(cls, found: stored.Stored, data: dict[str, Any]) -> Result:
-        """Return what `to_json` wrote."""
-        quality, written = found.quality, found.as_written
-        return cls(
-            found.model, found.frame,
-            Quality(**{
-                name: tuple(math.inf if v is None else v for v in values)
-                for name, values in quality.model_dump().items()
-            }) if quality else None,
-            Timing(**found.timing.model_dump()), Energy(**found.energy.model_dump()),
-            Hardware(**found.hardware.model_dump()),
-            tuple(data["layers"]), data["inputs"], found.notes,
-            as_written=AsWritten(**written.model_dump()) if written else None,
-            programmed=data["programmed"],
-            doubts=found.doubts,
-            intervals={
-                name: number.interval
-                for name, number in found.numbers.items()
-                if number.interval is not None and not name.startswith("quality.")
-            },
-            programmings=tuple(math.inf if v is None else v for v in found.programmings),
-            sensitivity=found.sensitivity,
-            left_out=found.left_out,
-            environment=found.environment,
-            outputs=found.outputs,
-            command=data["command"],
-            measures=found.measures,
-            details=data["details"],
-            coverage=Coverage.from_dict(data["coverage"]) if data["coverage"] else None,
-        )  # fmt: skip
 
     def to_dir(
         self, folder: str | Path, *, unique: bool = False, writers: Sequence[object] = ()
@@ -596,59 +355,78 @@ def _null(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _mean(values: tuple[float, ...]) -> float:
-    return sum(values) / len(values)
+def _laid_out(parts: dict[str, Any], schema: Any, sha256: Any, numbers: Any) -> dict[str, Any]:
+    """Lay out a file: fields of a result, or their types, and what is worked out from them."""
+    first = {name: parts[name] for name in ("model", "frame")}
+    rest = {name: part for name, part in parts.items() if name not in first}
+    return {"schema_version": schema, **first, "hash": sha256, "numbers": numbers, **rest}
 
 
-def _written_numbers(written: AsWritten, result: Result) -> dict[str, Number]:
-    time, energy = result.timing, result.energy
-    return {
-        "as_written.cycles_per_frame": Number(
-            written.cycles_per_frame, "cycles", "without reuse, between two frames"
-        ),
-        "as_written.latency": Number(written.latency_cycles, "cycles", "without reuse"),
-        "as_written.energy": Number(written.energy_j, "J", "one frame without reuse"),
-        "as_written.windows": Number(written.windows, "1/frame", "sliding windows without reuse"),
-        "streaming.speedup": Number(
-            written.cycles_per_frame / time.cycles_per_frame, "1", "cycles as written / streaming"
-        ),
-        "streaming.energy_ratio": Number(
-            written.energy_j / energy.total_j, "1", "energy as written / streaming"
-        ),
+def _plain(value: Any, endless: bool) -> Any:
+    """Return a field as plain data; ``endless``: what is infinite becomes null."""
+    if isinstance(value, Coverage):
+        return value.to_dict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _plain(getattr(value, one.name), endless) for one in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(one, endless) for one in value]
+    return _null(value) if endless else value
+
+
+def _made(name: str, found: Any, data: Any) -> Any:
+    """Return a field of a result from what was checked, or from the same as plain data."""
+    if name in _PLAIN:
+        return tuple(data) if isinstance(data, list) else data
+    if found is not None and name == "coverage":
+        return Coverage.from_dict(data)
+    if found is not None and name in _PARTS:
+        given = found.model_dump()
+        if name in _ENDLESS:
+            given = {key: _infinite(values) for key, values in given.items()}
+        return _PARTS[name](**given)
+    return _infinite(found) if name in _ENDLESS else found
+
+
+def _infinite(values: tuple[float | None, ...]) -> tuple[float, ...]:
+    """Return a series with what JSON has no number for."""
+    return tuple(math.inf if one is None else one for one in values)
+
+
+_FIELDS = tuple(one.name for one in fields(Result) if one.name not in ("frames", "intervals"))
+_PARTS: dict[str, type] = {
+    "quality": Quality, "timing": Timing, "energy": Energy, "hardware": Hardware,
+    "as_written": AsWritten,
+}  # fmt: skip
+# null in a file: an infinite PSNR, of frames without any error
+_ENDLESS = ("quality", "programmings")
+# plain data as it was given: the hash is that of what stands there
+_PLAIN = ("layers", "programmed", "inputs", "details", "command")
+_Cell = str | int | float | None
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+@functools.cache
+def _file_model() -> type[stored.Part]:
+    """Return what checks a file: fields of `Result` and its parts, where a file holds no less."""
+    series = tuple[float | None, ...]
+    psnr = {name: series for name in Quality.__slots__ if name.endswith("_psnr")}
+    told = {"quality": psnr}
+    models = {
+        name: stored.model_of(kind.__name__, stored.fields_of(kind, told.get(name)))
+        for name, kind in _PARTS.items()
     }
-
-
-def _measured_numbers(measures: tuple[Measure, ...]) -> dict[str, Number]:
-    found = {}
-    for m in measures:
-        several = f", mean of {len(m.chip)} chips" if len(m.chip) > 1 else ""
-        found[f"quality.{m.name}"] = Number(m.mean, m.unit, f"on the chip{several}: {m.meaning}")
-        if m.reference is not None:
-            found[f"quality.float_{m.name}"] = Number(m.reference, m.unit, f"float: {m.meaning}")
-        if m.noisy is not None:
-            found[f"quality.noisy_{m.name}"] = Number(m.noisy, m.unit, f"noisy: {m.meaning}")
-    return found
-
-
-def _coverage_numbers(coverage: Coverage) -> dict[str, Number]:
-    text = "share that has time and energy"
-    return {
-        "coverage.macs": Number(coverage.macs, "1", f"MACs: {text}"),
-        "coverage.weights": Number(coverage.weights, "1", f"weights: {text}"),
-        "coverage.moved": Number(coverage.moved, "1", f"bytes that operations store: {text}"),
+    number = stored.model_of("Number", stored.fields_of(Number), optional=("interval",))
+    shares = {
+        name: _Count if kind is int else kind for name, kind in stored.fields_of(Coverage).items()
     }
-
-
-def _quality_numbers(quality: Quality) -> dict[str, Number]:
-    who = {"noisy": "noisy input", "float": "float32 network", "chip": "network on the chip"}
-    found = {
-        f"quality.{name}_psnr": Number(quality.mean(f"{name}_psnr"), "dB", f"PSNR of the {text}")
-        for name, text in who.items()
-    }
-    found |= {
-        f"quality.{name}_ssim": Number(quality.mean(f"{name}_ssim"), "1", f"SSIM of the {text}")
-        for name, text in who.items()
-    }
-    lost = quality.mean("float_psnr") - quality.psnr_db
-    found["quality.loss"] = Number(0.0 if math.isnan(lost) else lost, "dB", "PSNR lost on the chip")
-    return found
+    coverage = stored.model_of(
+        "Coverage", {"modelled": dict[str, float]} | shares, optional=("borrowed",)
+    )
+    types = stored.fields_of(Result, {
+        **models, "quality": models["quality"] | None, "as_written": models["as_written"] | None,
+        "layers": tuple[dict[str, _Cell], ...], "programmings": series,
+        "programmed": dict[str, _Cell] | None, "coverage": coverage | None,
+    })  # fmt: skip
+    kept = {name: types[name] for name in _FIELDS}
+    laid_out = _laid_out(kept, int, str, dict[str, number])  # type: ignore[valid-type]
+    return stored.model_of("Stored", laid_out | {stored.SEAL: str})

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from cimsim.session.asked import Asked, Told
     from cimsim.session.chips import Ran
     from cimsim.session.frames import Clip, Progress
+    from cimsim.session.parts import AsWritten
     from cimsim.session.programmed import ProgrammedChip
-    from cimsim.session.result import AsWritten, Result
+    from cimsim.session.result import Result
     from cimsim.tasks.metrics import Metrics
     from cimsim.tasks.questions import Task
     from cimsim.timing.timeline import Timeline

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
     from cimsim.engine.samples import Samples
     from cimsim.graph.ir import LayerGraph
-    from cimsim.session.result import Number, Quality
+    from cimsim.session.parts import Number, Quality
     from cimsim.tasks.contract import Tensors
     from cimsim.timing.plan.plan import Schedule
     from cimsim.timing.timeline import Timeline
@@ -369,13 +369,13 @@ def energised(
                     timeline.spilled)  # fmt: skip
     covered = coverage(mapping.graph, mapping.chip)
     height, width = mapping.graph.inputs[0].output.grid
+    pulses = judged["pulses_per_cell"] if judged else None
     result = Result(
-        mapping.graph.name, (frames, height, width), _quality(judged),
-        collect.timing(mapping, timeline),
-        collect.energies(
-            mapping, ledger.report(), judged["pulses_per_cell"] if judged else None, frame_rate_hz
-        ),
-        collect.hardware(mapping), (), {}, intervals=draw(ledger).intervals(), coverage=covered,
+        model=mapping.graph.name, frame=(frames, height, width), quality=_quality(judged),
+        timing=collect.timing(mapping, timeline),
+        energy=collect.energies(mapping, ledger.report(), pulses, frame_rate_hz),
+        hardware=collect.hardware(mapping), layers=(), inputs={},
+        intervals=draw(ledger).intervals(), coverage=covered,
     )  # fmt: skip
     doubts = [
         *chip_doubts(mapping.chip),
@@ -397,7 +397,7 @@ def plain(number: Number) -> NumberData:
 
 
 def _quality(judged: Judged | None) -> Quality | None:
-    from cimsim.session.result import Quality
+    from cimsim.session.parts import Quality
 
     if judged is None:
         return None

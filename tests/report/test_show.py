@@ -12,7 +12,7 @@ import cimsim
 from cimsim.api import simulate_timing
 from cimsim.display.tables import html_table
 from cimsim.errors import InputError
-from cimsim.session.result import Quality
+from cimsim.session.parts import Quality
 
 
 @pytest.fixture(scope="module")

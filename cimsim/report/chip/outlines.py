@@ -79,11 +79,14 @@ class _Sketch:
         return self.ops[x].output.shape[1]
 
     def conv(
-        self, label: str, x: str, c_out: int, kernel: int = 3, stride: int = 1, *, groups: int = 1,
+        self, label: str, x: str, c_out: int, window: tuple[int, int] = (3, 1), *, groups: int = 1,
         bias: bool = True, relu: bool = True, block: int = 1,
     ) -> str:  # fmt: skip
-        """Convolve with padding 1 and write blocks of pixels; a batch norm gives a bias, too."""
-        source = self.ops[x].output
+        """Convolve with padding 1 and write blocks of pixels; a batch norm gives a bias, too.
+
+        ``window`` is the edge of the kernel, and the stride.
+        """
+        source, (kernel, stride) = self.ops[x].output, window
         rows = kernel**2 * source.shape[1] // groups
         cols = c_out * block**2
         op = MatrixOp(
@@ -129,9 +132,9 @@ def _zeros(*shape: int) -> NDArray[np.float32]:
     return np.broadcast_to(np.float32(0), shape)
 
 
-def _kernel(stride: int) -> int:
-    """Return the kernel of `cimsim.zoo.cim_conv.default_kernel`."""
-    return 3 if stride in (1, 2) else stride + 2
+def _window(stride: int) -> tuple[int, int]:
+    """Return the kernel of `cimsim.zoo.cim_conv.default_kernel` with the stride."""
+    return 3 if stride in (1, 2) else stride + 2, stride
 
 
 def _plain(s: _Sketch, label: str, x: str, n: int, c_out: int = 0) -> str:
@@ -141,8 +144,8 @@ def _plain(s: _Sketch, label: str, x: str, n: int, c_out: int = 0) -> str:
     return x
 
 
-def _down(s: _Sketch, label: str, x: str, c_out: int, kernel: int = 3, stride: int = 2) -> str:
-    return _plain(s, f"{label}.cv", s.conv(f"{label}.down", x, c_out, kernel, stride), 2, c_out)
+def _down(s: _Sketch, label: str, x: str, c_out: int, window: tuple[int, int] = (3, 2)) -> str:
+    return _plain(s, f"{label}.cv", s.conv(f"{label}.down", x, c_out, window), 2, c_out)
 
 
 def _up(s: _Sketch, label: str, x: str, c_out: int, block: int = 2) -> str:
@@ -196,7 +199,7 @@ def _baseline_o1(given: Options) -> Drawn:
 
     def draw(s: _Sketch) -> str:
         x = s.interleaved(s.frames)
-        x = s.conv("inc.0", x, hidden, _kernel(stride), stride, groups=_FRAMES)
+        x = s.conv("inc.0", x, hidden, _window(stride), groups=_FRAMES)
         x = _levels(s, "o1", s.conv("inc.1", x, width), width)
         return _last(s, "outc.1", s.conv("outc.0", x, given["inner"]), stride, given)
 
@@ -204,7 +207,7 @@ def _baseline_o1(given: Options) -> Drawn:
 
 
 def _trunk(s: _Sketch, full: str, width: int, stride: int) -> str:
-    coarse = _down(s, "down1", full, 2 * width, _kernel(stride), stride)
+    coarse = _down(s, "down1", full, 2 * width, _window(stride))
     below = _up(s, "up2", _down(s, "down2", coarse, 4 * width), 2 * width)
     coarse = s.digital("add", coarse, below)
     return s.digital("add", full, _up(s, "up1", coarse, width, stride))
@@ -216,9 +219,9 @@ def _baseline_o2(given: Options) -> Drawn:
 
     def draw(s: _Sketch) -> str:
         x = s.interleaved(s.frames)
-        x = s.conv("smooth_in.0", x, hidden, _kernel(smooth), smooth, groups=_FRAMES)
+        x = s.conv("smooth_in.0", x, hidden, _window(smooth), groups=_FRAMES)
         x = _trunk(s, s.conv("smooth_in.1", x, width, block=smooth), width, stride)
-        x = s.conv("smooth_out.0", x, given["inner"], _kernel(smooth), smooth)
+        x = s.conv("smooth_out.0", x, given["inner"], _window(smooth))
         return _last(s, "smooth_out.1", x, smooth, given)
 
     return 2 * stride, draw if given["inner_skip"] == "none" else None
@@ -230,9 +233,9 @@ def _abla_net(given: Options) -> Drawn:
 
     def draw(s: _Sketch) -> str:
         x = s.joined(s.frames, s.noise)
-        x = s.conv("smooth_in", x, width, _kernel(smooth), smooth, block=smooth)
+        x = s.conv("smooth_in", x, width, _window(smooth), block=smooth)
         x = _trunk(s, x, width, stride)
-        x = s.conv("smooth_out", x, 3, _kernel(smooth), smooth, relu=False, block=smooth)
+        x = s.conv("smooth_out", x, 3, _window(smooth), relu=False, block=smooth)
         return s.centre(s.frames, x)
 
     return 2 * stride, draw
@@ -242,9 +245,9 @@ def _coarse(s: _Sketch, label: str, full: str, given: Options) -> str:
     """Return what the map at full size becomes where CIM-NET's coarse path ends."""
     stride, skip = given["stride"], given["skip"]
     w0, w1, w2 = _WIDTHS[0], _WIDTHS[1] * given["coarse"], _WIDTHS[2] * given["coarse"]
-    x = s.conv(f"{label}.down1", full, w1, _kernel(stride), stride)
+    x = s.conv(f"{label}.down1", full, w1, _window(stride))
     coarse = _plain(s, f"{label}.encode", x, 2)
-    x = _plain(s, f"{label}.middle", s.conv(f"{label}.down2", coarse, w2, 3, 2), 4)
+    x = _plain(s, f"{label}.middle", s.conv(f"{label}.down2", coarse, w2, (3, 2)), 4)
     below = s.conv(f"{label}.up2", x, w1, block=2)
     joined = below if skip == "neither" else s.digital("add", coarse, below)
     x = s.conv(f"{label}.up1", _plain(s, f"{label}.decode", joined, 2), w0, block=stride)
@@ -256,15 +259,15 @@ def _coarse(s: _Sketch, label: str, full: str, given: Options) -> str:
 def _cim_block(s: _Sketch, label: str, frames: str, given: Options) -> str:
     stride, width = given["stride"], _WIDTHS[0]
     smooth = 1 if stride == 2 or given["smoothing"] == "conv" else stride
-    kernel = _kernel(smooth)
+    window = _window(smooth)
     x = s.joined(s.digital("sub", frames), s.noise)
     for layer in range(given["before"]):
-        x = s.conv(f"{label}.in{layer}", x, width, kernel, smooth, block=smooth)
+        x = s.conv(f"{label}.in{layer}", x, width, window, block=smooth)
     if given["coarse"]:
         x = _coarse(s, label, x, given)
     for layer in range(given["behind"] - 1):
-        x = s.conv(f"{label}.out{layer}", x, width, kernel, smooth, block=smooth)
-    x = s.conv(f"{label}.out", x, 3, kernel, smooth, relu=False, block=smooth)
+        x = s.conv(f"{label}.out{layer}", x, width, window, block=smooth)
+    x = s.conv(f"{label}.out", x, 3, window, relu=False, block=smooth)
     return x if given["residual"] == "none" else s.centre(frames, x)
 
 

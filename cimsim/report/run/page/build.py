@@ -19,7 +19,8 @@ from cimsim.report.run.page.parts import Cell, Table, count, real, render, safe,
 from cimsim.report.run.page.slow import slow_parts
 from cimsim.report.run.plots import STAGES, dynamic_j
 from cimsim.report.timeline.slow import FILE as TIMELINE
-from cimsim.session.result import Number, Result
+from cimsim.session.parts import Number
+from cimsim.session.result import Result
 from cimsim.units import format_interval, format_si
 
 _COUNTED = {"arrays": "arrays", "weights": "weights", "1/frame": "per frame"}  # whole numbers
