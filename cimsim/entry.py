@@ -12,7 +12,10 @@ import os
 import signal
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 _AGAIN_S = 0.05
@@ -34,7 +37,7 @@ class Terminated(SystemExit):
 
 def main() -> None:
     """Run the command line and end the process with its code."""
-    code: Any = 0
+    code: str | int | None = 0
     told = True
     # two of them: a signal may come while the inner one is about to leave
     try:
@@ -85,7 +88,7 @@ def _handle(number: int, frame: types.FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _again(unraisable: Any) -> None:
+def _again(unraisable: sys.UnraisableHookArgs) -> None:
     """Raise an interrupt anew that came inside a callback, where Python only prints it."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt | Terminated):
         number = signal.SIGTERM if _State.code == 143 else signal.SIGINT
@@ -118,17 +121,17 @@ class _Outliving(io.RawIOBase):
     def isatty(self) -> bool:
         return os.isatty(self._number)
 
-    def write(self, content: Any) -> int:
+    def write(self, content: ReadableBuffer) -> int:
         try:
             return os.write(self._number, content)
         except BrokenPipeError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._number)
             os.close(nowhere)
-            return len(content)
+            return memoryview(content).nbytes
 
 
-def _outliving(stream: Any) -> Any:
+def _outliving(stream: TextIO) -> TextIO:
     """Wrap a standard stream, if it is one."""
     try:
         number = stream.fileno()

@@ -29,7 +29,7 @@ class _Told(event.Listener):  # type: ignore[misc]
 
     said = False
 
-    def on_start(self, happened: Any) -> None:
+    def on_start(self, happened: event.Event) -> None:
         """Tell once."""
         if self.said or not happened.data["dispatcher"].py_func.__module__.startswith("cimsim."):
             return
@@ -39,7 +39,7 @@ class _Told(event.Listener):  # type: ignore[misc]
         if sys.stderr.isatty():
             sys.stderr.write(f"{text}\n")
 
-    def on_end(self, _: Any) -> None:
+    def on_end(self, _: event.Event) -> None:
         """Nothing."""
 
 

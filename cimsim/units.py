@@ -60,7 +60,7 @@ _EXAMPLES = {
 }  # fmt: skip
 
 
-def parse_quantity(value: Any, unit: str) -> float:
+def parse_quantity(value: object, unit: str) -> float:
     """Turn a quantity string into an SI float, checking its dimension.
 
     Parameters
@@ -210,7 +210,7 @@ class Unit:
 
     si: str
 
-    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, core: object, handler: object) -> dict[str, object]:
         """Describe the field to editors: a text with a unit, or ``auto``."""
         example = _EXAMPLES.get(self.si, f"1 {self.si}")
         return {"type": ["string", "number"], "examples": [example], "x-unit": self.si}
@@ -234,7 +234,7 @@ def quantity(
     """
     shown = "" if unit == "1" else f" {unit}"
 
-    def read(value: Any) -> float:
+    def read(value: object) -> float:
         number = parse_quantity(value, unit)
         if minimum is not None and (number < minimum or (exclusive and number == minimum)):
             sign = ">" if exclusive else ">="

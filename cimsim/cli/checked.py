@@ -5,7 +5,7 @@ Help pages fit the terminal: examples can be copied as they stand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,7 +93,7 @@ def refuse_empty(arguments: list[str]) -> None:
             raise ConfigError(f"{option}: the value is empty; is a variable of the shell not set?")
 
 
-def refuse_overwriting(given: dict[str, Any], outputs: set[str]) -> None:
+def refuse_overwriting(given: Mapping[str, object], outputs: set[str]) -> None:
     """Refuse to write over what the same command reads.
 
     Parameters
@@ -120,7 +120,7 @@ def refuse_overwriting(given: dict[str, Any], outputs: set[str]) -> None:
                     )
 
 
-def _files(value: Any) -> Iterator[Path]:
+def _files(value: object) -> Iterator[Path]:
     """Yield the files and folders that stand in a value, ``path=file`` and lists included."""
     if isinstance(value, list | tuple):
         for part in value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -185,10 +185,10 @@ class _Kept:
         self._stage, self._values = Stage("count", reads=("*",)), values_of(chip)
         self._what = {"mapping": mapping, "frame": list(frame)}
 
-    def _key(self, network: Sequence[Any]) -> str:
+    def _key(self, network: Sequence[object]) -> str:
         return self._stage.key((), self._values, network=list(network), **self._what)
 
-    def row(self, name: str, title: str, network: Sequence[Any]) -> CountRow | None:
+    def row(self, name: str, title: str, network: Sequence[object]) -> CountRow | None:
         """Return the counts of a network as it is built, or None."""
         from cimsim.report.chip.counts import row_of
 
@@ -197,7 +197,7 @@ class _Kept:
             return None
         return row_of(entry.data | {"name": name, "title": title})
 
-    def keep(self, row: CountRow, network: Sequence[Any]) -> None:
+    def keep(self, row: CountRow, network: Sequence[object]) -> None:
         """Keep the counts of a network that is modelled as a whole."""
         if self._store is not None and row.coverage.complete:
             self._store.put(self._key(network), "count", asdict(row))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cimsim.chip.spec import Chip
     from cimsim.mapping.mapping import Mapping
+    from cimsim.report.timeline.slow import SlowData
     from cimsim.session.loading import Network
     from cimsim.studies.diagnosis_result import Diagnosis
 
@@ -231,7 +232,7 @@ def _found(placed: Mapping, looked: _LookedAt, how: HowDiagnosed, report: Bars) 
     )
 
 
-def _write_slow(slow: dict[str, Any], folder: Path, console: Console) -> None:
+def _write_slow(slow: SlowData, folder: Path, console: Console) -> None:
     from cimsim.boundary import json_text
     from cimsim.files import replacing
     from cimsim.report.timeline.slow import FILE

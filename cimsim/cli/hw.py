@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,8 @@ from cimsim.cli.checked import App
 from cimsim.cli.options import JsonOption
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.table import Table
 
     from cimsim.chip.spec import Chip
@@ -51,7 +53,7 @@ def list_chips(as_json: JsonOption = False) -> None:
     Console().print(table)
 
 
-def _brief(name: str, chip: Chip) -> dict[str, Any]:
+def _brief(name: str, chip: Chip) -> dict[str, object]:
     return {
         "name": name, "arrays": chip.n_arrays, "rows": chip.array.rows, "cols": chip.array.cols,
         "node_m": chip.process.node_m, "device": chip.device.kind, "summary": chip.summary,
@@ -109,7 +111,7 @@ def show(
     console.print(energy_tree(chip))
 
 
-def _fields(chip: Chip, raw: Any, width: int) -> Table:
+def _fields(chip: Chip, raw: Mapping[str, object], width: int) -> Table:
     """Return the table of all numbers with their kinds and sources."""
     from rich.console import Group
     from rich.markup import escape
@@ -141,11 +143,11 @@ def _fields(chip: Chip, raw: Any, width: int) -> Table:
     return table
 
 
-def _show_json(chip: Chip, raw: Any, network: tuple[str, str] | None) -> None:
+def _show_json(chip: Chip, raw: Mapping[str, object], network: tuple[str, str] | None) -> None:
     from cimsim.cli.steps import print_json
     from cimsim.report.chip import provenance, trees
 
-    data: dict[str, Any] = {"chip": chip.label, "summary": chip.summary}
+    data: dict[str, object] = {"chip": chip.label, "summary": chip.summary}
     if network is not None:
         print_json(data | trees.sensitivity_data(*_ledger(chip, *network)))
         return

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -104,7 +104,7 @@ class _Placed:
     doubts: Sequence[Doubt]
     points: Sequence[Point]
 
-    def to_data(self) -> dict[str, Any]:
+    def to_data(self) -> dict[str, object]:
         """Return plain data for JSON."""
         from cimsim.report.chip import pareto, placement
 
@@ -294,7 +294,7 @@ def _table(mapping: Mapping, width: int) -> Table:
     label = 60 if wide else max(16, _LABEL - 9 * (several + copies + shared))
     for row in rows:
         uses = f" [dim]x {row.uses}[/]" if row.uses > 1 else ""
-        cells: list[Any] = [
+        cells: list[str] = [
             str(row.number), folded(row.layer, label) + uses, f"{row.windows:,}",
             f"{row.rows} x {row.cols}", str(row.arrays), f"{100 * row.utilisation:.1f} %",
             *[f"{row.activations:,}"] * wide,

@@ -200,7 +200,7 @@ def _networks(
     return [{"model": name, **options, **more} for name in model or ["cimnet"]]
 
 
-def _axes(option: str, texts: list[str] | None, example: str) -> dict[str, Any]:
+def _axes(option: str, texts: list[str] | None, example: str) -> dict[str, object]:
     """Return names and values of ``NAME=VALUES``."""
     from cimsim.boundary.limits import shown
     from cimsim.studies.grid import expand

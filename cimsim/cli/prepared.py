@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,7 +42,7 @@ from cimsim.cli.verify import command_of
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cimsim.chip.spec import Chip
     from cimsim.display.doubts import Doubt
@@ -200,7 +200,7 @@ class Prepared:
     target: Path
     metrics: Sequence[type[AbstractMetric]]
     writers: Sequence[AbstractWriter]
-    command: dict[str, Any] | None
+    command: Mapping[str, object] | None
 
     @property
     def chip_seed(self) -> int:
@@ -323,6 +323,6 @@ def trained_for(network: Network) -> tuple[str, Chip] | None:
     """Return the weights' name and the shipped chip in it, ``<network>_<chip>``."""
     from cimsim.chip.load import load_hw, shipped
 
-    stem = Path(network.identity["weights"]).stem
+    stem = Path(str(network.identity["weights"])).stem
     name = next((name for name in shipped() if stem.endswith(f"_{name}")), None)
     return None if name is None else (stem, load_hw(name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -245,7 +245,7 @@ def _card(
     from cimsim.zoo import registry
     from cimsim.zoo.weights import Card, named_card
 
-    source = done.network.identity["weights"]
+    source = str(done.network.identity["weights"])
     is_file = Path(source).is_file()
     old = None if is_file else named_card(Path(source).stem)
     if is_file and (beside := Path(source).with_suffix(".json")).is_file():
@@ -277,7 +277,7 @@ def _print(console: Console, done: _Done, chip: Chip) -> None:
         table.add_row(row.matrix, _change(row.rows), _change(row.cols), f"{100 * share:.0f} %")
     console.print(table)
     units = pruned.kept
-    rows: list[Any] = [
+    rows: list[str] = [
         f"{budget.told(pruned.before)} before, [bold]{budget.told(pruned.after)}[/] after",
         f"{int((~units).sum())} of {len(units)} channels cut; on the crops {psnr[0]:.2f} dB "
         f"before, {psnr[1]:.2f} dB after, without fine-tuning",
@@ -288,7 +288,7 @@ def _print(console: Console, done: _Done, chip: Chip) -> None:
         console.print(line, highlight=False)
 
 
-def _numbers(done: _Done) -> dict[str, Any]:
+def _numbers(done: _Done) -> dict[str, object]:
     """Return what the table tells as plain data; the budget's numbers in arrays or J."""
     from cimsim.pruning.budget import Arrays
 

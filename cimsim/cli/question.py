@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -201,7 +201,7 @@ def usual(context: typer.Context, task: str | None) -> dict[str, str | int | flo
     return {name: value for name, value in words.items() if not was_given(context, name)}
 
 
-def with_usual(group: Group, values: Mapping[str, Any]) -> Group:
+def with_usual(group: Group, values: Mapping[str, object]) -> Group:
     """Return a group of options with those of the values that it has."""
     names = {field.name for field in fields(group)}
     return replace(group, **{name: value for name, value in values.items() if name in names})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -120,7 +120,7 @@ def search(
         raise ConfigError(f"no point could be worked out: {found.trials[0].rows[0]['error']}")
 
 
-def _numbers(found: Found) -> dict[str, Any]:
+def _numbers(found: Found) -> dict[str, object]:
     """Return what a search gave as plain data in SI units."""
     from cimsim.studies.table import Table
 

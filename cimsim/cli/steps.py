@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cimsim.boundary import json_text, memory
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
     from cimsim.chip.spec import Chip
     from cimsim.graph.ir import LayerGraph
     from cimsim.mapping.mapping import Mapping
@@ -30,7 +33,7 @@ def trace(
     partial: bool = True,
     chip: Chip | None = None,
     kept: KeptGraph | None = None,
-) -> Any:
+) -> LayerGraph:
     """Return the graph of a network for frames of (height, width).
 
     ``strict`` and ``partial`` are as in the options; ``chip`` is what it is to run on; ``kept`` is
@@ -63,7 +66,7 @@ def trace(
     return graph
 
 
-def print_json(data: Any) -> None:
+def print_json(data: object) -> None:
     """Print plain data as one JSON document on stdout; null where a number is not finite."""
     import typer
 
@@ -128,7 +131,7 @@ def write_out(path: Path, text: str) -> None:
 
 def write_timeline(
     mapping: Mapping, timeline: Timeline | Literal["pipelined", "sequential"], title: str,
-    trace_file: Path | None, picture: Path | None, report: Any,
+    trace_file: Path | None, picture: Path | None, report: Bars,
 ) -> list[str]:  # fmt: skip
     """Write trace and picture of a traced timeline, where asked; returns what to tell the user.
 
@@ -163,7 +166,7 @@ def write_timeline(
 class Bars:
     """Progress bars on the terminal, one per stage; silent when asked or when piped."""
 
-    def __init__(self, console: Any, quiet: bool) -> None:
+    def __init__(self, console: Console, quiet: bool) -> None:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -173,7 +176,7 @@ class Bars:
             TimeRemainingColumn,
         )
 
-        self._tasks: dict[str, Any] = {}
+        self._tasks: dict[str, TaskID] = {}
         self._progress = Progress(
             # the clock of a stage goes on where its bar has nothing to count
             SpinnerColumn(), "{task.description}", BarColumn(bar_width=20), MofNCompleteColumn(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,8 +14,12 @@ from cimsim.cli.steps import print_json, write_out
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from cimsim.studies.points import Row
+    from cimsim.studies.store import Store
     from cimsim.studies.study import Outcome
     from cimsim.studies.table import Table
 
@@ -187,7 +191,7 @@ def cache_clear() -> None:
     typer.echo(f"{_store().clear():,} entries removed")
 
 
-def _store() -> Any:
+def _store() -> Store:
     from cimsim.studies.store import Store
 
     store = Store.usual()
@@ -212,7 +216,7 @@ def _chosen(
     return Groups(tuple(table.front(pareto))) if pareto else table
 
 
-def study_data(outcome: Outcome, table: Table) -> dict[str, Any]:
+def study_data(outcome: Outcome, table: Table) -> dict[str, object]:
     """Return a study, or the part of it that a table has, as plain data in SI units."""
     return {
         "name": outcome.name, "folder": str(outcome.folder) if outcome.folder else None,
@@ -277,7 +281,7 @@ def _blocks(widths: list[int], varies: int, room: int) -> list[list[int]]:
     return blocks
 
 
-def _doubts(rows: Any) -> dict[str, int]:
+def _doubts(rows: Sequence[Row]) -> dict[str, int]:
     """Return on how many points each doubt stands, the most frequent one first."""
     counts: dict[str, int] = {}
     for row in rows:
@@ -286,7 +290,7 @@ def _doubts(rows: Any) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
 
 
-def _print_doubts(rows: Any, console: Console) -> None:
+def _print_doubts(rows: Sequence[Row], console: Console) -> None:
     from rich.markup import escape
 
     for text, n in list(_doubts(rows).items())[:10]:

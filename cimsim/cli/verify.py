@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ from cimsim.cli.options import JsonOption, was_given
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cimsim.session.result import Result
 
 _UNSAID = (
@@ -31,7 +34,7 @@ _UNSAID = (
 _SHOWN = 6  # differences that a message lists
 
 
-def command_of(context: Any) -> dict[str, Any] | None:
+def command_of(context: typer.Context | None) -> dict[str, object] | None:
     """Return the options of the command that runs, as plain data to keep in its result."""
     if context is None:
         return None
@@ -43,12 +46,12 @@ def command_of(context: Any) -> dict[str, Any] | None:
     return {"name": context.info_name, "options": given}
 
 
-def _typed(context: Any, name: str) -> bool:
+def _typed(context: typer.Context, name: str) -> bool:
     """Whether a value was given: what stands for one that was not may depend on the task."""
     return was_given(context, name) and not isinstance(context.params[name], bool)
 
 
-def _default(context: Any, name: str) -> Any:
+def _default(context: typer.Context, name: str) -> object:
     parameter = next(p for p in context.command.params if p.name == name)
     value = parameter.get_default(context)
     return getattr(value, "value", value)
@@ -76,14 +79,14 @@ def verify(
     from cimsim.cli.steps import print_json
 
     console = Console(emoji=False, highlight=False, stderr=as_json)
-    told: dict[str, Any] = {}
+    told: dict[str, object] = {}
     _check(context, run, only_files, console, told)
     if as_json:
         print_json(told)
 
 
 def _check(
-    context: typer.Context, run: Path, only_files: bool, console: Any, data: dict[str, Any]
+    context: typer.Context, run: Path, only_files: bool, console: Console, data: dict[str, object]
 ) -> None:
     """Do what `verify` promises, say it, and lay what was found into ``data``."""
     from cimsim import folders
@@ -126,7 +129,7 @@ def _check(
     console.print(f"run again: the same{same}: {len(held.numbers())} numbers{frames}")
 
 
-def _again(arguments: list[str], console: Any) -> Result:
+def _again(arguments: list[str], console: Console) -> Result:
     """Run a command once more into a temporary folder and return its result."""
     from cimsim.session.result import Result
 
@@ -145,7 +148,7 @@ def _again(arguments: list[str], console: Any) -> Result:
         return Result.load(target)
 
 
-def arguments_of(command: dict[str, Any], context: typer.Context) -> list[str]:
+def arguments_of(command: Mapping[str, object], context: typer.Context) -> list[str]:
     """Return the command line of options that `command_of` kept; ``context`` knows all commands."""
     known: Any = context.find_root().command
     name, options = command.get("name"), command.get("options")
@@ -163,7 +166,7 @@ def arguments_of(command: dict[str, Any], context: typer.Context) -> list[str]:
     return found
 
 
-def _differences(first: Result, second: Result) -> Any:
+def _differences(first: Result, second: Result) -> Iterator[str]:
     if first.hash != second.hash:
         before, now = _flat(first.inputs), _flat(second.inputs)
         places = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
@@ -178,10 +181,10 @@ def _differences(first: Result, second: Result) -> Any:
             yield f"{name}: {told.value} then, {here} now"
 
 
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+def _flat(data: object, prefix: str = "") -> dict[str, object]:
     if not isinstance(data, dict):
         return {prefix.rstrip("."): data}
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, part in data.items():
         found |= _flat(part, f"{prefix}{name}.")
     return found

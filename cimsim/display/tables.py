@@ -6,15 +6,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cimsim.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _MOST = 40  # rows of a table in a notebook
 
 
 def html_table(
-    title: str, rows: Iterable[Sequence[Any]], head: Sequence[str] = (), below: Iterable[str] = ()
+    title: str,
+    rows: Iterable[Sequence[object]],
+    head: Sequence[str] = (),
+    below: Iterable[str] = (),
 ) -> str:
     """Return a table for a notebook: plain HTML, which takes the notebook's own style.
 
@@ -42,14 +48,14 @@ def html_table(
     return "".join(parts)
 
 
-def _cell(value: Any, tag: str = "td") -> str:
+def _cell(value: object, tag: str = "td") -> str:
     is_text = isinstance(value, str) and not value[:1].isdigit()
     side = "left" if is_text else "right"
     shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
     return f"<{tag} style='text-align:{side}'>{escape(shown)}</{tag}>"
 
 
-def data_frame(rows: Sequence[Mapping[str, Any]], who: str) -> Any:
+def data_frame(rows: Sequence[Mapping[str, object]], who: str) -> DataFrame:
     """Return rows as a ``pandas.DataFrame``.
 
     Parameters
@@ -75,10 +81,10 @@ class Rows(ABC):
     """An object that has plain rows, and so a table of pandas."""
 
     @abstractmethod
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> Sequence[Mapping[str, object]]:
         """Return the rows: column -> value."""
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> DataFrame:
         """Return `rows` as a ``pandas.DataFrame``.
 
         Raises

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cimsim.timing.timeline import Timeline
 
 
-def axes_of(figure: Figure) -> Any:
+def axes_of(figure: Figure) -> drawing.Drawn:
     """Hand a figure to pyplot, so that a notebook or ``plt.show()`` shows it; return its axes.
 
     Returns
@@ -44,15 +44,15 @@ class ResultPictures(drawing.ResultPictures):
 
     result: Result
 
-    def energy(self) -> Any:
+    def energy(self) -> drawing.Drawn:
         """Draw the energy of a frame by component, and of each layer: two panels."""
         return axes_of(plots.energy_by_layer(self.result))
 
-    def time(self) -> Any:
+    def time(self) -> drawing.Drawn:
         """Draw the cycles of each layer by stage."""
         return axes_of(plots.time_by_layer(self.result))
 
-    def sensitivity(self) -> Any:
+    def sensitivity(self) -> drawing.Drawn:
         """Draw which numbers of the chip the energy of a frame depends on most.
 
         Raises
@@ -64,7 +64,7 @@ class ResultPictures(drawing.ResultPictures):
             raise InputError("plot.sensitivity: no number of this chip has a range")
         return axes_of(plots.tornado(self.result))
 
-    def psnr(self) -> Any:
+    def psnr(self) -> drawing.Drawn:
         """Draw the PSNR of each frame: noisy, float32, on the chip.
 
         Raises
@@ -76,7 +76,7 @@ class ResultPictures(drawing.ResultPictures):
             raise InputError("plot.psnr: this result has no PSNR; run a clip with clean frames")
         return axes_of(plots.psnr_per_frame(self.result))
 
-    def before_after(self) -> Any:
+    def before_after(self) -> drawing.Drawn:
         """Draw the middle frame: clean, noisy, float32 and on the chip.
 
         Raises
@@ -98,11 +98,11 @@ class MappingPictures(drawing.MappingPictures):
 
     mapping: Mapping
 
-    def floorplan(self, load: int = 0) -> Any:
+    def floorplan(self, load: int = 0) -> drawing.Drawn:
         """Draw every used array with the layers on it; of several loads, one."""
         return axes_of(floorplan(self.mapping, load))
 
-    def timeline(self) -> Any:
+    def timeline(self) -> drawing.Drawn:
         """Draw what every layer does over time, two frames: three panels."""
         from cimsim.timing.simulate import simulate
 
@@ -115,6 +115,6 @@ class TimelinePictures(drawing.TimelinePictures):
 
     timeline: Timeline
 
-    def stages(self) -> Any:
+    def stages(self) -> drawing.Drawn:
         """Draw the busiest stage of each unit: shares of cycles in service, waiting, blocked."""
         return axes_of(plots.busiest_stages(self.timeline))

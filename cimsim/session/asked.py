@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cimsim.boundary.arguments import choice, number, whole
 from cimsim.errors import InputError
@@ -25,10 +26,10 @@ class Told:
     """What is passed on to the result as it is; see `cimsim.simulate`."""
 
     title: str | None
-    identity: dict[str, Any] | None
+    identity: MappingABC[str, object] | None
     notes: Sequence[str]
     doubts: Sequence[Doubt]
-    command: dict[str, Any] | None
+    command: MappingABC[str, object] | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cimsim.engine.written import written
 from cimsim.mapping.mapping import Mapping
-from cimsim.session.frames import Frames, Progress, as_float, clip_inputs, digest_of
+from cimsim.session.frames import Clip, Frames, Progress, as_float, clip_inputs, digest_of
 from cimsim.tasks.contract import Contract, Tensors
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Programmed:
 
 
 def programmed(
-    mapping: Mapping, sigma: float, seed: int, calibration: Any, threads: int | None,
+    mapping: Mapping, sigma: float, seed: int, calibration: Clip | None, threads: int | None,
     report: Progress,
 ) -> Programmed:  # fmt: skip
     """Write the arrays of a mapping and calibrate ranges and corrections.
@@ -62,7 +62,7 @@ def programmed(
 
 
 def calibration_inputs(
-    mapping: Mapping, sigma: float, seed: int, calibration: Any
+    mapping: Mapping, sigma: float, seed: int, calibration: Clip | None
 ) -> tuple[Frames, list[Tensors]]:
     """Return the clean calibration frames and the network's inputs for them, noise added.
 

@@ -136,7 +136,7 @@ def check_same_network(written: Mapping, mapping: Mapping) -> None:
     InputError
         Naming what differs.
     """
-    same: dict[str, Callable[[Mapping], Any]] = {
+    same: dict[str, Callable[[Mapping], object]] = {
         "set of matrices": lambda m: {layer.name for layer in m.layers},
         "frame size": lambda m: m.graph.inputs[0].output.grid,
         "chip": lambda m: m.chip,
@@ -298,7 +298,9 @@ def _cells(chip: Chip) -> list[str]:
     ]
 
 
-def resolved_inputs(mapping: Mapping, schedule: str, identity: dict[str, Any]) -> dict[str, Any]:
+def resolved_inputs(
+    mapping: Mapping, schedule: str, identity: MappingABC[str, object]
+) -> dict[str, object]:
     """Everything but the clip that can change a result."""
     return {
         "version": __version__,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
@@ -24,6 +24,18 @@ Frames = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 
 
+class Series(Protocol):
+    """Frames by number: an array, or those of a long clip, of which few are in memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Frames, height, width, channels."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Frames: ...
+
+
 def clip_inputs(mapping: Mapping, noisy: Frames, count: int, sigma: float) -> list[Tensors]:
     """Return the inputs for the first frames; kept results are those of the float network."""
     contract = Contract.of(mapping.graph)
@@ -37,7 +49,7 @@ def clip_inputs(mapping: Mapping, noisy: Frames, count: int, sigma: float) -> li
     return found
 
 
-def step_inputs(graph: LayerGraph, noisy: Any, step: int, sigma: float) -> Tensors:
+def step_inputs(graph: LayerGraph, noisy: Series, step: int, sigma: float) -> Tensors:
     """Noisy frames and noise map of one step; a streaming one reads one frame further on."""
     contract = Contract.of(graph)
     centre = step - contract.steps_ahead // 2
@@ -46,7 +58,7 @@ def step_inputs(graph: LayerGraph, noisy: Any, step: int, sigma: float) -> Tenso
 
 
 def window_of_frames(
-    noisy: Any, t: int, n_frames: int, sigma: float, n_inputs: int
+    noisy: Series, t: int, n_frames: int, sigma: float, n_inputs: int
 ) -> tuple[torch.Tensor, ...]:
     """Return the inputs for frame ``t`` of an array or a reel; it is mirrored at its ends.
 
@@ -79,7 +91,7 @@ def shifted_results(kept: Tensors, outputs: Tensors) -> Tensors:
     return tuple(shifted(results, outputs[1]) for results in kept)
 
 
-def as_float(clip: Any, channels: int = 3, *, noisy: bool = False) -> Frames:
+def as_float(clip: ArrayLike | Series, channels: int = 3, *, noisy: bool = False) -> Frames:
     """Return frames [T, H, W, C] as float32 in [0, 1].
 
     Parameters
@@ -123,6 +135,6 @@ def picture(output: torch.Tensor) -> Frames:
     return np.ascontiguousarray(output[0].detach().float().cpu().numpy().transpose(1, 2, 0))
 
 
-def digest_of(frames: Frames) -> str:
+def digest_of(frames: Frames | Series) -> str:
     """Return the SHA-256 of frames as they lie in memory."""
-    return hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(np.asarray(frames)).tobytes()).hexdigest()

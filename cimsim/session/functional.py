@@ -15,8 +15,10 @@ from cimsim.graph.reference import TorchWeights
 from cimsim.mapping.mapping import Mapping
 from cimsim.session.calibration import calibration_inputs, programmed
 from cimsim.session.frames import (
+    Clip,
     Frames,
     Progress,
+    Series,
     as_float,
     clip_inputs,
     digest_of,
@@ -31,9 +33,11 @@ from cimsim.video.reel import NoisyReel, Reel, Spool
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
+    from cimsim.engine.statistics import Statistics
     from cimsim.session.parts import Quality
     from cimsim.session.programmed import ProgrammedChip
     from cimsim.tasks.questions import Score
+    from cimsim.video.clip import Clip as LongClip
 
 
 _KINDS = ("clean", "noisy", "float", "chip")
@@ -56,7 +60,7 @@ class Judging:
     """
 
     noisy: bool = False
-    reference: Any = None
+    reference: Clip | LongClip | Series | None = None
     metrics: Sequence[type[AbstractMetric]] = ()
     noise_seed: int | None = None
 
@@ -84,22 +88,23 @@ class FunctionalRun:
     """
 
     def __init__(
-        self, mapping: Mapping, clip: Any, sigma: float, seed: int, threads: int | None,
+        self, mapping: Mapping, clip: Clip | LongClip | Series, sigma: float, seed: int,
+        threads: int | None,
         judging: Judging | None = None,
     ) -> None:  # fmt: skip
-        from cimsim.video.clip import Clip
+        from cimsim.video.clip import Clip as LongClip
 
         judging = judging or Judging()
         noisy, reference, metrics = judging.noisy, judging.reference, judging.metrics
 
         self.mapping, self.sigma, self.seed, self.threads = mapping, sigma, seed, threads
         self.contract = Contract.of(mapping.graph)
-        self.long = isinstance(clip, Clip)
+        self.long = isinstance(clip, LongClip)
         given = self._frames("clip", clip, noisy)
-        self.clean: Any = given
+        self.clean: Series | None = given
         if not noisy:
             noise = seed if judging.noise_seed is None else judging.noise_seed
-            self.noisy: NoisyReel | Reel | Frames = _with_noise(given, sigma, noise)
+            self.noisy: Series = _with_noise(given, sigma, noise)
         else:
             self.noisy = given
             self.clean = None if reference is None else self._frames("reference", reference)
@@ -119,15 +124,15 @@ class FunctionalRun:
         self._digests = {name: hashlib.sha256() for name in _KINDS}
         self._loss: list[float] = []
         self.scene = ""
-        self.written: dict[str, Any] = {}
-        self.float: Any = Spool() if self.long else []
-        self.chip: Any = Spool() if self.long else []
-        self._shown: dict[str, Any] = {name: Spool() for name in ("clean", "noisy")}
-        self.statistics: Any = None
+        self.written: dict[str, int | float] = {}
+        self.float: Spool | list[Frames] = Spool() if self.long else []
+        self.chip: Spool | list[Frames] = Spool() if self.long else []
+        self._shown = {name: Spool() for name in ("clean", "noisy")}
+        self.statistics: Statistics | None = None
         self.learned: dict[str, Any] = {}
         self.notes: list[str] = []
 
-    def prepare(self, calibration: Any, report: Progress) -> None:
+    def prepare(self, calibration: Clip | None, report: Progress) -> None:
         """Program the arrays and calibrate ranges and corrections."""
         made = programmed(
             self.mapping, self.sigma, self.seed, calibration, self.threads, report
@@ -180,20 +185,20 @@ class FunctionalRun:
             if not len(self.chip):
                 raise
             self.notes.append(f"interrupted after {len(self.chip)} of {total} frames")
-        if self.long:
+        if isinstance(self.float, Spool):
             for spool in (self.float, *self._shown.values()):
                 spool.cut(len(self.chip))
         else:
             self.float = self.float[: len(self.chip)]
         self.notes += self._without_reference()
 
-    def _frames(self, name: str, clip: Any, noisy: bool = False) -> Any:
+    def _frames(self, name: str, clip: Clip | LongClip | Series, noisy: bool = False) -> Series:
         """Return a clip as floats, of the size and the channels that the network asks for."""
-        from cimsim.video.clip import Clip
+        from cimsim.video.clip import Clip as LongClip
 
         channels = self.contract.channels
-        frames: Any = (
-            Reel(clip, channels, self.contract.n_frames) if isinstance(clip, Clip)
+        frames: Series = (
+            Reel(clip, channels, self.contract.n_frames) if isinstance(clip, LongClip)
             else as_float(clip, channels, noisy=noisy)
         )  # fmt: skip
         if not len(frames):
@@ -254,34 +259,38 @@ class FunctionalRun:
     def conductance_sums(self) -> dict[str, float]:
         """Operation -> applied operand sum per frame, see `cimsim.energy.model.energy`."""
         done = len(self.chip)
+        assert self.statistics is not None
         return {name: s.conductance_s / done for name, s in self.statistics.by_op.items()}
 
     @property
-    def frames(self) -> dict[str, Frames]:
+    def frames(self) -> dict[str, Frames] | dict[str, Spool]:
         """Clean, noisy and denoised frames; arrays, or a `Spool` each for a `Clip`."""
+        if isinstance(self.float, Spool) and isinstance(self.chip, Spool):
+            shown = {name: frames for name, frames in self._shown.items() if len(frames)}
+            return {**shown, "float": self.float, "chip": self.chip}
+        return self._arrays()
+
+    def _arrays(self) -> dict[str, Frames]:
+        """Return the frames of a clip that was given as an array."""
         done = len(self.chip)
-        found: dict[str, Any] = {"clean": self.clean, "noisy": self.noisy}
-        found = (
-            self._shown if self.long else {k: v[:done] for k, v in found.items() if v is not None}
-        )
+        given = {"clean": self.clean, "noisy": self.noisy}
+        found = {name: np.asarray(v)[:done] for name, v in given.items() if v is not None}
         found = {name: frames for name, frames in found.items() if len(frames)}
-        if self.long:
-            return {**found, "float": self.float, "chip": self.chip}
-        return {**found, "float": np.stack(self.float), "chip": np.stack(self.chip)}
+        return found | {"float": np.stack(list(self.float)), "chip": np.stack(list(self.chip))}
 
     @property
     def digests(self) -> dict[str, str]:
         """SHA-256 of the float32 frames: noisy, float network, chip."""
         if self.long:
             return {name: self._digests[name].hexdigest() for name in ("noisy", "float", "chip")}
-        return {name: digest_of(held) for name, held in self.frames.items() if name != "clean"}
+        return {name: digest_of(held) for name, held in self._arrays().items() if name != "clean"}
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What the frames depend on, for the result's hash."""
         kind = "noisy" if self.is_noisy_clip else "clean"
         clip = self._digests[kind].hexdigest() if self.long else digest_of(getattr(self, kind))
-        more: dict[str, Any] = {"programmed": self.written} if self.written else {}
+        more: dict[str, object] = {"programmed": self.written} if self.written else {}
         if self.is_noisy_clip:
             more["noisy_clip"] = True
             if self.clean is not None:
@@ -307,7 +316,7 @@ class FunctionalRun:
             done = [self._scores[n][: len(self.chip)] for n in ("noisy", "float", "chip")]
             columns = [tuple(row[column] for row in rows) for column in (0, 1) for rows in done]
             return Quality(*columns)
-        frames = self.frames
+        frames = self._arrays()
         scores = {
             name: per_frame(frames["clean"], frames[name]) for name in ("noisy", "float", "chip")
         }
@@ -317,7 +326,7 @@ class FunctionalRun:
 
 
 def operand_sums(
-    mapping: Mapping, clip: Any, sigma: float, seed: int, calibration: Any = None
+    mapping: Mapping, clip: Clip, sigma: float, seed: int, calibration: Clip | None = None
 ) -> dict[str, float]:
     """Estimate array energy's operand sums for a noisy clip without running the chip.
 
@@ -352,13 +361,13 @@ _COMPENSATED = {
 }
 
 
-def _with_noise(clean: Any, sigma: float, seed: int) -> Any:
+def _with_noise(clean: Series, sigma: float, seed: int) -> Series:
     """Add noise to an array, or to a reel as its frames are taken."""
     from cimsim.video.noise import add_awgn
 
     if isinstance(clean, Reel):
         return NoisyReel(clean, sigma, seed)
-    return add_awgn(clean, sigma, seed)
+    return add_awgn(np.asarray(clean), sigma, seed)
 
 
 def _condition_notes(chip: Chip) -> list[str]:

@@ -14,7 +14,8 @@ import io
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from cimsim.boundary.outside import first_line
 from cimsim.errors import InputError
@@ -42,9 +43,9 @@ class Library:
     """
 
     install: str
-    names: Callable[[Any], list[str]]
-    build: Callable[[Any, str, dict[str, Any]], nn.Module]
-    shapes: Callable[[Any, str, nn.Module], tuple[str, ...]]
+    names: Callable[[ModuleType], list[str]]
+    build: Callable[[ModuleType, str, Mapping[str, object]], nn.Module]
+    shapes: Callable[[ModuleType, str, nn.Module], tuple[str, ...]]
 
 
 def is_library(name: str) -> bool:
@@ -52,7 +53,7 @@ def is_library(name: str) -> bool:
     return name.partition(":")[0] in LIBRARIES
 
 
-def load(name: str, options: Mapping[str, Any]) -> nn.Module:
+def load(name: str, options: Mapping[str, object]) -> nn.Module:
     """Build ``package:network`` with random weights.
 
     A network whose package tells which inputs it was made for has them as ``shapes``.
@@ -94,7 +95,7 @@ def load(name: str, options: Mapping[str, Any]) -> nn.Module:
     return module
 
 
-def _package(name: str, place: str, library: Library) -> Any:
+def _package(name: str, place: str, library: Library) -> ModuleType:
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # what fails is said once, below
             return importlib.import_module(place)
@@ -120,7 +121,7 @@ def _alike(network: str, known: list[str]) -> str:
     return f"; it has {', '.join(found)}" if found else f"; it has {len(known)} others"
 
 
-def _of_torchvision(package: Any, network: str, module: nn.Module) -> tuple[str, ...]:
+def _of_torchvision(package: ModuleType, network: str, module: nn.Module) -> tuple[str, ...]:
     """Read the size of pictures off the transforms of the published weights."""
     entry = next(iter(package.models.get_model_weights(network)), None)
     crop = getattr(entry and entry.transforms(), "crop_size", None)
@@ -131,12 +132,12 @@ def _of_torchvision(package: Any, network: str, module: nn.Module) -> tuple[str,
     return (f"1x3{frames}x{sizes[0]}x{sizes[1]}",)
 
 
-def _of_timm(package: Any, network: str, module: Any) -> tuple[str, ...]:
+def _of_timm(package: ModuleType, network: str, module: nn.Module) -> tuple[str, ...]:
     size = (getattr(module, "default_cfg", None) or {}).get("input_size")
     return () if size is None else ("x".join(map(str, (1, *size))),)
 
 
-def _of_transformers(package: Any, network: str, module: Any) -> tuple[str, ...]:
+def _of_transformers(package: ModuleType, network: str, module: nn.Module) -> tuple[str, ...]:
     """Read the size of pictures off the configuration; texts have no length of their own."""
     side, channels = (
         getattr(module.config, key, None) for key in ("image_size", "num_channels")
@@ -146,13 +147,15 @@ def _of_transformers(package: Any, network: str, module: Any) -> tuple[str, ...]
     return (f"1x{channels}x{side}x{side}",)
 
 
-def _transformers_names(package: Any) -> list[str]:
+def _transformers_names(package: ModuleType) -> list[str]:
     """Classes with a configuration; looked up by name, since importing all takes minutes."""
     return [name for name in dir(package) if name[:1].isupper() and not name.endswith("Config")]
 
 
-def _transformers_model(package: Any, network: str, options: dict[str, Any]) -> nn.Module:
-    kind: Any = getattr(package, network)
+def _transformers_model(
+    package: ModuleType, network: str, options: Mapping[str, object]
+) -> nn.Module:
+    kind = getattr(package, network)
     configuration = getattr(kind, "config_class", None)
     if not callable(kind) or configuration is None:
         raise TypeError(f"'{network}' is no network with a configuration, such as BertModel")
@@ -162,7 +165,7 @@ def _transformers_model(package: Any, network: str, options: dict[str, Any]) -> 
         raise TypeError(f"{configuration.__name__} has no '{wrong[0]}'")
     # tensors instead of named fields, and no cache of keys that would be state
     fixed = {"return_dict": False} | ({"use_cache": False} if hasattr(known, "use_cache") else {})
-    model: nn.Module = kind(configuration(**(fixed | options)))
+    model: nn.Module = kind(configuration(**{**fixed, **options}))
     return model
 
 
@@ -188,7 +191,7 @@ LIBRARIES: Mapping[str, Library] = {
 }  # fmt: skip
 
 
-def _has_backbone(package: Any, name: str) -> bool:
+def _has_backbone(package: ModuleType, name: str) -> bool:
     """Whether a constructor would download the weights of a backbone unless told not to."""
     build = package.models.get_model_builder(name)
     return "weights_backbone" in inspect.signature(build).parameters

@@ -54,7 +54,7 @@ class Network:
     title: str
     n_frames: int
     noise_map: bool
-    identity: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, object] = field(default_factory=dict)
     random_weights: bool = False
     card: Card | None = None
     inputs: tuple[InputShape, ...] = ()
@@ -334,7 +334,7 @@ def _file(name: str, options: Mapping[str, int | str]) -> Any:
     return load_exported(Path(name))
 
 
-def _value(value: int | str) -> Any:
+def _value(value: int | str) -> int | float | str | bool | None:
     """Read what ``--arg`` gives a constructor: numbers, true, false and none are themselves."""
     if not isinstance(value, str):
         return value

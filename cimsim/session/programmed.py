@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ class ProgrammedChip:
     """
 
     header: dict[str, Any]
-    arrays: dict[str, NDArray[Any]]
+    arrays: dict[str, NDArray[np.generic]]
     file: Path | None = None
 
     @property
@@ -184,7 +185,7 @@ def program(
     seed: int = 0,
     calibration: Clip | None = None,
     title: str | None = None,
-    identity: dict[str, Any] | None = None,
+    identity: MappingABC[str, object] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> ProgrammedChip:
@@ -269,7 +270,7 @@ def check_file(path: str | Path) -> Path:
     return path
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
     from safetensors import safe_open
 
     if not is_file(path):
@@ -313,7 +314,7 @@ def _is_header(header: dict[str, Any]) -> bool:
     )
 
 
-def _digest(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
+def _digest(header: dict[str, Any], arrays: dict[str, NDArray[np.generic]]) -> str:
     """SHA-256 of a header without its own hash, and of names, types, shapes and values."""
     told = {name: value for name, value in header.items() if name != "sha256"}
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())

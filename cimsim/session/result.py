@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,9 @@ from cimsim.session.parts import (
 from cimsim.stats import mean_interval
 from cimsim.tasks.measures import Measure
 from cimsim.units import format_si
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SCHEMA_VERSION = stored.SCHEMA_VERSION
 
@@ -128,7 +131,7 @@ class Result:
     inputs: dict[str, Any]
     environment: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
-    command: dict[str, Any] | None = None
+    command: Mapping[str, Any] | None = None
     frames: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -155,7 +158,7 @@ class Result:
         head = ("number", "value", "5 .. 95 %", "meaning")
         return html_table(f"{self.model} on {self.chip_label}", rows, head, told)
 
-    def to_frame(self, what: str = "numbers") -> Any:
+    def to_frame(self, what: str = "numbers") -> DataFrame:
         """Return a table as a ``pandas.DataFrame``.
 
         Parameters
@@ -350,7 +353,7 @@ def _text(number: Number) -> str:
     return f"{value:.4g} {'' if number.unit == '1' else number.unit}".strip()
 
 
-def _null(value: Any) -> Any:
+def _null(value: object) -> object:
     """Return null for what JSON has no number for."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -362,7 +365,7 @@ def _laid_out(parts: dict[str, Any], schema: Any, sha256: Any, numbers: Any) -> 
     return {"schema_version": schema, **first, "hash": sha256, "numbers": numbers, **rest}
 
 
-def _plain(value: Any, endless: bool) -> Any:
+def _plain(value: object, endless: bool) -> object:
     """Return a field as plain data; ``endless``: what is infinite becomes null."""
     if isinstance(value, Coverage):
         return value.to_dict()
@@ -377,9 +380,11 @@ def _made(name: str, found: Any, data: Any) -> Any:
     """Return a field of a result from what was checked, or from the same as plain data."""
     if name in _PLAIN:
         return tuple(data) if isinstance(data, list) else data
-    if found is not None and name == "coverage":
+    if found is None:
+        return None
+    if name == "coverage":
         return Coverage.from_dict(data)
-    if found is not None and name in _PARTS:
+    if name in _PARTS:
         given = found.model_dump()
         if name in _ENDLESS:
             given = {key: _infinite(values) for key, values in given.items()}

@@ -6,6 +6,7 @@ for energy.
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,7 +39,7 @@ def simulate(
     schedule: Literal["pipelined", "sequential"] = "pipelined",
     calibration: Clip | None = None,
     title: str | None = None,
-    identity: dict[str, Any] | None = None,
+    identity: MappingABC[str, object] | None = None,
     notes: Sequence[str] = (),
     doubts: Sequence[Doubt] = (),
     threads: int | None = None,
@@ -48,7 +49,7 @@ def simulate(
     operands: Clip | None = None,
     frame_rate_hz: float | None = None,
     programmings: int = 1,
-    command: dict[str, Any] | None = None,
+    command: MappingABC[str, object] | None = None,
     noisy: bool = False,
     reference: Clip | LongClip | None = None,
     task: Task | None = None,
@@ -227,7 +228,7 @@ def _count(ran: Ran) -> int:
     return len(ran.clip.chip) if ran.clip else ran.task.done if ran.task else 0
 
 
-def _inputs(asked: Asked, told: Told, ran: Ran) -> dict[str, Any]:
+def _inputs(asked: Asked, told: Told, ran: Ran) -> dict[str, object]:
     """Return all that was executed, for the hash."""
     from cimsim.session.collect import mapping_hash, resolved_inputs
 
@@ -264,7 +265,7 @@ def _doubts(
     )  # fmt: skip
 
 
-def _details(ran: Ran, graph: LayerGraph) -> dict[str, Any]:
+def _details(ran: Ran, graph: LayerGraph) -> dict[str, object]:
     """Return more of a task: its name, samples, shapes, and what its judge tells."""
     if ran.task is None:
         return {}

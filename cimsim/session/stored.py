@@ -62,7 +62,7 @@ def _nothing(kind: Any) -> Any:
     return () if getattr(kind, "__origin__", None) is tuple else None
 
 
-def seal(data: dict[str, Any]) -> str:
+def seal(data: Mapping[str, object]) -> str:
     """Return the SHA-256 of a result as plain data, its own ``sha256`` left out."""
     told = {name: value for name, value in data.items() if name != SEAL}
     return hashlib.sha256(json_text.dump(told, indent=None, sort_keys=True).encode()).hexdigest()

@@ -10,8 +10,6 @@ from cimsim.report.show import axes_of
 from cimsim.studies import pictures
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from cimsim.studies.study import Outcome
 
 
@@ -21,7 +19,7 @@ class StudyPictures(drawing.StudyPictures):
 
     outcome: Outcome
 
-    def over(self, x: str, y: str) -> Axes:
+    def over(self, x: str, y: str) -> drawing.Drawn:
         """Draw a number over a setting, as in ``over("adc.bits", "psnr")``; bands are 5 .. 95 %.
 
         Raises
@@ -31,10 +29,9 @@ class StudyPictures(drawing.StudyPictures):
         """
         figure, axes = pictures.draw_over(self.outcome.table, x, y)
         pictures.finish(axes)
-        drawn: Axes = axes_of(figure)
-        return drawn
+        return axes_of(figure)
 
-    def pareto(self, y: str, x: str) -> Axes:
+    def pareto(self, y: str, x: str) -> drawing.Drawn:
         """Draw two objectives and the front that no point beats: ``pareto("psnr", "energy")``.
 
         Raises
@@ -44,5 +41,4 @@ class StudyPictures(drawing.StudyPictures):
         """
         figure, axes = pictures.draw_pareto(self.outcome.table, [y, x])
         pictures.finish(axes)
-        drawn: Axes = axes_of(figure)
-        return drawn
+        return axes_of(figure)

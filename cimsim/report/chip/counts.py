@@ -41,7 +41,7 @@ class CountRow:
         """Count per pixel of the frame."""
         return float(getattr(self.counts, column)) / self.pixels
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data for JSON."""
         return {
             "name": self.name,

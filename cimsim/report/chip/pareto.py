@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from cimsim.errors import InputError
 from cimsim.placing.search import Point
@@ -14,7 +13,7 @@ from cimsim.units import format_si
 _TEXT, _GREY, _BEST = "#3C444D", "#9AA3AD", "#D55E00"
 
 
-def to_data(point: Point) -> dict[str, Any]:
+def to_data(point: Point) -> dict[str, object]:
     """Return a point as plain data: cycles, joules per frame, arrays, layers by strategy."""
     return {
         "arrays": point.arrays,

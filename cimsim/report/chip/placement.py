@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from cimsim.mapping.allocation import requests_of
 from cimsim.mapping.allocation.chips import crossing_bytes
@@ -113,7 +112,7 @@ def _spans(numbers: list[int]) -> str:
     return ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}..{s[-1]}" for s in found)
 
 
-def summary(mapping: Mapping, timeline: Timeline) -> dict[str, Any]:
+def summary(mapping: Mapping, timeline: Timeline) -> dict[str, object]:
     """Return what the mapping comes to, per frame where it says so, as plain data."""
     chip, total = mapping.chip, mapping.total
     return {
@@ -135,6 +134,6 @@ def summary(mapping: Mapping, timeline: Timeline) -> dict[str, Any]:
     }
 
 
-def to_data(mapping: Mapping, timeline: Timeline) -> dict[str, Any]:
+def to_data(mapping: Mapping, timeline: Timeline) -> dict[str, object]:
     """Return `summary` and all rows, for JSON."""
     return summary(mapping, timeline) | {"layers": [asdict(row) for row in layer_rows(mapping)]}

@@ -34,7 +34,7 @@ class Row:
     source: str
 
 
-def rows(chip: Chip, raw: Mapping[str, Any]) -> list[Row]:
+def rows(chip: Chip, raw: Mapping[str, object]) -> list[Row]:
     """Return every field in file order with its source, if it is a number.
 
     Fields that say ``auto`` show what they became, with the formula and source of the estimator.
@@ -63,7 +63,7 @@ def rows(chip: Chip, raw: Mapping[str, Any]) -> list[Row]:
     return found
 
 
-def to_data(chip: Chip, raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+def to_data(chip: Chip, raw: Mapping[str, object]) -> list[dict[str, Any]]:
     """Return the fields of `rows` as plain data.
 
     Returns
@@ -101,7 +101,7 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def findings(chip: Chip, raw: Mapping[str, Any], origin: str = "") -> list[str]:
+def findings(chip: Chip, raw: Mapping[str, object], origin: str = "") -> list[str]:
     """Return what a careful reader would ask about a valid description.
 
     Numbers without a source, and the doubts of `cimsim.session.doubts.chip_doubts`.
@@ -126,7 +126,7 @@ def _set(chip: Chip) -> dict[str, str]:
     return {path: value for path, _, value in pairs}
 
 
-def _leaves(raw: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def _leaves(raw: Mapping[str, object], prefix: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in raw.items():
         if prefix == "" and key in _TOLD_APART:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -76,7 +75,7 @@ def energy_tree(chip: Chip) -> Tree:
     return tree
 
 
-def to_data(chip: Chip) -> dict[str, Any]:
+def to_data(chip: Chip) -> dict[str, object]:
     """Return the numbers of both trees in SI units."""
     full, parts = full_activation(chip), area(chip)
     return {
@@ -93,7 +92,7 @@ def to_data(chip: Chip) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def sensitivity_data(title: str, ledger: Ledger) -> dict[str, Any]:
+def sensitivity_data(title: str, ledger: Ledger) -> dict[str, object]:
     """Return the numbers of `print_sensitivity`, of all fields that have an effect."""
     low, high = interval(draw(ledger).total_j)
     effects = [one for one in sensitivity(ledger) if one.high_j > one.low_j]

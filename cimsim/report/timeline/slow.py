@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -15,6 +15,47 @@ from cimsim.report.timeline.why_slow import MOST_TRACED, activations, why
 if TYPE_CHECKING:
     from cimsim.timing.plan.plan import Schedule
 
+
+class SpentPart(TypedDict):
+    """A part of the critical path."""
+
+    unit: str
+    what: str
+    cycles: int
+    s: float
+    share: float
+
+
+class ChangeData(TypedDict):
+    """One change that was simulated, and what it gives."""
+
+    what: str
+    option: str
+    interval_s: float
+    latency_s: float
+    gain: float
+
+
+class LayerData(TypedDict):
+    """For each state the share of each bin, %."""
+
+    name: str
+    shares: list[list[int]]
+
+
+class SlowData(TypedDict):
+    """What a page shows of why it is slow; times in seconds."""
+
+    clock_hz: float
+    interval_s: float
+    schedule: str
+    states: list[list[str]]
+    rows: list[LayerData]
+    frames_s: list[float]
+    path: list[SpentPart]
+    changes: list[ChangeData]
+
+
 FILE = "timeline.json"
 """Name of the file in a run's folder that `cimsim report` looks for."""
 
@@ -23,7 +64,7 @@ BINS = 960
 
 def slow_data(
     mapping: Mapping, schedule: Schedule, report: Callable[[str, int, int], None]
-) -> dict[str, Any]:
+) -> SlowData:
     """Simulate the cycles once more, with a trace, and return what a page shows of them.
 
     Parameters
@@ -46,7 +87,7 @@ def slow_data(
     report("timing", 1, 1)
     clock = mapping.chip.process.clock_hz
     path, changes = why(mapping, timeline, schedule, report)
-    found: dict[str, Any] = {
+    found: SlowData = {
         "clock_hz": clock, "interval_s": timeline.interval / clock, "schedule": schedule,
         "states": [[name, colour] for name, colour in STATES.items()], "rows": [], "frames_s": [],
         "path": [{"unit": p.unit, "what": p.what, "cycles": p.cycles, "s": p.cycles / clock,

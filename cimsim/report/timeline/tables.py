@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,8 @@ from rich.table import Table
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.screen import folded
 from cimsim.session.collect import timing
+from cimsim.timing.analysis.advice import Change
+from cimsim.timing.analysis.critical import PathPart
 from cimsim.timing.analysis.least_buffers import LeastBuffer
 from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.spec.memories import doubt
@@ -86,8 +88,8 @@ def times_data(
     mapping: Mapping,
     timeline: Timeline,
     least: tuple[LeastBuffer, ...] = (),
-    why: tuple[Any, Any] | None = None,
-) -> dict[str, Any]:
+    why: tuple[Sequence[PathPart], Sequence[Change]] | None = None,
+) -> dict[str, object]:
     """Return what `print_timeline` prints as plain data; times in seconds.
 
     Parameters
@@ -98,7 +100,7 @@ def times_data(
         See `cimsim.report.timeline.why_slow.why`.
     """
     clock, told = mapping.chip.process.clock_hz, timing(mapping, timeline)
-    data: dict[str, Any] = {
+    data: dict[str, object] = {
         "network": mapping.graph.name, "chip": mapping.chip.label, "clock_hz": clock,
         "schedule": timeline.schedule, "frames": timeline.frames,
         "latency_cycles": timeline.cycles_first_frame, "interval_cycles": timeline.interval,
@@ -112,7 +114,9 @@ def times_data(
     if least:
         data["least_buffers"] = [asdict(one) for one in least]
     if why is not None:
-        data["critical_path"], data["would_help"] = ([asdict(one) for one in part] for part in why)
+        path, changes = why
+        data["critical_path"] = [asdict(one) for one in path]
+        data["would_help"] = [asdict(one) for one in changes]
     return data
 
 

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cimsim.boundary import json_text
 from cimsim.energy.model import COMPONENTS
@@ -19,6 +19,7 @@ from cimsim.report.run.page.parts import Cell, Table, count, real, render, safe,
 from cimsim.report.run.page.slow import slow_parts
 from cimsim.report.run.plots import STAGES, dynamic_j
 from cimsim.report.timeline.slow import FILE as TIMELINE
+from cimsim.report.timeline.slow import SlowData
 from cimsim.session.parts import Number
 from cimsim.session.result import Result
 from cimsim.units import format_interval, format_si
@@ -39,7 +40,8 @@ def run_page(result: Result, folder: Path | None = None, command: str = "") -> s
         The command line that made it; without it the page says what is known.
     """
     frames, note = _frames(folder)
-    diagnosis, slow = _beside(folder, DIAGNOSIS), _beside(folder, TIMELINE)
+    diagnosis = _beside(folder, DIAGNOSIS)
+    slow = cast("SlowData | None", _beside(folder, TIMELINE))  # cimsim diagnose wrote it
     frame = " x ".join(map(str, (result.frame[2], result.frame[1])))
     shown = [(id_, name) for id_, name, there in (
         ("result", "Result", True), ("picture", "Before and after", frames),
@@ -191,7 +193,7 @@ def _share(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else f"{100 * share:.1g} %"
 
 
-def _energy(result: Result) -> dict[str, Any]:
+def _energy(result: Result) -> dict[str, object]:
     energy, total = result.energy, result.energy.total_j
     rows = []
     for number, (name, value) in enumerate(energy.by_component.items()):
@@ -217,7 +219,7 @@ def _energy(result: Result) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _time(result: Result) -> dict[str, Any]:
+def _time(result: Result) -> dict[str, object]:
     clock, rows = result.timing.clock_hz, []
     for layer in result.layers:
         busy = {stage: float(layer.get(f"{stage}_cycles") or 0.0) for stage in STAGES}
@@ -268,7 +270,7 @@ def _layers(result: Result) -> Table:
     return table("layer-table", caption, heads, rows)
 
 
-def _floor(result: Result) -> dict[str, Any]:
+def _floor(result: Result) -> dict[str, object]:
     chip, mapping = result.inputs.get("chip", {}), result.inputs.get("mapping", {})
     layers = mapping.get("layers", [])
     tile = chip.get("tile", {})
@@ -300,7 +302,7 @@ def _numbers(result: Result) -> Table:
     return table("number-table", "As in result.json", ("name", "value", "meaning"), rows)
 
 
-def _chip(result: Result) -> dict[str, Any]:
+def _chip(result: Result) -> dict[str, object]:
     """Return the chip's numbers with sources, if its description can be found as it was."""
     from cimsim.chip.load import described, dump
     from cimsim.errors import CimsimError
@@ -330,7 +332,7 @@ def _chip(result: Result) -> dict[str, Any]:
     }
 
 
-def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def _flat(data: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in data.items():
         if key in ("summary", "ranges", "schema_version"):
             continue
@@ -340,7 +342,7 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]
             yield f"{prefix}{key}", value
 
 
-def _again(result: Result, command: str) -> dict[str, Any]:
+def _again(result: Result, command: str) -> dict[str, object]:
     rows = [(words(name), words(value)) for name, value in result.environment.items()]
     rows += [(words(f"SHA-256 of the {name} frames"), words(value))
              for name, value in result.outputs.items()]  # fmt: skip

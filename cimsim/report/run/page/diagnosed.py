@@ -35,7 +35,7 @@ def diagnosis_page(found: Mapping[str, Any], command: str = "") -> str:
     })  # fmt: skip
 
 
-def diagnosis_parts(found: Mapping[str, Any] | None) -> dict[str, Any]:
+def diagnosis_parts(found: Mapping[str, Any] | None) -> dict[str, object]:
     """Return what a template shows of a diagnosis; empty values without one."""
     if found is None:
         return {"heat": "", "heat_note": "", "pairs": None, "snr": None, "losses": []}

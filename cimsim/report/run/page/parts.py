@@ -7,7 +7,10 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, TypeGuard
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 from cimsim import __version__
 
@@ -47,7 +50,7 @@ def command_line(words: Sequence[str]) -> str:
     return "cimsim " + shlex.join(words)
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
+def render(template: str, values: Mapping[str, object]) -> str:
     """Fill a template of this folder."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -60,7 +63,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     return environment.get_template(template).render(version=__version__, **parts, **values)
 
 
-def safe(text: str) -> Any:
+def safe(text: str) -> Markup:
     """Mark SVG, style and script of our own as what stands in a page as it is."""
     from markupsafe import Markup
 
@@ -81,11 +84,11 @@ def words(text: str, kind: str = "words") -> Cell:
     return Cell(text, None, kind)
 
 
-def count(value: Any) -> Cell:
+def count(value: float | None) -> Cell:
     """Return a cell of a whole number, empty for None."""
     return Cell("" if value is None else f"{int(value):,}", None if value is None else float(value))
 
 
-def real(value: Any) -> bool:
+def real(value: object) -> TypeGuard[int | float]:
     """Whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

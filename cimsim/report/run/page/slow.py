@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from cimsim.report.run.page.parts import Cell, count, table, words
+from cimsim.report.run.page.parts import Cell, Table, count, table, words
+from cimsim.report.timeline.slow import SlowData
 from cimsim.units import format_si
 
 _SEEN = 0.0005  # of the latency: smaller parts say nothing
 
 
-def slow_parts(found: Mapping[str, Any] | None) -> dict[str, Any]:
+def slow_parts(found: SlowData | None) -> dict[str, object]:
     """Return what a template shows; empty values without data.
 
     Parameters
@@ -21,14 +19,17 @@ def slow_parts(found: Mapping[str, Any] | None) -> dict[str, Any]:
     """
     if found is None:
         return {"timeline": None, "spent": None, "path": None, "changes": None}
-    kept = ("states", "rows", "frames_s", "interval_s")
+    shown = {
+        "states": found["states"], "rows": found["rows"], "frames_s": found["frames_s"],
+        "interval_s": found["interval_s"],
+    }  # fmt: skip
     return {
-        "timeline": {name: found[name] for name in kept} if found["rows"] else None,
+        "timeline": shown if found["rows"] else None,
         "spent": _spent(found), "path": _path(found), "changes": _changes(found),
     }  # fmt: skip
 
 
-def _spent(found: Mapping[str, Any]) -> Any:
+def _spent(found: SlowData) -> Table:
     """Return the timeline in words: what each layer did, mean over all of it."""
     rows = []
     for row in found["rows"]:
@@ -40,7 +41,7 @@ def _spent(found: Mapping[str, Any]) -> Any:
                  rows)  # fmt: skip
 
 
-def _path(found: Mapping[str, Any]) -> Any:
+def _path(found: SlowData) -> Table:
     rows = [
         [words(p["unit"]), words(p["what"]), count(p["cycles"]),
          Cell(format_si(p["s"], "s"), p["s"]), Cell(f"{p['share']:.1%}", p["share"])]
@@ -51,7 +52,7 @@ def _path(found: Mapping[str, Any]) -> Any:
                  rows)  # fmt: skip
 
 
-def _changes(found: Mapping[str, Any]) -> Any:
+def _changes(found: SlowData) -> Table:
     rows = [
         [words(c["what"], "fold"), words(c["option"]), Cell(format_si(c["interval_s"], "s"),
          c["interval_s"]), Cell(format_si(c["latency_s"], "s"), c["latency_s"]),
