@@ -149,25 +149,30 @@ def repaired(codes: FaultCodes, rows: int, cols: int) -> FaultCodes:
     uint8 [lines, rows, cols]
     """
     row_of, col_of = np.arange(rows), np.arange(cols)
-    spare_rows = list(range(rows, codes.shape[1]))
-    spare_cols = list(range(cols, codes.shape[2]))
-    bad = (codes > 0).sum(axis=0)
-    while spare_rows or spare_cols:
-        in_rows = bad[row_of[:, None], col_of].sum(axis=1)
-        in_cols = bad[row_of[:, None], col_of].sum(axis=0)
-        worst_row, worst_col = int(in_rows.argmax()), int(in_cols.argmax())
-        best_row = min(spare_rows, key=lambda r: int(bad[r, col_of].sum()), default=None)
-        best_col = min(spare_cols, key=lambda c: int(bad[row_of, c].sum()), default=None)
-        gain_row = -1 if best_row is None else in_rows[worst_row] - bad[best_row, col_of].sum()
-        gain_col = -1 if best_col is None else in_cols[worst_col] - bad[row_of, best_col].sum()
+    spare_rows = np.arange(rows, codes.shape[1])
+    spare_cols = np.arange(cols, codes.shape[2])
+    bad = (codes > 0).sum(axis=0, dtype=np.int64)
+    # faulty cells of every line, spare ones too, where it crosses the lines that are in use
+    in_row, in_col = bad[:, col_of].sum(axis=1), bad[row_of].sum(axis=0)
+    while len(spare_rows) or len(spare_cols):
+        worst_row, worst_col = int(in_row[row_of].argmax()), int(in_col[col_of].argmax())
+        gain_row = gain_col = -1
+        if len(spare_rows):
+            best_row = int(spare_rows[in_row[spare_rows].argmin()])
+            gain_row = int(in_row[row_of[worst_row]] - in_row[best_row])
+        if len(spare_cols):
+            best_col = int(spare_cols[in_col[spare_cols].argmin()])
+            gain_col = int(in_col[col_of[worst_col]] - in_col[best_col])
         if max(gain_row, gain_col) <= 0:
             break
-        if best_row is not None and gain_row >= gain_col:
+        if gain_row >= gain_col:
+            in_col += bad[best_row] - bad[row_of[worst_row]]
             row_of[worst_row] = best_row
-            spare_rows.remove(best_row)
-        elif best_col is not None:
+            spare_rows = spare_rows[spare_rows != best_row]
+        else:
+            in_row += bad[:, best_col] - bad[:, col_of[worst_col]]
             col_of[worst_col] = best_col
-            spare_cols.remove(best_col)
+            spare_cols = spare_cols[spare_cols != best_col]
     return codes[:, row_of[:, None], col_of]
 
 

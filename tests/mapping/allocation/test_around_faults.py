@@ -113,6 +113,40 @@ def test_spare_lines_take_the_place_of_the_worst():
     assert not repaired(np.zeros((2, 6, 5), np.uint8), 4, 4).any()
 
 
+def replaced_one_by_one(codes, rows, cols):
+    """The rule word by word: every sum is made anew for every step."""
+    row_of, col_of = list(range(rows)), list(range(cols))
+    spare = [list(range(rows, codes.shape[1])), list(range(cols, codes.shape[2]))]
+    bad = (codes > 0).sum(axis=0).astype(int)
+    while True:
+        in_rows = [sum(bad[r, c] for c in col_of) for r in row_of]
+        in_cols = [sum(bad[r, c] for r in row_of) for c in col_of]
+        of_spares = (
+            [sum(bad[r, c] for c in col_of) for r in spare[0]],
+            [sum(bad[r, c] for r in row_of) for c in spare[1]],
+        )
+        gains = [
+            max(inside) - min(outside) if outside else -1
+            for inside, outside in zip((in_rows, in_cols), of_spares, strict=True)
+        ]
+        if max(gains) <= 0:
+            return codes[:, np.array(row_of)[:, None], col_of]
+        way = 0 if gains[0] >= gains[1] else 1
+        inside = (in_rows, in_cols)[way]
+        best = spare[way].pop(of_spares[way].index(min(of_spares[way])))
+        (row_of, col_of)[way][inside.index(max(inside))] = best
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_lines_are_replaced_by_the_rule_word_by_word(seed):
+    rng = np.random.default_rng(seed)
+    rows, cols, more_rows, more_cols = rng.integers([1, 1, 0, 0], [12, 12, 16, 16])
+    shape = (2, rows + more_rows, cols + more_cols)
+    codes = (rng.random(shape) < rng.random()).astype(np.uint8) * OPEN
+    expected = replaced_one_by_one(codes, rows, cols)
+    np.testing.assert_array_equal(repaired(codes, rows, cols), expected)
+
+
 def test_no_spare_line_makes_it_worse():
     rng = np.random.default_rng(0)
     for _ in range(20):
