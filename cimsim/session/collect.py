@@ -74,13 +74,17 @@ def energies(
     spent: EnergyReport,
     pulses_per_cell: float | None = None,
     frame_rate_hz: float | None = None,
+    samples: int | None = None,
 ) -> Energy:
-    """Headline numbers of an energy report; pulses as they were counted, else the chip's figure."""
+    """Headline numbers of an energy report; pulses as they were counted, else the chip's figure.
+
+    ``samples``: inputs that the chip is calibrated on; default: ``calibration.frames``.
+    """
     writing = programming(mapping, pulses_per_cell)
     return Energy(
         spent.by_component, spent.total_j, spent.average_power_w, spent.tops_per_w,
         spent.array_energy_from, writing["energy_j"], writing["time_s"], frame_rate_hz,
-        *compensation(mapping),
+        *compensation(mapping, samples),
     )  # fmt: skip
 
 

@@ -196,13 +196,14 @@ def _result(asked: Asked, told: Told, timeline: Timeline, ran: Ran, charged: _Ch
     quality = clip.quality() if clip else None
     covered = coverage(graph, mapping.chip)
     pulses = first.pulses_per_cell if first else None
+    samples = asked.task.calibration if asked.task else None
     return Result(
         model=told.title or graph.name,
         frame=(_count(ran), *graph.inputs[0].output.grid),
         quality=quality,
         programmings=(quality.psnr_db, *ran.others) if quality else (),
         timing=collect.timing(mapping, timeline),
-        energy=collect.energies(mapping, spent, pulses, asked.frame_rate_hz),
+        energy=collect.energies(mapping, spent, pulses, asked.frame_rate_hz, samples),
         hardware=collect.hardware(mapping),
         layers=collect.rows(mapping, timeline, spent, statistics, drawn.by_layer),
         inputs=_inputs(asked, told, ran),

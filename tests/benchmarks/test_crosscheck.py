@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.crosscheck import in_time
+from benchmarks.crosscheck import in_time, pcm
 from benchmarks.crosscheck.__main__ import BEGIN, END, PAGE
 from benchmarks.crosscheck.cases import CASES, COLS, ROWS, WINDOWS, integers
 from benchmarks.crosscheck.sides import cimsim_sums, sides
@@ -43,6 +43,21 @@ def test_the_page_has_a_row_for_each_case():
     table = text.partition(BEGIN)[2].partition(END)[0]
     for case in CASES:
         assert f"| {case.name} |" in table
+
+
+def test_the_page_has_a_row_for_each_time_of_phase_change_cells():
+    text = PAGE.read_text(encoding="utf-8")
+    table = text.partition("<!-- begin pcm -->")[2].partition("<!-- end pcm -->")[0]
+    for compensation in pcm.COMPENSATIONS:
+        for time in pcm.TIMES:
+            (row,) = (line for line in table.splitlines() if f"| {time} | {compensation} |" in line)
+            assert 0.97 < float(row.rstrip(" |").rpartition(" ")[2]) < 1.03
+
+
+def test_phase_change_cells_read_with_the_published_noise():
+    for row in pcm.reading_rows()[2:]:
+        ratios = [float(cell) for cell in row.strip("| ").split("|")[1:]]
+        assert ratios == pytest.approx([1.0] * len(pcm.TIMES), abs=1e-3)
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):

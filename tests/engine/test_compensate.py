@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.crosscheck.pcm import published
 from cimsim.chip.cells import build
 from cimsim.energy.activation import full_activation
 from cimsim.energy.compensation import compensation
@@ -54,38 +55,6 @@ def sparse(frame):
     """A tenth of the rows driven at a time: noise that stays and noise that does not err alike."""
     keep = np.random.default_rng(2).random(frame.shape) < 0.1
     return frame * torch.from_numpy(keep.astype(np.float32))
-
-
-def published(weight, x, time_s, compensate, rng):
-    """A layer on PCM by the published formulas (AIHWKit, pcm.py), in microsiemens, differential.
-
-    As published the noise is drawn once for each cell and stays while the layer is read.
-    """
-    largest = np.abs(weight).max()
-    target = 25 * np.stack([np.maximum(weight, 0), np.maximum(-weight, 0)]) / largest
-    rel = target / 25
-    programmed = target + (0.26348 + 1.9650 * rel - 1.1731 * rel**2) * rng.standard_normal(
-        target.shape
-    )
-    programmed = np.maximum(programmed, 0)
-    rel = np.maximum(programmed / 25, 1e-12)
-    mean = np.clip(-0.0155 * np.log(rel) + 0.0244, 0.049, 0.1)
-    sigma = np.clip(-0.0125 * np.log(rel) - 0.0059, 0.008, 0.045)
-    nu = np.abs(mean + sigma * rng.standard_normal(target.shape))
-    q = np.minimum(0.0088 / rel**0.65, 0.2)
-
-    def at(time_s):
-        held = programmed * ((time_s + 20) / 20) ** -nu
-        return held, held * q * math.sqrt(math.log((time_s + 20 + 250e-9) / 500e-9))
-
-    def read(time_s):
-        held, noise = at(time_s)
-        cells = np.maximum(held + noise * rng.standard_normal(held.shape), 0)
-        return cells[0] - cells[1]
-
-    new, old = read(0.0), read(time_s)
-    factor = np.abs(new).mean() / np.abs(old).mean() if compensate else 1.0
-    return factor * (old @ x) * largest / 25
 
 
 @pytest.mark.parametrize("compensate", ["none", "global"])
@@ -162,13 +131,26 @@ def test_its_reads_take_time_and_energy(lab, weight, conditions, reads):
     hw = aged_chip(lab, 0, kind="pcm")
     hw = hw.model_copy(update={"conditions": type(hw.conditions)(**conditions)})
     mapping = map_graph(lab.graph(lab.conv(weight, (SIDE, SIDE))), hw)
-    energy_j, time_s = compensation(mapping)
+    energy_j, time_s = compensation(mapping, 1)
     full = full_activation(hw)
     assert time_s == pytest.approx(reads * full.interval_s)
     one = full.energy_j["array"] + full.energy_j["dac"]
     alone = conditions.get("compensation") == "global"
     each = full.total_j - (one * (1 - 1 / 1024) if alone else 0.0)
     assert energy_j == pytest.approx(reads * each)
+
+
+@pytest.mark.parametrize("samples", [None, 1, 3, 1000])
+def test_columns_are_read_with_as_many_windows_as_calibration_looks_at(lab, weight, frame, samples):
+    hw = aged_chip(lab, DAY, "column", kind="pcm")
+    mapping = map_graph(lab.graph(lab.conv(weight, (SIDE, SIDE))), hw)
+    frames = hw.calibration.frames if samples is None else samples
+    reads = round(compensation(mapping, samples)[1] / full_activation(hw).interval_s)
+    assert reads == min(2048, frames * SIDE * SIDE)
+    if frames < 4:
+        device = build(hw.device.kind, hw.device.parameters)
+        ready = prepare(mapping, device, [(frame,)] * frames, 0, threads=1)
+        assert reads == ready.ops["layer"].windows
 
 
 def test_compensation_beside_a_new_calibration_is_refused(lab):
