@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from cimsim.measured.estimate import HIGH, LOW, Estimate, Floats, Goodness, Part, Z
+from cimsim.measured.estimate import HIGH, LOW, Estimate, Floats, Goodness, Part
 from cimsim.measured.states import Course, State
 from cimsim.stats import t_interval
 
@@ -249,12 +249,26 @@ def _told(
 def _likely(grid: list[_Lines], starts: list[float], at: int, readings: int, law: Law) -> Floats:
     """Return ends of mean, spread and start: all starts that are likely enough count.
 
-    A start is likely as long as what it leaves, ``readings log(sum of squares)``, exceeds the least
-    by no more than Z^2 (normal errors of unknown size); for each the mean has Student's t.
+    A start is likely as long as its sum of squares exceeds the least by no more than t^2 of the
+    mean square that is left (normal errors of unknown size; Student's t of the readings less a
+    level and a rate for each cell and the start), or as it lies within Student's t of what leaving
+    out one cell after the other says (jackknife: errors need not be alike in large and small
+    states); for each the mean has Student's t.
     """
+    from scipy.stats import t as student
+
     left = np.array([float(lines.left_s2.sum()) for lines in grid])
-    near = np.flatnonzero(readings * np.log(left / left[at]) <= Z**2) if left[at] > 0 else [at]
     n = len(grid[at].rates)
+    dof = max(readings - 2 * n - 1, 1)
+    most = 1 + float(student.ppf(HIGH, dof)) ** 2 / dof
+    near = np.flatnonzero(left <= most * left[at]) if left[at] > 0 else np.array([at])
+    if n > 2:
+        each = np.array([lines.left_s2 for lines in grid])
+        logs = np.log(np.array(starts))
+        without = logs[np.argmin(left[:, None] - each, axis=0)]
+        error = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
+        far = float(student.ppf(HIGH, n - 1)) * error
+        near = np.union1d(near, np.flatnonzero(np.abs(logs - logs[at]) <= far))
     means = []
     for where in near:
         rates = grid[where].rates

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import InputError
-from cimsim.measured.drift import Drift, Law, course_of_states, fit_drift
+from cimsim.measured.drift import NAMES, Drift, Law, course_of_states, fit_drift
 from cimsim.measured.estimate import Estimate, Goodness, Part
 from cimsim.measured.pulses import Log, fit_log
 from cimsim.measured.readings import Readings, Summary, read_file
@@ -119,7 +119,31 @@ class Fit:
     @property
     def all_notes(self) -> list[str]:
         """What a reader must know."""
-        return [*self.notes, *(note for part in self.parts for note in part.notes)]
+        own = [*self.notes, *(note for part in self.parts for note in part.notes)]
+        return [*own, *self._of_times()]
+
+    def _of_times(self) -> list[str]:
+        """Say what of the course of cells the device does not hold, and where its time begins."""
+        first_s, found = self.states[0].time_s, []
+        later = any(state.time_s > first_s for state in self.states)
+        if self.kind == "table" and first_s > 0 and later:
+            found.append(
+                f"cells were read first {format_duration(first_s)} after programming, which is "
+                "time 0 of the chip: conditions.time counts from there"
+            )
+        if self.kind == "eflash" and self.drift is not None and not self._loss():
+            law = self.drift.law
+            rate = NAMES[law][0]
+            why = {
+                "power": "kind eflash knows no power of time",
+                "log": "kind eflash loses conductance by that law and gains none",
+                "charge": "cells that lose charge gain conductance, and these lose it",
+            }[law]
+            found.append(
+                f"drift: {rate} = {self.drift.part.value(rate):.3g} is not in the device: {why}; "
+                "its chip is refused at later times: take another --law, or --kind table"
+            )
+        return found
 
     @property
     def goodness(self) -> list[Goodness]:

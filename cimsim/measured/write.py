@@ -11,7 +11,7 @@ import yaml
 from cimsim import __version__
 from cimsim.folders import new_folder
 from cimsim.measured.fit import Fit
-from cimsim.units import format_interval, format_si
+from cimsim.units import format_duration, format_interval, format_si
 
 DEVICE, STATES, NUMBERS, PICTURE = "device.yaml", "states.csv", "fit.json", "fit.png"
 
@@ -44,7 +44,7 @@ def states_csv(fit: Fit) -> str:
     """Return the states as `cimsim.chip.cells.table` reads them."""
     first = fit.states[0].time_s
     lines = [
-        f"# {', '.join(fit.files)}; cells read first {format_si(first, 's')} after programming",
+        f"# {', '.join(fit.files)}; cells read first {format_duration(first)} after programming",
         "target [uS], mean [uS], sigma [uS], time [s]",
     ]
     for s in fit.states:
@@ -61,8 +61,11 @@ def sources(fit: Fit) -> dict[str, dict[str, str]]:
     for name in fields:
         if name in ("kind", "file", "conduction", "verify", "program_shape", "neutral_ratio"):
             continue
-        one: dict[str, str] = {"kind": "measured", "text": what}
-        entries[f"device.{name}"] = one
+        entries[f"device.{name}"] = {"kind": "measured", "text": what}
+    loss = next((one for one in fit.estimates if one.name == "drift.charge_loss"), None)
+    # what an aged chip's interval rests on; a rate that may be 0 has none
+    if "charge_loss" in fields and loss is not None and loss.low > 0 and math.isfinite(loss.high):
+        entries["device.charge_loss"]["range"] = f"{100 * loss.low:.5g}..{100 * loss.high:.5g} %"
     return entries
 
 

@@ -144,7 +144,9 @@ def averaged(path, seed, n=128, size=0.4e-6, knee=3e-6, d=0.02, start_s=600.0):
     return rows_to_csv(path, head, rows, ";", comma=True)
 
 
-AVERAGED = {"writing.size": 0.4e-6, "writing.knee": 3e-6, "drift.per_decade": 0.02}
+AVERAGED = {
+    "writing.size": 0.4e-6, "writing.knee": 3e-6, "drift.per_decade": 0.02, "drift.start": 600.0,
+}  # fmt: skip
 
 SETS = {
     "flash": (flash, FLASH, "flash.csv", {"kind": "eflash"}),

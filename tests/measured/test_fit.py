@@ -50,8 +50,8 @@ def test_known_parameters_are_recovered(tmp_path):
             assert value <= one.high + 0.72 * (one.high - one.low), key
             assert one.low <= one.value <= one.high, key
             hits.append(one.low <= value <= one.high)
-    # 21 parameters of five sets: fewer than 15 inside has a chance of 0.3 %
-    assert len(hits) == 21
+    # 22 parameters of five sets: fewer than 15 inside has a chance of 0.1 %
+    assert len(hits) == 22
     assert sum(hits) >= 15
 
 
@@ -194,6 +194,53 @@ def test_two_times_tell_no_law(tmp_path):
     path = tmp_path / "states.csv"
     path.write_text(STATES)
     assert fit_files([path], Asked()).drift is None
+
+
+GROWING = """target [uS], mean [uS], sigma [uS], time [h]
+1,1,0.1,{0}
+5,5,0.1,{0}
+1,1.1,0.1,10
+5,5.5,0.1,10
+1,1.2,0.1,100
+5,6,0.1,100
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "law", "told"),
+    [("eflash", "log", "gains none"), ("eflash", "power", "no power of time"), ("table", None, "")],
+)
+def test_a_course_that_the_device_does_not_hold_is_said(kind, law, told, tmp_path):
+    path = tmp_path / "states.csv"
+    path.write_text(GROWING.format(0))
+    fit = fit_files([path], Asked(kind=kind, law=law, cells=20))
+    assert fit.drift.rates.mean() < 0
+    notes = [note for note in fit.all_notes if "is not in the device" in note]
+    assert len(notes) == (1 if told else 0)
+    assert all(told in note for note in notes)
+    assert "charge_loss" not in fit.device("states.csv")
+
+
+def test_charge_that_is_lost_has_its_interval_in_the_chip_file(tmp_path):
+    path = synthetic.flash(tmp_path / "cells.csv", 4)
+    fit = fit_files([path], Asked(kind="eflash"))
+    from cimsim.chip.load import described
+    from cimsim.session.retention import ends_of
+
+    write_fit(fit, tmp_path / "fit", dict(described("eflash40nm")[2]))
+    chip = load_hw(tmp_path / "fit" / "chip.yaml", {"conditions.time": "1 y"})
+    low, high = (one.device.parameters["charge_loss"] for one in ends_of(chip))
+    one = next(one for one in fit.estimates if one.name == "drift.charge_loss")
+    assert (low, high) == pytest.approx((one.low, one.high), rel=1e-4)
+
+
+def test_times_of_a_table_count_from_its_first_reading(tmp_path):
+    path = tmp_path / "states.csv"
+    path.write_text(GROWING.format(1))
+    (note,) = (n for n in fit_files([path], Asked(cells=20)).all_notes if "conditions.time" in n)
+    assert note.startswith("cells were read first 1 h after programming")
+    path.write_text(GROWING.format(0))
+    assert not any("conditions.time" in n for n in fit_files([path], Asked(cells=20)).all_notes)
 
 
 def test_the_command_writes_device_numbers_and_picture(tmp_path):
