@@ -217,7 +217,12 @@ class Unit:
 
 
 def quantity(
-    unit: str, *, minimum: float | None = 0.0, exclusive: bool = False, maximum: float | None = None
+    unit: str,
+    *,
+    minimum: float | None = 0.0,
+    exclusive: bool = False,
+    maximum: float | None = None,
+    difference: bool = False,
 ) -> Any:
     """Return a pydantic field type: a quantity string in YAML, an SI float inside.
 
@@ -231,10 +236,14 @@ def quantity(
         True if the minimum itself is refused.
     maximum : float or None
         Largest value allowed, in SI units.
+    difference : bool
+        True for a difference of temperatures, which has no zero point: Celsius is refused.
     """
     shown = "" if unit == "1" else f" {unit}"
 
     def read(value: object) -> float:
+        if difference and isinstance(value, str):
+            _refuse_celsius(value)
         number = parse_quantity(value, unit)
         if minimum is not None and (number < minimum or (exclusive and number == minimum)):
             sign = ">" if exclusive else ">="
@@ -245,6 +254,16 @@ def quantity(
         return number
 
     return Annotated[float, BeforeValidator(read), Unit(unit)]
+
+
+def _refuse_celsius(text: str) -> None:
+    """Refuse a difference of temperatures in Celsius: 10 C would be read as 283 K."""
+    match = re.fullmatch(r"\s*(\S*?)\s*(?:C|degC|°C)\s*", text)
+    if match:
+        raise ValueError(
+            f"expected a difference of temperatures in K such as '10 K', got '{text}'; "
+            f"{match[1]} degrees of difference are {match[1]} K"
+        )
 
 
 def format_si(value: float, unit: str, digits: int = 3) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 
 from cimsim.chip.fields import Described, fields, unit_of
+from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.chip.spec import Chip
 from cimsim.units import format_si, parse_quantity
 
@@ -28,6 +29,7 @@ _ESTIMATE = {"analog": 1.25, "area": 1.5}
 _ESTIMATED = 3.0
 _RESCALED = 1.15  # on top, for a number at other bits, sizes or nodes than it was given for
 _PAID = ("energy.", "area.", "programming")
+_WARM_ONLY = "process.leakage_doubling"
 
 
 def relative_ranges(chip: Chip) -> dict[str, tuple[float, float]]:
@@ -63,6 +65,9 @@ def uncertain(chip: Chip) -> dict[str, tuple[float, float]]:
         if field.kind != "number" or not any(who.startswith(_PAID) for who in field.by):
             continue
         if field.fact is None or field.fact.spread == "exact" or not field.value(chip):
+            continue
+        # leakage at 25 C is as given, however fast it grows from there
+        if path == _WARM_ONLY and chip.conditions.temperature_k == REFERENCE_K:
             continue
         below, above = _sigmas(chip, field)
         if below or above:

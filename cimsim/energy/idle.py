@@ -19,10 +19,11 @@ def static_power_w(mapping: Mapping) -> float:
 def leakage_factor(chip: Chip) -> float:
     """Return leakage at ``conditions.temperature`` over that of the description, which is at 25 C.
 
-    Twice for every ``process.leakage_doubling``.
+    Twice for every ``process.leakage_doubling``; of drawn chips an array, one entry per draw.
     """
-    above = chip.conditions.temperature_k - REFERENCE_K
-    return float(2 ** (above / chip.process.leakage_doubling_k))
+    above: float = chip.conditions.temperature_k - REFERENCE_K
+    factor: float = 2 ** (above / chip.process.leakage_doubling_k)
+    return factor
 
 
 def standing_j(

@@ -1,9 +1,14 @@
+import math
+
 import numpy as np
 import pytest
 
 from cimsim.chip.area import area
+from cimsim.chip.fields import changed
 from cimsim.chip.load import load_hw
-from cimsim.energy.idle import standing_j, static_power_w
+from cimsim.chip.ranges import Z_95, uncertain
+from cimsim.energy.idle import leakage_factor, standing_j, static_power_w
+from cimsim.energy.ledger import Ledger, draw, factors
 from cimsim.energy.model import CHIP_ROW, COMPONENTS, energy, programming
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
 from cimsim.mapping.mapping import map_graph
@@ -207,6 +212,24 @@ def test_leakage_doubles_with_the_stated_number_of_kelvin_and_nothing_else_moves
         assert {n: v for n, v in found.items() if n != "static"} == {
             n: v for n, v in base.items() if n != "static"
         }
+
+
+def test_how_fast_leakage_grows_is_part_of_its_interval_where_it_is_warm():
+    hot, cold = (chip(**{"conditions.temperature": f"{t} C"}) for t in (85, 25))
+    path = "process.leakage_doubling"
+    assert path not in uncertain(cold)
+    below, above = uncertain(hot)[path]
+    # 8 .. 12 K are the 5 and the 95 % point
+    assert 10 * math.exp(-Z_95 * below) == pytest.approx(8)
+    assert 10 * math.exp(Z_95 * above) == pytest.approx(12)
+    drawn = factors(hot)[path]
+    hot_by_draw = leakage_factor(changed(hot, {path: 10 * drawn}))
+    np.testing.assert_allclose(hot_by_draw, 2 ** (60 / (10 * drawn)))
+    static = draw(Ledger(map_graph(network(), hot), 1e-3)).by_component["static"]
+    fixed = {"process.leakage_doubling": "10 K"}  # who sets it asks what if
+    known = chip(**fixed, **{"conditions.temperature": "85 C"})
+    narrow = draw(Ledger(map_graph(network(), known), 1e-3)).by_component["static"]
+    assert np.log(static).std() > 1.02 * np.log(narrow).std()
 
 
 def test_rows_that_are_not_selected_leak_into_the_columns_read():

@@ -83,7 +83,7 @@ class EFlashParameters(BaseModel):
     loss_start_s: quantity("s", exclusive=True) = Field(  # type: ignore[valid-type]
         default=3600.0, alias="loss_start", description="where its decades are counted from"
     )
-    loss_doubling_k: quantity("K", exclusive=True) = Field(  # type: ignore[valid-type]
+    loss_doubling_k: quantity("K", exclusive=True, difference=True) = Field(  # type: ignore[valid-type]
         default=65.0, alias="loss_doubling", description="warming that doubles the loss"
     )
     loss_spread: quantity("1") = Field(  # type: ignore[valid-type]

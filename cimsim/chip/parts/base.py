@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # to a type checker a quantity is the SI float that the field
     Length = float
     Temperature = float
     Difference = float
+    Doubling = float
     Current = float
     Voltage = float
     Frequency = float
@@ -49,14 +50,16 @@ else:
     Energy, EnergyPerByte = quantity("J"), quantity("J/B")
     # a read of a second and a clock of a terahertz are far beyond any chip; cycles stay in 64 bits
     Time, PositiveTime = quantity("s"), quantity("s", exclusive=True, maximum=1.0)
-    Area, Power, Fraction = quantity("m2"), quantity("W"), quantity("1")
+    Area, Power, Fraction = quantity("m2"), quantity("W"), quantity("1", maximum=1.0)
     Efficiency = quantity("1", exclusive=True, maximum=1.0)
     Size = quantity("B", exclusive=True)
     Length, Voltage = quantity("m", exclusive=True), quantity("V", exclusive=True)
     Frequency = quantity("Hz", exclusive=True, maximum=1e12)
     Resistance, Capacitance = quantity("ohm"), quantity("F")
     Temperature = quantity("K", exclusive=True)
-    Difference, Current = quantity("K", maximum=100.0), quantity("A")
+    Difference = quantity("K", maximum=100.0, difference=True)
+    Doubling = quantity("K", exclusive=True, difference=True)
+    Current = quantity("A")
 
 
 @dataclass(frozen=True, slots=True)

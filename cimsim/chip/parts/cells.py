@@ -165,16 +165,25 @@ _SPARE = Fact(
 )
 
 
+_STUCK = Fact(
+    "frames",
+    # 1.75 % and 9.04 % of a memristor array: C.-Y. Chen et al., IEEE Trans. Computers 64(1), 2015
+    plausible=(1e-9, 0.15, "a mature line .. first memristor arrays"),
+    tried=("5 %",),
+    trained=(0.0,),
+)
+
+
 class Faults(Part):
     """Cells that hold one conductance whatever is written."""
 
-    stuck_off: Annotated[Fraction, Fact("frames", tried=("5 %",), trained=(0.0,))] = Field(
+    stuck_off: Annotated[Fraction, _STUCK] = Field(
         default=0.0, description="share of cells that stay at g_min"
     )
-    stuck_on: Annotated[Fraction, Fact("frames", tried=("5 %",), trained=(0.0,))] = Field(
+    stuck_on: Annotated[Fraction, _STUCK] = Field(
         default=0.0, description="share of cells that stay at g_max"
     )
-    open: Annotated[Fraction, Fact("frames", tried=("5 %",), trained=(0.0,))] = Field(
+    open: Annotated[Fraction, _STUCK] = Field(
         default=0.0, description="share of cells that conduct nothing, 0 S"
     )
     map: Annotated[

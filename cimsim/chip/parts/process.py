@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cimsim.chip.fact import Fact
-from cimsim.chip.parts.base import LOW, TABLE, Frequency, Length, Part, Temperature, Voltage
+from cimsim.chip.parts.base import LOW, TABLE, Doubling, Frequency, Length, Part, Voltage
 
 
 class Process(Part):
@@ -36,10 +36,11 @@ class Process(Part):
         ),
     ] = Field(alias="clock", description="the one clock that cycles are counted in")
     leakage_doubling_k: Annotated[
-        Temperature,
+        Doubling,
         Fact(
             "energy.static",
             plausible=(5, 40, "steep subthreshold leakage .. mostly gate leakage"),
+            spread="analog",
             when={
                 "conditions.temperature": "60 C",
                 "device": {"kind": "ideal", "g_max": "10 uS"},
