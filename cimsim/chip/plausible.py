@@ -166,4 +166,4 @@ def _together(chip: Chip) -> Iterator[str]:
 
 
 def _text(value: float, unit: str) -> str:
-    return format_si(value, unit) if unit else f"{value:g}"
+    return format_si(value, unit) if unit not in ("", "1") else f"{value:.3g}"

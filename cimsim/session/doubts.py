@@ -11,12 +11,14 @@ from cimsim.chip.ledger import LEDGER, contradictions, sourced_zeros, unsaid
 from cimsim.chip.plausible import implausible
 from cimsim.chip.settling import settling_s
 from cimsim.chip.spec import Chip
+from cimsim.crossbar.faults import fault_map
 from cimsim.display.doubts import Doubt
 from cimsim.engine.statistics import OpStatistics
 from cimsim.units import format_si
 
 # a source beside a zero that speaks of a number, or of something that was left out
 _TELLS = re.compile(r"not modelled|left out|want of|tens of|\d\s*[munpfµ]?[WJ]\b")
+_OHMS = ("r_word", "r_bit", "r_driver", "r_sense")
 _OFTEN, _AT_LEAST = 20, 0.01  # clipping: times the calibrated share, and share
 
 
@@ -26,14 +28,15 @@ def chip_doubts(chip: Chip, origin: str = "") -> list[Doubt]:
     Raises
     ------
     ConfigError
-        The cells cannot do what the chip asks of them.
+        The cells cannot do what the chip asks of them; a map of faults that cannot be read.
     """
     device = device_of(chip, origin)
+    fault_map(chip)
     found = [*_missing(chip), *_zeros(chip), *_ledger(chip)]
     found += [Doubt("implausible", text) for text in implausible(chip)]
     if device.g_min_s >= device.g_max_s:
         found.append(Doubt("cells", "device: g_min is not below g_max"))
-    found += _lines(chip, device.conduction)
+    found += [*_lines(chip, device.conduction), *_without_effect(chip)]
     return found + list(_kept(chip))
 
 
@@ -99,6 +102,38 @@ def _lines(chip: Chip, conduction: str) -> Iterator[Doubt]:
             f"take {format_si(needed, 's')} to settle to half a step of {chip.adc.bits} bits",
             f"--set array.t_read='{format_si(needed, 's')}', or smaller arrays, or give "
             "wires.c_word and wires.c_bit",
+        )
+
+
+def _without_effect(chip: Chip) -> Iterator[Doubt]:
+    """Yield what somebody asked for and another field switches off."""
+    wires, faults, conditions = chip.wires, chip.faults, chip.conditions
+    lines = [name for name in _OHMS if getattr(wires, f"{name}_ohm")]
+    if wires.model == "ideal" and lines:
+        yield Doubt(
+            "without-effect",
+            f"wires.{lines[0]}: {getattr(wires, f'{lines[0]}_ohm'):g} ohm takes no effect, as "
+            "wires.model is ideal",
+            "--set wires.model=exact (or fast)",
+        )
+    if conditions.compensation != "none" and conditions.fresh:
+        yield Doubt(
+            "without-effect",
+            f"conditions.compensation: {conditions.compensation} has nothing to take back right "
+            "after programming at 25 °C",
+            "say when or how warm cells are read, --time 30d",
+        )
+    for name, of in (("rows", chip.array.rows), ("cols", chip.array.cols)):
+        spare = getattr(faults, f"spare_{name}")
+        if spare > of:
+            yield Doubt(
+                "implausible", f"faults.spare_{name}: {spare} spare lines of an array of {of}"
+            )
+    if faults.seed is not None and faults.none and faults.spare_rows + faults.spare_cols:
+        yield Doubt(
+            "without-effect",
+            "faults: spare lines take area, but no cell or line is faulty",
+            "give faults.dead_rows or another share",
         )
 
 

@@ -25,9 +25,12 @@ def ends_of(chip: Chip) -> tuple[Chip, ...]:
     Returns
     -------
     tuple of Chip
-        Two; none of a fresh chip, or where the loss has no range: who sets it asks what if.
+        Two; none of a fresh chip, or where the loss has no range: who sets it asks what if. None
+        where a drift of the user's own takes the place of the loss, either.
     """
     if chip.conditions.time_s == 0 or FIELD not in chip.history.ranges:
+        return ()
+    if chip.device.parameters.get("drift_per_decade") is not None:
         return ()
     return at_ends(chip, FIELD)
 

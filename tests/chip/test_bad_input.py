@@ -189,3 +189,28 @@ def test_many_faults_fit_a_screen():
     with pytest.raises(ConfigError, match=r"and 192 more$") as caught:
         build(raw)
     assert len(str(caught.value).splitlines()) == 9
+
+
+@pytest.mark.parametrize(
+    "path", ["process.leakage_doubling", "conditions.gradient", "device.loss_doubling"]
+)
+@pytest.mark.parametrize("text", ["20 C", "20degC", "20 °C"])
+def test_a_difference_of_temperatures_is_not_in_celsius(path, text):
+    with pytest.raises(ConfigError, match=rf"{path}: expected a difference .* 20 K$"):
+        device_of(load_hw("eflash40nm", {path: text}))
+    device_of(load_hw("eflash40nm", {path: "20 K"}))
+
+
+@pytest.mark.parametrize("path", ["faults.dead_rows", "faults.stuck_on", "array.write_disturb"])
+def test_a_share_is_at_most_all(path):
+    load_hw("eflash40nm", {path: "100 %"})
+    with pytest.raises(ConfigError, match=rf"{path}: expected a quantity <= 1, got '150 %'"):
+        load_hw("eflash40nm", {path: "150 %"})
+
+
+def test_noise_is_watched_for_a_read_at_least():
+    noise = {"corner": "1 kHz", "span": "1 us"}
+    with pytest.raises(ConfigError, match=r"device\.noise\.span: .* duration of a read, 6\.20 µs"):
+        device_of(load_hw("eflash40nm", {"device.noise": noise}))
+    device_of(load_hw("eflash40nm", {"device.noise": noise, "array.t_read": "1 us"}))
+    device_of(load_hw("eflash40nm", {"device.noise": noise | {"corner": "0 Hz"}}))

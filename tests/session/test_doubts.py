@@ -48,6 +48,53 @@ def test_dram_and_links_have_ranges_too():
     assert any(doubt.text.startswith("dram.energy: not given") for doubt in chip_doubts(bare))
 
 
+@pytest.mark.parametrize(
+    ("changes", "start", "way"),
+    [
+        ({"wires.r_bit": "5 ohm"}, "wires.r_bit: 5 ohm takes no effect", "wires.model=exact"),
+        ({"conditions.compensation": "global"}, "conditions.compensation: global has", "--time"),
+        ({"faults.seed": 1, "faults.spare_rows": 8}, "faults: spare lines take area", "dead_rows"),
+    ],
+)
+def test_what_another_field_switches_off_is_doubted(changes, start, way):
+    (doubt,) = chip_doubts(load_hw("eflash40nm", changes))
+    assert doubt.code == "without-effect"
+    assert doubt.text.startswith(start)
+    assert way in doubt.way
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"wires.r_bit": "5 ohm", "wires.model": "exact"},
+        {"conditions.compensation": "global", "conditions.time": "1 d"},
+        {"conditions.compensation": "column", "conditions.temperature": "55 C"},
+        {"faults.seed": 1, "faults.spare_rows": 8, "faults.dead_rows": "1 %"},
+    ],
+)
+def test_what_takes_effect_is_not_doubted(changes):
+    assert chip_doubts(load_hw("eflash40nm", changes)) == []
+
+
+def test_more_spare_lines_than_lines_and_more_faults_than_any_array_had_are_doubted():
+    found = {
+        "faults.spare_cols": {"faults.seed": 1, "faults.spare_cols": 1025, "faults.open": "1 %"},
+        "faults.stuck_on": {"faults.stuck_on": "100 %"},
+        "array.write_disturb": {"array.write_disturb": "1 %"},
+    }
+    for path, changes in found.items():
+        (doubt,) = chip_doubts(load_hw("eflash40nm", changes))
+        assert doubt.code == "implausible"
+        assert doubt.text.startswith(f"{path}: ")
+        assert "0.00000" not in doubt.text
+
+
+def test_a_map_of_faults_that_is_not_there_is_no_valid_chip(tmp_path):
+    chip = load_hw("eflash40nm", {"faults.map": str(tmp_path / "none.csv")})
+    with pytest.raises(ConfigError, match=r"faults\.map: .*no such file"):
+        chip_doubts(chip)
+
+
 def clipping(**counts):
     return OpStatistics(conversions=1000, inputs=1000, **counts)
 

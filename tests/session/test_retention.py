@@ -36,6 +36,9 @@ def test_a_fresh_chip_and_a_loss_of_ones_own_have_no_range():
     assert ends_of(load_hw("eflash40nm")) == ()
     assert why(load_hw("eflash40nm")) == ""
     assert ends_of(load_hw("eflash40nm", AGED | {"device.charge_loss": "0.2 %"})) == ()
+    drift = {"device.drift_per_decade": "1 %", "device.drift_start": "1 h"}  # in its place
+    assert ends_of(load_hw("eflash40nm", AGED | drift)) == ()
+    assert why(load_hw("eflash40nm", AGED | drift)) == ""
     low, high = ends_of(load_hw("eflash40nm", AGED))
     assert low.device.parameters["charge_loss"] == pytest.approx(1e-4)
     assert high.device.parameters["charge_loss"] == pytest.approx(1e-2)

@@ -22,6 +22,7 @@ from cimsim.chip.cells.table import Table
 from cimsim.chip.cells.verify import VerifyParameters, WriteVerified
 from cimsim.chip.spec import Chip
 from cimsim.errors import ConfigError
+from cimsim.units import format_celsius
 
 DEVICES: dict[str, type[AbstractDevice]] = {
     "eflash": EFlash,
@@ -111,8 +112,9 @@ def device_of(chip: Chip, origin: str = "") -> AbstractDevice:
             lines = (f"{origin}: {line}" for line in str(error).splitlines())
             raise ConfigError("\n".join(lines)) from None
     device = build(chip.device.kind, chip.device.parameters)
-    for place in (-0.5, 0.5) if chip.conditions.gradient_k else (0.0,):
-        device.check_conditions(chip.conditions.time_s, chip.conditions.at(place))
+    _check_conditions(chip, device)
+    if device.colour is not None:
+        device.colour(chip.drive_s)  # refuses a spectrum that no pulse of this chip can have
     if device.max_bits is not None and chip.weights.slice_bits > device.max_bits:
         raise ConfigError(
             f"weights.cell_bits: expected at most {device.max_bits} for device '{device.name}', "
@@ -120,3 +122,18 @@ def device_of(chip: Chip, origin: str = "") -> AbstractDevice:
         )
     check_bent(chip, device)
     return device
+
+
+def _check_conditions(chip: Chip, device: AbstractDevice) -> None:
+    """Refuse a time or a temperature of any tile that the cells have no model for."""
+    conditions = chip.conditions
+    device.check_conditions(conditions.time_s, conditions.temperature_k)
+    for place in (-0.5, 0.5) if conditions.gradient_k else ():
+        try:
+            device.check_conditions(conditions.time_s, conditions.at(place))
+        except ConfigError as error:
+            raise ConfigError(
+                f"conditions.gradient: {conditions.gradient_k:g} K around "
+                f"{format_celsius(conditions.temperature_k)} makes some tiles "
+                f"{format_celsius(conditions.at(place))}; {error}"
+            ) from None

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, model_validator
 from cimsim.chip.cells.base import PARAMETERS, AbstractDevice, parameters_of
 from cimsim.chip.cells.spectrum import Spectrum, flicker_variance
 from cimsim.errors import ConfigError
-from cimsim.units import quantity
+from cimsim.units import format_si, quantity
 
 
 class NoiseParameters(BaseModel):
@@ -64,6 +64,12 @@ class NoiseParameters(BaseModel):
     def spectrum(self, pulse_s: float) -> Spectrum:
         """Return the shares of one read; ``pulse_s`` is the duration of a pulse on the chip."""
         read_s = pulse_s if self.read_s is None else float(self.read_s)
+        if self.corner_hz > 0 and self.span_s < read_s:
+            raise ConfigError(
+                f"device.noise.span: expected at least the duration of a read, "
+                f"{format_si(read_s, 's')}, got {format_si(self.span_s, 's')}: nobody watches "
+                "noise for less than that"
+            )
         white = 1 / (2 * read_s)  # of a density of 1
         flicker = self.corner_hz * flicker_variance(read_s, self.span_s)
         rest = (1 - self.telegraph) / (white + flicker)

@@ -53,6 +53,17 @@ def test_noise_of_warm_cells_has_power_in_proportion_to_temperature():
     assert build("ideal", {}).noise_growth(HOT) == 1
 
 
+def test_a_gradient_is_refused_where_its_warmest_tiles_are():
+    ends = {"conditions.gradient": "20 K", "conditions.temperature": "75 C"}
+    device_of(load_hw("eflash40nm", ends))
+    with pytest.raises(
+        ConfigError, match=r"^conditions\.gradient: 22 K around 75 °C makes some tiles 86 °C; cond"
+    ):
+        device_of(load_hw("eflash40nm", ends | {"conditions.gradient": "22 K"}))
+    with pytest.raises(ConfigError, match=r"^conditions\.temperature: expected -20 °C"):
+        device_of(load_hw("eflash40nm", ends | {"conditions.temperature": "90 C"}))
+
+
 def test_tiles_of_a_row_have_temperatures_from_side_to_side():
     chip = load_hw("eflash40nm", {"conditions.gradient": "20 K", "conditions.temperature": "55 C"})
     side = 9  # 76 tiles in a square
