@@ -226,7 +226,7 @@ def draw(rows: Sequence[LayerRow]) -> Figure:
             axes.set_xlabel("layer")
         panels[0].set_ylabel("std of the error (LSB of 8 bit)")
         panels[1].set_ylabel("mean cosine similarity")
-        panels[0].set_ylim(bottom=0)
+        panels[0].set_ylim(0, 1.2 * panels[0].get_ylim()[1])  # the legend stands above
         panels[0].legend(frameon=False)
     return figure
 
