@@ -132,8 +132,9 @@ def gather(
 ) -> Results:
     """Measure what weights are at hand for, take the rest from the record.
 
-    A network's weights from ``weights`` (the equal budget) win over its recorded row. Shipped
-    weights give a point of their own, unless they are the very ones of the record.
+    A network's weights from ``weights`` (the equal budget) win over the recorded row of the same
+    seed; recorded trainings of other seeds count beside them. Shipped weights give a point of
+    their own, unless they are the very ones of the record.
     """
     name = evaluator.clips.name
     known = [row for row in record if row.clips == name]
@@ -164,7 +165,9 @@ def _points(
             row = replace(row, minutes=old.minutes, crops=old.crops, device=old.device)
             equal = [row if one.sha256 == row.sha256 else one for one in equal]
     if measured:
-        return [Point.of(measured, "measured"), *shipped]
+        seeds = {row.seed or 0 for row in measured}
+        others = [row for row in equal if (row.seed or 0) not in seeds]
+        return [Point.of([*measured, *others], "measured"), *shipped]
     return [*([Point.of(equal, "recorded")] if equal else []), *shipped]
 
 

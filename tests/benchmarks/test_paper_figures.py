@@ -363,6 +363,11 @@ def test_trainings_of_several_seeds_are_one_point_with_an_interval(place, tmp_pa
     assert point.half_db == pytest.approx(4.302653 * np.std(values, ddof=1) / math.sqrt(3))
     rows = [one for one in recordable(found) if one.network != NOISY]
     assert [(one.seed, one.psnr_db) for one in rows] == list(enumerate(values))
+    # trainings of other seeds come from the record, those of the same seed do not
+    some = [replace(one, psnr_db=1.0) if one.seed == 2 else one for one in rows]
+    joined = gather(Evaluator(clips, kept), entries("abla-net_s8"), out / "seed2", some)
+    (mixed,) = joined.series("abla-net")
+    assert [(one.seed, one.psnr_db) for one in mixed.rows] == list(enumerate(values))
     # the record of all seeds draws the same point
     again = gather(Evaluator(clips, kept), entries("abla-net_s8"), None, rows)
     (old,) = again.series("abla-net")
