@@ -60,7 +60,10 @@ def _of_room(compiled: Any) -> Any:
     inside = path.is_relative_to(here)
     room = here / path.relative_to(here).parts[0] if inside else path.parent
     rooms = {here / "kernels", room}
-    compiled._cache._cache_file._source_stamp = _stamp(tuple(sorted(rooms)))
+    file, stamp = compiled._cache._cache_file, _stamp(tuple(sorted(rooms)))
+    # numba reads the version first, and the rest of an index, which may name classes that are gone,
+    # only if that is its own
+    file._source_stamp, file._version = stamp, f"{file._version} {stamp}"
     return compiled
 
 
