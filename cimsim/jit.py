@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,12 @@ from typing import Any, TypeVar, cast
 
 from numba import njit
 from numba.core import event
+from numba.core.caching import IndexDataCacheFile
 
 log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
+FORCED = os.environ.get("CIMSIM_ARITHMETIC", "")  # see `cimsim.kernels.products.arithmetic`
 FLAGS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
 
 
@@ -54,16 +57,23 @@ def _stamp(rooms: tuple[Path, ...]) -> tuple[float, int]:
 
 
 def _of_room(compiled: Any) -> Any:
-    """Let the cache of a kernel hold for its room, and for that of the kernels, as they are now."""
+    """Let the cache of a kernel hold for its room, and for that of the kernels, as they are now.
+
+    Code for instructions that are not those of the processor lies in files of its own.
+    """
+    if not hasattr(compiled, "_cache"):  # numba was told not to compile
+        return compiled
     here = Path(__file__).parent
     path = Path(compiled.py_func.__code__.co_filename)
     inside = path.is_relative_to(here)
     room = here / path.relative_to(here).parts[0] if inside else path.parent
-    rooms = {here / "kernels", room}
-    file, stamp = compiled._cache._cache_file, _stamp(tuple(sorted(rooms)))
+    cache, stamp = compiled._cache, _stamp(tuple(sorted({here / "kernels", room})))
+    name = "-".join(filter(None, (cache._impl.filename_base, FORCED)))
+    file = IndexDataCacheFile(cache.cache_path, name, stamp)  # type: ignore[no-untyped-call]
     # numba reads the version first, and the rest of an index, which may name classes that are gone,
     # only if that is its own
-    file._source_stamp, file._version = stamp, f"{file._version} {stamp}"
+    file._version = f"{file._version} {stamp}"
+    cache._cache_file = file
     return compiled
 
 

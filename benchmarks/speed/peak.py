@@ -27,6 +27,7 @@ _TIMES = 600_000  # some milliseconds, so that one of many tries is not disturbe
 # many sums as its latency asks for: with an addition of its own, that of the addition.
 _KINDS = {
     "vnni": (32, 16, 32, 16, "avx512.vpdpbusd.512", 64, 12, 12),
+    "avxvnni": (32, 8, 32, 8, "avx512.vpdpbusd.256", 32, 12, 12),
     "avx2": (16, 16, 32, 8, "avx2.pmadd.wd", 16, 9, 4),
     "avx2 bits": (8, 32, 16, 16, "avx2.pmadd.ub.sw", 32, 9, 4),
 }
@@ -37,7 +38,7 @@ def _loop(kind: str) -> Any:
     bits, lanes, sum_bits, sum_lanes, name, _, n_operands, n_sums = _KINDS[kind]
     operand = ir.VectorType(ir.IntType(bits), lanes)
     total = ir.VectorType(ir.IntType(sum_bits), sum_lanes)
-    adds = kind == "vnni"  # the instruction adds its products up itself
+    adds = kind.endswith("vnni")  # the instruction adds its products up itself
 
     @intrinsic
     def loop(_: Any, memory: Any, out: Any, times: Any) -> Any:

@@ -18,6 +18,7 @@ from cimsim.engine.program import ProgrammedMapping
 from cimsim.engine.windows import Places, Reads
 from cimsim.graph.ir import LayerGraph, MatrixOp
 from cimsim.kernels import floats
+from cimsim.kernels.products import ARITHMETIC
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,8 @@ def _told(firing: Firing) -> str:
     """Say which arithmetic reads arrays, and why."""
     path, elsewhere = firing.path, current()
     if elsewhere is None:
-        return f"by {path.way}: {path.why}"
+        by = "" if path.way == "floats" else f" ({ARITHMETIC})"
+        return f"by {path.way}{by}: {path.why}"
     against = elsewhere.why_not(firing)
     if against is None:
         return f"by torch on {elsewhere.name}: {path.why}"

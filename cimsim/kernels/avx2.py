@@ -9,7 +9,7 @@ for the wider instruction, so one packing serves both.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
@@ -18,7 +18,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from cimsim.jit import jit
-from cimsim.kernels.emit import at, slots
+from cimsim.kernels.arrays import Bytes, Int32, Int64, Packed
+from cimsim.kernels.emit import Build, Typing, at, slots
 
 ROWS = 6  # vectors of one tile
 MOST_PANELS = 1
@@ -32,16 +33,19 @@ _WORDS, _SUMS = ir.VectorType(_I16, 16), ir.VectorType(_I32, 8)
 _BYTES = ir.VectorType(ir.IntType(8), 32)
 
 
-def _tile(emit: Any) -> Any:
+def _tile(emit: Callable[..., None]) -> Callable[..., None]:
     """Make the innermost loop of 6 vectors."""
 
     @intrinsic
     def tile(
-        _: Any, x: Any, x_step: Any, w: Any, k4: Any, out: Any, out_step: Any, scale: Any
-    ) -> Any:
+        _: Typing, x: Typing, x_step: Typing, w: Typing, k4: Typing, out: Typing,
+        out_step: Typing, scale: Typing,
+    ) -> Build:  # fmt: skip
         """Addresses and steps in bytes; what the sums are multiplied by."""
 
-        def build(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        def build(
+            context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]
+        ) -> ir.Value:
             emit(builder, *args)
             return context.get_dummy_value()
 
@@ -50,14 +54,16 @@ def _tile(emit: Any) -> Any:
     return tile
 
 
-def _instruction(builder: Any, name: str, result: Any, operand: Any) -> Any:
+def _instruction(
+    builder: ir.IRBuilder, name: str, result: ir.Type, operand: ir.Type
+) -> ir.Function:
     kind = ir.FunctionType(result, [operand, operand])
     return cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
         builder.module, kind, f"llvm.x86.avx2.{name}"
     )
 
 
-def _spread(builder: Any, value: Any, kind: Any, n: int) -> Any:
+def _spread(builder: ir.IRBuilder, value: ir.Value, kind: ir.Type, n: int) -> ir.Value:
     """Repeat a number ``n`` times, read as a register of another kind."""
     register = ir.VectorType(value.type, n)
     undefined = ir.Constant(register, ir.Undefined)
@@ -67,7 +73,14 @@ def _spread(builder: Any, value: Any, kind: Any, n: int) -> Any:
 
 
 def _emit_words(
-    builder: Any, x: Any, x_step: Any, w: Any, k4: Any, out: Any, out_step: Any, _: Any
+    builder: ir.IRBuilder,
+    x: ir.Value,
+    x_step: ir.Value,
+    w: ir.Value,
+    k4: ir.Value,
+    out: ir.Value,
+    out_step: ir.Value,
+    _: ir.Value,
 ) -> None:
     """Write the loop for 6 vectors of 16-bit numbers and 8 columns of bytes; the scale is 1.
 
@@ -99,7 +112,14 @@ def _emit_words(
 
 
 def _emit_bits(
-    builder: Any, x: Any, x_step: Any, w: Any, k4: Any, out: Any, out_step: Any, scale: Any
+    builder: ir.IRBuilder,
+    x: ir.Value,
+    x_step: ir.Value,
+    w: ir.Value,
+    k4: ir.Value,
+    out: ir.Value,
+    out_step: ir.Value,
+    scale: ir.Value,
 ) -> None:
     """Write the loop for 6 vectors of bytes that are 0 or 1 and 16 columns; add to ``out``."""
     multiply = _instruction(builder, "pmadd.ub.sw", _WORDS, _BYTES)
@@ -128,7 +148,7 @@ _words, _bits = _tile(_emit_words), _tile(_emit_bits)
 
 
 @jit
-def product(x: Any, planes: Any, parts: Any, n: int, bit: int, out: Any) -> None:
+def product(x: Bytes, planes: Packed, parts: Int64, n: int, bit: int, out: Int32) -> None:
     """As `cimsim.kernels.products.product`."""
     if bit >= 0:
         _bit_product(x, planes, parts, n, bit, out)
@@ -137,7 +157,7 @@ def product(x: Any, planes: Any, parts: Any, n: int, bit: int, out: Any) -> None
 
 
 @jit
-def _word_product(x: Any, planes: Any, parts: Any, n: int, out: Any) -> None:
+def _word_product(x: Bytes, planes: Packed, parts: Int64, n: int, out: Int32) -> None:
     wide = x[: -(-n // ROWS) * ROWS].astype(np.int16)
     x0, w0, out0 = wide.ctypes.data, planes.ctypes.data, out.ctypes.data
     x_step, w_step, out_step = 2 * x.shape[1], planes.shape[1] * _LINE, out.shape[1] * 4
@@ -151,7 +171,7 @@ def _word_product(x: Any, planes: Any, parts: Any, n: int, out: Any) -> None:
 
 
 @jit
-def _bit_product(x: Any, planes: Any, parts: Any, n: int, bit: int, out: Any) -> None:
+def _bit_product(x: Bytes, planes: Packed, parts: Int64, n: int, bit: int, out: Int32) -> None:
     used = -(-n // ROWS) * ROWS
     ones = np.empty((used, x.shape[1]), np.uint8)
     for b in range(np.uint64(used)):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba.core import cgutils
 
+Typing: TypeAlias = Any  # what numba hands an intrinsic: its contexts, types, signatures
+Build: TypeAlias = tuple[Typing, Callable[..., ir.Value]]  # what an intrinsic gives numba
 _I64 = ir.IntType(64)
 
 
-def at(builder: Any, kind: Any, base: Any, *steps: tuple[Any, Any]) -> Any:
+def at(
+    builder: ir.IRBuilder, kind: ir.Type, base: ir.Value,
+    *steps: tuple[ir.Value | int, ir.Value | int],
+) -> ir.Value:  # fmt: skip
     """Return a pointer to a ``kind`` at ``base`` plus the products of the steps, in bytes.
 
     Factors are values of 64 bits or numbers.
@@ -22,7 +28,9 @@ def at(builder: Any, kind: Any, base: Any, *steps: tuple[Any, Any]) -> Any:
     return builder.inttoptr(base, kind.as_pointer())
 
 
-def slots(builder: Any, kind: Any, n_rows: int, n_cols: int) -> list[list[Any]]:
+def slots(
+    builder: ir.IRBuilder, kind: ir.VectorType, n_rows: int, n_cols: int
+) -> list[list[ir.Value]]:  # fmt: skip
     """Return places for sums that begin at zero; the compiler keeps them in registers."""
     zero = ir.Constant(kind, [0] * kind.count)
     found = [
@@ -32,3 +40,14 @@ def slots(builder: Any, kind: Any, n_rows: int, n_cols: int) -> list[list[Any]]:
     for slot in (slot for row in found for slot in row):
         builder.store(zero, slot)
     return found
+
+
+def fetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Fetch the line of an address into the nearest cache; nothing waits for it."""
+    pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+    call = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, kind, "llvm.prefetch.p0i8"
+    )
+    read, near, data = ir.Constant(i32, 0), ir.Constant(i32, 3), ir.Constant(i32, 1)
+    builder.call(call, [builder.inttoptr(address, pointer), read, near, data])

@@ -2,7 +2,7 @@
 
 Five bits have 32 patterns, and ``vpermw`` of AVX-512 BW looks up 32 numbers of 16 bits in a table
 of 32 at once (Intel Architecture Instruction Set Extensions Reference, "VPERMW"): one lookup and
-one addition stand for 160 products, twice as many as `cimsim.kernels.avx512` does in the same time.
+one addition stand for 160 products, twice as many as `cimsim.kernels.vnni` does in the same time.
 Sums of up to 255 rows of bytes fit 16 bits, whatever the bits are; 130 rows are summed before they
 are widened. Results are the very integers of the product.
 
@@ -12,7 +12,8 @@ time.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeAlias
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -23,6 +24,8 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from cimsim.jit import jit
+from cimsim.kernels.arrays import Bytes, Codes, Int32, Int64, Packed
+from cimsim.kernels.emit import Build, Typing, fetch
 from cimsim.kernels.products import HAS_VNNI, LANES, unpack
 
 HAS_LOOKUP = HAS_VNNI and bool(llvm.get_host_cpu_features().get("avx512bw"))
@@ -31,10 +34,13 @@ CHUNK = 26  # tables summed in 16 bits, which 51 fit (255 rows of 128), and 26 t
 TILE = 128  # lanes
 MOST_ROWS = 2**16  # whose sums of two planes fit 32 bits
 _LINE, _REGISTERS, _WORDS = 64, 4, 32
+Words: TypeAlias = NDArray[np.int16]
+Values: TypeAlias = list[ir.Value]
+Kernel: TypeAlias = Callable[..., None]
 _STORED = 12  # numbers that a table is stored as
 
 
-def pack(planes: tuple[NDArray[Any], ...], n_rows: int) -> NDArray[np.int16]:
+def pack(planes: tuple[Packed, ...], n_rows: int) -> Words:
     """Return planes as tables of sums.
 
     A table of five rows is stored as the 8 sums of the first three and the 4 sums of the others.
@@ -69,17 +75,17 @@ def pack(planes: tuple[NDArray[Any], ...], n_rows: int) -> NDArray[np.int16]:
 
 
 @intrinsic
-def _expand(_: Any, stored: Any, count: Any, out: Any) -> Any:
+def _expand(_: Typing, stored: Typing, count: Typing, out: Typing) -> Build:
     """Write ``count`` whole tables of 64 bytes; addresses in bytes, ``out`` on a line.
 
     As many that follow are fetched into the nearest cache.
     """
 
-    def build(context: Any, builder: Any, _: Any, args: Any) -> Any:
+    def build(context: Typing, builder: ir.IRBuilder, _: Typing, args: Values) -> ir.Value:
         source, number, sink = args
         with cgutils.for_range(builder, number) as loop:
             at = builder.add(source, builder.mul(loop.index, ir.Constant(_I64, 2 * _STORED)))
-            _fetch(builder, builder.add(at, builder.mul(number, ir.Constant(_I64, 2 * _STORED))))
+            fetch(builder, builder.add(at, builder.mul(number, ir.Constant(_I64, 2 * _STORED))))
             low = _load(builder, ir.VectorType(_I16, 8), at, 8)
             high = _load(builder, ir.VectorType(_I16, 4), _plus(builder, at, 16), 8)
             whole = builder.add(
@@ -93,14 +99,17 @@ def _expand(_: Any, stored: Any, count: Any, out: Any) -> Any:
     return types.void(types.intp, types.intp, types.intp), build
 
 
-def _tile(n_planes: int) -> Any:
+def _tile(n_planes: int) -> Kernel:
     """Make the innermost loop for one column of ``n_planes`` planes and 128 lanes."""
 
     @intrinsic
-    def tile(_: Any, tables: Any, index: Any, step: Any, groups: Any, out: Any, planes: Any) -> Any:
+    def tile(
+        _: Typing, tables: Typing, index: Typing, step: Typing, groups: Typing, out: Typing,
+        planes: Typing,
+    ) -> Build:  # fmt: skip
         """Addresses and steps in bytes."""
 
-        def build(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        def build(context: Typing, builder: ir.IRBuilder, _: Typing, args: Values) -> ir.Value:
             _emit_sums(builder, args, n_planes)
             return context.get_dummy_value()
 
@@ -109,7 +118,7 @@ def _tile(n_planes: int) -> Any:
     return tile
 
 
-def _emit_sums(builder: Any, args: Any, n_planes: int) -> None:
+def _emit_sums(builder: ir.IRBuilder, args: Values, n_planes: int) -> None:
     """Write the loop: look the sums of every group up, add in 16 bits; at last add to 32 bits."""
     tables, index, step, groups, out, plane_step = args
     words = ir.VectorType(_I16, _WORDS)
@@ -141,7 +150,7 @@ def _emit_sums(builder: Any, args: Any, n_planes: int) -> None:
                 _store(builder, builder.add(before, builder.sext(part, wide)), place, 4)
 
 
-def _transpose(joined: bool) -> Any:
+def _transpose(joined: bool) -> Kernel:
     """Make the function that turns 16 rows of 16 sums into columns side by side.
 
     It takes the addresses of the sums and, if they are to be joined, of their high plane (what
@@ -149,8 +158,8 @@ def _transpose(joined: bool) -> Any:
     """
 
     @intrinsic
-    def transpose(_: Any, low: Any, high: Any, step: Any, out: Any) -> Any:
-        def build(context: Any, builder: Any, _: Any, args: Any) -> Any:
+    def transpose(_: Typing, low: Typing, high: Typing, step: Typing, out: Typing) -> Build:
+        def build(context: Typing, builder: ir.IRBuilder, _: Typing, args: Values) -> ir.Value:
             _emit_transpose(builder, args, joined)
             return context.get_dummy_value()
 
@@ -159,7 +168,7 @@ def _transpose(joined: bool) -> Any:
     return transpose
 
 
-def _emit_transpose(builder: Any, args: Any, joined: bool) -> None:
+def _emit_transpose(builder: ir.IRBuilder, args: Values, joined: bool) -> None:
     low, high, step, out = args
     kind = ir.VectorType(_I32, LANES)
     rows = []
@@ -180,33 +189,23 @@ def _emit_transpose(builder: Any, args: Any, joined: bool) -> None:
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
 
-def _slot(builder: Any, kind: Any) -> Any:
+def _slot(builder: ir.IRBuilder, kind: ir.Type) -> ir.Value:
     return cgutils.alloca_once(builder, kind)  # type: ignore[no-untyped-call]
 
 
-def _plus(builder: Any, address: Any, bytes_on: int) -> Any:
+def _plus(builder: ir.IRBuilder, address: ir.Value, bytes_on: int) -> ir.Value:
     return builder.add(address, ir.Constant(_I64, bytes_on))
 
 
-def _load(builder: Any, kind: Any, address: Any, align: int) -> Any:
+def _load(builder: ir.IRBuilder, kind: ir.Type, address: ir.Value, align: int) -> ir.Value:
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align)
 
 
-def _fetch(builder: Any, address: Any) -> None:
-    pointer = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32])
-    fetch = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-        builder.module, kind, "llvm.prefetch.p0i8"
-    )
-    read, near, data = ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)
-    builder.call(fetch, [builder.inttoptr(address, pointer), read, near, data])
-
-
-def _store(builder: Any, value: Any, address: Any, align: int) -> None:
+def _store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, align: int) -> None:
     builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=align)
 
 
-def _shuffle(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
+def _shuffle(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
     mask = ir.Constant(ir.VectorType(_I32, len(lanes)), lanes)
     return builder.shuffle_vector(a, b, mask)
 
@@ -216,7 +215,7 @@ _turn, _turn_joined = _transpose(joined=False), _transpose(joined=True)
 
 
 @jit
-def aligned(n: int) -> Any:
+def aligned(n: int) -> Bytes:
     """Return ``n`` zero bytes at an address that is a multiple of 64."""
     raw = np.zeros(n + _LINE, np.uint8)
     first = -raw.ctypes.data % _LINE
@@ -224,13 +223,13 @@ def aligned(n: int) -> Any:
 
 
 @jit
-def groups_of(tables: Any) -> int:
+def groups_of(tables: Words) -> int:
     """Return the number of groups of rows, empty ones included."""
     return int(tables.shape[1] * tables.shape[3])
 
 
 @jit
-def patterns(bits: Any, places: Any, out: Any) -> None:
+def patterns(bits: Codes, places: Int64, out: NDArray[np.uint16]) -> None:
     """Write down which of five rows at a time are driven.
 
     Parameters
@@ -258,7 +257,9 @@ def patterns(bits: Any, places: Any, out: Any) -> None:
 
 
 @jit
-def sum_panel(index: Any, tables: Any, joined: bool, whole: Any, part: Any, out: Any) -> None:
+def sum_panel(
+    index: NDArray[np.uint16], tables: Words, joined: bool, whole: Bytes, part: Int32, out: Int32
+) -> None:
     """Sum the rows of 16 columns up.
 
     Parameters

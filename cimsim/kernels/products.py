@@ -1,6 +1,6 @@
 """Integer products of unsigned 8-bit inputs and signed 8-bit planes, exact in 32 bits.
 
-Instructions for bytes (`cimsim.kernels.avx512`, `cimsim.kernels.avx2`) do them where the processor
+Instructions for bytes (`cimsim.kernels.vnni`, `cimsim.kernels.avx2`) do them where the processor
 has them. Elsewhere the same integers come from a float32 product that is cut so short that its sums
 stay exact: results do not depend on the machine.
 
@@ -10,7 +10,8 @@ rows in the bytes of one lane.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import llvmlite.binding as llvm
 import numba
@@ -20,8 +21,11 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from cimsim.jit import jit
-from cimsim.kernels import avx2, avx512
+from cimsim.errors import ConfigError
+from cimsim.jit import FORCED, jit
+from cimsim.kernels import avx2, vnni
+from cimsim.kernels.arrays import Bytes, Int32, Int64, Packed
+from cimsim.kernels.emit import Build, Typing, fetch
 
 LANES = 16  # 32-bit sums in one register
 BYTES = 4  # products in one sum
@@ -31,24 +35,54 @@ _WASTE = 1.25  # products of panels taken together over those of each alone
 _EXACT = 512  # products of 255 * 128 whose sum float32 still holds exactly (2**24)
 
 
-def arithmetic() -> Literal["vnni", "avx2", "generic"]:
-    """Return the instructions that this process may compile for."""
+Arithmetic: TypeAlias = Literal["vnni", "avxvnni", "avx2", "generic"]
+NEEDED: dict[Arithmetic, tuple[str, ...]] = {
+    "vnni": ("avx512vnni", "avx512f"),
+    "avxvnni": ("avxvnni", "avx2"),
+    "avx2": ("avx2",),
+    "generic": (),
+}
+
+
+def arithmetic(wanted: str = FORCED) -> Arithmetic:
+    """Return the instructions that this process may compile for, the widest first.
+
+    Parameters
+    ----------
+    wanted : str
+        Of the environment variable ``CIMSIM_ARITHMETIC``: those to take although there are wider
+        ones; empty: choose.
+
+    Raises
+    ------
+    ConfigError
+        Instructions that are unknown or that the processor lacks.
+    """
     chosen = vars(numba.config)
-    if chosen["CPU_NAME"] or chosen["CPU_FEATURES"] is not None:
-        return "generic"  # the user has chosen another target
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512vnni") and features.get("avx512f"):
-        return "vnni"
-    return "avx2" if features.get("avx2") else "generic"
+    # who has chosen another target for numba is not given this processor's instructions
+    own = not (chosen["CPU_NAME"] or chosen["CPU_FEATURES"] is not None)
+    features = llvm.get_host_cpu_features() if own else {}
+    found = [name for name, needed in NEEDED.items() if all(map(features.get, needed))]
+    if not wanted:
+        return found[0]
+    for name in found:
+        if name == wanted:
+            return name
+    if wanted in NEEDED:
+        raise ConfigError(f"CIMSIM_ARITHMETIC: expected one of {', '.join(found)} here, which has "
+                          f"no {wanted}; unset it to take {found[0]}")  # fmt: skip
+    raise ConfigError(
+        f"CIMSIM_ARITHMETIC: expected one of {', '.join(NEEDED)}, got {wanted}"
+    )  # fmt: skip
 
 
 ARITHMETIC = arithmetic()
 HAS_VNNI = ARITHMETIC == "vnni"
 PACKED = ARITHMETIC != "generic"
-_MOST_PANELS = avx512.MOST_PANELS if HAS_VNNI else avx2.MOST_PANELS
+_MOST_PANELS = vnni.MOST_PANELS if HAS_VNNI else avx2.MOST_PANELS
 
 
-def pack(plane: NDArray[np.int8]) -> NDArray[Any]:
+def pack(plane: NDArray[np.int8]) -> Packed:
     """Return a plane int8 [n_rows, n_cols] as `product` reads it, padded with zeros.
 
     Returns
@@ -66,12 +100,12 @@ def pack(plane: NDArray[np.int8]) -> NDArray[Any]:
     return _aligned(packed)
 
 
-def unpack(packed: NDArray[Any]) -> NDArray[np.int8]:
+def unpack(packed: Packed) -> NDArray[np.int8]:
     """Return the plane int8 [4 k4, 16 panels] that `pack` packed, with its padding."""
     if not PACKED:
         return packed.astype(np.int8)
     panels, k4 = packed.shape[:2]
-    return packed.transpose(1, 3, 0, 2).reshape(k4 * BYTES, panels * LANES)
+    return packed.transpose(1, 3, 0, 2).reshape(k4 * BYTES, panels * LANES).astype(np.int8)
 
 
 def _aligned(packed: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -83,10 +117,10 @@ def _aligned(packed: NDArray[np.int8]) -> NDArray[np.int8]:
     return out
 
 
-def _copy_four(_: Any, source: Any, sink: Any) -> Any:
+def _copy_four(_: Typing, source: Typing, sink: Typing) -> Build:
     """Copy four bytes from one address to another, wherever they lie."""
 
-    def build(context: Any, builder: Any, _: Any, args: Any) -> Any:
+    def build(context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]) -> ir.Value:
         start, end = (builder.inttoptr(at, ir.IntType(32).as_pointer()) for at in args)
         builder.store(builder.load(start, align=1), end, align=1)
         return context.get_dummy_value()
@@ -94,10 +128,23 @@ def _copy_four(_: Any, source: Any, sink: Any) -> Any:
     return types.void(types.uint64, types.uint64), build
 
 
-copy_four: Any = intrinsic(_copy_four)
+copy_four: Callable[..., None] = intrinsic(_copy_four)
 
 
-def tiles(*packed: NDArray[Any]) -> NDArray[np.int64]:
+def _fetch_line(_: Typing, source: Typing) -> Build:
+    """Have the line of an address fetched into the nearest cache."""
+
+    def build(context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]) -> ir.Value:
+        fetch(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64), build
+
+
+fetch_line: Callable[..., None] = intrinsic(_fetch_line)
+
+
+def tiles(*packed: Packed) -> Int64:
     """Say which panels of planes are multiplied together, and which of their rows hold anything.
 
     Panels are taken four at a time unless their rows differ much: a block-diagonal matrix costs
@@ -133,7 +180,7 @@ def tiles(*packed: NDArray[Any]) -> NDArray[np.int64]:
 
 
 @jit
-def _product_float(x: Any, planes: Any, parts: Any, n: int, bit: int, out: Any) -> None:
+def _product_float(x: Bytes, planes: Packed, parts: Int64, n: int, bit: int, out: Int32) -> None:
     part = np.empty((n, out.shape[1]), np.float32)
     vectors = x[:n].astype(np.float32)
     out[:n] = 0
@@ -144,12 +191,17 @@ def _product_float(x: Any, planes: Any, parts: Any, n: int, bit: int, out: Any) 
         out[:n] += part.astype(np.int32)
 
 
-_PRODUCTS = {"vnni": avx512.product, "avx2": avx2.product, "generic": _product_float}
+_PRODUCTS = {
+    "vnni": vnni.product,
+    "avxvnni": vnni.product_256,
+    "avx2": avx2.product,
+    "generic": _product_float,
+}
 _product = _PRODUCTS[ARITHMETIC]
 
 
 @jit
-def product(x: Any, planes: Any, parts: Any, n: int, bit: int, out: Any) -> None:
+def product(x: Bytes, planes: Packed, parts: Int64, n: int, bit: int, out: Int32) -> None:
     """Multiply vectors with packed planes.
 
     Parameters

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import cimsim
+from cimsim.kernels import products
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -53,17 +55,22 @@ def outcome(threads=1, **environment):
         {"PYTHONHASHSEED": "0", "threads": 3},
         # another target for the kernels: no 512-bit integers, other vectors; compiled anew
         {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ""},
+        *({"CIMSIM_ARITHMETIC": name} for name in products.NEEDED),
     ],
-    ids=["2 threads", "hash seed 7", "hash seed 0, 3 threads", "plain x86-64"],
+    ids=["2 threads", "hash seed 7", "hash seed 0, 3 threads", "plain x86-64", *products.NEEDED],
 )
 def test_the_same_bits_in_another_process(other, tmp_path):
     if "NUMBA_CPU_NAME" in other:
         if os.uname().machine != "x86_64":
             pytest.skip("names a target of x86-64")
         other = other | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    wanted = other.get("CIMSIM_ARITHMETIC")
+    if wanted and not all(map(llvm.get_host_cpu_features().get, products.NEEDED[wanted])):
+        pytest.skip(f"a processor without {wanted}")
     there, here = outcome(**other), outcome()
     path = there.pop("arithmetic"), here.pop("arithmetic")
     assert path[0] == "generic" or "NUMBA_CPU_NAME" not in other, path
+    assert path[0] == (wanted or path[0])
     assert there == here
 
 

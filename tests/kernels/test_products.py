@@ -1,12 +1,14 @@
 import subprocess
 import sys
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.kernels import avx2, products
+from cimsim.errors import ConfigError
+from cimsim.kernels import avx2, products, vnni
 
 needs_avx2 = pytest.mark.skipif(not products.PACKED, reason="no AVX2")
 
@@ -46,18 +48,56 @@ def test_single_bits_give_the_integer_product(rows, cols, vectors, bit, seed):
     assert not got[:, cols:].any()
 
 
+def narrower():
+    """Return the products that this processor could be given, less the one it is given."""
+    found = {"avx2": avx2.product, "avxvnni": vnni.product_256}
+    features = llvm.get_host_cpu_features()
+    return [
+        pytest.param(product, id=name)
+        for name, product in found.items()
+        if all(map(features.get, products.NEEDED[name]))
+    ]
+
+
 @needs_avx2
+@pytest.mark.parametrize("product", narrower())
 @pytest.mark.parametrize("bit", [-1, 0, 7])
 @pytest.mark.parametrize("shape", [(1, 3, 5), (96, 1300, 64), (50, 700, 130), (7, 2600, 17)])
-def test_the_narrower_instructions_give_the_same_integers(shape, bit):
+def test_the_narrower_instructions_give_the_same_integers(shape, bit, product):
     """Also where products of this process take the wider ones."""
     vectors, rows, cols = shape
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (vectors, rows), dtype=np.uint8)
     x &= np.uint8(255 if bit < 0 else 1 << bit)
     plane = rng.integers(-128, 128, (rows, cols), dtype=np.int8)
-    got = multiply(x, plane, bit, avx2.product)[:, :cols]
+    got = multiply(x, plane, bit, product)[:, :cols]
     np.testing.assert_array_equal(got, x.astype(np.int64) @ plane.astype(np.int64))
+
+
+HOSTS = {
+    "Zen 5": ("avx512f", "avx512vnni", "avxvnni", "avx2"),
+    "Alder Lake": ("avxvnni", "avx2"),
+    "Zen 3": ("avx2",),
+    "a processor of another kind": (),
+}
+
+
+@pytest.mark.parametrize(
+    ("host", "found"), zip(HOSTS, ("vnni", "avxvnni", "avx2", "generic"), strict=True)
+)
+def test_the_widest_instructions_of_a_processor_are_taken(host, found, monkeypatch):
+    features = dict.fromkeys(HOSTS[host], True) | {"avx10": False}
+    monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: features)
+    for name in ("CPU_NAME", "CPU_FEATURES"):
+        monkeypatch.setattr(products.numba.config, name, None)
+    assert products.arithmetic("") == found
+    below = list(products.NEEDED)[list(products.NEEDED).index(found) :]
+    assert [products.arithmetic(name) for name in below] == below
+    for name in set(products.NEEDED) - set(below):
+        with pytest.raises(ConfigError, match=f"has no {name}; unset it to take {found}"):
+            products.arithmetic(name)
+    with pytest.raises(ConfigError, match="one of vnni, avxvnni, avx2, generic, got sse"):
+        products.arithmetic("sse")
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3, 5])
