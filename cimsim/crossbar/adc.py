@@ -6,12 +6,13 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import SimulationError
+from cimsim.kernels.arrays import Numbers
+from cimsim.kernels.formula import level, quotient, twice, value
 
 _MAX_SHIFT = 24  # 2**24 below the worst case no signal is left
 _ROUNDS, _SECTIONS = 3, 40
@@ -66,7 +67,7 @@ class AdcRange:
         return cls.covering(rows * input_max * low, rows * input_max * weight_max, bits)
 
     @classmethod
-    def calibrated(cls, sums: NDArray[Any], percentile: float, bits: int) -> AdcRange:
+    def calibrated(cls, sums: Numbers, percentile: float, bits: int) -> AdcRange:
         """Cover ``percentile`` % of sample partial sums; the rest is cut evenly at both ends.
 
         The two ends are order statistics of the samples, not interpolated between them.
@@ -75,7 +76,7 @@ class AdcRange:
         return cls.covering(low, high, bits)
 
     @classmethod
-    def least_error(cls, sums: NDArray[Any], bits: int) -> AdcRange:
+    def least_error(cls, sums: Numbers, bits: int) -> AdcRange:
         """Choose the range with the least squared error on sample partial sums.
 
         A narrow range clips large sums, a wide one has large steps. The ends are searched in turn
@@ -99,7 +100,7 @@ class AdcRange:
         high = self.lo + self.lsb * self.top
         return AdcRange.covering(self.lo / 2**shift, high / 2**shift, self.top.bit_length())
 
-    def shift_for(self, sums: NDArray[Any], percentile: float | None) -> int:
+    def shift_for(self, sums: Numbers, percentile: float | None) -> int:
         """Choose the power of two that this full range is divided by.
 
         The gain ``G = 2**n`` of Bai et al., TCAD 2024, eq. 3-5: 8 of the sum's bits are kept.
@@ -124,12 +125,12 @@ class AdcRange:
     def _holds(self, low: float, high: float) -> bool:
         return self.top is None or (low >= self.lo and high <= self.lo + self.lsb * self.top)
 
-    def squared_error(self, sums: NDArray[Any]) -> float:
+    def squared_error(self, sums: Numbers) -> float:
         """Return the mean squared difference between noise-free sums and what codes stand for."""
         difference = self.decode(self.encode(sums)) - sums
         return float(np.mean(np.square(difference)))
 
-    def effective_bits(self, sums: NDArray[Any], noise_lsb: float = 0.0) -> float:
+    def effective_bits(self, sums: Numbers, noise_lsb: float = 0.0) -> float:
         """Return how many bits of information a code carries about sample partial sums.
 
         ``log2(sigma / error)`` with the spread ``sigma`` of the sums and the rms error of steps,
@@ -152,16 +153,20 @@ class AdcRange:
             return occurring
         return min(occurring, max(0.0, 0.5 * math.log2(spread / error)))
 
-    def encode(self, sums: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the codes of noise-free partial sums; `kernels.convert` is the compiled twin."""
+    def encode(self, sums: Numbers) -> NDArray[np.float64]:
+        """Return the codes of noise-free sums; `kernels.conversion` compiles the formula."""
         if self.top is None:
             return sums.astype(np.float64)
-        codes = np.rint((sums.astype(np.float64) - self.lo) / self.lsb)
-        return np.clip(codes, 0, self.top)
+        ends = -self.lo, self.lsb
+        found: NDArray[np.float64] = level(
+            sums.astype(np.float64), (1.0, 0.0), ends, twice, quotient
+        )
+        return np.clip(np.rint(found), 0, self.top)
 
-    def decode(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+    def decode(self, codes: Numbers) -> NDArray[np.float64]:
         """Return the partial sums that codes stand for."""
-        return self.lo + self.lsb * codes.astype(np.float64)
+        sums: NDArray[np.float64] = value(codes.astype(np.float64), (self.lo, self.lsb), 1.0, twice)
+        return sums
 
     def packed(self, noise_lsb: float) -> NDArray[np.float64]:
         """Return (lo, lsb, top, noise in steps) as `kernels.convert` takes it."""
@@ -169,7 +174,7 @@ class AdcRange:
         return np.array([self.lo, self.lsb, top, noise_lsb])
 
 
-def finite(sums: NDArray[Any]) -> NDArray[Any]:
+def finite(sums: Numbers) -> Numbers:
     """Return sample partial sums that are numbers, and at least one.
 
     Raises
@@ -224,7 +229,7 @@ def _golden(error: Callable[[float], float], a: float, b: float) -> float:
     return min((a, left, right, b), key=error)
 
 
-def two_sided(values: NDArray[Any], percentile: float) -> tuple[float, float]:
+def two_sided(values: Numbers, percentile: float) -> tuple[float, float]:
     """Return the ends between which ``percentile`` % of ``values`` lie, the rest cut evenly."""
     if percentile >= 100:
         return float(values.min()), float(values.max())

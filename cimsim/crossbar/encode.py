@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cimsim.crossbar.adc import two_sided
 from cimsim.errors import SimulationError
+from cimsim.kernels.arrays import Codes, Numbers
 
 
 def encode_weights(
@@ -184,7 +185,7 @@ class WeightCode:
         return int(2 ** (self.bits - 1) - 1)
 
 
-def input_ends(values: NDArray[Any], signed: bool, percentile: float) -> tuple[float, float]:
+def input_ends(values: Numbers, signed: bool, percentile: float) -> tuple[float, float]:
     """Return the ends of the activations that an input code must cover.
 
     Parameters
@@ -294,14 +295,14 @@ class InputCode:
             return parts[0] | (parts[1] << self.magnitude_bits).astype(self.dtype)  # type: ignore[no-any-return]
         return np.stack(parts, axis=-1).reshape(*x.shape[:-1], -1)
 
-    def integers(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+    def integers(self, codes: Codes) -> NDArray[np.float64]:
         """Return the signed integer activations that codes stand for, whole float64 [..., n]."""
         if self.signed == "offset":
             return codes.astype(np.float64) - self.zero_point
         if self.signed == "phases":
-            positive, negative = codes & self.top, codes >> self.magnitude_bits
-        else:
-            positive, negative = codes[..., ::2], codes[..., 1::2]
+            low, high = codes & self.top, codes >> self.magnitude_bits
+            return low.astype(np.float64) - high.astype(np.float64)
+        positive, negative = codes[..., ::2], codes[..., 1::2]
         return positive.astype(np.float64) - negative.astype(np.float64)
 
     def pulses(self, bits_per_pulse: int) -> tuple[tuple[int, int], ...]:

@@ -6,7 +6,6 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -20,6 +19,7 @@ from cimsim.chip.cells.base import AbstractDevice
 from cimsim.chip.parts.cells import Faults
 from cimsim.chip.spec import Chip
 from cimsim.errors import ConfigError, suggest
+from cimsim.kernels.arrays import Numbers
 from cimsim.rng import stream
 
 STUCK_OFF, STUCK_ON, OPEN = 1, 2, 3  # 0: the cell works
@@ -302,7 +302,7 @@ def _from_npz(path: Path, shape: tuple[int, int]) -> dict[tuple[int, int], Fault
                 raise ValueError("a .npy array")
             whole: int = sum(int(item.file_size) for item in file.zip.infolist())
             memory.check(2 * whole, f"faults.map: {path}", "take a map of this chip's arrays")
-            content: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
+            content: dict[str, Numbers] = {name: file[name] for name in file.files}
     except (ConfigError, OSError):
         raise
     except (ValueError, EOFError, KeyError, BadZipFile, zlib.error, NotImplementedError) as error:

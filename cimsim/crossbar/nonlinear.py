@@ -38,7 +38,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,16 +46,19 @@ from numpy.typing import NDArray
 from cimsim.crossbar.wires import Matrix, Resistances, checked
 from cimsim.errors import SimulationError
 from cimsim.kernels import nonlinear as kernels
+from cimsim.kernels.arrays import Numbers
+
+Real = TypeVar("Real", bound=np.number[Any])
 
 TOLERANCE = 1e-10
 MAX_SWEEPS = 2000
 
 
-def bent(x: NDArray[Any], steepness: float) -> NDArray[Any]:
+def bent(x: NDArray[Real], steepness: float) -> NDArray[Real]:
     """Return ``sinh(a x) / sinh(a)``; ``x`` itself for a linear cell, ``a`` = 0."""
     if steepness == 0:
         return x
-    found: NDArray[Any] = np.sinh(steepness * x) / math.sinh(steepness)
+    found: NDArray[Real] = np.sinh(steepness * x) / math.sinh(steepness)
     return found
 
 
@@ -109,11 +112,11 @@ class WiredCells:
         """The same as the solver takes it."""
         return Circuit.of(self.g_s, Resistances(*self.ohms), self.steepness)
 
-    def bent(self, pulse: NDArray[Any], top: int) -> NDArray[Any]:
+    def bent(self, pulse: Numbers, top: int) -> Numbers:
         """Return what cells would make of a pulse without wires; same units."""
         return top * bent(pulse / top, self.steepness)
 
-    def partial_sums(self, pulse: NDArray[Any], top: int) -> Matrix:
+    def partial_sums(self, pulse: Numbers, top: int) -> Matrix:
         """Return the noise-free currents of one pulse, in weight LSB times pulse LSB.
 
         Parameters

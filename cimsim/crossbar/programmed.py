@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from cimsim.crossbar.encode import WeightCode
 from cimsim.crossbar.faults import FaultCodes, apply_faults
 from cimsim.crossbar.nonlinear import Circuit, WiredCells
 from cimsim.crossbar.wires import Resistances, fast_shares, wired
+from cimsim.kernels.arrays import Numbers
 from cimsim.kernels.bitwise import Tables
 from cimsim.kernels.planes import Planes, signal_planes, variance_planes
 
@@ -167,7 +167,7 @@ class ProgrammedArray:
             raise AssertionError("no planes")  # `cimsim.engine.path` has looked
         return Tables.of(self.signal, self.noise, self.n_rows)
 
-    def partial_sums(self, pulse: NDArray[Any]) -> NDArray[np.float64]:
+    def partial_sums(self, pulse: Numbers) -> NDArray[np.float64]:
         """Return the noise-free currents of linear cells, in weight LSB times pulse LSB.
 
         Parameters
@@ -181,7 +181,7 @@ class ProgrammedArray:
         """
         return pulse.astype(np.float64) @ self.difference.astype(np.float64)
 
-    def noise_variance(self, pulse: NDArray[Any]) -> NDArray[np.float64]:
+    def noise_variance(self, pulse: Numbers) -> NDArray[np.float64]:
         """Return the read-noise variance of the currents of one pulse, same units squared.
 
         Cells fluctuate independently, so a column's variance is ``sum_i x_i**2 sigma_i**2``: exact
@@ -197,6 +197,27 @@ class ProgrammedArray:
         return own + np.repeat(common, self.n_cols, axis=1)
 
 
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """What happens to cells besides programming errors, wires and age; nothing by default.
+
+    Attributes
+    ----------
+    steepness : float
+        ``v_read / V0`` of cells that are not linear in the voltage of a pulse. Behind wires they
+        are solved pulse by pulse, as ``exact``.
+    slow : SlowNoise or None
+        Without it all read noise is other in each activation.
+    disturb : float
+        Share of what a cell holds above ``g_min`` that it loses with each later write on one of its
+        lines; see `disturbed`.
+    """
+
+    steepness: float = 0.0
+    slow: SlowNoise | None = None
+    disturb: float = 0.0
+
+
 def program_array(
     q: NDArray[np.int32],
     device: AbstractDevice,
@@ -206,9 +227,7 @@ def program_array(
     *,
     wires: Wires | None = None,
     histories: Sequence[CellHistory] | None = None,
-    steepness: float = 0.0,
-    slow: SlowNoise | None = None,
-    disturb: float = 0.0,
+    effects: Effects | None = None,
 ) -> ProgrammedArray:
     """Write integer weights into cells.
 
@@ -231,14 +250,7 @@ def program_array(
         reference columns come last.
     histories : sequence of CellHistory, optional
         One for each slice; without them cells are read right after writing and none is faulty.
-    steepness : float
-        ``v_read / V0`` of cells that are not linear in the voltage of a pulse. Behind wires they
-        are solved pulse by pulse, as ``exact``.
-    slow : SlowNoise, optional
-        Without it all read noise is other in each activation.
-    disturb : float
-        Share of what a cell holds above ``g_min`` that it loses with each later write on one of its
-        lines; see `disturbed`.
+    effects : Effects, optional
 
     Raises
     ------
@@ -247,7 +259,8 @@ def program_array(
     SimulationError
         Wires for which ``fast`` says nothing.
     """
-    slices = len(rngs)
+    slices, effects = len(rngs), effects or Effects()
+    steepness, slow, disturb = effects.steepness, effects.slow, effects.disturb
     code = code or WeightCode("differential", slices * slice_bits + 1, slice_bits)
     n_rows = len(q)
     lsb_s = (device.g_max_s - device.g_min_s) / code.top
@@ -437,14 +450,12 @@ def _levels(code: WeightCode, s: int, cells: NDArray[np.int32]) -> list[NDArray[
     return [cells, np.full((1, cells.shape[1], 1), code.references[s], np.int32)]
 
 
-def _each(parts: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+def _each(parts: Sequence[Numbers]) -> list[Numbers]:
     """Return all lines of a slice one after the other."""
     return [line for part in parts for line in part]
 
 
-def combine(
-    lines: tuple[float, ...], cells: NDArray[Any] | Sequence[NDArray[Any]]
-) -> NDArray[np.float64]:
+def combine(lines: tuple[float, ...], cells: Numbers | Sequence[Numbers]) -> NDArray[np.float64]:
     """Return what a column reads: its cells by the fixed sign of their line, [rows, cols].
 
     The only place where cells on several lines become one signed number.

@@ -21,6 +21,9 @@ from cimsim.engine.firing import DrivenArray, DrivenRows, Firing
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import SimulationError
 from cimsim.kernels import bitwise, conversion, floats, fused
+from cimsim.kernels.arrays import Codes, Floats
+from cimsim.kernels.conversion import Converter
+from cimsim.kernels.normals import Stream
 
 BLOCK = 512  # windows; two operands and the sums of a 1024-row array stay within some MB
 _REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart from the others'
@@ -57,7 +60,7 @@ class Sink:
         """Take scaled outputs, those of `place` where it is not None."""
         raise NotImplementedError
 
-    def add_up(self, start: int, sums: NDArray[Any]) -> None:
+    def add_up(self, start: int, sums: Floats) -> None:
         """Take summed codes float [n, n_outputs], in weight LSB times input LSB; not to keep."""
         raise NotImplementedError
 
@@ -66,16 +69,16 @@ class Sink:
 class Sums(Sink):
     """Keeps the sums of all activations, float [n, n_outputs]."""
 
-    sums: NDArray[Any]
+    sums: Floats
 
-    def add_up(self, start: int, sums: NDArray[Any]) -> None:
+    def add_up(self, start: int, sums: Floats) -> None:
         """Copy them."""
         self.sums[start : start + len(sums)] = sums
 
 
 def fire(
     firing: Firing,
-    codes: NDArray[Any],
+    codes: Codes,
     first_window: int,
     key: int,
     sink: Sink,
@@ -165,7 +168,7 @@ class _Frame:
     """What all threads read."""
 
     firing: Firing
-    codes: NDArray[Any]
+    codes: Codes
     first_window: int
     key: int
     scaling: tuple[NDArray[np.float32], float] | None
@@ -181,18 +184,18 @@ class _Block:
     """Activations ``start`` and following, where they begin in ``codes``, and their outputs."""
 
     start: int
-    codes: NDArray[Any]
+    codes: Codes
     bases: NDArray[np.int64]
-    acc: NDArray[Any]
+    acc: Floats
 
 
 class _Scratch:
     """Memory of one thread that all its blocks use again."""
 
     def __init__(self) -> None:
-        self._held: dict[str, NDArray[Any]] = {}
+        self._held: dict[str, Floats] = {}
 
-    def take(self, name: str, shape: tuple[int, int], dtype: type[Any]) -> NDArray[Any]:
+    def take(self, name: str, shape: tuple[int, int], dtype: type[Any]) -> Floats:
         """Return an array with any content."""
         size = shape[0] * shape[1]
         held = self._held.get(name)
@@ -235,7 +238,7 @@ def _fire_blocks(frame: _Frame, blocks: Iterator[tuple[int, int]], sink: Sink) -
     for start, end in blocks:
         codes, bases = firing.reads.block(frame.codes, start, end)
         shape = len(bases), firing.layer.n_outputs
-        acc = sink.place(start, len(bases)) if scaling is not None else None
+        acc: Floats | None = sink.place(start, len(bases)) if scaling is not None else None
         if acc is None:
             acc = scratch.take("acc", shape, firing.sum_dtype)
         if not firing.fills:
@@ -272,7 +275,7 @@ def _fire_fast(
 ) -> int:
     """Integer products, everything fused; returns saturations."""
     firing, clipped = frame.firing, 0
-    scaled = () if firing.by_bits else (frame.scaling or SUMS,)  # bits always make sums
+    scaling = frame.scaling or SUMS
     read_out: Any = bitwise.read_out if firing.by_bits else fused.read_out
     common = (firing.correlation, np.uint64(frame.key ^ INPUTS)) if firing.correlation else None
     window, key = np.uint64(frame.first_window + block.start), np.uint64(frame.key)
@@ -281,10 +284,13 @@ def _fire_fast(
             stage = np.uint64(array.index * len(firing.pulses) + first)
             fresh = firing.fills and array.is_first and first == 0
             clipped += read_out(
-                block.codes, (block.bases, rows.runs), firing.packed_pulses[first:end],
-                firing.power, array.planes, columns, array.stretches, array.scales,
-                (window, stage, key), block.acc, fresh, sums if number == 0 else sums[:0],
-                *scaled, common,
+                fused.Inputs(block.codes, block.bases, rows.runs),
+                fused.Pulses(firing.packed_pulses[first:end], firing.power),
+                array.planes, Converter(columns, array.scales), Stream(window, stage, key),
+                fused.Outputs(
+                    block.acc, array.stretches, fresh, sums if number == 0 else sums[:0], scaling
+                ),
+                common,
             )  # fmt: skip
     return int(clipped)
 
@@ -313,14 +319,15 @@ def _fire_float(
             square = np.square(x, out=scratch.take("square", shape, firing.dtype))
         for array in rows.arrays:
             stage = array.index * len(firing.pulses) + number
-            window = (np.uint64(frame.first_window + block.start), np.uint64(stage))
+            window = np.uint64(frame.first_window + block.start)
+            stream = Stream(window, np.uint64(stage), np.uint64(frame.key))
             factor = firing.factors[number]
             common = None
             if firing.correlation:
                 stage = array.index * len(firing.pulses) + first
                 common = shares[first], np.uint64(stage), np.uint64(frame.key ^ INPUTS)
             clipped += _read_out(
-                frame, array, (x, square), factor, window, block.acc, scratch, common
+                frame, array, (x, square), factor, stream, block.acc, scratch, common
             )
     return clipped
 
@@ -342,7 +349,7 @@ def _overlaps(
     return found
 
 
-def _drooped(x: NDArray[Any], array: DrivenArray, r_supply_ohm: float) -> NDArray[Any]:
+def _drooped(x: Floats, array: DrivenArray, r_supply_ohm: float) -> Floats:
     """Lower all voltages of a pulse by what the current of all cells takes from the supply.
 
     A load of conductance ``G`` behind a resistance ``r`` has ``1 / (1 + r G)`` of the voltage: one
@@ -354,17 +361,17 @@ def _drooped(x: NDArray[Any], array: DrivenArray, r_supply_ohm: float) -> NDArra
             "for whole pulse values; set it to 0, or device.nonlinearity to 2"
         )
     load_s = x @ (array.row_conductance_s / array.top)
-    lowered: NDArray[Any] = x * (1 / (1 + r_supply_ohm * load_s))[:, None]
+    lowered: Floats = x * (1 / (1 + r_supply_ohm * load_s))[:, None]
     return lowered.astype(x.dtype, copy=False)
 
 
 def _read_out(
     frame: _Frame,
     array: DrivenArray,
-    pulse: tuple[NDArray[Any], NDArray[Any] | None],
+    pulse: tuple[Floats, Floats | None],
     factor: float,
-    window: tuple[np.uint64, np.uint64],
-    acc: NDArray[np.float64],
+    stream: Stream,
+    acc: Floats,
     scratch: _Scratch,
     common: tuple[NDArray[np.float64], np.uint64, np.uint64] | None = None,
 ) -> int:
@@ -395,20 +402,20 @@ def _read_out(
         if common is not None:
             share = common[0][: len(acc), None].astype(np.float32)
             floats.add_common(
-                current, reference * share, window[0], common[1],
+                current, reference * share, stream.window, common[1],
                 np.uint64(frame.key ^ _REFERENCES ^ INPUTS),
             )  # fmt: skip
             reference = reference * (1 - share)
-        floats.add_common(current, reference, *window, own)
+        floats.add_common(current, reference, stream.window, stream.stage, own)
     if array.adc_curves.size:
         floats.bend_sums(current, array.columns, array.adc, array.adc_curves)
     if frame.firing.noise_curve is not None:
         floats.add_level_noise(
-            current[: len(acc)], array.columns, array.adc, frame.firing.noise_curve, *window,
-            np.uint64(frame.key ^ _LEVELS),
+            current[: len(acc)], array.columns, array.adc, frame.firing.noise_curve, stream.window,
+            stream.stage, np.uint64(frame.key ^ _LEVELS),
         )  # fmt: skip
     clipped = floats.convert(
-        acc, current, variance, array.scaled(factor), array.target, array.adc, window,
-        np.uint64(frame.key), common,
+        (acc, array.target), current, variance, Converter(array.scaled(factor), array.adc),
+        stream, common,
     )  # fmt: skip
     return int(clipped)

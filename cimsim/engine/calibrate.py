@@ -25,6 +25,7 @@ from cimsim.engine.windows import Reads
 from cimsim.engine.workers import workers
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
+from cimsim.kernels.arrays import Codes, Floats, Numbers
 from cimsim.mapping.mapping import Mapping as Placed
 from cimsim.rng import key
 
@@ -56,7 +57,7 @@ class Known:
         By layer and operation, what the converter ranges take from partial sums: see `_Sums`.
     """
 
-    codes: dict[str, tuple[InputCode, NDArray[Any]]] = field(default_factory=dict)
+    codes: dict[str, tuple[InputCode, Codes]] = field(default_factory=dict)
     exact: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     sums: WeakKeyDictionary[ProgrammedLayer, dict[str, dict[Any, _Sums]]] = field(
         default_factory=WeakKeyDictionary
@@ -209,7 +210,7 @@ class _Sums:
 
 
 def _adc_ranges(
-    layer: ProgrammedLayer, codes: NDArray[Any], code: InputCode, chip: Chip,
+    layer: ProgrammedLayer, codes: Codes, code: InputCode, chip: Chip,
     known: dict[Any, _Sums],
 ) -> tuple[tuple[AdcRange, ...], float | None]:  # fmt: skip
     """Return the converter range of each array of a layer, and their mean effective bits.
@@ -239,7 +240,7 @@ def _adc_ranges(
 
 
 def _all_sums(
-    layer: ProgrammedLayer, codes: NDArray[Any], pulses: tuple[tuple[int, int], ...]
+    layer: ProgrammedLayer, codes: Codes, pulses: tuple[tuple[int, int], ...]
 ) -> list[NDArray[np.float32]]:
     return [_partial_sums(array, codes, pulses) for array in layer.arrays]
 
@@ -284,7 +285,7 @@ def _thinned(sums: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _partial_sums(
-    array: PlacedArray, codes: NDArray[Any], pulses: tuple[tuple[int, int], ...]
+    array: PlacedArray, codes: Codes, pulses: tuple[tuple[int, int], ...]
 ) -> NDArray[np.float32]:
     """Return noise-free partial sums of some windows, all pulses, float32 [pulses, n, columns]."""
     most = MAX_SUMS // array.written.n_physical_cols
@@ -297,7 +298,7 @@ def _partial_sums(
 
 
 def exact_product(
-    codes: NDArray[Any], zero_point: int, weight: NDArray[np.int32]
+    codes: Numbers, zero_point: int, weight: NDArray[np.int32]
 ) -> NDArray[np.float64]:
     """Return the integer product of input vectors and nominal weights, whole float64 [n, n_cols].
 
@@ -314,7 +315,7 @@ def exact_product(
 
 
 def fit_columns(
-    got: NDArray[np.float64], exact: NDArray[np.float64], use_gain: bool, use_offset: bool
+    got: Floats, exact: NDArray[np.float64], use_gain: bool, use_offset: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return gain and offset of each column that make ``gain * got + offset`` closest to ``exact``.
 
@@ -349,7 +350,7 @@ def fit_columns(
     return np.where(same, 1.0, gain), np.where(same, 0.0, offset)
 
 
-def _varies(got: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _varies(got: Floats) -> NDArray[np.bool_]:
     """Return which columns hold more than one value, bool [n_cols]."""
     found: NDArray[np.bool_] = got[0] != got[-1]
     if not found.all():

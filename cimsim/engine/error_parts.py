@@ -36,6 +36,7 @@ from cimsim.engine.windows import Reads, padded_shape, window_places
 from cimsim.engine.without import without
 from cimsim.graph.ir import MatrixOp
 from cimsim.graph.layout import to_nhwc
+from cimsim.kernels.arrays import Codes, Numbers
 from cimsim.rng import key
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class ErrorParts:
         return self._layers[name]
 
     def _sums(
-        self, op: MatrixOp, codes: NDArray[Any], reads: Reads, first: int, noise: int, clips: bool
+        self, op: MatrixOp, codes: Codes, reads: Reads, first: int, noise: int, clips: bool
     ) -> tuple[Array, dict[str, Array]]:
         """Return exact integer sums and their errors, [activations, windows * n_cols].
 
@@ -212,7 +213,7 @@ class ErrorParts:
         return exact, found
 
     def _raw(
-        self, op: MatrixOp, codes: NDArray[Any], reads: Reads, first: int, noise: int, clips: bool,
+        self, op: MatrixOp, codes: Codes, reads: Reads, first: int, noise: int, clips: bool,
         all_of_them: bool = False,
     ) -> tuple[Array, dict[str, Array]]:  # fmt: skip
         """Return exact integer sums and what each cause adds to them, weight times input LSB."""
@@ -511,7 +512,7 @@ def _folded(layer: ProgrammedLayer, shape: tuple[int, ...]) -> NDArray[np.float6
     return matrix
 
 
-def _product(weight: NDArray[Any], x: Array) -> Array:
+def _product(weight: Numbers, x: Array) -> Array:
     """Return the products of vectors [n, groups * rows] with a matrix [groups, rows, cols]."""
     groups, rows, _ = weight.shape
     if groups == 1:

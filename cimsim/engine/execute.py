@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
 from cimsim.graph.reference import apply_digital
 from cimsim.kernels import floats
+from cimsim.kernels.arrays import Floats
 from cimsim.rng import key
 
 if TYPE_CHECKING:
@@ -299,7 +300,7 @@ class OutputMap(Sink):
         for codes in self._fed:
             codes.put_pixels(values, start)
 
-    def add_up(self, start: int, sums: NDArray[Any]) -> None:
+    def add_up(self, start: int, sums: Floats) -> None:
         """Scale sums and put them."""
         place, ready, floor = self.place(start, len(sums)), self._ready, self._floor
         values = np.empty(sums.shape, np.float32) if place is None else place

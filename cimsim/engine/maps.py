@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from cimsim.engine.windows import padded_shape
 from cimsim.graph.ir import MatrixOp
 from cimsim.graph.layout import channels_last
 from cimsim.kernels import floats
+from cimsim.kernels.arrays import Codes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +42,7 @@ class CodeMap:
 
     op: MatrixOp
     code: InputCode
-    padded: NDArray[Any]
+    padded: Codes
     sums: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
@@ -109,7 +110,7 @@ class CodeMap:
             self.put(values[tail:].reshape(1, -1), row + whole)
 
     @property
-    def flat(self) -> NDArray[Any]:
+    def flat(self) -> Codes:
         """All codes, padding included."""
         return self.padded.reshape(-1)
 

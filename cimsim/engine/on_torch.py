@@ -20,13 +20,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cimsim.crossbar.programmed import ProgrammedArray
 from cimsim.engine.blocks import Sink, counts_of
 from cimsim.engine.firing import DrivenArray, DrivenRows, Firing
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
+from cimsim.kernels.arrays import Codes, Int32, Packed
+from cimsim.kernels.formula import Operation, quotient, twice
+from cimsim.kernels.formula import level as level_of
+from cimsim.kernels.formula import sigma as sigma_of
+from cimsim.kernels.formula import value as value_of
 from cimsim.kernels.fused import offsets_of
 from cimsim.kernels.products import unpack
 
@@ -105,7 +109,7 @@ class TorchArrays:
         return "noise that pulses share" if firing.correlation else None
 
     def fire(
-        self, firing: Firing, codes: NDArray[Any], first_window: int, key: int, sink: Sink
+        self, firing: Firing, codes: Codes, first_window: int, key: int, sink: Sink
     ) -> OpStatistics:
         """Do what `cimsim.engine.blocks.fire` does.
 
@@ -146,7 +150,7 @@ class TorchArrays:
         return OpStatistics(windows=firing.reads.answered, **counts, conductance_s=conductance)
 
 
-def _signed(codes: NDArray[Any]) -> NDArray[Any]:
+def _signed(codes: Codes) -> Codes | Int32:
     """Return codes in a type that torch can index."""
     return codes if codes.dtype == np.uint8 else codes.astype(np.int32)
 
@@ -238,7 +242,7 @@ class _Array:
             raise AssertionError("no planes")  # `TorchArrays.takes` has looked
         n, width = driven.n_rows, driven.n_cols
 
-        def plane(packed: NDArray[Any]) -> Tensor:
+        def plane(packed: Packed) -> Tensor:
             whole = np.ascontiguousarray(unpack(packed)[:n, :width])
             return torch.from_numpy(whole).to(device, torch.float32)
 
@@ -276,33 +280,28 @@ class _Array:
         total = _product(x, self.low).to(kind) * scale
         if self.high is not None:
             total = _fma(_product(x, self.high).to(kind), 256.0 * scale, total)
-        if usual:
-            per_unit = float(1 / self.driven.scales[1])  # in the type of the arithmetic
-            level = _fma(_fma(total, columns[0], -lo), per_unit, columns[1])
-        else:
-            level = (total * columns[0] - lo) / step + columns[1]
+        mad: Operation[Any] = _fma if usual else twice
+        # the reciprocal is one in the type of the arithmetic
+        ends = -lo, float(1 / self.driven.scales[1]) if usual else step
+        column, over = (columns[0], columns[1]), _fma if usual else quotient
+        level: Tensor = level_of(total, column, ends, mad, over)
         if self.is_noisy:
             variance = _variance(x, self.noise, mask, exponent, scale * scale, kind)
             window, stage, key = drawn
             draws = normals(len(x), width, window, stage, key, x.device).to(kind)
-            if usual:
-                level = _fma(_sqrt(_fma(variance, columns[2], columns[3])), draws, level)
-            else:
-                level = level + _sqrt(variance * columns[2] + columns[3]) * draws
+            level = mad(sigma_of(variance, columns[2], columns[3], mad, _sqrt), draws, level)
         if top < 0:
             return level * unit, 0
         code = torch.round(level)
         outside = int(((code < 0) | (code > top)).sum())
-        code = code.clamp(0, top)
-        whole = _fma(code, step, lo) if usual else lo + step * code
-        return whole * unit, outside
+        return value_of(code.clamp(0, top), (lo, step), unit, mad), outside
 
 
 def _fma(a: Any, b: Any, c: Any) -> Tensor:
     """Multiply and add with one rounding; in float64 with two."""
     import torch
 
-    kind = a.dtype
+    (kind, *_) = [one.dtype for one in (a, b, c) if isinstance(one, torch.Tensor)]
     if kind != torch.float32:
         exact: Tensor = a * b + c
         return exact

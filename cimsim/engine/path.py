@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from numpy.typing import NDArray
+from typing import Literal
 
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
 from cimsim.kernels import bitwise
+from cimsim.kernels.arrays import Int64
 
 _BYTE = 255
 
@@ -33,7 +32,7 @@ class Path:
 
     @classmethod
     def of(
-        cls, layer: ProgrammedLayer, pulses: NDArray[Any], r_supply_ohm: float,
+        cls, layer: ProgrammedLayer, pulses: Int64, r_supply_ohm: float,
         by_level: bool = False,
     ) -> Path:  # fmt: skip
         """Decide for all arrays of a layer.

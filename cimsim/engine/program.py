@@ -6,7 +6,6 @@ from collections.abc import Callable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +24,18 @@ from cimsim.crossbar.faults import (
     fault_map,
 )
 from cimsim.crossbar.nonlinear import bent, bent_levels
-from cimsim.crossbar.programmed import CellHistory, ProgrammedArray, SlowNoise, program_array
+from cimsim.crossbar.programmed import (
+    CellHistory,
+    Effects,
+    ProgrammedArray,
+    SlowNoise,
+    program_array,
+)
 from cimsim.engine.noise import noise_shares
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
 from cimsim.kernels import floats
+from cimsim.kernels.arrays import Numbers
 from cimsim.mapping.layout import Block, Layout
 from cimsim.mapping.lines import Lines
 from cimsim.mapping.mapping import Mapping, PlacedLayer, Slot
@@ -80,7 +86,7 @@ class PlacedArray:
             return self.dac_curves
         return bent_levels(self.dac_curves, top, self.written.steepness)
 
-    def expected_sums(self, pulse: NDArray[Any], top: int) -> NDArray[np.float32]:
+    def expected_sums(self, pulse: Numbers, top: int) -> NDArray[np.float32]:
         """Return the noise-free partial sums that the converters are made for.
 
         Drivers count as linear as long as the cells are.
@@ -342,8 +348,9 @@ def _program_layer(
             written = program_array(
                 matrix, context.device, spec.slice_bits, rngs, code, wires=chip.wires,
                 histories=context.histories(placed.name, index, placed.slots[0][index], lines),
-                steepness=context.steepness, slow=context.slow_noise(placed, index),
-                disturb=chip.array.write_disturb,
+                effects=Effects(
+                    context.steepness, context.slow_noise(placed, index), chip.array.write_disturb
+                ),
             )  # fmt: skip
         except SimulationError as error:
             raise SimulationError(f"layer '{placed.name}', array {index}: {error}") from None

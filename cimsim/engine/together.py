@@ -8,7 +8,6 @@ that time goes into products and normals that are the same each time. What comes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +15,15 @@ from numpy.typing import NDArray
 from cimsim.engine.blocks import INPUTS, SUMS, Sums, fire
 from cimsim.engine.firing import Firing
 from cimsim.kernels import fused
+from cimsim.kernels.arrays import Codes
+from cimsim.kernels.conversion import Converter
+from cimsim.kernels.normals import Stream
 
 _UNCOUNTED = np.empty(0, np.int64)  # pulse values, which one converter's run counts
 
 
 def fire_together(
-    firings: Sequence[Firing], codes: NDArray[Any], first_window: int, key: int
+    firings: Sequence[Firing], codes: Codes, first_window: int, key: int
 ) -> list[NDArray[np.float32]]:
     """Apply every activation of a map to the same arrays behind other converters each time.
 
@@ -57,10 +59,12 @@ def fire_together(
                 columns = np.stack([other.phases[phase] for other in alike])
                 stage = np.uint64(array.index * len(one.pulses) + first)
                 fused.read_out(
-                    codes, (bases, rows.runs), one.packed_pulses[first:end], one.power,
-                    array.planes, columns[0], array.stretches, scales[0],
-                    (np.uint64(first_window), stage, np.uint64(key)), sums[0], False, _UNCOUNTED,
-                    SUMS, common, (columns[1:], scales[1:], sums[1:]),
+                    fused.Inputs(codes, bases, rows.runs),
+                    fused.Pulses(one.packed_pulses[first:end], one.power),
+                    array.planes, Converter(columns[0], scales[0]),
+                    Stream(np.uint64(first_window), stage, np.uint64(key)),
+                    fused.Outputs(sums[0], array.stretches, False, _UNCOUNTED, SUMS),
+                    common, (columns[1:], scales[1:], sums[1:]),
                 )  # fmt: skip
     return [part.astype(np.float32, copy=False) for part in sums]
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.graph.ir import MatrixOp, Window
+from cimsim.kernels.arrays import Codes
 from cimsim.mapping.layout import Layout
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +55,7 @@ class Reads:
             return self.offsets
         return np.arange(self.bases.shape[1] * len(self.offsets))
 
-    def block(
-        self, codes: NDArray[Any], start: int, stop: int
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def block(self, codes: Codes, start: int, stop: int) -> tuple[Codes, NDArray[np.int64]]:
         """Return codes and where activations ``start`` to ``stop`` begin in them.
 
         Windows with inputs of their own are collected side by side, a block at a time.
@@ -65,7 +66,7 @@ class Reads:
         begins = np.arange(len(vectors), dtype=np.int64) * vectors.shape[1]
         return vectors.reshape(-1), begins
 
-    def vectors(self, codes: NDArray[Any], chosen: NDArray[np.int64]) -> NDArray[Any]:
+    def vectors(self, codes: NDArray[Kind], chosen: NDArray[np.int64]) -> NDArray[Kind]:
         """Collect the inputs of some activations, [n, n_inputs]."""
         bases = self.bases[chosen].reshape(len(chosen), -1)
         found = np.empty((*bases.shape, len(self.offsets)), codes.dtype)

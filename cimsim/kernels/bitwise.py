@@ -7,15 +7,18 @@ added to the output in the same order.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.jit import jit
 from cimsim.kernels import conversion, lookup
-from cimsim.kernels.fused import collect_block, offsets_of
-from cimsim.kernels.normals import counters, many_normals
+from cimsim.kernels.arrays import Bytes, Codes, Floats, Int32, Int64, UInt64
+from cimsim.kernels.conversion import Converter, Noise, Shared, Sums
+from cimsim.kernels.fused import Common, Inputs, Outputs, Pulses, collect_block, offsets_of
+from cimsim.kernels.lookup import Words
+from cimsim.kernels.normals import Stream, counters, many_normals
 from cimsim.kernels.planes import Planes
 
 LANES = 512  # of a block: patterns of a chunk of rows stay in the nearest cache
@@ -33,7 +36,7 @@ class Tables:
     has_high, has_noise : bool
     """
 
-    sums: NDArray[np.int16]
+    sums: Words
     has_high: bool
     has_noise: bool
 
@@ -72,21 +75,41 @@ def block_of(n_pulses: int) -> int:
     return max(16, LANES // n_pulses // 16 * 16)
 
 
+class _Block(NamedTuple):
+    """Memory for a block of vectors: `_block`."""
+
+    vectors: Codes  # [block, n_rows, padded]
+    bits: Codes  # the transpose
+    lanes: NDArray[np.uint16]  # [groups, lanes], see `lookup.patterns`
+    whole: Bytes  # scratch of `lookup.sum_panel`
+    part: Int32
+    found: Int32  # [1 or 2, lanes * 16], sums of a panel: of the conductances, of the noise
+    flat: Int32  # what ``found`` lies in; zeros follow
+
+
+class _Panel(NamedTuple):
+    """Memory for the panels of 16 columns that are converted: `_panels`."""
+
+    constants: Floats  # [panels, 5, 16 * GROUP]
+    values: Floats  # [panels that add to the same outputs, n_pulses, block, 16], flat
+    variance: Floats  # [16 * GROUP], or of size 0 where nothing is noisy
+    draws: Floats
+    kept: Floats  # [block * 16, or 0]
+    share: Floats  # [block]
+    first: UInt64  # [4 * GROUP], see `cimsim.kernels.normals.counters`
+    second: UInt64
+    shared: Int64  # [panels], see `_sharing`
+
+
 @jit
 def read_out(
-    codes: Any,
-    places: Any,
-    pulses: Any,
-    power: int,
-    planes: Any,
-    columns: Any,
-    target: Any,
-    adc: Any,
-    counter: Any,
-    acc: Any,
-    fresh: bool,
-    sums: Any,
-    common: Any = None,
+    inputs: Inputs,
+    pulses: Pulses,
+    planes: tuple[Words, bool, bool],
+    converter: Converter,
+    stream: Stream,
+    outputs: Outputs,
+    common: Common = None,
 ) -> int:
     """Apply vectors to one array, all pulses, and add what its converters say to the output.
 
@@ -94,155 +117,186 @@ def read_out(
     ----------
     planes : (int16 [panels, chunks, 16, groups, n_planes, 12], bool, bool)
         The fields of `Tables`.
-    codes, places, pulses, power, columns, target, adc, counter, acc, fresh, sums, common
-        As in `cimsim.kernels.fused.read_out`; the mask of each pulse is one bit.
+    inputs, pulses, converter, stream, outputs, common
+        As in `cimsim.kernels.fused.read_out`; the mask of each pulse is one bit, and outputs are
+        sums.
 
     Returns
     -------
     int
         Conversions whose input lay outside of the range.
     """
-    bases, runs = places
-    tables, has_high, has_noise = planes
-    n_pulses, n_groups, n_planes = pulses.shape[0], lookup.groups_of(tables), tables.shape[4]
-    offsets = offsets_of(runs)
-    block = block_of(n_pulses)
+    bits = pulses.bits
+    tables, _, has_noise = planes
+    shifts, offsets = bits[:, 0] + bits[:, 2], offsets_of(inputs.runs)
+    block = _block(inputs.codes, shifts.shape[0], tables, has_noise)
+    noisy = has_noise or converter.columns[3].max() > 0
+    panel = _panels(converter.columns, shifts.shape[0], noisy, common, outputs)
+    size, clipped = block.vectors.shape[0], 0
+    for start in range(0, inputs.bases.shape[0], size):
+        used = min(size, inputs.bases.shape[0] - start)
+        bases = inputs.bases[start : start + used]
+        collect_block(inputs.codes, bases, inputs.runs, offsets, block.vectors)
+        if common is not None:
+            conversion.overlaps(block.vectors, used, bits, panel.share)
+            panel.share[:] *= common[0]
+        _turn(block.vectors, block.bits)
+        _tally(block.bits, used, shifts, outputs.sums)
+        lookup.patterns(block.bits, shifts, block.lanes)
+        here = Stream(stream.window + np.uint64(start), stream.stage, stream.key)
+        for leader in range(tables.shape[0]):  # of panels that add to the same outputs
+            clipped += _convert_panels(
+                leader, block, panel, planes, (shifts, converter.adc), here, used, common
+            )
+            _add_panels(leader, panel, outputs, (start, used), shifts.shape[0])
+    return clipped
+
+
+@jit
+def _block(codes: Codes, n_pulses: int, tables: Words, has_noise: bool) -> _Block:
+    """Return memory for a block of vectors."""
+    block, n_rows = block_of(n_pulses), lookup.groups_of(tables) * lookup.ROWS
+    n_groups, n_planes = lookup.groups_of(tables), tables.shape[4]
     lanes = -(-block * n_pulses // lookup.TILE) * lookup.TILE
-    panels = tables.shape[0]
-    vectors = np.zeros((block, n_groups * lookup.ROWS), codes.dtype)
-    bits = np.zeros((n_groups * lookup.ROWS, block), codes.dtype)
-    shifts = pulses[:, 0] + pulses[:, 2]
     index = lookup.aligned(2 * n_groups * lanes).view(np.uint16).reshape((n_groups, lanes))
-    whole = lookup.aligned(lookup.CHUNK * n_planes * 64)
     shape = (n_planes, 16, lanes)
     part = lookup.aligned(4 * n_planes * 16 * lanes).view(np.int32).reshape(shape)
     # after the joined sums and those of the noise follow zeros for what there is not
-    found, plane = np.zeros((3, lanes * 16), np.int32), lanes * 16
-    kept = found[: 2 if has_noise else 1]
-    flat, zeros = found.reshape(-1), 2 * plane
-    noisy = has_noise or columns[3].max() > 0
-    draws = np.zeros(GROUP * 16, np.float32)
-    numbers = np.zeros((GROUP, 4), np.uint64), np.zeros((GROUP, 4), np.uint64)
-    counters(numbers[0], numbers[1])
-    first, second = numbers[0].reshape(-1), numbers[1].reshape(-1)
-    shared, largest = _sharing(target, panels, acc.shape[1])
-    size = n_pulses * block * 16
-    values = np.empty(largest * size, columns.dtype)
-    variance = np.empty(GROUP * 16 if noisy else 0, columns.dtype)
+    found = np.zeros((3, lanes * 16), np.int32)
+    return _Block(
+        np.zeros((block, n_rows), codes.dtype), np.zeros((n_rows, block), codes.dtype), index,
+        lookup.aligned(lookup.CHUNK * n_planes * 64), part, found[: 2 if has_noise else 1],
+        found.reshape(-1),
+    )  # fmt: skip
+
+
+@jit
+def _panels(
+    columns: Floats, n_pulses: int, noisy: bool, common: Common, outputs: Outputs
+) -> _Panel:  # fmt: skip
+    """Return memory for panels, and what stays the same in it."""
+    panels, block = columns.shape[1] // 16, block_of(n_pulses)
+    shared, largest = _sharing(outputs.target, panels, outputs.acc.shape[1])
     constants = np.empty((panels, columns.shape[0], GROUP * 16), columns.dtype)
     for q in range(panels):
         conversion.tile(columns[:, 16 * q : 16 * q + 16], constants[q])
-    clipped = 0
-    share = np.zeros(block)
-    kept_draws = np.zeros(0 if common is None else -(-block // GROUP) * GROUP * 16, np.float32)
-    for start in range(0, bases.shape[0], block):
-        used = min(block, bases.shape[0] - start)
-        collect_block(codes, bases[start : start + used], runs, offsets, vectors)
+    first, second = np.zeros((GROUP, 4), np.uint64), np.zeros((GROUP, 4), np.uint64)
+    counters(first, second)
+    return _Panel(
+        constants, np.empty(largest * n_pulses * block * 16, columns.dtype),
+        np.empty(GROUP * 16 if noisy else 0, columns.dtype), np.zeros(GROUP * 16, np.float32),
+        np.zeros(0 if common is None else -(-block // GROUP) * GROUP * 16, np.float32),
+        np.zeros(block), first.reshape(-1), second.reshape(-1), shared,
+    )  # fmt: skip
+
+
+@jit
+def _convert_panels(
+    leader: int, block: _Block, panel: _Panel, planes: tuple[Words, bool, bool],
+    reading: tuple[Int64, Floats], stream: Stream, used: int, common: Common,
+) -> int:  # fmt: skip
+    """Sum and convert the panels that add to the same outputs.
+
+    Parameters
+    ----------
+    leader : int
+        The first of them.
+    block, panel, planes, common
+    reading : (int64 [n_pulses], float32 or float64 [3])
+        Which bit each pulse takes; ``adc`` of `Converter`.
+    stream : Stream
+        Of the block's first vector.
+    used : int
+        Vectors in use.
+
+    Returns
+    -------
+    int
+        Conversions whose input lay outside of the range.
+    """
+    held, clipped, size = 0, 0, reading[0].shape[0] * block.vectors.shape[0] * 16
+    for q in range(leader, panel.shared.shape[0]):
+        if panel.shared[q] != leader:
+            continue
+        lookup.sum_panel(block.lanes, planes[0][q], planes[1], block.whole, block.part, block.found)
+        numbers = panel.first + np.uint64(4 * q), panel.second
         if common is not None:
-            conversion.overlaps(vectors, used, pulses, share)
-            share *= common[0]
-        _turn(vectors, bits)
-        _tally(bits, used, shifts, sums)
-        lookup.patterns(bits, shifts, index)
-        for leader in range(panels):  # of panels that add to the same outputs
-            held = 0
-            for q in range(leader, panels):
-                if shared[q] != leader:
-                    continue
-                lookup.sum_panel(index, tables[q], has_high, whole, part, kept)
-                numbered = first + np.uint64(4 * q), second
-                window = counter[0] + np.uint64(start), counter[1], counter[2]
-                at = zeros, plane if has_noise else zeros, block, used
-                if common is not None:
-                    for b in range(0, used, GROUP):
-                        many_normals(
-                            kept_draws[16 * b : 16 * (b + GROUP)], numbered,
-                            window[0] + np.uint64(b), window[1], common[1],
-                        )  # fmt: skip
-                clipped += _convert_panel(
-                    flat, at, shifts, constants[q], adc, (numbered, window),
-                    (variance, draws), values, size * held, (kept_draws, share),
+            for b in range(0, used, GROUP):
+                many_normals(
+                    panel.kept[16 * b : 16 * (b + GROUP)], numbers,
+                    stream.window + np.uint64(b), stream.stage, common[1],
                 )  # fmt: skip
-                held += 1
-            # pulse by pulse as in `fused`: the order of a float sum is part of the result
-            for p in range(n_pulses):
-                held = 0
-                for q in range(leader, panels):
-                    if shared[q] == leader:
-                        begin = size * held + 16 * p * block
-                        conversion.add(
-                            acc, (start, used), values, begin, (16 * q, 16), target,
-                            fresh and p == 0,
-                        )  # fmt: skip
-                        held += 1
+        clipped += _convert_panel(
+            block, panel, (q, size * held, used), planes[2], reading, stream, numbers
+        )
+        held += 1
     return clipped
 
 
 @jit
 def _convert_panel(
-    sums: Any,
-    places: Any,
-    shifts: Any,
-    columns: Any,
-    adc: Any,
-    counter: Any,
-    scratch: Any,
-    values: Any,
-    to: int,
-    common: Any,
-) -> int:
+    block: _Block, panel: _Panel, place: tuple[int, int, int], has_noise: bool,
+    reading: tuple[Int64, Floats], stream: Stream, numbers: tuple[UInt64, UInt64],
+) -> int:  # fmt: skip
     """Turn the sums of 16 columns into output values, pulse by pulse.
 
     Parameters
     ----------
-    sums : int32 [n]
-        Of the conductances, of the noise, zeros.
-    places : (int, int, int, int)
-        Where zeros and the noise begin; vectors of a block, and those in use.
-    shifts : int64 [n_pulses]
-    columns : float32 or float64 [5, 16 * GROUP]
-    adc : float32 or float64 [3]
-    counter : tuple
-        Numbers of the panel as `cimsim.kernels.normals.many_normals` takes them; first vector,
-        first pulse, key.
-    scratch : tuple
-        Variances, of size 0 where nothing is noisy, and normals.
-    values : float32 or float64 [any]
-        Written from ``to`` on: [n_pulses, block, 16].
-    to : int
-    common : (float32 [n], float64 [block])
-        Normals that all pulses of a vector share, of size 0 if none, and for each vector how far.
+    block, panel, reading, stream
+        As in `_convert_panels`.
+    place : (int, int, int)
+        Number of the panel, where its values begin, vectors in use.
+    has_noise : bool
+        Whether cells fluctuate.
+    numbers : (uint64 [4 * GROUP], uint64 [4 * GROUP])
+        Of the panel, as `cimsim.kernels.normals.many_normals` takes them.
 
     Returns
     -------
     int
         Conversions whose input lay outside of the range.
     """
-    zeros, noise, block, used = places
-    numbers, (window, stage, key) = counter
-    variance, draws = scratch
-    noisy = variance.shape[0] > 0
-    clipped = 0
+    (q, to, used), (shifts, adc), plane = place, reading, block.found.shape[1]
+    zeros, spread = 2 * plane, plane if has_noise else 2 * plane
+    noise, shared = Noise(panel.variance, panel.draws), Shared(panel.kept, panel.share)
+    here, clipped = Converter(panel.constants[q], adc), 0
     for p in range(shifts.shape[0]):
+        sums = Sums(block.flat, block.flat, 1.0, shifts[p])
         for b in range(0, used, GROUP):
-            n, at = 16 * min(GROUP, used - b), 16 * (p * block + b)
-            begins = zeros + at, at, to + at
-            if noisy:
-                first = window + np.uint64(b)
-                many_normals(draws, numbers, first, stage + np.uint64(p), key)
-                _take(sums, noise + at, variance, n)
-                if common[0].shape[0] > 0:
-                    conversion.mix(
-                        draws, common[0], 16 * b, common[1], b, variance, columns, (n // 16, 16)
-                    )
+            count = min(GROUP, used - b)
+            at = 16 * (p * block.vectors.shape[0] + b)
+            if panel.variance.shape[0] > 0:
+                window = stream.window + np.uint64(b)
+                many_normals(panel.draws, numbers, window, stream.stage + np.uint64(p), stream.key)
+                _take(block.flat, spread + at, panel.variance, 16 * count)
+                if panel.kept.shape[0] > 0:
+                    conversion.mix(noise, shared, here.columns, b, (count, 16))
             clipped += conversion.convert_any(
-                sums, sums, begins, 1.0, variance, draws, columns, adc, shifts[p], values, n
+                sums, (zeros + at, at, to + at), noise, here, panel.values, 16 * count
             )
     return clipped
 
 
 @jit
-def _sharing(stretches: Any, panels: int, n_cols: int) -> Any:
+def _add_panels(
+    leader: int, panel: _Panel, outputs: Outputs, rows: tuple[int, int], n_pulses: int
+) -> None:  # fmt: skip
+    """Add the values of the panels that add to the same outputs."""
+    block = panel.share.shape[0]
+    # pulse by pulse as in `fused`: the order of a float sum is part of the result
+    for p in range(n_pulses):
+        held = 0
+        for q in range(leader, panel.shared.shape[0]):
+            if panel.shared[q] == leader:
+                conversion.add(
+                    outputs.acc, rows, panel.values, 16 * block * (n_pulses * held + p),
+                    (16 * q, 16), outputs.target, outputs.fresh and p == 0,
+                )  # fmt: skip
+                held += 1
+
+
+@jit
+def _sharing(stretches: Int64, panels: int, n_cols: int) -> tuple[Int64, int]:
     """Find panels that add to the same outputs, directly or through others.
 
     Returns
@@ -265,7 +319,7 @@ def _sharing(stretches: Any, panels: int, n_cols: int) -> Any:
 
 
 @jit
-def _take(source: Any, first: int, out: Any, n: int) -> None:
+def _take(source: Int32, first: int, out: Floats, n: int) -> None:
     """Turn whole numbers into floats."""
     begin = np.uint64(first)
     for j in range(np.uint64(n)):
@@ -273,7 +327,7 @@ def _take(source: Any, first: int, out: Any, n: int) -> None:
 
 
 @jit
-def _turn(vectors: Any, bits: Any) -> None:
+def _turn(vectors: Codes, bits: Codes) -> None:
     """Put vectors side by side: ``bits`` is the transpose."""
     for k in range(np.uint64(bits.shape[0])):
         for v in range(np.uint64(bits.shape[1])):
@@ -281,7 +335,7 @@ def _turn(vectors: Any, bits: Any) -> None:
 
 
 @jit
-def _tally(bits: Any, used: int, shifts: Any, sums: Any) -> None:
+def _tally(bits: Codes, used: int, shifts: Int64, sums: Int64) -> None:
     """Count the pulses that drive each row: the bits of its codes that are set."""
     kind = bits.dtype.type
     mask = kind(0)

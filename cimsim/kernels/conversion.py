@@ -7,16 +7,21 @@ become vector code.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.jit import jit, jit_inline
+from cimsim.kernels.arrays import Codes, Floats, Int32, Int64, Places
 from cimsim.kernels.fma import fma
+from cimsim.kernels.formula import level, quotient, sigma, twice, value
 from cimsim.kernels.products import LANES
 
 GROUP = 1024  # values converted together
+# the formula as compiled loops inline it
+level_, sigma_, value_ = jit_inline(level), jit_inline(sigma), jit_inline(value)
+twice_, quotient_ = jit_inline(twice), jit_inline(quotient)
 
 
 def packed_columns(
@@ -53,7 +58,7 @@ def packed_columns(
 
 
 @jit
-def tile(columns: Any, out: Any) -> None:
+def tile(columns: Floats, out: Floats) -> None:
     """Repeat the numbers of the columns for as many rows as ``out`` has room for."""
     width = columns.shape[1]
     for i in range(columns.shape[0]):
@@ -64,40 +69,69 @@ def tile(columns: Any, out: Any) -> None:
 # what follows takes whole arrays and places in them: each slice would cost two atomic counts
 
 
+class Sums(NamedTuple):
+    """Sums of planes of one pulse, as `convert` takes them.
+
+    Attributes
+    ----------
+    high, low : int32 [any]
+        Of the high and of the low plane.
+    scale : float
+        Of the sums.
+    shift : int
+        A pulse's unit counts ``2**shift``.
+    """
+
+    high: Int32
+    low: Int32
+    scale: float
+    shift: int
+
+
+class Noise(NamedTuple):
+    """What is added to levels.
+
+    Attributes
+    ----------
+    variance : float32 or float64 [>= n]
+        In units of the noise plane; of size 0 where there is none.
+    draws : float32 [>= n]
+        Normals.
+    """
+
+    variance: Floats
+    draws: Floats
+
+
+class Converter(NamedTuple):
+    """The converters of the columns of an array.
+
+    Attributes
+    ----------
+    columns : float32 or float64 [5, n]
+        From `packed_columns`, for some functions tiled.
+    adc : float32 or float64 [3]
+        Lower end, step, largest code (negative: no converter at all).
+    """
+
+    columns: Floats
+    adc: Floats
+
+
 @jit
 def convert(
-    high: Any,
-    low: Any,
-    places: Any,
-    scale: float,
-    variance: Any,
-    draws: Any,
-    columns: Any,
-    adc: Any,
-    shift: int,
-    value: Any,
-    n: int,
+    sums: Sums, places: Places, noise: Noise, converter: Converter, value: Floats, n: int
 ) -> int:
     """Turn sums of planes into output values: noisy ones, by a converter.
 
     Parameters
     ----------
-    high, low : int32 [any]
-        Sums of the high and of the low plane.
+    sums : Sums
     places : (int, int, int)
-        Where the sums begin in ``high`` and in ``low``, and the results in ``value``.
-    scale : float
-        Of the sums.
-    variance : float32 or float64 [>= n]
-        In units of the noise plane.
-    draws : float32 [>= n]
-        Normals.
-    columns : float32 or float64 [5, >= n]
-        From `packed_columns`, tiled.
-    adc : float32 or float64 [3]
-        Lower end, step, largest code.
-    shift : int
-        A pulse's unit counts ``2**shift``.
+        Where the sums begin in the high and in the low ones, and the results in ``value``.
+    noise : Noise
+    converter : Converter
+        Tiled.
     value : float32 or float64 [any]
         Written.
     n : int
@@ -107,39 +141,34 @@ def convert(
     int
         Conversions whose input lay outside of the range.
     """
+    high, low, scale, shift = sums
+    (variance, draws), (columns, adc) = noise, converter
     high_at, low_at, to = np.uint64(places[0]), np.uint64(places[1]), np.uint64(places[2])
     kind = value.dtype.type
     upper, lower = kind(256.0 * scale), kind(scale)
     lo, step, top = adc[0], adc[1], adc[2]
+    # a level that carries noise need not be the last bit of a quotient
     per_unit, zero, unit = kind(1.0) / step, top - top, kind(1 << shift)
     outside = np.int32(0)
     for j in range(np.uint64(n)):
         total = fma(kind(high[high_at + j]), upper, kind(low[low_at + j]) * lower)
-        # a level that carries noise need not be the last bit of a quotient
-        level = fma(fma(total, columns[0, j], -lo), per_unit, columns[1, j])
-        sigma = np.sqrt(fma(variance[j], columns[2, j], columns[3, j]))
+        level = level_(total, (columns[0, j], columns[1, j]), (-lo, per_unit), fma, fma)
+        sigma = sigma_(variance[j], columns[2, j], columns[3, j], fma, np.sqrt)
         code = np.rint(fma(sigma, kind(draws[j]), level))
         # as wide as a value: the loop stays vector code of whole registers
         outside = np.int32(outside + np.int32(code < zero) + np.int32(code > top))
-        value[to + j] = fma(step, min(max(code, zero), top), lo) * (columns[4, j] * unit)
+        code = min(max(code, zero), top)
+        value[to + j] = value_(code, (lo, step), columns[4, j] * unit, fma)
     return int(outside)
 
 
 @jit
 def convert_other(
-    high: Any,
-    low: Any,
-    places: Any,
-    scale: float,
-    variance: Any,
-    draws: Any,
-    columns: Any,
-    adc: Any,
-    shift: int,
-    value: Any,
-    n: int,
+    sums: Sums, places: Places, noise: Noise, converter: Converter, value: Floats, n: int
 ) -> int:
-    """Do what `convert` does without noise (``variance`` is of size 0) or without a converter."""
+    """Do what `convert` does without noise (variances of size 0) or without a converter."""
+    high, low, scale, shift = sums
+    (variance, draws), (columns, adc) = noise, converter
     high_at, low_at, to = np.uint64(places[0]), np.uint64(places[1]), np.uint64(places[2])
     kind = value.dtype.type
     upper, lower = kind(256.0 * scale), kind(scale)
@@ -149,34 +178,37 @@ def convert_other(
     noisy = variance.shape[0] > 0
     for j in range(np.uint64(n)):
         total = kind(high[high_at + j]) * upper + kind(low[low_at + j]) * lower
-        value[to + j] = (total * columns[0, j] - lo) / step + columns[1, j]
+        value[to + j] = level_(
+            total, (columns[0, j], columns[1, j]), (-lo, step), twice_, quotient_
+        )  # fmt: skip
     if noisy:
         for j in range(np.uint64(n)):
-            sigma = np.sqrt(variance[j] * columns[2, j] + columns[3, j])
-            value[to + j] += sigma * draws[j]
-    if top >= zero:
+            sigma = sigma_(variance[j], columns[2, j], columns[3, j], twice_, np.sqrt)
+            value[to + j] = twice_(sigma, draws[j], value[to + j])
+    if top < zero:
         for j in range(np.uint64(n)):
-            code = np.rint(value[to + j])
-            outside = np.int32(outside + np.int32(code < zero) + np.int32(code > top))
-            value[to + j] = lo + step * min(max(code, zero), top)
+            value[to + j] *= columns[4, j] * unit
+        return 0
     for j in range(np.uint64(n)):
-        value[to + j] *= columns[4, j] * unit
+        code = np.rint(value[to + j])
+        outside = np.int32(outside + np.int32(code < zero) + np.int32(code > top))
+        code = min(max(code, zero), top)
+        value[to + j] = value_(code, (lo, step), columns[4, j] * unit, twice_)
     return int(outside)
 
 
 @jit_inline
 def convert_any(
-    high: Any, low: Any, places: Any, scale: float, variance: Any, draws: Any, columns: Any,
-    adc: Any, shift: int, value: Any, n: int,
-) -> int:  # fmt: skip
+    sums: Sums, places: Places, noise: Noise, converter: Converter, value: Floats, n: int
+) -> int:
     """Do what `convert` does, or `convert_other` where that is to be asked."""
-    if variance.shape[0] > 0 and adc[2] >= 0:
-        return convert(high, low, places, scale, variance, draws, columns, adc, shift, value, n)
-    return convert_other(high, low, places, scale, variance, draws, columns, adc, shift, value, n)
+    if noise.variance.shape[0] > 0 and converter.adc[2] >= 0:
+        return convert(sums, places, noise, converter, value, n)
+    return convert_other(sums, places, noise, converter, value, n)
 
 
 @jit
-def overlaps(vectors: Any, used: int, pulses: Any, out: Any) -> None:
+def overlaps(vectors: Codes | Int64, used: int, pulses: Int64, out: Floats) -> None:
     """Find how far noise that stays through all pulses of an input is the same noise in each.
 
     A pulse reads the cells of the rows that it drives, and pulses drive different rows: of noise
@@ -217,44 +249,55 @@ def overlaps(vectors: Any, used: int, pulses: Any, out: Any) -> None:
         out[b] = min(max((float(total) - alone) / most, 0.0), 1.0) if most > 1e-9 * alone else 0.0
 
 
+class Shared(NamedTuple):
+    """What the pulses of an input have in common.
+
+    Attributes
+    ----------
+    draws : float32 [any]
+        Normals of the inputs, one after the other.
+    share : float64 [B]
+        Correlation of the read noise of two pulses, for each vector of a block.
+    """
+
+    draws: Floats
+    share: Floats
+
+
 @jit
-def mix(
-    draws: Any, shared: Any, at: int, share: Any, first: int, variance: Any, columns: Any,
-    shape: tuple[int, int],
-) -> None:  # fmt: skip
+def mix(noise: Noise, shared: Shared, columns: Floats, first: int, shape: tuple[int, int]) -> None:
     """Give the normals of one pulse the part that all pulses of an input have in common, in place.
 
     Parameters
     ----------
-    draws : float32 [>= count * width]
-        Normals of this pulse; afterwards still standard normal each.
-    shared : float32 [any]
-        Normals of the input, from ``at`` on.
-    at : int
-    share : float64 [B]
-        Correlation of the read noise of two pulses, for each vector from ``first`` on.
-    first : int
-    variance : float32 or float64 [>= count * width]
-        Of the read noise, in units of the noise plane.
+    noise : Noise
+        Of this pulse; afterwards normals are still standard normal each.
+    shared : Shared
+        Those of vector ``first`` begin at ``first * width``.
     columns : float32 or float64 [5, >= count * width]
         From `packed_columns`, tiled: a converter's own noise is another in each pulse.
+    first : int
     shape : (int, int)
-        Vectors and columns of each.
+        Vectors from ``first`` on and columns of each.
     """
+    variance, draws = noise
     count, width = shape
+    at = first * width
     for b in range(count):
-        same = share[first + b]
+        same = shared.share[first + b]
         for j in range(b * width, (b + 1) * width):
             read, own = variance[j] * columns[2, j], columns[3, j]
             total = read + own
             if total > 0:
                 held = np.sqrt(read * same / total)
                 rest = np.sqrt(max(1.0 - held * held, 0.0))
-                draws[j] = rest * draws[j] + held * shared[at + j]
+                draws[j] = rest * draws[j] + held * shared.draws[at + j]
 
 
 @jit
-def scale(spread: Any, first: int, count: int, exponents: Any, unit: float, variance: Any) -> None:
+def scale(
+    spread: Int32, first: int, count: int, exponents: Int64, unit: float, variance: Floats
+) -> None:
     """Undo the exponents of the squares of ``count`` vectors from ``first`` on, and of the pulse.
 
     Parameters
@@ -278,8 +321,9 @@ def scale(spread: Any, first: int, count: int, exponents: Any, unit: float, vari
 
 @jit
 def add(
-    acc: Any, rows: Any, value: Any, at: int, columns: Any, stretches: Any, fresh: bool
-) -> None:
+    acc: Floats, rows: tuple[int, int], value: Floats, at: int, columns: tuple[int, int],
+    stretches: Int64, fresh: bool,
+) -> None:  # fmt: skip
     """Add values of some columns of an array to the output.
 
     Parameters
@@ -316,7 +360,10 @@ def add(
 
 
 @jit
-def put(acc: Any, rows: Any, value: Any, width: int, stretches: Any, folded: Any) -> None:
+def put(
+    acc: Floats, rows: tuple[int, int], value: Floats, width: int, stretches: Int64,
+    folded: tuple[Floats, float],
+) -> None:  # fmt: skip
     """Write values of a whole array to the output, scaled: nothing else is added to them.
 
     Parameters

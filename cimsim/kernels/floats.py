@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.jit import jit, jit_inline
+from cimsim.kernels.arrays import Codes, Floats, Int64, Places, UInt64
+from cimsim.kernels.conversion import Converter, level_, quotient_, sigma_, twice_, value_
 from cimsim.kernels.fma import fma
-from cimsim.kernels.normals import normals
+from cimsim.kernels.normals import Stream, normals
+
+Shares: TypeAlias = tuple[Floats, np.uint64, np.uint64] | None
 
 
 @jit
 def encode_map(
-    x: Any, scale: float, zero: int, top: int, out: Any, corner: Any
+    x: Floats, scale: float, zero: int, top: int, out: Codes, corner: tuple[int, int]
 ) -> tuple[int, int]:  # fmt: skip
     """Quantise a map into the inside of a padded one: ``clip(rint(x / scale) + zero, 0, top)``.
 
@@ -54,7 +58,7 @@ def encode_map(
 
 @jit
 def encode_signed(
-    x: Any, scale: float, top: int, shift: int, out: Any, corner: Any
+    x: Floats, scale: float, top: int, shift: int, out: Codes, corner: tuple[int, int]
 ) -> tuple[int, int]:  # fmt: skip
     """Quantise a map to sign and magnitude, ``clip(rint(x / scale), -top, top)``.
 
@@ -93,7 +97,9 @@ def encode_signed(
 
 
 @jit
-def gather(codes: Any, bases: Any, runs: Any, bits: Any, out: Any, sums: Any) -> None:
+def gather(
+    codes: Codes, bases: Int64, runs: Int64, bits: Places, out: Floats | Int64, sums: Int64
+) -> None:
     """Collect one pulse of the input vectors of some windows.
 
     Parameters
@@ -131,15 +137,16 @@ def gather(codes: Any, bases: Any, runs: Any, bits: Any, out: Any, sums: Any) ->
 
 
 @jit_inline
-def _between(curve: Any, t: Any) -> Any:
+def _between(curve: Floats, t: float) -> float:
     """Value of a curve over 0 .. 1, straight between its points; flat outside."""
     place = min(max(t, 0.0), 1.0) * (curve.shape[0] - 1)
     k = min(int(place), curve.shape[0] - 2)
-    return curve[k] + (place - k) * (curve[k + 1] - curve[k])
+    value: float = curve[k] + (place - k) * (curve[k + 1] - curve[k])
+    return value
 
 
 @jit
-def bend_inputs(pulse: Any, curves: Any) -> None:
+def bend_inputs(pulse: Floats, curves: Floats) -> None:
     """Put the static non-linearity of drivers and cells on the values of one pulse, in place.
 
     Parameters
@@ -155,7 +162,7 @@ def bend_inputs(pulse: Any, curves: Any) -> None:
 
 
 @jit
-def bend_sums(current: Any, columns: Any, adc: Any, curves: Any) -> None:
+def bend_sums(current: Floats, columns: Floats, adc: Floats, curves: Floats) -> None:
     """Move partial sums by what the converters' static non-linearity adds to them, in place.
 
     Parameters
@@ -173,13 +180,16 @@ def bend_sums(current: Any, columns: Any, adc: Any, curves: Any) -> None:
         return
     for b in range(current.shape[0]):
         for j in range(current.shape[1]):
-            level = (current[b, j] * columns[1, j] - lo) / step + columns[2, j]
+            column = columns[1, j], columns[2, j]
+            level = level_(current[b, j], column, (-lo, step), twice_, quotient_)
             error = _between(curves[j % curves.shape[0]], level / top)
             current[b, j] += error * step / columns[1, j]
 
 
 @jit
-def add_common(current: Any, variance: Any, first_window: Any, stage: Any, key: Any) -> None:
+def add_common(
+    current: Floats, variance: Floats, first_window: np.uint64, stage: np.uint64, key: np.uint64
+) -> None:
     """Add the read noise of reference columns to all columns that they are subtracted from.
 
     Parameters
@@ -207,8 +217,9 @@ def add_common(current: Any, variance: Any, first_window: Any, stage: Any, key: 
 
 @jit
 def add_level_noise(
-    current: Any, columns: Any, adc: Any, curve: Any, first_window: Any, stage: Any, key: Any
-) -> None:
+    current: Floats, columns: Floats, adc: Floats, curve: Floats, first_window: np.uint64,
+    stage: np.uint64, key: np.uint64,
+) -> None:  # fmt: skip
     """Add the part of a converter's noise that goes with the level, in place.
 
     Parameters
@@ -234,13 +245,36 @@ def add_level_noise(
     for b in range(current.shape[0]):
         normals(draws, words, numbers, first_window + np.uint64(b), stage, key)
         for j in range(n):
-            level = (current[b, j] * columns[1, j] - lo) / step + columns[2, j]
+            column = columns[1, j], columns[2, j]
+            level = level_(current[b, j], column, (-lo, step), twice_, quotient_)
             current[b, j] += _between(curve, level / top) * draws[j] * step / columns[1, j]
 
 
+class Scratch(NamedTuple):
+    """Memory for one vector: `_scratch`."""
+
+    sigma: Floats  # [P], deviations of the levels
+    draws: Floats
+    shared: Floats
+    words: NDArray[np.uint32]
+    numbers: tuple[UInt64, UInt64]
+
+
 @jit
-def _mix(draws: Any, shared: Any, share: float, variance: Any, power: Any, sigma: Any) -> None:
-    """Give the normals of a pulse, of deviations ``sigma``, what all pulses have in common."""
+def _scratch(n: int) -> Scratch:
+    """Return memory for vectors of ``n`` columns."""
+    draws = np.zeros(4 * ((n + 3) // 4), np.float32)
+    counter = np.arange(draws.shape[0] // 4).astype(np.uint64)
+    return Scratch(
+        np.zeros(n, np.float64), draws, np.zeros_like(draws),
+        np.zeros(draws.shape[0], np.uint32), (counter, np.zeros_like(counter)),
+    )  # fmt: skip
+
+
+@jit
+def _mix(scratch: Scratch, share: float, variance: Floats, power: Floats) -> None:
+    """Give the normals of a pulse what all pulses have in common."""
+    sigma, draws, shared = scratch.sigma, scratch.draws, scratch.shared
     for j in range(power.shape[0]):
         if sigma[j] > 0.0:
             held = np.sqrt(np.float64(variance[j]) * power[j] * share) / sigma[j]
@@ -248,36 +282,47 @@ def _mix(draws: Any, shared: Any, share: float, variance: Any, power: Any, sigma
 
 
 @jit
+def _draw(
+    scratch: Scratch, stream: Stream, b: int, variance: Floats, power: Floats, noise: float,
+    common: Shares,
+) -> None:  # fmt: skip
+    """Draw the noise of all columns for vector ``b``: deviations and normals."""
+    window, read = stream.window + np.uint64(b), variance.shape[0] > 0
+    if read or noise > 0.0:
+        normals(scratch.draws, scratch.words, scratch.numbers, window, stream.stage, stream.key)
+        scratch.sigma[:] = noise
+    if not read:
+        return
+    for j in range(power.shape[0]):
+        scratch.sigma[j] = sigma_(
+            np.float64(variance[b, j]), power[j], noise * noise, twice_, np.sqrt
+        )
+    if common is not None:
+        normals(scratch.shared, scratch.words, scratch.numbers, window, common[1], common[2])
+        _mix(scratch, common[0][b], variance[b], power)
+
+
+@jit
 def convert(
-    acc: Any,
-    current: Any,
-    variance: Any,
-    columns: Any,
-    target: Any,
-    adc: Any,
-    window: Any,
-    key: Any,
-    common: Any = None,
-) -> int:
+    outputs: tuple[Floats, Int64], current: Floats, variance: Floats, converter: Converter,
+    stream: Stream, common: Shares = None,
+) -> int:  # fmt: skip
     """Read out one pulse of one array: noise, converter, shift, add to the output values.
 
     Parameters
     ----------
-    acc : float64 [B, n_cols]
-        Output values of the layer, added to.
+    outputs : (float64 [B, n_cols], int64 [P])
+        Output values of the layer, added to; column of them for each physical one.
     current : float32 or float64 [>= B, P]
         Partial sums of ``P`` physical columns, in LSB of weight times LSB of pulse.
     variance : float32 [>= B, P], or [0, 0] without read noise
         Read noise, LSB squared.
-    columns : float64 [3, P]
-        Weight of the column in the output, gain of its converter, offset of its converter in steps.
-    target : int64 [P]
-        Column of ``acc``.
-    adc : float64 [4]
-        Lower end, step, largest code (negative: no converter at all), noise in steps.
-    window : (uint64, uint64)
-        Number of the first window over all frames; array and pulse.
-    key : uint64
+    converter : Converter
+        ``columns`` are float64 [3, P]: weight of the column in the output, gain of its converter,
+        offset of its converter in steps. ``adc`` is float64 [4]: lower end, step, largest code
+        (negative: no converter at all), noise in steps.
+    stream : Stream
+        The stage is that of array and pulse.
     common : (float64 [>= B], uint64, uint64) or None
         Correlation of the read noise with that of the other pulses of the input, for each window;
         array and first pulse, and key, of what they share.
@@ -287,51 +332,39 @@ def convert(
     int
         Conversions whose input lay outside of the range.
     """
+    (acc, target), (columns, adc) = outputs, converter
     n = current.shape[1]
-    lo, step, top, noise = adc[0], adc[1], adc[2], adc[3]
+    lo, step, top = adc[0], adc[1], adc[2]
     # the ideal converter has neither noise nor mismatch of its own
-    noise = noise if top >= 0.0 else 0.0
-    has_read_noise = variance.shape[0] > 0
-    noisy = has_read_noise or noise > 0.0
-    draws = np.zeros(4 * ((n + 3) // 4), np.float32)
-    words = np.zeros(draws.shape[0], np.uint32)
-    counter = np.arange(draws.shape[0] // 4).astype(np.uint64)
-    numbers = counter, np.zeros_like(counter)
-    sigma = np.zeros(n, np.float64)
-    shared = np.zeros_like(draws)
+    noise = adc[3] if top >= 0.0 else 0.0
+    scratch = _scratch(n)
+    sigma, draws = scratch.sigma, scratch.draws
     value = np.empty(n, np.float64)
     power = np.ones(n, np.float64)
     if top >= 0.0:
         power[:] = (columns[1] / step) ** 2
     clipped = np.int64(0)
     for b in range(acc.shape[0]):
-        if noisy:
-            normals(draws, words, numbers, window[0] + np.uint64(b), window[1], key)
-        if has_read_noise:
-            for j in range(n):
-                sigma[j] = np.sqrt(np.float64(variance[b, j]) * power[j] + noise * noise)
-        elif noisy:
-            sigma[:] = noise
-        if common is not None and has_read_noise:
-            normals(shared, words, numbers, window[0] + np.uint64(b), common[1], common[2])
-            _mix(draws, shared, common[0][b], variance[b], power, sigma)
+        _draw(scratch, stream, b, variance, power, noise, common)
         if top < 0.0:
             for j in range(n):
-                value[j] = (current[b, j] + sigma[j] * draws[j]) * columns[0, j]
+                value[j] = twice_(sigma[j], draws[j], current[b, j]) * columns[0, j]
         else:
             for j in range(n):
-                level = (current[b, j] * columns[1, j] - lo) / step + columns[2, j]
-                code = np.rint(level + sigma[j] * draws[j])
+                level = level_(
+                    current[b, j], (columns[1, j], columns[2, j]), (-lo, step), twice_, quotient_
+                )
+                code = np.rint(twice_(sigma[j], draws[j], level))
                 clipped += np.int64(code < 0.0) + np.int64(code > top)
                 code = min(max(code, 0.0), top)
-                value[j] = (lo + step * code) * columns[0, j]
+                value[j] = value_(code, (lo, step), columns[0, j], twice_)
         for j in range(n):
             acc[b, target[j]] += value[j]
     return int(clipped)
 
 
 @jit
-def rescale(acc: Any, digital: Any, floor: float, out: Any) -> None:
+def rescale(acc: Floats, digital: Floats, floor: float, out: Floats) -> None:
     """Turn summed codes into output values.
 
     Parameters
@@ -352,7 +385,7 @@ def rescale(acc: Any, digital: Any, floor: float, out: Any) -> None:
 
 
 @jit
-def rescale_folded(acc: Any, folded: Any, floor: float, out: Any) -> None:
+def rescale_folded(acc: Floats, folded: Floats, floor: float, out: Floats) -> None:
     """Do what `rescale` does where sums are noisy float32: one factor and one shift.
 
     Parameters
@@ -378,7 +411,7 @@ def fold(digital: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 @jit
-def unfold(vectors: Any, start: int, grid: Any, pixels: Any) -> None:
+def unfold(vectors: Floats, start: int, grid: Places, pixels: Floats) -> None:
     """Lay output vectors out as blocks of pixels.
 
     Parameters

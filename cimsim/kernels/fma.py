@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from cimsim.kernels.emit import Build, Typing
 
-def _fma(_: Any, a: Any, b: Any, c: Any) -> Any:
+Number = TypeVar("Number")
+
+
+def _fma(_: Typing, a: Typing, b: Typing, c: Typing) -> Build | None:
     """Return ``a * b + c``, rounded once, for float32 or float64 alike.
 
     An instruction where the processor has one, else a library's function with the same result.
@@ -17,16 +22,16 @@ def _fma(_: Any, a: Any, b: Any, c: Any) -> Any:
     if not (a == b == c and isinstance(a, types.Float)):
         return None
 
-    def build(_: Any, builder: Any, __: Any, args: Any) -> Any:
+    def build(_: Typing, builder: ir.IRBuilder, __: Typing, args: list[ir.Value]) -> ir.Value:
         return fused(builder, *args)
 
     return a(a, a, a), build
 
 
-fma: Any = intrinsic(_fma)
+fma = cast("Callable[[Number, Number, Number], Number]", intrinsic(_fma))
 
 
-def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
+def fused(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     """Emit ``a * b + c`` of floats or vectors of floats, rounded once."""
     kind = a.type
     scalar = kind.element if isinstance(kind, ir.VectorType) else kind

@@ -9,23 +9,90 @@ What follows the product stands in `cimsim.kernels.conversion`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.jit import jit
+from cimsim.jit import jit, jit_inline
 from cimsim.kernels import conversion
-from cimsim.kernels.conversion import GROUP
-from cimsim.kernels.normals import counters, many_normals
-from cimsim.kernels.products import ROWS, copy_four, product
+from cimsim.kernels.arrays import Bytes, Codes, Floats, Int32, Int64, Packed, UInt64
+from cimsim.kernels.conversion import GROUP, Converter, Noise, Shared, Sums
+from cimsim.kernels.normals import Stream, counters, many_normals
+from cimsim.kernels.products import ROWS, copy_four, fetch_line, product
 
 BLOCK = ROWS
 SHORT = 16  # elements; runs of fewer are not worth a copy each
+LONG = 256  # bytes; runs of fewer are near those that were just read
 
 
-def pulse_bits(pulses: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
-    """Return pulses (shift, mask) as `read_out` takes them: low bytes are masked where they stand.
+class Inputs(NamedTuple):
+    """The vectors that arrays are driven with.
+
+    Attributes
+    ----------
+    codes : uint8, uint16 or uint32 [n]
+        The padded map, flat.
+    bases : int64 [B]
+        Where the vectors begin in it.
+    runs : int64 [n_runs, 3]
+        Their rows: see `cimsim.kernels.floats.gather`.
+    """
+
+    codes: Codes
+    bases: Int64
+    runs: Int64
+
+
+class Pulses(NamedTuple):
+    """The pulses that bring the inputs.
+
+    Attributes
+    ----------
+    bits : int64 [n_pulses, 3]
+        (right shift, mask of at most 8 bits, binary exponent) of each: what is left of a code after
+        shift and mask is the value of the pulse times two to the exponent. Masking alone is faster
+        than shifting.
+    power : int
+        Of the pulse values in `Outputs.sums`, 1 or 2.
+    """
+
+    bits: Int64
+    power: int
+
+
+class Outputs(NamedTuple):
+    """Where the values of the columns go.
+
+    Attributes
+    ----------
+    acc : float32 or float64 [B, n_cols]
+        Added to.
+    target : int64 [n, 3]
+        Where the array's columns go, see `cimsim.kernels.conversion.add`.
+    fresh : bool
+        Whether nothing was added to these outputs, each of them one column's, before the first
+        pulse: ``acc`` holds anything there.
+    sums : int64 [n_rows], or [0] if they are not wanted
+        Adds up pulse values (to the power) over the vectors.
+    scaling : (float32 [2, n_cols], float)
+        See `cimsim.kernels.conversion.put`; [2, 0] where outputs are sums, not scaled values.
+    """
+
+    acc: Floats
+    target: Int64
+    fresh: bool
+    sums: Int64
+    scaling: tuple[Floats, float] = (np.empty((2, 0), np.float32), 0.0)
+
+
+Planes: TypeAlias = tuple[Packed, Packed, Packed, Int64]
+Common: TypeAlias = tuple[float, np.uint64] | None
+Further: TypeAlias = tuple[Floats, Floats, Floats] | None
+
+
+def pulse_bits(pulses: tuple[tuple[int, int], ...]) -> Int64:
+    """Return pulses (shift, mask) as `Pulses` holds them: low bytes are masked where they stand.
 
     Returns
     -------
@@ -39,61 +106,72 @@ def pulse_bits(pulses: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
     return np.array(found, np.int64)
 
 
+class _Block(NamedTuple):
+    """Memory for a block of vectors: `_block`."""
+
+    vectors: Codes  # [BLOCK, depth], or one row where a pulse takes whole bytes
+    x: Bytes  # [BLOCK, depth], of one pulse
+    squares: Bytes
+    high: Int32  # [BLOCK, width]
+    low: Int32
+    flat: tuple[Int32, Int32]  # both of them
+    spread: Int32
+    exponents: Int64  # [BLOCK]
+    short: NDArray[np.uint16]  # [n_rows]
+    tally: NDArray[np.uint32]  # [n_pulses, n_rows]
+
+
+class _Group(NamedTuple):
+    """Memory for vectors that are converted together: `_group`."""
+
+    columns: Floats  # [5, rows * width]
+    further: Floats  # [n, 5, rows * width]
+    value: Floats  # [rows * width]
+    variance: Floats
+    draws: Floats
+    drawn: Floats
+    kept: Floats  # [BLOCK * width, or 0]
+    share: Floats  # [BLOCK]
+    first: UInt64  # [rows * width / 4], see `cimsim.kernels.normals.counters`
+    second: UInt64
+    rows: int
+
+
+class _Pulse(NamedTuple):
+    """One pulse: its number, and how far its values are shifted in codes and in bytes."""
+
+    number: int
+    drop: int
+    exponent: int
+
+
 @jit
 def read_out(
-    codes: Any,
-    places: Any,
-    pulses: Any,
-    power: int,
-    planes: Any,
-    columns: Any,
-    target: Any,
-    adc: Any,
-    counter: Any,
-    acc: Any,
-    fresh: bool,
-    sums: Any,
-    folded: Any,
-    common: Any = None,
-    further: Any = None,
+    inputs: Inputs,
+    pulses: Pulses,
+    planes: Planes,
+    converter: Converter,
+    stream: Stream,
+    outputs: Outputs,
+    common: Common = None,
+    further: Further = None,
 ) -> int:
     """Apply vectors to one array, all pulses, and add what its converters say to the output.
 
     Parameters
     ----------
-    codes : uint8 or uint16 [n]
-        The padded map, flat.
-    places : (int64 [B], int64 [n_runs, 3])
-        Where the vectors begin in it, and their rows: see `cimsim.kernels.floats.gather`.
-    pulses : int64 [n_pulses, 3]
-        (right shift, mask of at most 8 bits, binary exponent) of each: what is left of a code after
-        shift and mask is the value of the pulse times two to the exponent. Masking alone is faster
-        than shifting.
-    power : int
-        Of the pulse values in ``sums``, 1 or 2.
+    inputs : Inputs
+    pulses : Pulses
     planes : (ndarray, ndarray, ndarray, int64 [n_parts, 4])
         Packed high and low plane of the conductances and packed read noise, of size 0 where there
         is none; their `cimsim.kernels.products.tiles`.
-    columns : float32 or float64 [5, 16 * panels]
-        For each column, padded: unit of the planes times gain of its converter, offset of its
-        converter in steps, variance of the level in steps per unit of the noise plane, variance of
-        the converter's own noise, weight of the column in the output. Their type is that of all
-        arithmetic after the integer product.
-    target : int64 [n, 3]
-        Where the array's columns go, see `cimsim.kernels.conversion.add`.
-    adc : float32 or float64 [3]
-        Lower end, step, largest code (negative: no converter at all).
-    counter : (uint64, uint64, uint64)
-        Number of the first vector over all frames, number of the array's first pulse, key.
-    acc : float32 or float64 [B, n_cols]
-        Added to.
-    fresh : bool
-        Whether nothing was added to these outputs, each of them one column's, before the first
-        pulse: ``acc`` holds anything there.
-    sums : int64 [n_rows], or [0] if they are not wanted
-        Adds up pulse values (to the power) over the vectors.
-    folded : (float32 [2, n_cols], float)
-        See `cimsim.kernels.conversion.put`; [2, 0] where outputs are sums, not scaled values.
+    converter : Converter
+        ``columns`` are [5, 16 * panels]: for each column, padded, unit of the planes times gain of
+        its converter, offset of its converter in steps, variance of the level in steps per unit of
+        the noise plane, variance of the converter's own noise, weight of the column in the output.
+        Their type is that of all arithmetic after the integer product.
+    stream : Stream
+    outputs : Outputs
     common : (float, uint64) or None
         Correlation of the read noise of one cell in two pulses, and the key of what they share;
         None: each pulse has noise of its own. For several pulses of one sign.
@@ -106,121 +184,156 @@ def read_out(
     int
         Conversions whose input lay outside of the range.
     """
-    bases, runs = places
-    n_rows, width = runs[-1, 0] + runs[-1, 2], columns.shape[1]
-    depth = -(-n_rows // 4) * 4
-    offsets = offsets_of(runs)
-    noisy = planes[2].size > 0 or columns[3].max() > 0
-    whole = pulses.shape[0] == 1 and pulses[0, 0] == 0 and pulses[0, 1] == 255
-    vectors = np.zeros((1 if whole else BLOCK, depth), codes.dtype)
-    x, squares = np.zeros((BLOCK, depth), np.uint8), np.zeros((BLOCK, depth), np.uint8)
+    bits = pulses.bits
+    noisy = planes[2].size > 0 or converter.columns[3].max() > 0
+    whole = bits.shape[0] == 1 and bits[0, 0] == 0 and bits[0, 1] == 255
+    block = _block(inputs, bits.shape[0], converter.columns.shape[1], outputs.sums.shape[0], whole)
+    group = _group(converter.columns, noisy, common, further)
+    offsets = offsets_of(inputs.runs)
+    clipped = 0
+    for start in range(0, inputs.bases.shape[0], BLOCK):
+        used = min(BLOCK, inputs.bases.shape[0] - start)
+        bases = inputs.bases[start : start + used]
+        taken = block.x if whole else block.vectors
+        collect_block(inputs.codes, bases, inputs.runs, offsets, taken)
+        if common is not None:
+            where = stream.window + np.uint64(start), stream.stage
+            _draw_common(block.vectors, used, bits, common, where, group)
+        for p in range(bits.shape[0]):
+            drop, mask, exponent = bits[p, 0], bits[p, 1], bits[p, 2]
+            if not whole:
+                _take_pulse(block.vectors, used, drop, mask, block.x)
+            _tally(block.x[:used], pulses.power, block.short, block.tally[p])
+            _multiply(block, used, planes, (mask, exponent))
+            for b in range(0, used, group.rows):
+                place = start, b, min(group.rows, used - b)
+                if p == 0:
+                    _fetch_ahead(inputs, start + BLOCK + b, group.rows)
+                clipped += _convert(
+                    block, group, _Pulse(p, drop, exponent), place, converter.adc, stream,
+                    outputs, (common, further),
+                )  # fmt: skip
+    _add_tally(block.tally, pulses, outputs.sums)
+    return clipped
+
+
+@jit
+def _block(inputs: Inputs, n_pulses: int, width: int, tallied: int, whole: bool) -> _Block:
+    """Return memory for a block of vectors; ``whole``: the one pulse is the code."""
+    depth = -(-(inputs.runs[-1, 0] + inputs.runs[-1, 2]) // 4) * 4
     high, low = np.zeros((BLOCK, width), np.int32), np.zeros((BLOCK, width), np.int32)
-    spread = np.zeros((BLOCK, width), np.int32)
-    exponents = np.zeros(BLOCK, np.int64)
+    return _Block(
+        np.zeros((1 if whole else BLOCK, depth), inputs.codes.dtype),
+        np.zeros((BLOCK, depth), np.uint8), np.zeros((BLOCK, depth), np.uint8),
+        high, low, (high.reshape(-1), low.reshape(-1)), np.zeros((BLOCK, width), np.int32),
+        np.zeros(BLOCK, np.int64),
+        np.zeros(tallied, np.uint16), np.zeros((n_pulses, tallied), np.uint32),
+    )  # fmt: skip
+
+
+@jit
+def _group(columns: Floats, noisy: bool, common: Common, further: Further) -> _Group:
+    """Return memory for vectors that are converted together, and what stays the same in it."""
+    width = columns.shape[1]
     # normals are drawn for whole groups, so the last one of a block should be full, too
     rows = -(-BLOCK // -(-BLOCK // max(1, GROUP // width)))
     tiled = np.empty((columns.shape[0], rows * width), columns.dtype)
     conversion.tile(columns, tiled)
-    all_tiled = _tile_further(further, tiled)
-    flat_high, flat_low = high.reshape(-1), low.reshape(-1)
-    value = np.empty(rows * width, columns.dtype)
-    variance = np.empty(rows * width if noisy else 0, columns.dtype)
-    draws = np.zeros(rows * width, np.float32)  # 512 or more
-    drawn = np.zeros(0 if further is None else rows * width, np.float32)
-    numbers = np.zeros((rows, width // 4), np.uint64), np.zeros((rows, width // 4), np.uint64)
-    counters(numbers[0], numbers[1])
-    flat_numbers = numbers[0].reshape(-1), numbers[1].reshape(-1)
-    short = np.zeros(sums.shape[0], np.uint16)
-    tally = np.zeros((pulses.shape[0], sums.shape[0]), np.uint32)
-    clipped = 0
-    share = np.zeros(BLOCK)
-    # of size 0 where pulses have nothing in common
-    kept = np.zeros(0 if common is None else -(-BLOCK // rows) * rows * width, np.float32)
-    for start in range(0, bases.shape[0], BLOCK):
-        used = min(BLOCK, bases.shape[0] - start)
-        if whole:
-            collect_block(codes, bases[start : start + used], runs, offsets, x)
-        else:
-            collect_block(codes, bases[start : start + used], runs, offsets, vectors)
-        if common is not None:
-            where = counter[0] + np.uint64(start), counter[1]
-            _draw_common(
-                vectors, used, pulses, common, where, flat_numbers, (rows, width), kept, share
-            )
-        for p in range(pulses.shape[0]):
-            drop, mask, exponent = pulses[p, 0], pulses[p, 1], pulses[p, 2]
-            if not whole:
-                _pulse(vectors, used, drop, mask, x)
-            _tally(x[:used], power, short, tally[p])
-            pulse = mask, exponent
-            _multiply(x, used, squares, planes, (high, low, spread), exponents, pulse)
-            scale = 1.0 / (1 << exponent)
-            for b in range(0, used, rows):
-                count = min(rows, used - b)
-                if noisy:
-                    many_normals(
-                        draws, flat_numbers, counter[0] + np.uint64(start + b),
-                        counter[1] + np.uint64(p), counter[2],
-                    )  # fmt: skip
-                    conversion.scale(spread, b, count, exponents, scale * scale, variance)
-                    if further is not None:
-                        drawn[:] = draws
-                    _mix_common(
-                        common, draws, kept, b * width, share, b, variance, tiled, (count, width)
-                    )
-                at, n, shift = (b * width, b * width, 0), count * width, drop + exponent
-                clipped += conversion.convert_any(
-                    flat_high, flat_low, at, scale, variance, draws, tiled, adc, shift, value, n
-                )
-                if folded[0].shape[1] > 0:
-                    conversion.put(acc, (start + b, count), value, width, target, folded)
-                else:
-                    first = fresh and p == 0
-                    conversion.add(acc, (start + b, count), value, 0, (0, width), target, first)
-                if further is not None:
-                    _convert_further(
-                        further, all_tiled, (flat_high, flat_low, at, scale, shift),
-                        (drawn, draws, variance, common, kept, share), value,
-                        (start, b, count, width), target,
-                    )  # fmt: skip
-    _add_tally(tally, power, pulses, sums)
+    first, second = np.zeros((rows, width // 4), np.uint64), np.zeros((rows, width // 4), np.uint64)
+    counters(first, second)
+    return _Group(
+        tiled, _tile_further(further, tiled), np.empty(rows * width, columns.dtype),
+        np.empty(rows * width if noisy else 0, columns.dtype),
+        np.zeros(rows * width, np.float32),  # 512 or more
+        np.zeros(0 if further is None else rows * width, np.float32),
+        np.zeros(0 if common is None else -(-BLOCK // rows) * rows * width, np.float32),
+        np.zeros(BLOCK), first.reshape(-1), second.reshape(-1), rows,
+    )  # fmt: skip
+
+
+@jit_inline
+def _convert(
+    block: _Block, group: _Group, pulse: _Pulse, place: tuple[int, int, int], adc: Floats,
+    stream: Stream, outputs: Outputs, options: tuple[Common, Further],
+) -> int:  # fmt: skip
+    """Convert the sums of one pulse of some vectors and add them to the outputs.
+
+    Parameters
+    ----------
+    block, group, pulse, adc, stream, outputs
+    place : (int, int, int)
+        First vector of the block, first of these ones in it, how many.
+    options : tuple
+        ``common`` and ``further`` as in `read_out`.
+
+    Returns
+    -------
+    int
+        Conversions whose input lay outside of the range.
+    """
+    start, b, count = place
+    width, scale = block.low.shape[1], 1.0 / (1 << pulse.exponent)
+    noise, columns = Noise(group.variance, group.draws), group.columns
+    shape, shared = (count, width), Shared(group.kept, group.share)
+    if group.variance.shape[0] > 0:
+        many_normals(
+            group.draws, (group.first, group.second), stream.window + np.uint64(start + b),
+            stream.stage + np.uint64(pulse.number), stream.key,
+        )  # fmt: skip
+        conversion.scale(block.spread, b, count, block.exponents, scale * scale, group.variance)
+        if group.drawn.shape[0] > 0:
+            group.drawn[:] = group.draws
+        _mix_common(options[0], noise, shared, columns, b, shape)
+    sums = Sums(block.flat[0], block.flat[1], scale, pulse.drop + pulse.exponent)
+    at = b * width, b * width, 0
+    clipped = conversion.convert_any(
+        sums, at, noise, Converter(columns, adc), group.value, count * width
+    )
+    rows = start + b, count
+    if outputs.scaling[0].shape[1] > 0:
+        conversion.put(outputs.acc, rows, group.value, width, outputs.target, outputs.scaling)
+    else:
+        first = outputs.fresh and pulse.number == 0
+        conversion.add(outputs.acc, rows, group.value, 0, (0, width), outputs.target, first)
+    _convert_further(
+        options[1], options[0], group, sums, (b, count, width), rows[0], outputs.target
+    )
     return clipped
 
 
 @jit
 def _draw_common(
-    vectors: Any, used: int, pulses: Any, common: Any, where: Any, numbers: Any,
-    shape: tuple[int, int], kept: Any, share: Any,
-) -> None:  # fmt: skip
+    vectors: Codes,
+    used: int,
+    bits: Int64,
+    common: Common,
+    where: tuple[np.uint64, np.uint64],
+    group: _Group,
+) -> None:
     """Draw what all pulses of a block of vectors have in common.
 
     Parameters
     ----------
-    vectors, used, pulses
+    vectors, used, bits
         As in `cimsim.kernels.conversion.overlaps`.
     common
         As in `read_out`.
     where : (uint64, uint64)
         Number of the first vector over all frames, of the array's first pulse.
-    numbers
-        As in `cimsim.kernels.normals.many_normals`.
-    shape : (int, int)
-        Vectors whose normals are drawn together, and columns of each.
-    kept : float32 [>= used * width]
-        Written: normals, vector by vector.
-    share : float64 [B]
-        Written: correlation of the noise of a column in two pulses.
+    group : _Group
+        ``kept`` and ``share`` are written.
     """
-    rows, width = shape
-    conversion.overlaps(vectors, used, pulses, share)
-    share *= common[0]
-    for b in range(0, used, rows):
-        drawn = kept[b * width : (b + rows) * width]
-        many_normals(drawn, numbers, where[0] + np.uint64(b), where[1], common[1])
+    size = group.draws.shape[0]
+    conversion.overlaps(vectors, used, bits, group.share)
+    group.share[:] *= common[0]  # type: ignore[index]
+    for b in range(0, used, group.rows):
+        drawn = group.kept[b // group.rows * size : (b // group.rows + 1) * size]
+        numbers = group.first, group.second
+        many_normals(drawn, numbers, where[0] + np.uint64(b), where[1], common[1])  # type: ignore[index]
 
 
 @jit
-def _tile_further(further: Any, tiled: Any) -> Any:
+def _tile_further(further: Further, tiled: Floats) -> Floats:
     """Return the columns of further converters as `conversion.tile` makes them; [0, 0, 0] if none.
 
     float [n, 5, m], for ``tiled`` of [5, m]
@@ -236,52 +349,47 @@ def _tile_further(further: Any, tiled: Any) -> Any:
 
 @jit
 def _convert_further(
-    further: Any, columns: Any, sums: Any, noise: Any, value: Any, place: Any, target: Any
-) -> None:
-    """Have further converters read what the first one of some vectors has read.
+    further: Further, common: Common, group: _Group, sums: Sums, place: tuple[int, int, int],
+    row: int, target: Int64,
+) -> None:  # fmt: skip
+    """Have further converters, if there are any, read what the first one of some vectors has read.
 
     Parameters
     ----------
-    further, target
+    further, common
         As in `read_out`.
-    columns : float [n, 5, >= count * width]
-        From `_tile_further`.
-    sums : tuple
-        Of both planes, where they begin, their scale and shift, as `conversion.convert` takes them.
-    noise : tuple
-        Normals as they were drawn, room for them, variances, and what the pulses have in common.
-    value : float32 or float64 [any]
-        Written.
-    place : (int, int, int, int)
-        First vector of the block, first of these ones in it, how many, columns of each.
+    group, sums, target
+        As in `_convert`.
+    place : (int, int, int)
+        First of the vectors in the block, how many, columns of each.
+    row : int
+        Of the outputs of the first one.
     """
-    adcs, outputs = further[1], further[2]
-    high, low, at, scale, shift = sums
-    drawn, draws, variance, common, kept, share = noise
-    start, first, count, width = place
-    for k in range(columns.shape[0]):
-        draws[:] = drawn
-        _mix_common(
-            common, draws, kept, first * width, share, first, variance, columns[k], (count, width)
-        )
-        conversion.convert_any(
-            high, low, at, scale, variance, draws, columns[k], adcs[k], shift, value, count * width
-        )
-        conversion.add(outputs[k], (start + first, count), value, 0, (0, width), target, False)
+    if further is None:
+        return
+    first, count, width = place
+    noise, shared = Noise(group.variance, group.draws), Shared(group.kept, group.share)
+    at, shape = (first * width, first * width, 0), (count, width)
+    for k in range(group.further.shape[0]):
+        columns, adc, acc = group.further[k], further[1][k], further[2][k]
+        group.draws[:] = group.drawn
+        _mix_common(common, noise, shared, columns, first, shape)
+        conversion.convert_any(sums, at, noise, Converter(columns, adc), group.value, count * width)
+        conversion.add(acc, (row, count), group.value, 0, (0, width), target, False)
 
 
 @jit
 def _mix_common(
-    common: Any, draws: Any, kept: Any, at: int, share: Any, first: int, variance: Any,
-    columns: Any, shape: tuple[int, int],
+    common: Common, noise: Noise, shared: Shared, columns: Floats, first: int,
+    shape: tuple[int, int],
 ) -> None:  # fmt: skip
     """Do what `cimsim.kernels.conversion.mix` does, if pulses have anything in common."""
     if common is not None:
-        conversion.mix(draws, kept, at, share, first, variance, columns, shape)
+        conversion.mix(noise, shared, columns, first, shape)
 
 
 @jit
-def collect_block(codes: Any, bases: Any, runs: Any, offsets: Any, vectors: Any) -> None:
+def collect_block(codes: Codes, bases: Int64, runs: Int64, offsets: UInt64, vectors: Codes) -> None:
     """Collect a block of vectors."""
     if offsets.shape[0] < SHORT * runs.shape[0]:
         if codes.itemsize == 1 and _by_fours(runs):
@@ -296,7 +404,7 @@ def collect_block(codes: Any, bases: Any, runs: Any, offsets: Any, vectors: Any)
 
 
 @jit
-def _collect(codes: Any, bases: Any, runs: Any, vectors: Any) -> None:
+def _collect(codes: Codes, bases: Int64, runs: Int64, vectors: Codes) -> None:
     """Collect vectors run by run."""
     for v in range(np.uint64(bases.shape[0])):  # unsigned: no test for negative indices
         for r in range(runs.shape[0]):
@@ -306,7 +414,7 @@ def _collect(codes: Any, bases: Any, runs: Any, vectors: Any) -> None:
 
 
 @jit
-def _collect_singly(codes: Any, bases: Any, offsets: Any, vectors: Any) -> None:
+def _collect_singly(codes: Codes, bases: Int64, offsets: UInt64, vectors: Codes) -> None:
     """Collect vectors whose runs are too short for copies."""
     for v in range(np.uint64(bases.shape[0])):
         first = np.uint64(bases[v])
@@ -315,7 +423,21 @@ def _collect_singly(codes: Any, bases: Any, offsets: Any, vectors: Any) -> None:
 
 
 @jit
-def _by_fours(runs: Any) -> bool:
+def _fetch_ahead(inputs: Inputs, first: int, count: int) -> None:
+    """Have the codes of some vectors of the next block fetched while this one is converted."""
+    codes, bases, runs = inputs
+    size, source = codes.itemsize, np.uint64(codes.ctypes.data)
+    for v in range(first, min(first + count, bases.shape[0])):
+        for r in range(runs.shape[0]):
+            if runs[r, 2] * size < LONG:
+                continue
+            start = source + np.uint64((bases[v] + runs[r, 1]) * size)
+            for k in range(np.uint64(0), np.uint64(runs[r, 2] * size), np.uint64(64)):
+                fetch_line(start + k)
+
+
+@jit
+def _by_fours(runs: Int64) -> bool:
     """Whether rows come from the map four and four side by side."""
     left = 0
     for r in range(runs.shape[0]):
@@ -324,7 +446,7 @@ def _by_fours(runs: Any) -> bool:
 
 
 @jit
-def _collect_fours(codes: Any, bases: Any, offsets: Any, vectors: Any) -> None:
+def _collect_fours(codes: Codes, bases: Int64, offsets: UInt64, vectors: Codes) -> None:
     """Collect vectors of bytes whose runs are short: a channel group's, say."""
     source, sink, step = codes.ctypes.data, vectors.ctypes.data, vectors.shape[1]
     for v in range(np.uint64(bases.shape[0])):
@@ -334,7 +456,7 @@ def _collect_fours(codes: Any, bases: Any, offsets: Any, vectors: Any) -> None:
 
 
 @jit
-def offsets_of(runs: Any) -> Any:
+def offsets_of(runs: Int64) -> UInt64:
     """Return where each element of a vector lies from its beginning."""
     offsets = np.empty(runs[-1, 0] + runs[-1, 2], np.uint64)
     for r in range(runs.shape[0]):
@@ -344,7 +466,7 @@ def offsets_of(runs: Any) -> Any:
 
 
 @jit
-def _pulse(vectors: Any, used: int, drop: int, mask: int, x: Any) -> None:
+def _take_pulse(vectors: Codes, used: int, drop: int, mask: int, x: Bytes) -> None:
     """Take the bits of one pulse of a block of vectors."""
     if drop > 0:
         for b in range(np.uint64(used)):
@@ -358,7 +480,7 @@ def _pulse(vectors: Any, used: int, drop: int, mask: int, x: Any) -> None:
 
 
 @jit
-def _tally(block: Any, power: int, short: Any, tally: Any) -> None:
+def _tally(block: Bytes, power: int, short: NDArray[np.uint16], tally: NDArray[np.uint32]) -> None:
     """Add pulse values (to the power) of a block of vectors up."""
     n = tally.shape[0]
     if n == 0:
@@ -388,15 +510,15 @@ def _tally(block: Any, power: int, short: Any, tally: Any) -> None:
 
 
 @jit
-def _add_tally(tally: Any, power: int, pulses: Any, sums: Any) -> None:
+def _add_tally(tally: NDArray[np.uint32], pulses: Pulses, sums: Int64) -> None:
     """Add what `_tally` counted, in units of the pulse values (to the power), for each row."""
-    for p in range(pulses.shape[0]):
+    for p in range(tally.shape[0]):
         for k in range(sums.shape[0]):
-            sums[k] += np.int64(tally[p, k]) >> (power * pulses[p, 2])
+            sums[k] += np.int64(tally[p, k]) >> (pulses.power * pulses.bits[p, 2])
 
 
 @jit
-def _square(x: Any, squares: Any, exponents: Any) -> None:
+def _square(x: Bytes, squares: Bytes, exponents: Int64) -> None:
     """Square vectors into bytes; find the binary exponents that they are to be scaled by.
 
     An exponent is the smallest for which the vector's largest square fits, so small inputs keep
@@ -435,28 +557,20 @@ def _square(x: Any, squares: Any, exponents: Any) -> None:
 
 
 @jit
-def _multiply(
-    x: Any,
-    used: int,
-    squares: Any,
-    planes: Any,
-    sums: Any,
-    exponents: Any,
-    pulse: tuple[int, int],
-) -> None:
+def _multiply(block: _Block, used: int, planes: Planes, pulse: tuple[int, int]) -> None:
     """Multiply a block with the planes that there are, and its squares with that of the noise."""
     high, low, noise, parts = planes
     mask, exponent = pulse
     single = mask & (mask - 1) == 0
     bit = exponent if single else -1
-    product(x, low, parts, used, bit, sums[1])
+    product(block.x, low, parts, used, bit, block.low)
     if high.size > 0:
-        product(x, high, parts, used, bit, sums[0])
+        product(block.x, high, parts, used, bit, block.high)
     if noise.size == 0:
         return
     if single:
-        exponents[:] = exponent  # one bit: its square is itself times its value
-        product(x, noise, parts, used, bit, sums[2])
+        block.exponents[:] = exponent  # one bit: its square is itself times its value
+        product(block.x, noise, parts, used, bit, block.spread)
         return
-    _square(x[:used], squares, exponents)
-    product(squares, noise, parts, used, -1, sums[2])
+    _square(block.x[:used], block.squares, block.exponents)
+    product(block.squares, noise, parts, used, -1, block.spread)

@@ -19,11 +19,15 @@ sinh(y) / y``; ``steep = 0`` is a linear cell. Four arrays describe a kind of li
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
 from cimsim.jit import jit
+from cimsim.kernels.arrays import Doubles
+
+Rows: TypeAlias = Doubles | tuple[Doubles, ...]  # arrays one behind the other
+Cell: TypeAlias = tuple[float, float]  # 1 / V0, largest voltage across a cell
 
 LINE, WORK, SUMS = 4, 4, 4  # arrays of a kind of line, of scratch memory, of sums over a line
 _HALVINGS = 32.0  # five doublings of the argument follow
@@ -34,7 +38,7 @@ _SLOWEST = 0.999  # convergence that is slower is taken for this
 
 
 @jit
-def evaluate(g: Any, line: Any, steep: float, limit: float, work: Any) -> None:
+def evaluate(g: Doubles, line: Doubles, steep: float, limit: float, work: Doubles) -> None:
     """Linearise all cells around the present voltages.
 
     ``sinh(y) / y`` and ``cosh(y) - 1`` are Taylor polynomials at ``y / 32`` and five doublings:
@@ -84,7 +88,7 @@ def evaluate(g: Any, line: Any, steep: float, limit: float, work: Any) -> None:
 
 
 @jit
-def fold(r: float, work: Any, sums: Any) -> None:
+def fold(r: float, work: Rows, sums: Rows) -> None:
     """Put one node of every line, and the resistance towards its terminal, behind the next node.
 
     Parameters
@@ -112,7 +116,7 @@ def fold(r: float, work: Any, sums: Any) -> None:
 
 
 @jit
-def unfold(r: float, omega: float, work: Any, line: Any, sums: Any) -> None:
+def unfold(r: float, omega: float, work: Rows, line: Rows, sums: Rows) -> None:
     """Move one node of every line towards the solution of the linearised line.
 
     Parameters
@@ -141,7 +145,7 @@ def unfold(r: float, omega: float, work: Any, line: Any, sums: Any) -> None:
 
 
 @jit
-def turn(array: Any, out: Any) -> None:
+def turn(array: Doubles, out: Doubles) -> None:
     """Transpose by tiles that stay in the cache."""
     n, m = array.shape
     for top in range(0, n, 8):
@@ -152,7 +156,7 @@ def turn(array: Any, out: Any) -> None:
 
 
 @jit
-def look(g: Any, r: Any, cell: Any, line: Any, work: Any, sums: Any) -> float:
+def look(g: Doubles, r: Doubles, cell: Cell, line: Doubles, work: Doubles, sums: Doubles) -> float:
     """Linearise all lines of a kind and fold them up; return how much current is missing.
 
     Parameters
@@ -175,7 +179,9 @@ def look(g: Any, r: Any, cell: Any, line: Any, work: Any, sums: Any) -> float:
 
 
 @jit
-def move(r: Any, omega: float, terminals: Any, line: Any, work: Any, sums: Any) -> float:
+def move(
+    r: Doubles, omega: float, terminals: Doubles, line: Doubles, work: Doubles, sums: Doubles
+) -> float:
     """Relax all lines of a kind after `look`; return the sum of the sizes of their currents.
 
     Parameters
@@ -207,7 +213,13 @@ def relaxation(omega: float, ratio: float) -> float:
 
 @jit
 def solve(
-    cells: Any, ohms: Any, steep: float, stop: Any, drives: Any, out: Any, report: Any
+    cells: tuple[Doubles, Doubles],
+    ohms: tuple[Doubles, Doubles],
+    steep: float,
+    stop: tuple[float, int],
+    drives: Doubles,
+    out: tuple[Doubles, Doubles],
+    report: Doubles,
 ) -> None:
     """Solve the circuit for each vector of source voltages.
 

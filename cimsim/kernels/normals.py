@@ -7,11 +7,13 @@ the order of blocks, nor on a math library.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.jit import jit, jit_inline
+from cimsim.kernels.arrays import Floats, UInt64
 from cimsim.kernels.fma import fma
 from cimsim.kernels.wide import WIDTH, draw
 
@@ -20,10 +22,30 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _ROUNDS = 10
+Word: TypeAlias = np.uint64
+Words: TypeAlias = tuple[Word, Word, Word, Word]
+Numbers: TypeAlias = tuple[UInt64, UInt64]  # from `counters`
+
+
+class Stream(NamedTuple):
+    """What the normals of a call are counted from.
+
+    Attributes
+    ----------
+    window : uint64
+        Number of the first vector over all frames.
+    stage : uint64
+        Number of the array's first pulse.
+    key : uint64
+    """
+
+    window: np.uint64
+    stage: np.uint64
+    key: np.uint64
 
 
 @jit_inline
-def _philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
+def _philox(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word) -> Words:
     """Return four 32-bit words (held in uint64) of one counter and key (held in uint64)."""
     for _ in range(_ROUNDS):
         p0 = _M0 * c0
@@ -38,7 +60,7 @@ def _philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
 
 
 @jit
-def philox(counter: Any, key: Any) -> Any:
+def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """Return Philox4x32-10 of one counter.
 
     Parameters
@@ -61,7 +83,7 @@ def philox(counter: Any, key: Any) -> Any:
 
 
 @jit_inline
-def _log(u: Any) -> Any:
+def _log(u: np.float32) -> np.float32:
     """Natural logarithm of a float32 in (0, 1], relative error below 2e-7 (Cephes logf)."""
     bits = np.float32(u).view(np.int32)
     exponent = np.float32((bits >> np.int32(23)) - np.int32(126))
@@ -84,7 +106,7 @@ def _log(u: Any) -> Any:
 
 
 @jit_inline
-def _box_muller(a: Any, b: Any) -> Any:
+def _box_muller(a: np.uint32, b: np.uint32) -> tuple[np.float32, np.float32]:
     """Return two independent normals (float32) of two uniform 32-bit words."""
     # 31 bits and a half step: u in (0, 1], tails up to 6.66 sigma
     u = (np.float32(np.int32(a >> np.uint32(1))) + np.float32(0.5)) * np.float32(2.0**-31)
@@ -108,7 +130,7 @@ def _box_muller(a: Any, b: Any) -> Any:
 
 
 @jit
-def counters(first: Any, second: Any) -> None:
+def counters(first: UInt64, second: UInt64) -> None:
     """Fill in what numbers the counters of some windows: ``[B * n]`` each.
 
     Parameters
@@ -125,7 +147,9 @@ def counters(first: Any, second: Any) -> None:
 
 
 @jit
-def normals(out: Any, words: Any, numbers: Any, window: Any, stage: Any, key: Any) -> None:
+def normals(
+    out: Floats, words: NDArray[np.uint32], numbers: Numbers, window: Word, stage: Word, key: Word
+) -> None:
     """Fill ``out`` with the standard normals of consecutive windows.
 
     Parameters
@@ -157,7 +181,7 @@ def normals(out: Any, words: Any, numbers: Any, window: Any, stage: Any, key: An
 
 
 @jit
-def many_normals(out: Any, numbers: Any, window: Any, stage: Any, key: Any) -> None:
+def many_normals(out: Floats, numbers: Numbers, window: Word, stage: Word, key: Word) -> None:
     """Do what `normals` does, faster; ``out`` has 256 numbers at least."""
     counter, block = numbers
     k0, k1 = key & _LOW, key >> _32

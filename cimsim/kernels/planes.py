@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cimsim.kernels.arrays import Floats, Packed
 from cimsim.kernels.products import pack
 
 LARGEST = 127 * 256 + 127  # of a number in two signed planes
@@ -27,13 +26,13 @@ class Planes:
     n_cols : int
     """
 
-    high: NDArray[Any]
-    low: NDArray[Any]
+    high: Packed
+    low: Packed
     unit: float
     n_cols: int
 
 
-def signal_planes(matrix: NDArray[np.floating[Any]]) -> Planes | None:
+def signal_planes(matrix: Floats) -> Planes | None:
     """Return a matrix as fixed point of 16 bits.
 
     The step is a power of two, so whole numbers stay whole; it is at most ``2**-14`` of the largest
@@ -63,13 +62,13 @@ def signal_planes(matrix: NDArray[np.floating[Any]]) -> Planes | None:
     return Planes(pack(high.astype(np.int8)), pack(low.astype(np.int8)), unit, matrix.shape[1])
 
 
-def variance_planes(matrix: NDArray[np.floating[Any]]) -> Planes:
+def variance_planes(matrix: Floats) -> Planes:
     """Return variances >= 0 in one plane: rounded to 1/127 of the largest."""
     largest = float(matrix.max(initial=0.0))
     unit = largest / 127 if largest > 0 else 1.0
     return _single(np.rint(matrix / unit), unit)
 
 
-def _single(whole: NDArray[Any], unit: float) -> Planes:
+def _single(whole: Floats, unit: float) -> Planes:
     low = pack(whole.astype(np.int8))
     return Planes(np.empty((0,) * low.ndim, low.dtype), low, unit, whole.shape[1])

@@ -8,7 +8,7 @@ those of the scalar functions, so the bits are.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
@@ -16,6 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from cimsim.kernels.emit import Build, Typing
 from cimsim.kernels.fma import fused
 
 WIDTH = 32  # counters, each of four words: more of them spill registers
@@ -30,7 +31,7 @@ _SINE = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
 _COSINE = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
 
 
-def _make() -> Any:
+def _make() -> Callable[..., None]:
     """Make the function that draws the 128 normals of 32 counters.
 
     It takes the addresses of the results (float32 [128]) and of the two parts of the counters
@@ -40,9 +41,12 @@ def _make() -> Any:
 
     @intrinsic
     def function(
-        _: Any, out: Any, first: Any, second: Any, window: Any, stage: Any, k0: Any, k1: Any
-    ) -> Any:
-        def build(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        _: Typing, out: Typing, first: Typing, second: Typing, window: Typing, stage: Typing,
+        k0: Typing, k1: Typing,
+    ) -> Build:  # fmt: skip
+        def build(
+            context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]
+        ) -> ir.Value:
             _emit(builder, args)
             return context.get_dummy_value()
 
@@ -55,7 +59,7 @@ def _make() -> Any:
 draw = _make()
 
 
-def _emit(builder: Any, args: Any) -> None:
+def _emit(builder: ir.IRBuilder, args: list[ir.Value]) -> None:
     out, first, second, window, stage, k0, k1 = args
     wide = ir.VectorType(_I64, WIDTH)
     spread = functools.partial(_spread, builder)
@@ -76,7 +80,9 @@ def _emit(builder: Any, args: Any) -> None:
     builder.store(whole, builder.inttoptr(out, whole.type.as_pointer()), align=4)
 
 
-def _philox(builder: Any, state: list[Any], k0: Any, k1: Any) -> list[Any]:
+def _philox(
+    builder: ir.IRBuilder, state: list[ir.Value], k0: ir.Value, k1: ir.Value
+) -> list[ir.Value]:
     """Emit Philox4x32-10 on words held in 64 bits."""
     c0, c1, c2, c3 = state
     kind = c0.type
@@ -91,14 +97,14 @@ def _philox(builder: Any, state: list[Any], k0: Any, k1: Any) -> list[Any]:
     return [c0, c1, c2, c3]
 
 
-def _box_muller(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
+def _box_muller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
     """Emit what `cimsim.kernels.normals` does under this name."""
     whole, real = a.type, ir.VectorType(_F32, a.type.count)
 
-    def some(value: float) -> Any:
+    def some(value: float) -> ir.Value:
         return _all(real, float(np.float32(value)))
 
-    def unit(word: Any, step: float) -> Any:
+    def unit(word: ir.Value, step: float) -> ir.Value:
         return builder.fmul(builder.fadd(builder.sitofp(word, real), some(0.5)), some(step))
 
     u = unit(builder.lshr(a, _all(whole, 1)), 2.0**-31)
@@ -124,7 +130,7 @@ def _box_muller(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
     return builder.fmul(radius, x), builder.fmul(radius, y)
 
 
-def _log(builder: Any, u: Any, some: Any) -> Any:
+def _log(builder: ir.IRBuilder, u: ir.Value, some: Callable[[float], ir.Constant]) -> ir.Value:
     """Emit what `cimsim.kernels.normals` does under this name."""
     real, whole = u.type, ir.VectorType(_I32, u.type.count)
     bits = builder.bitcast(u, whole)
@@ -142,7 +148,7 @@ def _log(builder: Any, u: Any, some: Any) -> Any:
     return fused(builder, exponent, some(0.69314718), builder.fadd(x, y))
 
 
-def _horner(builder: Any, x: Any, coefficients: list[Any]) -> Any:
+def _horner(builder: ir.IRBuilder, x: ir.Value, coefficients: list[ir.Value]) -> ir.Value:
     total = coefficients[0]
     for coefficient in coefficients[1:]:
         total = fused(builder, total, x, coefficient)
@@ -152,19 +158,19 @@ def _horner(builder: Any, x: Any, coefficients: list[Any]) -> Any:
 _LOW_WORD = ir.Constant(_I64, _LOW)
 
 
-def _all(kind: Any, value: float) -> Any:
+def _all(kind: ir.Type, value: float) -> ir.Value:
     return ir.Constant(kind, [value] * kind.count)
 
 
-def _spread(builder: Any, value: Any) -> Any:
+def _spread(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     kind = ir.VectorType(value.type, WIDTH)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_I32, 0))
     return _shuffle(builder, one, one, [0] * WIDTH)
 
 
-def _shuffle(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
+def _shuffle(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, len(lanes)), lanes))
 
 
-def _load(builder: Any, address: Any, kind: Any) -> Any:
+def _load(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=8)

@@ -8,17 +8,16 @@ terminal and resistances looking towards it, so that any of them may be 0 and no
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from cimsim.jit import jit
+from cimsim.kernels.arrays import Doubles
 
 _NOTHING = 1e-280  # elements of a matrix below this are 0: subnormal numbers are slow
 
 
 @jit
-def _ladder(g: Any, r_line: float, r_end: float, away: Any, towards: Any) -> None:
+def _ladder(g: Doubles, r_line: float, r_end: float, away: Doubles, towards: Doubles) -> None:
     """Fill what a line's nodes see, with the far ends of all cells at 0 V.
 
     Parameters
@@ -41,7 +40,7 @@ def _ladder(g: Any, r_line: float, r_end: float, away: Any, towards: Any) -> Non
 
 
 @jit
-def line_shares(g: Any, r_line: float, r_end: float) -> Any:
+def line_shares(g: Doubles, r_line: float, r_end: float) -> Doubles:
     """Return the share of each cell's current that reaches the terminal of its line.
 
     Share k is ``I / g[k]`` for the current ``I`` into the terminal (0 V) when 1 V is on the far end
@@ -77,8 +76,8 @@ def line_shares(g: Any, r_line: float, r_end: float) -> Any:
 
 @jit
 def add_line(
-    block: Any, g: Any, r_line: float, r_end: float, keep: float, shift: float, scale: float
-) -> Any:
+    block: Doubles, g: Doubles, r_line: float, r_end: float, keep: float, shift: float, scale: float
+) -> Doubles:
     """Put ``keep * block + shift * 1 + scale * Y`` in the place of ``block``, lower triangle only.
 
     ``Y`` is the admittance matrix of a line seen from the far ends of its cells, the terminal at 0
@@ -120,7 +119,7 @@ def add_line(
 
 
 @jit
-def joined_cells(g: Any, r_word: Any, r_bit: Any, wide: int) -> Any:
+def joined_cells(g: Doubles, r_word: Doubles, r_bit: Doubles, wide: int) -> Doubles:
     """Return the hybrid matrices of pieces that stand side by side in one row.
 
     `cimsim.crossbar.wire_tree` says what they mean. A piece grows to the right and upwards, cell by

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cimsim.chip.cells import build
-from cimsim.crossbar.programmed import disturbed, program_array
+from cimsim.crossbar.programmed import Effects, disturbed, program_array
 
 
 def test_equals_writing_one_cell_after_the_other():
@@ -27,7 +27,7 @@ def test_an_array_holds_what_is_left_of_its_weights():
     device = build("eflash", {"g_max": "10 nS", "g_min": "0 nS"})
     rngs = [np.random.default_rng(0)]
     still = program_array(q, device, 7, rngs)
-    moved = program_array(q, device, 7, rngs, disturb=0.01)
+    moved = program_array(q, device, 7, rngs, effects=Effects(disturb=0.01))
     assert still.is_exact
     assert not moved.is_exact
     # positive bit lines 0 and 2 of four; negative cells are erased and stay so

@@ -6,6 +6,7 @@ import numpy as np
 
 from cimsim.engine.windows import runs_of
 from cimsim.kernels import bitwise, conversion, fused, products
+from cimsim.kernels.normals import Stream
 from cimsim.kernels.planes import signal_planes, variance_planes
 
 
@@ -45,16 +46,17 @@ class Case:
         planes = (signal.high, signal.low, noise.low if read_noise else none)
         planes = (*planes, products.tiles(*planes))
         read_out = fused.read_out
-        scaled = [(np.empty((2, 0), np.float32) if folded is None else folded, floor)]
+        scaling = np.empty((2, 0), np.float32) if folded is None else folded, floor
         if by_bits:
             tables = bitwise.Tables.of(signal, noise if read_noise else None, self.rows)
             planes, read_out = (tables.sums, tables.has_high, tables.has_noise), bitwise.read_out
-            scaled = []
         clipped = read_out(
-            self.codes, (self.bases, self.runs), fused.pulse_bits(pulses), power, planes,
-            columns.astype(dtype), runs_of(self.target), packed[:3].astype(dtype),
-            (np.uint64(2**33 + first), np.uint64(8), np.uint64(2**40 + 9)), acc, fresh, sums,
-            *scaled, None if common is None else (common, np.uint64(2**41 + 3)),
+            fused.Inputs(self.codes, self.bases, self.runs),
+            fused.Pulses(fused.pulse_bits(pulses), power), planes,
+            conversion.Converter(columns.astype(dtype), packed[:3].astype(dtype)),
+            Stream(np.uint64(2**33 + first), np.uint64(8), np.uint64(2**40 + 9)),
+            fused.Outputs(acc, runs_of(self.target), fresh, sums, scaling),
+            None if common is None else (common, np.uint64(2**41 + 3)),
         )  # fmt: skip
         return acc, sums, clipped
 

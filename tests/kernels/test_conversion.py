@@ -41,8 +41,9 @@ class Panels:
         variance, draws = (self.variance.astype(dtype), self.draws) if noisy else (
             NONE.astype(dtype), NONE.astype(np.float32))  # fmt: skip
         clipped = function(
-            self.high, self.low, self.places, factor, variance, draws, tiled,
-            packed[:3].astype(dtype), shift, value, self.n,
+            conversion.Sums(self.high, self.low, factor, shift), self.places,
+            conversion.Noise(variance, draws),
+            conversion.Converter(tiled, packed[:3].astype(dtype)), value, self.n,
         )  # fmt: skip
         inside = slice(self.places[2], self.places[2] + self.n)
         assert (np.delete(value, np.r_[inside]) == 99).all()

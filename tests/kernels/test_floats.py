@@ -6,6 +6,8 @@ import pytest
 from cimsim.crossbar.adc import AdcRange
 from cimsim.crossbar.encode import InputCode
 from cimsim.kernels import floats
+from cimsim.kernels.conversion import Converter
+from cimsim.kernels.normals import Stream
 
 NO_VARIANCE = np.empty((0, 0), np.float32)
 
@@ -46,7 +48,8 @@ def test_gather_collects_a_pulse_and_its_sums(power, dtype):
     np.testing.assert_array_equal(sums, 100 + (expected**power).sum(axis=0))
 
 
-def naive_convert(draw, acc, current, variance, columns, target, adc, window, key):
+def naive_convert(draw, outputs, current, variance, converter, stream):
+    (acc, target), (columns, adc), (*window, key) = outputs, converter, stream
     """Read out with plain loops; the noise of a column is `normals` of its window."""
     clipped = 0
     current, variance = current.astype(float), variance.astype(float)
@@ -78,12 +81,13 @@ def test_convert_equals_its_naive_twin(draw, adc, noise_lsb, with_read_noise):
     columns = np.stack([2.0 ** rng.integers(0, 5, n), rng.normal(1, 0.05, n), rng.normal(0, 1, n)])
     target = rng.integers(0, 4, n)
     arguments = (
-        current, variance if with_read_noise else NO_VARIANCE, columns, target,
-        adc.packed(noise_lsb), (np.uint64(77), np.uint64(5)), np.uint64(2**40 + 9),
+        current, variance if with_read_noise else NO_VARIANCE,
+        Converter(columns, adc.packed(noise_lsb)),
+        Stream(np.uint64(77), np.uint64(5), np.uint64(2**40 + 9)),
     )  # fmt: skip
     got, expected = np.full((rows, 4), 3.0), np.full((rows, 4), 3.0)
-    clipped = floats.convert(got, *arguments)
-    assert clipped == naive_convert(draw, expected, *arguments)
+    clipped = floats.convert((got, target), *arguments)
+    assert clipped == naive_convert(draw, (expected, target), *arguments)
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-9)
     if adc.top is not None:
         assert clipped > 0
@@ -97,9 +101,9 @@ def test_convert_of_whole_numbers_within_range_is_exact(dtype):
     adc = AdcRange.covering(1 - top, top, 32)
     acc = np.zeros((20, 8))
     columns = np.stack([np.ones(8), np.ones(8), np.zeros(8)])
-    window = (np.uint64(0), np.uint64(0))
+    stream = Stream(np.uint64(0), np.uint64(0), np.uint64(1))
     clipped = floats.convert(
-        acc, current, NO_VARIANCE, columns, np.arange(8), adc.packed(0.0), window, np.uint64(1)
+        (acc, np.arange(8)), current, NO_VARIANCE, Converter(columns, adc.packed(0.0)), stream
     )
     assert clipped == 0
     np.testing.assert_array_equal(acc, current)
