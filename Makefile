@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint docs train foreign clean
+.PHONY: demo test test-all test-latest lint speed-check mutation docs train foreign clean
 
 demo: $(READY)
 	$(BIN)/cimsim run
@@ -15,6 +15,23 @@ test: $(READY)
 
 test-all: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The same tests with the newest versions that setup.py allows, in an environment of its own; torch
+# stays the one that cimsim is tested with. make test-latest ARGS=tests/kernels
+LATEST := .latest
+test-latest:
+	test -x $(LATEST)/bin/python || $(PYTHON) -m venv $(LATEST)
+	grep '^torch==' constraints.txt > $(LATEST)/torch.txt
+	$(LATEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager -c $(LATEST)/torch.txt -e '.[test]'
+	OMP_NUM_THREADS=1 $(LATEST)/bin/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal $(ARGS)
+
+# Whether the engine reaches as much of this machine's peak as before; no test, for it takes a core that does nothing else.
+speed-check: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed.check $(ARGS)
+
+# Whether the tests notice a changed line of the kernels or of the crossbar; takes half an hour.
+mutation: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutation $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -46,4 +63,4 @@ $(READY): setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(FOREIGN) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(LATEST) $(FOREIGN) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -39,6 +39,21 @@ def test_every_bit_is_that_of_the_multiplied_pass(name, common, whole, read_nois
 
 
 @needs_lookup
+@pytest.mark.parametrize("common", [None, 0.7])
+@pytest.mark.parametrize("read_noise", [True, False])
+def test_few_vectors_of_few_rows_have_the_bits_of_the_multiplied_pass(read_noise, common):
+    """More than one block of vectors, more than one group of conversions, rows left over."""
+    case = Case(6, rows=13, cols=18, vectors=bitwise.block_of(3) + 9)
+    adc = AdcRange(-90.0, 2.0, 63)
+    options = {"read_noise": read_noise, "power": 1, "common": common}
+    slow = case.fast(SINGLE["three"], adc, 0.4, np.float32, **options)
+    quick = case.fast(SINGLE["three"], adc, 0.4, np.float32, by_bits=True, **options)
+    np.testing.assert_array_equal(quick[0], slow[0])
+    np.testing.assert_array_equal(quick[1], slow[1])
+    assert quick[2] == slow[2] > 0
+
+
+@needs_lookup
 @pytest.mark.parametrize(("rows", "cols", "vectors"), [(1, 1, 1), (5, 16, 48), (70, 33, 97)])
 def test_an_ideal_converter_passes_currents_and_their_noise_on(draw, rows, cols, vectors):
     case = Case(7, rows, cols, vectors)
