@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.boundary.limits import shown
 from cimsim.chip.cells.base import AbstractDevice
@@ -24,7 +25,6 @@ from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.program import PlacedArray, ProgrammedLayer, ProgrammedMapping
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
-from cimsim.kernels.arrays import Numbers
 from cimsim.mapping.mapping import Mapping, PlacedLayer
 
 KINDS: dict[str, type[Any]] = {
@@ -41,7 +41,7 @@ KINDS: dict[str, type[Any]] = {
 }
 
 _MOST = 1e30  # of a number: products of a few stay in float64
-Arrays = dict[str, Numbers]
+Arrays = dict[str, NDArray[np.generic]]
 
 
 def pack(calibrated: CalibratedMapping) -> tuple[Arrays, dict[str, Any]]:
@@ -78,7 +78,7 @@ def _packed_by_name(what: str, values: MappingABC[str, Any]) -> tuple[Arrays, di
 def unpack(
     mapping: Mapping,
     device: AbstractDevice,
-    arrays: MappingABC[str, Numbers],
+    arrays: MappingABC[str, NDArray[np.generic]],
     plan: MappingABC[str, Any],
 ) -> CalibratedMapping:
     """Put a chip together again.
@@ -103,7 +103,7 @@ def unpack(
 
 
 def unpack_layers(
-    mapping: Mapping, arrays: MappingABC[str, Numbers], plan: MappingABC[str, Any]
+    mapping: Mapping, arrays: MappingABC[str, NDArray[np.generic]], plan: MappingABC[str, Any]
 ) -> dict[str, ProgrammedLayer]:
     """Put written layers together again; see `unpack`."""
     with _refused():
@@ -114,7 +114,7 @@ def unpack_layers(
 
 
 def unpack_ops(
-    mapping: Mapping, arrays: MappingABC[str, Numbers], plan: MappingABC[str, Any]
+    mapping: Mapping, arrays: MappingABC[str, NDArray[np.generic]], plan: MappingABC[str, Any]
 ) -> dict[str, CalibratedOp]:
     """Put calibrated operations together again; see `unpack`."""
     with _refused():
@@ -154,7 +154,7 @@ def _packed(value: Any, place: str, arrays: Arrays) -> Any:
     raise SimulationError(f"{place}: a {name} cannot be kept; add it to cimsim.engine.saved.KINDS")
 
 
-def _unpacked(value: Any, arrays: MappingABC[str, Numbers]) -> Any:
+def _unpacked(value: Any, arrays: MappingABC[str, NDArray[np.generic]]) -> Any:
     if isinstance(value, list):
         return tuple(_unpacked(part, arrays) for part in value)
     if not isinstance(value, dict):
@@ -258,5 +258,5 @@ def _fits_wires(wired: WiredCells | None, held: tuple[int, int]) -> bool:
     return rows == held[0] and all(e.shape == held[1:] and _within(e, lines) for e in ends)
 
 
-def _within(index: Numbers, end: int) -> bool:
+def _within(index: NDArray[np.int64], end: int) -> bool:
     return index.dtype == np.int64 and bool(((index >= 0) & (index < end)).all())
