@@ -83,7 +83,8 @@ HOSTS = {
 
 
 @pytest.mark.parametrize(
-    ("host", "found"), zip(HOSTS, ("vnni", "avxvnni", "avx2", "generic"), strict=True)
+    ("host", "found"),
+    list(zip(HOSTS, ("vnni", "avxvnni", "avx2", "generic"), strict=True)),
 )
 def test_the_widest_instructions_of_a_processor_are_taken(host, found, monkeypatch):
     features = dict.fromkeys(HOSTS[host], True) | {"avx10": False}
