@@ -260,19 +260,20 @@ def _convert_panel(
     zeros, spread = 2 * plane, plane if has_noise else 2 * plane
     noise, shared = Noise(panel.variance, panel.draws), Shared(panel.kept, panel.share)
     here, clipped = Converter(panel.constants[q], adc), 0
+    flat, values, variance, draws = block.flat, panel.values, panel.variance, panel.draws
+    size, kept = block.vectors.shape[0], panel.kept.shape[0]
     for p in range(shifts.shape[0]):
-        sums = Sums(block.flat, block.flat, 1.0, shifts[p])
+        sums, stage = Sums(flat, flat, 1.0, shifts[p]), stream.stage + np.uint64(p)
         for b in range(0, used, GROUP):
             count = min(GROUP, used - b)
-            at = 16 * (p * block.vectors.shape[0] + b)
-            if panel.variance.shape[0] > 0:
-                window = stream.window + np.uint64(b)
-                many_normals(panel.draws, numbers, window, stream.stage + np.uint64(p), stream.key)
-                _take(block.flat, spread + at, panel.variance, 16 * count)
-                if panel.kept.shape[0] > 0:
+            at = 16 * (p * size + b)
+            if variance.shape[0] > 0:
+                many_normals(draws, numbers, stream.window + np.uint64(b), stage, stream.key)
+                _take(flat, spread + at, variance, 16 * count)
+                if kept > 0:
                     conversion.mix(noise, shared, here.columns, b, (count, 16))
             clipped += conversion.convert_any(
-                sums, (zeros + at, at, to + at), noise, here, panel.values, 16 * count
+                sums, (zeros + at, at, to + at), noise, here, values, 16 * count
             )
     return clipped
 
@@ -282,15 +283,16 @@ def _add_panels(
     leader: int, panel: _Panel, outputs: Outputs, rows: tuple[int, int], n_pulses: int
 ) -> None:  # fmt: skip
     """Add the values of the panels that add to the same outputs."""
-    block = panel.share.shape[0]
+    block, shared, values = panel.share.shape[0], panel.shared, panel.values
+    acc, target = outputs.acc, outputs.target
     # pulse by pulse as in `fused`: the order of a float sum is part of the result
     for p in range(n_pulses):
         held = 0
-        for q in range(leader, panel.shared.shape[0]):
-            if panel.shared[q] == leader:
+        for q in range(leader, shared.shape[0]):
+            if shared[q] == leader:
                 conversion.add(
-                    outputs.acc, rows, panel.values, 16 * block * (n_pulses * held + p),
-                    (16 * q, 16), outputs.target, outputs.fresh and p == 0,
+                    acc, rows, values, 16 * block * (n_pulses * held + p), (16 * q, 16), target,
+                    outputs.fresh and p == 0,
                 )  # fmt: skip
                 held += 1
 

@@ -14,11 +14,11 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.jit import jit, jit_inline
+from cimsim.jit import jit
 from cimsim.kernels import conversion
 from cimsim.kernels.arrays import Bytes, Codes, Floats, Int32, Int64, Packed, UInt64
 from cimsim.kernels.conversion import GROUP, Converter, Noise, Shared, Sums
-from cimsim.kernels.normals import Stream, counters, many_normals
+from cimsim.kernels.normals import Numbers, Stream, counters, many_normals
 from cimsim.kernels.products import ROWS, copy_four, fetch_line, product
 
 BLOCK = ROWS
@@ -130,11 +130,11 @@ class _Group(NamedTuple):
     variance: Floats
     draws: Floats
     drawn: Floats
-    kept: Floats  # [BLOCK * width, or 0]
-    share: Floats  # [BLOCK]
-    first: UInt64  # [rows * width / 4], see `cimsim.kernels.normals.counters`
-    second: UInt64
+    shared: Shared  # of [BLOCK * width, or 0] and [BLOCK]
+    numbers: Numbers  # of [rows * width / 4], see `cimsim.kernels.normals.counters`
+    adc: Floats
     rows: int
+    reaches: bool  # whether vectors are so long that they are fetched ahead
 
 
 class _Pulse(NamedTuple):
@@ -188,7 +188,7 @@ def read_out(
     noisy = planes[2].size > 0 or converter.columns[3].max() > 0
     whole = bits.shape[0] == 1 and bits[0, 0] == 0 and bits[0, 1] == 255
     block = _block(inputs, bits.shape[0], converter.columns.shape[1], outputs.sums.shape[0], whole)
-    group = _group(converter.columns, noisy, common, further)
+    group = _group(inputs, converter, noisy, common, further)
     offsets = offsets_of(inputs.runs)
     clipped = 0
     for start in range(0, inputs.bases.shape[0], BLOCK):
@@ -205,14 +205,10 @@ def read_out(
                 _take_pulse(block.vectors, used, drop, mask, block.x)
             _tally(block.x[:used], pulses.power, block.short, block.tally[p])
             _multiply(block, used, planes, (mask, exponent))
-            for b in range(0, used, group.rows):
-                place = start, b, min(group.rows, used - b)
-                if p == 0:
-                    _fetch_ahead(inputs, start + BLOCK + b, group.rows)
-                clipped += _convert(
-                    block, group, _Pulse(p, drop, exponent), place, converter.adc, stream,
-                    outputs, (common, further),
-                )  # fmt: skip
+            clipped += _convert(
+                block, group, _Pulse(p, drop, exponent), (start, used), inputs, stream, outputs,
+                (common, further),
+            )  # fmt: skip
     _add_tally(block.tally, pulses, outputs.sums)
     return clipped
 
@@ -232,8 +228,11 @@ def _block(inputs: Inputs, n_pulses: int, width: int, tallied: int, whole: bool)
 
 
 @jit
-def _group(columns: Floats, noisy: bool, common: Common, further: Further) -> _Group:
+def _group(
+    inputs: Inputs, converter: Converter, noisy: bool, common: Common, further: Further
+) -> _Group:
     """Return memory for vectors that are converted together, and what stays the same in it."""
+    columns, adc = converter
     width = columns.shape[1]
     # normals are drawn for whole groups, so the last one of a block should be full, too
     rows = -(-BLOCK // -(-BLOCK // max(1, GROUP // width)))
@@ -241,28 +240,33 @@ def _group(columns: Floats, noisy: bool, common: Common, further: Further) -> _G
     conversion.tile(columns, tiled)
     first, second = np.zeros((rows, width // 4), np.uint64), np.zeros((rows, width // 4), np.uint64)
     counters(first, second)
+    kept = 0 if common is None else -(-BLOCK // rows) * rows * width
     return _Group(
         tiled, _tile_further(further, tiled), np.empty(rows * width, columns.dtype),
         np.empty(rows * width if noisy else 0, columns.dtype),
         np.zeros(rows * width, np.float32),  # 512 or more
         np.zeros(0 if further is None else rows * width, np.float32),
-        np.zeros(0 if common is None else -(-BLOCK // rows) * rows * width, np.float32),
-        np.zeros(BLOCK), first.reshape(-1), second.reshape(-1), rows,
+        Shared(np.zeros(kept, np.float32), np.zeros(BLOCK)),
+        (first.reshape(-1), second.reshape(-1)), adc, rows,
+        inputs.runs[:, 2].max() * inputs.codes.itemsize >= LONG,
     )  # fmt: skip
 
 
-@jit_inline
+# tuples are taken apart and put together outside of loops: each array in one costs atomic counts
+
+
+@jit
 def _convert(
-    block: _Block, group: _Group, pulse: _Pulse, place: tuple[int, int, int], adc: Floats,
+    block: _Block, group: _Group, pulse: _Pulse, place: tuple[int, int], inputs: Inputs,
     stream: Stream, outputs: Outputs, options: tuple[Common, Further],
 ) -> int:  # fmt: skip
-    """Convert the sums of one pulse of some vectors and add them to the outputs.
+    """Convert the sums of one pulse of a block of vectors and add them to the outputs.
 
     Parameters
     ----------
-    block, group, pulse, adc, stream, outputs
-    place : (int, int, int)
-        First vector of the block, first of these ones in it, how many.
+    block, group, pulse, inputs, stream, outputs
+    place : (int, int)
+        First vector of the block, and how many are in use.
     options : tuple
         ``common`` and ``further`` as in `read_out`.
 
@@ -271,33 +275,36 @@ def _convert(
     int
         Conversions whose input lay outside of the range.
     """
-    start, b, count = place
-    width, scale = block.low.shape[1], 1.0 / (1 << pulse.exponent)
-    noise, columns = Noise(group.variance, group.draws), group.columns
-    shape, shared = (count, width), Shared(group.kept, group.share)
-    if group.variance.shape[0] > 0:
-        many_normals(
-            group.draws, (group.first, group.second), stream.window + np.uint64(start + b),
-            stream.stage + np.uint64(pulse.number), stream.key,
-        )  # fmt: skip
-        conversion.scale(block.spread, b, count, block.exponents, scale * scale, group.variance)
-        if group.drawn.shape[0] > 0:
-            group.drawn[:] = group.draws
-        _mix_common(options[0], noise, shared, columns, b, shape)
+    (start, used), (codes, bases, runs), (common, further) = place, inputs, options
+    acc, target, fresh, _, scaling = outputs
+    columns, value, variance, draws, drawn = (
+        group.columns, group.value, group.variance, group.draws, group.drawn,
+    )  # fmt: skip
+    spread, exponents, width = block.spread, block.exponents, block.low.shape[1]
+    scale, stage = 1.0 / (1 << pulse.exponent), stream.stage + np.uint64(pulse.number)
+    noise, shared, numbers = Noise(variance, draws), group.shared, group.numbers
     sums = Sums(block.flat[0], block.flat[1], scale, pulse.drop + pulse.exponent)
-    at = b * width, b * width, 0
-    clipped = conversion.convert_any(
-        sums, at, noise, Converter(columns, adc), group.value, count * width
-    )
-    rows = start + b, count
-    if outputs.scaling[0].shape[1] > 0:
-        conversion.put(outputs.acc, rows, group.value, width, outputs.target, outputs.scaling)
-    else:
-        first = outputs.fresh and pulse.number == 0
-        conversion.add(outputs.acc, rows, group.value, 0, (0, width), outputs.target, first)
-    _convert_further(
-        options[1], options[0], group, sums, (b, count, width), rows[0], outputs.target
-    )
+    converter, clipped = Converter(columns, group.adc), 0
+    is_first, scales = fresh and pulse.number == 0, scaling[0].shape[1] > 0
+    for b in range(0, used, group.rows):
+        count = min(group.rows, used - b)
+        if pulse.number == 0 and group.reaches:
+            _fetch_ahead(codes, bases, runs, start + BLOCK + b, count)
+        if variance.shape[0] > 0:
+            many_normals(draws, numbers, stream.window + np.uint64(start + b), stage, stream.key)
+            conversion.scale(spread, b, count, exponents, scale * scale, variance)
+            if drawn.shape[0] > 0:
+                drawn[:] = draws
+            _mix_common(common, noise, shared, columns, b, (count, width))
+        at, n = (b * width, b * width, 0), count * width
+        clipped += conversion.convert_any(sums, at, noise, converter, value, n)
+        if scales:
+            conversion.put(acc, (start + b, count), value, width, target, scaling)
+        else:
+            conversion.add(acc, (start + b, count), value, 0, (0, width), target, is_first)
+        if drawn.shape[0] > 0:
+            here = b, count, width
+            _convert_further(further, common, group, sums, here, start + b, target)
     return clipped
 
 
@@ -321,15 +328,15 @@ def _draw_common(
     where : (uint64, uint64)
         Number of the first vector over all frames, of the array's first pulse.
     group : _Group
-        ``kept`` and ``share`` are written.
+        ``shared`` is written.
     """
     size = group.draws.shape[0]
-    conversion.overlaps(vectors, used, bits, group.share)
-    group.share[:] *= common[0]  # type: ignore[index]
+    kept, share = group.shared
+    conversion.overlaps(vectors, used, bits, share)
+    share *= common[0]  # type: ignore[index]
     for b in range(0, used, group.rows):
-        drawn = group.kept[b // group.rows * size : (b // group.rows + 1) * size]
-        numbers = group.first, group.second
-        many_normals(drawn, numbers, where[0] + np.uint64(b), where[1], common[1])  # type: ignore[index]
+        drawn = kept[b // group.rows * size : (b // group.rows + 1) * size]
+        many_normals(drawn, group.numbers, where[0] + np.uint64(b), where[1], common[1])  # type: ignore[index]
 
 
 @jit
@@ -368,7 +375,7 @@ def _convert_further(
     if further is None:
         return
     first, count, width = place
-    noise, shared = Noise(group.variance, group.draws), Shared(group.kept, group.share)
+    noise, shared = Noise(group.variance, group.draws), group.shared
     at, shape = (first * width, first * width, 0), (count, width)
     for k in range(group.further.shape[0]):
         columns, adc, acc = group.further[k], further[1][k], further[2][k]
@@ -423,9 +430,8 @@ def _collect_singly(codes: Codes, bases: Int64, offsets: UInt64, vectors: Codes)
 
 
 @jit
-def _fetch_ahead(inputs: Inputs, first: int, count: int) -> None:
+def _fetch_ahead(codes: Codes, bases: Int64, runs: Int64, first: int, count: int) -> None:
     """Have the codes of some vectors of the next block fetched while this one is converted."""
-    codes, bases, runs = inputs
     size, source = codes.itemsize, np.uint64(codes.ctypes.data)
     for v in range(first, min(first + count, bases.shape[0])):
         for r in range(runs.shape[0]):
