@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Protocol
 
+from cimsim.boundary.limits import shown
 from cimsim.errors import CimsimError, ConfigError, InputError
 from cimsim.studies import engine
 from cimsim.studies.engine import Done
@@ -33,6 +35,7 @@ KINDS = ("local", "ssh", "slurm")
 ANSWER_S = 10.0  # that a scheduler has to answer in
 START_S = 300.0  # that a first worker has to come up in
 _MEMORY = "4GB"  # of a Slurm job where the user's configuration says nothing
+_ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx)://)?(\[[0-9a-fA-F:.%\w]+\]|[^\s/:\[\]]+):\d{1,5}")
 _HAS, _ENTRY = "cimsim_has", "cimsim_entry"
 
 _one_at_a_time = threading.Lock()
@@ -342,9 +345,13 @@ def connected(address: str) -> Cluster:
     Raises
     ------
     InputError
-        It does not answer, or has no workers.
+        No address, it does not answer, or has no workers.
     """
     distributed = _distributed()
+    if _ADDRESS.fullmatch(address) is None:  # dask would leave a half-made client behind
+        raise InputError(
+            f"--scheduler: expected an address such as tcp://host:8786, got {shown(address)}"
+        )
     try:
         client = distributed.Client(address, timeout=ANSWER_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cimsim.boundary import yaml_text
+from cimsim.boundary.arguments import number as checked_number
 from cimsim.boundary.limits import CHIP, OPTION, shown
 from cimsim.boundary.text import read_text
 from cimsim.errors import ConfigError, suggest
@@ -92,6 +93,7 @@ class Grid:
                 or not (0 <= sigma <= 255)
             ):
                 raise ConfigError(f"study: sigma: expected 0 .. 255, got {shown(sigma)}")
+        _check_rate(self.frame_rate_hz)
         if self.schedule not in ("pipelined", "sequential"):
             known = ("pipelined", "sequential")
             raise ConfigError(
@@ -142,6 +144,7 @@ class Grid:
 
         for network in self.networks:
             check_name(network.model, dict(network.options))
+            _check_weights(network.weights)
         for mapping, allocation in product(self.mappings, self.allocations):
             by_name.check(mapping, allocation)
         for clip in self.clips:
@@ -166,6 +169,11 @@ class Grid:
                 else:
                     return
         assert first is not None
+        if isinstance(values[0], Mapping):
+            raise ConfigError(
+                f"{first}\n{path}: braces stand for the whole of it; if it is one of its fields "
+                f"that varies: {path}.{next(iter(values[0]), 'FIELD')}"
+            )
         raise first
 
 
@@ -292,6 +300,11 @@ def _told(value: object) -> Value:
     return value if value is None or isinstance(value, int | float | str) else str(value)
 
 
+def _check_rate(rate: Any) -> None:
+    if rate is not None and checked_number("study: frame_rate", rate, 0, float("inf")) == 0:
+        raise ConfigError("study: frame_rate: expected more than 0 frames per second, got 0")
+
+
 def _check_clip(clip: str | None) -> None:
     from cimsim.video.clip import load_clip
 
@@ -299,8 +312,23 @@ def _check_clip(clip: str | None) -> None:
         load_clip(clip, 1)
 
 
+def _check_weights(weights: str | None) -> None:
+    """Refuse weights of which there is neither a file nor a shipped name."""
+    from cimsim.zoo.weights import folder, named_card
+
+    if weights in (None, "random") or Path(str(weights)).is_file():
+        return
+    if named_card(str(weights)) is None:
+        known = sorted(file.stem for file in folder().glob("*.safetensors"))
+        raise ConfigError(
+            f"weights: '{weights}' is no file and no name of shipped weights"
+            f"{suggest(str(weights), known)}"
+        )
+
+
 KEYS = ("name", "networks", "chips", "set", "mappings", "allocations", "schedule", "clips",
          "sigmas", "frames", "start", "size", "seed", "seeds", "frame_rate", "grids")  # fmt: skip
+_OF_ALL = ("grids", "name")
 _WEIGHTS, _MODEL, _STREAMING, _INPUTS = "weights", "model", "streaming", "input_shape"
 
 
@@ -333,30 +361,48 @@ def from_data(data: Mapping[str, object], name: str = "study") -> Plan:
     ConfigError
         An unknown key, or a value that cannot be one.
     """
-    common = {key: value for key, value in data.items() if key not in ("grids", "name")}
+    common = {key: value for key, value in data.items() if key not in _OF_ALL}
     parts = data.get("grids", [{}])
     if not isinstance(parts, list) or not parts or not all(isinstance(p, dict) for p in parts):
         raise ConfigError("grids: expected a list of mappings")
-    return Plan(tuple(_grid({**common, **part}) for part in parts), str(data.get("name", name)))
+    for part in parts:
+        for key in _OF_ALL:
+            if key in part:
+                raise ConfigError(f"grids: '{key}' belongs to the whole study, not to one of them")
+    return Plan(tuple(_grid({**common, **part}) for part in parts), _name(data.get("name", name)))
+
+
+def _name(value: object) -> str:
+    """Return what a study is called; its folder is, too."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ConfigError(f"name: expected a text, got {shown(value)}")
+    text = str(value).strip()
+    if not text or len(text) > 100 or not text.isprintable() or set(text) & set("/\\:"):
+        raise ConfigError(
+            f"name: expected 1 to 100 characters, for a folder is called so, too: no "
+            f"'/', '\\' or ':', got {shown(value)}"
+        )
+    return text
 
 
 def _grid(data: Mapping[str, object]) -> Grid:
     given: dict[str, Any] = {}  # arguments of a grid
     for key, value in data.items():
-        if key not in KEYS or key in ("grids", "name"):
+        if key not in KEYS:
             raise ConfigError(f"{shown(key)} is no key of a study{suggest(key, KEYS)}")
         if key == "networks":
-            given[key] = tuple(one for part in _listed(value) for one in _networks(part))
+            given[key] = _once([one for part in _listed(value) for one in _networks(part)])
         elif key == "set":
             if not isinstance(value, Mapping):
                 raise ConfigError(f"set: expected chip fields and values, got {shown(value)}")
-            given[key] = {path: values(v, f"set {path}") for path, v in value.items()}
+            given[key] = {path: _once(values(v, f"set {path}")) for path, v in value.items()}
         elif key in ("chips", "mappings", "allocations"):
-            given[key] = tuple(map(str, _listed(value)))
+            given[key] = _once([str(one) for one in _listed(value)])
         elif key == "clips":
-            given[key] = tuple(None if v in (None, "embedded") else str(v) for v in _listed(value))
+            clips = (None if v in (None, "embedded") else str(v) for v in _listed(value))
+            given[key] = _once(list(clips))
         elif key == "sigmas":
-            given[key] = values(value, key)
+            given[key] = _once(values(value, key))
         elif key == "size":
             given[key] = _size(value)
         elif key == "frame_rate":
@@ -364,6 +410,11 @@ def _grid(data: Mapping[str, object]) -> Grid:
         else:
             given[key] = value
     return Grid(**given)
+
+
+def _once(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return values in their order, each once; 4 and 4.0 are two."""
+    return tuple({repr(value): value for value in values}.values())
 
 
 def values(value: object, name: str) -> tuple[object, ...]:
@@ -398,8 +449,15 @@ def _networks(part: object) -> Iterator[Network]:
     for chosen in product(*axes.values()):
         own = dict(zip(axes, chosen, strict=True))
         weights, streaming = own.pop(_WEIGHTS, None), own.pop(_STREAMING, False)
+        if not isinstance(streaming, bool):
+            raise ConfigError(
+                f"networks: streaming: expected true or false, got {shown(streaming)}"
+            )
+        if weights is not None and not isinstance(weights, str | Path):
+            raise ConfigError(f"networks: weights: expected file or name, got {shown(weights)}")
+        weights = None if weights is None else str(weights)
         shapes = tuple(filter(None, str(own.pop(_INPUTS, "")).split(";")))
-        yield Network(part[_MODEL], tuple(own.items()), weights, bool(streaming), shapes)
+        yield Network(part[_MODEL], tuple(own.items()), weights, streaming, shapes)
 
 
 def _size(value: object) -> tuple[int, int] | None:

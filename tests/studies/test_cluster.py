@@ -39,6 +39,8 @@ def closed_port():
         (["--scheduler", "tcp://127.0.0.1:1", "--cluster", "local"], "--cluster"),
         (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "--workers"),
         (["--scheduler", "nonsense://x"], "nonsense"),
+        (["--scheduler", "host"], "expected an address such as tcp://host:8786, got 'host'"),
+        (["--scheduler", "http://host:8786"], "expected an address"),
     ],
 )
 @pytest.mark.parametrize("command", [["sweep"], ["search", "--objective", "energy"]])
@@ -48,6 +50,22 @@ def test_options_that_cannot_be_are_one_message(command, options, told, tmp_path
     assert isinstance(found.exception, CimsimError), found.output
     assert told in str(found.exception)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "address", ["host:8786", "tcp://10.0.0.7:8786", "tls://host.example.org:1", "tcp://[::1]:8786"]
+)
+def test_addresses_of_schedulers_reach_dask(monkeypatch, address):
+    asked = []
+
+    def refuse(given, **_):
+        asked.append(given)
+        raise OSError("nobody there")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    with pytest.raises(InputError, match="nobody there"):
+        cluster.connected(address)
+    assert asked == [address]
 
 
 def test_a_scheduler_that_does_not_answer_is_one_message(monkeypatch):

@@ -71,6 +71,25 @@ def test_ranges_that_are_none_are_refused(text, told):
     assert "--set adc.bits" in str(caught.value)
 
 
+def test_values_that_stand_twice_count_once():
+    given = {"networks": ["cimnet", "cimnet"], "chips": ["eflash40nm", "eflash40nm"],
+             "set": {"adc.bits": [4, "4..5", 4.0]}, "clips": [None, "embedded"],
+             "sigmas": "15,15", "mappings": ["smd", "im2col", "smd"]}  # fmt: skip
+    made = grid.from_data(given).grids[0]
+    assert made.set == {"adc.bits": (4, 5, 4.0)}
+    assert made.mappings == ("smd", "im2col")
+    assert made.n_points == 3 * 2 == len(list(made.points()))
+
+
+def test_weights_are_looked_for_before_anything_runs(tmp_path):
+    file = tmp_path / "own.pth"
+    file.write_bytes(b"looked into by the point itself")
+    for weights in (None, "random", "cimnet_s8_eflash40nm", str(file), file):
+        plan = grid.from_data({"networks": {"model": "cimnet", "weights": weights}})
+        plan.check()
+        assert plan.grids[0].networks[0].weights == (None if weights is None else str(weights))
+
+
 def test_points_are_all_combinations_and_seeds_split():
     made = Grid(set={"adc.bits": (6, 7), "tile.count": (40, 76)}, mappings=("im2col", "smd"),
                 sigmas=(10.0, 20.0), seeds=3, seed=5)  # fmt: skip
@@ -110,6 +129,14 @@ def test_a_file_says_the_same_as_python(tmp_path):
         ("networks: []\n", "network"),
         ("size: big\n", "WIDTHxHEIGHT"), ("grids: 5\n", "grids"), ("sigmas: 300\n", "sigma"),
         ("networks: [{stride: 8}]\n", "networks"), ("schedule: fast\n", "schedule"),
+        ("frame_rate: fast\n", "frame_rate: expected a number"),
+        ("frame_rate: -30\n", "frame_rate"), ("frame_rate: 0\n", "frame_rate"),
+        ("networks: [{model: cimnet, streaming: maybe}]\n", "streaming: expected true or false"),
+        ("networks: [{model: cimnet, weights: 5}]\n", "weights: expected file or name"),
+        ("grids: [{grids: [{frames: 0}]}]\n", "'grids' belongs to the whole study"),
+        ("grids: [{name: one}]\n", "'name' belongs to the whole study"),
+        ("name: ../elsewhere\n", "a folder is called so"), ("name: ''\n", "a folder is called so"),
+        ("name: [a]\n", "name: expected a text"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_study_are_refused_with_one_message(tmp_path, text, told):
@@ -134,6 +161,10 @@ def test_files_that_are_no_study_are_refused_with_one_message(tmp_path, text, to
         (["--mapping", "nomap"], "nomap"),
         (["--workers", "0"], "--workers"),
         (["--input", "nothere.mp4"], "nothere.mp4"),
+        (["--weights", "nothere.safetensors"], "nothere.safetensors"),
+        (["--weights", "cimnet_s9"], "did you mean cimnet_s8"),
+        (["--set", "adc={bits: 4}"], "if it is one of its fields that varies: adc.bits"),
+        (["--fps", "0"], "frame_rate"),
         (["nothere.yaml"], "nothere.yaml"),
     ],
 )
@@ -301,6 +332,10 @@ def test_the_front_is_what_nothing_beats():
     assert [g.settings["n"] for g in kept.groups] == ["a", "b"]
     with pytest.raises(InputError, match="goodness"):
         table.front(["goodness"])
+    with pytest.raises(InputError, match="'ssim' in this study; known"):
+        table.named("ssim")
+    with pytest.raises(InputError, match="'psnr' in this study: no frame ran; known"):
+        Table.of([row({"n": 1}, energy=1e-3)]).named("psnr")
     with pytest.raises(InputError, match="at least one objective"):
         table.front([])
 
