@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 POINTS = "points.jsonl"
 _BATCH = 8  # points that a process takes at once
+_TOLD = {"id", "key", "settings", "numbers", "doubts", "network", "frame", "error"}  # of a row
 Done = Callable[[Row], None]
 
 
@@ -50,17 +51,18 @@ def still_holds(row: Row, point: Point) -> bool:
 
 
 def kept_rows(folder: Path) -> dict[str, Row]:
-    """Return the rows that a study wrote before, by identity; a torn last line does not count."""
+    """Return the rows that a study wrote before, by identity; damaged lines do not count."""
     path = folder / POINTS
     rows: dict[str, Row] = {}
     if not path.is_file():
         return rows
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
-            rows[row["id"]] = row
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError):
             continue
+        if isinstance(row, dict) and row.keys() >= _TOLD and isinstance(row["id"], str):
+            rows[row["id"]] = row
     return rows
 
 

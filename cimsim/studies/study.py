@@ -315,6 +315,12 @@ def read_plan(folder: Path) -> StudyData:
         raise InputError(f"{path}: {error}") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InputError(f"{folder}: {STUDY} is not that of a study")
+    points = data.get("points", 0)
+    if not isinstance(data.get("plan"), dict) or not (points is None or isinstance(points, list)):
+        raise InputError(
+            f"{path}: damaged, it has no plan or no points; repeat the command with another --out: "
+            "the store still has what was worked out"
+        )
     return cast(StudyData, data)
 
 

@@ -192,7 +192,7 @@ class Table:
         if full not in self.numbers:
             known = [short for short, long in SHORT.items() if long in self.numbers]
             known += [one for one in self.numbers if one not in SHORT.values()]
-            judged = any(one.startswith("quality.") for one in self.numbers)
+            judged = not known or any(one.startswith("quality.") for one in self.numbers)
             why = ": no frame ran" if full.startswith("quality.") and not judged else ""
             raise InputError(f"no number '{name}' in this study{why}{suggest(name, known)}")
         return full

@@ -237,6 +237,26 @@ def test_a_study_runs_goes_on_and_is_looked_at(tmp_path):
         assert isinstance(CliRunner().invoke(app, args).exception, InputError)
 
 
+@pytest.mark.parametrize(
+    "held", ['{"format": "cimsim study"}', '{"format": "cimsim study", "plan": {}, "points": 3}',
+             '{"format": "cimsim study", "plan": 1, "points": []}', "[]", '{"format": "cims'],
+)  # fmt: skip
+def test_a_damaged_study_is_one_message(tmp_path, held):
+    (tmp_path / "study.json").write_text(held)
+    for command in (["study", "show"], ["study", "table"], ["compare"]):
+        found = CliRunner().invoke(app, [*command, str(tmp_path)])
+        assert isinstance(found.exception, InputError), found.output
+        assert "study.json" in str(found.exception)
+
+
+def test_damaged_rows_do_not_count(tmp_path):
+    whole = engine.failed(Point(), "no room") | {"id": "a"}
+    lines = [json.dumps(whole), '{"id": "b"}', '{"id": ["c"]}', "[1]", "5", '{"id": "d", "set',
+             json.dumps(whole | {"id": 7})]  # fmt: skip
+    (tmp_path / "points.jsonl").write_bytes("\n".join(lines).encode() + b"\n\xff\xfe")
+    assert engine.kept_rows(tmp_path) == {"a": whole}
+
+
 def test_rows_of_another_chip_file_are_worked_out_again(tmp_path):
     """A folder goes on only with what would come out today."""
     file = tmp_path / "mine.yaml"
