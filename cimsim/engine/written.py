@@ -9,7 +9,7 @@ from cimsim.chip.cells import device_of
 from cimsim.engine.calibrated import CalibratedMapping
 from cimsim.engine.prepare import prepare
 from cimsim.engine.rounding import round_to_inputs
-from cimsim.engine.samples import collect
+from cimsim.engine.samples import Samples, collect
 from cimsim.mapping.mapping import Mapping
 
 if TYPE_CHECKING:
@@ -69,8 +69,13 @@ def learn(
     mapping, inputs, threads
         See `written`.
     """
-    layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
-    samples = collect(mapping.graph, mapping.chip, inputs, layouts)
+    samples = sampled(mapping, inputs)
     by_inputs = mapping.chip.weights.rounding == "inputs"
     integers = round_to_inputs(mapping, samples, threads) if by_inputs else None
     return {"frames": inputs, "samples": samples, "integers": integers}
+
+
+def sampled(mapping: Mapping, inputs: Sequence[tuple[Tensor, ...]]) -> dict[str, Samples]:
+    """Return what the float network gives each operation to read, by operation."""
+    layouts = {name: layer.layout for name, layer in mapping.layer_of.items()}
+    return collect(mapping.graph, mapping.chip, inputs, layouts)

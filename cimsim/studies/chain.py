@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
     from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
     from cimsim.engine.program import ProgrammedLayer
+    from cimsim.engine.rounding import Integers
     from cimsim.engine.statistics import OpStatistics
     from cimsim.graph.ir import LayerGraph
     from cimsim.mapping.mapping import Mapping as Placed
@@ -57,7 +58,7 @@ T = TypeVar("T")
 Packed = tuple[object, Mapping[str, NDArray[np.generic]] | None]
 
 # results that stay in memory, by stage: what many points share is large
-_HELD = {"export": 4, "network": 4, "map": 16, "time": 256, "learn": 2, "program": 2,
+_HELD = {"export": 4, "network": 4, "map": 16, "time": 256, "learn": 2, "round": 2, "program": 2,
          "calibrate": 4, "ready": 1, "clip": 1}  # fmt: skip
 _FEW_BYTES = 1 << 26  # of a clip that stays in memory, clean and noisy
 _BYTES_PER_S = 5e7  # that are packed, hashed, written and read again
@@ -181,11 +182,19 @@ class Chain:
             seed=self.point.seeds.calibration,
         )  # fmt: skip
 
+    @property
+    def _by_inputs(self) -> bool:
+        return self.chip.weights.rounding == "inputs"
+
+    @cached_property
+    def round_key(self) -> str:
+        """Key of weights that are rounded with regard to their inputs."""
+        return STAGES["round"].key((self.learn_key,), self._values)
+
     @cached_property
     def program_key(self) -> str:
         """Key of the written cells."""
-        by_inputs = self.chip.weights.rounding == "inputs"
-        above = (self.map_key, self.learn_key) if by_inputs else (self.map_key,)
+        above = (self.map_key, self.round_key) if self._by_inputs else (self.map_key,)
         return STAGES["program"].key(above, self._values, seed=self.point.seeds.programming)
 
     @cached_property
@@ -332,8 +341,18 @@ class Chain:
         return self._have(
             "learn", self.learn_key,
             lambda chip: stages.learned(
-                self.mapping.on(chip), point.frames.sigma, point.seeds.calibration, self.threads
+                self.mapping.on(chip), point.frames.sigma, point.seeds.calibration
             ),
+        )  # fmt: skip
+
+    @cached_property
+    def integers(self) -> Integers:
+        """Its weights as the inputs of their layers have them rounded."""
+        return self._have(
+            "round", self.round_key,
+            lambda chip: stages.rounded(self.mapping.on(chip), self.learned, self.threads),
+            lambda found: (sorted(found), {name: small(q) for name, q in found.items()}),
+            lambda data, arrays: {name: arrays[name].astype(np.int32) for name in data},
         )  # fmt: skip
 
     @cached_property
@@ -341,8 +360,7 @@ class Chain:
         """Its written cells."""
 
         def make(chip: Chip) -> Cells:
-            by_inputs = self.chip.weights.rounding == "inputs"
-            integers = self.learned.integers if by_inputs else None
+            integers = self.integers if self._by_inputs else None
             mapping = self.mapping.on(chip)
             return stages.programmed(mapping, integers, self.point.seeds.programming)
 
@@ -563,6 +581,12 @@ def is_own_code(strategy: str, allocation: str) -> bool:
 
     known = is_file(strategy) or strategy.partition(":")[0] in stages.PLAIN_STRATEGIES
     return not known or allocation not in ALLOCATIONS
+
+
+def small(values: NDArray[np.int32]) -> NDArray[np.signedinteger[Any]]:
+    """Return whole numbers in the shortest type that holds them."""
+    most = int(np.abs(values).max(initial=0))
+    return values.astype(next(t for t in (np.int8, np.int16, np.int32) if most <= np.iinfo(t).max))
 
 
 def _pack_cells(cells: Cells) -> Packed:

@@ -1,6 +1,7 @@
 """The stages of a simulation, and what each of them reads of a chip.
 
-Export, map, time, learn, program, calibrate, float reference, execute a sample, measure, energise.
+Export, map, time, learn, round, program, calibrate, float reference, execute a sample, measure,
+energise.
 Each is a function of what stands above it and of the chip; `STAGES` says which of the chip's fields
 it reads. `cimsim.studies.chain` puts them one after another, with a key for each.
 """
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
     from cimsim.engine.execute import Execution
     from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping
+    from cimsim.engine.rounding import Integers
     from cimsim.engine.samples import Samples
     from cimsim.graph.ir import LayerGraph
     from cimsim.session.parts import Number, Quality
@@ -82,6 +84,7 @@ STAGES: dict[str, Stage] = {
         Stage("time", reads=_TIMED, also={"adc.bits": _STEPS}),
         Stage("learn", reads=("calibration.frames", "inputs.percentile", "weights.*",
                               "inputs.bits", "inputs.signed")),
+        Stage("round", reads=("weights.*",)),
         Stage("program", reads=_CELLS,
               also=_SPEED | {"adc.count": (("adc.inl_bow_lsb", 0), ("adc.inl_steps_lsb", 0),
                                            ("device.spectrum", None)),
@@ -117,8 +120,8 @@ class Learned:
     Attributes
     ----------
     inputs : list of tuple of torch.Tensor
-    samples, integers
-        See `cimsim.engine.written.learn`.
+    samples
+        See `cimsim.engine.written.sampled`.
     scene : str
         SHA-256 of the clean frames.
     known : Known
@@ -127,7 +130,6 @@ class Learned:
 
     inputs: list[Tensors]
     samples: dict[str, Samples]
-    integers: dict[str, NDArray[np.int32]] | None
     scene: str
     known: Known = field(default_factory=lambda: _known())
 
@@ -138,14 +140,20 @@ def _known() -> Known:
     return Known()
 
 
-def learned(mapping: Mapping, sigma: float, seed: int, threads: int | None) -> Learned:
+def learned(mapping: Mapping, sigma: float, seed: int) -> Learned:
     """Run the float network on the calibration frames."""
-    from cimsim.engine.written import learn
+    from cimsim.engine.written import sampled
     from cimsim.session.calibration import calibration_inputs
 
     clean, inputs = calibration_inputs(mapping, sigma, seed, None)
-    taught = learn(mapping, inputs, threads)
-    return Learned(inputs, taught["samples"], taught["integers"], sha256(clean))
+    return Learned(inputs, sampled(mapping, inputs), sha256(clean))
+
+
+def rounded(mapping: Mapping, taught: Learned, threads: int | None) -> Integers:
+    """Round weights with regard to what their layers read on the calibration frames."""
+    from cimsim.engine.rounding import round_to_inputs
+
+    return round_to_inputs(mapping, taught.samples, threads)
 
 
 @dataclass(frozen=True, eq=False)

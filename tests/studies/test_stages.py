@@ -13,7 +13,7 @@ from cimsim.chip.fields import fields
 from cimsim.chip.load import shipped
 from cimsim.errors import CimsimError
 from cimsim.studies import stages
-from cimsim.studies.chain import Chain, Memory
+from cimsim.studies.chain import Chain, Memory, small
 from cimsim.studies.keys import declared, narrowed, values_of
 from cimsim.studies.stages import STAGES
 from cimsim.studies.store import Store
@@ -122,12 +122,14 @@ def test_a_tracking_chip_reads_no_more_than_a_stage_declares():
     """What is looked at inside a try does not escape this one."""
     chip = make("eflash40nm", WAYS["column"])
     whole = chain(chip)
-    read = {name: set() for name in ("map", "time", "learn", "program", "calibrate", "execute")}
+    names = ("map", "time", "learn", "round", "program", "calibrate", "execute")
+    read = {name: set() for name in names}
     seen = {name: tracked(chip, held) for name, held in read.items()}
     placed = cimsim.map_graph(NET, seen["map"])
     stages.timed(placed.on(seen["time"]), "pipelined")
-    taught = stages.learned(placed.on(seen["learn"]), 15.0, 0, 1)
-    cells = stages.programmed(placed.on(seen["program"]), None, 0)
+    taught = stages.learned(placed.on(seen["learn"]), 15.0, 0)
+    integers = stages.rounded(placed.on(seen["round"]), taught, 1)
+    cells = stages.programmed(placed.on(seen["program"]), integers, 0)
     ops = stages.calibrated(placed.on(seen["calibrate"]), cells, taught, 0, 1)
     ready = stages.ready(placed.on(seen["execute"]), cells, ops)
     stages.executed(ready, taught.inputs[0], 0, 0, 1)
@@ -253,6 +255,30 @@ def test_the_numbers_are_those_of_simulate_to_the_last_bit():
     assert made.reference["float"]["sha256"] == expected.outputs["float"]
 
 
+def test_another_process_rounds_no_weights_again(tmp_path):
+    store, chip = Store(tmp_path), make("eflash40nm", WAYS["rounded"])
+    first = chain(chip, store=store)
+    assert first.row
+    assert first.integers
+    later = chain(make("eflash40nm", {**WAYS["rounded"], "adc.bits": 5}), store=store)
+    assert later.row == chain(later.chip).row
+    assert "round" not in later.memory.made
+    assert later.integers.keys() == first.integers.keys()
+    for name, q in first.integers.items():
+        assert later.integers[name].dtype == np.int32
+        assert np.array_equal(later.integers[name], q)
+
+
+@pytest.mark.parametrize(
+    ("most", "kind"),
+    [(0, "int8"), (127, "int8"), (128, "int16"), (32767, "int16"), (32768, "int32")],
+)
+def test_whole_numbers_are_kept_in_the_shortest_type(most, kind):
+    values = np.array([0, -most, most], np.int32)
+    assert small(values).dtype == kind
+    assert np.array_equal(small(values), values)
+
+
 def test_one_more_point_works_out_what_it_changes(tmp_path):
     store, memory = Store(tmp_path), Memory()
     name = "eflash40nm"
@@ -269,10 +295,10 @@ def test_one_more_point_works_out_what_it_changes(tmp_path):
     assert made_by(make(name, {"process.clock": "77 MHz"})) == {"time", "energise"}
     assert made_by(make(name, {"adc.count": 7})) == {"time", "energise"}
     bits = made_by(make(name, {"adc.bits": 5}))
-    assert {"program", "learn", "reference"}.isdisjoint(bits)
+    assert {"program", "learn", "round", "reference"}.isdisjoint(bits)
     assert {"calibrate", "execute", "measure"} <= bits
     seed = made_by(make(name), replace(POINT, seeds=OTHER_CHIP))
     assert {"program", "calibrate", "execute"} <= seed
-    assert {"learn", "reference", "map", "time"}.isdisjoint(seed)
+    assert {"learn", "round", "reference", "map", "time"}.isdisjoint(seed)
     frames = made_by(make(name), replace(POINT, frames=replace(POINT.frames, count=2)))
     assert dear & frames == {"reference", "execute", "measure"}
