@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from cimsim.boundary import json_text
 from cimsim.errors import CimsimError, ConfigError, InputError
@@ -62,7 +62,7 @@ def kept_rows(folder: Path) -> dict[str, Row]:
         except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and row.keys() >= _TOLD and isinstance(row["id"], str):
-            rows[row["id"]] = row
+            rows[row["id"]] = cast(Row, row)
     return rows
 
 

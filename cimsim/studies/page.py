@@ -8,7 +8,7 @@ from cimsim.errors import CimsimError
 from cimsim.report.run.page import parts, svg
 from cimsim.report.run.page.parts import Cell, real, render, safe, words
 from cimsim.studies.points import Row
-from cimsim.studies.table import SHORT, Group, Table
+from cimsim.studies.table import SHORT, Table
 
 _MOST_BARS = 40
 _SIDE_BY_SIDE = 4  # lines that are columns of the table of all numbers: so it is read more easily
@@ -67,7 +67,7 @@ def page(title: str, rows: Sequence[Row], command: str) -> str:
 
 def _study_table(table: Table, id_: str, caption: str, names: Sequence[str] | None) -> parts.Table:
     heads, lines = table.cells(names)
-    varies = len(table.varies)
+    varies = len(table.told)
     shown = table.shown(names)
     rows = []
     for group, line in zip(table.groups, lines, strict=True):
@@ -84,23 +84,12 @@ def _study_table(table: Table, id_: str, caption: str, names: Sequence[str] | No
 def _beside_each_other(table: Table, id_: str, caption: str) -> parts.Table:
     """Return all numbers with a row for each number and a column for each line."""
     heads, lines = table.cells(table.numbers)
-    varies = len(table.varies)
+    varies = len(table.told)
     rows = [
-        [words(head.replace("arrays (arrays)", "arrays").replace("cycles (cycles)", "cycles")),
-         *(Cell(line[at]) for line in lines)]
+        [words(head), *(Cell(line[at]) for line in lines)]
         for at, head in enumerate(heads) if at >= varies
     ]  # fmt: skip
-    return parts.table(id_, caption, ["number", *(_label(table, g) for g in table.groups)], rows)
-
-
-def _label(table: Table, group: Group) -> str:
-    """Name a line by what varies; a bare number says of what it is."""
-    varying = []
-    for name in table.varies:
-        value = group.settings.get(name)
-        if value is not None:
-            varying.append(f"{name} {value}" if real(value) or str(value).isdigit() else str(value))
-    return ", ".join(varying)
+    return parts.table(id_, caption, ["number", *(table.label(g) for g in table.groups)], rows)
 
 
 _TITLES = {
@@ -123,7 +112,7 @@ def _study_bars(table: Table) -> Iterable[tuple[str, str, str]]:
             if held is None or not real(held.value):
                 continue
             low, high = held.interval or (None, None)
-            label = _label(table, group)[:60]
+            label = table.label(group)[:60]
             unit = held.unit if held.unit in (*_OF_TEXT, "J", "s", "W", "m2") else ""
             text = f"{held.text} {unit}" if unit in _OF_TEXT else held.text
             rows.append(svg.Bar(label or "all", group.number(table.named(name)), text, low, high))
@@ -151,6 +140,5 @@ def _front(table: Table) -> str:
         psnr, energy = map(group.number, names)
         if energy <= 0:
             return ""
-        label = ", ".join(f"{k} {group.settings.get(k, '')}" for k in table.varies)
-        points.append(svg.Spot(energy, psnr, label, id(group) in best))
+        points.append(svg.Spot(energy, psnr, table.label(group), id(group) in best))
     return svg.scatter(points, "J", "dB", "PSNR against energy") if len(points) > 2 else ""

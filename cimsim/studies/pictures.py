@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cimsim.errors import InputError, suggest
 from cimsim.studies.points import Value
-from cimsim.studies.table import Cell, Group, Table
+from cimsim.studies.table import Cell, Group, Table, title
 from cimsim.units import format_si
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKS = "os^Dv<>"
 _DASHES = ("-", "--", ":", "-.")  # lines that lie on each other are seen both
 _TEXT, _GREY = "#3C444D", "#B5BCC4"
-_MOST_LINES = 12
+_MOST_LINES, _MOST_BARS = 12, 12
 
 
 def over(table: Table, x: str, y: str, path: Path, title: str = "") -> None:
@@ -60,12 +60,11 @@ def draw_over(table: Table, x: str, y: str) -> tuple[Figure, Axes]:
     name = table.named(y)
     if x not in table.varies:
         raise InputError(f"plot: no setting '{x}' that varies{suggest(x, table.varies)}")
-    others = [one for one in table.varies if one != x]
+    others = _beside(table, x)
     lines: dict[str, list[Group]] = {}
     for group in table.groups:
         if name in group.cells:
-            label = ", ".join(f"{n} {group.settings.get(n)}" for n in others)
-            lines.setdefault(label, []).append(group)
+            lines.setdefault(table.label(group, others), []).append(group)
     if not lines:
         raise InputError(f"plot: no point has the number '{y}'")
     if len(lines) > _MOST_LINES:
@@ -73,12 +72,16 @@ def draw_over(table: Table, x: str, y: str) -> tuple[Figure, Axes]:
             f"plot: {len(lines)} lines; fix some of {', '.join(others)} with --only NAME=VALUE"
         )
     figure, axes = _figure()
-    order = _order([group.settings.get(x) for groups in lines.values() for group in groups])
+    order = _order([g.settings[x] for groups in lines.values() for g in groups if _has(g, x)])
     for number, (label, groups) in enumerate(lines.items()):
-        _line(axes, groups, (x, name), order, (label, number))
+        there = [group for group in groups if _has(group, x)]
+        if there:
+            _line(axes, there, (x, name), order, (label, number))
+        else:
+            _level(axes, groups[0].cells[name], (label, number))
     if order is not None:
         axes.set_xticks(range(len(order)), order)
-    elif all(isinstance(g.settings.get(x), int) for groups in lines.values() for g in groups):
+    elif all(isinstance(g.settings.get(x, 0), int) for groups in lines.values() for g in groups):
         from matplotlib.ticker import MaxNLocator
 
         locator = axes.xaxis.get_major_locator()
@@ -88,6 +91,31 @@ def draw_over(table: Table, x: str, y: str) -> tuple[Figure, Axes]:
     if len(lines) > 1:
         axes.legend(frameon=False, fontsize=8)
     return figure, axes
+
+
+def _beside(table: Table, x: str) -> list[str]:
+    """Return what tells lines apart: options that follow from ``x`` and the others are left out."""
+    left = [one for one in table.told if one != x]
+    for name in reversed([one for one in left if one.startswith("network.")]):
+        rest = [one for one in left if one != name]
+        if table.follows(name, [*rest, x]):
+            left = rest
+    return left
+
+
+def _has(group: Group, x: str) -> bool:
+    """Whether a group has a setting; networks have options of their own, and all of the others."""
+    return x in group.settings or not x.startswith("network.")
+
+
+def _level(axes: Axes, cell: Cell, what: tuple[str, int]) -> None:
+    """Draw what has no place on the axis, such as a network without a stride, as a level."""
+    label, number = what
+    colour = _COLOURS[number % len(_COLOURS)]
+    axes.axhline(float(_height(cell)), color=colour, linewidth=1.2, label=label, zorder=2,
+                 linestyle=_DASHES[number % len(_DASHES)])  # fmt: skip
+    if cell.interval:
+        axes.axhspan(*cell.interval, color=colour, alpha=0.1, linewidth=0, zorder=1)
 
 
 def _line(
@@ -110,7 +138,10 @@ def _line(
               linestyle=_DASHES[number % len(_DASHES)],
               marker=_MARKS[number % len(_MARKS)], label=label, zorder=3)  # fmt: skip
     ends = [cell.interval or (y, y) for cell, y in zip(cells, heights, strict=True)]
-    if any(cell.interval for cell in cells):
+    if len(places) == 1:  # a band of one point would not be seen
+        low, high = zip(*ends, strict=True)
+        axes.vlines(places, low, high, color=colour, linewidth=1.0, zorder=2)
+    elif any(cell.interval for cell in cells):
         axes.fill_between(places, [e[0] for e in ends], [e[1] for e in ends], color=colour,
                           alpha=0.15, linewidth=0, zorder=2)  # fmt: skip
 
@@ -121,7 +152,7 @@ def _height(cell: Cell) -> float | str:
 
 
 def pareto(table: Table, objectives: Sequence[str], path: Path, title: str = "") -> None:
-    """Draw two objectives: the front in colour, what it beats in grey.
+    """Draw two objectives: the front in colour with its intervals, what it beats in grey.
 
     Raises
     ------
@@ -146,6 +177,7 @@ def draw_pareto(table: Table, objectives: Sequence[str]) -> tuple[Figure, Axes]:
     front = table.front(objectives)
     chosen = {id(group) for group in front}
     figure, axes = _figure()
+    told = ", 5 .. 95 %" if 0 < len(front) <= _MOST_BARS else ""
     beaten = [g for g in table.groups if x in g.cells and y in g.cells and id(g) not in chosen]
     axes.scatter([_height(g.cells[x]) for g in beaten], [_height(g.cells[y]) for g in beaten],
                  color=_GREY, s=22, linewidths=0, zorder=1, label="beaten by another")  # fmt: skip
@@ -153,18 +185,49 @@ def draw_pareto(table: Table, objectives: Sequence[str]) -> tuple[Figure, Axes]:
     places = [g.number(x) for g in ordered]
     heights = [g.number(y) for g in ordered]
     axes.plot(places, heights, color=_COLOURS[0], linewidth=1.2, marker="o", markersize=5.5,
-              zorder=3, label="front")  # fmt: skip
-    for group in ordered[:: max(1, len(ordered) // 8)]:
-        held = (group.settings.get(name) for name in table.varies)
-        text = ", ".join(str(value) for value in held if value is not None)
-        axes.annotate(text, (group.number(x), group.number(y)), fontsize=7, color=_TEXT,
-                      xytext=(5, -9), textcoords="offset points")  # fmt: skip
+              zorder=3, label=f"front{told}")  # fmt: skip
     across = [g.number(x) for g in (*beaten, *front)]
-    if min(across, default=0) > 0 and max(across) > _FAR * min(across):
+    logarithmic = min(across, default=0) > 0 and max(across) > _FAR * min(across)
+    if logarithmic:
         axes.set_xscale("log")
+    _bars(axes, ordered, (x, y), logarithmic)
+    clear = 4 if heights and heights[-1] > heights[0] else -9  # of the line, left of a point
+    low, high = axes.get_xlim()
+    middle = math.sqrt(low * high) if logarithmic else (low + high) / 2
+    for group in ordered[:: max(1, len(ordered) // 8)]:
+        place = group.number(x), group.number(y)
+        side, away = ("left", (5, -9)) if place[0] < middle else ("right", (-5, clear))
+        axes.annotate(table.label(group), place, fontsize=7, color=_TEXT, ha=side,
+                      xytext=away, textcoords="offset points")  # fmt: skip
     _labels(axes, x, y, table)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure, axes
+
+
+def _bars(axes: Axes, front: Sequence[Group], names: tuple[str, str], logarithmic: bool) -> None:
+    """Draw the intervals of a front's points, where they are few enough to be told apart."""
+    if len(front) > _MOST_BARS:
+        return
+    for group in front:
+        x, y = (group.cells[name] for name in names)
+        if x.interval and (not logarithmic or x.interval[0] > 0):
+            axes.hlines(
+                group.number(names[1]),
+                *x.interval,
+                color=_COLOURS[0],
+                linewidth=0.8,
+                alpha=0.5,
+                zorder=2,
+            )
+        if y.interval:
+            axes.vlines(
+                group.number(names[0]),
+                *y.interval,
+                color=_COLOURS[0],
+                linewidth=0.8,
+                alpha=0.5,
+                zorder=2,
+            )
 
 
 def check_name(path: Path) -> None:
@@ -216,7 +279,7 @@ def _labels(axes: Axes, x: str, y: str, table: Table) -> None:
         if unit in ("s", "J", "W", "m2"):
             axis.set_major_formatter(_in_si(unit))
             unit = ""
-        shown = f"{name} / {unit}" if unit not in ("", "1") else name
+        shown = f"{title(name)} / {unit}" if unit not in ("", "1") else title(name)
         axis.set_label_text(shown, color=_TEXT)
 
 

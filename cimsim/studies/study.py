@@ -93,7 +93,7 @@ class Outcome:
     def _repr_html_(self) -> str:
         table = self.table
         names = [name for name in USUAL if any(SHORT[name] in g.cells for g in table.groups)]
-        varies = table.varies
+        varies = table.told
         rows = [
             [*(str(g.settings.get(name, "")) for name in varies),
              *(g.cells[SHORT[name]].text if SHORT[name] in g.cells else g.error or ""

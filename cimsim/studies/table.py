@@ -144,7 +144,7 @@ class Limit:
         return max(short / (abs(self.value) or 1.0), _LEAST)
 
     def __str__(self) -> str:
-        return f"{_title(self.name)}{self.sign}{self.value:g}"
+        return f"{title(self.name)}{self.sign}{self.value:g}"
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,35 @@ class Table:
     @property
     def varies(self) -> list[str]:
         """Settings that are not the same in all groups."""
-        names = list(dict.fromkeys(name for group in self.groups for name in group.settings))
+        found = dict.fromkeys(name for group in self.groups for name in group.settings)
+        names = sorted(found, key=lambda name: not name.startswith("network"))  # options beside it
         return [n for n in names if len({repr(g.settings.get(n)) for g in self.groups}) > 1]
+
+    @property
+    def told(self) -> list[str]:
+        """Settings that tell groups apart: weights that the network's options say are left out."""
+        varies = self.varies
+        options = [name for name in varies if name.startswith("network")]
+        return [n for n in varies if n != "weights" or not self.follows(n, options)]
+
+    def follows(self, name: str, others: Sequence[str]) -> bool:
+        """Whether a setting has one value wherever some others have theirs."""
+        found: dict[str, set[str]] = {}
+        for group in self.groups:
+            key = repr([group.settings.get(other) for other in others])
+            found.setdefault(key, set()).add(repr(group.settings.get(name)))
+        return all(len(values) == 1 for values in found.values())
+
+    def label(self, group: Group, names: Sequence[str] | None = None) -> str:
+        """Name a group by what tells it apart; a bare number says of what it is."""
+        parts = []
+        for name in self.told if names is None else names:
+            value = group.settings.get(name)
+            if value is not None:
+                plain = _real(value) or str(value)[:1].isdigit()
+                short = name.removeprefix("network.")
+                parts.append(f"{short} {value}" if plain else str(value))
+        return ", ".join(parts)
 
     @property
     def common(self) -> dict[str, Value]:
@@ -304,7 +331,7 @@ class Table:
 
     def cells(self, names: Sequence[str] | None = None) -> tuple[list[str], list[list[str]]]:
         """Return heads and lines of text for a reader."""
-        columns, varies = self.shown(names), self.varies
+        columns, varies = self.shown(names), self.told
         heads = [*varies, *(_head(name, self._unit(name)) for name in columns)]
         lines = []
         for group in self.groups:
@@ -359,12 +386,12 @@ class Table:
 
     def to_latex(self, names: Sequence[str] | None = None) -> str:
         """Return a table in LaTeX, for the packages booktabs and siunitx."""
-        columns, varies = self.shown(names), self.varies
+        columns, varies = self.shown(names), self.told
         scaled = [_scale([g.cells[n] for g in self.groups if n in g.cells]) for n in columns]
         heads = [_escape(name) for name in varies]
         heads += [
-            f"{_escape(_title(name))}{f' / {_unit_latex(unit)}' if unit else ''}"
-            for name, (_, unit) in zip(columns, scaled, strict=True)
+            _escape(short) + (f" / {_unit_latex(unit)}" if unit not in ("", short) else "")
+            for short, (_, unit) in zip(map(title, columns), scaled, strict=True)
         ]
         lines = []
         for group in self.groups:
@@ -439,14 +466,16 @@ def _setting(value: Value) -> str:
     return "" if value is None else str(value)
 
 
-def _title(name: str) -> str:
+def title(name: str) -> str:
+    """Return the short name of a number, its full one where it has none."""
     short = {long: one for one, long in SHORT.items()}
     return short.get(name, name)
 
 
 def _head(name: str, unit: str) -> str:
-    scaled = unit in ("s", "J", "W", "m2")
-    return _title(name) if scaled or unit in ("", "1") else f"{_title(name)} ({unit})"
+    short = title(name)
+    plain = unit in ("s", "J", "W", "m2", "", "1", short)  # said by the cells, or by the title
+    return short if plain else f"{short} ({unit})"
 
 
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))

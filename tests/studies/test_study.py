@@ -342,6 +342,67 @@ def test_chips_on_the_same_frames_become_a_mean_with_an_interval():
     assert "\\unit{\\milli\\joule}" in latex
 
 
+def strides():
+    """Two networks on two chips: weights of their own, options that the other does not have."""
+    nets = {"a": {"network": "cimnet", "network.stride": 2, "weights": "x/a.pth"},
+            "b": {"network": "cimnet", "network.stride": 8, "weights": "x/b.pth",
+                  "network.coarse": 1},
+            "c": {"network": "fastdvdnet-block", "weights": "x/c.pth"}}  # fmt: skip
+    return Table.of([
+        row(net | {"chip": chip, "seed": s}, psnr=28 + at + on / 4 + s / 50,
+            energy=(10.0**at, (9.0**at, 11.0**at)))
+        for at, net in enumerate(nets.values()) for on, chip in enumerate(("one", "two"))
+        for s in range(3)
+    ])  # fmt: skip
+
+
+def test_what_tells_groups_apart_is_shown_and_nothing_that_follows_from_it():
+    table = strides()
+    assert table.varies == ["network", "network.stride", "network.coarse", "weights", "chip"]
+    assert table.told == ["network", "network.stride", "network.coarse", "chip"]
+    assert table.cells(["psnr"])[0] == [*table.told, "psnr (dB)"]
+    assert "weights" not in table.to_latex(["psnr"])
+    assert "x/a.pth" in table.to_csv()
+    labels = [table.label(group) for group in table.groups]
+    assert labels[0] == "cimnet, stride 2, one"
+    assert labels[3] == "cimnet, stride 8, coarse 1, two"
+    assert labels[5] == "fastdvdnet-block, two"
+    # one network with two files of weights: they tell its points apart
+    two = Table.of([row({"network": "cimnet", "weights": w}, psnr=1.0) for w in ("a.pth", "b.pth")])
+    assert two.told == ["weights"]
+
+
+def test_a_line_is_what_only_x_changes_and_a_network_without_x_is_a_level():
+    from cimsim.studies import pictures
+
+    figure, axes = pictures.draw_over(strides(), "network.stride", "psnr")
+    lines = {line.get_label(): line for line in axes.lines}
+    assert list(lines) == ["cimnet, one", "cimnet, two", "fastdvdnet-block, one",
+                           "fastdvdnet-block, two"]  # fmt: skip
+    assert list(lines["cimnet, two"].get_xdata()) == [2, 8]
+    assert lines["cimnet, two"].get_ydata() == pytest.approx([28.27, 29.27])
+    assert lines["fastdvdnet-block, one"].get_ydata() == pytest.approx([30.02] * 2)
+    figure.canvas.draw()
+    whole, legend = figure.bbox, axes.get_legend().get_window_extent()
+    assert whole.x0 <= legend.x0 < legend.x1 <= whole.x1
+    assert axes.get_ylabel() == "psnr / dB"
+
+
+def test_a_front_has_its_intervals_and_names_within_the_picture():
+    from cimsim.studies import pictures
+
+    table = strides()
+    figure, axes = pictures.draw_pareto(table, ["psnr", "energy"])
+    bars = [tuple(part[:, 0]) for held in axes.collections if hasattr(held, "get_segments")
+            for part in held.get_segments() if part[0, 1] == part[1, 1]]  # fmt: skip
+    assert bars == [(9.0**at, 11.0**at) for at in range(3)]
+    figure.canvas.draw()
+    assert [text.get_text() for text in axes.texts] == [
+        table.label(group) for group in reversed(table.front(["psnr", "energy"]))
+    ]
+    assert all(text.get_window_extent().x1 <= figure.bbox.x1 for text in axes.texts)
+
+
 def test_the_front_is_what_nothing_beats():
     points = {"a": (30.0, 1e-3), "b": (31.0, 2e-3), "c": (29.0, 3e-3), "d": (31.0, 2.5e-3)}
     table = Table.of([row({"n": n}, psnr=p, energy=e) for n, (p, e) in points.items()])
