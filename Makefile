@@ -47,11 +47,14 @@ train: $(READY)
 	@test -n "$(DATA)" -a -n "$(OUT)" || { echo "make train: give DATA=<folder of clips> and OUT=<folder of results>" >&2; exit 2; }
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.paper.queue --data $(DATA) --out $(OUT) $(ARGS)
 
-# Sixty networks of torchvision and timm through all stages: docs/foreign.md. Goes on where it was.
+# Networks of torchvision, timm and transformers through all stages: docs/foreign.md. Goes on where
+# it was.
 # The packages stay out of the environment, and pip never touches torch.
 FOREIGN := .foreign
+OTHERS := torchvision==0.28.0 timm==1.0.31 transformers==5.24.0 huggingface-hub==2.4.0 tokenizers==0.23.3 \
+	regex hf-xet httpx2==2.16.2 httpcore2==2.16.2 anyio truststore h11
 foreign: $(READY)
-	test -d $(FOREIGN)/timm || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(FOREIGN) torchvision==0.28.0 timm==1.0.31
+	test -d $(FOREIGN)/transformers || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(FOREIGN) $(OTHERS)
 	OMP_NUM_THREADS=1 PYTHONPATH=$(FOREIGN) $(BIN)/python -m benchmarks.foreign $(ARGS)
 
 $(READY): setup.py constraints.txt

@@ -199,6 +199,62 @@ def _elements(spec: TensorSpec) -> int:
     return math.prod(spec.shape)
 
 
+def _row(call: Call) -> int:
+    """Length of the axis that a call works along, the last one by default."""
+    shape, dim = call.inputs[0].shape, call.named.get("dim")
+    return shape[-1 if dim is None else dim] if shape else 1
+
+
+def _sorted(call: Call) -> float:
+    """Comparisons of a merge sort per element."""
+    return float(math.ceil(math.log2(max(_row(call), 2))))
+
+
+def _selected(call: Call) -> float:
+    """Count k passes over the row, or a sort if that is less, for each of the k."""
+    row, k = _row(call), max(int(call.named["k"]), 1)
+    return row * min(float(k), _sorted(call)) / k
+
+
+def _log_sum_exp(call: Call) -> float:
+    """Max, subtract, exp and sum per input element, then one logarithm and a sum."""
+    return (1 + 1 + _HARD + 1) * _per_input(call) + _HARD + 1
+
+
+def _bag(call: Call) -> float:
+    """One look-up with its addition for each entry of a bag."""
+    return _elements(call.inputs[0]) / max(call.output.shape[0], 1)
+
+
+def _distance(call: Call) -> float:
+    """Subtract, square and add along the last axis, then a root."""
+    return 3.0 * call.inputs[0].shape[-1] + _HARD
+
+
+def _sum(call: Call) -> float:
+    """One addition, two of complex numbers."""
+    return 2.0 if "complex" in call.output.dtype else 1.0
+
+
+def _times(call: Call) -> float:
+    """One multiplication; four and two additions of complex numbers."""
+    return 6.0 if "complex" in call.output.dtype else 1.0
+
+
+def _transform(call: Call) -> float:
+    """Count 5 n log2 n for n complex numbers (Cooley and Tukey), half of it for real ones."""
+    kind = packet(call.target)
+    whole = call.output if kind == "aten._fft_c2r" else call.inputs[0]
+    n = math.prod(whole.shape[dim] for dim in call.named["dim"])
+    each = (5.0 if kind == "aten._fft_c2c" else 2.5) * math.log2(max(n, 2))
+    return each * _elements(whole) / max(_elements(call.output), 1)
+
+
+def _cosine(call: Call) -> float:
+    """Three inner products of two operations a term, a root and a division."""
+    return 6 * _per_input(call) + 2 * _HARD + 1
+
+
 _HARD = 4.0  # divide, square root, exp, log: see the module docstring
 _SIGMOID = _HARD + 1 + _HARD
 _SOFTMAX = 1 + 1 + _HARD + 1 + _HARD  # max, subtract, exp, sum, divide
@@ -224,10 +280,10 @@ def _move(op: str, reach: Callable[[Call], Reach] = reshaped) -> Rule:
 
 TABLE: dict[str, Rule] = {
     # arithmetic, comparison, selection
-    "aten.add": _map("add", 1),
-    "aten.sub": _map("sub", 1),
-    "aten.rsub": _map("rsub", 1),
-    "aten.mul": _map("mul", 1),
+    "aten.add": Rule("add", _sum, pointwise, elementwise=True),
+    "aten.sub": Rule("sub", _sum, pointwise, elementwise=True),
+    "aten.rsub": Rule("rsub", _sum, pointwise, elementwise=True),
+    "aten.mul": Rule("mul", _times, pointwise, elementwise=True),
     "aten.div": _map("div", _HARD),
     "aten.true_divide": _map("div", _HARD),
     "aten.reciprocal": _map("reciprocal", _HARD),
@@ -269,6 +325,15 @@ TABLE: dict[str, Rule] = {
     "quantized_decomposed.quantize_per_tensor": _map("quantize", 5),
     "quantized_decomposed.dequantize_per_tensor": _map("dequantize", 2),
     "quantized_decomposed.dequantize_per_channel": _map("dequantize", 2),
+    "aten.logical_xor": _map("logical_xor", 1),
+    "aten.bitwise_xor": _map("bitwise_xor", 1),
+    "aten.isnan": _map("isnan", 1),
+    "aten.isinf": _map("isinf", 1),
+    "aten.frac": _map("frac", 2),
+    "aten.nan_to_num": _map("nan_to_num", 3),
+    "aten.heaviside": _map("heaviside", 2),
+    "aten.tril": Rule("tril", 1, pointwise),
+    "aten.triu": Rule("triu", 1, pointwise),
     # elementary functions
     "aten.sqrt": _map("sqrt", _HARD),
     "aten.rsqrt": _map("rsqrt", _HARD),
@@ -280,6 +345,18 @@ TABLE: dict[str, Rule] = {
     "aten.log1p": _map("log1p", _HARD + 1),
     "aten.sin": _map("sin", _HARD),
     "aten.cos": _map("cos", _HARD),
+    "aten.tan": _map("tan", _HARD),
+    "aten.asin": _map("asin", _HARD),
+    "aten.acos": _map("acos", _HARD),
+    "aten.atan": _map("atan", _HARD),
+    "aten.atan2": _map("atan2", 2 * _HARD),
+    "aten.sinh": _map("sinh", 2 * _HARD + 2),
+    "aten.cosh": _map("cosh", 2 * _HARD + 2),
+    "aten.exp2": _map("exp2", _HARD),
+    "aten.logit": _map("logit", 2 * _HARD + 1),
+    "aten.logaddexp": _map("logaddexp", 2 * _HARD + 4),
+    "aten.hypot": _map("hypot", _HARD + 3),
+    "aten.erfc": _map("erfc", 2 * _HARD + 1),
     "aten.erf": _map("erf", 2 * _HARD),
     "aten.pow": _map("pow", 2 * _HARD + 1),  # exp(y log x)
     # activations
@@ -339,6 +416,23 @@ TABLE: dict[str, Rule] = {
     "aten.std": Rule("std", _twice_per_input, reduced),
     "aten.linalg_vector_norm": Rule("norm", _twice_per_input, reduced),
     "aten.cumsum": Rule("cumsum", 1, barrier),
+    "aten.cumprod": Rule("cumprod", 1, barrier),
+    "aten.logsumexp": Rule("logsumexp", _log_sum_exp, reduced),
+    "aten.var_mean": Rule("var", _twice_per_input, reduced),
+    "aten.std_mean": Rule("std", _twice_per_input, reduced),
+    "aten.cosine_similarity": Rule("cosine_similarity", _cosine, reduced),
+    "aten.sort": Rule("sort", _sorted, barrier),
+    "aten.argsort": Rule("argsort", _sorted, barrier),
+    "aten.topk": Rule("topk", _selected, barrier),
+    "aten.outer": Rule("outer", 1, barrier),
+    "aten.cdist": Rule("cdist", _distance, barrier),
+    # Fourier transforms
+    "aten._fft_c2c": Rule("fft", _transform, barrier),
+    "aten._fft_r2c": Rule("fft", _transform, barrier),
+    "aten._fft_c2r": Rule("fft", _transform, barrier),
+    "aten.view_as_real": _move("view_as_real", barrier),
+    "aten.view_as_complex": _move("view_as_complex", barrier),
+    "aten.complex": _move("complex", barrier),
     # pooling and resampling
     "aten.max_pool2d": Rule("max_pool2d", _kernel_area, pooled),
     "aten.max_pool2d_with_indices": Rule("max_pool2d", _kernel_area, pooled),
@@ -361,6 +455,7 @@ TABLE: dict[str, Rule] = {
     "aten.upsample_linear1d": Rule("upsample_linear", 3, barrier),  # 2 products, 1 sum
     "aten.upsample_trilinear3d": Rule("upsample_trilinear", 15, barrier),  # 8 products, 7 sums
     # bilinear at a place of its own: 4 products, 3 sums; 4 weights of 2 operations each
+    "aten.affine_grid_generator": Rule("affine_grid", 5, barrier),  # 3 products, 2 sums
     "aten.grid_sampler": Rule("grid_sampler", 15, barrier),
     "aten.grid_sampler_2d": Rule("grid_sampler", 15, barrier),
     "aten.upsample_nearest2d": _move("upsample_nearest", barrier),
@@ -423,9 +518,16 @@ TABLE: dict[str, Rule] = {
     "aten.gather": _move("gather", barrier),
     # a look-up moves each value once, from the table's memory
     "aten.embedding": Rule("embedding", 1, barrier),
+    "aten.embedding_bag": Rule("embedding_bag", _bag, barrier),
+    "aten.max_unpool2d": _move("max_unpool2d", barrier),
+    "aten.scatter": _move("scatter", barrier),
+    "aten.scatter_add": Rule("scatter_add", 1, barrier),
+    "aten.index_add": Rule("index_add", 1, barrier),
+    "aten.index_put": _move("index_put", barrier),
     "aten.slice_scatter": _move("slice_scatter", barrier),
     "aten.select_scatter": _move("select_scatter", barrier),
     "aten.copy": _move("copy", barrier),
+    "aten.fill": _move("fill", barrier),
 }
 
 # Operators of our own: a name of the callable instead of torch's.

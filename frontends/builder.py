@@ -80,6 +80,10 @@ class GraphBuilder:
         """Return shape and dtype of a graph value."""
         return self._ops[ref.name].output
 
+    def made(self, ref: Ref) -> Op:
+        """Return the node of a graph value."""
+        return self._ops[ref.name]
+
     def input(self, name: str, spec: TensorSpec) -> Ref:
         """Add an input node."""
         return self.add(InputOp(self.unique(name), spec))
@@ -92,14 +96,16 @@ class GraphBuilder:
         specs = tuple(self._ops[name].output for name in names)
         return Call(target, args, kwargs, bind(target, args, kwargs), specs, output)
 
-    def digital(self, name: str, call: Call, source: str, pick: int | None = None) -> Ref:
+    def digital(
+        self, name: str, call: Call, source: str, pick: int | None = None, charged: bool = True
+    ) -> Ref:
         """Add a digital node called ``name``.
 
-        ``pick`` chooses one output of an operator that has several; only output 0 is charged, the
+        ``pick`` chooses one output of an operator that has several; one of them is ``charged``, the
         others come from the same run of the unit.
         """
         locality, window, cost = describe(call)
-        if pick:
+        if not charged:
             cost = 0.0 if cost is not None else None
         inputs = tuple(dict.fromkeys((*references(call.args), *references(call.kwargs))))
         return self.add(

@@ -9,7 +9,8 @@ over, and groups (blocks on the diagonal of one matrix) where they are kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import string
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -22,37 +23,82 @@ from cimsim.frontends.builder import GraphBuilder
 from cimsim.frontends.equations import Labels, labels_of
 from cimsim.frontends.locality import Call
 from cimsim.frontends.matrices import conv2d_op, linear_op
-from cimsim.graph.ir import Ref, TensorSpec
+from cimsim.graph.ir import DigitalOp, Ref, TensorSpec
 
 _aten = torch.ops.aten
 
 
 def einsum(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
-    """``aten.einsum(equation, operands)`` with one activation; constants are joined before."""
+    """``aten.einsum(equation, operands)`` with a constant; several are joined before.
+
+    One activation is applied to the constant, on arrays. Where there are more of them, what comes
+    out is multiplied with the others digitally.
+    """
     equation, operands = call.named["equation"], list(call.named["tensors"])
-    found = [i for i, one in enumerate(operands) if isinstance(one, Ref)]
     shapes = [tuple(build.spec(one).shape if isinstance(one, Ref) else one.shape)
               for one in operands]  # fmt: skip
     labelled = labels_of(equation, [len(shape) for shape in shapes])
-    if len(found) != 1 or labelled is None or len(operands) < 2:
+    if labelled is None:
         return None
     inputs, out = labelled
-    (place,) = found
-    x, own = operands.pop(place), inputs.pop(place)
-    if len(operands) == 1:
-        return contract(build, call, name, source, x, own, operands[0], inputs[0], out)
-    wanted = {*own, *out}
-    kept = tuple(dict.fromkeys(label for one in inputs for label in one if label in wanted))
-    # torch counts labels from 0
-    short = {label: i for i, label in enumerate(dict.fromkeys(sum(inputs, ())))}
-    parts = [
-        part
-        for tensor, one in zip(operands, inputs, strict=True)
-        for part in (tensor, [short[label] for label in one])
-    ]
+    terms = list(zip(operands, inputs, strict=True))
+    moving = [(one, labels) for one, labels in terms if isinstance(one, Ref)]
+    fixed = [(one, labels) for one, labels in terms if not isinstance(one, Ref)]
+    if not moving or not fixed:
+        return None
+    weight, other = fixed[0]
+    if len(fixed) > 1:
+        wanted = {*out}.union(*(labels for _, labels in moving))
+        weight, other = _joined(build, fixed, wanted, name)
+    if len(moving) == 1:
+        return contract(build, call, name, source, *moving[0], weight, other, out)
+    return _with_others(build, call, name, source, moving, (weight, other), out)
+
+
+def _joined(
+    build: GraphBuilder, fixed: Sequence[tuple[Tensor, Labels]], wanted: Collection[int], name: str
+) -> tuple[Tensor, Labels]:
+    """Return the product of constants, with the labels that others have."""
+    labels = dict.fromkeys(label for _, of in fixed for label in of)
+    kept = tuple(label for label in labels if label in wanted)
+    short = {label: i for i, label in enumerate(labels)}  # torch counts labels from 0
+    parts = [part for tensor, of in fixed for part in (tensor, [short[label] for label in of])]
     joined = torch.einsum(*parts, [short[label] for label in kept])
-    joined = build.parameters.computed(name, joined)
-    return contract(build, call, name, source, x, own, joined, kept, out)
+    return build.parameters.computed(name, joined), kept
+
+
+def _with_others(
+    build: GraphBuilder, call: Call, name: str, source: str,
+    moving: Sequence[tuple[Ref, Labels]], constant: tuple[Tensor, Labels], out: Labels,
+) -> Ref | None:  # fmt: skip
+    """Apply the constant to the activation that leaves least behind, then multiply by the rest."""
+    weight, other = constant
+    sizes = dict(zip(other, weight.shape, strict=True))
+    for one, labels in moving:
+        sizes |= dict(zip(labels, build.spec(one).shape, strict=True))
+
+    def left(place: int) -> Labels:
+        rest = {*out}.union(*(of for i, (_, of) in enumerate(moving) if i != place))
+        return tuple(label for label in dict.fromkeys((*moving[place][1], *other)) if label in rest)
+
+    def size(place: int) -> int:
+        return math.prod(sizes[label] for label in left(place))
+
+    for place in sorted(range(len(moving)), key=size):
+        between = left(place)
+        shape = tuple(sizes[label] for label in between)
+        spec = TensorSpec(shape, call.output.dtype)
+        inside = build.call(call.target, call.args, call.kwargs, spec)
+        made = contract(build, inside, name, source, *moving[place], weight, other, between)
+        if made is None:
+            continue
+        terms = [(made, between), *(term for i, term in enumerate(moving) if i != place)]
+        letters = dict(zip(sizes, string.ascii_letters, strict=False))
+        written = ["".join(letters[label] for label in of) for _, of in terms]
+        equation = f"{','.join(written)}->{''.join(letters[label] for label in out)}"
+        rest = build.call(call.target, (equation, [one for one, _ in terms]), {}, call.output)
+        return build.digital(f"{name}.product", rest, source)
+    return None
 
 
 def matmul(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
@@ -130,6 +176,37 @@ def baddbmm(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | No
             added = added * beta
     total = build.call(_aten.add.Tensor, (product, added), {}, call.output)
     return build.digital(f"{name}.add", total, source)
+
+
+def summed(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
+    """``aten.sum`` of ``x * constant``, each with axes of its own: a matrix that was written out.
+
+    A weighted sum, whose constant has no axis that x lacks, stays digital.
+    """
+    product = build.made(call.args[0]) if isinstance(call.args[0], Ref) else None
+    if not isinstance(product, DigitalOp) or product.op != "mul" or product.kwargs:
+        return None
+    dims, rank = call.named.get("dim"), len(product.output.shape)
+    one, two = product.args[:2]
+    weight, x = (one, two) if isinstance(one, Tensor) else (two, one)
+    if not dims or not isinstance(weight, Tensor) or not isinstance(x, Ref):
+        return None
+    axes = {dim % rank for dim in dims}
+    own = tuple(range(rank - len(build.spec(x).shape), rank))
+    other = tuple(range(rank - weight.dim(), rank))
+    sizes = {axis: n for axis, n in zip(own, build.spec(x).shape, strict=True) if n > 1}
+    held = {axis for axis, n in zip(other, weight.shape, strict=True) if n > 1}
+    if not any(axis in held and axis in sizes for axis in axes) or not held - axes - {*sizes}:
+        return None
+    out = tuple(axis for axis in range(rank) if axis not in axes)
+    shape = tuple(product.output.shape[axis] for axis in out)
+    spec = TensorSpec(shape, call.output.dtype)
+    inside = build.call(call.target, call.args, call.kwargs, spec)
+    made = contract(build, inside, name, source, x, own, weight, other, out)
+    if made is None or shape == call.output.shape:
+        return made
+    kept = build.call(_aten.reshape.default, (made, list(call.output.shape)), {}, call.output)
+    return build.digital(f"{name}.kept", kept, source)
 
 
 def bilinear(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:

@@ -262,6 +262,11 @@ def _expect_map(name: str, spec: TensorSpec) -> None:
 
 
 def _array(tensor: Tensor) -> Array:
+    if tensor.dtype is torch.bfloat16:
+        # other kinds are refused with the whole graph, this one numpy does not have
+        raise GraphError(
+            "a weight is bfloat16, expected float32 (convert the module with .float())"
+        )
     array: Array = tensor.detach().cpu().numpy()
     return array
 

@@ -133,6 +133,8 @@ RECIPES: dict[str, Recipe] = {
     "aten.addmv": contractions.baddbmm,
     "aten.baddbmm": contractions.baddbmm,
 }
+# Operators that are a matrix only now and then; a layer is not named after them.
+SELDOM: dict[str, Recipe] = {"aten.sum": contractions.summed}
 
 
 def _linear(

@@ -16,15 +16,16 @@ import sys
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
+from torch.utils._pytree import tree_leaves
 
 from cimsim.boundary.memory import give_back
 from cimsim.errors import GraphError
@@ -35,12 +36,15 @@ from cimsim.frontends.explain import explain_failure, module_path, packed_module
 from cimsim.frontends.functional import is_functional, target_of
 from cimsim.frontends.locality import Call
 from cimsim.frontends.plain import Program, recorded
-from cimsim.frontends.recipes import RECIPES
+from cimsim.frontends.recipes import RECIPES, SELDOM
 from cimsim.frontends.recurrent import RECURRENT
 from cimsim.frontends.rounding import weight_ends
 from cimsim.frontends.trainers import lowered
 from cimsim.graph.ir import LayerGraph, Ref, TensorSpec
 from cimsim.graph.verify import references, verify
+
+# What ``forward`` may be given: tensors, and anything of plain Python around and beside them.
+Argument: TypeAlias = "Tensor | float | str | Sequence[Argument] | Mapping[str, Argument] | None"
 
 _aten = torch.ops.aten
 _log = logging.getLogger(__name__)
@@ -77,26 +81,33 @@ _SHAPE_ONLY = {"aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.empt
 
 def trace(
     model: nn.Module,
-    example_inputs: tuple[Tensor, ...],
+    example_inputs: tuple[Argument, ...],
     name: str | None = None,
     batch: int | None = None,
+    kwargs: Mapping[str, Argument] | None = None,
 ) -> LayerGraph:
     """Turn a torch module into a layer graph.
 
     The module is exported in eval mode (its own mode is restored), for the shapes of the example
-    inputs.
+    inputs. What wraps a module without changing it (``torch.compile``, ``nn.DataParallel``) is
+    taken off first.
 
     Parameters
     ----------
     model : torch.nn.Module
-    example_inputs : tuple of torch.Tensor
-        Positional arguments of ``forward``; the first axis is the batch, one frame as a rule.
-        Values do not matter, shapes and dtypes do.
+    example_inputs : tuple
+        Positional arguments of ``forward``; the first axis of the first tensor is the batch, one
+        frame as a rule. Of tensors values do not matter, shapes and dtypes do; each is an input of
+        the graph, also those inside of dictionaries, lists and tuples, in the order in which they
+        stand there. Anything else (numbers, flags, None) becomes part of the graph.
     name : str, optional
         Name of the graph; the module's class by default.
     batch : int, optional
-        Samples in the example inputs. By default the first axis of the first input; of a recurrent
-        layer that reads an input with time first, as torch's own do, the second one.
+        Samples in the example inputs. By default the first axis of the first input; where torch's
+        own recurrent layers or attention read it with time first, as they do unless they are told
+        ``batch_first``, the second one.
+    kwargs : mapping of str, optional
+        Arguments of ``forward`` by name; their tensors are inputs behind the positional ones.
 
     Raises
     ------
@@ -105,11 +116,10 @@ def trace(
         holds something that no layer graph can express. The message names module, source line and a
         way out.
     """
+    model = _unwrapped(model)
     name = name or type(model).__name__
-    if not isinstance(example_inputs, tuple) or not all(
-        isinstance(x, Tensor) for x in example_inputs
-    ):
-        raise GraphError(f"{name}: example_inputs must be a tuple of tensors")
+    named = dict(kwargs or {})
+    leaves = _leaves(example_inputs, named, name)
     if isinstance(model, torch.jit.ScriptModule):
         raise GraphError(
             f"{name}: a TorchScript module, whose source is gone; give the module it was made "
@@ -126,33 +136,77 @@ def trace(
     fixed: Any = getattr(model, "fixed_for", None)
     if fixed is not None:
         # a model file, whose operators depend on the shapes of its inputs
-        model = fixed(example_inputs)
+        model = fixed(leaves)
     ready: Any = getattr(model, "exported_program", None)
     takes: Any = getattr(model, "takes", None)
-    if ready is not None and takes(example_inputs):
+    if ready is not None and takes(leaves):
         return from_exported(ready, name, batch)
     with _ONE_AT_A_TIME:
-        program = _exported(model, example_inputs, name, ready)
+        program = _exported(model, (example_inputs, named), name, ready)
+    if batch is None:
+        batch = _batch_of_attention(model, program)
     graph = from_exported(program, name, batch)
     del program
     give_back()
     return graph
 
 
-def _exported(model: nn.Module, example_inputs: tuple[Tensor, ...], name: str, ready: Any) -> Any:
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Take off wrappers that run the module inside as it is, only elsewhere or compiled."""
+    while True:
+        inside = getattr(model, "_orig_mod", None)
+        if inside is None and isinstance(model, nn.DataParallel):
+            inside = model.module
+        if not isinstance(inside, nn.Module):
+            return model
+        model = inside
+
+
+def _leaves(args: Any, kwargs: dict[str, Any], name: str) -> tuple[Tensor, ...]:
+    """Return the tensors among nested arguments.
+
+    Raises
+    ------
+    GraphError
+        No tuple, no tensor among them, or something that a program cannot hold.
+    """
+    if not isinstance(args, tuple):
+        raise GraphError(
+            f"{name}: example_inputs must be a tuple, the arguments of forward(), got "
+            f"{type(args).__name__}"
+        )
+    found = tree_leaves((args, kwargs))
+    for one in found:
+        if not isinstance(one, Tensor | int | float | str | None):
+            raise GraphError(
+                f"{name}: an argument of forward() is {type(one).__name__}; expected tensors, "
+                "numbers, text, None, or dictionaries, lists and tuples of them"
+            )
+    tensors = tuple(one for one in found if isinstance(one, Tensor))
+    if not tensors:
+        raise GraphError(f"{name}: example_inputs hold no tensor")
+    return tensors
+
+
+def _exported(
+    model: nn.Module, arguments: tuple[tuple[Any, ...], dict[str, Any]], name: str, ready: Any
+) -> Any:
+    example_inputs, kwargs = arguments
+    leaves = _leaves(example_inputs, kwargs, name)
+    flat = not kwargs and len(leaves) == len(example_inputs)
     modes = {module: module.training for module in model.modules()}
     if ready is None:
         model.eval()
     try:
         with torch.no_grad(), _quiet():
-            program = None if ready is not None else recorded(model, example_inputs)
+            program = recorded(model, leaves) if ready is None and flat else None
             if program is not None and is_functional(program.graph_module.graph, _KNOWN):
                 return program
             # a program with open sizes is exported again for those of the inputs
             source = model if ready is None else ready.module()
-            return torch.export.export(source, example_inputs)
+            return torch.export.export(source, example_inputs, kwargs)
     except Exception as error:
-        raise GraphError(explain_failure(model, name, error, example_inputs)) from error
+        raise GraphError(explain_failure(model, name, error, leaves)) from error
     finally:
         for module, training in modes.items():
             module.training = training
@@ -175,11 +229,28 @@ def from_exported(
     with torch.no_grad(), _quiet():
         known = is_functional(program.graph_module.graph, _KNOWN)
         if not known and isinstance(program, ExportedProgram):
-            # an empty table decomposes little, but in-place operators become functional ones
-            program = program.run_decompositions({})
+            # in-place operators become functional ones, and what nobody knows is taken apart
+            program = program.run_decompositions(_composites(program))
         graph = _Importer(program, name, batch).run()
     verify(graph)
     return passes.run_all(graph)
+
+
+def _composites(program: ExportedProgram) -> dict[Any, Callable[..., Any]]:
+    """Return how unknown operators are taken apart that torch itself composes of others."""
+    users = set(program.graph_signature.user_inputs)
+    moving: set[Node] = set()
+    unknown = set()
+    for node in program.graph_module.graph.nodes:
+        if node.name not in users and moving.isdisjoint(node.all_input_nodes):
+            continue  # constants are computed, whatever calls them
+        moving.add(node)
+        target = node.target
+        known = packet(target_of(node)) in _KNOWN
+        if isinstance(target, torch._ops.OpOverload) and not known and target._can_decompose():
+            unknown.add(target)
+    table = torch.export.default_decompositions() if unknown else {}
+    return {target: table[target] for target in unknown if target in table}
 
 
 @contextlib.contextmanager
@@ -226,6 +297,7 @@ class _Importer:
             batch = _batch_of_series(program)
         self.build = GraphBuilder(name, batch)
         self.values: dict[Node, Any] = {}
+        self.charged: set[Node] = set()
         nodes = program.graph_module.graph.nodes
         calls = [n for n in nodes if n.op == "call_function" and _is_call(n)]
         self.calls_of_module = Counter(_stack(n) for n in calls)
@@ -308,7 +380,7 @@ class _Importer:
             self._check_dense(node)
         call = self.build.call(target, args, kwargs, self._output(node, value))
         name, source = self._name(node), source_of(node)
-        recipe = RECIPES.get(packet(target))
+        recipe = RECIPES.get(packet(target)) or SELDOM.get(packet(target))
         result = recipe(self.build, call, name, source) if recipe is not None else None
         if result is None:
             return self.build.digital(name, call, source)
@@ -353,7 +425,10 @@ class _Importer:
         part = _PARTS.get(packet(target_of(origin)))
         single = part(call, index, origin.meta["val"]) if part is not None else None
         if single is None:
-            return self.build.digital(name, call, source, pick=index)
+            # whichever output is read first: nobody may read the first one (topk for its places)
+            charged = origin not in self.charged
+            self.charged.add(origin)
+            return self.build.digital(name, call, source, pick=index, charged=charged)
         target, args = single
         return self.build.digital(name, self.build.call(target, args, {}, output), source)
 
@@ -474,24 +549,70 @@ def _batch_of_series(program: ExportedProgram | Program) -> int | None:
     The first input of the network must have these very axes in front, as it has where the layer
     reads it, or reads what was computed from it step by step.
     """
-    users = set(program.graph_signature.user_inputs)
-    nodes = list(program.graph_module.graph.nodes)
-    first = next((n for n in nodes if n.op == "placeholder" and n.name in users), None)
-    if first is None or not isinstance(first.meta.get("val"), Tensor):
+    first = _first_input(program)
+    if first is None:
         return None
-    given = tuple(first.meta["val"].shape)
-    for node in nodes:
+    for node in program.graph_module.graph.nodes:
         name = packet(node.target)
         if node.op != "call_function" or name not in RECURRENT or "cell" in name:
             continue
         shape = tuple(node.args[0].meta["val"].shape)
         if node.args[-1] or len(shape) != 3:
             continue  # batch first, or packed
-        if len(given) == 3 and given[:2] == shape[:2]:
-            return int(shape[1])
-        if len(given) == 2 and shape[:2] == (given[0], 1):
-            return 1  # torch adds the axis of a batch of one
+        found = _samples(first, shape)
+        if found is not None:
+            return found
     return None
+
+
+def _batch_of_attention(model: nn.Module, program: ExportedProgram | Program) -> int | None:
+    """Return the batch where torch's own attention reads time first, as `_batch_of_series` does.
+
+    A program does not tell which axis is which, so the module is asked; an input without a batch,
+    [T, F], gets one inside of the module whatever it says.
+    """
+    layers = {path: part.batch_first for path, part in model.named_modules()
+              if isinstance(part, nn.MultiheadAttention)}  # fmt: skip
+    first = _first_input(program)
+    if not layers or first is None:
+        return None
+    seen = set()
+    for node in program.graph_module.graph.nodes:
+        path = module_path(node)[0] if node.op == "call_function" else None
+        if path not in layers or path in seen or not isinstance(node.args[0], Node):
+            continue
+        seen.add(path)  # its first call reads the query
+        shape = tuple(node.args[0].meta["val"].shape)
+        if len(shape) == 2:
+            shape = (shape[0], 1, shape[1])
+        elif layers[path]:
+            continue
+        found = _samples(first, shape)
+        if found is not None:
+            return found
+    return None
+
+
+def _samples(first: Tensor, shape: tuple[int, ...]) -> int | None:
+    """Return B where a layer reads [T, B, F] and the network's first input has these very axes.
+
+    That is [T, B, ...], or [T, B] of whole numbers that were looked up, or [T, ...] where torch
+    added a batch of one.
+    """
+    given = tuple(first.shape)
+    if given[:2] == shape[:2] and (len(given) == 3 or not first.is_floating_point()):
+        return int(shape[1])
+    if len(given) == 2 and shape[:2] == (given[0], 1):
+        return 1
+    return None
+
+
+def _first_input(program: ExportedProgram | Program) -> Tensor | None:
+    users = set(program.graph_signature.user_inputs)
+    nodes = program.graph_module.graph.nodes
+    first = next((n for n in nodes if n.op == "placeholder" and n.name in users), None)
+    value = None if first is None else first.meta.get("val")
+    return value if isinstance(value, Tensor) else None
 
 
 def _spec(value: Tensor) -> TensorSpec:

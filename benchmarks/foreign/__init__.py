@@ -1,1 +1,1 @@
-"""Sixty networks that others wrote, through all stages: `python -m benchmarks.foreign`."""
+"""Networks that others wrote, through all stages: `python -m benchmarks.foreign`."""

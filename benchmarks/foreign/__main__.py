@@ -1,10 +1,12 @@
-"""Take sixty networks of torchvision and timm through all stages and write docs/foreign.md.
+"""Take networks of torchvision, timm and transformers through all stages: docs/foreign.md.
 
 python -m benchmarks.foreign
 python -m benchmarks.foreign --only resnet18 --out /tmp/foreign.md
+python -m benchmarks.foreign --record            # keeps what was measured in results.json
 
-``make foreign`` installs the two packages into a folder of their own first. Each network runs in a
-process of its own; what was done before is kept in ``--records`` and not repeated.
+``make foreign`` installs the packages into a folder of their own first. Each network runs in a
+process of its own; what was done before is kept in ``--records`` and not repeated. In the document,
+networks that were not measured there stand as ``results.json`` has them.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from benchmarks.foreign.networks import NETWORKS
 from benchmarks.paper.console import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path(__file__).with_name("results.json")
 
 
 def main(
@@ -34,10 +37,11 @@ def main(
     ),
     only: Annotated[list[str] | None, typer.Option(help="Networks whose name holds it.")] = None,
     limit_s: Annotated[float, typer.Option(help="Seconds for one network.")] = 1200.0,
+    record: Annotated[bool, typer.Option("--record", help="Keep it in results.json.")] = False,
 ) -> None:
     """Measure what is not yet measured, and write the document."""
     torch.set_num_threads(1)
-    for library in ("torchvision", "timm"):
+    for library in ("torchvision", "timm", "transformers"):
         importlib.import_module(library)
     records.mkdir(parents=True, exist_ok=True)
     wanted = [n for n in NETWORKS if not only or any(part in n.name for part in only)]
@@ -46,7 +50,13 @@ def main(
         if not file.is_file():
             typer.echo(f"{number} of {len(wanted)}: {one.name}", err=True)
             file.write_text(json.dumps(measured(one.name, limit_s), indent=1) + "\n")
-    found = {one.name: _read(records, one.name) for one in NETWORKS}
+    kept = json.loads(RESULTS.read_text())
+    found = {one.name: _read(records, one.name) or kept.get(one.name, []) for one in NETWORKS}
+    if record:
+        lines = [
+            f" {json.dumps(name)}: {json.dumps(of)}" for name, of in sorted(found.items()) if of
+        ]
+        RESULTS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     out.write_text(document(found))
     typer.echo(str(out))
 

@@ -11,12 +11,12 @@ Records = list[dict[str, Any]]
 _HEAD = """\
 # Networks that others wrote
 
-`make foreign` installs torchvision and timm into a folder of their own and takes {total} of their
-networks through all stages: one or two of each family, chosen before any was tried
-(`benchmarks/foreign/networks.py`). Weights are random, inputs small (the table says which). The
-chip is `eflash40nm` with as many tiles as a network takes and a matmul unit, and exact: no noise,
-lossless converters, weights of 12 and inputs of 14 bits, or, where roundings add up to more than
-0.05 of the outputs, of 15 and 16 bits.
+`make foreign` installs torchvision, timm and transformers into a folder of their own and takes
+{total} of their networks through all stages: one or two of each family, chosen before any was tried
+(`benchmarks/foreign/networks.py`). Weights are random, inputs small (the table says which), the
+transformers a tenth of their usual width. The chip is `eflash40nm` with as many tiles as a network
+takes and a matmul unit, and exact: no noise, lossless converters, weights of 12 and inputs of 14
+bits, or, where roundings add up to more than 0.05 of the outputs, of 15 and 16 bits.
 
 - **traced**: `cimsim.trace`;
 - **equal**: the layer graph gives torch's own outputs, to 1e-4 of the largest value; and no

@@ -1,7 +1,8 @@
 """Which networks: one or two of each family of torchvision and timm, at sizes that run quickly.
 
-Chosen before any of them was tried, and none was taken out afterwards. Not asked at all: networks
-that return lists of boxes, whose lengths depend on values (torchvision's detectors), and
+Beside these sixty there are four of transformers, of usual kinds and a tenth of the usual widths.
+All were chosen before any of them was tried, and none was taken out afterwards. Not asked at all:
+networks that return lists of boxes, whose lengths depend on values (torchvision's detectors), and
 torchvision's ``quantized_`` networks, whose packed weights no export holds.
 """
 
@@ -66,9 +67,24 @@ TIMM = (
     Foreign("sequencer2d_s"), Foreign("fastvit_t8"), Foreign("efficientvit_b0"),
     Foreign("halonet26t", _small(256)), Foreign("lambda_resnet26t", _small(256)),
 )  # fmt: skip
+_NARROW = {
+    "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512,
+}  # fmt: skip
+TRANSFORMERS = (
+    Foreign("BertModel", "1x32:int30522", _NARROW),
+    Foreign("GPT2Model", "1x32:int50257", {"n_embd": 128, "n_layer": 2, "n_head": 2}),
+    Foreign("ViTModel", _small(64), {**_NARROW, "image_size": 64}),
+    Foreign(
+        "WhisperForAudioClassification", "1x80x200",
+        {"d_model": 128, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 512,
+         "max_source_positions": 100},
+    ),
+)  # fmt: skip
+assert len(TORCHVISION) + len(TIMM) == 60
 NETWORKS = tuple(
     Foreign(f"{library}:{one.name}", one.shape, one.options, one.inputs)
-    for library, names in (("torchvision", TORCHVISION), ("timm", TIMM))
+    for library, names in (
+        ("torchvision", TORCHVISION), ("timm", TIMM), ("transformers", TRANSFORMERS)
+    )
     for one in names
-)
-assert len(NETWORKS) == 60
+)  # fmt: skip

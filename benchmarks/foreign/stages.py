@@ -53,8 +53,8 @@ def main(name: str) -> None:
     foreign = next(one for one in NETWORKS if one.name == name)
     torch.manual_seed(0)
     network = load_network(foreign.name, foreign.options, "random")
-    shape = InputShape.parse(foreign.shape).shape
-    inputs = tuple(torch.randn(shape) for _ in range(foreign.inputs))
+    asked = InputShape.parse(foreign.shape)
+    inputs = tuple(_drawn(asked, asked.shape) for _ in range(foreign.inputs))
     _settle(network.module, inputs)
     with _stage("traced"):
         graph = trace(network.module, inputs, name)
@@ -76,6 +76,11 @@ def main(name: str) -> None:
         told["cycles"] = simulate(mapping).interval
     with _stage("executed") as told:
         told["deviation"], told["bits"] = _executed(graph, inputs)
+
+
+def _drawn(asked: InputShape, shape: tuple[int, ...]) -> Tensor:
+    """Draw standard normal numbers, or whole ones where the network takes such."""
+    return torch.randn(shape) if asked.below is None else torch.randint(0, asked.below, shape)
 
 
 def _settle(module: Any, inputs: tuple[Tensor, ...]) -> None:

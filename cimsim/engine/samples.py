@@ -120,8 +120,9 @@ class Samples:
         if op.rounding is None:
             low, high = input_ends(values, self.signed, chip.inputs.percentile)
         else:
-            low, high = op.rounding.ends
-            if how != "offset" and op.rounding.is_twos_complement:
+            offset = how == "offset"
+            low, high = op.rounding.ends_of(chip.inputs.bits) if offset else op.rounding.ends
+            if not offset and op.rounding.is_twos_complement:
                 # the lowest code has no counterpart
                 low = -high
         return InputCode.of_range(low, high, chip.inputs.bits, how)

@@ -132,6 +132,19 @@ class Rounding:
         low, high = self.low - self.zero_point, self.high - self.zero_point
         return low * self.scale, high * self.scale
 
+    def ends_of(self, bits: int) -> tuple[float, float]:
+        """Return ends of a code of so many bits; one of as many bits has the network's steps.
+
+        A kind of -127 .. 127 is one code short of 8 bits: its code begins at -128. Of another
+        number of bits the ends are all that is kept.
+        """
+        low, high = self.ends
+        steps, top = self.high - self.low, 2**bits - 1
+        if not steps < top < 2 * steps:
+            return low, high
+        reach = top * self.scale
+        return (low, low + reach) if low >= 0 else (high - reach, high)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatrixOp:

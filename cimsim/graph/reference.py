@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from cimsim.errors import GraphError, InputError
@@ -30,7 +30,7 @@ class TorchWeights:
 
 
 def run(
-    graph: LayerGraph, *inputs: Tensor, capture: Capture | None = None,
+    graph: LayerGraph, *inputs: object, capture: Capture | None = None,
     weights: TorchWeights | None = None,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Execute ``graph`` in float32.
@@ -42,7 +42,9 @@ def run(
     ----------
     graph : LayerGraph
     *inputs : torch.Tensor [k * B, ...]
-        One per input node, in their order; ``B`` is the traced batch.
+        One per input node, in their order; ``B`` is the traced batch. Or the very arguments that
+        the network was traced with: tensors inside of dictionaries, lists and tuples are taken in
+        the order in which they stand there, and what is no tensor is passed over.
     capture : callable, optional
         Called as ``capture(op, x)`` with the input tensor of each `MatrixOp` before it is applied.
     weights : TorchWeights, optional
@@ -62,7 +64,7 @@ def run(
     """
     import torch
 
-    pieces = _pieces(graph, inputs)
+    pieces = _pieces(graph, tuple(_tensors(inputs)))
     weights = TorchWeights() if weights is None else weights
     with torch.no_grad():
         results = [
@@ -72,6 +74,19 @@ def run(
         if len(results) == 1:
             return results[0]
         return tuple(torch.cat(parts, dim=0) for parts in zip(*results, strict=True))
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """Yield the tensors of nested arguments, in the order of `cimsim.trace`."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(tuple(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
 
 
 def apply_digital(op: DigitalOp, values: Mapping[str, Tensor]) -> Tensor:

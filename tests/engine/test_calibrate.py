@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from cimsim.crossbar.encode import InputCode
 from cimsim.engine.calibrate import MIN_WINDOWS, Known, calibrate, exact_product, fit_columns
 from cimsim.engine.execute import execute
 from cimsim.engine.samples import MAX_WINDOWS, Samples, sample_windows
 from cimsim.errors import SimulationError
+from cimsim.graph.ir import Rounding
 
 
 def random_frame(shape, seed=0, low=0.0, high=1.0):
@@ -268,3 +270,23 @@ def test_a_dead_input_gives_the_bias(lab):
     for kind in ("ideal", "sar"):
         out = lab.run(lab.graph(op), lab.chip(adc__kind=kind, **CORRECTED), x).outputs[0]
         assert torch.equal(out, torch.arange(8.0)[None, :, None, None].expand_as(out))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "zero", "bits"),
+    [(-127, 127, 0, 8), (-128, 127, 0, 8), (0, 255, 0, 8), (0, 255, 128, 8), (0, 254, 0, 8),
+     (-100, 100, 3, 8), (0, 127, 0, 7), (-7, 7, 0, 4), (-128, 127, -128, 8)],
+)  # fmt: skip
+def test_a_code_of_as_many_bits_holds_what_a_network_rounds_to(low, high, zero, bits):
+    rounding = Rounding(0.037, zero, low, high)
+    code = InputCode.of_range(*rounding.ends_of(bits), bits)
+    values = rounding(torch.arange(low - zero, high - zero + 1) * 0.037).double().numpy()
+    whole = np.clip(np.rint(values / code.scale) + code.zero_point, 0, code.top)
+    np.testing.assert_allclose((whole - code.zero_point) * code.scale, values, rtol=1e-5)
+    # numbers that are never negative need no offset
+    assert (code.zero_point == 0) == (low - zero >= 0)
+
+
+@pytest.mark.parametrize("bits", [4, 7, 9, 16])
+def test_a_code_of_other_bits_keeps_the_ends(bits):
+    assert Rounding(0.5, 0, -127, 127).ends_of(bits) == (-63.5, 63.5)

@@ -202,6 +202,26 @@ def nets():
         "einsum, constant first": own(
             lambda m, x: torch.einsum("oc,bchw->bohw", m.w, x), (1, 3, 5, 6), w=(8, 3)
         ),
+        "einsum, two activations and a constant": own(
+            lambda m, x: torch.einsum("bnd,de,bme->bnm", x, m.w, torch.relu(x)),
+            (1, 5, 6),
+            w=(6, 6),
+        ),
+        "einsum, bilinear": own(
+            lambda m, x: torch.einsum("zQ,oQJ,zJ->zo", x, m.w, x.tanh()), (1, 5), w=(4, 5, 5)
+        ),
+        "einsum, two of each": own(
+            lambda m, x: torch.einsum("bi,ij,jk,bk->bj", x, m.v, m.w, x[:, :4]),
+            (1, 5),
+            v=(5, 6),
+            w=(6, 4),
+        ),
+        "multiplied and summed": own(
+            lambda m, x: (x.unsqueeze(-1) * m.w).sum(-2), (1, 3, 5), w=(5, 6)
+        ),
+        "several factors": own(
+            lambda m, x: torch.linalg.multi_dot([x, m.v, m.w]), (1, 5), v=(5, 6), w=(6, 4)
+        ),
         "bmm": own(lambda m, x: torch.bmm(x.view(3, 4, 5), m.w), (1, 3, 4, 5), w=(3, 5, 6)),
         "bmm, constant left": own(
             lambda m, x: torch.bmm(m.w, x.view(3, 4, 5)), (1, 3, 4, 5), w=(3, 6, 4)

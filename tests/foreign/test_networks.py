@@ -30,6 +30,7 @@ NETS = networks.NETS
 # one of each kind in the fast suite
 FAST = {
     "einsum, columns of several heads", "einsum, a matrix for each head", "bmm, constant left",
+    "einsum, bilinear", "einsum, two of each", "several factors", "multiplied and summed",
     "matmul, constant left", "bilinear", "conv3d, all bends", "transposed 1d", "conv1d",
     "transposed 3d, all bends", "lstm, both ways, two layers", "lstm, projections",
     "lstm, time first", "gru, state from outside", "rnn", "lstm cell", "channel shuffle",
@@ -161,6 +162,19 @@ def test_time_steps_of_one_matrix_are_calibrated_together(kind, samples):
     with torch.no_grad():
         want = module(*inputs[-1])
     assert float((got - want).square().mean().sqrt()) < 0.06 * float(want.square().mean().sqrt())
+
+
+def test_a_weighted_sum_is_no_matrix():
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.w = nn.Linear(6, 5), nn.Parameter(torch.randn(4, 1))
+
+        def forward(self, x):
+            return (self.a(x) * self.w).sum(1)
+
+    graph = trace(Pooled(), (torch.randn(1, 4, 6),))
+    assert [op.name for op in graph.matrix_ops] == ["a"]
 
 
 def test_time_first_is_seen_behind_other_layers():

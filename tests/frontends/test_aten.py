@@ -177,6 +177,28 @@ CASES = {
         6,
         case(aten.matmul.default, lambda x: (torch.rand(2, 3), x), shape=(1, 3, 7)),
     ),
+    "atan2": ("pointwise", 8, case(aten.atan2.default, lambda x: (x, x))),
+    "tril": ("pointwise", 1, case(aten.tril.default)),
+    "logsumexp over channels": (
+        "pointwise",
+        4 * 7 + 5,
+        case(aten.logsumexp.default, lambda x: (x, [1], True)),
+    ),
+    "sort": ("barrier", 3, case(aten.sort.default)),
+    "argsort over rows": ("barrier", 3, case(aten.argsort.default, lambda x: (x, 2))),
+    # two passes over a row of eight for two values; a sort where all but one are asked for
+    "the largest two": ("barrier", 8, case(aten.topk.default, lambda x: (x, 2))),
+    "the largest seven": ("barrier", 8 * 3 / 7, case(aten.topk.default, lambda x: (x, 7))),
+    "variance and mean": (
+        "barrier",
+        2 * 48,
+        case(aten.var_mean.correction, lambda x: (x, [2, 3]), keepdim=True),
+    ),
+    "distances": (
+        "barrier",
+        3 * 8 + 4,
+        case(aten.cdist.default, lambda x: (x, torch.rand(5, 8)), shape=(6, 8)),
+    ),
     "attention": (
         "barrier",
         10 * (2 * 4 + 11 + 2 * 4) / 4,

@@ -8,7 +8,10 @@ pytest.importorskip("aihwkit_lightning")
 from aihwkit_lightning.nn import AnalogConv2d, AnalogLinear
 from aihwkit_lightning.nn.conversion import convert_to_analog
 from aihwkit_lightning.optim import AnalogOptimizer
-from aihwkit_lightning.simulator.configs import TorchInferenceRPUConfig
+from aihwkit_lightning.simulator.configs import (
+    TorchInferenceRPUConfig,
+    WeightNoiseInjectionType,
+)
 
 import cimsim
 from cimsim.frontends.trainers import lowered, trained_for
@@ -22,6 +25,8 @@ def config(rows=-1, out=254):
     made.pre_post.input_range.enable = True
     made.pre_post.input_range.init_from_data = 5
     made.forward.inp_res, made.forward.out_res, made.forward.out_bound = 254, out, 12.0
+    # without a type the deviation is not used
+    made.modifier.noise_type = WeightNoiseInjectionType.ADD_NORMAL
     made.modifier.std_dev, made.mapping.max_input_size = 0.03, rows
     return made
 

@@ -1,0 +1,1 @@
+"""Networks of aihwkit-lightning, there and on a chip: `python -m benchmarks.lightning`."""
