@@ -262,7 +262,6 @@ def program_array(
     slices, effects = len(rngs), effects or Effects()
     steepness, slow, disturb = effects.steepness, effects.slow, effects.disturb
     code = code or WeightCode("differential", slices * slice_bits + 1, slice_bits)
-    n_rows = len(q)
     lsb_s = (device.g_max_s - device.g_min_s) / code.top
     lines = code.lines if code.references is None else (*code.lines, -1.0)
     levels = [_levels(code, s, part) for s, part in enumerate(code.levels(q))]
@@ -285,18 +284,11 @@ def program_array(
             seen, shares = _through(wires, cells)
     parts = _Parts(code, lines, lsb_s, levels, targets)
     difference, variance, common = parts.read(seen, sigmas, shares)
-    conductance = np.zeros(n_rows)
-    if solved is not None:
-        linear = Circuit.of(solved.g_s, Resistances(*solved.ohms), 0.0)
-        conductance = linear.currents(np.ones((1, n_rows)))[1][0]
-    else:
-        for held in seen:
-            conductance += sum(part.sum(axis=(0, 2)) for part in held)
     noisy = bool(variance.any() or common.any())
     return ProgrammedArray(
         difference,
         variance if noisy else None,
-        conductance,
+        _row_conductance(seen, solved),
         slices,
         slice_bits,
         device.is_exact
@@ -310,6 +302,17 @@ def program_array(
         steepness,
         solved,
     )
+
+
+def _row_conductance(seen: list[list[Floats]], solved: WiredCells | None) -> Floats:
+    """Return what the rows take their current through, S."""
+    conductance = np.zeros(seen[0][0].shape[1])
+    if solved is not None:
+        linear = Circuit.of(solved.g_s, Resistances(*solved.ohms), 0.0)
+        return linear.currents(np.ones((1, len(conductance))))[1][0]  # type: ignore[no-any-return]
+    for held in seen:
+        conductance += sum(part.sum(axis=(0, 2)) for part in held)
+    return conductance
 
 
 def _written(
