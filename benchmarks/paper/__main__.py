@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.paper import chip_table, comparison, document, on_chip
+from benchmarks.paper import chip_table, comparison, document, on_chip, orderings
 from benchmarks.paper.clips import (
     FULL_FRAMES,
     QUICK_FRAMES,
@@ -100,7 +100,8 @@ def main(
     (out / "comparison.md").write_text(table + "\n", encoding="utf-8")
     _show(console, found[0], lines)
     if record:
-        parts = document.figure_parts(drawn, out) | {"comparison": table}
+        parts = document.figure_parts(drawn, out)
+        parts |= {"comparison": table, "orderings": orderings.markdown(found[0])}
         document.rewrite(document.PATH, parts)
         console.print(f"recorded in {FLOAT.parent} and {document.PATH}")
     console.print(f"figures and tables: {out}")

@@ -115,7 +115,7 @@ def _float(item: Quantity, results: Results) -> tuple[str, str]:
         if pair is None:
             continue
         shipped |= any(point.shipped for point in pair)
-        values.append(_by_seed(pair))
+        values.append(by_seed(pair))
     if not values:
         return MISSING, MISSING
     weights = "shipped" if shipped else "equal budget"
@@ -127,7 +127,7 @@ def _float(item: Quantity, results: Results) -> tuple[str, str]:
     return text if half is None else f"{text} ± {half:.2f}", weights
 
 
-def _by_seed(pair: Sequence[Point]) -> list[float]:
+def by_seed(pair: Sequence[Point]) -> list[float]:
     """Return a network's PSNR, or the difference of two, for each seed that all have."""
     found = [{row.seed or 0: row.psnr_db for row in point.rows} for point in pair]
     common = sorted(set.intersection(*(set(one) for one in found)))

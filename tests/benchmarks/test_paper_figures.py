@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.paper import comparison, document, fig10, style
+from benchmarks.paper import comparison, document, fig10, orderings, style
 from benchmarks.paper.__main__ import FIGURES, draw, main
 from benchmarks.paper.chip_table import ChipRow
 from benchmarks.paper.clips import clips_in, embedded_scenes
@@ -387,6 +387,13 @@ def test_differences_are_taken_seed_by_seed(results):
     found = {line.quantity: line.ours_float for line in lines}
     assert found["CIM-NET, S = 2 minus baseline o2, S = 2"] == "+0.40 ± 0.25"
     assert found["CIM-NET, S = 2"] == "32.40 ± 6.62"
+    table = orderings.markdown(Results("x", (o2, cim)))
+    # 4.302653 (Student's t) times 0.1 over the root of 3: 0.248
+    assert "| CIM-NET minus baseline o2 | +0.40 (+0.15..+0.65) | – | – | 3 |" in table
+    assert not list(orderings.unsure(Results("x", (o2, cim))))
+    worse = Point.of([row("cimnet", 2, v, seed=s) for s, v in {0: 30.3, 1: 30.5, 2: 35.4}.items()],
+                     "measured")  # fmt: skip
+    assert list(orderings.unsure(Results("x", (o2, worse)))) == ["CIM-NET minus baseline o2, S = 2"]
 
 
 @pytest.mark.slow
