@@ -194,8 +194,10 @@ def read_out(
     for start in range(0, inputs.bases.shape[0], BLOCK):
         used = min(BLOCK, inputs.bases.shape[0] - start)
         bases = inputs.bases[start : start + used]
-        taken = block.x if whole else block.vectors
-        collect_block(inputs.codes, bases, inputs.runs, offsets, taken)
+        if whole:  # of two types: a variable could not hold either
+            collect_block(inputs.codes, bases, inputs.runs, offsets, block.x)
+        else:
+            collect_block(inputs.codes, bases, inputs.runs, offsets, block.vectors)
         if common is not None:
             where = stream.window + np.uint64(start), stream.stage
             _draw_common(block.vectors, used, bits, common, where, group)
