@@ -31,14 +31,17 @@ ROOMS = ("cimsim/kernels", "cimsim/crossbar")
 SECONDS = 90  # of a change; one that hangs is noticed
 K, C = "tests/kernels/test_", "tests/crossbar/test_"
 COMPILED = {
-    "avx2.py": [f"{K}products.py"],
-    "emit.py": [f"{K}products.py"],
-    "fma.py": [f"{K}fma.py"],
-    "lookup.py": [f"{K}lookup.py"],
-    "normals.py": [f"{K}normals.py"],
-    "products.py": [f"{K}products.py"],
-    "vnni.py": [f"{K}products.py"],
-    "wide.py": [f"{K}normals.py"],
+    "kernels/avx2.py": [f"{K}products.py"],
+    "kernels/emit.py": [f"{K}products.py"],
+    "kernels/fma.py": [f"{K}fma.py"],
+    "kernels/lookup.py": [f"{K}lookup.py"],
+    "kernels/normals.py": [f"{K}normals.py"],
+    "kernels/products.py": [f"{K}products.py"],
+    "kernels/vnni.py": [f"{K}products.py"],
+    "kernels/wide.py": [f"{K}normals.py"],
+    "crossbar/nonlinear.py": [f"{C}nonlinear.py"],
+    "crossbar/wire_tree.py": [f"{C}wires.py"],
+    "crossbar/wires.py": [f"{C}wires.py"],
 }
 INTERPRETED = {
     "kernels/bitwise.py": [
@@ -56,16 +59,13 @@ INTERPRETED = {
         "naive_twin or precision or turn or look_and or relaxation",
     ],
     "kernels/planes.py": [f"{K}planes.py"],
-    "kernels/wires.py": [f"{K}wires.py", f"{C}wires.py"],
+    "kernels/wires.py": [f"{K}wires.py"],
     "crossbar/adc.py": [f"{C}adc.py"],
     "crossbar/encode.py": [f"{C}encode.py", f"{C}weight_codes.py"],
     "crossbar/faults.py": [f"{C}faults.py"],
-    "crossbar/nonlinear.py": [f"{C}nonlinear.py"],
     "crossbar/operator_cache.py": [f"{C}operator_cache.py"],
     "crossbar/programmed.py": [f"{C}programmed.py", f"{C}disturb.py"],
     "crossbar/rounding.py": ["tests/engine/test_rounding.py"],
-    "crossbar/wire_tree.py": [f"{C}wires.py"],
-    "crossbar/wires.py": [f"{C}wires.py"],
 }
 
 
@@ -80,8 +80,8 @@ class Suite:
     def of(cls, path: Path) -> Suite:
         """Return those of a file of the package."""
         name = path.relative_to("cimsim").as_posix()
-        if path.name in COMPILED and name.startswith("kernels/"):
-            return cls(COMPILED[path.name], compiled=True)
+        if name in COMPILED:
+            return cls(COMPILED[name], compiled=True)
         return cls(INTERPRETED[name], compiled=False)
 
     def passes(self, tree: Path) -> tuple[bool, float]:

@@ -47,7 +47,7 @@ class _Sites(ast.NodeVisitor):
         self.found: list[Mutant] = []
 
     def visit(self, node: ast.AST) -> None:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):  # not their decorators
             for part in node.body:
                 self.visit(part)
         elif isinstance(node, ast.AnnAssign) and node.value:
