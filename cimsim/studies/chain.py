@@ -583,7 +583,7 @@ def is_own_code(strategy: str, allocation: str) -> bool:
     return not known or allocation not in ALLOCATIONS
 
 
-def small(values: NDArray[np.int32]) -> NDArray[np.signedinteger[Any]]:
+def small(values: NDArray[np.int32]) -> NDArray[np.signedinteger]:
     """Return whole numbers in the shortest type that holds them."""
     most = int(np.abs(values).max(initial=0))
     return values.astype(next(t for t in (np.int8, np.int16, np.int32) if most <= np.iinfo(t).max))

@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cimsim.boundary import yaml_text
 from cimsim.boundary.arguments import number as checked_number
@@ -22,6 +22,7 @@ from cimsim.studies.points import Frames, Network, Point, Seeds, Value
 if TYPE_CHECKING:
     from cimsim.timing.plan.plan import Schedule
 
+T = TypeVar("T")
 MOST = 10_000  # points that nobody needs to confirm
 _LARGEST = 10_000_000  # values of one range
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -300,7 +301,7 @@ def _told(value: object) -> Value:
     return value if value is None or isinstance(value, int | float | str) else str(value)
 
 
-def _check_rate(rate: Any) -> None:
+def _check_rate(rate: object) -> None:
     if rate is not None and checked_number("study: frame_rate", rate, 0, float("inf")) == 0:
         raise ConfigError("study: frame_rate: expected more than 0 frames per second, got 0")
 
@@ -412,7 +413,7 @@ def _grid(data: Mapping[str, object]) -> Grid:
     return Grid(**given)
 
 
-def _once(values: Sequence[Any]) -> tuple[Any, ...]:
+def _once(values: Sequence[T]) -> tuple[T, ...]:
     """Return values in their order, each once; 4 and 4.0 are two."""
     return tuple({repr(value): value for value in values}.values())
 
