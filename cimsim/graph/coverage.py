@@ -141,7 +141,7 @@ def coverage(graph: LayerGraph, chip: Chip | None = None) -> Coverage:
     """Count what of a network is modelled.
 
     MACs of operations without a cost rule are those that torch's own counter of operations finds
-    in them (`torch.utils.flop_counter`); what it does not know (transforms, sorting) has none.
+    in them (`torch.utils.flop_counter`); what it does not know has none.
 
     Parameters
     ----------
