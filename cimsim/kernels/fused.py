@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cimsim.jit import jit
 from cimsim.kernels import conversion
 from cimsim.kernels.arrays import Bytes, Codes, Floats, Int32, Int64, Packed, UInt64
+from cimsim.kernels.borrow import borrowed
 from cimsim.kernels.conversion import GROUP, Converter, Noise, Shared, Sums
 from cimsim.kernels.normals import Numbers, Stream, counters, many_normals
 from cimsim.kernels.products import ROWS, copy_four, fetch_line, product
@@ -145,6 +146,10 @@ class _Pulse(NamedTuple):
     exponent: int
 
 
+Memory: TypeAlias = tuple[_Block, _Group, UInt64]
+Given: TypeAlias = tuple[Inputs, Pulses, Planes, Outputs, Further]
+
+
 @jit
 def read_out(
     inputs: Inputs,
@@ -189,8 +194,37 @@ def read_out(
     whole = bits.shape[0] == 1 and bits[0, 0] == 0 and bits[0, 1] == 255
     block = _block(inputs, bits.shape[0], converter.columns.shape[1], outputs.sums.shape[0], whole)
     group = _group(inputs, converter, noisy, common, further)
-    offsets = offsets_of(inputs.runs)
-    clipped = 0
+    held = block, group, offsets_of(inputs.runs)
+    given = borrowed((inputs, pulses, planes, outputs, further))
+    return _read_blocks(held, borrowed(held), given, stream, common, whole)
+
+
+@jit
+def _read_blocks(
+    held: Memory, memory: Memory, given: Given, stream: Stream, common: Common, whole: bool
+) -> int:
+    """Do what `read_out` does, block by block.
+
+    Parameters
+    ----------
+    held : tuple
+        What owns the arrays of ``memory``.
+    memory : tuple
+        From `_block`, `_group` and `offsets_of`.
+    given : tuple
+        ``inputs``, ``pulses``, ``planes``, ``outputs`` and ``further`` of `read_out`.
+    stream, common
+        As in `read_out`.
+    whole : bool
+        Whether the one pulse is the code.
+
+    Returns
+    -------
+    int
+        Conversions whose input lay outside of the range.
+    """
+    (block, group, offsets), (inputs, pulses, planes, outputs, further) = memory, given
+    bits, clipped = pulses.bits, 0
     for start in range(0, inputs.bases.shape[0], BLOCK):
         used = min(BLOCK, inputs.bases.shape[0] - start)
         bases = inputs.bases[start : start + used]
@@ -252,9 +286,6 @@ def _group(
         (first.reshape(-1), second.reshape(-1)), adc, rows,
         inputs.runs[:, 2].max() * inputs.codes.itemsize >= LONG,
     )  # fmt: skip
-
-
-# tuples are taken apart and put together outside of loops: each array in one costs atomic counts
 
 
 @jit
