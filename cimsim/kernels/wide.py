@@ -83,15 +83,17 @@ def _emit(builder: ir.IRBuilder, args: list[ir.Value]) -> None:
 def _philox(
     builder: ir.IRBuilder, state: list[ir.Value], k0: ir.Value, k1: ir.Value
 ) -> list[ir.Value]:
-    """Emit Philox4x32-10 on words held in 64 bits."""
+    """Emit Philox4x32-10 on words held in 64 bits; what stands above a word is of no account."""
     c0, c1, c2, c3 = state
     kind = c0.type
     low, half = _all(kind, _LOW), _all(kind, 32)
     for _ in range(_ROUNDS):
-        p0, p1 = builder.mul(_all(kind, _M0), c0), builder.mul(_all(kind, _M1), c2)
+        # the instruction that multiplies takes the low words: cutting off costs nothing just here
+        p0 = builder.mul(_all(kind, _M0), builder.and_(c0, low))
+        p1 = builder.mul(_all(kind, _M1), builder.and_(c2, low))
         n0 = builder.xor(builder.xor(builder.lshr(p1, half), c1), _spread(builder, k0))
         n2 = builder.xor(builder.xor(builder.lshr(p0, half), c3), _spread(builder, k1))
-        c0, c1, c2, c3 = n0, builder.and_(p1, low), n2, builder.and_(p0, low)
+        c0, c1, c2, c3 = n0, p1, n2, p0
         k0 = builder.and_(builder.add(k0, ir.Constant(_I64, _W0)), _LOW_WORD)
         k1 = builder.and_(builder.add(k1, ir.Constant(_I64, _W1)), _LOW_WORD)
     return [c0, c1, c2, c3]
