@@ -23,6 +23,7 @@ from cimsim.kernels.normals import Numbers, Stream, counters, many_normals
 from cimsim.kernels.products import ROWS, copy_four, fetch_line, product
 
 BLOCK = ROWS
+NEAR = 16  # vectors; with their squares they stay in the nearest cache while they are prepared
 SHORT = 16  # elements; runs of fewer are not worth a copy each
 LONG = 256  # bytes; runs of fewer are near those that were just read
 
@@ -139,10 +140,11 @@ class _Group(NamedTuple):
 
 
 class _Pulse(NamedTuple):
-    """One pulse: its number, and how far its values are shifted in codes and in bytes."""
+    """One pulse: its number, and a row of `Pulses.bits`."""
 
     number: int
     drop: int
+    mask: int
     exponent: int
 
 
@@ -192,7 +194,8 @@ def read_out(
     bits = pulses.bits
     noisy = planes[2].size > 0 or converter.columns[3].max() > 0
     whole = bits.shape[0] == 1 and bits[0, 0] == 0 and bits[0, 1] == 255
-    block = _block(inputs, bits.shape[0], converter.columns.shape[1], outputs.sums.shape[0], whole)
+    width, tallied = converter.columns.shape[1], outputs.sums.shape[0]
+    block = _block(inputs, bits.shape[0], planes, width, tallied, whole)
     group = _group(inputs, converter, noisy, common, further)
     held = block, group, offsets_of(inputs.runs)
     given = borrowed((inputs, pulses, planes, outputs, further))
@@ -227,37 +230,54 @@ def _read_blocks(
     bits, clipped = pulses.bits, 0
     for start in range(0, inputs.bases.shape[0], BLOCK):
         used = min(BLOCK, inputs.bases.shape[0] - start)
-        bases = inputs.bases[start : start + used]
-        if whole:  # of two types: a variable could not hold either
-            collect_block(inputs.codes, bases, inputs.runs, offsets, block.x)
-        else:
+        if not whole:
+            bases = inputs.bases[start : start + used]
             collect_block(inputs.codes, bases, inputs.runs, offsets, block.vectors)
         if common is not None:
             where = stream.window + np.uint64(start), stream.stage
             _draw_common(block.vectors, used, bits, common, where, group)
         for p in range(bits.shape[0]):
-            drop, mask, exponent = bits[p, 0], bits[p, 1], bits[p, 2]
-            if not whole:
-                _take_pulse(block.vectors, used, drop, mask, block.x)
-            _tally(block.x[:used], pulses.power, block.short, block.tally[p])
-            _multiply(block, used, planes, (mask, exponent))
+            pulse = _Pulse(p, bits[p, 0], bits[p, 1], bits[p, 2])
+            squared = planes[2].size > 0 and pulse.mask & (pulse.mask - 1) != 0
+            for first in range(0, used, NEAR):
+                place = first, min(first + NEAR, used)
+                if whole:
+                    bases = inputs.bases[start + place[0] : start + place[1]]
+                    collect_block(inputs.codes, bases, inputs.runs, offsets, block.x[first:])
+                else:
+                    _take_pulse(block.vectors, place, pulse, block.x)
+                _tally(block.x, place, pulses.power, block.short, block.tally[p])
+                if squared:
+                    _square(block.x, place, block.squares, block.exponents)
+            _multiply(block, used, planes, pulse)
             clipped += _convert(
-                block, group, _Pulse(p, drop, exponent), (start, used), inputs, stream, outputs,
-                (common, further),
-            )  # fmt: skip
+                block, group, pulse, (start, used), inputs, stream, outputs, (common, further)
+            )
     _add_tally(block.tally, pulses, outputs.sums)
     return clipped
 
 
 @jit
-def _block(inputs: Inputs, n_pulses: int, width: int, tallied: int, whole: bool) -> _Block:
-    """Return memory for a block of vectors; ``whole``: the one pulse is the code."""
-    depth = -(-(inputs.runs[-1, 0] + inputs.runs[-1, 2]) // 4) * 4
-    high, low = np.zeros((BLOCK, width), np.int32), np.zeros((BLOCK, width), np.int32)
+def _block(
+    inputs: Inputs, n_pulses: int, planes: Planes, width: int, tallied: int, whole: bool
+) -> _Block:
+    """Return memory for a block of vectors; ``whole``: the one pulse is the code.
+
+    What is never written, sums of planes that are not there and what pads vectors, is 0.
+    """
+    n_rows = inputs.runs[-1, 0] + inputs.runs[-1, 2]
+    depth = -(-n_rows // 4) * 4
+    vectors = np.empty((1 if whole else BLOCK, depth), inputs.codes.dtype)
+    x, squares = np.empty((BLOCK, depth), np.uint8), np.empty((BLOCK, depth), np.uint8)
+    vectors[:, n_rows:], x[:, n_rows:] = 0, 0
+    high, low = np.empty((BLOCK, width), np.int32), np.empty((BLOCK, width), np.int32)
+    spread = np.empty((BLOCK, width), np.int32)
+    if planes[0].size == 0:
+        high[:] = 0
+    if planes[2].size == 0:
+        spread[:] = 0
     return _Block(
-        np.zeros((1 if whole else BLOCK, depth), inputs.codes.dtype),
-        np.zeros((BLOCK, depth), np.uint8), np.zeros((BLOCK, depth), np.uint8),
-        high, low, (high.reshape(-1), low.reshape(-1)), np.zeros((BLOCK, width), np.int32),
+        vectors, x, squares, high, low, (high.reshape(-1), low.reshape(-1)), spread,
         np.zeros(BLOCK, np.int64),
         np.zeros(tallied, np.uint16), np.zeros((n_pulses, tallied), np.uint32),
     )  # fmt: skip
@@ -505,45 +525,49 @@ def offsets_of(runs: Int64) -> UInt64:
 
 
 @jit
-def _take_pulse(vectors: Codes, used: int, drop: int, mask: int, x: Bytes) -> None:
-    """Take the bits of one pulse of a block of vectors."""
+def _take_pulse(vectors: Codes, place: tuple[int, int], pulse: _Pulse, x: Bytes) -> None:
+    """Take the bits of one pulse of some vectors of a block."""
+    drop, mask = pulse.drop, pulse.mask
     if drop > 0:
-        for b in range(np.uint64(used)):
+        for b in range(np.uint64(place[0]), np.uint64(place[1])):
             for k in range(np.uint64(x.shape[1])):
                 x[b, k] = np.uint8((np.int32(vectors[b, k]) >> drop) & mask)
     else:
         narrow = np.uint8(mask)
-        for b in range(np.uint64(used)):
+        for b in range(np.uint64(place[0]), np.uint64(place[1])):
             for k in range(np.uint64(x.shape[1])):
                 x[b, k] = vectors[b, k] & narrow
 
 
 @jit
-def _tally(block: Bytes, power: int, short: NDArray[np.uint16], tally: NDArray[np.uint32]) -> None:
-    """Add pulse values (to the power) of a block of vectors up."""
-    n = tally.shape[0]
+def _tally(
+    x: Bytes, place: tuple[int, int], power: int, short: NDArray[np.uint16],
+    tally: NDArray[np.uint32],
+) -> None:  # fmt: skip
+    """Add pulse values (to the power) of some vectors of a block up."""
+    n, (first, end) = tally.shape[0], place
     if n == 0:
         return
     if power == 2:
-        for b in range(block.shape[0]):
+        for b in range(first, end):
             for k in range(n):
-                wide = np.uint32(block[b, k])
+                wide = np.uint32(x[b, k])
                 tally[k] += wide * wide
         return
     short[:] = 0
     # a block's bytes add up to less than 16 bits; four vectors at a time save loads and stores
-    whole = block.shape[0] // 4 * 4
-    for b in range(0, whole, 4):
+    whole = first + (end - first) // 4 * 4
+    for b in range(first, whole, 4):
         v0, v1 = np.uint64(b), np.uint64(b + 1)
         v2, v3 = np.uint64(b + 2), np.uint64(b + 3)
         for k in range(np.uint64(n)):
             short[k] += (
-                np.uint16(block[v0, k]) + np.uint16(block[v1, k])
-                + np.uint16(block[v2, k]) + np.uint16(block[v3, k])
+                np.uint16(x[v0, k]) + np.uint16(x[v1, k])
+                + np.uint16(x[v2, k]) + np.uint16(x[v3, k])
             )  # fmt: skip
-    for b in range(whole, block.shape[0]):
+    for b in range(whole, end):
         for k in range(n):
-            short[k] += block[b, k]
+            short[k] += x[b, k]
     for k in range(n):
         tally[k] += np.uint32(short[k])
 
@@ -557,14 +581,14 @@ def _add_tally(tally: NDArray[np.uint32], pulses: Pulses, sums: Int64) -> None:
 
 
 @jit
-def _square(x: Bytes, squares: Bytes, exponents: Int64) -> None:
-    """Square vectors into bytes; find the binary exponents that they are to be scaled by.
+def _square(x: Bytes, place: tuple[int, int], squares: Bytes, exponents: Int64) -> None:
+    """Square some vectors of a block into bytes; find the binary exponents that they are to be scaled by.
 
     An exponent is the smallest for which the vector's largest square fits, so small inputs keep
     their noise.
     """
     n = np.uint64(x.shape[1])  # unsigned: no test for negative indices
-    for b in range(np.uint64(x.shape[0])):
+    for b in range(np.uint64(place[0]), np.uint64(place[1])):
         seen = np.uint8(0)
         for k in range(n):
             seen = np.uint8(seen | x[b, k])  # as narrow as a byte, or vectors would be of 64 bits
@@ -596,20 +620,18 @@ def _square(x: Bytes, squares: Bytes, exponents: Int64) -> None:
 
 
 @jit
-def _multiply(block: _Block, used: int, planes: Planes, pulse: tuple[int, int]) -> None:
+def _multiply(block: _Block, used: int, planes: Planes, pulse: _Pulse) -> None:
     """Multiply a block with the planes that there are, and its squares with that of the noise."""
     high, low, noise, parts = planes
-    mask, exponent = pulse
-    single = mask & (mask - 1) == 0
-    bit = exponent if single else -1
+    single = pulse.mask & (pulse.mask - 1) == 0
+    bit = pulse.exponent if single else -1
     product(block.x, low, parts, used, bit, block.low)
     if high.size > 0:
         product(block.x, high, parts, used, bit, block.high)
     if noise.size == 0:
         return
     if single:
-        block.exponents[:] = exponent  # one bit: its square is itself times its value
+        block.exponents[:] = pulse.exponent  # one bit: its square is itself times its value
         product(block.x, noise, parts, used, bit, block.spread)
-        return
-    _square(block.x[:used], block.squares, block.exponents)
-    product(block.squares, noise, parts, used, -1, block.spread)
+    else:
+        product(block.squares, noise, parts, used, -1, block.spread)

@@ -28,7 +28,8 @@ def digest():
     value, adc = np.zeros(1024, np.float32), np.array([-3e5, 2111.3, 255], np.float32)
     variance = rng.uniform(0, 9, 1024).astype(np.float32)
     conversion.convert(
-        high, low, (0, 0, 0), 0.37, variance, draws, columns, adc, 1, value, 1024
+        conversion.Sums(high, low, 0.37, 1), (0, 0, 0), conversion.Noise(variance, draws),
+        conversion.Converter(columns, adc), value, 1024,
     )
     assert len(np.unique(value)) > 100
     return hashlib.sha256(draws.tobytes() + value.tobytes()).hexdigest()
