@@ -20,7 +20,7 @@ from cimsim.kernels.arrays import Bytes, Codes, Floats, Int32, Int64, Packed, UI
 from cimsim.kernels.borrow import borrowed
 from cimsim.kernels.conversion import GROUP, Converter, Noise, Shared, Sums
 from cimsim.kernels.normals import Numbers, Stream, counters, many_normals
-from cimsim.kernels.products import ROWS, copy_four, fetch_line, product
+from cimsim.kernels.products import PACKED, ROWS, copy_four, fetch_line, product
 
 BLOCK = ROWS
 NEAR = 16  # vectors; with their squares they stay in the nearest cache while they are prepared
@@ -236,20 +236,24 @@ def _read_blocks(
         if common is not None:
             where = stream.window + np.uint64(start), stream.stage
             _draw_common(block.vectors, used, bits, common, where, group)
+        x = _in_place(inputs, start, used, block.x) if whole else block.x
+        there = x.ctypes.data != block.x.ctypes.data
         for p in range(bits.shape[0]):
             pulse = _Pulse(p, bits[p, 0], bits[p, 1], bits[p, 2])
             squared = planes[2].size > 0 and pulse.mask & (pulse.mask - 1) != 0
             for first in range(0, used, NEAR):
                 place = first, min(first + NEAR, used)
-                if whole:
+                if there:
+                    pass
+                elif whole:
                     bases = inputs.bases[start + place[0] : start + place[1]]
                     collect_block(inputs.codes, bases, inputs.runs, offsets, block.x[first:])
                 else:
                     _take_pulse(block.vectors, place, pulse, block.x)
-                _tally(block.x, place, pulses.power, block.short, block.tally[p])
+                _tally(x, place, pulses.power, block.short, block.tally[p])
                 if squared:
-                    _square(block.x, place, block.squares, block.exponents)
-            _multiply(block, used, planes, pulse)
+                    _square(x, place, block.squares, block.exponents)
+            _multiply(x, block, used, planes, pulse)
             clipped += _convert(
                 block, group, pulse, (start, used), inputs, stream, outputs, (common, further)
             )
@@ -525,6 +529,27 @@ def offsets_of(runs: Int64) -> UInt64:
 
 
 @jit
+def _in_place(inputs: Inputs, start: int, used: int, x: Bytes) -> Bytes:
+    """Return a whole block of vectors where they lie, if they do so side by side; else ``x``.
+
+    Those of a matrix that is applied to every pixel, say. All rows of a block have to be there,
+    since a product reads them whether there is a vector or not.
+    """
+    codes, bases, runs = inputs
+    if not PACKED or codes.itemsize > 1 or used < BLOCK or runs.shape[0] > 1 or runs[0, 2] % 4:
+        return x
+    first, step = bases[start], bases[start + 1] - bases[start]
+    for v in range(start + 1, start + used):
+        if bases[v] != first + (v - start) * step:
+            return x
+    first += runs[0, 1]
+    end = first + BLOCK * step
+    if step < x.shape[1] or end > codes.shape[0]:
+        return x
+    return codes.view(np.uint8)[first:end].reshape((BLOCK, step))
+
+
+@jit
 def _take_pulse(vectors: Codes, place: tuple[int, int], pulse: _Pulse, x: Bytes) -> None:
     """Take the bits of one pulse of some vectors of a block."""
     drop, mask = pulse.drop, pulse.mask
@@ -587,7 +612,7 @@ def _square(x: Bytes, place: tuple[int, int], squares: Bytes, exponents: Int64) 
     An exponent is the smallest for which the vector's largest square fits, so small inputs keep
     their noise.
     """
-    n = np.uint64(x.shape[1])  # unsigned: no test for negative indices
+    n = np.uint64(squares.shape[1])  # unsigned: no test for negative indices
     for b in range(np.uint64(place[0]), np.uint64(place[1])):
         seen = np.uint8(0)
         for k in range(n):
@@ -620,18 +645,18 @@ def _square(x: Bytes, place: tuple[int, int], squares: Bytes, exponents: Int64) 
 
 
 @jit
-def _multiply(block: _Block, used: int, planes: Planes, pulse: _Pulse) -> None:
-    """Multiply a block with the planes that there are, and its squares with that of the noise."""
+def _multiply(x: Bytes, block: _Block, used: int, planes: Planes, pulse: _Pulse) -> None:
+    """Multiply vectors of a block with the planes that there are, and its squares with that of the noise."""
     high, low, noise, parts = planes
     single = pulse.mask & (pulse.mask - 1) == 0
     bit = pulse.exponent if single else -1
-    product(block.x, low, parts, used, bit, block.low)
+    product(x, low, parts, used, bit, block.low)
     if high.size > 0:
-        product(block.x, high, parts, used, bit, block.high)
+        product(x, high, parts, used, bit, block.high)
     if noise.size == 0:
         return
     if single:
         block.exponents[:] = pulse.exponent  # one bit: its square is itself times its value
-        product(block.x, noise, parts, used, bit, block.spread)
+        product(x, noise, parts, used, bit, block.spread)
     else:
         product(block.squares, noise, parts, used, -1, block.spread)
