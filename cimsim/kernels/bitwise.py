@@ -7,7 +7,7 @@ added to the output in the same order.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cimsim.jit import jit
 from cimsim.kernels import conversion, lookup
 from cimsim.kernels.arrays import Bytes, Codes, Floats, Int32, Int64, UInt64
+from cimsim.kernels.borrow import borrowed
 from cimsim.kernels.conversion import Converter, Noise, Shared, Sums
 from cimsim.kernels.fused import Common, Inputs, Outputs, Pulses, collect_block, offsets_of
 from cimsim.kernels.lookup import Words
@@ -101,6 +102,10 @@ class _Panel(NamedTuple):
     shared: Int64  # [panels], see `_sharing`
 
 
+Memory: TypeAlias = tuple[_Block, _Panel, Int64, UInt64, Floats]
+Given: TypeAlias = tuple[Inputs, Int64, tuple[Words, bool, bool], Outputs]
+
+
 @jit
 def read_out(
     inputs: Inputs,
@@ -126,12 +131,39 @@ def read_out(
     int
         Conversions whose input lay outside of the range.
     """
-    bits = pulses.bits
-    tables, _, has_noise = planes
-    shifts, offsets = bits[:, 0] + bits[:, 2], offsets_of(inputs.runs)
-    block = _block(inputs.codes, shifts.shape[0], tables, has_noise)
-    noisy = has_noise or converter.columns[3].max() > 0
+    shifts = pulses.bits[:, 0] + pulses.bits[:, 2]
+    block = _block(inputs.codes, shifts.shape[0], planes[0], planes[2])
+    noisy = planes[2] or converter.columns[3].max() > 0
     panel = _panels(converter.columns, shifts.shape[0], noisy, common, outputs)
+    held = block, panel, shifts, offsets_of(inputs.runs), converter.adc
+    given = borrowed((inputs, pulses.bits, planes, outputs))
+    return _read_blocks(held, borrowed(held), given, stream, common)
+
+
+@jit
+def _read_blocks(
+    held: Memory, memory: Memory, given: Given, stream: Stream, common: Common
+) -> int:  # fmt: skip
+    """Do what `read_out` does, block by block.
+
+    Parameters
+    ----------
+    held : tuple
+        What owns the arrays of ``memory``.
+    memory : tuple
+        From `_block` and `_panels`; which bit each pulse takes; from
+        `cimsim.kernels.fused.offsets_of`; ``adc`` of `Converter`.
+    given : tuple
+        ``inputs``, bits of the pulses, ``planes`` and ``outputs`` of `read_out`.
+    stream, common
+        As in `read_out`.
+
+    Returns
+    -------
+    int
+        Conversions whose input lay outside of the range.
+    """
+    (block, panel, shifts, offsets, adc), (inputs, bits, planes, outputs) = memory, given
     size, clipped = block.vectors.shape[0], 0
     for start in range(0, inputs.bases.shape[0], size):
         used = min(size, inputs.bases.shape[0] - start)
@@ -144,9 +176,9 @@ def read_out(
         _tally(block.bits, used, shifts, outputs.sums)
         lookup.patterns(block.bits, shifts, block.lanes)
         here = Stream(stream.window + np.uint64(start), stream.stage, stream.key)
-        for leader in range(tables.shape[0]):  # of panels that add to the same outputs
+        for leader in range(planes[0].shape[0]):  # of panels that add to the same outputs
             clipped += _convert_panels(
-                leader, block, panel, planes, (shifts, converter.adc), here, used, common
+                leader, block, panel, planes, (shifts, adc), here, used, common
             )
             _add_panels(leader, panel, outputs, (start, used), shifts.shape[0])
     return clipped

@@ -39,7 +39,7 @@ def _uncounted(context: Typing, builder: ir.IRBuilder, kind: Typing, value: ir.V
         array.parent = ir.Constant(array.parent.type, None)
         return array._getvalue()
     if isinstance(kind, types.BaseTuple):
-        for i, part in enumerate(kind):
+        for i, part in enumerate(cast("tuple[Typing, ...]", kind)):
             inner = _uncounted(context, builder, part, builder.extract_value(value, i))
             value = builder.insert_value(value, inner, i)
     return value

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.jit import jit
+from cimsim.jit import jit, jit_inline
 from cimsim.kernels import conversion
 from cimsim.kernels.arrays import Bytes, Codes, Floats, Int32, Int64, Packed, UInt64
 from cimsim.kernels.borrow import borrowed
@@ -312,7 +312,7 @@ def _group(
     )  # fmt: skip
 
 
-@jit
+@jit_inline
 def _convert(
     block: _Block, group: _Group, pulse: _Pulse, place: tuple[int, int], inputs: Inputs,
     stream: Stream, outputs: Outputs, options: tuple[Common, Further],
@@ -607,7 +607,7 @@ def _add_tally(tally: NDArray[np.uint32], pulses: Pulses, sums: Int64) -> None:
 
 @jit
 def _square(x: Bytes, place: tuple[int, int], squares: Bytes, exponents: Int64) -> None:
-    """Square some vectors of a block into bytes; find the binary exponents that they are to be scaled by.
+    """Square some vectors of a block into bytes; find the binary exponents to scale them by.
 
     An exponent is the smallest for which the vector's largest square fits, so small inputs keep
     their noise.
@@ -644,9 +644,9 @@ def _square(x: Bytes, place: tuple[int, int], squares: Bytes, exponents: Int64) 
                 squares[b, k] = x[b, k] * x[b, k]
 
 
-@jit
+@jit_inline
 def _multiply(x: Bytes, block: _Block, used: int, planes: Planes, pulse: _Pulse) -> None:
-    """Multiply vectors of a block with the planes that there are, and its squares with that of the noise."""
+    """Multiply a block's vectors with the planes that there are, their squares with the noise."""
     high, low, noise, parts = planes
     single = pulse.mask & (pulse.mask - 1) == 0
     bit = pulse.exponent if single else -1

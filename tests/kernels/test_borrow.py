@@ -1,0 +1,54 @@
+"""Borrowed arrays: the same numbers, and nobody counts them."""
+
+import sys
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from cimsim.kernels.borrow import borrowed
+
+
+class Record(NamedTuple):
+    values: np.ndarray
+    pair: tuple[np.ndarray, float]
+    nothing: None
+
+
+@numba.njit
+def _doubled(record):
+    values, pair = record.values, record.pair
+    values[:] = 2 * values
+    return pair[0].sum() * pair[1]
+
+
+@numba.njit
+def _lent(record):
+    total = 0.0
+    for _ in range(3):
+        total += _doubled(borrowed(record))
+    return total
+
+
+@numba.njit
+def _made_inside(n):
+    made = np.full(n, 3.0), np.ones((2, n))
+    return _sum(made, borrowed(made))
+
+
+@numba.njit
+def _sum(held, lent):
+    other = np.full(lent[0].shape[0], 7.0)  # would take the memory of what was freed
+    return lent[0].sum() + lent[1].sum() + other[0]
+
+
+def test_borrowed_arrays_are_the_same_memory_and_leave_the_count_alone():
+    record = Record(np.arange(5.0), (np.ones((3, 4), np.float32), 0.5), None)
+    before = [sys.getrefcount(array) for array in (record.values, record.pair[0])]
+    assert _lent(record) == 3 * 6.0
+    np.testing.assert_array_equal(record.values, 8 * np.arange(5.0))
+    assert [sys.getrefcount(array) for array in (record.values, record.pair[0])] == before
+
+
+def test_arrays_live_as_long_as_who_holds_them_is_passed_on():
+    assert _made_inside(1000) == 3000 + 2000 + 7
