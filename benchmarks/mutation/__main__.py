@@ -6,12 +6,13 @@ Changes (`benchmarks/mutation/sites.py`) are made in a copy of the tree, and the
 for the file run on it: compiled where the file writes machine code, else as plain Python
 (`benchmarks/mutation/interpreted.py`). What no test can notice is judged by hand and stands in
 ``equivalent.yaml`` with the reason. CPU seconds are added up; no new change begins after
-``--minutes``.
+``--minutes``, and with ``--keep FILE`` the next run of the same command goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import random
 import resource
@@ -161,14 +162,41 @@ def equivalent(path: Path, line: str, mutant: Mutant) -> str | None:
     return None
 
 
+def change_of(path: Path, line: str, mutant: Mutant) -> str:
+    """Return a change as one line of text."""
+    return f"{path}:{mutant.line}: {line.strip()}   [{mutant.old} -> {mutant.new}]"
+
+
+class Kept:
+    """Changes that were noticed before, of files that are still the same."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        told = file.read_text() if file is not None and file.exists() else ""
+        self.lines = set(told.splitlines())
+
+    def __contains__(self, one: tuple[str, str]) -> bool:
+        return self._line(*one) in self.lines
+
+    def add(self, change: str, source: str) -> None:
+        """Keep a change of a file with this text."""
+        if self.file is not None:
+            with self.file.open("a") as file:
+                file.write(self._line(change, source) + "\n")
+
+    @staticmethod
+    def _line(change: str, source: str) -> str:
+        return f"{hashlib.sha256(source.encode()).hexdigest()[:16]} {change}"
+
+
 def main() -> None:
     """Print what was noticed, and every change that was not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lines", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--skip", type=int, default=0, help="as many of the lines, done before")
     parser.add_argument("--only", default="", help="files whose path holds this")
     parser.add_argument("--minutes", type=float, default=25.0, help="of CPU, all together")
+    parser.add_argument("--keep", type=Path, help="file of what was noticed; it is not run again")
     given = parser.parse_args()
     import hypothesis  # noqa: F401  # what each run would import anew
     import numba  # noqa: F401
@@ -176,20 +204,24 @@ def main() -> None:
     import scipy.sparse.linalg  # noqa: F401
     import torch  # noqa: F401
 
+    kept = Kept(given.keep)
     counts, used, sound = {"noticed": 0, "equivalent": 0, "survived": 0}, 0.0, set()
     with tempfile.TemporaryDirectory() as folder:
         tree = copied(Path(folder))
-        for path, mutant in chosen(given.lines, given.seed, given.only)[given.skip :]:
+        for path, mutant in chosen(given.lines, given.seed, given.only):
             if used > 60 * given.minutes:
                 print(f"stopped after {used / 60:.0f} minutes of CPU")
                 break
             source, suite = (ROOT / path).read_text(), Suite.of(path)
             line = source.splitlines()[mutant.line - 1]
-            change = f"{path}:{mutant.line}: {line.strip()}   [{mutant.old} -> {mutant.new}]"
+            change = change_of(path, line, mutant)
             why = equivalent(path, line, mutant)
             if why is not None:
                 counts["equivalent"] += 1
                 print(f"equivalent  {change}: {why}", flush=True)
+                continue
+            if (change, source) in kept:
+                counts["noticed"] += 1
                 continue
             if path not in sound:
                 passed, seconds = suite.passes(tree)
@@ -204,6 +236,8 @@ def main() -> None:
             (tree / path).write_text(source)
             used += seconds
             counts["survived" if passed else "noticed"] += 1
+            if not passed:
+                kept.add(change, source)
             print(f"{'SURVIVED' if passed else 'noticed '}  {change}  {seconds:.1f} s", flush=True)
     print(f"{counts}; {used / 60:.1f} minutes of CPU")
     sys.exit(counts["survived"] > 0.03 * sum(counts.values()))
