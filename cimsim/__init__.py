@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.2.0"
 
@@ -24,7 +24,9 @@ class _Beside:
     """Finds frontends/ and hwconfigs/, which a checkout has beside this folder, a wheel in it."""
 
     @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """See `importlib.abc.MetaPathFinder`; everything else in the checkout is no part of us."""
         if name not in ("cimsim.frontends", "cimsim.hwconfigs"):
             return None
@@ -38,6 +40,9 @@ if not (_HERE / "frontends" / "__init__.py").is_file():
     sys.meta_path.append(_Beside)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
     from cimsim.chip.load import load_hw as load_hw
     from cimsim.chip.spec import Chip as Chip
     from cimsim.frontends.onnx.network import load_onnx as load_onnx
@@ -81,7 +86,7 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'cimsim' has no attribute '{name}'")
     return getattr(import_module(_PUBLIC[name]), name)

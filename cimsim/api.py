@@ -13,7 +13,7 @@ True
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cimsim.chip.cells.base import AbstractDevice as AbstractDevice
@@ -146,7 +146,7 @@ _CALLED = {"simulate_timing": "simulate"}  # where the name here is another one
 __all__ = list(_WHERE)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _WHERE:
         raise AttributeError(f"module 'cimsim.api' has no attribute '{name}'")
     return getattr(import_module(f"cimsim.{_WHERE[name]}"), _CALLED.get(name, name))

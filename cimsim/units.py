@@ -10,7 +10,7 @@ import functools
 import math
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator
 from quantiphy import InvalidNumber, Quantity
@@ -223,8 +223,10 @@ def quantity(
     exclusive: bool = False,
     maximum: float | None = None,
     difference: bool = False,
-) -> Any:
+) -> object:
     """Return a pydantic field type: a quantity string in YAML, an SI float inside.
+
+    It is an ``Annotated[float, ...]``, for an annotation.
 
     Parameters
     ----------

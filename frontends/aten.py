@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from cimsim.frontends.equations import labels_of
 from cimsim.frontends.locality import (
@@ -65,18 +64,18 @@ class Rule:
     macs: Callable[[Call], float] | None = None
 
 
-def packet(target: Any) -> str:
+def packet(target: object) -> str:
     """Return the operator's name without its overload: ``aten.relu`` for ``aten.relu.default``."""
     return str(getattr(target, "_overloadpacket", None) or getattr(target, "__name__", target))
 
 
-def rule_of(target: Any) -> Rule | None:
+def rule_of(target: object) -> Rule | None:
     """Return the rule of an operator, torch's or our own; None where there is none."""
     name = packet(target)
     return TABLE.get(name) or OWN.get(name)
 
 
-def short_name(target: Any) -> str:
+def short_name(target: object) -> str:
     """Return the name of an operator for people: ``relu``."""
     rule = rule_of(target)
     return rule.op if rule else packet(target).rpartition(".")[2].strip("_")
@@ -97,7 +96,7 @@ def products(call: Call) -> float:
     return 0.0 if rule is None or rule.macs is None or not call.inputs else rule.macs(call)
 
 
-def bind(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def bind(target: object, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, object]:
     """Return the arguments of ``target`` by name, defaults filled in; {} without a schema."""
     schema = getattr(target, "_schema", None)
     if schema is None:

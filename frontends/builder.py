@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,15 @@ class Pick:
 
     Attributes
     ----------
-    target : Any
+    target : callable
         The torch operator.
     index : int
     """
 
-    target: Any
+    target: Callable[..., tuple[Tensor, ...]]
     index: int
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Tensor:
         """Run the operator and return the chosen output."""
         return self.target(*args, **kwargs)[self.index]
 
@@ -89,7 +89,11 @@ class GraphBuilder:
         return self.add(InputOp(self.unique(name), spec))
 
     def call(
-        self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: TensorSpec
+        self,
+        target: object,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        output: TensorSpec,
     ) -> Call:
         """Describe an operator call in terms of this graph."""
         names = dict.fromkeys((*references(args), *references(kwargs)))
@@ -115,8 +119,8 @@ class GraphBuilder:
                 output=call.output,
                 op=short_name(call.target),
                 target=call.target if pick is None else Pick(call.target, pick),
-                args=self._own(call.args),
-                kwargs=self._own(call.kwargs),
+                args=cast("tuple[object, ...]", self._own(call.args)),
+                kwargs=cast("dict[str, object]", self._own(call.kwargs)),
                 locality=locality,
                 ops_per_element=cost,
                 window=window,
@@ -164,7 +168,7 @@ class GraphBuilder:
             return None
         return np.repeat(np.tile(ends, channels // ends.size), op.n_cols // channels)
 
-    def _own(self, value: Any) -> Any:
+    def _own(self, value: object) -> object:
         """Replace tensors in nested arguments by copies of their own."""
         if isinstance(value, Ref):
             return value

@@ -8,7 +8,6 @@ operators that it would take apart; an activation that overwrites a fresh result
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Any
 
 import torch
 from torch.fx import Graph, Node
@@ -43,7 +42,7 @@ def is_functional(graph: Graph, known: Container[str]) -> bool:
     return True
 
 
-def target_of(node: Node) -> Any:
+def target_of(node: Node) -> object:
     """Return the operator of ``node``; for an in-place one (``relu_``) its functional twin."""
     name = packet(node.target)
     if not name.startswith("aten.") or not name.endswith("_") or name.endswith("__"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -75,7 +74,7 @@ def fold_batch_norm(graph: LayerGraph) -> LayerGraph:
     """
     changed: dict[str, Op] = {}
     names: dict[str, str] = {}
-    folded: dict[tuple[Any, ...], MatrixOp] = {}
+    folded: dict[tuple[object, ...], MatrixOp] = {}
     taken = {op.weights_id for op in graph.matrix_ops}
     for norm in graph.digital_ops:
         matrix = _normed_matrix(graph, norm)
@@ -189,7 +188,7 @@ def _zero_pads(op: DigitalOp) -> tuple[int, int, int, int] | None:
 _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
 
-def _identity(norm: DigitalOp) -> tuple[Any, ...]:
+def _identity(norm: DigitalOp) -> tuple[object, ...]:
     """Return what makes two BatchNorms the same."""
     named = bind(norm.target, norm.args, norm.kwargs)
     return (*(id(named[key]) for key in _STATISTICS), named["eps"])

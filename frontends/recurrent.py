@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -140,7 +139,9 @@ class _Net:
     def __init__(self, build: GraphBuilder, name: str, source: str, kind: str) -> None:
         self.build, self.name, self.source, self.kind = build, name, source, kind
 
-    def digital(self, target: Any, args: tuple[Any, ...], shape: tuple[int, ...], what: str) -> Ref:
+    def digital(
+        self, target: object, args: tuple[object, ...], shape: tuple[int, ...], what: str
+    ) -> Ref:
         call = self.build.call(target, args, {}, TensorSpec(shape))
         return self.build.digital(f"{self.name}.{what}", call, self.source)
 

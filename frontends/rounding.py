@@ -90,7 +90,9 @@ def fold_roundings(graph: LayerGraph) -> LayerGraph:
     return graph.with_ops(ops)
 
 
-def weight_ends(name: str, args: tuple[Any, ...]) -> tuple[NDArray[np.float64], int] | None:
+def weight_ends(
+    name: str, args: tuple[Tensor | float, ...]
+) -> tuple[NDArray[np.float64], int] | None:
     """Return the largest magnitudes of weight codes and their axis, of a call that reads them.
 
     Parameters
@@ -111,7 +113,7 @@ def weight_ends(name: str, args: tuple[Any, ...]) -> tuple[NDArray[np.float64], 
     return (scale * reach).reshape(-1), int(args[3]) if several else 0
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
 
 

@@ -162,7 +162,7 @@ def _unwrapped(model: nn.Module) -> nn.Module:
         model = inside
 
 
-def _leaves(args: Any, kwargs: dict[str, Any], name: str) -> tuple[Tensor, ...]:
+def _leaves(args: object, kwargs: Mapping[str, object], name: str) -> tuple[Tensor, ...]:
     """Return the tensors among nested arguments.
 
     Raises
@@ -189,7 +189,10 @@ def _leaves(args: Any, kwargs: dict[str, Any], name: str) -> tuple[Tensor, ...]:
 
 
 def _exported(
-    model: nn.Module, arguments: tuple[tuple[Any, ...], dict[str, Any]], name: str, ready: Any
+    model: nn.Module,
+    arguments: tuple[tuple[object, ...], Mapping[str, object]],
+    name: str,
+    ready: Any,
 ) -> Any:
     example_inputs, kwargs = arguments
     leaves = _leaves(example_inputs, kwargs, name)
@@ -236,7 +239,7 @@ def from_exported(
     return passes.run_all(graph)
 
 
-def _composites(program: ExportedProgram) -> dict[Any, Callable[..., Any]]:
+def _composites(program: ExportedProgram) -> dict[Any, Callable[..., object]]:
     """Return how unknown operators are taken apart that torch itself composes of others."""
     users = set(program.graph_signature.user_inputs)
     moving: set[Node] = set()
@@ -284,8 +287,8 @@ class _Several:
     """The not yet chosen outputs of a call that returns a tuple."""
 
     node: Node
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
 
 
 class _Importer:
@@ -370,7 +373,7 @@ class _Importer:
         else:
             self.values[node] = self._single(node, args, kwargs)
 
-    def _single(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ref:
+    def _single(self, node: Node, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Ref:
         value = node.meta.get("val")
         if not isinstance(value, Tensor):
             raise self._error(node, "its result is no tensor but a number that depends on values")
@@ -393,7 +396,7 @@ class _Importer:
         return result
 
     def _recurrent(
-        self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, node: Node, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> Ref | tuple[Ref, ...] | None:
         """Lower a recurrent layer or cell to gates; the value, or values, that it returns."""
         target, meta = target_of(node), node.meta["val"]
@@ -432,7 +435,7 @@ class _Importer:
         target, args = single
         return self.build.digital(name, self.build.call(target, args, {}, output), source)
 
-    def _constant(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _constant(self, node: Node, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Any:
         """Compute a call that reads no input of the network."""
         # a constant may lie otherwise in memory than the one that torch saw
         target = _LAYOUT_FREE.get(target_of(node), target_of(node))
@@ -501,18 +504,18 @@ class _Importer:
         )
 
 
-def _split_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[Any, ...]]:
+def _split_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[object, ...]]:
     dim = call.named["dim"]
     start = sum(int(t.shape[dim]) for t in outputs[:index])
     stop = start + int(outputs[index].shape[dim])
     return _aten.slice.Tensor, (call.args[0], dim, start, stop)
 
 
-def _unbind_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[Any, ...]]:
+def _unbind_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[object, ...]]:
     return _aten.select.int, (call.args[0], call.named["dim"], index)
 
 
-def _batch_norm_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[Any, ...]] | None:
+def _batch_norm_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[object, ...]] | None:
     n = call.named
     if index:
         return None
@@ -531,7 +534,7 @@ def _batch_norm_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[A
 
 
 # Calls with several outputs, each of which is a simple call of its own.
-_PARTS: dict[str, Callable[[Call, int, Any], tuple[Any, tuple[Any, ...]] | None]] = {
+_PARTS: dict[str, Callable[[Call, int, Any], tuple[Any, tuple[object, ...]] | None]] = {
     "aten.split": _split_part,
     "aten.split_with_sizes": _split_part,
     "aten.chunk": _split_part,
@@ -633,7 +636,7 @@ def _is_call(node: Node) -> bool:
     return bool(node.users) and not aliases
 
 
-def _is_alias(node: Node, args: tuple[Any, ...]) -> bool:
+def _is_alias(node: Node, args: tuple[object, ...]) -> bool:
     name, value = packet(node.target), node.meta.get("val")
     if not args or not isinstance(value, Tensor):
         return False

@@ -202,7 +202,7 @@ def conv_transpose3d(build: GraphBuilder, call: Call, name: str, source: str) ->
     return _volume(build, call, name, source, result, Volume(depth, stride[0], cut, size))
 
 
-def constant(x: Any, *tensors: Any) -> bool:
+def constant(x: object, *tensors: object) -> bool:
     """Tell whether ``x`` is a graph value and all else is constant."""
     return isinstance(x, Ref) and all(t is None or isinstance(t, Tensor) for t in tensors)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, Unpack
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -16,7 +16,11 @@ from cimsim.cli.helped import folded_help
 from cimsim.cli.logged import without_verbose
 from cimsim.errors import ConfigError
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from typer._click.core import Context, Parameter
+    from typer._click.formatting import HelpFormatter
+
+Function = TypeVar("Function", bound=Callable[..., object])
 _MARGINS = 2  # columns beside the text of a help page
 OUTPUTS = frozenset({"out", "video", "trace_file", "picture", "save"})
 """Names of the parameters that name what a command writes."""
@@ -25,9 +29,9 @@ OUTPUTS = frozenset({"out", "video", "trace_file", "picture", "save"})
 class _Flags:
     """Switches without a type behind them: they take no value, and options get the room."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
+    def get_params(self, ctx: Context) -> list[Parameter]:
         """See `click.Command`."""
-        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        found: list[Parameter] = super().get_params(ctx)  # type: ignore[misc]
         for param in found:
             if getattr(param, "is_flag", False) and param.metavar is None:
                 param.metavar = ""
@@ -41,7 +45,7 @@ class Group(_Flags, TyperGroup):
 class Command(_Flags, TyperCommand):
     """A command whose options are checked against each other before it begins."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
+    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """See `click.Command`; the text is folded for the terminal that it is printed on."""
         from rich.console import Console
         from rich.markup import escape
@@ -53,12 +57,12 @@ class Command(_Flags, TyperCommand):
         finally:
             self.help = whole
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """See `click.Command`; ``--out "$NOT_SET"`` is not the folder that one stands in."""
         refuse_empty(args)
         return super().parse_args(ctx, without_verbose(args))
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Context) -> object:
         """See `click.Command`."""
         options = {param.name: param.opts[0] for param in self.params}
         refuse_overwriting({options[name]: value for name, value in ctx.params.items()},
@@ -66,15 +70,25 @@ class Command(_Flags, TyperCommand):
         return super().invoke(ctx)
 
 
+class Shown(TypedDict, total=False):
+    """How typer shows a group of commands; see `typer.Typer`."""
+
+    name: str
+    no_args_is_help: bool
+    context_settings: dict[str, object]
+    rich_markup_mode: Literal["markdown", "rich"] | None
+    pretty_exceptions_enable: bool
+
+
 class App(typer.Typer):
     """A group of commands, each of which is checked."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"cls": Group} | options)
+    def __init__(self, help: str, **options: Unpack[Shown]) -> None:
+        super().__init__(cls=Group, help=help, **options)
 
-    def command(self, *args: Any, **options: Any) -> Callable[[Function], Function]:
-        """See `typer.Typer.command`."""
-        return super().command(*args, **{"cls": Command} | options)
+    def command(self, name: str) -> Callable[[Function], Function]:  # type: ignore[override]
+        """See `typer.Typer.command`; commands of cimsim give nothing but their name."""
+        return super().command(name, cls=Command)
 
 
 def refuse_empty(arguments: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -190,12 +190,12 @@ class _Kept:
 
     def row(self, name: str, title: str, network: Sequence[object]) -> CountRow | None:
         """Return the counts of a network as it is built, or None."""
-        from cimsim.report.chip.counts import row_of
+        from cimsim.report.chip.counts import RowData, row_of
 
         entry = None if self._store is None else self._store.get(self._key(network))
         if entry is None or not isinstance(entry.data, dict):
             return None
-        return row_of(entry.data | {"name": name, "title": title})
+        return row_of(cast("RowData", entry.data | {"name": name, "title": title}))
 
     def keep(self, row: CountRow, network: Sequence[object]) -> None:
         """Keep the counts of a network that is modelled as a whole."""

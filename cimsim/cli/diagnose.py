@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -277,9 +277,9 @@ def _again(context: typer.Context, folder: Path) -> None:
 def _write(found: Diagnosis, out: Path, console: Console) -> None:
     suffix = out.suffix.lower()
     if suffix == ".html":
-        from cimsim.report.run.page.diagnosed import diagnosis_page
+        from cimsim.report.run.page.diagnosed import DiagnosisData, diagnosis_page
 
-        text = diagnosis_page(found.as_dict())
+        text = diagnosis_page(cast("DiagnosisData", found.as_dict()))
     else:
         text = found.to_json() if suffix == ".json" else found.to_csv()
     write_out(out, text)

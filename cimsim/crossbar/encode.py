@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.crossbar.adc import two_sided
 from cimsim.errors import SimulationError
-from cimsim.kernels.arrays import Codes, Numbers
+from cimsim.kernels.arrays import Codes, Floats, Numbers
 
 
 def encode_weights(
@@ -248,7 +248,7 @@ class InputCode:
         return 2 if self.signed == "rows" else 1
 
     @property
-    def dtype(self) -> type[np.unsignedinteger[Any]]:
+    def dtype(self) -> type[np.unsignedinteger]:
         """Smallest unsigned integer that holds a code."""
         held = self.magnitude_bits * (2 if self.signed == "phases" else 1)
         return np.uint8 if held <= 8 else np.uint16 if held <= 16 else np.uint32
@@ -282,7 +282,7 @@ class InputCode:
             zero = min(max(zero, 1), max(top - 1, 1))
         return cls(scale, int(min(zero, top)), bits)
 
-    def encode(self, x: NDArray[np.floating[Any]]) -> NDArray[np.unsignedinteger[Any]]:
+    def encode(self, x: Floats) -> Codes:
         """Return the codes of activations, [..., lines * n] of [..., n].
 
         `kernels.encode_map` and `kernels.encode_signed` are the compiled twins.

@@ -38,7 +38,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ from cimsim.errors import SimulationError
 from cimsim.kernels import nonlinear as kernels
 from cimsim.kernels.arrays import Numbers
 
-Real = TypeVar("Real", bound=np.number[Any])
+Real = TypeVar("Real", bound=np.number)
 
 TOLERANCE = 1e-10
 MAX_SWEEPS = 2000

@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy
@@ -125,7 +124,7 @@ def _keep(path: Path, operator: NDArray[np.float64]) -> None:
 
 
 def _prune(folder: Path) -> None:
-    entries: list[tuple[float, int, Any]] = []
+    entries: list[tuple[float, int, Path]] = []
     for entry in folder.glob("*.bin"):
         try:
             status = entry.stat()

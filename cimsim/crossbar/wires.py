@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,7 +237,7 @@ def checked(g_s: Matrix) -> Matrix:
 
 
 @functools.cache
-def _blas() -> Any:
+def _blas() -> ThreadpoolController:
     """Return the handle on the BLAS libraries; finding them takes milliseconds, so once."""
     return ThreadpoolController()
 
@@ -266,7 +265,7 @@ def _short(g: Matrix, wires: Resistances) -> tuple[Matrix, Matrix]:
     found, spare = np.empty((2, cols, rows))
     # a column's product and the next column's inverse do not wait for each other: two cores
     with ThreadPoolExecutor(1) as beside:
-        product: Future[Any] | None = None
+        product: Future[None] | None = None
         for done in range(cols):
             if done:
                 inverse = _inverse(block)

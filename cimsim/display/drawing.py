@@ -6,8 +6,9 @@ of the user's own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,11 +65,12 @@ class StudyPictures(Protocol):
         """Draw two objectives and the front that no point beats: ``pareto("psnr", "energy")``."""
 
 
-def above(name: str) -> Any:
+def above(name: str) -> Callable[..., object]:
     """Return what a room above has under a name, ``cimsim.report.run.folder:write``.
 
     Only methods that an object has for convenience, to draw or to write itself, reach up this way;
     `tests/architecture/test_imports.py` has the list.
     """
     room, _, attribute = name.partition(":")
-    return getattr(import_module(room), attribute)
+    found: Callable[..., object] = getattr(import_module(room), attribute)
+    return found

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,7 +194,7 @@ class _Scratch:
     def __init__(self) -> None:
         self._held: dict[str, Floats] = {}
 
-    def take(self, name: str, shape: tuple[int, int], dtype: type[Any]) -> Floats:
+    def take(self, name: str, shape: tuple[int, int], dtype: type[np.floating]) -> Floats:
         """Return an array with any content."""
         size = shape[0] * shape[1]
         held = self._held.get(name)
@@ -276,17 +275,18 @@ def _fire_fast(
     """Integer products, everything fused; returns saturations."""
     firing, clipped = frame.firing, 0
     scaling = frame.scaling or SUMS
-    read_out: Any = bitwise.read_out if firing.by_bits else fused.read_out
+    read_out: Callable[..., int] = bitwise.read_out if firing.by_bits else fused.read_out
     common = (firing.correlation, np.uint64(frame.key ^ INPUTS)) if firing.correlation else None
     window, key = np.uint64(frame.first_window + block.start), np.uint64(frame.key)
     for number, array in enumerate(rows.arrays):
+        held = array.tables if firing.by_bits else array.planes
         for (first, end, _), columns in zip(firing.phases, array.phases, strict=True):
             stage = np.uint64(array.index * len(firing.pulses) + first)
             fresh = firing.fills and array.is_first and first == 0
             clipped += read_out(
                 fused.Inputs(block.codes, block.bases, rows.runs),
                 fused.Pulses(firing.packed_pulses[first:end], firing.power),
-                array.planes, Converter(columns, array.scales), Stream(window, stage, key),
+                held, Converter(columns, array.scales), Stream(window, stage, key),
                 fused.Outputs(
                     block.acc, array.stretches, fresh, sums if number == 0 else sums[:0], scaling
                 ),

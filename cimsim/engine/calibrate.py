@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -40,6 +40,10 @@ MAX_SOLVED = 256  # pulses of windows that are solved for the range of non-linea
 MAX_ERRORS = 200_000  # partial sums that are converted to see how large the error is
 
 
+# what converter ranges depend on beside the sums: pulses, scope, percentile
+_Setting: TypeAlias = tuple[tuple[tuple[int, int], ...], str, float]
+
+
 @dataclass(frozen=True, eq=False)
 class Known:
     """What calibrations on the same samples share, as it becomes known.
@@ -59,7 +63,7 @@ class Known:
 
     codes: dict[str, tuple[InputCode, Codes]] = field(default_factory=dict)
     exact: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    sums: WeakKeyDictionary[ProgrammedLayer, dict[str, dict[Any, _Sums]]] = field(
+    sums: WeakKeyDictionary[ProgrammedLayer, dict[str, dict[_Setting, _Sums]]] = field(
         default_factory=WeakKeyDictionary
     )
 
@@ -211,7 +215,7 @@ class _Sums:
 
 def _adc_ranges(
     layer: ProgrammedLayer, codes: Codes, code: InputCode, chip: Chip,
-    known: dict[Any, _Sums],
+    known: dict[_Setting, _Sums],
 ) -> tuple[tuple[AdcRange, ...], float | None]:  # fmt: skip
     """Return the converter range of each array of a layer, and their mean effective bits.
 

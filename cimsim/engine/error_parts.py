@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ from cimsim.rng import key
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from cimsim.chip.parts.converters import Calibration
+    from cimsim.chip.spec import Chip
+    from cimsim.engine.written import Learned
 
 CAUSES = {
     "input bits": "steps of the input code",
@@ -99,7 +103,7 @@ class ErrorParts:
         As `cimsim.engine.written.written` returned it for this mapping.
     """
 
-    def __init__(self, chip: CalibratedMapping, seed: int, learned: Mapping[str, Any]) -> None:
+    def __init__(self, chip: CalibratedMapping, seed: int, learned: Learned) -> None:
         self.chip, self.seed = chip, seed
         self._samples: Mapping[str, Samples] = learned["samples"]
         self._written = tuple(_switched_on(chip, seed, learned["integers"]))
@@ -402,7 +406,7 @@ class _Layer:
 
 
 def _behind_cells(
-    firing: Firing, layer: _Layer, chip: Any, clips: bool, all_of_them: bool
+    firing: Firing, layer: _Layer, chip: Chip, clips: bool, all_of_them: bool
 ) -> dict[str, Callable[[], Firing]]:
     """Return how a layer with all of its cells' errors is fired, one part more each time."""
     clean = replace(firing, layer=layer.clean, noise_lsb=0.0, noise_curve=None)
@@ -483,7 +487,7 @@ def _fine(range_: AdcRange) -> AdcRange:
     return AdcRange(range_.lo, range_.lsb / finer, range_.top * finer)
 
 
-def _has_errors(chip: Any) -> bool:
+def _has_errors(chip: Chip) -> bool:
     adc, converter = chip.adc, chip.adc.converter
     sizes = converter.noise_lsb, adc.gain_sigma, adc.offset_sigma_lsb
     present = any(size > 0 for size in sizes) or converter.is_bent
@@ -559,7 +563,7 @@ class _Line:
         return (self.slope * exact + self.shift).astype(np.float32)
 
 
-def _lines(exact: Array, parts: dict[str, Array], calibration: Any) -> dict[str, _Line]:
+def _lines(exact: Array, parts: dict[str, Array], calibration: Calibration) -> dict[str, _Line]:
     """Fit a line for each column through the errors of each cause."""
     if not parts:
         return {}
@@ -577,7 +581,7 @@ def _lines(exact: Array, parts: dict[str, Array], calibration: Any) -> dict[str,
 
 
 def _some_lines(
-    t: NDArray[np.float64], parts: dict[str, NDArray[np.float64]], calibration: Any
+    t: NDArray[np.float64], parts: dict[str, NDArray[np.float64]], calibration: Calibration
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]]:
     """Return slope, shift and share of each cause for some columns."""
     n_cols = t.shape[1]

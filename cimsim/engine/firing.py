@@ -6,7 +6,6 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,14 +159,14 @@ class Firing:
         )
 
     @cached_property
-    def dtype(self) -> type[np.floating[Any]]:
+    def dtype(self) -> type[np.floating]:
         """Of float products: float32; float64 where whole numbers would not fit exactly."""
         largest = max(array.written.largest_sum for array in self.layer.arrays)
         too_large = largest * self.pulses[0][1] >= _EXACT_FLOAT32
         return np.float64 if self.layer.is_exact and too_large else np.float32
 
     @cached_property
-    def sum_dtype(self) -> type[np.floating[Any]]:
+    def sum_dtype(self) -> type[np.floating]:
         """Of output values."""
         return np.float32 if self.is_fast and self.is_noisy else np.float64
 
@@ -266,10 +265,9 @@ class DrivenArray:
         signal, noise = written.signal, written.noise
         if signal is None:
             raise AssertionError("no planes")  # `Path.of` has looked
-        self.planes: tuple[Any, ...]
         if firing.by_bits:
             tables = written.tables
-            self.planes = tables.sums, tables.has_high, tables.has_noise
+            self.tables = tables.sums, tables.has_high, tables.has_noise
         else:
             none = np.empty((0,) * signal.low.ndim, signal.low.dtype)
             planes = signal.high, signal.low, none if noise is None else noise.low

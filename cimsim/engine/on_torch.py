@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from cimsim.kernels.fused import offsets_of
 from cimsim.kernels.products import unpack
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 _EXACT_ROWS = 512  # products of 255 * 128 whose sum float32 holds exactly (2**24)
@@ -47,7 +48,7 @@ _LOG = (
 )  # fmt: skip
 
 
-def device_of(name: str) -> Any:
+def device_of(name: str) -> torch.device:
     """Return torch's device of a name such as ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
     Raises
@@ -173,7 +174,7 @@ class _Rows:
     arrays: list[_Array]
 
     @classmethod
-    def of(cls, firing: Firing, rows: DrivenRows, device: Any) -> _Rows:
+    def of(cls, firing: Firing, rows: DrivenRows, device: torch.device) -> _Rows:
         """Bring matrices and places to the device."""
         import torch
 
@@ -233,7 +234,7 @@ class _Array:
     stretches: list[tuple[int, int, int]]
 
     @classmethod
-    def of(cls, driven: DrivenArray, written: ProgrammedArray, device: Any) -> _Array:
+    def of(cls, driven: DrivenArray, written: ProgrammedArray, device: torch.device) -> _Array:
         """Unpack the planes that the kernels read."""
         import torch
 
@@ -280,7 +281,7 @@ class _Array:
         total = _product(x, self.low).to(kind) * scale
         if self.high is not None:
             total = _fma(_product(x, self.high).to(kind), 256.0 * scale, total)
-        mad: Operation[Any] = _fma if usual else twice
+        mad: Operation[Tensor] = _fma if usual else twice
         # the reciprocal is one in the type of the arithmetic
         ends = -lo, float(1 / self.driven.scales[1]) if usual else step
         column, over = (columns[0], columns[1]), _fma if usual else quotient
@@ -297,17 +298,19 @@ class _Array:
         return value_of(code.clamp(0, top), (lo, step), unit, mad), outside
 
 
-def _fma(a: Any, b: Any, c: Any) -> Tensor:
+def _fma(a: Tensor | float, b: Tensor | float, c: Tensor | float) -> Tensor:
     """Multiply and add with one rounding; in float64 with two."""
     import torch
 
     (kind, *_) = [one.dtype for one in (a, b, c) if isinstance(one, torch.Tensor)]
     if kind != torch.float32:
-        exact: Tensor = a * b + c
+        exact = a * b + c
+        assert isinstance(exact, torch.Tensor)
         return exact
     wide = [one.double() if isinstance(one, torch.Tensor) else one for one in (a, b, c)]
-    found: Tensor = (wide[0] * wide[1] + wide[2]).to(kind)
-    return found
+    found = wide[0] * wide[1] + wide[2]
+    assert isinstance(found, torch.Tensor)
+    return found.to(kind)
 
 
 def _sqrt(x: Tensor) -> Tensor:
@@ -330,7 +333,7 @@ def _product(x: Tensor, plane: Tensor) -> Tensor:
 
 
 def _variance(
-    x: Tensor, noise: Tensor | None, mask: int, exponent: int, unit: float, kind: Any
+    x: Tensor, noise: Tensor | None, mask: int, exponent: int, unit: float, kind: torch.dtype
 ) -> Tensor:
     """Return the variance of the read noise in units of its plane, [B, width] or [B, 1]."""
     import torch
@@ -351,7 +354,7 @@ def _variance(
 
 
 def normals(
-    n: int, width: int, window: int, stage: int, key: int, device: Any = "cpu"
+    n: int, width: int, window: int, stage: int, key: int, device: torch.device | str = "cpu"
 ) -> Tensor:  # fmt: skip
     """Return the standard normals of consecutive windows, float32 [n, width].
 

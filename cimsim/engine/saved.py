@@ -10,7 +10,7 @@ from collections.abc import Mapping as MappingABC
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.mapping import Mapping, PlacedLayer
 
-KINDS: dict[str, type[Any]] = {
+KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         ProgrammedLayer,
@@ -42,9 +42,12 @@ KINDS: dict[str, type[Any]] = {
 
 _MOST = 1e30  # of a number: products of a few stay in float64
 Arrays = dict[str, NDArray[np.generic]]
+Kept = MappingABC[str, NDArray[np.generic]]  # arrays by their place
+Plan = MappingABC[str, object]  # what JSON holds, as `pack` made it or as a file gave it
+Part = TypeVar("Part")
 
 
-def pack(calibrated: CalibratedMapping) -> tuple[Arrays, dict[str, Any]]:
+def pack(calibrated: CalibratedMapping) -> tuple[Arrays, dict[str, object]]:
     """Take a chip apart.
 
     Returns
@@ -59,17 +62,17 @@ def pack(calibrated: CalibratedMapping) -> tuple[Arrays, dict[str, Any]]:
     return layers[0] | ops[0], layers[1] | ops[1]
 
 
-def pack_layers(layers: MappingABC[str, ProgrammedLayer]) -> tuple[Arrays, dict[str, Any]]:
+def pack_layers(layers: MappingABC[str, ProgrammedLayer]) -> tuple[Arrays, dict[str, object]]:
     """Take written layers apart; see `pack`."""
     return _packed_by_name("layers", layers)
 
 
-def pack_ops(ops: MappingABC[str, CalibratedOp]) -> tuple[Arrays, dict[str, Any]]:
+def pack_ops(ops: MappingABC[str, CalibratedOp]) -> tuple[Arrays, dict[str, object]]:
     """Take calibrated operations apart; see `pack`."""
     return _packed_by_name("ops", ops)
 
 
-def _packed_by_name(what: str, values: MappingABC[str, Any]) -> tuple[Arrays, dict[str, Any]]:
+def _packed_by_name(what: str, values: MappingABC[str, object]) -> tuple[Arrays, dict[str, object]]:
     arrays: Arrays = {}
     plan = {name: _packed(value, f"{what}/{name}", arrays) for name, value in values.items()}
     return arrays, {what: plan}
@@ -78,8 +81,8 @@ def _packed_by_name(what: str, values: MappingABC[str, Any]) -> tuple[Arrays, di
 def unpack(
     mapping: Mapping,
     device: AbstractDevice,
-    arrays: MappingABC[str, NDArray[np.generic]],
-    plan: MappingABC[str, Any],
+    arrays: Kept,
+    plan: Plan,
 ) -> CalibratedMapping:
     """Put a chip together again.
 
@@ -102,23 +105,19 @@ def unpack(
     return CalibratedMapping(ProgrammedMapping(mapping, device, layers), ops)
 
 
-def unpack_layers(
-    mapping: Mapping, arrays: MappingABC[str, NDArray[np.generic]], plan: MappingABC[str, Any]
-) -> dict[str, ProgrammedLayer]:
+def unpack_layers(mapping: Mapping, arrays: Kept, plan: Plan) -> dict[str, ProgrammedLayer]:
     """Put written layers together again; see `unpack`."""
     with _refused():
-        layers = {name: _unpacked(value, arrays) for name, value in plan["layers"].items()}
+        layers = _unpacked_by_name(plan["layers"], arrays, ProgrammedLayer)
         for placed in mapping.layers:
             _check_layer(placed, mapping, layers[placed.name])
     return layers
 
 
-def unpack_ops(
-    mapping: Mapping, arrays: MappingABC[str, NDArray[np.generic]], plan: MappingABC[str, Any]
-) -> dict[str, CalibratedOp]:
+def unpack_ops(mapping: Mapping, arrays: Kept, plan: Plan) -> dict[str, CalibratedOp]:
     """Put calibrated operations together again; see `unpack`."""
     with _refused():
-        ops = {name: _unpacked(value, arrays) for name, value in plan["ops"].items()}
+        ops = _unpacked_by_name(plan["ops"], arrays, CalibratedOp)
         for placed in mapping.layers:
             _check_ops(placed, mapping, ops)
     return ops
@@ -132,7 +131,7 @@ def _refused() -> Iterator[None]:
         raise SimulationError(f"the parts do not make up a chip: {error!r}") from error
 
 
-def _packed(value: Any, place: str, arrays: Arrays) -> Any:
+def _packed(value: object, place: str, arrays: Arrays) -> object:
     if isinstance(value, np.ndarray):
         if value.size == 0:
             return {"empty": list(value.shape), "dtype": value.dtype.name}
@@ -154,7 +153,19 @@ def _packed(value: Any, place: str, arrays: Arrays) -> Any:
     raise SimulationError(f"{place}: a {name} cannot be kept; add it to cimsim.engine.saved.KINDS")
 
 
-def _unpacked(value: Any, arrays: MappingABC[str, NDArray[np.generic]]) -> Any:
+def _unpacked_by_name(values: object, arrays: Kept, kind: type[Part]) -> dict[str, Part]:
+    if not isinstance(values, dict):
+        raise TypeError(f"expected parts by name, got {shown(values)}")
+    found: dict[str, Part] = {}
+    for name, value in values.items():
+        part = _unpacked(value, arrays)
+        if not isinstance(part, kind):
+            raise TypeError(f"'{name}': expected {kind.__name__}, got {shown(value)}")
+        found[name] = part
+    return found
+
+
+def _unpacked(value: object, arrays: Kept) -> object:
     if isinstance(value, list):
         return tuple(_unpacked(part, arrays) for part in value)
     if not isinstance(value, dict):
@@ -164,7 +175,7 @@ def _unpacked(value: Any, arrays: MappingABC[str, NDArray[np.generic]]) -> Any:
     if "array" in value:
         return arrays[value["array"]]
     held = {name: _unpacked(part, arrays) for name, part in value["fields"].items()}
-    kind: Any = KINDS[value["kind"]]
+    kind = KINDS[value["kind"]]
     for name, hint in _hints(kind).items():
         if name in held and not _fits(held[name], hint):
             raise TypeError(f"{value['kind']}.{name}: expected {hint}, got {shown(held[name])}")
@@ -182,11 +193,11 @@ def _require(condition: bool, what: str) -> None:
         raise ValueError(f"{what}: out of range")
 
 
-def _hints(kind: Any) -> dict[str, Any]:
+def _hints(kind: type) -> dict[str, object]:
     return get_type_hints(kind)
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _fits(value: object, hint: object) -> bool:
     """Whether a value has the type that a field declares; numbers are finite."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
@@ -201,11 +212,11 @@ def _fits(value: Any, hint: Any) -> bool:
         return len(value) == len(inner) and all(map(_fits, value, inner))
     if origin is np.ndarray:
         wanted = get_args(inner[1])[0]
-        same = isinstance(value, np.ndarray) and value.dtype == np.dtype(wanted)
-        return same and (value.dtype.kind != "f" or bool(np.isfinite(value).all()))
+        if not isinstance(value, np.ndarray) or value.dtype != np.dtype(wanted):
+            return False
+        return value.dtype.kind != "f" or bool(np.isfinite(value).all())
     if hint is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and abs(value) < _MOST
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**40
     return isinstance(value, hint) if isinstance(hint, type) else True

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Set
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cimsim.chip.parts.array import Wires
 from cimsim.chip.parts.cells import Faults
 
 if TYPE_CHECKING:
     from cimsim.chip.cells.base import AbstractDevice
+    from cimsim.chip.parts.converters import Dac
     from cimsim.chip.spec import Chip
 
 
@@ -25,7 +26,7 @@ def without(chip: Chip, device: AbstractDevice, off: Set[str]) -> tuple[Chip, Ab
         Causes of `cimsim.engine.error_parts.CAUSES`; of these ``faults``, ``wires``, ``drivers``
         and ``cell curve`` are switched here, all others are left as they are.
     """
-    new: dict[str, Any] = {}
+    new: dict[str, Faults | Wires | Dac] = {}
     if "faults" in off:
         new["faults"] = Faults()
     if "wires" in off:

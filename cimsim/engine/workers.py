@@ -7,7 +7,10 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 
 def cores() -> int:
@@ -57,7 +60,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 @functools.cache
-def _controller() -> Any:
+def _controller() -> ThreadpoolController:
     """Return the handle on the BLAS libraries; finding them takes milliseconds, so once."""
     # each brings a BLAS of its own, which must be loaded before it is looked for
     import numpy  # noqa: F401

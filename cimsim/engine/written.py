@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.chip.cells import device_of
 from cimsim.engine.calibrated import CalibratedMapping
@@ -16,14 +19,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class Learned(TypedDict):
+    """What inputs teach, whatever the cells: see `learn`."""
+
+    frames: Sequence[tuple[Tensor, ...]]
+    samples: dict[str, Samples]
+    integers: dict[str, NDArray[np.int32]] | None
+
+
 def written(
     mapping: Mapping,
     inputs: Sequence[tuple[Tensor, ...]],
     seed: int,
     threads: int | None,
     report: Callable[[str, int, int], None],
-    learned: dict[str, Any] | None = None,
-) -> tuple[CalibratedMapping, dict[str, Any]]:
+    learned: Learned | None = None,
+) -> tuple[CalibratedMapping, Learned]:
     """Write the arrays of any mapped network and calibrate them on some of its inputs.
 
     Parameters
@@ -59,9 +70,7 @@ def written(
     return found, learned
 
 
-def learn(
-    mapping: Mapping, inputs: Sequence[tuple[Tensor, ...]], threads: int | None
-) -> dict[str, Any]:
+def learn(mapping: Mapping, inputs: Sequence[tuple[Tensor, ...]], threads: int | None) -> Learned:
     """Return what inputs teach, whatever the cells: ``frames``, ``samples``, ``integers``.
 
     Parameters

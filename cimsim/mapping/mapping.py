@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from cimsim.chip.spec import Chip
 from cimsim.display import drawing
@@ -85,7 +85,9 @@ class Mapping(Rows):
     @property
     def plot(self) -> drawing.MappingPictures:
         """Pictures: ``mapping.plot.floorplan()``, ``mapping.plot.timeline()``."""
-        return drawing.above("cimsim.report.show:MappingPictures")(self)  # type: ignore[no-any-return]
+        return cast(
+            "drawing.MappingPictures", drawing.above("cimsim.report.show:MappingPictures")(self)
+        )
 
     def __post_init__(self) -> None:
         self._check_ops()

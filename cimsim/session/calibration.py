@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from cimsim.tasks.contract import Contract, Tensors
 
 if TYPE_CHECKING:
     from cimsim.engine.calibrated import CalibratedMapping
+    from cimsim.engine.written import Learned
 
 CALIBRATION_SCENES = ("cat", "portrait")
 TILE = 224  # pixels: the embedded scenes stay sharp up to here
@@ -35,7 +36,7 @@ class Programmed:
 
     calibrated: CalibratedMapping
     scene: str
-    learned: dict[str, Any]
+    learned: Learned
 
 
 def programmed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cimsim.engine.on_torch import reading_on
 from cimsim.engine.workers import one_torch_thread
@@ -13,6 +13,7 @@ from cimsim.session.functional import FunctionalRun, Judging
 from cimsim.tasks.running import TaskRun
 
 if TYPE_CHECKING:
+    from cimsim.engine.written import Learned
     from cimsim.tasks.measures import Measure
     from cimsim.tasks.questions import Score
 
@@ -81,18 +82,18 @@ def _run_of(asked: Asked, seed: int) -> FunctionalRun:
 
 def _others(
     asked: Asked, clip: FunctionalRun | None
-) -> tuple[list[float], list[list[Score]], dict[str, Any]]:
+) -> tuple[list[float], list[list[Score]], Learned | None]:
     """Run the further chips; return their PSNR, all scores, and what chips share."""
     if asked.task_run is not None:
         return [], *_answers(asked, asked.task_run)
     if clip is None:
-        return [], [], {}
+        return [], [], None
     found = _repeated(asked)
     scores = [clip.scores(), *(scores for _, scores in found)] if asked.kinds else []
-    return [psnr for psnr, _ in found], scores, {}
+    return [psnr for psnr, _ in found], scores, None
 
 
-def _answers(asked: Asked, first: TaskRun) -> tuple[list[list[Score]], dict[str, Any]]:
+def _answers(asked: Asked, first: TaskRun) -> tuple[list[list[Score]], Learned | None]:
     """Program and ask one chip after another; return the scores of each, and what all share."""
     found, learned = [], None
     for chip in range(asked.programmings):
@@ -105,7 +106,7 @@ def _answers(asked: Asked, first: TaskRun) -> tuple[list[list[Score]], dict[str,
         found.append(run.scores())
         if run.done < run.task.count:
             break
-    return found, learned or {}
+    return found, learned
 
 
 def _repeated(asked: Asked) -> list[tuple[float, list[Score]]]:

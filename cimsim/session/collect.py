@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping as MappingABC
-from typing import Any
 
 from cimsim import __version__
 from cimsim.boundary import json_text
@@ -324,7 +323,7 @@ def rows(
     spent: EnergyReport,
     statistics: MappingABC[str, OpStatistics] | None = None,
     drawn: MappingABC[str, Draws] | None = None,
-) -> tuple[dict[str, Any], ...]:
+) -> tuple[dict[str, str | float], ...]:
     """One row per unit of work, per frame, and one for what belongs to the chip.
 
     With the ``statistics`` of a functional run, matrices also say which share of their conversions
@@ -337,7 +336,8 @@ def rows(
     for unit in mapping.units:
         if unit.kind == "input":
             continue
-        row: dict[str, Any] = {"layer": unit.name, "kind": unit.kind, "windows": unit.windows}
+        row: dict[str, str | float]
+        row = {"layer": unit.name, "kind": unit.kind, "windows": unit.windows}
         if isinstance(unit.op, MatrixOp):
             done, layout = mapping.counts[unit.name], mapping.layer_of[unit.name].layout
             row |= {
@@ -348,8 +348,9 @@ def rows(
             if unit.name in done_by:
                 row["saturated"] = done_by[unit.name].saturated
                 row["clipped_inputs"] = done_by[unit.name].clipped_inputs
-            if unit.name in done_by and done_by[unit.name].effective_bits is not None:
-                row["effective_bits"] = done_by[unit.name].effective_bits
+                bits = done_by[unit.name].effective_bits
+                if bits is not None:
+                    row["effective_bits"] = bits
         busy = fired[unit.name].busy
         row |= {
             f"{stage.lower()}_cycles": cycles / timeline.frames
@@ -358,14 +359,16 @@ def rows(
         row |= {f"{name}_j": value for name, value in spent.by_layer[unit.name].items()}
         found.append(row | _total(unit.name, spent, drawn))
     rest = spent.by_layer[CHIP_ROW]
-    last = {"layer": CHIP_ROW, "kind": "chip"} | {f"{k}_j": v for k, v in rest.items()}
+    last: dict[str, str | float] = {"layer": CHIP_ROW, "kind": "chip"} | {
+        f"{k}_j": v for k, v in rest.items()
+    }
     return (*found, last | _total(CHIP_ROW, spent, drawn))
 
 
 def _total(
     name: str, spent: EnergyReport, drawn: MappingABC[str, Draws] | None
-) -> dict[str, float]:
-    whole = {"energy_j": sum(spent.by_layer[name].values())}
+) -> dict[str, str | float]:
+    whole: dict[str, str | float] = {"energy_j": sum(spent.by_layer[name].values())}
     if drawn is None:
         return whole
     low, high = interval(drawn[name])

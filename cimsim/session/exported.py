@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from cimsim.errors import InputError
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 
 class ExportedNetwork(nn.Module):
@@ -25,14 +28,14 @@ class ExportedNetwork(nn.Module):
         What `cimsim.trace` reads in place of a module.
     """
 
-    def __init__(self, program: Any, name: str) -> None:
+    def __init__(self, program: ExportedProgram, name: str) -> None:
         super().__init__()
         self.exported_program, self.name = program, name
-        self._run: list[Any] = []
+        self._run: list[nn.Module] = []
         for key, value in program.state_dict.items():
             self.register_buffer(key.replace(".", "/"), value.detach(), persistent=True)
 
-    def forward(self, *inputs: Tensor) -> Any:
+    def forward(self, *inputs: Tensor) -> object:
         """Run the program."""
         if not self._run:
             self._run.append(self.exported_program.module())

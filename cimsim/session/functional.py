@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from cimsim.video.reel import NoisyReel, Reel, Spool
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
     from cimsim.engine.statistics import Statistics
+    from cimsim.engine.written import Learned
     from cimsim.session.parts import Quality
     from cimsim.session.programmed import ProgrammedChip
     from cimsim.tasks.questions import Score
@@ -129,7 +130,7 @@ class FunctionalRun:
         self.chip: Spool | list[Frames] = Spool() if self.long else []
         self._shown = {name: Spool() for name in ("clean", "noisy")}
         self.statistics: Statistics | None = None
-        self.learned: dict[str, Any] = {}
+        self.learned: Learned | None = None
         self.notes: list[str] = []
 
     def prepare(self, calibration: Clip | None, report: Progress) -> None:

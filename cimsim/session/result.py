@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,7 +205,9 @@ class Result:
     @property
     def plot(self) -> drawing.ResultPictures:
         """Pictures: ``result.plot.energy()``, ``.time()``, ``.sensitivity()``, ``.psnr()`` ..."""
-        return drawing.above("cimsim.report.show:ResultPictures")(self)  # type: ignore[no-any-return]
+        return cast(
+            "drawing.ResultPictures", drawing.above("cimsim.report.show:ResultPictures")(self)
+        )
 
     @property
     def hash(self) -> str:
@@ -320,9 +322,11 @@ class Result:
         except ValueError as error:
             raise InputError(f"{name}: {error}") from None
         made = {field: _made(field, found[field], data[field]) for field in _FIELDS}
+        numbers = found["numbers"]
+        assert isinstance(numbers, dict)
         intervals = {
             name: number.interval
-            for name, number in found["numbers"].items()
+            for name, number in numbers.items()
             if number.interval is not None and not name.startswith("quality.")
         }
         result = cls(**made, intervals=intervals)
@@ -338,7 +342,7 @@ class Result:
         See `cimsim.report.run.folder`. ``writers`` write, too: `cimsim.api.AbstractWriter`.
         """
         write = drawing.above("cimsim.report.run.folder:write")
-        return write(self, folder, unique=unique, writers=writers)  # type: ignore[no-any-return]
+        return cast(Path, write(self, folder, unique=unique, writers=writers))
 
 
 def _text(number: Number) -> str:

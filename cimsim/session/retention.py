@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cimsim.chip.ranges import at_ends
 from cimsim.mapping.mapping import Mapping
@@ -13,6 +13,7 @@ from cimsim.tasks.running import TaskRun
 
 if TYPE_CHECKING:
     from cimsim.chip.spec import Chip
+    from cimsim.engine.written import Learned
     from cimsim.session.functional import FunctionalRun
 
 Progress = Callable[[str, int, int], None]
@@ -60,7 +61,7 @@ def of_clip(run: FunctionalRun, progress: Progress) -> tuple[Measure, ...]:
     from cimsim.session.functional import FunctionalRun, Judging
 
     chips, quality = ends_of(run.mapping.chip), run.quality()
-    if not chips or quality is None or not run.learned or len(run.chip) < len(run.noisy):
+    if not chips or quality is None or run.learned is None or len(run.chip) < len(run.noisy):
         return ()
     found = []
     for chip in chips:
@@ -83,7 +84,7 @@ def of_clip(run: FunctionalRun, progress: Progress) -> tuple[Measure, ...]:
                     _around(quality.psnr_db, found), "retention"),)  # fmt: skip
 
 
-def of_task(run: TaskRun, learned: dict[str, Any], progress: Progress) -> tuple[Measure, ...]:
+def of_task(run: TaskRun, learned: Learned | None, progress: Progress) -> tuple[Measure, ...]:
     """Age the same cells by the least and by the largest loss, and ask the same samples.
 
     Parameters

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from cimsim.mapping.mapping import Mapping
 
@@ -275,7 +275,25 @@ def _details(ran: Ran, graph: LayerGraph) -> dict[str, object]:
     return about | ran.task.judge.details()
 
 
-def run(mapping: Mapping, task: Task, **options: Any) -> Result:
+class Options(TypedDict, total=False):
+    """What `run` passes on to `simulate`, which tells what it means."""
+
+    seed: int
+    schedule: Literal["pipelined", "sequential"]
+    title: str | None
+    identity: MappingABC[str, object] | None
+    notes: Sequence[str]
+    doubts: Sequence[Doubt]
+    threads: int | None
+    progress: Progress | None
+    frame_rate_hz: float | None
+    programmings: int
+    command: MappingABC[str, object] | None
+    metrics: Metrics
+    device: str | None
+
+
+def run(mapping: Mapping, task: Task, **options: Unpack[Options]) -> Result:
     """Ask a mapped network what a task asks: quality, cycles and energy per sample.
 
     Parameters

@@ -28,7 +28,7 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
-def fields_of(kind: type, types: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def fields_of(kind: type, types: Mapping[str, object] | None = None) -> dict[str, object]:
     """Return the fields of a dataclass with their types, in their order.
 
     Parameters
@@ -41,7 +41,7 @@ def fields_of(kind: type, types: Mapping[str, Any] | None = None) -> dict[str, A
     return {field.name: hints[field.name] for field in fields(kind)}
 
 
-def model_of(name: str, types: Mapping[str, Any], optional: Collection[str] = ()) -> type[Part]:
+def model_of(name: str, types: Mapping[str, object], optional: Collection[str] = ()) -> type[Part]:
     """Return what checks a part of a file: all fields must be there, and no others.
 
     Parameters
@@ -58,7 +58,7 @@ def model_of(name: str, types: Mapping[str, Any], optional: Collection[str] = ()
     return create_model(name, __base__=Part, **given)
 
 
-def _nothing(kind: Any) -> Any:
+def _nothing(kind: object) -> tuple[()] | None:
     return () if getattr(kind, "__origin__", None) is tuple else None
 
 
@@ -68,7 +68,7 @@ def seal(data: Mapping[str, object]) -> str:
     return hashlib.sha256(json_text.dump(told, indent=None, sort_keys=True).encode()).hexdigest()
 
 
-def read(text: str, model: type[Part]) -> tuple[dict[str, Any], dict[str, Any]]:
+def read(text: str, model: type[Part]) -> tuple[dict[str, object], dict[str, object]]:
     """Read the text of a ``result.json``.
 
     Parameters

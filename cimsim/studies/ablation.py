@@ -42,6 +42,7 @@ from cimsim.studies.measures import Measure, denoising
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from cimsim.engine.written import Learned
     from cimsim.session.frames import Clip, Progress
 
 
@@ -227,7 +228,7 @@ class _Study:
     threads: int | None
     report: Progress
     made: list[Machine] = field(default_factory=lambda: [Float()])
-    learned: dict[str, object] | None = None
+    learned: Learned | None = None
     float_means: dict[str, Tensor] = field(default_factory=dict)
 
     def passes(self, seeds: Sequence[int], removals: Sequence[_Removal]) -> _Passes:

@@ -105,7 +105,9 @@ class Outcome:
     @property
     def plot(self) -> drawing.StudyPictures:
         """Pictures: ``outcome.plot.over("adc.bits", "psnr")``, ``.pareto("psnr", "energy")``."""
-        return drawing.above("cimsim.studies.show:StudyPictures")(self)  # type: ignore[no-any-return]
+        return cast(
+            "drawing.StudyPictures", drawing.above("cimsim.studies.show:StudyPictures")(self)
+        )
 
     def pareto(self, *objectives: str) -> list[dict[str, Value]]:
         """Return the groups that no other one beats; see `cimsim.studies.table.Table.pareto`."""

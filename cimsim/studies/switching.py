@@ -20,7 +20,7 @@ from cimsim.chip.parts.cells import Conditions
 from cimsim.engine.execute import execute
 from cimsim.engine.prepare import calibrated, cells
 from cimsim.engine.without import without
-from cimsim.engine.written import learn
+from cimsim.engine.written import Learned, learn
 from cimsim.mapping.mapping import Mapping
 from cimsim.studies.diagnosis import Asked, asked_of
 from cimsim.studies.diagnosis_result import Diagnosis, Switched
@@ -124,8 +124,10 @@ class _World:
         device = _device(device, off)
         learned = self.learned
         if "input code" in off:  # other codes, other samples of their ends; the weights stay
-            learned = {**learn(mapping, self.asked.calibration, self.threads),
-                       "integers": learned["integers"]}  # fmt: skip
+            anew = learn(mapping, self.asked.calibration, self.threads)
+            learned = Learned(
+                frames=anew["frames"], samples=anew["samples"], integers=learned["integers"]
+            )
         fresh, aged = cells(mapping, device, self.seed, learned["integers"])
         chip = calibrated(
             fresh, aged, self.asked.calibration, self.seed, self.threads, learned["samples"]

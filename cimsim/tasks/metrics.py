@@ -11,7 +11,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, ParamSpec
+from typing import TYPE_CHECKING, ClassVar, Literal, ParamSpec, TypeAlias
 
 from cimsim.boundary.limits import shown
 from cimsim.boundary.outside import built, class_of, code_digest, first_line
@@ -19,7 +19,14 @@ from cimsim.errors import InputError
 from cimsim.stats import mean_interval
 from cimsim.tasks.questions import Score
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
 P = ParamSpec("P")
+# what is judged: a frame, a class, its scores, outputs of a network
+Answer: TypeAlias = "NDArray[np.float32] | int | Tensor | tuple[Tensor, ...]"
 GROUP = "cimsim.metrics"  # of entry points
 TAKEN = {"loss", "psnr_by_retention", "programmings_psnr"} | {
     who + name for who in ("", "noisy_", "float_", "chip_") for name in ("psnr", "ssim")
@@ -48,7 +55,7 @@ class AbstractMetric(ABC):
     judges: ClassVar[Literal["frames", "labels", "outputs"]] = "frames"
 
     @abstractmethod
-    def of(self, truth: Any, answer: Any) -> float:
+    def of(self, truth: Answer, answer: Answer) -> float:
         """Return the number of one answer, finite; answers come in order."""
 
     def total(self, values: Sequence[float]) -> float:
@@ -145,7 +152,7 @@ class Judged:
         ]
         self._values: list[list[float]] = [[] for _ in self._metrics]
 
-    def add(self, index: int, truth: object, answers: Mapping[str, object]) -> None:
+    def add(self, index: int, truth: Answer, answers: Mapping[str, Answer]) -> None:
         """Judge answer ``index`` of each network; values from there on are taken anew.
 
         Parameters
@@ -153,7 +160,7 @@ class Judged:
         index : int
         truth : object
             See `AbstractMetric`.
-        answers : mapping of str to object
+        answers : mapping
             Whose -> the answer.
 
         Raises

@@ -21,6 +21,7 @@ from cimsim.tasks.questions import Judge, Score, Task
 if TYPE_CHECKING:
     from cimsim.engine.calibrated import CalibratedMapping
     from cimsim.engine.statistics import Statistics
+    from cimsim.engine.written import Learned
     from cimsim.tasks.questions import Tensors
     from cimsim.tasks.sources import Sample
 
@@ -60,9 +61,7 @@ class TaskRun:
         self.notes: list[str] = list(task.notes)
         self._calibration, self._asked = hashlib.sha256(), hashlib.sha256()
 
-    def prepare(
-        self, report: Progress, learned: dict[str, object] | None = None
-    ) -> dict[str, object]:
+    def prepare(self, report: Progress, learned: Learned | None = None) -> Learned:
         """Program the arrays and calibrate them; returns what further chips need not learn."""
         inputs = self.task.calibration_inputs(self.mapping.graph)
         for one in inputs:

@@ -15,7 +15,7 @@ from cimsim.graph.ir import LayerGraph
 from cimsim.report.run.folder import write
 from cimsim.report.run.writers import AbstractWriter
 from cimsim.session.result import Result
-from cimsim.tasks.metrics import AbstractMetric, metrics_of
+from cimsim.tasks.metrics import AbstractMetric, Answer, metrics_of
 from cimsim.tasks.questions import Score, Task, task_of
 from cimsim.tasks.sources import Arrays
 from cimsim.testing.contract import (
@@ -218,7 +218,7 @@ def _finite(name: str, what: str, value: object) -> float:
     return number
 
 
-def _pairs(judges: str) -> list[tuple[object, object]]:
+def _pairs(judges: str) -> list[tuple[Answer, Answer]]:
     """Return truths and answers: a perfect one, then some that are not."""
     import torch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,7 +230,9 @@ class Timeline(Rows):
     @property
     def plot(self) -> drawing.TimelinePictures:
         """Pictures: ``timeline.plot.stages()``."""
-        return drawing.above("cimsim.report.show:TimelinePictures")(self)  # type: ignore[no-any-return]
+        return cast(
+            "drawing.TimelinePictures", drawing.above("cimsim.report.show:TimelinePictures")(self)
+        )
 
     @property
     def spilled(self) -> dict[tuple[str, str], str]:

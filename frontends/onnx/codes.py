@@ -10,7 +10,6 @@ float32: an array's sums of them are exact there.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -117,7 +116,7 @@ def _transposed(value: Value) -> Value:
     return replace(turned, codes=replace(value.codes, source=source, axis=1 - value.codes.axis))
 
 
-def read_back(value: Value, parts: dict[str, Any]) -> Tensor:
+def read_back(value: Value, parts: dict[str, Tensor]) -> Tensor:
     """Compute a weight from its stored codes, as a torch program that holds them does.
 
     Parameters

@@ -14,7 +14,8 @@ from cimsim.boundary.limits import MODEL, shown
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, TensorProto
+    import numpy as np
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 OLDEST, NEWEST = 13, 22
 _AXES = 16  # of a tensor
@@ -64,7 +65,7 @@ class Model:
     graph: GraphProto
     opset: int
     inputs: tuple[Input, ...]
-    constants: dict[str, NDArray[Any]]
+    constants: dict[str, NDArray[np.generic]]
 
 
 def read(path: Path) -> Model:
@@ -111,7 +112,7 @@ def read(path: Path) -> Model:
     return Model(path.stem, graph, opset, inputs, constants)
 
 
-def array_of(tensor: TensorProto, path: Path) -> NDArray[Any]:
+def array_of(tensor: TensorProto, path: Path) -> NDArray[np.generic]:
     """Return the values of a stored tensor.
 
     Raises
@@ -143,7 +144,7 @@ def array_of(tensor: TensorProto, path: Path) -> NDArray[Any]:
     if count > stored:
         raise InputError(f"{what}: sizes {list(tensor.dims)} ask for more than is stored")
     try:
-        array: NDArray[Any] = numpy_helper.to_array(held)
+        array: NDArray[np.generic] = numpy_helper.to_array(held)
     except Exception as error:  # what a damaged tensor makes of numpy
         raise InputError(f"{what}: cannot be read: {_line(error)}") from error
     if array.shape != tuple(tensor.dims):
@@ -151,7 +152,7 @@ def array_of(tensor: TensorProto, path: Path) -> NDArray[Any]:
     return array if array.flags.writeable else array.copy()
 
 
-def graphs_of(node: Any) -> Iterator[GraphProto]:
+def graphs_of(node: NodeProto) -> Iterator[GraphProto]:
     """Yield the graphs inside of a node: the branches of an ``If``."""
     for attribute in node.attribute:
         if attribute.HasField("g"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,9 +59,9 @@ class OnnxNetwork(nn.Module):
         self.n_frames = max(channels // self.frame_channels, 1)
         self.takes_noise_map = len(model.inputs) == 2 and _channels(model.inputs[1]) == 1
         self._model, self._path = model, path
-        self._ready: dict[tuple[Any, ...], FixedNetwork] = {}
+        self._ready: dict[tuple[object, ...], FixedNetwork] = {}
 
-    def state_dict(self, *_: Any, **__: Any) -> dict[str, Tensor]:  # type: ignore[override]
+    def state_dict(self, *_: object, **__: object) -> dict[str, Tensor]:  # type: ignore[override]
         """Return the file's stored numbers by name."""
         return {
             name: torch.from_numpy(array)
@@ -108,7 +107,7 @@ class OnnxNetwork(nn.Module):
             self._ready = {key: FixedNetwork(program).eval()}
         return self._ready[key]
 
-    def forward(self, *inputs: Tensor) -> Any:
+    def forward(self, *inputs: Tensor) -> object:
         """Run the network in float32."""
         return self.fixed_for(inputs)(*inputs)
 
@@ -157,7 +156,7 @@ class FixedNetwork(nn.Module):
         for value in self._outputs:
             self._hold(value)
 
-    def forward(self, *inputs: Tensor) -> Any:
+    def forward(self, *inputs: Tensor) -> object:
         """Run the calls."""
         values: dict[Value, Tensor] = {}
         for value, logical, x in zip(self._inputs, self._logical, inputs, strict=True):

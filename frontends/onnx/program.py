@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -24,7 +24,11 @@ from cimsim.boundary.limits import shown
 from cimsim.errors import GraphError, suggest
 from cimsim.frontends.onnx.file import Model, array_of
 
-Function = Callable[..., Any]
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto
+
+Function = Callable[..., object]
+T = TypeVar("T")
 
 MOST = 2**31  # elements of a value, as of an input
 FOLDED = 1 << 30  # elements of all computed constants
@@ -129,7 +133,7 @@ class Step:
 class Node:
     """One node as its operator sees it."""
 
-    def __init__(self, program: Program, proto: Any, name: str) -> None:
+    def __init__(self, program: Program, proto: NodeProto, name: str) -> None:
         self.program, self.proto, self.name = program, proto, name
         self.kind, self.opset = str(proto.op_type), program.model.opset
         self._attributes = {entry.name: entry for entry in proto.attribute}
@@ -145,7 +149,11 @@ class Node:
             names.pop()
         return len(names)
 
-    def attribute(self, name: str, default: Any = None) -> Any:
+    @overload
+    def attribute(self, name: str) -> object: ...
+    @overload
+    def attribute(self, name: str, default: T) -> T: ...
+    def attribute(self, name: str, default: object = None) -> object:
         """Return an attribute as a number, text, list, tensor or graph."""
         from onnx import AttributeProto, helper
 
@@ -277,7 +285,7 @@ class Program:
         self.outputs = [self._output(entry.name) for entry in model.graph.output]
         self._remove_dead()
 
-    def run(self, nodes: Iterable[Any], prefix: str = "") -> None:
+    def run(self, nodes: Iterable[NodeProto], prefix: str = "") -> None:
         """Take nodes in their order."""
         for place, proto in enumerate(nodes):
             self._runs += 1
@@ -313,11 +321,11 @@ class Program:
         """Return a value by its name in the file."""
         return self._values[name]
 
-    def stored(self, proto: Any) -> Tensor:
+    def stored(self, proto: TensorProto) -> Tensor:
         """Return a tensor that is stored in a node."""
         return _tensor(self.model, proto.name or "of a node", array_of(proto, self.path))
 
-    def keep(self, proto: Any) -> None:
+    def keep(self, proto: TensorProto) -> None:
         """Take a tensor that is stored in a graph inside of a node."""
         self._kinds[proto.name] = proto.data_type
         self._values[proto.name] = constant(proto.name, self.stored(proto))
@@ -387,7 +395,7 @@ class Program:
             raise node.error(f"its output {shown(more[0])} is read, which is not supported")
         return found
 
-    def _check_known(self, proto: Any, name: str) -> None:
+    def _check_known(self, proto: NodeProto, name: str) -> None:
         kind = str(proto.op_type)
         own = proto.domain in ("", "ai.onnx")
         if own and kind in self.operators:

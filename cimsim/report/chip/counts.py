@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TypedDict
 
 from cimsim.chip.spec import Chip
-from cimsim.graph.coverage import Coverage, Missing, coverage
+from cimsim.graph.coverage import Coverage, coverage
 from cimsim.graph.ir import LayerGraph
 from cimsim.mapping.layout import Counts, count
 from cimsim.mapping.mapping import layouts, matrix_name
@@ -53,13 +53,22 @@ class CountRow:
         }
 
 
-def row_of(data: Mapping[str, Any]) -> CountRow:
+class RowData(TypedDict):
+    """What ``dataclasses.asdict`` makes of a row."""
+
+    name: str
+    title: str
+    pixels: int
+    counts: dict[str, int]
+    coverage: dict[str, object]
+
+
+def row_of(data: RowData) -> CountRow:
     """Return a row from what ``dataclasses.asdict`` made of it, also after a way through JSON."""
-    covered = dict(data["coverage"])
-    covered["missing"] = tuple(Missing(**one) for one in covered["missing"])
     return CountRow(
-        data["name"], data["title"], data["pixels"], Counts(**data["counts"]), Coverage(**covered)
-    )
+        data["name"], data["title"], data["pixels"], Counts(**data["counts"]),
+        Coverage.from_dict(data["coverage"]),
+    )  # fmt: skip
 
 
 def count_row(name: str, title: str, graph: LayerGraph, chip: Chip, strategy: str) -> CountRow:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cimsim.chip.fields import fields
 from cimsim.chip.load import estimates, is_number, numbers
@@ -63,7 +62,7 @@ def rows(chip: Chip, raw: Mapping[str, object]) -> list[Row]:
     return found
 
 
-def to_data(chip: Chip, raw: Mapping[str, object]) -> list[dict[str, Any]]:
+def to_data(chip: Chip, raw: Mapping[str, object]) -> list[dict[str, object]]:
     """Return the fields of `rows` as plain data.
 
     Returns
@@ -80,7 +79,7 @@ def to_data(chip: Chip, raw: Mapping[str, object]) -> list[dict[str, Any]]:
     return found
 
 
-def _in_si(chip: Chip, row: Row) -> tuple[Any, str]:
+def _in_si(chip: Chip, row: Row) -> tuple[object, str]:
     """Return what a chip holds at a row, and its unit; cells keep their parameters as text."""
     field = fields().get(row.path)
     if field is not None:
@@ -95,7 +94,7 @@ def _in_si(chip: Chip, row: Row) -> tuple[Any, str]:
         return row.value, ""
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {inner}" for key, inner in value.items())
     return str(value)
@@ -126,8 +125,8 @@ def _set(chip: Chip) -> dict[str, str]:
     return {path: value for path, _, value in pairs}
 
 
-def _leaves(raw: Mapping[str, object], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def _leaves(raw: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
     for key, value in raw.items():
         if prefix == "" and key in _TOLD_APART:
             continue

@@ -18,6 +18,7 @@ from cimsim.video.reel import with_channels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     from cimsim.timing.timeline import Timeline
 
@@ -102,7 +103,7 @@ def energy_by_layer(result: Result) -> Figure:
     return figure
 
 
-def dynamic_j(row: Mapping[str, Any]) -> float:
+def dynamic_j(row: Mapping[str, str | float]) -> float:
     """Return the energy of a layer without what goes with time, J."""
     return float(row["energy_j"]) - sum(float(row.get(f"{n}_j", 0.0)) for n in STANDING)
 
@@ -230,7 +231,7 @@ def _detail(picture: NDArray[np.float32]) -> tuple[int, int, int]:
     return place[0], place[1], size
 
 
-def _frame(x: int, y: int, size: int) -> Any:
+def _frame(x: int, y: int, size: int) -> Rectangle:
     from matplotlib.patches import Rectangle
 
     return Rectangle((x - 0.5, y - 0.5), size, size, fill=False, edgecolor="yellow", linewidth=1.2)

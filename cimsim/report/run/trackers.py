@@ -43,7 +43,7 @@ def parameters(result: Result) -> dict[str, str]:
     }  # fmt: skip
 
 
-def to_mlflow(result: Result, experiment: str = "cimsim", **options: Any) -> str:
+def to_mlflow(result: Result, experiment: str = "cimsim", **options: object) -> str:
     """Log a result as a run of MLflow (``pip install mlflow``); return the run's id.
 
     ``options`` are those of ``mlflow.start_run``.
@@ -57,7 +57,7 @@ def to_mlflow(result: Result, experiment: str = "cimsim", **options: Any) -> str
     return str(run.info.run_id)
 
 
-def to_wandb(result: Result, project: str = "cimsim", **options: Any) -> None:
+def to_wandb(result: Result, project: str = "cimsim", **options: object) -> None:
     """Log a result as a run of Weights & Biases (``pip install wandb``).
 
     ``options`` are those of ``wandb.init``.

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,9 +141,12 @@ class Cell:
         record.cells[place] = value.address if isinstance(value, Record) else value
 
 
-def cell(meaning: str, legal: Legal = fixed, length: int = 0) -> Any:
-    """Declare a field of a record."""
-    return Cell(meaning, legal, length)
+Declared = TypeVar("Declared")
+
+
+def cell(meaning: str, legal: Legal = fixed, length: int = 0) -> Declared:  # type: ignore[type-var]
+    """Declare a field of a record: a `Cell`, whatever stands in the annotation."""
+    return Cell(meaning, legal, length)  # type: ignore[return-value]
 
 
 class Record:

@@ -31,7 +31,7 @@ def scalar(value: Value) -> float | int | bool | None:
     return value.const.item()
 
 
-def pair(node: Node, function: Callable[..., Any], one: Value, two: Value) -> Call:
+def pair(node: Node, function: Callable[..., object], one: Value, two: Value) -> Call:
     """Return a function of two values; a constant of one element stands as a number.
 
     So ``x * 0.5`` is what it is in torch, where numbers are no tensors.

@@ -12,10 +12,10 @@ from torch.nn import functional
 from cimsim.frontends.onnx.codes import transposed
 from cimsim.frontends.onnx.program import Call, Node, Operator, Outcome, Value
 
-_CONV: dict[int, Callable[..., Any]] = {
+_CONV: dict[int, Callable[..., object]] = {
     1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d,
 }  # fmt: skip
-_BACK: dict[int, Callable[..., Any]] = {
+_BACK: dict[int, Callable[..., object]] = {
     1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d,
 }  # fmt: skip
 

@@ -13,13 +13,13 @@ from torch.nn import functional
 from cimsim.frontends.onnx.operators.matrices import Sliding
 from cimsim.frontends.onnx.program import Call, Node, Operator, Outcome, Value
 
-_MAX: dict[int, Callable[..., Any]] = {
+_MAX: dict[int, Callable[..., object]] = {
     1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d,
 }  # fmt: skip
-_MEAN: dict[int, Callable[..., Any]] = {
+_MEAN: dict[int, Callable[..., object]] = {
     1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d,
 }  # fmt: skip
-_ALL: dict[tuple[str, int], Callable[..., Any]] = {
+_ALL: dict[tuple[str, int], Callable[..., object]] = {
     ("GlobalAveragePool", 1): functional.adaptive_avg_pool1d,
     ("GlobalAveragePool", 2): functional.adaptive_avg_pool2d,
     ("GlobalAveragePool", 3): functional.adaptive_avg_pool3d,

@@ -8,13 +8,13 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from cimsim.boundary import json_text
 from cimsim.energy.model import COMPONENTS
 from cimsim.report.run.page import svg
 from cimsim.report.run.page.diagnosed import FILE as DIAGNOSIS
-from cimsim.report.run.page.diagnosed import diagnosis_parts
+from cimsim.report.run.page.diagnosed import DiagnosisData, diagnosis_parts
 from cimsim.report.run.page.parts import Cell, Table, count, real, render, safe, table, words
 from cimsim.report.run.page.slow import slow_parts
 from cimsim.report.run.plots import STAGES, dynamic_j
@@ -40,7 +40,7 @@ def run_page(result: Result, folder: Path | None = None, command: str = "") -> s
         The command line that made it; without it the page says what is known.
     """
     frames, note = _frames(folder)
-    diagnosis = _beside(folder, DIAGNOSIS)
+    diagnosis = cast("DiagnosisData | None", _beside(folder, DIAGNOSIS))
     slow = cast("SlowData | None", _beside(folder, TIMELINE))  # cimsim diagnose wrote it
     frame = " x ".join(map(str, (result.frame[2], result.frame[1])))
     shown = [(id_, name) for id_, name, there in (
@@ -65,7 +65,7 @@ def run_page(result: Result, folder: Path | None = None, command: str = "") -> s
     })  # fmt: skip
 
 
-def _beside(folder: Path | None, name: str) -> dict[str, Any] | None:
+def _beside(folder: Path | None, name: str) -> dict[str, object] | None:
     """Return what `cimsim diagnose` has put into a run's folder, if it has."""
     path = None if folder is None else folder / name
     if path is None or not path.is_file():
@@ -332,7 +332,7 @@ def _chip(result: Result) -> dict[str, object]:
     }
 
 
-def _flat(data: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def _flat(data: Mapping[str, object], prefix: str = "") -> Iterable[tuple[str, object]]:
     for key, value in data.items():
         if key in ("summary", "ranges", "schema_version"):
             continue

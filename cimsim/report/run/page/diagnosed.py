@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import TypedDict
 
 from cimsim.report.run.page import svg
 from cimsim.report.run.page.parts import Cell, Table, render, safe, table, words
@@ -13,16 +12,54 @@ from cimsim.report.run.page.parts import Cell, Table, render, safe, table, words
 FILE = "diagnosis.json"
 """Name of the file in a run's folder that `cimsim report` looks for."""
 
+
+class LayerData(TypedDict):
+    """A layer of a diagnosis; see `cimsim.studies.diagnosis_result.LayerErrors`."""
+
+    name: str
+    kind: str
+    snr_alone_db: float
+    snr_db: float
+    snr_by_cause_db: dict[str, float]
+
+
+class LossData(TypedDict):
+    """How much of a loss comes from where; `cimsim.studies.diagnosis_result.Attribution`."""
+
+    name: str
+    unit: str
+    reference: float | None
+    on_chip: float | None
+    loss: float
+    gives: dict[str, dict[str, float]]
+    sum: float
+    unexplained: float
+
+
+class DiagnosisData(TypedDict):
+    """What a page shows of a diagnosis: as ``diagnosis.json`` holds it."""
+
+    network: str
+    chip: str
+    asked: str
+    samples: int
+    detailed: int
+    causes: list[str]
+    layers: list[LayerData]
+    attributions: list[LossData]
+    notes: list[str]
+
+
 _EXACT = 300.0  # dB: no error at all
 _CELL, _HIGH = 74, 24
 
 
-def diagnosis_page(found: Mapping[str, Any], command: str = "") -> str:
+def diagnosis_page(found: DiagnosisData, command: str = "") -> str:
     """Return a page of one diagnosis.
 
     Parameters
     ----------
-    found : mapping
+    found : dict
         As ``diagnosis.json`` holds it.
     command : str
         The command line that made it.
@@ -35,7 +72,7 @@ def diagnosis_page(found: Mapping[str, Any], command: str = "") -> str:
     })  # fmt: skip
 
 
-def diagnosis_parts(found: Mapping[str, Any] | None) -> dict[str, object]:
+def diagnosis_parts(found: DiagnosisData | None) -> dict[str, object]:
     """Return what a template shows of a diagnosis; empty values without one."""
     if found is None:
         return {"heat": "", "heat_note": "", "pairs": None, "snr": None, "losses": []}
@@ -47,7 +84,7 @@ def diagnosis_parts(found: Mapping[str, Any] | None) -> dict[str, object]:
     }  # fmt: skip
 
 
-def heat_map(found: Mapping[str, Any]) -> str:
+def heat_map(found: DiagnosisData) -> str:
     """Draw what each layer and cause gives: layers down, causes across, darker gives more.
 
     Every cell has its number; blue takes back some of the loss.
@@ -104,7 +141,7 @@ def _short(name: str) -> str:
     return name if len(name) <= 40 else f"{name[:24]}…{name[-15:]}"
 
 
-def _lost(one: Mapping[str, Any]) -> str:
+def _lost(one: LossData) -> str:
     if one["reference"] is None:
         return f"outputs: {one['on_chip']:.1f} dB signal to error, chip against float32"
     unit = "%" if one["unit"] == "points" else one["unit"]
@@ -114,7 +151,7 @@ def _lost(one: Mapping[str, Any]) -> str:
     )
 
 
-def _note(found: Mapping[str, Any], first: Mapping[str, Any]) -> str:
+def _note(found: DiagnosisData, first: LossData) -> str:
     loss = first["loss"]
     off = abs(first["unexplained"] / loss) if loss else 0.0
     text = (
@@ -130,7 +167,7 @@ def _note(found: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     return text
 
 
-def _pairs(found: Mapping[str, Any]) -> Table:
+def _pairs(found: DiagnosisData) -> Table:
     rows = []
     for layer in found["layers"]:
         for cause, snr in layer["snr_by_cause_db"].items():
@@ -146,7 +183,7 @@ def _pairs(found: Mapping[str, Any]) -> Table:
     return table("pair-table", f"Layers and causes, by {first[0]} in {first[1]}", heads, rows)
 
 
-def _snr(found: Mapping[str, Any]) -> Table:
+def _snr(found: DiagnosisData) -> Table:
     rows = [
         [words(layer["name"]), words(layer["kind"]), _db(layer["snr_alone_db"]),
          _db(layer["snr_db"])]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TypedDict
 
 from cimsim.energy.ledger import Effect
 from cimsim.units import format_si
@@ -255,7 +255,14 @@ def tornado(effects: Sequence[Effect], total_j: float, title: str) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def floor(layers: Sequence[Mapping[str, Any]], tiles: int, arrays: int, title: str) -> str:
+class Layer(TypedDict):
+    """A layer as a result's inputs have it."""
+
+    name: str
+    slots: Sequence[Sequence[tuple[int, int]]]
+
+
+def floor(layers: Sequence[Layer], tiles: int, arrays: int, title: str) -> str:
     """Draw the tiles of a chip, used arrays in the colour of their layer.
 
     Parameters
