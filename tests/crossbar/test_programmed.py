@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from cimsim.crossbar.faults import OPEN, STUCK_OFF, STUCK_ON
 from cimsim.crossbar.programmed import CellHistory, program_array
 from cimsim.crossbar.wires import Resistances, crossbar_operator
 from cimsim.errors import ConfigError, SimulationError
+from cimsim.kernels import lookup
+from cimsim.kernels.bitwise import Tables
 from tests.crossbar.nodal import Nodal
 
 EXACT = {"g_max": "11.5 nS", "g_min": "0.01 nS"}
@@ -258,3 +261,22 @@ def test_pulses_of_all_cells_and_slices_are_counted():
         array.difference, program_array(q, build("eflash", EXACT), 3, rngs(3)).difference
     )
     assert program_array(q, build("eflash", EXACT), 3, rngs(3)).pulses is None
+
+
+@pytest.mark.skipif(not lookup.HAS_LOOKUP, reason="no AVX-512 BW")
+@pytest.mark.parametrize("noise", ["0 %", "0.79 %"])
+def test_tables_hold_what_the_planes_hold(noise):
+    device = build("eflash", EXACT | {"sigma_program": "1 %", "sigma_read": noise})
+    array = program_array(random_weights(19, 6), device, 7, rngs(1))
+    found, expected = array.tables, Tables.of(array.signal, array.noise, 19)
+    np.testing.assert_array_equal(found.sums, expected.sums)
+    assert found.has_high
+    assert found.has_noise == (array.read_variance is not None) == (noise != "0 %")
+
+
+def test_an_array_of_too_many_digits_has_no_tables():
+    array = program_array(random_weights(5, 3), build("eflash", EXACT), 7, rngs(1))
+    large = replace(array, difference=1e6 * array.difference)
+    assert large.signal is None
+    with pytest.raises(AssertionError):
+        large.tables  # noqa: B018
