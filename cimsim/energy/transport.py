@@ -14,12 +14,12 @@ from cimsim.timing.spec.stage import Served
 
 
 def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, float]]:
-    """Charge every leg of every transfer of one frame.
+    """Charge every reservation of every transfer of one frame.
 
     A byte costs ``interconnect.energy`` on a bus and on each link of a mesh (what the interconnect
     says, of one of the user's own), ``system.energy`` on
     each link between chips, ``global_buffer.read_energy`` or ``write_energy`` or ``dram.energy`` at
-    a port. The legs are those of the cycle engine, so time and energy move the same bytes.
+    a port. The reservations are those of the cycle engine, so time and energy move the same bytes.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, fl
             times = {Served.LOAD: first, Served.LOAD_NEXT: later}
             for served, service in zip(Served, services.stages, strict=True):
                 share = _answered(mapping, job) if served is Served.STORE else 1.0
-                for leg in service.legs:
-                    each, component = _price(mapping.chip, job, served, leg.resource)
-                    n_bytes = times.get(served, first + later) * leg.n_bytes * share
+                for reservation in service.reservations:
+                    each, component = _price(mapping.chip, job, served, reservation.resource)
+                    n_bytes = times.get(served, first + later) * reservation.n_bytes * share
                     if component:
                         row[component] += n_bytes * each
         energy_j[job.unit.name] = dict(row)
@@ -58,7 +58,7 @@ def _answered(mapping: Mapping, job: Job) -> float:
 
 
 def _price(chip: Chip, job: Job, stage: int, resource: Resource) -> tuple[float, str]:
-    """Return J per byte and the component that a leg is charged to; '': none."""
+    """Return J per byte and the component that a reservation is charged to; '': none."""
     net = interconnect_of(chip)
     if resource[0] == net.resource:
         return net.energy_j_b(resource[1:][1:]), "interconnect"

@@ -23,7 +23,7 @@ import simpy
 
 from cimsim.timing.plan.plan import Job, Plan
 from cimsim.timing.spec.buffers import Edge
-from cimsim.timing.spec.routes import Leg, Resource, Service
+from cimsim.timing.spec.routes import Reservation, Resource, Service
 from cimsim.timing.spec.rules import Services
 from cimsim.timing.spec.stage import STAGES, Served, Stage
 from tests.timing.line_buffers import needed_windows, released_pixels, windows_up_to
@@ -397,21 +397,24 @@ class _Activation:
     def serve(self, stage: int) -> Process:
         """Wait until the service of a stage is over."""
         service: Service = self.services.stages[stage]
-        began = [self.env.event() for _ in service.legs]
-        legs = [self.occupy(number, leg, began) for number, leg in enumerate(service.legs)]
-        if len(legs) == 1:
-            yield from legs[0]
-        elif legs:
-            yield self.env.all_of([self.env.process(leg) for leg in legs])
+        began = [self.env.event() for _ in service.reservations]
+        reservations = [
+            self.occupy(number, reservation, began)
+            for number, reservation in enumerate(service.reservations)
+        ]
+        if len(reservations) == 1:
+            yield from reservations[0]
+        elif reservations:
+            yield self.env.all_of([self.env.process(reservation) for reservation in reservations])
         if service.own:
             yield self.env.timeout(service.own)
 
-    def occupy(self, number: int, leg: Leg, began: list[simpy.Event]) -> Process:
-        """Ask for a leg's resource and keep it."""
-        if leg.parent >= 0:
-            yield began[leg.parent]
-            yield self.env.timeout(leg.delay)
-        server = self.model.servers.setdefault(leg.resource, _Server(self.env))
-        server.ask((self.unit, self.number, number), began[number], leg.cycles)
+    def occupy(self, number: int, reservation: Reservation, began: list[simpy.Event]) -> Process:
+        """Ask for a reservation's resource and keep it."""
+        if reservation.parent >= 0:
+            yield began[reservation.parent]
+            yield self.env.timeout(reservation.delay)
+        server = self.model.servers.setdefault(reservation.resource, _Server(self.env))
+        server.ask((self.unit, self.number, number), began[number], reservation.cycles)
         yield began[number]
-        yield self.env.timeout(leg.cycles)
+        yield self.env.timeout(reservation.cycles)

@@ -40,7 +40,7 @@ def outside(memory):
     memory.queue.pipe[1] = 10**9
 
 def state(memory):
-    memory.pipe.inner("stages")[0].legs[:] = 3
+    memory.pipe.inner("stages")[0].reservations[:] = 3
 
 def done(memory):
     memory.frame.left[:] = 1
@@ -82,8 +82,8 @@ def test_a_wrong_offset_is_found(told):
 
 
 def test_a_wrong_state_is_found(told):
-    """Legs that nobody asked for, and a frame with which more units are done than there are."""
-    assert told["state"].startswith("StageState.legs")
+    """Reservations that nobody asked for, and a frame with more units done than there are."""
+    assert told["state"].startswith("StageState.reservations")
     assert told["state"].endswith("(all_or_one_less)")
     assert told["done"].startswith("Frame.left")
     assert told["done"].endswith("(one_less)")

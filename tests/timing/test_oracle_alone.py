@@ -186,7 +186,7 @@ def test_layers_in_one_array_take_turns(hold, interval, own):
     hardware = chip(tile__sample_hold=hold, dac__bits=4, **IDEAL)
     mapping = joined(map_graph(net.graph("m1", "m2"), hardware), 0)
     found = simulate(make_plan(mapping), 1)
-    # DRIVE is a leg of 2 x 10, or 2 x 17 cycles; CONVERT takes the 7 behind it, or none
+    # DRIVE is a reservation of 2 x 10, or 2 x 17 cycles; CONVERT takes the 7 behind it, or none
     assert found.trace[0, 0, 0].leave[Stage.DRIVE] == 1 + interval
     assert found.trace[0, 0, 0].leave[Stage.CONVERT] == 1 + interval + own
     # one at a time at the buffer port, then at the array
@@ -218,7 +218,10 @@ MESH = {
 def test_a_message_cuts_through_the_mesh():
     # tile 27 of a grid of 23 columns: four links along x, one along y
     plan = make_plan(at(map_graph(pointwise(8, 8), chip(**MESH)), 0, 27))
-    path = [leg.resource[2:] for leg in plan.jobs[0].services[0].stages[Served.STORE].legs]
+    path = [
+        reservation.resource[2:]
+        for reservation in plan.jobs[0].services[0].stages[Served.STORE].reservations
+    ]
     assert path == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 27)]
     found = simulate(plan, 1)
     # 8 bytes behind a head that passes a router in 2 cycles: 4 * 2 + 8; one message at a time

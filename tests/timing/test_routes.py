@@ -21,7 +21,7 @@ MESH = {"interconnect__kind": "mesh", "interconnect__bytes_per_cycle": 4, "tile_
 def alone(hardware, source, targets, n_bytes):
     route = Route(hardware)
     ends = route.send(source, targets, n_bytes)
-    return Service(tuple(route.legs)).alone, route.legs, ends
+    return Service(tuple(route.reservations)).alone, route.reservations, ends
 
 
 @settings(max_examples=200)
@@ -39,12 +39,12 @@ def test_a_message_takes_the_shortest_way_to_each_tile_and_each_link_once(
     hops = max(
         nx.shortest_path_length(grid, divmod(source, width), divmod(t, width)) for t in targets
     )
-    took, legs, ends = alone(hardware, source, targets, n_bytes)
+    took, reservations, ends = alone(hardware, source, targets, n_bytes)
     flits = -(-n_bytes // 4)
     assert took == (flits + (hops - 1) * hop if hops else 0)
-    assert len({leg.resource for leg in legs}) == len(legs)
+    assert len({reservation.resource for reservation in reservations}) == len(reservations)
     assert set(ends) >= set(targets)
-    tree = nx.DiGraph([leg.resource[2:] for leg in legs])
+    tree = nx.DiGraph([reservation.resource[2:] for reservation in reservations])
     assert all(degree <= 1 for _, degree in tree.in_degree)
     assert all(nx.has_path(tree, source, t) for t in targets if t != source)
 
@@ -56,14 +56,14 @@ def test_chips_pass_a_message_on_from_gateway_to_gateway(kind):
         system={"chips": 3, "bytes_per_cycle": 2, "latency_cycles": 5},
     )  # fmt: skip
     # 8 bytes: 2 cycles on a chip's own way, 4 on a link; tile 1 -> 0 | 4 | 8 -> 9
-    took, legs, ends = alone(hardware, 1, [9], 8)
+    took, reservations, ends = alone(hardware, 1, [9], 8)
     assert took == 2 + (4 + 5) + (2 if kind == "bus" else 0) + (4 + 5) + 2
-    assert [leg.resource[0] for leg in legs].count("chips") == 2
-    assert ends[9] == len(legs) - 1
+    assert [reservation.resource[0] for reservation in reservations].count("chips") == 2
+    assert ends[9] == len(reservations) - 1
     back, _, _ = alone(hardware, 9, [1], 8)
     assert back == took
-    both, legs, _ = alone(hardware, 5, [1, 9], 8)
-    assert [leg.resource for leg in legs if leg.resource[0] == "chips"] == [
+    both, reservations, _ = alone(hardware, 5, [1, 9], 8)
+    assert [one.resource for one in reservations if one.resource[0] == "chips"] == [
         ("chips", 1, 2), ("chips", 1, 0),
     ]  # fmt: skip
     assert both == 2 + (4 + 5) + 2  # both ways at once, after the way to the gateway
@@ -115,7 +115,7 @@ def test_sums_of_another_chip_are_added_up_there_and_come_home_over_the_link(kin
     if kind == "mesh":  # tile 0 is the gateway: the link at once, then one way on chip 1
         store = (96 + 5) + 48
     assert first.alone(Served.STORE) == store
-    ways = [leg.resource for leg in first.stages[Served.STORE].legs]
+    ways = [reservation.resource for reservation in first.stages[Served.STORE].reservations]
     assert [way for way in ways if way[0] == "chips"] == [("chips", 0, 1)] * (kind != "ideal")
 
 
@@ -149,7 +149,10 @@ def test_a_clocked_tile_pipeline_takes_whole_stages(stage_ns):
             least = max(1, -(-before.services[0].alone(stage) // stage_ns))
             more = stage == Stage.REDUCE
             assert after.services[0].alone(stage) == (least + more) * stage_ns
-            assert before.services[0].stages[stage].legs == after.services[0].stages[stage].legs
+            assert (
+                before.services[0].stages[stage].reservations
+                == after.services[0].stages[stage].reservations
+            )
         assert before.services[0].analog == after.services[0].analog
 
 

@@ -29,7 +29,7 @@ from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.timeline.bins import largest_in_bins
 from cimsim.report.timeline.traced import Stays, TracedRun
-from cimsim.timing.spec.routes import Leg
+from cimsim.timing.spec.routes import Reservation
 from cimsim.timing.spec.stage import STAGES, Stage
 from cimsim.timing.timeline import Timeline
 from cimsim.units import format_si
@@ -137,7 +137,7 @@ def _events_each(run: TracedRun, u: int) -> float:
     job = run.plan.jobs[u]
     services = job.services[0]
     stages = sum(services.alone(stage) > 0 for stage in range(6))
-    grants = sum(len(service.legs) for service in services.stages[:6]) + services.pulses - 1
+    grants = sum(len(service.reservations) for service in services.stages[:6]) + services.pulses - 1
     counters = sum(edge.producer == u for edge in run.plan.edges)
     return 1.5 * stages + grants + counters + 1
 
@@ -316,7 +316,9 @@ class _Writer:
         job = self.run.plan.jobs[u]
         stages = _stages(job.unit)
         tracks = [{s: self.stage_track(p, s) for s in stages} for p in job.pipes]
-        waits = [[_waiting_for(v.legs) for v in services.stages] for services in job.services]
+        waits = [
+            [_waiting_for(v.reservations) for v in services.stages] for services in job.services
+        ]
         blockers = {s: f'"blocked by {STAGES[after]}"' for s, after in pairwise(stages)}
         rows = zip(
             kept.tolist(), stays.replica[kept].tolist(), stays.frame[kept].tolist(),
@@ -417,8 +419,12 @@ def _stages(unit: Unit) -> tuple[int, ...]:
     return tuple(range(6)) if unit.kind == "matrix" else (Stage.LOAD, Stage.POST, Stage.STORE)
 
 
-def _waiting_for(legs: Iterable[Leg]) -> str:
-    named = ", ".join(dict.fromkeys(_GROUPS.get(leg.resource[0], "others") for leg in legs))
+def _waiting_for(reservations: Iterable[Reservation]) -> str:
+    named = ", ".join(
+        dict.fromkeys(
+            _GROUPS.get(reservation.resource[0], "others") for reservation in reservations
+        )
+    )
     return json.dumps(f"waiting for {named}")
 
 

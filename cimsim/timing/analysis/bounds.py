@@ -68,8 +68,10 @@ def resource_work(plan: Plan) -> dict[Resource, int]:
                 Served.CONVERT: (first + later) * services.pulses,
             }
             for served, service in zip(Served, services.stages, strict=True):
-                for leg in service.legs:
-                    cycles[leg.resource] += times.get(served, first + later) * leg.cycles
+                for reservation in service.reservations:
+                    cycles[reservation.resource] += (
+                        times.get(served, first + later) * reservation.cycles
+                    )
     return dict(cycles)
 
 
@@ -98,8 +100,11 @@ def _serial(job: Job) -> int:
     total = 0
     for replica, services in enumerate(job.services):
         first, later = services_per_frame(job, replica)
-        alone = [sum(leg.cycles for leg in s.legs) + s.own for s in services.stages]
-        waits = [sum(leg.delay for leg in s.legs) for s in services.stages]
+        alone = [
+            sum(reservation.cycles for reservation in s.reservations) + s.own
+            for s in services.stages
+        ]
+        waits = [sum(reservation.delay for reservation in s.reservations) for s in services.stages]
         alone = [a + w for a, w in zip(alone, waits, strict=True)]
         each = services.pulses * (alone[Served.DRIVE] + alone[Served.CONVERT]) + services.latency
         each += alone[Served.REDUCE] + alone[Served.POST] + alone[Served.STORE]

@@ -9,7 +9,7 @@ from cimsim.timing.loop.records import (
     CYCLE,
     EMPTY,
     FAR,
-    LEG_BITS,
+    RESERVATION_BITS,
     TURN,
     UNKNOWN,
     Dependency,
@@ -180,7 +180,7 @@ def _call_next(pipe: Pipe) -> None:
     key = event_key(queue, max(queue.ready, load.free), Phase.ADMITTED)
     if key < pipe.pending:
         pipe.pending = key
-        push(header_of(pipe), key, pipe.stages[TURN].address << LEG_BITS)
+        push(header_of(pipe), key, pipe.stages[TURN].address << RESERVATION_BITS)
 
 
 @jit

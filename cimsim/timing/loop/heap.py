@@ -1,11 +1,11 @@
-"""The events of the loop in a binary heap, by (key, sequence number, leg)."""
+"""The events of the loop in a binary heap, by (key, sequence number, reservation)."""
 
 from __future__ import annotations
 
 from cimsim.jit import jit
 from cimsim.timing.loop.accessors import kept_apart
 from cimsim.timing.loop.places import stage_at
-from cimsim.timing.loop.records import LEG_BITS, Header
+from cimsim.timing.loop.records import RESERVATION_BITS, Header
 
 
 @jit
@@ -54,6 +54,6 @@ def pop(header: Header) -> None:
 def _is_before(header: Header, key: int, what: int, other_key: int, other: int) -> bool:
     if key != other_key:
         return key < other_key
-    mine = stage_at(header, what >> LEG_BITS).sequence
-    theirs = stage_at(header, other >> LEG_BITS).sequence
+    mine = stage_at(header, what >> RESERVATION_BITS).sequence
+    theirs = stage_at(header, other >> RESERVATION_BITS).sequence
     return mine < theirs or (mine == theirs and what < other)

@@ -1,13 +1,14 @@
 """The event loop of `cimsim.timing.spec.rules`, compiled.
 
 Three kinds of events, handled in the order (cycle, `Phase`, order of the unit, sequence number,
-leg): an activation enters a STORE that no other uses; a pipeline that several units share takes its
-next activation; a leg asks for a resource that others use, too. Everything between two events
-follows at once, because a stage is left at ``max(end of service, cycle in which the next stage is
-free)``: `advance` moves each activation as far as those two are known, even if that lies in the
-future. Whatever is computed while the event of cycle t is handled lies at t or later, what follows
-from a grant later than t, so no later event can change it. An activation that waits for pixels or
-for credit is moved on when the unit that it waits for stores or lets go of them (`stores.finish`).
+reservation): an activation enters a STORE that no other uses; a pipeline that several units share
+takes its next activation; a reservation asks for a resource that others use, too. Everything
+between two events follows at once, because a stage is left at ``max(end of service, cycle in which
+the next stage is free)``: `advance` moves each activation as far as those two are known, even if
+that lies in the future. Whatever is computed while the event of cycle t is handled lies at t or
+later, what follows from a grant later than t, so no later event can change it. An activation that
+waits for pixels or for credit is moved on when the unit that it waits for stores or lets go of them
+(`stores.finish`).
 
 Memory: all records lie in one int64 array (`cimsim.timing.loop.records`), which
 `cimsim.timing.loop.tables` lays out. What it takes to read and write them is in
@@ -25,7 +26,16 @@ from cimsim.timing.loop.admission import admit, admit_first
 from cimsim.timing.loop.heap import pop
 from cimsim.timing.loop.places import stage_at
 from cimsim.timing.loop.progress import advance, grant, store
-from cimsim.timing.loop.records import CYCLE, FAR, LEG_BITS, ORDER_BITS, TURN, Header, Phase, Unit
+from cimsim.timing.loop.records import (
+    CYCLE,
+    FAR,
+    ORDER_BITS,
+    RESERVATION_BITS,
+    TURN,
+    Header,
+    Phase,
+    Unit,
+)
 from cimsim.timing.loop.schema import CorruptMemory
 from cimsim.timing.loop.stores import measure_all, widen
 
@@ -69,7 +79,7 @@ def _handle_first(header: Header) -> None:
     event = header.heap[0]
     key, what = event.key, event.what
     pop(header)
-    now, stage = key >> CYCLE, stage_at(header, what >> LEG_BITS)
+    now, stage = key >> CYCLE, stage_at(header, what >> RESERVATION_BITS)
     header.now = now
     if stage.kind == TURN:
         entered = admit_first(stage.pipe, key)
@@ -78,7 +88,7 @@ def _handle_first(header: Header) -> None:
     elif (key >> ORDER_BITS) & 3 == Phase.STORED:
         store(stage, now + stage.service.alone)
     else:
-        grant(stage, what & ((1 << LEG_BITS) - 1), now)
+        grant(stage, what & ((1 << RESERVATION_BITS) - 1), now)
 
 
 @_named

@@ -1,11 +1,11 @@
-"""What follows when a service ends: further legs and pulses, the next stage, the store."""
+"""What follows when a service ends: further reservations and pulses, the next stage, the store."""
 
 from __future__ import annotations
 
 from cimsim.jit import jit
 from cimsim.timing.loop.admission import admit
 from cimsim.timing.loop.places import header_of
-from cimsim.timing.loop.records import EMPTY, LEG_BITS, StageState
+from cimsim.timing.loop.records import EMPTY, RESERVATION_BITS, StageState
 from cimsim.timing.loop.stages import ask, ask_all, leave, leave_drive, may_leave, move
 from cimsim.timing.loop.stores import finish
 from cimsim.timing.spec.stage import Served, Stage
@@ -13,18 +13,18 @@ from cimsim.timing.spec.stage import Served, Stage
 
 @jit
 def grant(stage: StageState, number: int, now: int) -> None:
-    """Serve a leg as soon as its resource is free; the last one ends the service."""
+    """Serve a reservation as soon as its resource is free; the last one ends the service."""
     queue, service, kind = stage.queue, stage.service, stage.kind
-    leg = service.legs[number]
-    start = max(now, leg.resource.free)
-    leg.resource.free = start + leg.cycles
-    _log(stage, (kind << LEG_BITS) | number, start)
-    stage.last = max(stage.last, start + leg.cycles)
-    for index in range(len(leg.children)):
-        child = leg.children[index]
-        ask(stage, child.leg, start + child.delay)
-    stage.legs -= 1
-    if stage.legs > 0:
+    reservation = service.reservations[number]
+    start = max(now, reservation.resource.free)
+    reservation.resource.free = start + reservation.cycles
+    _log(stage, (kind << RESERVATION_BITS) | number, start)
+    stage.last = max(stage.last, start + reservation.cycles)
+    for index in range(len(reservation.children)):
+        child = reservation.children[index]
+        ask(stage, child.reservation, start + child.delay)
+    stage.reservations -= 1
+    if stage.reservations > 0:
         return
     end = stage.last + service.own
     queue.waited[kind] += end - stage.began - service.alone
@@ -38,13 +38,13 @@ def grant(stage: StageState, number: int, now: int) -> None:
 
 
 @jit
-def _log(stage: StageState, leg: int, start: int) -> None:
-    """Write down when a resource began to serve a leg."""
+def _log(stage: StageState, reservation: int, start: int) -> None:
+    """Write down when a resource began to serve a reservation."""
     header = header_of(stage)
     if len(header.log) > 0:
         row = header.log[header.logged]
         header.logged += 1
-        row.leg, row.queue = leg, stage.queue
+        row.reservation, row.queue = reservation, stage.queue
         row.sequence, row.start = stage.sequence, start
 
 

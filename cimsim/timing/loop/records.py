@@ -17,7 +17,7 @@ FAR = 1 << 62  # no cycle is as late
 NO_LIMIT = 1 << 60  # pixels of a line buffer that always has room
 TURN = len(Stage)  # kind of the record where units that share a pipeline wait for their turn
 
-ORDER_BITS, PHASE_BITS, LEG_BITS = 16, 2, 12
+ORDER_BITS, PHASE_BITS, RESERVATION_BITS = 16, 2, 12
 CYCLE = ORDER_BITS + PHASE_BITS
 
 
@@ -176,23 +176,23 @@ class Service(Record):
     """A service of an activation."""
 
     alone: int = cell("cycles if nobody else is there")
-    own: int = cell("cycles after the last leg")
-    legs: Rows[Leg] = cell("none: nobody else uses its resources")
+    own: int = cell("cycles after the last reservation")
+    reservations: Rows[Reservation] = cell("none: nobody else uses its resources")
 
 
-class Leg(Record):
+class Reservation(Record):
     """One occupation of a resource."""
 
     resource: Resource = cell("the resource")
     cycles: int = cell("cycles occupied")
     root: int = cell("1: asks when the stage is entered")
-    children: Rows[Child] = cell("legs that ask after it")
+    children: Rows[Child] = cell("reservations that ask after it")
 
 
 class Child(Record):
-    """A leg that asks after another one."""
+    """A reservation that asks after another one."""
 
-    leg: int = cell("number of the leg")
+    reservation: int = cell("number of the reservation")
     delay: int = cell("cycles after the other one began")
 
 
@@ -210,9 +210,11 @@ class StageState(Record):
     end: int = cell("end of service; UNKNOWN: a request waits (DRIVE: for CONVERT)", known_or_not)
     free: int = cell("cycle from which it is free", growing)
     service: Service = cell("the service", anything)
-    began: int = cell("cycle in which the legs, or those of this pulse, were asked for", growing)
-    legs: int = cell("legs that are not served", all_or_one_less)
-    last: int = cell("end of the last leg so far", anything)
+    began: int = cell(
+        "cycle in which the reservations, or those of this pulse, were asked for", growing
+    )
+    reservations: int = cell("reservations that are not served", all_or_one_less)
+    last: int = cell("end of the last reservation so far", anything)
     pipe: Pipe = cell("the pipeline")
     kind: int = cell("a `Stage`, or TURN")
     after: StageState = cell("the next stage")
@@ -264,7 +266,7 @@ class Event(Record):
     """Something that happens in a cycle."""
 
     key: int = cell("cycle, phase and order of the unit", anything)
-    what: int = cell("address of a stage and number of a leg", anything)
+    what: int = cell("address of a stage and number of a reservation", anything)
 
 
 class Frame(Record):
@@ -285,7 +287,7 @@ class Passage(Record):
 class Grant(Record):
     """A service of a resource that others use, too; -1: not yet."""
 
-    leg: int = cell("stage and number of the leg", written_once)
+    reservation: int = cell("stage and number of the reservation", written_once)
     queue: Queue = cell("whose", written_once)
     sequence: int = cell("which activation", written_once)
     start: int = cell("cycle in which it began", written_once)
@@ -293,6 +295,6 @@ class Grant(Record):
 
 # those that stand in others come first, but for the header
 FIELDS = declare(
-    Header, Service, StageState, Unit, Queue, Leg, Child, Resource, Pipe, Dependency, Edge, Watch,
-    Event, Frame, Passage, Grant,
+    Header, Service, StageState, Unit, Queue, Reservation, Child, Resource, Pipe, Dependency, Edge,
+    Watch, Event, Frame, Passage, Grant,
 )  # fmt: skip

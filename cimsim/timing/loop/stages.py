@@ -9,8 +9,8 @@ from cimsim.timing.loop.places import header_of
 from cimsim.timing.loop.records import (
     CYCLE,
     EMPTY,
-    LEG_BITS,
     ORDER_BITS,
+    RESERVATION_BITS,
     UNKNOWN,
     Phase,
     Queue,
@@ -29,22 +29,22 @@ def may_leave(stage: StageState) -> bool:
 
 @jit
 def ask_all(stage: StageState, at: int) -> None:
-    """Ask for the resources of all legs that need not wait for others."""
+    """Ask for the resources of all reservations that need not wait for others."""
     kept_apart()
-    legs = stage.service.legs
+    reservations = stage.service.reservations
     stage.end = UNKNOWN
     stage.began = at
     stage.last = 0
-    stage.legs = len(legs)
-    for leg in range(len(legs)):
-        if legs[leg].root == 1:
-            ask(stage, leg, at)
+    stage.reservations = len(reservations)
+    for reservation in range(len(reservations)):
+        if reservations[reservation].root == 1:
+            ask(stage, reservation, at)
 
 
 @jit
-def ask(stage: StageState, leg: int, at: int) -> None:
-    """Ask for the resource of one leg."""
-    what = (stage.address << LEG_BITS) | leg
+def ask(stage: StageState, reservation: int, at: int) -> None:
+    """Ask for the resource of one reservation."""
+    what = (stage.address << RESERVATION_BITS) | reservation
     push(header_of(stage), event_key(stage.queue, at, Phase.ASKED), what)
 
 
@@ -77,11 +77,13 @@ def begin(stage: StageState, at: int) -> None:
     queue.entered[kind] += at
     if len(queue.trace) > 0:
         queue.trace[stage.sequence].enter[kind] = at
-    if len(service.legs) > 0:
+    if len(service.reservations) > 0:
         ask_all(stage, at)
     elif kind == Stage.STORE:
         stage.end = UNKNOWN
-        push(header_of(stage), event_key(queue, at, Phase.STORED), stage.address << LEG_BITS)
+        push(
+            header_of(stage), event_key(queue, at, Phase.STORED), stage.address << RESERVATION_BITS
+        )
     else:
         stage.end = at + service.alone
 
@@ -97,7 +99,7 @@ def _begin_pulses(drive: StageState, stage: StageState, at: int) -> None:
     queue.fired += 1
     if len(queue.trace) > 0:
         queue.trace[stage.sequence].enter[Stage.CONVERT] = at
-    if len(stage.service.legs) > 0:
+    if len(stage.service.reservations) > 0:
         stage.pipe.pulse = 0
         if further == 0 and double:
             leave_drive(drive, at)

@@ -14,9 +14,9 @@ from cimsim.timing.loop.layout import Columns, Layout
 from cimsim.timing.loop.records import (
     EMPTY,
     FAR,
-    LEG_BITS,
     NO_LIMIT,
     ORDER_BITS,
+    RESERVATION_BITS,
     UNKNOWN,
     Child,
     Dependency,
@@ -25,10 +25,10 @@ from cimsim.timing.loop.records import (
     Frame,
     Grant,
     Header,
-    Leg,
     Passage,
     Pipe,
     Queue,
+    Reservation,
     Resource,
     Unit,
     Watch,
@@ -36,7 +36,7 @@ from cimsim.timing.loop.records import (
 from cimsim.timing.loop.schema import CHECKED, R
 from cimsim.timing.plan.dependencies import dependency_tables, ranges, release_table, whole_tables
 from cimsim.timing.plan.plan import Plan, Schedule
-from cimsim.timing.spec.routes import Leg as PlannedLeg
+from cimsim.timing.spec.routes import Reservation as PlannedReservation
 from cimsim.timing.spec.stage import Served, Stage
 
 Ints = NDArray[np.int64]
@@ -182,29 +182,40 @@ class _Tables:
                 row.alone[:] = [service.alone for service in services.stages]
                 row.own[:] = [service.own for service in services.stages]
                 for served, service in zip(Served, services.stages, strict=True):
-                    if any(self.uses[leg.resource] > 1 for leg in service.legs):
-                        legs = self._legs(service.legs)  # else its length is known
-                        row.table[served, row.place("legs")] = legs, len(service.legs)
+                    if any(
+                        self.uses[reservation.resource] > 1 for reservation in service.reservations
+                    ):
+                        reservations = self._reservations(
+                            service.reservations
+                        )  # else its length is known
+                        row.table[served, row.place("reservations")] = (
+                            reservations,
+                            len(service.reservations),
+                        )
                 number += 1
         queue.index[:] = queue.undone_index[:] = queue.replica
 
-    def _legs(self, planned: tuple[PlannedLeg, ...]) -> int:
-        """Fill the legs of a service; returns their address."""
-        if len(planned) >= 1 << LEG_BITS:
+    def _reservations(self, planned: tuple[PlannedReservation, ...]) -> int:
+        """Fill the reservations of a service; returns their address."""
+        if len(planned) >= 1 << RESERVATION_BITS:
             raise SimulationError(f"{len(planned)} links of one transfer, fewer are possible")
-        legs = self.layout.rows(Leg, len(planned))
+        reservations = self.layout.rows(Reservation, len(planned))
         after: list[list[tuple[int, int]]] = [[] for _ in planned]
-        legs.resource[:] = [self.address_of[leg.resource] for leg in planned]
-        for number, leg in enumerate(planned):
-            if leg.parent >= 0:
-                after[leg.parent].append((number, leg.delay))
-        legs.cycles[:] = [leg.cycles for leg in planned]
-        legs.root[:] = [leg.parent < 0 for leg in planned]
+        reservations.resource[:] = [
+            self.address_of[reservation.resource] for reservation in planned
+        ]
+        for number, reservation in enumerate(planned):
+            if reservation.parent >= 0:
+                after[reservation.parent].append((number, reservation.delay))
+        reservations.cycles[:] = [reservation.cycles for reservation in planned]
+        reservations.root[:] = [reservation.parent < 0 for reservation in planned]
         children = self.layout.rows(Child, sum(len(mine) for mine in after))
         children.table[:] = np.array([one for mine in after for one in mine]).reshape(-1, 2)
         count = np.array([len(mine) for mine in after], np.int64)
-        legs.link("children", children.address + Child.size * (np.cumsum(count) - count), count)
-        return legs.address
+        reservations.link(
+            "children", children.address + Child.size * (np.cumsum(count) - count), count
+        )
+        return reservations.address
 
     def fill_edges(self) -> None:
         """Fill the edges, those from each unit (they are sorted so), into it, of its credit."""
@@ -298,7 +309,9 @@ class _Tables:
     def fill_header(self) -> None:
         """Make room for events and calls, and say where all records are."""
         header, layout, jobs = self.layout.header, self.layout, self.jobs
-        events = sum(8 + sum(len(s.legs) for s in v.stages) for w in jobs for v in w.services)
+        events = sum(
+            8 + sum(len(s.reservations) for s in v.stages) for w in jobs for v in w.services
+        )
         calls = len(self.pipe) + self.watches + len(self.queue) * (len(self.edge) + 1)
         stack = layout.numbers(np.zeros(calls, np.int64), Header.fields["stack"])
         header.link("stack", stack, calls)
@@ -313,7 +326,7 @@ class _Tables:
         rows = np.zeros(len(self.jobs), np.int64)
         if trace:
             rows = self.frames * self.unit.activations
-        logged = self.frames * self._shared_legs() if trace else 0
+        logged = self.frames * self._shared_reservations() if trace else 0
         memory.check(
             8.0 * (self.layout.size + int(rows.sum()) * Passage.size + logged * Grant.size),
             "timing: what each unit remembers",
@@ -326,16 +339,16 @@ class _Tables:
         self.layout.header.link("log", grants.address, logged)
         return passages, grants
 
-    def _shared_legs(self) -> int:
-        """Legs of one frame that the event loop grants one by one, at most."""
+    def _shared_reservations(self) -> int:
+        """Reservations of one frame that the event loop grants one by one, at most."""
         count, number = 0, 0
         services_of = self.queue.inner("services")
         for job in self.jobs:
             for replica, services in enumerate(job.services):
-                legs = services_of[number].count("legs")
-                each = int(legs[Served.DRIVE : Served.STORE + 1].sum())
-                each += int(max(legs[Served.LOAD], legs[Served.LOAD_NEXT]))
-                each += (services.pulses - 1) * int(legs[Served.CONVERT])
+                reservations = services_of[number].count("reservations")
+                each = int(reservations[Served.DRIVE : Served.STORE + 1].sum())
+                each += int(max(reservations[Served.LOAD], reservations[Served.LOAD_NEXT]))
+                each += (services.pulses - 1) * int(reservations[Served.CONVERT])
                 count += job.of_replica(replica) * each
                 number += 1
         return count

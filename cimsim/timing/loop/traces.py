@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.timing.loop.records import LEG_BITS
+from cimsim.timing.loop.records import RESERVATION_BITS
 from cimsim.timing.plan.plan import Job, Plan
 from cimsim.timing.spec.routes import Service
 from cimsim.timing.spec.rules import Services
@@ -42,7 +42,7 @@ def read_trace(plan: Plan, memory: Memory, frames: int) -> Trace:
 
 
 def _grants(plan: Plan, memory: Memory, frames: int) -> Grants:
-    """Return the logged legs, and those that nobody could disturb, whose cycles follow."""
+    """Return the logged reservations, and those that nobody could disturb, whose cycles follow."""
     number = {name: i for i, name in enumerate(plan.uses())}
     parts: list[Ints] = []
     log, row, first_row = _Log(memory), 0, 0
@@ -58,13 +58,13 @@ def _grants(plan: Plan, memory: Memory, frames: int) -> Grants:
                 rows, service = sequence, services.stages[served]
                 if served.stage == Stage.LOAD:
                     rows = sequence[first == (served == Served.LOAD)]
-                for leg, one in enumerate(service.legs):
+                for reservation, one in enumerate(service.reservations):
                     if log.shared[row, served]:
-                        granted = log.of_leg(mine, served.stage, leg)
+                        granted = log.of_reservation(mine, served.stage, reservation)
                         if served.stage == Stage.LOAD:
                             granted = granted[np.isin(granted[:, 0], rows)]
                     else:
-                        granted = _undisturbed(enter, rows, services, served, leg)
+                        granted = _undisturbed(enter, rows, services, served, reservation)
                     fixed = [number[one.resource], u, replica, served.stage, one.cycles]
                     parts.append(np.column_stack([granted, np.tile(fixed, (len(granted), 1))]))
             row += 1
@@ -82,18 +82,23 @@ class _Log:
     def __init__(self, memory: Memory) -> None:
         n, log = memory.header.logged, memory.log
         self.queue, self.sequence, self.start = log.queue[:n], log.sequence[:n], log.start[:n]
-        self.stage, self.leg = log.leg[:n] >> LEG_BITS, log.leg[:n] & ((1 << LEG_BITS) - 1)
+        self.stage, self.reservation = (
+            log.reservation[:n] >> RESERVATION_BITS,
+            log.reservation[:n] & ((1 << RESERVATION_BITS) - 1),
+        )
         self.queues = memory.queue.addresses()
-        # whether the legs of a service [queues, services] were granted one by one
-        self.shared = np.array([s.count("legs") for s in memory.queue.inner("services")]) > 0
+        # whether the reservations of a service [queues, services] were granted one by one
+        self.shared = (
+            np.array([s.count("reservations") for s in memory.queue.inner("services")]) > 0
+        )
 
     def of_queue(self, number: int) -> Ints:
         """Return the rows of one queue."""
         return np.flatnonzero(self.queue == self.queues[number])
 
-    def of_leg(self, rows: Ints, stage: Stage, leg: int) -> Ints:
-        """Return sequence numbers and cycles [n, 2] of one leg."""
-        chosen = rows[(self.stage[rows] == stage) & (self.leg[rows] == leg)]
+    def of_reservation(self, rows: Ints, stage: Stage, reservation: int) -> Ints:
+        """Return sequence numbers and cycles [n, 2] of one reservation."""
+        chosen = rows[(self.stage[rows] == stage) & (self.reservation[rows] == reservation)]
         return np.column_stack([self.sequence[chosen], self.start[chosen]])
 
 
@@ -107,9 +112,11 @@ def first_in_row(job: Job, sequence: Ints) -> NDArray[np.bool_]:
     return first
 
 
-def _undisturbed(enter: Ints, sequence: Ints, services: Services, served: Served, leg: int) -> Ints:
-    """Sequence numbers and cycles in which a leg begins that meets nobody."""
-    begin = enter[sequence, served.stage] + _delay(services.stages[served], leg)
+def _undisturbed(
+    enter: Ints, sequence: Ints, services: Services, served: Served, reservation: int
+) -> Ints:
+    """Sequence numbers and cycles in which a reservation begins that meets nobody."""
+    begin = enter[sequence, served.stage] + _delay(services.stages[served], reservation)
     if served == Served.CONVERT and services.pulses > 1:
         drive, convert = services.alone(Served.DRIVE), services.alone(Served.CONVERT)
         step = max(drive, convert) if services.double else drive + convert
@@ -118,7 +125,7 @@ def _undisturbed(enter: Ints, sequence: Ints, services: Services, served: Served
     return np.column_stack([sequence, begin])
 
 
-def _delay(service: Service, leg: int) -> int:
-    """Cycles from entering the stage to the start of a leg, if nobody is there."""
-    one = service.legs[leg]
+def _delay(service: Service, reservation: int) -> int:
+    """Cycles from entering the stage to the start of a reservation, if nobody is there."""
+    one = service.reservations[reservation]
     return one.delay + (_delay(service, one.parent) if one.parent >= 0 else 0)

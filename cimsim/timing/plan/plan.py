@@ -112,7 +112,7 @@ class Plan:
     edges: tuple[Edge, ...]
 
     def uses(self) -> dict[Resource, int]:
-        """How many legs of all stages of all pipelines ask for each resource.
+        """How many reservations of all stages of all pipelines ask for each resource.
 
         LOAD of a first and of a later activation are one stage.
         """
@@ -120,8 +120,8 @@ class Plan:
         for job in self.jobs:
             for p, services in zip(job.pipes, job.services, strict=True):
                 for stage, service in enumerate(services.stages):
-                    for number, leg in enumerate(service.legs):
-                        asked[leg.resource].add((p, stage % 6, number))
+                    for number, reservation in enumerate(service.reservations):
+                        asked[reservation.resource].add((p, stage % 6, number))
         return {resource: len(asked[resource]) for resource in sorted(asked)}
 
 

@@ -1,4 +1,4 @@
-"""What a message occupies on its way between tiles: the legs of a service."""
+"""What a message occupies on its way between tiles: the reservations of a service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IO_TILE = 0  # where the global buffer and DRAM are
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
+class Reservation:
     """One occupation of a shared resource.
 
     Attributes
@@ -24,7 +24,8 @@ class Leg:
     cycles : int
         Occupied, one or more.
     parent : int
-        Leg of the same service that this one follows, always an earlier one; -1: the stage's entry.
+        Reservation of the same service that this one follows, always an earlier one; -1: the
+        stage's entry.
     delay : int
         Cycles from the start of the parent's occupation to the request, one or more (0 at entry).
     n_bytes : int
@@ -44,58 +45,66 @@ class Service:
 
     Attributes
     ----------
-    legs : tuple of Leg
+    reservations : tuple of Reservation
     own : int
-        Cycles after the end of the last leg, or after entry.
+        Cycles after the end of the last reservation, or after entry.
     """
 
-    legs: tuple[Leg, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
     own: int = 0
 
     @property
     def alone(self) -> int:
         """Cycles if nobody else is there."""
         starts: list[int] = []
-        for leg in self.legs:
-            starts.append(leg.delay + (starts[leg.parent] if leg.parent >= 0 else 0))
-        ends = [s + leg.cycles for s, leg in zip(starts, self.legs, strict=True)]
+        for reservation in self.reservations:
+            starts.append(
+                reservation.delay + (starts[reservation.parent] if reservation.parent >= 0 else 0)
+            )
+        ends = [
+            s + reservation.cycles for s, reservation in zip(starts, self.reservations, strict=True)
+        ]
         return max(ends, default=0) + self.own
 
 
 class Route:
-    """Collects the legs of one service; all tiles are numbered through all chips."""
+    """Collects the reservations of one service; all tiles are numbered through all chips."""
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
-        self.legs: list[Leg] = []
-        self._starts: list[int] = []  # of each leg, from the stage's entry, if nobody else is there
+        self.reservations: list[Reservation] = []
+        self._starts: list[
+            int
+        ] = []  # of each reservation, from the stage's entry, if nobody else is there
         self.interconnect = interconnect_of(chip)
 
     def use(
         self, resource: Resource, cycles: int, after: int = -1, wait: int = 0, n_bytes: int = 0
     ) -> int:
-        """Add a leg that begins ``wait`` cycles after ``after`` has arrived; returns its number.
+        """Add a reservation ``wait`` cycles after ``after`` has arrived; returns its number.
 
-        A leg of 0 cycles is left out, ``after`` is returned.
+        A reservation of 0 cycles is left out, ``after`` is returned.
         """
         if cycles == 0:
             return after
-        delay = self.legs[after].cycles + self.latency(after) + wait if after >= 0 else 0
-        return self._add(Leg(resource, cycles, after, delay, n_bytes))
+        delay = self.reservations[after].cycles + self.latency(after) + wait if after >= 0 else 0
+        return self._add(Reservation(resource, cycles, after, delay, n_bytes))
 
-    def _add(self, leg: Leg) -> int:
-        self._starts.append(leg.delay + (self._starts[leg.parent] if leg.parent >= 0 else 0))
-        self.legs.append(leg)
-        return len(self.legs) - 1
+    def _add(self, reservation: Reservation) -> int:
+        self._starts.append(
+            reservation.delay + (self._starts[reservation.parent] if reservation.parent >= 0 else 0)
+        )
+        self.reservations.append(reservation)
+        return len(self.reservations) - 1
 
-    def latency(self, leg: int) -> int:
-        """Cycles from the end of a leg to its arrival: those of a link between chips."""
-        between = leg >= 0 and self.legs[leg].resource[0] == "chips"
+    def latency(self, reservation: int) -> int:
+        """Cycles from the end of a reservation to its arrival: those of a link between chips."""
+        between = reservation >= 0 and self.reservations[reservation].resource[0] == "chips"
         return self.chip.system.latency_cycles if between else 0
 
-    def ends(self, leg: int) -> int:
-        """Cycle, from the stage's entry, in which a leg is over if nobody else is there."""
-        return self._starts[leg] + self.legs[leg].cycles
+    def ends(self, reservation: int) -> int:
+        """Cycle, from the stage's entry, in which a reservation is over if nobody else is there."""
+        return self._starts[reservation] + self.reservations[reservation].cycles
 
     def send(
         self, source: int, targets: Iterable[int], n_bytes: int, after: int = -1, wait: int = 0
@@ -105,7 +114,7 @@ class Route:
         Returns
         -------
         dict
-            Target -> the leg that reaches it; ``after`` where none is needed.
+            Target -> the reservation that reaches it; ``after`` where none is needed.
         """
         targets = sorted(set(targets))
         if n_bytes == 0 or self.interconnect.is_free:
@@ -131,7 +140,7 @@ class Route:
         return arrivals
 
     def _cross(self, chip: int, following: int, n_bytes: int, after: int) -> int:
-        """Add the link between two chips; returns its leg."""
+        """Add the link between two chips; returns its reservation."""
         cycles = math.ceil(n_bytes / self.chip.system.bytes_per_cycle)
         return self.use(("chips", chip, following), cycles, after, n_bytes=n_bytes)
 
@@ -141,16 +150,16 @@ class Route:
         """Add the way inside one chip, from ``entry``."""
         net, per_chip = self.interconnect, self.chip.tile.count
         chip, first = entry // per_chip, entry - entry % per_chip
-        cycles, arrivals, legs = net.cycles(n_bytes), {entry: after}, list[int]()
+        cycles, arrivals, reservations = net.cycles(n_bytes), {entry: after}, list[int]()
         for hop in net.way(entry - first, tuple(sorted(tile - first for tile in targets))):
             resource: Resource = (net.resource, *(chip, *hop.link))
             if hop.after < 0:
-                legs.append(self.use(resource, cycles, after, wait, n_bytes))
+                reservations.append(self.use(resource, cycles, after, wait, n_bytes))
             else:
-                ahead = legs[hop.after]
-                leg = Leg(resource, cycles, ahead, net.delay(n_bytes), n_bytes)
-                legs.append(self._add(leg))
-            arrivals |= dict.fromkeys((first + tile for tile in hop.tiles), legs[-1])
+                ahead = reservations[hop.after]
+                reservation = Reservation(resource, cycles, ahead, net.delay(n_bytes), n_bytes)
+                reservations.append(self._add(reservation))
+            arrivals |= dict.fromkeys((first + tile for tile in hop.tiles), reservations[-1])
         lost = [tile - first for tile in targets if tile not in arrivals]
         if lost:
             raise SimulationError(

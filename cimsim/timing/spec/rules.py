@@ -27,26 +27,26 @@ stage is entered, and the left one is free, in that same cycle. STORE is left wh
 over. A stage of zero cycles is passed in the cycle of entry if the next one is free. So activations
 keep their order.
 
-**Service.** A `Service` has *legs* on shared resources and ``own`` cycles that keep only the stage
-busy. A leg without parent asks for its resource in the cycle in which the stage is entered
-(CONVERT: for each pulse); another one ``delay`` cycles after its parent's service began. A leg
-keeps its resource for ``cycles``. The service of the stage is over ``own`` cycles after the end of
-its last leg, or after entry where there is none. A resource serves one request at a time, without
-interruption, in the order of (cycle of the request, order of the unit, sequence number, number of
-the leg); it takes a waiting request in the cycle in which it becomes free, or a new one at once.
-Since a leg lasts a cycle or more and ``delay`` is one or more, the requests of a cycle never depend
-on its grants.
+**Service.** A `Service` has *reservations* on shared resources and ``own`` cycles that keep only
+the stage busy. A reservation without parent asks for its resource in the cycle in which the stage
+is entered (CONVERT: for each pulse); another one ``delay`` cycles after its parent's service began.
+A reservation keeps its resource for ``cycles``. The service of the stage is over ``own`` cycles
+after the end of its last reservation, or after entry where there is none. A resource serves one
+request at a time, without interruption, in the order of (cycle of the request, order of the unit,
+sequence number, number of the reservation); it takes a waiting request in the cycle in which it
+becomes free, or a new one at once. Since a reservation lasts a cycle or more and ``delay`` is one
+or more, the requests of a cycle never depend on its grants.
 
 ========  =====================================================  ==================================
 stage     cycles                                                 resource
 ========  =====================================================  ==================================
-LOAD      leg: bytes / ``buffer.bytes_per_cycle``                buffer port of the home tile
+LOAD      reservation: bytes / ``buffer.bytes_per_cycle``        buffer port of the home tile
 DRIVE     own, per pulse: ``array.t_read`` (+ steps)             none
-CONVERT   leg, per pulse: ADC rounds x one ADC conversion        ADCs of the home tile, if shared
+CONVERT   reservation, per pulse: ADC rounds x one conversion    ADCs of the home tile, if shared
 REDUCE    transfers of partial sums between tiles                interconnect
           own: latency + additions / ``adder.lanes``
-POST      leg: products / ``matmul.lanes``, where there are any  matmul unit of home tile, or chip
-          leg: vector operations / ``vector.lanes``              vector unit of home tile, or chip
+POST      reservation: products / ``matmul.lanes``, if any       matmul unit of home tile, or chip
+          reservation: vector operations / ``vector.lanes``      vector unit of home tile, or chip
 STORE     a transfer of the stored values                        interconnect
 ========  =====================================================  ==================================
 
@@ -64,7 +64,7 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   the first window) and ``new`` those that no earlier activation of this replica in this map row has
   read, for an endless row. For a dense kernel that is ``min(stride, kernel)`` of ``kernel``
   columns. An activation is in the map row of its first window. LOAD of other units takes 0 cycles,
-  but for products on a matmul unit: a leg at the buffer port with their operands.
+  but for products on a matmul unit: a reservation at the buffer port with their operands.
 - DRIVE, CONVERT: ``ceil(inputs.bits / dac.bits)`` pulses; for inputs that may be negative, with
   ``inputs.signed: phases``, twice those of ``inputs.bits - 1``, with ``rows`` once those. One
   conversion takes ``adc.t_conversion``, with ``adc.t_step`` 2**bits steps more (SAR: bits), one
@@ -80,9 +80,10 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   CONVERT of a pulse take the cycles of all of them.
 - *Shared arrays.* Where pipelines have arrays in common (with ``adc.shared: tile``: tiles in common
   on which an array is shared), all that are linked so form one group with one resource. Their
-  pulses are not told apart: DRIVE is a single leg on the group's resource, ``pulses * max(drive,
-  convert)`` cycles with double sample-and-hold, else ``pulses * (drive + convert)``; CONVERT is
-  own, ``min(drive, convert)`` cycles or none. An activation then counts as one pulse here.
+  pulses are not told apart: DRIVE is a single reservation on the group's resource, ``pulses *
+  max(drive, convert)`` cycles with double sample-and-hold, else ``pulses * (drive + convert)``;
+  CONVERT is own, ``min(drive, convert)`` cycles or none. An activation then counts as one pulse
+  here.
 - REDUCE: output values are added up in the tile that holds their first row tile, on each chip by
   itself. Each column of each other row tile is one addition; those from other tiles are first
   moved, ``4`` bytes each, all tiles at once. Of each chip other than that of the home tile one
@@ -103,16 +104,16 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   ``interconnect.latency_cycles`` after it has left STORE (at once if it moves nothing).
 
 **Transfers.** Which links a message takes says `cimsim.chip.interconnects`, also for kinds of the
-user's own. ``interconnect.kind: ideal`` moves everything in 0 cycles without latency. ``bus``:
-one leg on the bus of the chip, whether or not the tiles differ (all partial sums of REDUCE that
-stay on a chip are one message). ``mesh``: the tiles of a chip stand
-row by row in a grid of ``ceil(sqrt(tile.count))`` columns; a message goes along x first, then along
-y; each directed link on its way is one leg of bytes / ``bytes_per_cycle``, asked for
-``hop_cycles`` after the leg on the link before began (cut-through, with room for a message at each
-router). To several tiles the ways form a tree, each link of which carries the message once. Between
-tiles of equal number nothing is moved. Several chips (``system.chips``) stand in a chain; tile 0 of
-each is its gateway and the global buffer and DRAM are at tile 0 of chip 0. On the way to another
-chip a message is stored whole at each gateway: the leg on the link between two chips is asked for
+user's own. ``interconnect.kind: ideal`` moves everything in 0 cycles without latency. ``bus``: one
+reservation on the bus of the chip, whether or not the tiles differ (all partial sums of REDUCE that
+stay on a chip are one message). ``mesh``: the tiles of a chip stand row by row in a grid of
+``ceil(sqrt(tile.count))`` columns; a message goes along x first, then along y; each directed link
+on its way is one reservation of bytes / ``bytes_per_cycle``, asked for ``hop_cycles`` after the
+reservation on the link before began (cut-through, with room for a message at each router). To
+several tiles the ways form a tree, each link of which carries the message once. Between tiles of
+equal number nothing is moved. Several chips (``system.chips``) stand in a chain; tile 0 of each is
+its gateway and the global buffer and DRAM are at tile 0 of chip 0. On the way to another chip a
+message is stored whole at each gateway: the reservation on the link between two chips is asked for
 when the one before is over; what follows comes ``system.latency_cycles`` after the end of the
 link's.
 
@@ -179,7 +180,7 @@ from cimsim.mapping.dataflow import Unit
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot
 from cimsim.mapping.traffic import PartialSums, load_bytes, partial_sums, stations
-from cimsim.timing.spec.routes import IO_TILE, Leg, Resource, Route, Service
+from cimsim.timing.spec.routes import IO_TILE, Reservation, Resource, Route, Service
 from cimsim.timing.spec.stage import Served
 from cimsim.units import to_cycles
 
@@ -330,9 +331,11 @@ def input_services(unit: Unit, chip: Chip, targets: Iterable[int] | None) -> Ser
     port, wait = _port(chip, chip.frames)
     begin = route.use(port, _port_cycles(chip, chip.frames, n_bytes), n_bytes=n_bytes)
     ends = route.send(IO_TILE, targets, n_bytes, begin, wait)
-    moved = len(route.legs) > 1
+    moved = len(route.reservations) > 1
     own = 0 if moved else wait
-    return _only_store(Service(tuple(route.legs), own), _latency(chip, route, ends.values(), moved))
+    return _only_store(
+        Service(tuple(route.reservations), own), _latency(chip, route, ends.values(), moved)
+    )
 
 
 def output_services(unit: Unit, chip: Chip, home: int) -> Services:
@@ -340,11 +343,11 @@ def output_services(unit: Unit, chip: Chip, home: int) -> Services:
     route = Route(chip)
     n_bytes = unit.stored * chip.input_bytes
     ends = route.send(home, (IO_TILE,), n_bytes)
-    latency = _latency(chip, route, (), len(route.legs) > 0)
+    latency = _latency(chip, route, (), len(route.reservations) > 0)
     port, _ = _port(chip, chip.frames)
     cycles = _port_cycles(chip, chip.frames, n_bytes)
     route.use(port, cycles, ends[IO_TILE], n_bytes=n_bytes)
-    return _only_store(Service(tuple(route.legs)), latency)
+    return _only_store(Service(tuple(route.reservations)), latency)
 
 
 def program_services(cycles: int) -> Services:
@@ -353,8 +356,8 @@ def program_services(cycles: int) -> Services:
 
 
 def _latency(chip: Chip, route: Route, ends: Iterable[int], moved: bool) -> int:
-    """Cycles from the last leg to the arrival at all targets, which ``ends`` reach."""
-    between_chips = max((route.latency(leg) for leg in ends), default=0)
+    """Cycles from the last reservation to the arrival at all targets, which ``ends`` reach."""
+    between_chips = max((route.latency(reservation) for reservation in ends), default=0)
     return between_chips + (chip.interconnect.latency_cycles if moved else 0)
 
 
@@ -382,7 +385,7 @@ def _on(resource: Resource | None, cycles: int) -> Service:
     """Return a service of ``cycles`` on a resource, or without."""
     if resource is None:
         return Service((), cycles)
-    return Service((Leg(resource, cycles),) if cycles else ())
+    return Service((Reservation(resource, cycles),) if cycles else ())
 
 
 def _port(chip: Chip, where: str) -> tuple[Resource, int]:
@@ -403,13 +406,13 @@ def _operands(chip: Chip, home: int, moves: Moves, ahead: bool, n_bytes: int) ->
     route, end, wait = _read_spilled(chip, (home,), moves, ahead)
     cycles = math.ceil(n_bytes / chip.buffer.bytes_per_cycle)
     route.use(("buffer", home), cycles, end, wait)
-    return Service(tuple(route.legs), 0 if cycles else wait)
+    return Service(tuple(route.reservations), 0 if cycles else wait)
 
 
 def _read_spilled(
     chip: Chip, arrive: tuple[int, ...], moves: Moves, ahead: bool = True
 ) -> tuple[Route, int, int]:
-    """Return the legs from the ports to all stations, the last one to the home tile, and the wait.
+    """Return the reservations from ports to all stations, the last one to the home tile; the wait.
 
     What is read ahead has been asked for so early that the latency of DRAM is over. Of two memories
     one is read after the other.
@@ -441,7 +444,7 @@ def _load(
     whole = -(-rows * n_bytes // first) * chip.input_bytes
     route, end, wait = _read_spilled(chip, arrive, ((spill.load, whole),), ahead)
     route.use(("buffer", arrive[0]), math.ceil(n_bytes / chip.buffer.bytes_per_cycle), end, wait)
-    return Service(tuple(route.legs))
+    return Service(tuple(route.reservations))
 
 
 def _adc_rounds(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> int:
@@ -467,19 +470,21 @@ def _reduce(layout: Layout, slots: tuple[Slot, ...], chip: Chip) -> Service:
         for station in arrive[1:]
     ]
     own = math.ceil(sums.added / chip.adder.lanes)
-    return Service(tuple(route.legs), own + _latency(chip, route, ends, len(route.legs) > 0))
+    return Service(
+        tuple(route.reservations), own + _latency(chip, route, ends, len(route.reservations) > 0)
+    )
 
 
 def _gather(route: Route, station: int, sums: PartialSums, n_bytes: int) -> int:
-    """Add what changes tiles on the chip of a station; returns the leg that ends last alone."""
-    per_chip, begun = route.chip.tile.count, len(route.legs)
+    """Add what changes tiles on the chip of a station; returns the reservation that ends last."""
+    per_chip, begun = route.chip.tile.count, len(route.reservations)
     mine = {way: n for way, n in sums.moves.items() if way[0] // per_chip == station // per_chip}
     if route.interconnect.is_one_wire:  # one transfer for all of them
         route.send(station, (), sum(mine.values()) * n_bytes)
     else:
         for (source, target), count in sorted(mine.items()):
             route.send(source, (target,), count * n_bytes)
-    return max(range(begun, len(route.legs)), key=route.ends, default=-1)
+    return max(range(begun, len(route.reservations)), key=route.ends, default=-1)
 
 
 def _post(
@@ -494,7 +499,7 @@ def _post(
     # operations per window are an average over the map: 1e-9 forgives its rounding error
     cycles = math.ceil(operations / chip.vector.lanes - 1e-9)
     route.use(vector, cycles, end, wait)
-    return Service(tuple(route.legs), 0 if cycles else wait)
+    return Service(tuple(route.reservations), 0 if cycles else wait)
 
 
 def _store(
@@ -506,8 +511,8 @@ def _store(
         return Service(), 0
     wanted = {*(targets or ()), *([IO_TILE] if spill.write else [])}
     ends = route.send(home, wanted, n_bytes)
-    latency = _latency(chip, route, ends.values(), len(route.legs) > 0)
+    latency = _latency(chip, route, ends.values(), len(route.reservations) > 0)
     for memory, written in spill.write:
         port, _ = _port(chip, memory)
         route.use(port, _port_cycles(chip, memory, written), ends[IO_TILE], n_bytes=written)
-    return Service(tuple(route.legs)), latency
+    return Service(tuple(route.reservations)), latency
