@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cimsim.stats import mean_interval
 from cimsim.studies import engine
-from cimsim.studies.optimise import SAMPLERS, Found, Search
+from cimsim.studies.optimise import SAMPLERS, Search, SearchResult
 from cimsim.studies.study import Study
 
 FIELDS = {
@@ -48,7 +48,7 @@ QUALITY = {
 }  # fmt: skip
 
 
-def costs(found: Found) -> NDArray[np.float64]:
+def costs(found: SearchResult) -> NDArray[np.float64]:
     """Return the feasible trials' objectives, smaller is better: logarithms, decibels as such."""
     kept = np.array([trial.costs for trial in found.trials if trial.feasible])
     kept = kept.reshape(len(kept), 2)
@@ -79,7 +79,7 @@ def searched(task: dict[str, Any], sampler: str, seed: int, asked: Any) -> dict[
                     trials=asked.trials, sampler=sampler, seed=seed)  # fmt: skip
     found = search.run(crew=engine.crew(asked.workers))
     return {
-        "points": search.space.size, "trials": len(found.trials), "told": found.told,
+        "points": search.space.size, "trials": len(found.trials), "told": found.summary,
         "costs": costs(found).tolist(), "cpu_s_here": time.process_time() - began,
     }  # fmt: skip
 

@@ -101,7 +101,7 @@ def program(network: WrittenNetwork, on: OnAgedChip, how: Calibrated) -> None:
         print_json({
             "network": made.title, "chip": chip.name,
             "frame": {"height": frame[0], "width": frame[1]}, "arrays": placed.arrays_used,
-            **written.told, "file": str(target), "bytes": target.stat().st_size,
+            **written.provenance, "file": str(target), "bytes": target.stat().st_size,
         })  # fmt: skip
         return
     console.print(

@@ -278,7 +278,7 @@ def _print(console: Console, done: _Done, chip: Chip) -> None:
     console.print(table)
     units = pruned.kept
     rows: list[str] = [
-        f"{budget.told(pruned.before)} before, [bold]{budget.told(pruned.after)}[/] after",
+        f"{budget.shown(pruned.before)} before, [bold]{budget.shown(pruned.after)}[/] after",
         f"{int((~units).sum())} of {len(units)} channels cut; on the crops {psnr[0]:.2f} dB "
         f"before, {psnr[1]:.2f} dB after, without fine-tuning",
     ]

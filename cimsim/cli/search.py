@@ -22,7 +22,7 @@ from cimsim.cli.planned import CrewOptions, FileArgument, StudyOptions
 from cimsim.cli.steps import Bars, print_json
 
 if TYPE_CHECKING:
-    from cimsim.studies.optimise import Found
+    from cimsim.studies.optimise import SearchResult
 
 
 class Sampler(StrEnum):
@@ -103,7 +103,7 @@ def search(
     folder = how.out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{plan.name}"
     with Bars(console, how.quiet) as report:
         found = looked.run(folder, crew=crew, cached=not how.no_cache, progress=report)
-    title = f"{plan.name}: {found.told}, of {looked.space.size:,} points"
+    title = f"{plan.name}: {found.summary}, of {looked.space.size:,} points"
     if how.as_json:
         print_json(_numbers(found) | {"folder": str(folder)})
     elif found.front:
@@ -120,7 +120,7 @@ def search(
         raise ConfigError(f"no point could be worked out: {found.trials[0].rows[0]['error']}")
 
 
-def _numbers(found: Found) -> dict[str, object]:
+def _numbers(found: SearchResult) -> dict[str, object]:
     """Return what a search gave as plain data in SI units."""
     from cimsim.studies.table import Table
 

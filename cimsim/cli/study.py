@@ -242,7 +242,7 @@ def print_table(
     chips = max((c.n for g in table.groups for c in g.cells.values()), default=1)
     told = f"; means of {chips} chips" if chips > 1 else ""
     console.print(f"[bold]{escape(title)}[/]  {escape(common)}{told}", highlight=False)
-    varies = len(table.told)
+    varies = len(table.distinguishing)
     if sum(_widths(heads, lines)) > console.width:  # intervals below their numbers
         heads = [head.replace(" (", "\n(") for head in heads]
         lines = [[cell.replace(" (", "\n(") for cell in line] for line in lines]

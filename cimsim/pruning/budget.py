@@ -35,7 +35,7 @@ class Budget(Protocol):
         """Return how many of a group's units are tried at once; 0: until something is saved."""
         ...
 
-    def told(self, value: float) -> str:
+    def shown(self, value: float) -> str:
         """Return a value with its unit."""
         ...
 
@@ -80,7 +80,7 @@ class Arrays:
         """Cut until an array is saved."""
         return 0
 
-    def told(self, value: float) -> str:
+    def shown(self, value: float) -> str:
         """Return ``21 arrays``."""
         return f"{value:.0f} arrays"
 
@@ -108,7 +108,7 @@ class Energy:
         """Cut a sixteenth of the group at a time."""
         return max(1, units // 16)
 
-    def told(self, value: float) -> str:
+    def shown(self, value: float) -> str:
         """Return ``3.1 mJ``."""
         return format_si(value, "J")
 

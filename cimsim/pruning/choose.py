@@ -58,8 +58,8 @@ def choose(
     least = chooser.least()
     if least > budget.limit:
         raise ConfigError(
-            f"pruning: {budget.told(budget.limit)} cannot be reached: with a single channel left "
-            f"in every layer the network takes {budget.told(least)} under this mapping; give at "
+            f"pruning: {budget.shown(budget.limit)} cannot be reached: with a single channel left "
+            f"in every layer the network takes {budget.shown(least)} under this mapping; give at "
             "least as much, another --mapping, or a smaller network"
         )
     while chooser.now > budget.limit:

@@ -168,7 +168,7 @@ class ProgrammedChip:
         return cls(header, arrays, path)
 
     @property
-    def told(self) -> dict[str, str | float | None]:
+    def provenance(self) -> dict[str, str | float | None]:
         """What a result says about the chip that it ran on."""
         name = None if self.file is None else self.file.name
         return {"file": name, "sha256": self.hash, "seed": self.seed, "sigma": self.sigma}

@@ -213,7 +213,7 @@ def _result(asked: Asked, told: Told, timeline: Timeline, ran: Ran, charged: _Ch
         intervals=drawn.intervals(),
         sensitivity=tuple(sensitivity(charged.ledger)),
         as_written=charged.as_written,
-        programmed=None if asked.programmed is None else asked.programmed.told,
+        programmed=None if asked.programmed is None else asked.programmed.provenance,
         environment=environment(asked.device if first else None),
         outputs=clip.digests if clip else {},
         command=told.command,

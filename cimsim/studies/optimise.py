@@ -145,7 +145,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search gave.
 
     Attributes
@@ -162,7 +162,7 @@ class Found:
     front: tuple[Group, ...]
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What became of the trials."""
         sifted = sum(trial.sifted for trial in self.trials)
         failed = sum(trial.misses[-1] > 0 for trial in self.trials)
@@ -273,7 +273,7 @@ class Search:
     def run(
         self, folder: str | Path | None = None, *, crew: Crew | None = None, cached: bool = True,
         progress: Progress | None = None,
-    ) -> Found:  # fmt: skip
+    ) -> SearchResult:  # fmt: skip
         """Look for the best points.
 
         Parameters
@@ -307,7 +307,7 @@ class Search:
         if place is not None:
             write_tables(outcome)
         trials = tuple(work.trials.values())
-        return Found(outcome, trials, tuple(judge.front(trials)))
+        return SearchResult(outcome, trials, tuple(judge.front(trials)))
 
     def _rounds(self, work: _Work, proposer: _All | _Optuna, report: Progress) -> bool:
         """Let trials be proposed and worked out until the budget is spent; True: interrupted."""

@@ -67,7 +67,7 @@ def page(title: str, rows: Sequence[Row], command: str) -> str:
 
 def _study_table(table: Table, id_: str, caption: str, names: Sequence[str] | None) -> parts.Table:
     heads, lines = table.cells(names)
-    varies = len(table.told)
+    varies = len(table.distinguishing)
     shown = table.shown(names)
     rows = []
     for group, line in zip(table.groups, lines, strict=True):
@@ -84,7 +84,7 @@ def _study_table(table: Table, id_: str, caption: str, names: Sequence[str] | No
 def _beside_each_other(table: Table, id_: str, caption: str) -> parts.Table:
     """Return all numbers with a row for each number and a column for each line."""
     heads, lines = table.cells(table.numbers)
-    varies = len(table.told)
+    varies = len(table.distinguishing)
     rows = [
         [words(head), *(Cell(line[at]) for line in lines)]
         for at, head in enumerate(heads) if at >= varies

@@ -95,7 +95,7 @@ def draw_over(table: Table, x: str, y: str) -> tuple[Figure, Axes]:
 
 def _beside(table: Table, x: str) -> list[str]:
     """Return what tells lines apart: options that follow from ``x`` and the others are left out."""
-    left = [one for one in table.told if one != x]
+    left = [one for one in table.distinguishing if one != x]
     for name in reversed([one for one in left if one.startswith("network.")]):
         rest = [one for one in left if one != name]
         if table.follows(name, [*rest, x]):

@@ -53,13 +53,15 @@ class Outcome:
         One for each point: settings, numbers, doubts, and the error of a point that has none.
     folder : Path or None
     interrupted : bool
+    reused : int
+        Points that an earlier run of the same study had left in the folder.
     """
 
     plan: Mapping[str, object]
     rows: tuple[Row, ...]
     folder: Path | None = None
     interrupted: bool = False
-    found: int = 0
+    reused: int = 0
 
     @property
     def name(self) -> str:
@@ -93,7 +95,7 @@ class Outcome:
     def _repr_html_(self) -> str:
         table = self.table
         names = [name for name in USUAL if any(SHORT[name] in g.cells for g in table.groups)]
-        varies = table.told
+        varies = table.distinguishing
         rows = [
             [*(str(g.settings.get(name, "")) for name in varies),
              *(g.cells[SHORT[name]].text if SHORT[name] in g.cells else g.error or ""

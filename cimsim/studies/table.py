@@ -170,7 +170,7 @@ class Table:
         return [n for n in names if len({repr(g.settings.get(n)) for g in self.groups}) > 1]
 
     @property
-    def told(self) -> list[str]:
+    def distinguishing(self) -> list[str]:
         """Settings that tell groups apart: weights that the network's options say are left out."""
         varies = self.varies
         options = [name for name in varies if name.startswith("network")]
@@ -187,7 +187,7 @@ class Table:
     def label(self, group: Group, names: Sequence[str] | None = None) -> str:
         """Name a group by what tells it apart; a bare number says of what it is."""
         parts = []
-        for name in self.told if names is None else names:
+        for name in self.distinguishing if names is None else names:
             value = group.settings.get(name)
             if value is not None:
                 plain = _real(value) or str(value)[:1].isdigit()
@@ -331,7 +331,7 @@ class Table:
 
     def cells(self, names: Sequence[str] | None = None) -> tuple[list[str], list[list[str]]]:
         """Return heads and lines of text for a reader."""
-        columns, varies = self.shown(names), self.told
+        columns, varies = self.shown(names), self.distinguishing
         heads = [*varies, *(_head(name, self._unit(name)) for name in columns)]
         lines = []
         for group in self.groups:
@@ -386,7 +386,7 @@ class Table:
 
     def to_latex(self, names: Sequence[str] | None = None) -> str:
         """Return a table in LaTeX, for the packages booktabs and siunitx."""
-        columns, varies = self.shown(names), self.told
+        columns, varies = self.shown(names), self.distinguishing
         scaled = [_scale([g.cells[n] for g in self.groups if n in g.cells]) for n in columns]
         heads = [_escape(name) for name in varies]
         heads += [

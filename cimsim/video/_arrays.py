@@ -48,7 +48,7 @@ class ArraySource(Source):
         if held < needed:
             raise InputError(f"{path}: the file is incomplete: {held} of {needed} bytes of pixels")
         self._levels = find_levels(str(path), self._first(), options)
-        self.tell(self._levels.told)
+        self.tell(self._levels.note)
 
     @property
     def count(self) -> int | None:

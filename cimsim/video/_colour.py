@@ -41,14 +41,14 @@ class Colours:
         For Y'CbCr: number of H.273, and whether black is 0.
     primaries : int or None
         Number of H.273 of primaries that have to be converted to those of BT.709.
-    told : tuple of str
+    notes : tuple of str
         What was assumed.
     """
 
     matrix: int
     full_range: bool
     primaries: int | None = None
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def is_ycbcr(pixel_format: VideoFormat) -> bool:

@@ -97,7 +97,7 @@ class Converter:
     def _begin(self, name: str, frame: VideoFrame, key: _Key, turn: Turn) -> None:
         """Find out how frames like this one are converted."""
         colours = _colour.of_frame(name, frame)
-        for sentence in colours.told:
+        for sentence in colours.notes:
             self.source.tell(sentence)
         if frame.interlaced_frame:
             self.source.tell("interlaced: deinterlaced by bwdif, one frame for each frame")
@@ -137,7 +137,7 @@ class Converter:
         pixels = code_values(frame)
         if self._levels is None:
             self._levels = self._found(where, frame, pixels)
-            self.source.tell(self._levels.told)
+            self.source.tell(self._levels.note)
         return spread(self._levels.to_8_bit(where, pixels))
 
     def _found(self, where: str, frame: VideoFrame, pixels: npt.NDArray[np.generic]) -> Levels:
@@ -154,7 +154,7 @@ class Converter:
             return picture
         if self._levels is None:
             self._levels = find_levels("", iter([picture]), self.options)
-            self.source.tell(self._levels.told)
+            self.source.tell(self._levels.note)
         return self._levels.to_8_bit("", picture)
 
     def _orientation(self, name: str, frame: VideoFrame | None) -> Turn | None:

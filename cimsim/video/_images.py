@@ -41,7 +41,7 @@ class Stored:
     turn : Turn
     bits : int or None
         Depth that the file states, where it is below that of the samples.
-    told : tuple of str
+    notes : tuple of str
     damage : str
         What a decoder that paints on would hide; empty where none was seen.
     """
@@ -49,7 +49,7 @@ class Stored:
     pixels: npt.NDArray[np.generic]
     turn: Turn = UPRIGHT
     bits: int | None = None
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     damage: str = ""
 
 
@@ -70,7 +70,7 @@ class ImageSource(Source):
         self._levels: Levels | None = None
         self._missing = series.missing
         self._broken: dict[Path, str] = {}
-        for sentence in series.told:
+        for sentence in series.notes:
             self.tell(sentence)
         if series.missing and not options.tolerate_damage:
             raise InputError(
@@ -128,7 +128,7 @@ class ImageSource(Source):
             chosen = self.files[:SEARCHED] if file in self.files[:SEARCHED] else [file]
             pictures = (stored.pixels if f == file else _stored(f).pixels for f in chosen)
             self._levels = find_levels(str(file), pictures, self.options, stored.bits)
-            self.tell(self._levels.told)
+            self.tell(self._levels.note)
             self.grey = stored.pixels.shape[2] == 1
             kind = "grey" if self.grey else "RGB"
             self.facts |= {"pixels": f"{kind}, {stored.pixels.dtype}", "colours": kind}
@@ -137,7 +137,7 @@ class ImageSource(Source):
                     "a grey picture whose neighbours differ more than pixels further apart: if it "
                     "is a raw colour mosaic (Bayer), develop it first"
                 )
-        for sentence in stored.told:
+        for sentence in stored.notes:
             self.tell(sentence)
         if stored.turn != UPRIGHT:
             self.tell(f"{in_words(stored.turn)}, as the file says")
@@ -212,7 +212,7 @@ def _stored(path: Path) -> Stored:
                 pixels = np.asarray(image.convert("L"))
             else:
                 pixels = np.asarray(image.convert("RGB"))
-            return Stored(_shaped(path, pixels), turn, told=notes)
+            return Stored(_shaped(path, pixels), turn, notes=notes)
     except InputError:
         raise
     # decoders raise anything from SyntaxError to struct.error on damaged files
@@ -301,7 +301,7 @@ def _other_tiff(path: Path, kind: str, depth: int, turn: Turn, *, plain: bool) -
             grey = image.mode in ("1", "L", "LA")
             pixels = np.asarray(image.convert("L" if grey else "RGB"))
         notes = () if plain or grey else (f"its colours ({kind.lower()}) are converted to RGB",)
-        return Stored(_shaped(path, pixels), told=notes)
+        return Stored(_shaped(path, pixels), notes=notes)
     if not plain:
         raise InputError(f"{path}: its colours are {kind} of {depth} bits; save it as RGB")
     with av.open(str(path.absolute()), format="tiff_pipe") as container:

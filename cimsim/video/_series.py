@@ -27,14 +27,14 @@ class Series:
     Attributes
     ----------
     files : list of Path
-    told : list of str
+    notes : list of str
         What looks odd about the names.
     missing : list of str
         Numbers that a pattern leaves out.
     """
 
     files: list[Path]
-    told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 

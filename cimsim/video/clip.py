@@ -91,7 +91,7 @@ class Clip:
     def notes(self) -> tuple[str, ...]:
         """What was assumed, changed or tolerated, one sentence each."""
         self.check()
-        damaged, sentences = self._source.damaged, list(self._source.told)
+        damaged, sentences = self._source.damaged, list(self._source.notes)
         if damaged:
             sentences.append(
                 f"damage tolerated in {len(damaged)} place{'s' * (len(damaged) > 1)} of "

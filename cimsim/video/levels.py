@@ -26,16 +26,16 @@ class Levels:
     Attributes
     ----------
     black, white : float
-    told : str
+    note : str
         What was assumed and how to say otherwise; empty where nothing was.
-    found : bool
+    guessed : bool
         True when the white level is the largest that the first pictures allow.
     """
 
     black: float
     white: float
-    told: str = ""
-    found: bool = False
+    note: str = ""
+    guessed: bool = False
 
     def to_8_bit(self, name: str, pixels: npt.NDArray[np.generic]) -> UInt8Array:
         """Scale code values to 0..255, rounded half to even and clipped.
@@ -43,7 +43,7 @@ class Levels:
         Raises
         ------
         InputError
-            When a found white level turns out too low, or for NaN.
+            When a guessed white level turns out too low, or for NaN.
         """
         if pixels.dtype == np.bool_:
             return pixels.astype(np.uint8) * np.uint8(255)
@@ -51,7 +51,7 @@ class Levels:
             return np.ascontiguousarray(pixels)
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
             raise InputError(f"{name}: holds NaN or infinity, which no pixel value can show")
-        if self.found and pixels.size and pixels.max() > self.white:
+        if self.guessed and pixels.size and pixels.max() > self.white:
             raise InputError(
                 f"{name}: holds the value {pixels.max()}, but the pictures before it fitted into "
                 f"0..{self.white:g}; say what white is (--white 65535 for full 16 bits)"
@@ -110,7 +110,7 @@ def find_levels(
         f"16-bit samples whose largest value is {high:g}: taken as {depth} bits (black 0, white "
         f"{2**depth - 1}); --black and --white say otherwise"
     )
-    return Levels(0, 2**depth - 1, note, found=True)
+    return Levels(0, 2**depth - 1, note, guessed=True)
 
 
 def _given(first: npt.NDArray[np.generic], options: ReadOptions, bits: int | None) -> Levels:

@@ -43,7 +43,7 @@ class Source(ABC):
     path : Path
     facts : dict
         What the file is: container, codec, depth and the like, for ``cimsim clip show``.
-    told : list of str
+    notes : list of str
         What was assumed or changed, one sentence each; complete after one pass.
     grey : bool
         One channel in the file.
@@ -53,14 +53,14 @@ class Source(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.facts: dict[str, str] = {}
-        self.told: list[str] = []
+        self.notes: list[str] = []
         self.grey = False
         self.fps: float | None = None
 
     def tell(self, sentence: str) -> None:
         """Remember a sentence, once."""
-        if sentence and sentence not in self.told:
-            self.told.append(sentence)
+        if sentence and sentence not in self.notes:
+            self.notes.append(sentence)
 
     @property
     def count(self) -> int | None:

@@ -134,7 +134,7 @@ def test_energy_is_that_of_the_cut_network():
     real = cimsim.simulate(mapping, None).energy.total_j
     assert real == pytest.approx(budget.of(channels, kept), rel=1e-9)
     assert 0.93 * before < real <= 0.95 * before
-    assert "J" in budget.told(real)
+    assert "J" in budget.shown(real)
 
 
 def test_energy_of_a_chip_as_shipped_counts_what_is_on_by_hand():

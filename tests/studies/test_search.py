@@ -106,7 +106,7 @@ def test_what_misses_a_limit_beforehand_is_never_executed(monkeypatch):
     assert all(row["numbers"][fps]["value"] < 1000 for trial in sifted for row in trial.rows)
     assert all(row["numbers"][fps]["value"] >= 1000 for trial in kept for row in trial.rows)
     assert all(group.cells["quality.chip_psnr"].value == 20.5 for group in found.front)
-    assert "sifted" in found.told
+    assert "sifted" in found.summary
 
 
 def test_points_without_a_result_are_worst_and_stop_nobody():

@@ -211,7 +211,7 @@ def test_a_study_runs_goes_on_and_is_looked_at(tmp_path):
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:4]) + "\n" + lines[4][:50])
     again = study.run(folder, workers=1, cached=False)
-    assert again.found == 4
+    assert again.reused == 4
     assert again.rows == first.rows
     loaded = Outcome.load(folder)
     assert loaded.rows == first.rows
@@ -264,10 +264,10 @@ def test_rows_of_another_chip_file_are_worked_out_again(tmp_path):
     file.write_text(text)
     study = Study(chips=[str(file)], set={"adc.count": [4, 5]}, **QUICK)
     first = study.run(tmp_path / "s", workers=1, cached=False)
-    assert study.run(tmp_path / "s", workers=1, cached=False).found == 2
+    assert study.run(tmp_path / "s", workers=1, cached=False).reused == 2
     file.write_text(text.replace("clock: 148 MHz", "clock: 74 MHz"))
     other = study.run(tmp_path / "s", workers=1, cached=False)
-    assert other.found == 0
+    assert other.reused == 0
     assert [r["key"] for r in other.rows] != [r["key"] for r in first.rows]
     assert Outcome.load(tmp_path / "s").rows == other.rows
 
@@ -320,7 +320,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
     plan = grid.from_data({"name": "sweep", "set": {"adc.count": "1..40"}, **QUICK})
     again = Study.of(plan).run(folder, workers=1, cached=False)
     assert len(again.rows) == 40
-    assert again.found >= kept
+    assert again.reused >= kept
 
 
 def test_chips_on_the_same_frames_become_a_mean_with_an_interval():
@@ -359,8 +359,8 @@ def strides():
 def test_what_tells_groups_apart_is_shown_and_nothing_that_follows_from_it():
     table = strides()
     assert table.varies == ["network", "network.stride", "network.coarse", "weights", "chip"]
-    assert table.told == ["network", "network.stride", "network.coarse", "chip"]
-    assert table.cells(["psnr"])[0] == [*table.told, "psnr (dB)"]
+    assert table.distinguishing == ["network", "network.stride", "network.coarse", "chip"]
+    assert table.cells(["psnr"])[0] == [*table.distinguishing, "psnr (dB)"]
     assert "weights" not in table.to_latex(["psnr"])
     assert "x/a.pth" in table.to_csv()
     labels = [table.label(group) for group in table.groups]
@@ -369,7 +369,7 @@ def test_what_tells_groups_apart_is_shown_and_nothing_that_follows_from_it():
     assert labels[5] == "fastdvdnet-block, two"
     # one network with two files of weights: they tell its points apart
     two = Table.of([row({"network": "cimnet", "weights": w}, psnr=1.0) for w in ("a.pth", "b.pth")])
-    assert two.told == ["weights"]
+    assert two.distinguishing == ["weights"]
 
 
 def test_a_line_is_what_only_x_changes_and_a_network_without_x_is_a_level():
