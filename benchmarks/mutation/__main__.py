@@ -36,6 +36,7 @@ COMPILED = {
     "kernels/emit.py": [f"{K}products.py"],
     "kernels/fma.py": [f"{K}fma.py"],
     "kernels/lookup.py": [f"{K}lookup.py"],
+    "kernels/neon.py": [f"{K}neon.py"],
     "kernels/normals.py": [f"{K}normals.py"],
     "kernels/products.py": [f"{K}products.py"],
     "kernels/vnni.py": [f"{K}products.py"],

@@ -1,8 +1,8 @@
 """Integer products of unsigned 8-bit inputs and signed 8-bit planes, exact in 32 bits.
 
-Instructions for bytes (`cimsim.kernels.vnni`, `cimsim.kernels.avx2`) do them where the processor
-has them. Elsewhere the same integers come from a float32 product that is cut so short that its sums
-stay exact: results do not depend on the machine.
+Instructions for bytes (`cimsim.kernels.vnni`, `cimsim.kernels.avx2`, `cimsim.kernels.neon`) do them
+where the processor has them. Elsewhere the same integers come from a float32 product that is cut so
+short that its sums stay exact: results do not depend on the machine.
 
 For the instructions planes are packed as ``[panels, k4, 16, 4]``: 16 columns side by side, four
 rows in the bytes of one lane.
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import ConfigError
 from cimsim.jit import FORCED, jit
-from cimsim.kernels import avx2, vnni
+from cimsim.kernels import avx2, neon, vnni
 from cimsim.kernels.arrays import Bytes, Int32, Int64, Packed
 from cimsim.kernels.emit import Build, Typing, fetch
 
@@ -35,11 +35,12 @@ _WASTE = 1.25  # products of panels taken together over those of each alone
 _EXACT = 512  # products of 255 * 128 whose sum float32 still holds exactly (2**24)
 
 
-Arithmetic: TypeAlias = Literal["vnni", "avxvnni", "avx2", "generic"]
+Arithmetic: TypeAlias = Literal["vnni", "avxvnni", "avx2", "neon", "generic"]
 NEEDED: dict[Arithmetic, tuple[str, ...]] = {
     "vnni": ("avx512vnni", "avx512f"),
     "avxvnni": ("avxvnni", "avx2"),
     "avx2": ("avx2",),
+    "neon": ("dotprod",),
     "generic": (),
 }
 
@@ -195,6 +196,7 @@ _PRODUCTS = {
     "vnni": vnni.product,
     "avxvnni": vnni.product_256,
     "avx2": avx2.product,
+    "neon": neon.product,
     "generic": _product_float,
 }
 _product = _PRODUCTS[ARITHMETIC]

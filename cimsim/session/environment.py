@@ -23,8 +23,9 @@ def environment(device: str | None = None) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        ``cimsim``, ``python``, packages, ``processor`` and ``arithmetic``: ``vnni``, ``avxvnni`` or
-        ``avx2`` where products of 8-bit integers run on instructions for them, else ``generic``.
+        ``cimsim``, ``python``, packages, ``processor`` and ``arithmetic``: ``vnni``, ``avxvnni``,
+        ``avx2`` or ``neon`` where products of 8-bit integers run on instructions for them, else
+        ``generic``.
         All give the same bits.
     """
     from cimsim.kernels.products import ARITHMETIC
