@@ -181,7 +181,7 @@ def linear_op(
         raise GraphError(
             f"{name}: a linear layer needs [B, F] or [B, N, F], got {list(spec.shape)}"
         )
-    weight = np.array(_array(matrix)[None], order="C")
+    weight = _copied(_array(matrix)[None])
     op = MatrixOp(
         name=name,
         inputs=(source,),
@@ -269,6 +269,13 @@ def _array(tensor: Tensor) -> Array:
         )
     array: Array = tensor.detach().cpu().numpy()
     return array
+
+
+def _copied(array: Array) -> Array:
+    """Copy in C order; what is one number everywhere, as where only shapes are known, stays one."""
+    if array.size and not any(array.strides):
+        return np.broadcast_to(array.flat[0].copy(), array.shape)
+    return np.array(array, order="C")
 
 
 def _vector(bias: Tensor | None) -> Array | None:

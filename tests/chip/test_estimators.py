@@ -193,3 +193,11 @@ def test_estimates_are_told_apart_from_figures():
     assert found["interconnect.energy"].unit == "J/B"
     assert "adc.t_conversion" not in found
     assert findings(load_hw("example_minimal"), raw) == []
+
+
+def test_the_bus_of_a_chip_is_as_long_however_many_chips_there_are():
+    one, many = (
+        load_hw("eflash40nm", {"interconnect.energy": "auto", "system.chips": n}) for n in (1, 300)
+    )
+    assert sum(area(many).values()) == close(300 * sum(area(one).values()))
+    assert many.interconnect.energy_j_b == close(one.interconnect.energy_j_b)

@@ -142,6 +142,17 @@ def test_the_matrix_is_a_copy():
     assert np.array_equal(op.weight[0], np.eye(4))
 
 
+def test_one_number_that_stands_everywhere_takes_no_memory_and_is_a_copy():
+    """Where only the shapes of a network are known; 10^15 numbers have no room."""
+    number = torch.full((1, 1), 3.0)
+    large = linear_op("l", "x", TensorSpec((1, 10**7)), number.expand(10**7, 10**8))
+    assert large.weight.shape == (1, 10**7, 10**8)
+    op = linear_op("l", "x", TensorSpec((1, 4)), number.expand(4, 5))
+    number.zero_()
+    assert np.array_equal(op.weight, np.full((1, 4, 5), 3.0))
+    assert large.weight[0, -1, -1] == 3
+
+
 @pytest.mark.parametrize("shape", [(3, 8, 8), (3, 8)])
 def test_convolution_without_batch_axis_is_refused(shape):
     with pytest.raises(GraphError, match=r"c: a convolution needs an input \[B, C, H, W\]"):

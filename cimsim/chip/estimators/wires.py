@@ -37,7 +37,8 @@ class WireBus(AbstractEstimator):
 
     def estimate(self, chip: Chip, section: str) -> dict[str, float]:
         """See the base class; valid for chips of 0.01 .. 2500 mm2 and 0.4 .. 1.8 V."""
-        size = within("the chip's area", sum(area(chip).values()), 1e-8, 2.5e-3, "m2")
+        one = sum(area(chip).values()) / chip.system.chips  # a bus joins the tiles of one chip
+        size = within("the chip's area", one, 1e-8, 2.5e-3, "m2")
         vdd = within("process.vdd", chip.process.vdd_v, 0.4, 1.8, "V")
         return {"energy": wire_energy_j_b(2 / 3 * math.sqrt(size), vdd)}
 
