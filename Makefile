@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all test-latest lint speed-check mutation docs train foreign clean
+.PHONY: demo test test-all test-latest coverage lint speed-check mutation docs train foreign clean
 
 demo: $(READY)
 	$(BIN)/cimsim run
@@ -15,6 +15,11 @@ test: $(READY)
 
 test-all: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The same tests, and which share of each file's lines they run. Compiled kernels are not seen, benchmarks.mutation
+# looks at those. make coverage ARGS=tests/chip
+coverage: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal --cov=cimsim --cov=frontends --cov-report=term:skip-covered $(ARGS)
 
 # The same tests with the newest versions that setup.py allows, in an environment of its own; torch
 # stays the one that cimsim is tested with. make test-latest ARGS=tests/kernels

@@ -101,6 +101,7 @@ setup(
             "optuna>=5",
             "pandas>=2.1",
             "pytest>=8",
+            "pytest-cov>=5",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",
             "ruff>=0.6",
