@@ -54,7 +54,8 @@ setup(
         "markupsafe>=2.1",
         "matplotlib>=3.8",
         "networkx>=3.2",
-        "numba>=0.60",
+        # its caches and code generators are used beyond what it promises: up to what was tested
+        "numba>=0.60,<0.69",
         "numpy>=1.26",
         "pillow>=10",
         "pydantic>=2.7",

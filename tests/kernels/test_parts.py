@@ -71,8 +71,8 @@ def test_bits_that_drive_a_row_are_counted(shifts, n, used, wide, seed):
     ("mask", "exponent", "bits"), [(255, 0, 8), (0b1100, 2, 2), (0b1110, 1, 3), (3, 0, 2)]
 )
 def test_why_a_pulse_is_not_looked_up_names_its_bits(mask, exponent, bits):
-    pulses = np.array([[0, mask, exponent]])
-    assert bitwise.why_not(pulses, 10) == f"pulses of {bits} bits"
+    for pulses in ([[0, mask, exponent]], [[0, 1, 0], [0, mask, exponent], [1, 1, 0]]):
+        assert bitwise.why_not(np.array(pulses), 10) == f"pulses of {bits} bits"
 
 
 def test_single_bits_are_looked_up_wherever_they_stand():
