@@ -38,7 +38,11 @@ COMPILED = {
     "kernels/lookup.py": [f"{K}lookup.py"],
     "kernels/neon.py": [f"{K}neon.py"],
     "kernels/normals.py": [f"{K}normals.py"],
-    "kernels/products.py": [f"{K}products.py"],
+    "kernels/products.py": [
+        f"{K}products.py",
+        f"{K}parts.py::test_short_runs_of_four_and_four_are_collected",
+        f"{K}parts.py::test_blocks_hold_whole_tiles",
+    ],
     "kernels/vnni.py": [f"{K}products.py"],
     "kernels/nonlinear.py": [f"{C}nonlinear.py"],
     "kernels/wide.py": [f"{K}normals.py"],

@@ -8,10 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cimsim.crossbar.adc import AdcRange
-from cimsim.kernels import bitwise, conversion, fused, lookup
+from cimsim.kernels import avx2, bitwise, conversion, fused, lookup, neon, products
 from cimsim.kernels.planes import signal_planes, variance_planes
 from cimsim.kernels.wires import joined_cells
 from tests.kernels.fused_case import PULSES, Case
+
+
+def test_blocks_hold_whole_tiles():
+    """The last tile of a block writes as many rows as any other: there have to be as many."""
+    for tile in (12, 8, 6, avx2.ROWS, neon.ROWS):  # the first three of `cimsim.kernels.vnni`
+        assert products.ROWS % tile == 0
 
 
 @pytest.mark.parametrize("codes", [np.uint8, np.uint16])
