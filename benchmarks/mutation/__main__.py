@@ -33,6 +33,7 @@ SECONDS = 90  # of a change; one that hangs is noticed
 K, C = "tests/kernels/test_", "tests/crossbar/test_"
 COMPILED = {
     "kernels/avx2.py": [f"{K}products.py"],
+    "kernels/borrow.py": [f"{K}borrow.py"],
     "kernels/emit.py": [f"{K}products.py"],
     "kernels/fma.py": [f"{K}fma.py"],
     "kernels/lookup.py": [f"{K}lookup.py"],
