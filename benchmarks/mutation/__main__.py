@@ -67,7 +67,10 @@ INTERPRETED = {
         "-k",
         "not rectangle and not row_sums and not looked_up",
     ],
-    "kernels/floats.py": [f"{K}floats.py"],
+    "kernels/floats.py": [
+        f"{K}floats.py",
+        f"{K}parts.py::test_what_pulses_share_keeps_the_variance_and_has_its_part_in_it",
+    ],
     "kernels/formula.py": [f"{K}conversion.py", f"{K}floats.py"],
     "kernels/fused.py": [f"{K}fused.py", f"{K}shared.py", f"{K}parts.py", "-k", "not rectangle"],
     "kernels/planes.py": [f"{K}planes.py"],

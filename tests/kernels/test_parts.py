@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cimsim.crossbar.adc import AdcRange
-from cimsim.kernels import avx2, bitwise, conversion, fused, lookup, neon, products
+from cimsim.kernels import avx2, bitwise, conversion, floats, fused, lookup, neon, products
 from cimsim.kernels.planes import signal_planes, variance_planes
 from cimsim.kernels.wires import joined_cells
 from tests.kernels.fused_case import PULSES, Case
@@ -121,6 +121,26 @@ def test_values_are_scaled_and_put_where_they_belong(stretches, rows, first, flo
         scaled = one * scaling[0, at : at + n] + scaling[1, at : at + n]
         expected[first + b, at : at + n] = np.maximum(scaled.astype(np.float32), floor)
     np.testing.assert_array_equal(acc, expected)
+
+
+@given(share=st.floats(0, 1), own=st.floats(0, 3), seed=st.integers(0, 2**32))
+def test_what_pulses_share_keeps_the_variance_and_has_its_part_in_it(share, own, seed):
+    """Of a level's deviation, the part of the cells' variance that stays through all pulses."""
+    n, rng = 6, np.random.default_rng(seed)
+    variance = rng.uniform(0, 5, n).astype(np.float32)
+    power = rng.uniform(0.1, 3, n)
+    variance[0] = 0.0
+    sigma = np.sqrt(variance.astype(np.float64) * power + own**2)
+    given_ = rng.normal(size=(2, n)).astype(np.float32)
+    scratch = floats._scratch(n)
+    scratch.sigma[:] = sigma
+    scratch.draws[:n], scratch.shared[:n] = given_
+    floats._mix(scratch, share, variance, power)
+    for j in range(n):
+        part = 0.0 if sigma[j] == 0 else share * float(variance[j]) * power[j] / sigma[j] ** 2
+        alone = np.sqrt(max(0.0, 1 - part))
+        expected = alone * given_[0, j] + np.sqrt(part) * given_[1, j]
+        assert abs(scratch.draws[j] - expected) <= 1e-3 * np.abs(given_[:, j]).max()
 
 
 class Rectangle:
