@@ -21,6 +21,7 @@ from cimsim.chip.cells import device_of
 from cimsim.chip.cells.base import AbstractDevice
 from cimsim.chip.spec import Chip
 from cimsim.crossbar.encode import InputCode, WeightCode, encode_weights
+from cimsim.engine.maps import rounded_first
 from cimsim.engine.samples import Samples, collect
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Layout
@@ -55,7 +56,7 @@ def row_means(
     total = np.zeros(op.groups * op.weight.shape[1])
     windows = sum(len(part) for part in samples.vectors)
     for vectors in samples.vectors:
-        codes = code.encode(vectors)
+        codes = code.encode(rounded_first(op, code, vectors))
         for shift, mask in pulses:
             drawn = ((codes >> shift & mask) / full) ** power
             total += drawn.reshape(len(codes), -1, code.lines).sum(axis=(0, 2))

@@ -19,6 +19,7 @@ from cimsim.crossbar.encode import InputCode, WeightCode
 from cimsim.engine.blocks import Sums, fire
 from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.firing import Firing
+from cimsim.engine.maps import rounded_first
 from cimsim.engine.program import PlacedArray, ProgrammedLayer, ProgrammedMapping
 from cimsim.engine.samples import Samples, collect
 from cimsim.engine.windows import Reads
@@ -167,7 +168,8 @@ def _calibrate_op(
         raise SimulationError("its calibration samples were collected for another mapping")
     if op.name not in known.codes:
         found = samples.code(chip, op)
-        known.codes[op.name] = found, found.encode(np.concatenate(vectors))
+        values = rounded_first(op, found, np.concatenate(vectors))
+        known.codes[op.name] = found, found.encode(values)
     code, codes = known.codes[op.name]
     if kept is None:
         sums = known.sums.setdefault(layer, {}).setdefault(op.name, {})

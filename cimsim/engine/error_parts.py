@@ -28,7 +28,7 @@ from cimsim.crossbar.adc import AdcRange
 from cimsim.engine.calibrate import MIN_WINDOWS
 from cimsim.engine.calibrated import CalibratedMapping, CalibratedOp
 from cimsim.engine.firing import Firing
-from cimsim.engine.maps import encode_input
+from cimsim.engine.maps import encode_input, rounded_first
 from cimsim.engine.program import ProgrammedLayer, ProgrammedMapping, program
 from cimsim.engine.samples import Samples
 from cimsim.engine.together import fire_together
@@ -307,7 +307,8 @@ class ErrorParts:
         samples = taken[0] if len(taken) == 1 else Samples.joined(taken)
         several = ready.firing.layer.windows > 1
         vectors = np.concatenate(samples.activations if several else samples.vectors)
-        codes = ready.calibrated.code.encode(vectors)
+        code = ready.calibrated.code
+        codes = code.encode(rounded_first(op, code, vectors))
         exact, parts = self._raw(
             op, codes.reshape(-1), Reads.of_vectors(*codes.shape), 0,
             key(self.seed, "calibrate", op.name), True, all_of_them=True,

@@ -77,6 +77,7 @@ class CodeMap:
         """
         code, (top, _, left, _) = self.code, self.op.window.padding
         channels = padded_shape(self.op)[2]
+        values = rounded_first(self.op, code, values)
         corner = top + row, (left * channels + first) * code.lines
         if code.signed == "offset":
             found = floats.encode_map(
@@ -123,6 +124,18 @@ class CodeMap:
     def beyond(self) -> int:
         """Values that lie beyond the codes' ends, which stand for them."""
         return sum(beyond for _, beyond in self.sums)
+
+
+def rounded_first(
+    op: MatrixOp, code: InputCode, values: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Round activations as a quantised network does, where the chip's code is a finer one."""
+    if op.rounding is None or not op.rounding.goes_before(code.bits, code.signed != "offset"):
+        return values
+    import torch
+
+    rounded: NDArray[np.float32] = op.rounding(torch.from_numpy(values)).numpy()
+    return rounded
 
 
 def encode_input(

@@ -110,8 +110,8 @@ class Samples:
         """Return the input code that the values ask for, or the network itself.
 
         A layer that is applied in two phases or on two rows is so whether or not a sample happens
-        to be negative. A quantised network says the ends of its codes: with as many bits a chip's
-        steps are the network's.
+        to be negative. A quantised network says the ends of its codes: with enough bits a chip's
+        steps are the network's, or whole parts of them.
         """
         values = np.concatenate(self.values)
         if not np.isfinite(values).all():
@@ -120,11 +120,7 @@ class Samples:
         if op.rounding is None:
             low, high = input_ends(values, self.signed, chip.inputs.percentile)
         else:
-            offset = how == "offset"
-            low, high = op.rounding.ends_of(chip.inputs.bits) if offset else op.rounding.ends
-            if not offset and op.rounding.is_twos_complement:
-                # the lowest code has no counterpart
-                low = -high
+            low, high = op.rounding.ends_of(chip.inputs.bits, how != "offset")
         return InputCode.of_range(low, high, chip.inputs.bits, how)
 
 

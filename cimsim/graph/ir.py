@@ -132,18 +132,40 @@ class Rounding:
         low, high = self.low - self.zero_point, self.high - self.zero_point
         return low * self.scale, high * self.scale
 
-    def ends_of(self, bits: int) -> tuple[float, float]:
-        """Return ends of a code of so many bits; one of as many bits has the network's steps.
+    def ends_of(self, bits: int, magnitude: bool = False) -> tuple[float, float]:
+        """Return ends of a chip's code of so many bits, with a sign of its own or without.
 
-        A kind of -127 .. 127 is one code short of 8 bits: its code begins at -128. Of another
-        number of bits the ends are all that is kept.
+        A code that can hold all of the network's whole numbers has its steps, or several equal ones
+        to each: codes are multiplied by a whole number. Of a smaller one the ends are all that is
+        kept. -127 .. 127 is one number short of 8 bits: the code begins at -128.
         """
         low, high = self.ends
-        steps, top = self.high - self.low, 2**bits - 1
-        if not steps < top < 2 * steps:
+        if magnitude and self.is_twos_complement:
+            low = -high  # the lowest code has no counterpart
+        top, need = self._codes(bits, magnitude)
+        if top < need or (top == need and not magnitude):
             return low, high
-        reach = top * self.scale
-        return (low, low + reach) if low >= 0 else (high - reach, high)
+        reach = top * self.scale / (top // need)
+        if magnitude:
+            return -reach, reach
+        return (0.0, reach) if low >= 0 else (max(high, 0.0) - reach, max(high, 0.0))
+
+    def goes_before(self, bits: int, magnitude: bool = False) -> bool:
+        """Tell whether a chip's code of so many bits holds more than the network's numbers.
+
+        Values are then rounded as the network does it and encoded afterwards, which loses nothing.
+        A code of the same numbers rounds alike by itself, one of fewer cannot.
+        """
+        top, need = self._codes(bits, magnitude)
+        return top > need
+
+    def _codes(self, bits: int, magnitude: bool) -> tuple[int, int]:
+        """Return the largest code, and how many steps the network needs of it, 0 included."""
+        below, above = max(self.zero_point - self.low, 0), max(self.high - self.zero_point, 0)
+        if not magnitude:
+            return 2**bits - 1, max(below + above, 1)
+        need = above if self.is_twos_complement else max(below, above)
+        return 2 ** (bits - 1) - 1, max(need, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -163,8 +163,8 @@ def _transformers_model(
     wrong = [key for key in options if not hasattr(known, key)]
     if wrong:
         raise TypeError(f"{configuration.__name__} has no '{wrong[0]}'")
-    # tensors instead of named fields, and no cache of keys that would be state
-    fixed = {"return_dict": False} | ({"use_cache": False} if hasattr(known, "use_cache") else {})
+    # no cache of keys, which would be state
+    fixed = {"use_cache": False} if hasattr(known, "use_cache") else {}
     model: nn.Module = kind(configuration(**{**fixed, **options}))
     return model
 

@@ -287,6 +287,32 @@ def test_a_code_of_as_many_bits_holds_what_a_network_rounds_to(low, high, zero, 
     assert (code.zero_point == 0) == (low - zero >= 0)
 
 
-@pytest.mark.parametrize("bits", [4, 7, 9, 16])
-def test_a_code_of_other_bits_keeps_the_ends(bits):
+@pytest.mark.parametrize("bits", [4, 7])
+def test_a_code_of_fewer_bits_keeps_the_ends(bits):
     assert Rounding(0.5, 0, -127, 127).ends_of(bits) == (-63.5, 63.5)
+    assert not Rounding(0.5, 0, -127, 127).goes_before(bits)
+
+
+@pytest.mark.parametrize("bits", [8, 9, 11, 14, 16])
+@pytest.mark.parametrize("signed", ["offset", "phases"])
+@pytest.mark.parametrize(
+    ("low", "high", "zero"),
+    [(-127, 127, 0), (-128, 127, 0), (0, 255, 0), (0, 255, 131), (-128, 127, 5), (-100, 90, 3),
+     (10, 255, 0), (0, 200, 220)],
+)  # fmt: skip
+def test_a_code_of_more_bits_holds_each_number_of_the_network_exactly(
+    low, high, zero, signed, bits
+):
+    scale, magnitude = 0.037, signed == "phases"
+    rounding = Rounding(scale, zero, low, high)
+    need = max(high - zero, zero - low) if magnitude else max(high - zero, 0) + max(zero - low, 0)
+    if need > 2 ** (bits - magnitude) - 1:
+        pytest.skip("fewer codes than numbers")
+    code = InputCode.of_range(*rounding.ends_of(bits, magnitude), bits, signed)
+    parts = scale / code.scale
+    assert parts == pytest.approx(round(parts), rel=1e-12)
+    whole = np.arange(low - zero, high - zero + 1)
+    if magnitude and rounding.is_twos_complement:
+        whole = whole[1:]  # the lowest has no counterpart
+    codes = code.integers(code.encode((whole * scale).astype(np.float32)[:, None]))
+    assert np.array_equal(codes.reshape(-1), whole * round(parts))

@@ -10,6 +10,7 @@ from cimsim.chip.cells import device_of
 from cimsim.chip.load import load_hw
 from cimsim.engine.execute import execute
 from cimsim.engine.prepare import prepare
+from cimsim.graph.reference import apply_matrix
 from cimsim.timing.simulate import simulate
 from tests.onnxfiles import nets
 
@@ -246,6 +247,40 @@ def test_networks_trained_with_roundings_say_the_same():
     assert not op.signed
     assert set(op.weight_ends) == {127 * 0.01}
     assert not graph.digital_ops
+
+
+@pytest.mark.parametrize("signed", ["offset", "phases", "rows"])
+def test_a_chip_with_finer_codes_rounds_activations_as_the_network_does(signed):
+    """Finer steps instead would give the values of another network: off by a tenth here."""
+    torch.manual_seed(0)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 4)
+
+        def forward(self, x):
+            rounded = torch.fake_quantize_per_tensor_affine
+            y = torch.relu(self.a(rounded(x, 0.3, 3, -8, 7)))
+            return self.b(rounded(y, 0.07, 0, 0, 15).permute(0, 2, 3, 1))
+
+    x, net = torch.randn(1, 3, 6, 7), Net()
+    graph = cimsim.trace(net, (x,))
+    assert all(op.rounding is not None for op in graph.matrix_ops)
+    (want,) = graph.reference(x)
+    torch.testing.assert_close(want, net(x).detach())
+    hw = load_hw("eflash40nm", EXACT | {
+        "inputs.bits": 12, "weights.bits": 14, "inputs.signed": signed,
+    })  # fmt: skip
+    ready = prepare(cimsim.map_graph(graph, hw), device_of(hw), [(x,)], 0)
+    met = {}
+    done = execute(ready, (x,), 0, 0, capture=lambda op, x, y: met.update({op.name: (x, y)}))
+    for op in graph.matrix_ops:
+        fed, got = met[op.name]
+        one = apply_matrix(op, fed)
+        assert float((got - one).abs().max()) < 3e-4 * float(one.abs().max()), op.name
+    # beyond the first layer a value may fall on the other side of a half
+    assert float((done.outputs[0] - want).square().mean().sqrt()) < 0.02 * float(want.std())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
