@@ -14,6 +14,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from cimsim.frontends.equations import labels_of
 from cimsim.frontends.locality import (
     Call,
@@ -230,6 +232,44 @@ def _distance(call: Call) -> float:
     return 3.0 * call.inputs[0].shape[-1] + _HARD
 
 
+def _looked_up(call: Call) -> float:
+    """Comparisons of a search by halves among sorted boundaries."""
+    held = call.named.get("boundaries", call.named.get("sorted_sequence"))
+    shape = held.shape if isinstance(held, Tensor) else call.inputs[0].shape
+    return float(math.ceil(math.log2(shape[-1] + 1)))
+
+
+def _factored(call: Call) -> float:
+    """Count a Cholesky factorisation, n^3 / 3 operations, for all of its results."""
+    return 1 / 3 * call.inputs[0].shape[-1] ** 3 * _per_output(call)
+
+
+def _eliminated(call: Call) -> float:
+    """Count Gauss's elimination, 2/3 n^3 operations, of one matrix for all of its results."""
+    return 2 / 3 * call.inputs[0].shape[-1] ** 3 * _per_output(call)
+
+
+def _inverted(call: Call) -> float:
+    """Count 2 n^3 operations for the n^2 numbers of an inverse."""
+    return 2.0 * call.inputs[0].shape[-1]
+
+
+def _solved(call: Call) -> float:
+    """Count an elimination, then 2 n^2 operations for each column of the right-hand side."""
+    return _eliminated(call) + 2.0 * call.inputs[0].shape[-1]
+
+
+def _triangular(call: Call) -> float:
+    """Count n^2 operations for each column of the right-hand side."""
+    return float(call.inputs[0].shape[-1])
+
+
+def _per_output(call: Call) -> float:
+    """Matrices of the first input for each output element."""
+    matrices = math.prod(call.inputs[0].shape[:-2])
+    return matrices / max(_elements(call.output), 1)
+
+
 def _sum(call: Call) -> float:
     """One addition, two of complex numbers."""
     return 2.0 if "complex" in call.output.dtype else 1.0
@@ -269,7 +309,12 @@ def _map(op: str, cost: float) -> Rule:
 
 def _product(op: str, macs: Callable[[Call], float]) -> Rule:
     """Build the rule of products of computed values: multiply and add."""
-    return Rule(op, lambda call: 2 * macs(call), barrier, macs=macs)
+
+    def real(call: Call) -> float:
+        # a product of complex numbers is four of real ones
+        return macs(call) * (4 if "complex" in call.output.dtype else 1)
+
+    return Rule(op, lambda call: 2 * real(call), barrier, macs=real)
 
 
 def _move(op: str, reach: Callable[[Call], Reach] = reshaped) -> Rule:
@@ -425,6 +470,16 @@ TABLE: dict[str, Rule] = {
     "aten.topk": Rule("topk", _selected, barrier),
     "aten.outer": Rule("outer", 1, barrier),
     "aten.cdist": Rule("cdist", _distance, barrier),
+    "aten.bucketize": Rule("bucketize", _looked_up, barrier),
+    "aten.searchsorted": Rule("searchsorted", _looked_up, barrier),
+    # systems of equations
+    "aten.linalg_inv": Rule("inv", _inverted, barrier),
+    "aten.inverse": Rule("inv", _inverted, barrier),
+    "aten.linalg_solve": Rule("solve", _solved, barrier),
+    "aten.linalg_cholesky": Rule("cholesky", _factored, barrier),
+    "aten.cholesky": Rule("cholesky", _factored, barrier),
+    "aten.linalg_solve_triangular": Rule("solve_triangular", _triangular, barrier),
+    "aten.linalg_det": Rule("det", _eliminated, barrier),
     # Fourier transforms
     "aten._fft_c2c": Rule("fft", _transform, barrier),
     "aten._fft_r2c": Rule("fft", _transform, barrier),
@@ -520,6 +575,7 @@ TABLE: dict[str, Rule] = {
     "aten.embedding_bag": Rule("embedding_bag", _bag, barrier),
     "aten.max_unpool2d": _move("max_unpool2d", barrier),
     "aten.scatter": _move("scatter", barrier),
+    "aten.scatter_reduce": Rule("scatter_reduce", 1, barrier),
     "aten.scatter_add": Rule("scatter_add", 1, barrier),
     "aten.index_add": Rule("index_add", 1, barrier),
     "aten.index_put": _move("index_put", barrier),

@@ -270,9 +270,12 @@ def contract(
         None where nothing is summed (an elementwise product), an axis stands twice in one operand,
         or sizes are broadcast in a way that no matrix has: such a product is digital.
     """
-    if not isinstance(weight, Tensor) or weight.dtype != torch.float32:
+    if not isinstance(weight, Tensor):
         return None
-    if len(set(own)) < len(own) or len(set(other)) < len(other):
+    if torch.complex64 in (weight.dtype, getattr(torch, build.spec(x).dtype)):
+        return _complex(build, call, name, source, x, own, weight, other, out)
+    twice = len(set(own)) < len(own) or len(set(other)) < len(other)
+    if weight.dtype != torch.float32 or twice:
         return None
     sizes = dict(zip(own, build.spec(x).shape, strict=True))
     held = dict(zip(other, weight.shape, strict=True))
@@ -338,6 +341,53 @@ def contract(
     if build.spec(y).shape != call.output.shape:
         y = build_at.reshaped(y, call.output.shape, "shape")
     return y
+
+
+def _complex(
+    build: GraphBuilder, call: Call, name: str, source: str,
+    x: Ref, own: Labels, weight: Tensor, other: Labels, out: Labels,
+) -> Ref | None:  # fmt: skip
+    """Contract complex numbers as pairs of real ones: a + ib is applied as [[a, b], [-b, a]]."""
+    spec = build.spec(x)
+    pair = max((*own, *other, *out)) + 1
+    given, made = (pair,), (pair + 1,)  # labels of the two parts, of the activation and the result
+    if spec.dtype == "complex64":
+        parts = TensorSpec((*spec.shape, 2), "float32")
+        x = build.digital(
+            f"{name}.parts", build.call(_aten.view_as_real.default, (x,), {}, parts), source
+        )
+        own = own + given
+    matrix = weight
+    if weight.dtype == torch.complex64:
+        real, imaginary = weight.real, weight.imag
+        matrix = torch.stack([real, imaginary], -1)
+        if spec.dtype == "complex64":
+            matrix = torch.stack([matrix, torch.stack([-imaginary, real], -1)], -2)
+            other = other + given
+        matrix = build.parameters.computed(f"{build.parameters.label(weight)}.parts", matrix)
+        other = other + made
+    elif weight.dtype == torch.float32:
+        made = given
+    else:
+        return None
+    both = TensorSpec((*call.output.shape, 2), "float32")
+    inside = build.call(call.target, call.args, call.kwargs, both)
+    applied = contract(build, inside, name, source, x, own, matrix, other, out + made)
+    if applied is None:
+        return None
+    halves = [
+        build.digital(
+            f"{name}.{what}",
+            build.call(
+                _aten.select.int, (applied, len(both.shape) - 1, i), {},
+                TensorSpec(call.output.shape, "float32"),
+            ),
+            source,
+        )
+        for i, what in enumerate(("real", "imaginary"))
+    ]  # fmt: skip
+    joined = build.call(_aten.complex.default, tuple(halves), {}, call.output)
+    return build.digital(f"{name}.joined", joined, source)
 
 
 class _Steps:

@@ -265,7 +265,8 @@ def _array(tensor: Tensor) -> Array:
     if tensor.dtype is torch.bfloat16:
         # other kinds are refused with the whole graph, this one numpy does not have
         raise GraphError(
-            "a weight is bfloat16, expected float32 (convert the module with .float())"
+            "a weight is bfloat16, expected float32 (convert the module with .float(); leave out "
+            "torch.autocast, inside of which layers compute in it)"
         )
     array: Array = tensor.detach().cpu().numpy()
     return array

@@ -31,7 +31,7 @@ class Parameters:
 
     def parameter(self, label: str, tensor: Tensor) -> Tensor:
         """Return the one object for a parameter or buffer called ``label``."""
-        tensor = tensor.detach()
+        tensor = dense(tensor)
         key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
         return self._intern(key if tensor.numel() else label, label, tensor)
 
@@ -39,7 +39,7 @@ class Parameters:
         """Return the one object for a constant that ``label`` computes."""
         if id(tensor) in self._labels:
             return tensor
-        tensor = tensor.detach()
+        tensor = dense(tensor)
         # a copy: a vector may lie with gaps, and then has no view as bytes
         flat = tensor.cpu().flatten().clone(memory_format=torch.contiguous_format)
         digest = hashlib.sha256(flat.view(torch.uint8).numpy().data)
@@ -69,6 +69,12 @@ class Parameters:
         kept = self._known.setdefault(key, tensor)
         self._labels.setdefault(id(kept), label)
         return kept
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """Return a constant with all of its zeros: arrays hold every cell, and torch's operators."""
+    tensor = tensor.detach()
+    return tensor if tensor.layout is torch.strided else tensor.to_dense()
 
 
 class WeightSets:

@@ -89,13 +89,21 @@ def linear(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | Non
     x, weight, bias = call.named["input"], call.named["weight"], call.named["bias"]
     if not constant(x, weight, bias):
         return None
+    if weight.is_complex():
+        inside = build.call(_aten.matmul.default, (x, weight.t()), {}, call.output)
+        product = contractions.matmul(build, inside, name, source)
+        if product is None or bias is None:
+            return product
+        added = build.call(_aten.add.Tensor, (product, bias), {}, call.output)
+        return build.digital(f"{name}.bias", added, source)
     return _linear(build, call, name, source, x, weight.t(), weight, bias, "linear")
 
 
 def product(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
     """``aten.mm`` and ``aten.matmul``: a constant matrix on the right is a linear layer."""
     x, weight = call.args[0], call.args[1]
-    if constant(x, weight) and weight.dim() == 2 and len(build.spec(x).shape) > 1:
+    flat = constant(x, weight) and weight.dim() == 2 and len(build.spec(x).shape) > 1
+    if flat and not weight.is_complex() and "complex" not in build.spec(x).dtype:
         return _linear(build, call, name, source, x, weight, weight, None, "matmul")
     return contractions.matmul(build, call, name, source)
 
@@ -103,7 +111,7 @@ def product(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | No
 def addmm(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
     """``aten.addmm(bias, input, matrix)``."""
     bias, x, weight = call.args
-    if not constant(x, weight, bias) or bias.dim() != 1:
+    if not constant(x, weight, bias) or bias.dim() != 1 or weight.is_complex():
         return contractions.baddbmm(build, call, name, source)
     alpha, beta = call.named["alpha"], call.named["beta"]
     vector = (bias * beta).expand(weight.shape[1])
@@ -121,6 +129,7 @@ RECIPES: dict[str, Recipe] = {
     "aten.conv_transpose1d": volumes.conv_transpose1d,
     "aten.linear": linear,
     "aten.mm": product,
+    "aten._sparse_mm": product,
     "aten.matmul": product,
     "aten.bmm": contractions.matmul,
     "aten.mv": contractions.matmul,

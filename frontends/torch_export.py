@@ -69,7 +69,16 @@ _ALIASES = {
 _LAYOUT_FREE = {
     _aten.view.default: _aten.reshape.default,
     _aten._unsafe_view.default: _aten.reshape.default,
+    # constants are dense here, see `Parameters`
+    _aten._sparse_mm.default: _aten.mm.default,
 }
+# Operators whose parts check values, which no graph can hold: they stay whole.
+_CHECKED = {
+    f"aten.linalg_{name}"
+    for name in ("lu_factor", "ldl_factor", "tensorinv", "tensorsolve", "matrix_power", "cond")
+}
+# Matrix operators whose recipes know real numbers alone; complex ones run digitally.
+_REAL = {name for name in RECIPES if "conv" in name} | {"aten.bilinear"}
 # Operators that use only the shape of their input.
 _SHAPE_ONLY = {"aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.empty_like"} | {
     "aten.new_zeros",
@@ -250,6 +259,8 @@ def _composites(program: ExportedProgram) -> dict[Any, Callable[..., object]]:
         moving.add(node)
         target = node.target
         known = packet(target_of(node)) in _KNOWN
+        if packet(target) in _CHECKED:
+            continue
         if isinstance(target, torch._ops.OpOverload) and not known and target._can_decompose():
             unknown.add(target)
     table = torch.export.default_decompositions() if unknown else {}
@@ -280,6 +291,11 @@ def _quiet() -> Iterator[None]:
     finally:
         for log, level in zip(logs, levels, strict=True):
             log.setLevel(level)
+
+
+def _is_complex(call: Call) -> bool:
+    """Tell whether a call computes with complex numbers."""
+    return any("complex" in spec.dtype for spec in (call.output, *call.inputs))
 
 
 @dataclass(frozen=True)
@@ -329,6 +345,12 @@ class _Importer:
             else:
                 self.values[node] = value
             return
+        if spec.kind is InputKind.TOKEN:
+            raise self._error(
+                node,
+                "the network calls an operator with effects (a check of values, a print), which a "
+                "layer graph cannot express; leave it out",
+            )
         target = str(spec.target)
         tensor = self.program.state_dict.get(target)
         if tensor is None:
@@ -384,6 +406,8 @@ class _Importer:
         call = self.build.call(target, args, kwargs, self._output(node, value))
         name, source = self._name(node), source_of(node)
         recipe = RECIPES.get(packet(target)) or SELDOM.get(packet(target))
+        if _is_complex(call) and packet(target) in _REAL:
+            recipe = None
         result = recipe(self.build, call, name, source) if recipe is not None else None
         if result is None:
             return self.build.digital(name, call, source)

@@ -176,7 +176,7 @@ def measured(seeds: int) -> list[Row]:
     return [
         layer.row(
             f"inp_res: {STEPS}", "inputs.bits: 8, ends from the learned range",
-            "the same steps; here one code more below 0, so less is clipped",
+            "the same code, rounded and clipped alike",
             layer.there(inp_res=STEPS), {}, against=layer.exact,
         ),
         layer.row(

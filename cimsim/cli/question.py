@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from cimsim.cli.options import CalibrationDataOption, InputShapeOption, was_given
-from cimsim.errors import ConfigError
+from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -175,9 +175,13 @@ def _shapes_of(source: Source) -> tuple[str, ...]:
     """Read the shapes of a network's inputs off the first sample."""
     import numpy as np
 
+    from cimsim.tasks.sources import NUMBERS
+
     found = []
     for value in source.sample(0).inputs:
         array = np.asarray(value)
+        if array.dtype.kind not in NUMBERS:
+            raise InputError(f"{source.name}: a sample holds {array.dtype}, expected numbers")
         whole = np.issubdtype(array.dtype, np.integer) and array.dtype != np.uint8
         sizes = "x".join(map(str, (1, *array.shape)))
         found.append(f"{sizes}:int{int(array.max()) + 1}" if whole else sizes)

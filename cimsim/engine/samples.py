@@ -65,6 +65,10 @@ class Samples:
         """
         nhwc = to_nhwc(op, x)[0]
         low, high = nhwc.min(), nhwc.max()
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise SimulationError(
+                f"layer '{op.name}': its input on the calibration frames holds NaN or infinity"
+            )
         self.signed |= bool(low < 0)
         if percentile >= 100:
             self.values.append(np.array([low, high]))
@@ -114,8 +118,6 @@ class Samples:
         steps are the network's, or whole parts of them.
         """
         values = np.concatenate(self.values)
-        if not np.isfinite(values).all():
-            raise SimulationError("its input on the calibration frames holds NaN or infinity")
         how = chip.inputs.signed if op.signed else "offset"
         if op.rounding is None:
             low, high = input_ends(values, self.signed, chip.inputs.percentile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,12 +92,29 @@ def load_exported(path: Path) -> ExportedNetwork:
 
     if not path.is_file():
         raise InputError(f"--model: no such file '{path}'")
+    logged = _Logged()
+    log = logging.getLogger("torch.export")
+    log.addFilter(logged)
     try:
         program = torch.export.load(path)
     except Exception as error:  # a damaged archive makes torch raise many kinds
-        text = str(error).strip().splitlines()
+        text = str(logged.first or error).strip().splitlines()
         raise InputError(
             f"--model: '{path}' cannot be read as a program of torch.export: "
             f"{text[0] if text else type(error).__name__}; write it with torch.export.save"
         ) from error
+    finally:
+        log.removeFilter(logged)
     return ExportedNetwork(program, path.stem)
+
+
+class _Logged(logging.Filter):
+    """Holds back what torch logs and keeps its first error, to which the one raised refers."""
+
+    first: BaseException | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the error of a record and pass none on."""
+        if self.first is None and record.exc_info:
+            self.first = record.exc_info[1]
+        return False

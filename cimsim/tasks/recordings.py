@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.boundary.outside import first_line
 from cimsim.errors import InputError
 from cimsim.tasks.cepstra import RATE, cepstra
 from cimsim.tasks.sources import Sample
@@ -124,7 +125,7 @@ def _files(place: str | Path | None) -> Iterator[tuple[str, bytes]]:
                 if _NAME.fullmatch(file_path.name):
                     yield file_path.name, file_path.read_bytes()
     except (OSError, tarfile.TarError) as error:
-        raise InputError(f"--data: cannot read '{place}': {error}") from None
+        raise InputError(f"--data: cannot read '{place}': {first_line(error)}") from None
 
 
 def _recording(name: str, held: bytes, where: str) -> Recording:

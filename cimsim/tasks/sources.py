@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 RANDOM = "random"
 _LABELS = ("y", "labels", "label", "targets", "target")
+NUMBERS = "buif"  # kinds of numpy: bool, unsigned, whole and floating-point numbers
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 
 
@@ -122,6 +123,12 @@ class Arrays:
         if not self.arrays or len(set(counts.values())) != 1 or not len(self.arrays[0]):
             listed = ", ".join(f"{what}: {n}" for what, n in counts.items())
             raise InputError(f"{self.name}: expected as many samples in each array, got {listed}")
+        for i, array in enumerate(self.arrays):
+            if array.dtype.kind not in NUMBERS:
+                raise InputError(
+                    f"{self.name}: input {i}: expected numbers, got {array.dtype} "
+                    f"{list(array.shape)}"
+                )
         if self.labels is not None and (
             self.labels.ndim != 1 or not np.issubdtype(self.labels.dtype, np.integer)
         ):
@@ -267,7 +274,8 @@ class Dataset:
         """
         made = outside.imported(name, f"--data {name}: cannot be built", InputError)
         try:
-            made = made if hasattr(made, "__getitem__") else outside.called(made)
+            ready = hasattr(made, "__getitem__") and not isinstance(made, type)
+            made = made if ready else outside.called(made)
         except Exception as error:  # the user's own code may raise anything
             raise InputError(
                 f"--data {name}: cannot be built: {type(error).__name__}: {error}"
@@ -371,12 +379,23 @@ def _images(folder: Path) -> list[Path]:
     )
 
 
+def _tensor(array: NDArray[np.generic], op: InputOp, where: str) -> torch.Tensor:
+    import torch
+
+    if array.dtype.kind not in NUMBERS:
+        raise InputError(
+            f"{where}: a sample holds {array.dtype}, the network takes {op.output.dtype} as "
+            f"'{op.name}'"
+        )
+    return torch.from_numpy(array)
+
+
 def _fit(
     value: ArrayLike | torch.Tensor, op: InputOp, normalize: Normalize | None, where: str
 ) -> torch.Tensor:
     import torch
 
-    x = value if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value))
+    x = value if isinstance(value, torch.Tensor) else _tensor(np.array(value), op, where)
     shape, wanted = op.output.shape, getattr(torch, op.output.dtype)
     if tuple(x.shape) == shape[1:] and shape[0] == 1:
         x = x.unsqueeze(0)

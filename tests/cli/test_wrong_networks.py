@@ -57,6 +57,17 @@ class Attends(nn.Module):
 def broken(**options):
     raise RuntimeError("first line\\nsecond line")
 
+class Fails:
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        raise OSError("gone")
+
+class Texts(Fails):
+    def __getitem__(self, index):
+        return ("a", 0)
+
 number = 3
 """
 SHAPE = ["--input-shape", "1x5x20"]
@@ -90,6 +101,10 @@ CASES = {
     "data of another shape": ("Words", [*RUN, "tensors", "--data", "maps.npy"], "[1, 3, 8, 8]"),
     "fewer samples than asked": (
         "Words", [*RUN, "tensors", "--data", "few.npy", "--samples", "99"], "take fewer"),
+    "text": ("Words", [*RUN, "tensors", "--data", "text.npz"], "input 0: expected numbers, got"),
+    "an infinite sample": ("Words", [*RUN, "tensors", "--data", "infinite.npy"], "NaN or infinity"),
+    "a dataset that fails": ("Words", [*RUN, "tensors", "--data", "net:Fails"], "OSError: gone"),
+    "a dataset of text": ("Words", [*RUN, "tensors", "--data", "net:Texts"], "a sample holds <U"),
     "labels of no kind": ("Words", [*RUN, "classification", "--data", "reals.npz"], "labels"),
     "a class that it lacks": (
         "Words", [*RUN, "classification", "--data", "ninth.npz", "--calibration", "4"], "label 9"),
@@ -124,6 +139,8 @@ def folder(tmp_path, monkeypatch):
     np.save(tmp_path / "maps.npy", rng.normal(size=(40, 3, 8, 8)).astype(np.float32))
     np.save(tmp_path / "few.npy", x)
     np.savez(tmp_path / "reals.npz", x=x, y=rng.normal(size=40))
+    np.savez(tmp_path / "text.npz", x=np.full(40, "a"), y=np.zeros(40, int))
+    np.save(tmp_path / "infinite.npy", np.full((40, 5, 20), np.inf, np.float32))
     np.savez(tmp_path / "ninth.npz", x=x, y=np.full(40, 9))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])

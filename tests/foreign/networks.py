@@ -156,6 +156,26 @@ class Tokens(nn.Module):
         return self.block(self.e(ids)) @ self.e.weight.T
 
 
+class Sparse(nn.Module):
+    """A graph convolution: the edges are a sparse constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.l = nn.Linear(6, 4)
+        edges = torch.rand(9, 9) * (torch.rand(9, 9) > 0.6)
+        self.register_buffer("edges", edges.to_sparse())
+
+    def forward(self, x):
+        return torch.sparse.mm(self.edges, self.l(x[0]))
+
+
+def spectral(m, x):
+    """Multiply low frequencies by a complex matrix each, as Fourier neural operators do."""
+    low = torch.fft.rfft2(x)[:, :, :4, :3]
+    y = torch.einsum("bixy,ioxy->boxy", low, torch.view_as_complex(m.w))
+    return torch.fft.irfft2(functional.pad(y, (0, 2, 0, 4)), s=(8, 8))
+
+
 def depth_to_space(m, x):
     y = functional.conv2d(x, m.w, padding=1).view(1, 3, 2, 2, 6, 6)
     return y.permute(0, 1, 4, 2, 5, 3).contiguous().view(1, 3, 12, 12)
@@ -253,6 +273,27 @@ def nets():
         "bilinear over positions": (
             nn.Bilinear(5, 6, 7, bias=False),
             (torch.randn(1, 4, 5), torch.randn(1, 4, 6)),
+        ),
+        "complex numbers": own(
+            lambda m, x: torch.view_as_real(torch.view_as_complex(x) @ torch.view_as_complex(m.w)),
+            (1, 5, 6, 2),
+            w=(6, 4, 2),
+        ),
+        "complex constant, real input": own(
+            lambda m, x: torch.einsum(
+                "bnd,dk->bnk", x.to(torch.complex64), torch.view_as_complex(m.w)
+            ).abs(),
+            (1, 5, 6),
+            w=(6, 4, 2),
+        ),
+        "filter in the spectrum": own(spectral, (1, 3, 8, 8), w=(3, 5, 4, 3, 2)),
+        "sparse constant": (Sparse(), (torch.randn(1, 9, 6),)),
+        "system of equations": own(
+            lambda m, x: torch.linalg.solve(
+                torch.linalg.inv(x @ m.w @ x.mT / 9 + torch.eye(5)), x @ m.w
+            ),
+            (1, 5, 6),
+            w=(6, 6),
         ),
         # series and volumes
         "conv1d": layer("Conv1d", 3, 4, 5, stride=2, padding=2, dilation=2, shape=(1, 3, 20)),

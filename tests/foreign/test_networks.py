@@ -34,7 +34,8 @@ FAST = {
     "matmul, constant left", "bilinear", "conv3d, all bends", "transposed 1d", "conv1d",
     "transposed 3d, all bends", "lstm, both ways, two layers", "lstm, projections",
     "lstm, time first", "gru, state from outside", "rnn", "lstm cell", "channel shuffle",
-    "window attention", "tokens",
+    "window attention", "tokens", "complex numbers", "filter in the spectrum", "sparse constant",
+    "system of equations",
 }  # fmt: skip
 EXACT = {
     "device.sigma_program": 0, "device.sigma_read": 0, "adc.kind": "ideal", "tile.count": 400,

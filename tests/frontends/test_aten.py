@@ -187,6 +187,29 @@ CASES = {
     "sort": ("barrier", 3, case(aten.sort.default)),
     "argsort over rows": ("barrier", 3, case(aten.argsort.default, lambda x: (x, 2))),
     # two passes over a row of eight for two values; a sort where all but one are asked for
+    # 9 comparisons among 300 boundaries
+    "a search by halves": (
+        "barrier",
+        9,
+        case(aten.bucketize.Tensor, lambda x: (x, torch.linspace(-2, 2, 300))),
+    ),
+    # of n = 8: 2 n^3 for n^2 numbers; 2/3 n^3 and 2 n^2 a column; n^3 / 3; n^2 a column
+    "inverse": ("barrier", 2 * 8, case(aten.linalg_inv.default, shape=(3, 8, 8))),
+    "solution": (
+        "barrier",
+        (2 / 3 * 512 + 2 * 64 * 5) / 40,
+        case(aten.linalg_solve.default, lambda x: (x, torch.rand(8, 5)), shape=(8, 8)),
+    ),
+    "triangle": (
+        "barrier",
+        8,
+        case(
+            aten.linalg_solve_triangular.default,
+            lambda x: (x, torch.rand(8, 5)),
+            shape=(8, 8),
+            upper=True,
+        ),
+    ),
     "the largest two": ("barrier", 8, case(aten.topk.default, lambda x: (x, 2))),
     "the largest seven": ("barrier", 8 * 3 / 7, case(aten.topk.default, lambda x: (x, 7))),
     "variance and mean": (

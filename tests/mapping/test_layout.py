@@ -190,7 +190,8 @@ def test_no_room_names_need_stock_and_three_ways_out():
     text = str(error.value)
     assert "needs 2 arrays" in text
     assert "has 1" in text
-    for way in ("--set tile.count=2", "array.rows", "smaller network"):
+    ways = ("--set tile.count=2", "array.rows", "--set system.chips=2: 2 times", "smaller network")
+    for way in ways:
         assert way in text
 
 

@@ -136,6 +136,7 @@ OTHERS = {
     "an empty file": ("empty.onnx", b"", "is no ONNX network: it holds no node"),
     "a text": ("text.onnx", b"this is no network at all", "cannot be read as an ONNX network"),
     "a .pt2 file that is none": ("none.pt2", b"PK\3\4", "cannot be read as a program of torch"),
+    "a text called .pt2": ("text.pt2", b"no program", "cannot be read as a program of torch"),
     "TorchScript": ("net.torchscript", b"PK", "TorchScript, whose source is gone, is not read"),
     "TensorFlow Lite": ("net.tflite", b"TFL3", "such files are not read; export"),
 }
@@ -170,12 +171,14 @@ def test_a_wrong_file_or_question_has_one_message(name, tmp_path, monkeypatch, c
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_file_that_is_no_network_has_one_message(name, tmp_path, monkeypatch, capfd):
+def test_a_file_that_is_no_network_has_one_message(name, tmp_path, monkeypatch, capfd, caplog):
     file, content, words = OTHERS[name]
     monkeypatch.chdir(tmp_path)
     if content is not None:
         (tmp_path / file).write_bytes(content)
     refused(["time", "-q", "--model", file], words, monkeypatch, capfd)
+    # torch's own handler may write elsewhere than to what is captured here
+    assert not [one for one in caplog.records if one.name.startswith("torch")]
 
 
 def test_without_the_package_the_way_to_it_is_told(tmp_path, monkeypatch, capfd):

@@ -122,9 +122,17 @@ def no_room(
         f"largest layers: {largest}. Ways out: a larger chip (--set tile.count={tiles}"
         f"{_more_area(chip, tiles)}); "
         "larger arrays (--set array.rows=..., array.cols=...); "
-        "several chips (--set system.chips=..., --allocation by_chip); a smaller network "
+        f"several chips ({_more_chips(chip, needed)}, --allocation by_chip); a smaller network "
         "(another --stride, fewer --stages, another --model)"
     )
+
+
+def _more_chips(chip: Chip, needed: int) -> str:
+    """Return how many of one chip hold so many arrays, and what that costs in area."""
+    if chip.system.chips > 1 or not chip.n_arrays:
+        return "--set system.chips=..."
+    chips = -(-needed // chip.n_arrays)
+    return f"--set system.chips={chips}: {chips} times the area"
 
 
 def _more_area(chip: Chip, tiles: int) -> str:
