@@ -66,9 +66,7 @@ class Samples:
         nhwc = to_nhwc(op, x)[0]
         low, high = nhwc.min(), nhwc.max()
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise SimulationError(
-                f"layer '{op.name}': its input on the calibration frames holds NaN or infinity"
-            )
+            raise SimulationError("its input on the calibration frames holds NaN or infinity")
         self.signed |= bool(low < 0)
         if percentile >= 100:
             self.values.append(np.array([low, high]))
