@@ -22,7 +22,7 @@ from benchmarks.fair.record import Record
 from benchmarks.fair.stride import StridePoint, read_points, study
 from benchmarks.paper.clips import FULL_FRAMES, ClipSet, clips_in, embedded_scenes
 from benchmarks.paper.console import make_console, print_table, run_command
-from benchmarks.paper.networks import weights_in
+from benchmarks.paper.networks import Weights, weights_in
 from cimsim.cli.options import parse_size
 from cimsim.errors import ConfigError
 from cimsim.units import format_si
@@ -39,7 +39,7 @@ def main(
             metavar="CHIP",
             help="NAME or NAME:field=value,field=value; several times. The first one gets all "
             "networks, the others the main ones.",
-            show_default="six, see benchmarks/fair/cases.py",
+            show_default="seven, see benchmarks/fair/cases.py",
         ),
     ] = None,
     only: Annotated[
@@ -54,7 +54,11 @@ def main(
     ] = None,
     test: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Test clips: PSNR on the first chip, both mappings."),
+        typer.Option(
+            metavar="DIR",
+            help="Test clips: PSNR under both mappings, on the first chip and where weights are "
+            "trained for a chip.",
+        ),
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames read of each clip.")] = FULL_FRAMES,
     stride_frames: Annotated[
@@ -140,6 +144,26 @@ def jobs_of(
     return jobs + [(network, chips[0]) for network in rest]
 
 
+def to_judge(jobs: Jobs, given: Sequence[Weights]) -> Jobs:
+    """Return the jobs whose quality is measured.
+
+    All of the first chip; of another chip, as it is shipped, the networks that have weights trained
+    for it, since what is lost without training tells nothing of a network.
+
+    Parameters
+    ----------
+    jobs : list of (NetworkCase, ChipCase)
+    given : sequence of Weights
+        Beside the shipped ones.
+    """
+    first = jobs[0][1]
+    return [
+        (network, chip)
+        for network, chip in jobs
+        if chip == first or (not chip.changes and network.is_trained_for(chip.chip.name, given))
+    ]
+
+
 def _clips(test: Path | None, frames: int, crop: str | None, quick: bool) -> ClipSet | None:
     if test is not None:
         return clips_in(test, frames, parse_size(crop, "--crop") if crop else None)
@@ -150,17 +174,16 @@ def _measured(
     jobs: Jobs, table: Table, judge: Judge | None, study_file: Path | None
 ) -> tuple[list[Cell], list[Judged], list[StridePoint], bool]:
     """Measure what is missing; after Ctrl-C return what there is, and False."""
-    first = jobs[0][1]
-    own = [(network, chip) for network, chip in jobs if chip == first]
     try:
         points = (
             [] if study_file is None else study(table.size, study_file, progress=table.progress)
         )
         cells = table.fill(jobs)
-        judged = [] if judge is None else judge.run(own)
+        judged = [] if judge is None else judge.run(to_judge(jobs, judge.given))
     except KeyboardInterrupt:
         points = [] if study_file is None else read_points(study_file)
-        return table.done(jobs), judge.done(own) if judge else [], points, False
+        kept = [] if judge is None else judge.done(to_judge(jobs, judge.given))
+        return table.done(jobs), kept, points, False
     return cells, judged, points, True
 
 

@@ -66,6 +66,11 @@ class NetworkCase:
         options = registry.info(self.model).resolve(self.options)
         return replace(chosen, card=replace(chosen.card, options=options))
 
+    def is_trained_for(self, hw: str, given: Sequence[Weights]) -> bool:
+        """Tell whether there are weights that were trained for a chip, given or shipped."""
+        found = self.weights(hw, given)
+        return found is not None and found.card.hw == hw
+
     def _fits(self, weights: Weights) -> bool:
         card = weights.card
         if card.model != self.model:
@@ -165,8 +170,8 @@ def bus_of(width: int, hw: str = "eflash40nm") -> ChipCase:
 
 
 CHIPS = (
-    ChipCase("eflash40nm", (), "eflash40nm"), ChipCase("sonos40nm", (), "sonos40nm"),
-    arrays_of(512), arrays_of(256), bus_of(16), bus_of(256),
+    ChipCase("eflash40nm", (), "eflash40nm"), ChipCase("pcm64core14nm", (), "pcm64core14nm"),
+    ChipCase("sonos40nm", (), "sonos40nm"), arrays_of(512), arrays_of(256), bus_of(16), bus_of(256),
 )  # fmt: skip
 
 

@@ -12,13 +12,16 @@ from benchmarks.paper.document import rewrite
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "like_with_like.md"
 STATEMENT = "like_with_like"  # markers in pages that quote the statement of the first chip
+TRAINED = "trained"  # markers of the table of chips that networks were trained for
 QUOTING = (DOCS.parent / "README.md", DOCS / "latency.md", DOCS / "findings.md")
 
 
 def parts(record: Record) -> dict[str, str]:
     """Return the generated parts of the page by the name of their markers."""
+    chips = told.trained_chips(record) or [told.FIRST]
     found = {
-        "statement": told.statement(record),
+        "statement": "\n\n".join(told.statement(record, hw) for hw in chips),
+        TRAINED: told.trained_table(record),
         "tables": told.tables(record),
         "split_time": told.split_table(record, decompose.interval, FAST),
         "split_latency": told.split_table(record, decompose.latency, FAST),
@@ -57,4 +60,7 @@ def write(record: Record, page: Path = PAGE, quoting: tuple[Path, ...] = QUOTING
         picture.draw_strides(record.points, folder / "strides.png")
     rewrite(page, parts(record))
     for other in quoting:
-        rewrite(other, {STATEMENT: told.statement(record)})
+        quotations = {STATEMENT: told.statement(record)}
+        if f"<!-- begin {TRAINED} -->" in other.read_text(encoding="utf-8"):
+            quotations[TRAINED] = told.trained_table(record)
+        rewrite(other, quotations)

@@ -137,6 +137,46 @@ def _db(judged: Judged | None, name: str) -> str:
     return f"{value} ± {judged.error_db:.2f}" if several else value
 
 
+def trained_chips(record: Record) -> list[str]:
+    """Return the titles of the chips for which networks were trained and measured."""
+    known = {row.hw for row in record.judged if _is_trained(row)}
+    return [hw for hw in _chips(record.cells) if hw in known]
+
+
+def _is_trained(row: Judged) -> bool:
+    return f"trained for {row.hw})" in row.weights
+
+
+def trained_table(record: Record) -> str:
+    """Return PSNR on each chip after training for it, with time, energy and arrays.
+
+    A row for each network and chip with weights trained for that chip, under both mappings.
+    """
+    lines = [
+        "| chip | network | float / dB | im2col: interval | energy | arrays | chip / dB "
+        "| fastest: interval | energy | arrays | chip / dB |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    quality = {row.place: row for row in record.judged}
+    cells = {(c.network, c.hw, c.how): c for c in record.cells if c.fits}
+    for hw in trained_chips(record):
+        for case in NETWORKS:
+            places = [(case.name, hw, how) for how in (IM2COL, FAST)]
+            judged = [quality[place] for place in places if place in quality]
+            if any(map(_is_trained, judged)):
+                held = " | ".join(_held(cells.get(place), quality.get(place)) for place in places)
+                lines.append(f"| {hw} | {case.title} | {judged[0].float_db:.2f} | {held} |")
+    return "\n".join(lines)
+
+
+def _held(cell: Cell | None, judged: Judged | None) -> str:
+    """Return interval, energy, arrays and PSNR; a network that does not fit has none of them."""
+    if cell is None:
+        return "does not fit | – | – | –"
+    spent = format_interval(cell.energy_j, cell.energy_low_j, cell.energy_high_j, "J")
+    return f"{format_si(cell.interval_s, 's')} | {spent} | {cell.arrays} | {_db(judged, 'chip_db')}"
+
+
 def split_table(record: Record, value: Callable[[Cell], float], best: str) -> str:
     """Return the table of splits over all chips, the two orders side by side."""
     lines = [

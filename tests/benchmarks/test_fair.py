@@ -10,7 +10,7 @@ import pytest
 
 import cimsim
 from benchmarks.fair import decompose, page, told
-from benchmarks.fair.__main__ import jobs_of, main
+from benchmarks.fair.__main__ import jobs_of, main, to_judge
 from benchmarks.fair.cases import (
     CHIPS,
     NETWORKS,
@@ -355,17 +355,22 @@ def test_the_page_is_rewritten_between_its_markers_and_quoted(tmp_path):
     here.write_text(page.PAGE.read_text())
     other = tmp_path / "other.md"
     other.write_text(f"before\n\n{page.quoted(Record())}\nafter\n")
+    table_too = tmp_path / "table.md"
+    mark = page.TRAINED
+    table_too.write_text(f"{page.quoted(Record())}<!-- begin {mark} -->\n<!-- end {mark} -->\n")
     quality = Judged(
-        "cimnet_stride8_coarse0", "eflash40nm", IM2COL, "w (34 min)", "set #1", 15.0, 2, 4, 25,
-        32, 31.5, 0.25,
+        "cimnet_stride8_coarse0", "eflash40nm", IM2COL, "w (34 min, trained for eflash40nm)",
+        "set #1", 15.0, 2, 4, 25, 32, 31.5, 0.25,
     )  # fmt: skip
     record = Record(
         tuple(four(3220, 81.2, 52.9, 12.1)), (quality,), (point(8, 2.0, 1.0), point(16, 1.0, 2.0))
     )
-    page.write(record, here, (other,))
+    page.write(record, here, (other, table_too))
     text = here.read_text()
     assert "31.50 ± 0.25" in text
-    assert "w (34 min)" in text
+    assert "w (34 min, trained for eflash40nm)" in text
+    assert "31.50 ± 0.25" in table_too.read_text()
+    assert "31.50 ± 0.25" not in other.read_text()
     assert "**Arrays of 1024**" in text
     assert "6.71 times as fast" in other.read_text()
     assert other.read_text().endswith("\nafter\n")
@@ -395,6 +400,43 @@ def test_all_networks_on_the_first_chip_and_main_ones_on_the_others():
     assert {n.name for n, c in jobs if c == chips[1]} == {n.name for n in networks if n.main}
     assert len(jobs_of(networks[:2], chips, every=True, quick=False)) == 4
     assert all(n.main for n, _ in jobs_of(networks, chips, every=False, quick=True))
+
+
+def test_quality_on_another_chip_only_after_training_for_it():
+    by_name = {case.name: case for case in NETWORKS}
+    block, two = YARDSTICK, by_name["cimnet_stride8_coarse0"]
+    other, changed_one = ChipCase("sram7nm", (), "sram7nm"), ChipCase("sram7nm", ("adc.bits=6",))
+    card = next(w for w in shipped_weights() if w.stem == "cimnet_s8").card
+    given = [Weights("mine", replace(card, hw="sram7nm"), None, shipped=False)]
+    jobs = [(network, chip) for chip in (EFLASH, other, changed_one) for network in (block, two)]
+    assert to_judge(jobs, ()) == jobs[:2]
+    assert to_judge(jobs, given) == [*jobs[:2], (two, other)]
+
+
+def judged_as(hw, how, weights, db):
+    return Judged(
+        "cimnet_stride8_coarse0", hw, how, weights, "set #1", 15.0, 5, 4, 25.0, 32.0, db, 0.1
+    )
+
+
+def test_the_table_of_trained_chips_has_both_mappings_and_no_untrained_network():
+    cells = four(64, 8, 2, 1) + four(6, 3, 0.2, 0.1, hw="b") + four(6, 3, 2, 1, hw="c")
+    cells = [replace(c, strategies=NO_ROOM) if (c.hw, c.how) == ("b", IM2COL) else c for c in cells]
+    rows = [
+        judged_as("eflash40nm", IM2COL, "w (34 min, trained for eflash40nm)", 31.5),
+        judged_as("eflash40nm", FAST, "w (34 min, trained for eflash40nm)", 31.25),
+        judged_as("b", FAST, "v (9 min, trained for b)", 30.5),
+        judged_as("c", IM2COL, "w (34 min, trained for eflash40nm)", 29.5),
+    ]
+    record = Record(tuple(cells), tuple(rows))
+    assert told.trained_chips(record) == ["eflash40nm", "b"]
+    lines = told.trained_table(record).splitlines()[2:]
+    assert [line.split(" | ")[0] for line in lines] == ["| eflash40nm", "| b"]
+    assert "| 2.00 s |" in lines[0]
+    assert lines[0].index("31.50 ± 0.10") < lines[0].index("| 1.00 s |")
+    assert lines[0].endswith("31.25 ± 0.10 |")
+    assert "does not fit | – | – | –" in lines[1]
+    assert lines[1].endswith("30.50 ± 0.10 |")
 
 
 @pytest.mark.slow
