@@ -126,13 +126,15 @@ class AnalogLayer:
             weight, bias = self._folded()
             generator = self._generator(seed, "program")
             with torch.no_grad():
-                nominal, scales = self._nominal(weight)
+                nominal = self._nominal(weight)
                 cells = self.cells.written(nominal, generator)
                 gain, offset = self._mismatch(generator)
                 shift, factor, constant = self._digital(nominal, cells, gain, offset)
-                scale = scales.reshape(-1) * self.ranges.code.scale
-                factor, constant = factor * scale, constant * scale
-            return Written(stand_in(weight, cells, scales), gain, shift, factor, bias + constant)
+            # what is wrong on the chip is so many LSB: its share of the output goes with the scale
+            live, scales = self._scaled(weight)
+            scale = scales.reshape(-1) * self.ranges.code.scale
+            factor, constant = factor * scale, constant * scale
+            return Written(stand_in(live, cells), gain, shift, factor, bias + constant)
 
     def read(self, x: Tensor, written: Written, seed: int, use: int) -> Tensor:
         """Return the layer's output.
@@ -178,15 +180,15 @@ class AnalogLayer:
         scales = weight_scales(weight, spec.q_max, spec.scale)
         return weight / scales, scales
 
-    def _nominal(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the wanted weights in LSB, and their scales [groups, cols, 1]."""
+    def _nominal(self, weight: Tensor) -> Tensor:
+        """Return the wanted weights in LSB."""
         spec, errors = self.chip.weights, self.ranges.rounding
-        nominal, scales = self._scaled(weight)
+        nominal, _ = self._scaled(weight)
         if spec.rounding == "nearest":
             nominal.round_()
         elif errors is not None:
             nominal.add_(errors).clamp_(-spec.q_max, spec.q_max)
-        return nominal, scales
+        return nominal
 
     def _mismatch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw gain and offset (in steps) of every column's converter, [tiles, n_cols]."""

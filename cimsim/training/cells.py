@@ -114,6 +114,8 @@ def weight_scales(
         swing = torch.maximum(
             matrix.clamp(min=0).sum(-1, keepdim=True), -matrix.clamp(max=0).sum(-1, keepdim=True)
         )
-        share = torch.where(swing > 0, swing / swing.amax(), torch.ones_like(swing))
+        # the bound keeps the gradient of a matrix of zeros finite
+        share = swing / swing.amax().clamp(min=torch.finfo(swing.dtype).tiny)
+        share = torch.where(swing > 0, share, torch.ones_like(swing))
         largest = torch.maximum(largest, share * largest.amax())
     return torch.where(largest > 0, largest / q_max, torch.ones_like(largest))

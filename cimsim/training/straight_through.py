@@ -22,9 +22,9 @@ def encode(x: Tensor, scale: float, zero: int, top: int) -> Tensor:
     return _Encode.apply(x, scale, -zero, top - zero)  # type: ignore[no-any-return]
 
 
-def stand_in(weight: Tensor, cells: Tensor, scales: Tensor) -> Tensor:
-    """Return ``cells``, whose gradient goes to ``weight`` as if they were ``weight / scales``."""
-    return _StandIn.apply(weight, cells, scales)  # type: ignore[no-any-return]
+def stand_in(nominal: Tensor, cells: Tensor) -> Tensor:
+    """Return ``cells``, whose gradient goes to ``nominal`` as if they were the same."""
+    return _StandIn.apply(nominal, cells)  # type: ignore[no-any-return]
 
 
 def convert(
@@ -79,14 +79,13 @@ class _Encode(torch.autograd.Function):
 
 class _StandIn(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: _Saved, _weight: Tensor, cells: Tensor, scales: Tensor) -> Tensor:
-        ctx.save_for_backward(scales)
+    def forward(_ctx: object, _nominal: Tensor, cells: Tensor) -> Tensor:
         return cells.view_as(cells)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: _Saved, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return grad / ctx.saved_tensors[0], None, None
+    def backward(_ctx: object, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return grad, None
 
 
 class _Convert(torch.autograd.Function):

@@ -16,6 +16,7 @@ from cimsim.engine.program import program
 from cimsim.engine.rounding import round_to_inputs
 from cimsim.engine.samples import collect
 from cimsim.errors import ConfigError, SimulationError
+from cimsim.training.cells import Cells
 from cimsim.training.hardware import ChipInTheLoop
 
 PLAIN = {"calibration.column_gain": False, "calibration.column_offset": False}
@@ -163,6 +164,49 @@ def test_with_fine_steps_and_no_errors_outputs_and_gradients_are_those_of_the_fl
     for name, want, got in zip(names, *found, strict=True):
         error = float((got - want).norm() / want.norm())
         assert error < 5e-3, name
+
+
+@pytest.mark.parametrize("rule", ["layer", "column", "balanced"])
+def test_the_largest_weight_learns_what_its_scale_costs(rule):
+    """Errors are so many LSB: a larger scale makes all of them larger, against differences."""
+    torch.manual_seed(0)
+    net = nn.Conv2d(3, 4, 3, bias=False)
+    x = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(1)) - 0.3
+    exact = {"adc.kind": "ideal", "inputs.bits": 16, "dac.bits": 16, "inputs.percentile": 100}
+    loop = in_loop(net, PLAIN | exact | {"weights.rounding": "inputs", "weights.scale": rule}, (x,))
+    (layer,) = loop.layers
+    flat = torch.full_like(layer.cells.sigma, 3.0)  # else an error changes with its weight, too
+    layer._cells = Cells(torch.zeros_like(flat), flat, layer.cells.read_variance)
+    target = torch.randn(1, 4, 10, 10, generator=torch.Generator().manual_seed(2))
+
+    def loss():
+        with loop.applied(7):
+            return (net(x) * target).double().sum()
+
+    loss().backward()
+    largest = int(net.weight.detach().abs().argmax())
+    learnt = net.weight.grad.flatten()[largest]
+    ends = []
+    for change in (3e-4, -3e-4):
+        with torch.no_grad():
+            net.weight.view(-1)[largest] += change
+            ends.append(loss())
+            net.weight.view(-1)[largest] -= change
+    slope = (ends[0] - ends[1]) / 6e-4
+    assert float(learnt) == pytest.approx(float(slope), rel=2e-3)
+    out = nn.functional.conv2d(x, torch.eye(27).reshape(27, 3, 3, 3))
+    of_float = (out[0, largest % 27] * target[0, largest // 27]).sum()
+    assert abs(float(learnt) - float(of_float)) > 0.1  # what a plain network would learn
+
+
+def test_a_matrix_of_zeros_has_finite_gradients():
+    net = nn.Conv2d(3, 4, 3, bias=False)
+    nn.init.zeros_(net.weight)
+    x = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    loop = in_loop(net, {}, (x,))
+    with loop.applied(0):
+        net(x).sum().backward()
+    assert bool(torch.isfinite(net.weight.grad).all())
 
 
 def test_gradients_are_finite_with_everything_on_and_vanish_where_inputs_are_clipped():
