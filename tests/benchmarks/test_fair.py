@@ -344,6 +344,10 @@ def test_the_statement_says_both_orders():
         assert part in text, part
     assert "times as slow" in told.statement(Record(tuple(four(10, 1, 20, 2))))
     assert "Not measured on sonos40nm yet" in told.statement(record, "sonos40nm")
+    held = (*four(64, 8, 2, 1, told.FOLD_SMALL), *record.cells)
+    assert "**Fold-NET, convolutions against the block" in told.statement(Record(held))
+    written_out = (*held, *four(64, 8, 2, 1, told.FOLD))
+    assert "convolutions" not in told.statement(Record(written_out))
     more = Record((*record.cells, *four(64, 8, 2, 1, hw="sonos40nm")))
     assert "32 (sonos40nm) to 60.9 times (eflash40nm)" in told.ratios(more)
     assert "6.71 (eflash40nm) to 8 times (sonos40nm)" in told.ratios(more)
