@@ -43,6 +43,7 @@ class Samples:
         What an activation reads, if any were sampled.
     values : list of float32 [n]
     signed : bool
+    finite : bool
     """
 
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
@@ -50,6 +51,7 @@ class Samples:
     patch: Patch | None = None
     values: list[NDArray[np.float32]] = field(default_factory=list)
     signed: bool = False
+    finite: bool = True
 
     def add(
         self,
@@ -65,8 +67,7 @@ class Samples:
         """
         nhwc = to_nhwc(op, x)[0]
         low, high = nhwc.min(), nhwc.max()
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise SimulationError("its input on the calibration frames holds NaN or infinity")
+        self.finite &= math.isfinite(low) and math.isfinite(high)
         self.signed |= bool(low < 0)
         if percentile >= 100:
             self.values.append(np.array([low, high]))
@@ -166,7 +167,7 @@ def collect(
     Raises
     ------
     SimulationError
-        No frames.
+        No frames, or an input that is not finite.
     """
     if not frames:
         raise SimulationError("calibration: no frames given; calibration.frames must be at least 1")
@@ -179,4 +180,9 @@ def collect(
             samples[op.name].add(op, x.numpy(), chip.inputs.percentile, of_frames, layout)
 
         run(graph, *inputs, capture=capture)
+        for name, found in samples.items():
+            if not found.finite:
+                raise SimulationError(
+                    f"layer '{name}': its input on the calibration frames holds NaN or infinity"
+                )
     return samples

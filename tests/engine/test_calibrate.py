@@ -260,7 +260,7 @@ def test_calibration_without_frames_or_with_nan_is_refused(lab):
         calibrate(ready.programmed, [], 0)
     broken = random_frame((1, 6, 30, 31))
     broken[0, 0, 0, 0] = torch.nan
-    with pytest.raises(SimulationError, match=r"node 'layer' .*: its input .* NaN or infinity"):
+    with pytest.raises(SimulationError, match=r"layer 'layer': its input .* NaN or infinity"):
         calibrate(ready.programmed, [(broken,)], 0)
 
 
