@@ -92,8 +92,11 @@ def _step_back(device: str, nice: int) -> None:
     """Leave the machine to everybody else: a low priority, one core."""
     os.nice(nice)
     if nice and not _has_terminal():
-        # Linux weighs whole sessions against each other, and a nice value only inside of one
+        # Linux weighs whole sessions against each other, and a nice value only inside of one: in
+        # one of its own, since others of this one would be slowed down, too
         with suppress(OSError):
+            if os.getsid(0) != os.getpid():
+                os.setsid()
             Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
     if device != "cpu":
         return

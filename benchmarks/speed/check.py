@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="of a workload, the median counts")
     parser.add_argument("--rounds", type=int, default=3, help="of all of them, the best one counts")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--margin", type=float, default=0.1, help="of a share, which it may lose")
+    parser.add_argument("--margin", type=float, default=0.15, help="of a share, which it may lose")
     parser.add_argument("--keep", action="store_true", help="as what later runs are held to")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
