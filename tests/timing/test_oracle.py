@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cimsim.mapping.mapping import map_graph
 from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.simulate import raised_edges, run_plan
 from tests.timing import simpy_model
-from tests.timing.nets import mappings
+from tests.timing.nets import Duplicates, Net, chip, mappings, replicated
 
 SCHEDULES = st.sampled_from(["pipelined", "sequential"])
 
@@ -43,6 +44,18 @@ def test_every_cycle_is_that_of_the_simpy_model(mapping, frames, schedule):
 @given(mapping=mappings(layers=6), frames=st.integers(1, 3), schedule=SCHEDULES)
 def test_every_cycle_of_many_networks_is_that_of_the_simpy_model(mapping, frames, schedule):
     compare(mapping, frames, schedule)
+
+
+def test_replicas_that_wait_for_room_see_that_it_was_raised():
+    net = Net(channels=1, height=3, width=3)
+    net.conv(net.conv("x", 6, kernel=1, block=2), 1, kernel=1)
+    small = chip(
+        array__rows=9, interconnect__bytes_per_cycle=1, buffer__size="64 B", tile__arrays=2,
+        buffer__overflow="error",
+    )  # fmt: skip
+    mapping = replicated(map_graph(net.graph(), small, Duplicates(2)), [2, 1])
+    plan, memory, _ = compare(mapping, 2, "pipelined")
+    assert raised_edges(plan, memory)
 
 
 @settings(max_examples=25)

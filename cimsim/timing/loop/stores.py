@@ -189,8 +189,12 @@ def widen(header: Header) -> bool:
     for index in range(len(unit.credits)):
         edge = unit.credits[index]
         edge.capacity = max(edge.capacity, written - edge.freed)
-    queue.dependency = len(unit.dependencies)
-    queue.wanted = UNKNOWN
     queue.ready = max(queue.ready, header.latest)
-    _call(queue.pipe)
+    for replica in range(len(unit.queues)):
+        queue = unit.queues[replica]
+        if queue.dependency >= len(unit.dependencies):
+            # what it waited for was counted with the room that there was
+            queue.dependency = len(unit.dependencies)
+            queue.wanted = UNKNOWN
+            _call(queue.pipe)
     return True
