@@ -12,14 +12,14 @@ read, so they count nowhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from cimsim.chip.spec import Chip
 from cimsim.errors import InputError
 from cimsim.graph.costs import costed
-from cimsim.graph.ir import DigitalOp, LayerGraph, Ref, TensorSpec, is_tensor
+from cimsim.graph.ir import DigitalOp, LayerGraph, Ref, TensorSpec, nested_tensors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,7 +160,9 @@ def coverage(graph: LayerGraph, chip: Chip | None = None) -> Coverage:
     met: set[int] = set()
     for op in graph.digital_ops:
         lost = op.ops_per_element is None
-        constants = [t for t in _tensors((op.args, op.kwargs)) if id(t) not in met]
+        # a tensor of one number is a number
+        several = (t for t in nested_tensors((op.args, op.kwargs)) if t.numel() > 1)
+        constants = [t for t in several if id(t) not in met]
         met |= {id(t) for t in constants}
         mine = sum(t.numel() for t in constants)
         stored = 0 if op.ops_per_element == 0 else graph.per_sample(op.name)
@@ -229,17 +231,6 @@ def _weights_on_arrays(graph: LayerGraph) -> int:
 
 def _size(bias: NDArray[np.float32] | None) -> int:
     return 0 if bias is None else int(bias.size)
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    """Yield constant tensors among nested arguments, numbers in a tensor left out."""
-    if isinstance(value, tuple | list):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
-        yield from _tensors(tuple(value.values()))
-    elif is_tensor(value) and value.numel() > 1:
-        yield value
 
 
 def _own_products(graph: LayerGraph, op: DigitalOp) -> int:

@@ -321,6 +321,17 @@ def is_tensor(value: object) -> TypeGuard[Tensor]:
     return hasattr(value, "numel")
 
 
+def nested_tensors(value: object) -> Iterator[Tensor]:
+    """Yield the tensors of nested arguments, in the order in which they stand."""
+    if isinstance(value, dict):
+        yield from nested_tensors(tuple(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from nested_tensors(item)
+    elif is_tensor(value):
+        yield value
+
+
 class LayerGraph:
     """A directed acyclic graph of `InputOp`, `MatrixOp` and `DigitalOp`.
 

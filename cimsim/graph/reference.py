@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from cimsim.errors import GraphError, InputError
-from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Ref
+from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Ref, nested_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,7 +64,7 @@ def run(
     """
     import torch
 
-    pieces = _pieces(graph, tuple(_tensors(inputs)))
+    pieces = _pieces(graph, tuple(nested_tensors(inputs)))
     weights = TorchWeights() if weights is None else weights
     with torch.no_grad():
         results = [
@@ -74,19 +74,6 @@ def run(
         if len(results) == 1:
             return results[0]
         return tuple(torch.cat(parts, dim=0) for parts in zip(*results, strict=True))
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    """Yield the tensors of nested arguments, in the order of `cimsim.trace`."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, dict):
-        yield from _tensors(tuple(value.values()))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)
 
 
 def apply_digital(op: DigitalOp, values: Mapping[str, Tensor]) -> Tensor:
