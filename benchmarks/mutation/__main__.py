@@ -41,7 +41,7 @@ COMPILED = {
     "kernels/normals.py": [f"{K}normals.py"],
     "kernels/products.py": [
         f"{K}products.py",
-        f"{K}parts.py::test_short_runs_of_four_and_four_are_collected",
+        f"{K}fused.py::test_blocks_are_collected_row_by_row",
         f"{K}parts.py::test_blocks_hold_whole_tiles",
     ],
     "kernels/vnni.py": [f"{K}products.py"],

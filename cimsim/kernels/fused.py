@@ -243,13 +243,11 @@ def _read_blocks(
             squared = planes[2].size > 0 and pulse.mask & (pulse.mask - 1) != 0
             for first in range(0, used, NEAR):
                 place = first, min(first + NEAR, used)
-                if there:
-                    pass
-                elif whole:
+                if not whole:
+                    _take_pulse(block.vectors, place, pulse, block.x)
+                elif not there:
                     bases = inputs.bases[start + place[0] : start + place[1]]
                     collect_block(inputs.codes, bases, inputs.runs, offsets, block.x[first:])
-                else:
-                    _take_pulse(block.vectors, place, pulse, block.x)
                 _tally(x, place, pulses.power, block.short, block.tally[p])
                 if squared:
                     _square(x, place, block.squares, block.exponents)

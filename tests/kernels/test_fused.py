@@ -24,7 +24,11 @@ def test_whole_cells_without_noise_of_the_converter_are_exact(draw, name, read_n
 
 
 @pytest.mark.parametrize("codes", [np.uint8, np.uint16])
-@pytest.mark.parametrize("lengths", [(1, 2, 1), (1,), (70,), (40, 33), (3, 90, 1)], ids=str)
+@pytest.mark.parametrize(
+    "lengths",
+    [(1, 2, 1), (1,), (70,), (40, 33), (3, 90, 1), (4,), (8, 4, 12), (4, 4, 4, 4)],
+    ids=str,
+)
 def test_blocks_are_collected_row_by_row(lengths, codes):
     rng = np.random.default_rng(0)
     stored = rng.integers(0, np.iinfo(codes).max + 1, 600, codes)
@@ -36,6 +40,7 @@ def test_blocks_are_collected_row_by_row(lengths, codes):
         for k in range(n):
             assert block[b, row + k] == stored[bases[b] + at + k]
     assert not block[:, first[-1] :].any()
+    assert not block[7:].any()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

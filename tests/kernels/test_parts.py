@@ -20,21 +20,6 @@ def test_blocks_hold_whole_tiles():
         assert products.ROWS % tile == 0
 
 
-@pytest.mark.parametrize("codes", [np.uint8, np.uint16])
-@pytest.mark.parametrize("lengths", [(4,), (8, 4, 12), (4, 4, 4, 4)], ids=str)
-def test_short_runs_of_four_and_four_are_collected(lengths, codes):
-    rng = np.random.default_rng(3)
-    stored = rng.integers(0, np.iinfo(codes).max + 1, 700, codes)
-    bases, first = rng.integers(0, 150, 9), np.cumsum((0, *lengths))
-    runs = np.array([(first[k], 130 * k + 5, n) for k, n in enumerate(lengths)])
-    block = np.zeros((fused.BLOCK, first[-1] + 4), codes)
-    fused.collect_block(stored, bases, runs, fused.offsets_of(runs), block)
-    for b, (row, at, n) in itertools.product(range(9), runs):
-        assert block[b, row : row + n].tolist() == stored[bases[b] + at :][:n].tolist()
-    assert not block[:, first[-1] :].any()
-    assert not block[9:].any()
-
-
 @pytest.mark.parametrize("name", ["one pulse", "two pulses"])
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("vectors", [1, 37, 2 * fused.BLOCK + 3])
