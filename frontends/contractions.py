@@ -13,7 +13,6 @@ import string
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -137,19 +136,20 @@ def tensordot(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | 
 
 
 def _over_axes(
-    build: GraphBuilder, call: Call, name: str, source: str, one: Any, two: Any,
+    build: GraphBuilder, call: Call, name: str, source: str, one: Tensor | Ref, two: Tensor | Ref,
     of_one: Sequence[int], of_two: Sequence[int],
 ) -> Ref | None:  # fmt: skip
     """Sum over pairs of axes; what is left of the first stands before what is left of the other."""
-    if isinstance(one, Ref) == isinstance(two, Ref):
-        return None
     ranks = [len(build.spec(t).shape if isinstance(t, Ref) else t.shape) for t in (one, two)]
     a, b = list(range(ranks[0])), list(range(100, 100 + ranks[1]))
     for first, second in zip(of_one, of_two, strict=True):
         b[second] = a[first]
     out = tuple(label for label in (*a, *b) if (label in a) != (label in b))
-    x, own, weight, other = (one, a, two, b) if isinstance(one, Ref) else (two, b, one, a)
-    return contract(build, call, name, source, x, tuple(own), weight, tuple(other), out)
+    if isinstance(one, Ref) and isinstance(two, Tensor):
+        return contract(build, call, name, source, one, tuple(a), two, tuple(b), out)
+    if isinstance(two, Ref) and isinstance(one, Tensor):
+        return contract(build, call, name, source, two, tuple(b), one, tuple(a), out)
+    return None
 
 
 def baddbmm(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:

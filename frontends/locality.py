@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch._ops import OpOverload
+
 from cimsim.graph.ir import Locality, TensorSpec, Window
 
 Reach = tuple[Locality, Window | None]
@@ -26,7 +28,7 @@ class Call:
 
     Attributes
     ----------
-    target : Any
+    target : OpOverload
         The torch operator.
     args, kwargs
         Its arguments with `cimsim.graph.ir.Ref` and tensors.
@@ -37,7 +39,7 @@ class Call:
     output : TensorSpec
     """
 
-    target: Any
+    target: OpOverload
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     named: dict[str, Any]
@@ -182,7 +184,7 @@ def _free_axes(spec: TensorSpec) -> tuple[int, ...]:
     return (0, 1) if rank == 4 else (0, rank - 1) if rank in (2, 3) else (0,)
 
 
-def _dims(value: Any, rank: int) -> tuple[int, ...]:
+def _dims(value: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     if value is None:
         return tuple(range(rank))
     dims = (value,) if isinstance(value, int) else tuple(value)
@@ -198,7 +200,7 @@ def _permuted(call: Call) -> bool:
     return getattr(call.target, "__name__", "").startswith("t.")
 
 
-def _pad_mode(target: Any) -> str:
+def _pad_mode(target: OpOverload) -> str:
     name = str(target)
     return next((mode for mode in ("reflect", "replicat") if mode in name), "constant").replace(
         "replicat", "replicate"

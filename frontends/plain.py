@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import FrameType
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.export.graph_signature import (
     InputKind,
     InputSpec,
@@ -26,6 +28,7 @@ from torch.export.graph_signature import (
     TensorArgument,
 )
 from torch.fx import Graph, Node
+from torch.fx.node import Argument
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cimsim.frontends.explain import is_foreign_file
@@ -60,8 +63,12 @@ class Program:
 
     graph_module: Body
     graph_signature: Signature
-    state_dict: dict[str, Any]
-    constants: dict[str, Any]
+    state_dict: dict[str, Tensor]
+    constants: dict[str, Tensor]
+
+
+# A call as `torch.export` notes it: operator, arguments, and a result without values.
+Noted: TypeAlias = tuple[OpOverload, tuple[Argument, ...], Tensor]
 
 
 def is_plain(model: nn.Module) -> bool:
@@ -128,14 +135,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # --- modules --------------------------------------------------------------------------------
 
-    def enter(self, part: nn.Module, _: Any) -> None:
+    def enter(self, part: nn.Module, _: object) -> None:
         """Note that a module is called."""
         path, kind = self.paths[id(part)], type(part)
         self.calls[path] += 1
         told = (path, f"{kind.__module__}.{kind.__qualname__}")
         self.stack.append((f"{path}@{self.calls[path]}", told))
 
-    def leave(self, *_: Any) -> None:
+    def leave(self, *_: object) -> None:
         """Note that it is done."""
         self.stack.pop()
 
@@ -168,10 +175,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.nodes[id(value)] = node
         self.alive.append(value)
 
-    def _node(self, value: Any) -> Any:
-        """Return an argument with nodes in the place of tensors."""
-        if isinstance(value, list | tuple):
-            return type(value)(self._node(part) for part in value)
+    def _nodes(self, values: tuple[Argument, ...]) -> tuple[Argument, ...]:
+        """Return arguments with nodes in the place of tensors."""
+        return tuple(self._node(value) for value in values)
+
+    def _node(self, value: Argument) -> Argument:
+        if isinstance(value, list):
+            return [self._node(part) for part in value]
+        if isinstance(value, tuple):
+            return self._nodes(value)
         if not isinstance(value, Tensor):
             return value
         if id(value) in self.nodes:
@@ -188,45 +200,29 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     # --- operators ------------------------------------------------------------------------------
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
+        self,
+        func: OpOverload,
+        types: object,
+        args: tuple[Argument, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         """Note an operator and return a result without values."""
         if func is _aten.empty.memory_format:
             return func(*args, **(kwargs or {}))  # a batch norm's scratch, which nobody reads
         if kwargs:
             raise NotPlain
-        if func is _aten.slice.Tensor and _is_whole(args):
-            return args[0]  # as torch.export has it: nothing happens here
-        target, noted, value = self._call(func, args)
-        node = self.graph.call_function(target, self._node(noted))
+        noted = _noted(func, args)
+        if noted is None:
+            return args[0]
+        target, told, value = noted
+        node = self.graph.call_function(target, self._nodes(told))
         node.meta |= {
             "val": value, "nn_module_stack": dict(self.stack), "stack_trace": _told(_frames()),
         }  # fmt: skip
         self._keep(node, value)
         return (value, _blank((0,)), _blank((0,))) if func in _NORMS else value
 
-    def _call(self, func: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...], Tensor]:
-        """Return the operator as `torch.export` notes it, its arguments, and a result."""
-        if func is _aten.convolution.default and not args[6]:
-            x, weight, bias, stride, padding, dilation, _, _, groups = args
-            return _aten.conv2d.default, _without_defaults(
-                (x, weight, bias, stride, padding, dilation, groups),
-                (..., ..., None, [1, 1], [0, 0], [1, 1], 1),
-            ), _convolved(*args)  # fmt: skip
-        if func in _NORMS and not args[5] and args[3].shape[0] == args[0].shape[1]:
-            enabled = torch.backends.cudnn.enabled
-            return _aten.batch_norm.default, (*args, enabled), _blank(args[0].shape)
-        if func is _aten.replication_pad2d.default and len(args[0].shape) == 4:
-            x, pads = args
-            return _aten.pad.default, (x, pads, "replicate"), _blank(_padded(x, *pads))
-        shape = _SHAPES.get(func)
-        if shape is None:
-            raise NotPlain
-        if func is _aten.relu_.default:
-            return func, args, args[0]
-        return func, args, _blank(shape(*args))
-
-    def program(self, outputs: Any) -> Program:
+    def program(self, outputs: Argument) -> Program:
         """Return what was recorded.
 
         Raises
@@ -235,8 +231,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             The network returns something else than results of its own.
         """
         several = outputs if isinstance(outputs, tuple) else (outputs,)
-        nodes = tuple(self._node(value) for value in several)
-        if not all(isinstance(node, Node) and node.op == "call_function" for node in nodes):
+        found = self._nodes(several)
+        nodes = tuple(node for node in found if isinstance(node, Node))
+        if nodes != found or not all(node.op == "call_function" for node in nodes):
             raise NotPlain
         self.graph.output(nodes)
         told = [
@@ -248,25 +245,86 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return Program(Body(self.graph), signature, self.state, {})
 
 
-def _blank(shape: Any) -> Tensor:
+def _blank(shape: Sequence[int]) -> Tensor:
     return torch.empty(shape, device="meta")
 
 
+def _convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    *rest: Argument,
+) -> Noted:
+    transposed, _, groups = rest
+    if transposed or not isinstance(groups, int):
+        raise NotPlain
+    if len(weight.shape) != 4 or len(x.shape) != 4 or x.shape[1] != weight.shape[1] * groups:
+        raise NotPlain
+    grid = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(
+            x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
+        )
+    ]
+    if min(grid) < 1:
+        raise NotPlain
+    told = _without_defaults(
+        (x, weight, bias, stride, padding, dilation, groups),
+        (..., ..., None, [1, 1], [0, 0], [1, 1], 1),
+    )
+    return _aten.conv2d.default, told, _blank((x.shape[0], weight.shape[0], *grid))
+
+
+def _without_defaults(
+    args: tuple[Argument, ...], defaults: tuple[object, ...]
+) -> tuple[Argument, ...]:
+    """Leave out the last arguments as long as they are the defaults."""
+    n = len(args)
+    while n and args[n - 1] == defaults[n - 1]:
+        n -= 1
+    return args[:n]
+
+
+def _batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    var: Tensor,
+    *rest: Argument,
+) -> Noted:
+    training = rest[0]
+    if training or mean.shape[0] != x.shape[1]:
+        raise NotPlain
+    told = (x, weight, bias, mean, var, *rest, torch.backends.cudnn.enabled)
+    return _aten.batch_norm.default, told, _blank(x.shape)
+
+
+def _replicated(x: Tensor, pads: list[int]) -> Noted:
+    if len(x.shape) != 4:
+        raise NotPlain
+    left, right, top, bottom = pads
+    shape = (*x.shape[:2], x.shape[2] + top + bottom, x.shape[3] + left + right)
+    return _aten.pad.default, (x, pads, "replicate"), _blank(shape)
+
+
 _NORMS = (_aten.native_batch_norm.default, _aten._native_batch_norm_legit_no_training.default)
+# operators that `torch.export` notes as others
+_OTHERWISE: dict[OpOverload, Callable[..., Noted]] = {
+    _aten.convolution.default: _convolution,
+    _aten.replication_pad2d.default: _replicated,
+    **dict.fromkeys(_NORMS, _batch_norm),
+}
 
 
-def _is_whole(args: tuple[Any, ...]) -> bool:
-    """Whether a slice takes an axis as it is."""
-    given: list[Any] = [*args, *(0, None, None, 1)[len(args) - 1 :]]
-    x, dim, start, end, step = given
-    return start in (None, 0) and (end is None or end >= x.shape[dim]) and step == 1
-
-
-def _elementwise(a: Any, b: Any) -> tuple[int, ...]:
+def _elementwise(a: Tensor | float, b: Tensor | float) -> tuple[int, ...]:
     return np.broadcast_shapes(*(x.shape for x in (a, b) if isinstance(x, Tensor)))
 
 
-def _joined(parts: Any, dim: int = 0) -> list[int]:
+def _joined(parts: list[Tensor], dim: int = 0) -> list[int]:
     dim %= len(parts[0].shape)
     shape = list(parts[0].shape)
     for part in parts:
@@ -276,7 +334,11 @@ def _joined(parts: Any, dim: int = 0) -> list[int]:
     return shape
 
 
-def _sliced(x: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
+def _sliced(
+    x: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> list[int] | None:
+    if start in (None, 0) and (end is None or end >= x.shape[dim]) and step == 1:
+        return None  # the axis as it is: `torch.export` notes nothing
     shape = list(x.shape)  # as Python slices: torch's own start and end mean the same
     shape[dim] = len(range(shape[dim])[start:end:step])
     return shape
@@ -289,10 +351,6 @@ def _expanded(x: Tensor, sizes: list[int]) -> list[int]:
     if any(n != 1 and n != m for n, m in zip(x.shape, shape, strict=True)):
         raise NotPlain
     return shape
-
-
-def _padded(x: Tensor, left: int, right: int, top: int, bottom: int) -> tuple[int, ...]:
-    return *x.shape[:2], x.shape[2] + top + bottom, x.shape[3] + left + right
 
 
 def _shuffled(x: Tensor, factor: int) -> tuple[int, ...]:
@@ -309,9 +367,9 @@ def _unshuffled(x: Tensor, factor: int) -> tuple[int, ...]:
     return batch, channels * factor**2, height // factor, width // factor
 
 
-# operators that are noted as they are -> the shape of what they return; torch's own shapes of most
-# of them load its compiler, too
-_SHAPES: dict[Any, Any] = {
+# operators that are noted as they are -> the shape of what they return, None: their input; torch's
+# own shapes of most of them load its compiler, too
+_SHAPES: dict[OpOverload, Callable[..., Sequence[int] | None]] = {
     _aten.add.Tensor: _elementwise,
     _aten.sub.Tensor: _elementwise,
     _aten.mul.Tensor: _elementwise,
@@ -325,40 +383,29 @@ _SHAPES: dict[Any, Any] = {
 }
 
 
-def _without_defaults(args: tuple[Any, ...], defaults: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Leave out the last arguments as long as they are the defaults."""
-    n = len(args)
-    while n and args[n - 1] == defaults[n - 1]:
-        n -= 1
-    return args[:n]
-
-
-def _convolved(
-    x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, *rest: Any
-) -> Tensor:
-    """Return the shape of a convolution, as an empty tensor."""
-    groups = int(rest[-1])
-    if len(weight.shape) != 4 or len(x.shape) != 4 or x.shape[1] != weight.shape[1] * groups:
+def _noted(func: OpOverload, args: tuple[Argument, ...]) -> Noted | None:
+    """Return a call as `torch.export` notes it; None where it gives its input as it is."""
+    if func in _OTHERWISE:
+        return _OTHERWISE[func](*args)
+    if func not in _SHAPES:
         raise NotPlain
-    grid = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(
-            x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
-        )
-    ]
-    if min(grid) < 1:
-        raise NotPlain
-    return _blank((x.shape[0], weight.shape[0], *grid))
+    shape = _SHAPES[func](*args)
+    if shape is None:
+        return None
+    x = args[0]
+    if func is _aten.relu_.default and isinstance(x, Tensor):
+        return func, args, x
+    return func, args, _blank(shape)
 
 
-def _frames() -> Iterator[Any]:
-    frame = sys._getframe(2)
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         yield frame
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
 
 
-def _told(frames: Iterator[Any]) -> str:
+def _told(frames: Iterator[FrameType]) -> str:
     """Return the innermost line of the network's code as a traceback would have it."""
     for frame in frames:
         code = frame.f_code

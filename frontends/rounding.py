@@ -8,7 +8,6 @@ result the chip's own input code does it, with the ends that the network says: s
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -158,9 +157,10 @@ def _there_and_back(graph: LayerGraph, op: Op) -> DigitalOp | None:
     numbers = tuple(_number(value) for value in op.args[1:5])
     if numbers != tuple(_number(value) for value in before.args[1:5]):
         return None
-    if any(isinstance(value, Ref | Tensor) for value in numbers):
+    given = [value for value in numbers if isinstance(value, int | float)]
+    if len(given) != 4:
         return None
-    scale, zero_point, low, high = numbers
+    scale, zero_point, low, high = given
     return replace(
         op, inputs=before.inputs, op="rounded", target=torch.ops.cimsim.rounded.default,
         args=(before.args[0], float(scale), int(zero_point), int(low), int(high), True),
@@ -176,5 +176,5 @@ def _name(op: DigitalOp) -> str:
     return str(getattr(op.target, "_overloadpacket", op.target))
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value

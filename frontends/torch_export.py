@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
@@ -201,8 +202,8 @@ def _exported(
     model: nn.Module,
     arguments: tuple[tuple[object, ...], Mapping[str, object]],
     name: str,
-    ready: Any,
-) -> Any:
+    ready: ExportedProgram | None,
+) -> ExportedProgram | Program:
     example_inputs, kwargs = arguments
     leaves = _leaves(example_inputs, kwargs, name)
     flat = not kwargs and len(leaves) == len(example_inputs)
@@ -248,7 +249,7 @@ def from_exported(
     return passes.run_all(graph)
 
 
-def _composites(program: ExportedProgram) -> dict[Any, Callable[..., object]]:
+def _composites(program: ExportedProgram) -> dict[OpOverload, Callable[..., object]]:
     """Return how unknown operators are taken apart that torch itself composes of others."""
     users = set(program.graph_signature.user_inputs)
     moving: set[Node] = set()
@@ -444,7 +445,7 @@ class _Importer:
                 "call .contiguous() before, or write it with slices and reshape",
             )
 
-    def _pick(self, several: _Several, index: int, node: Node) -> Any:
+    def _pick(self, several: _Several, index: int, node: Node) -> Ref:
         """Import ``several[index]`` as a call with one output."""
         origin, output = several.node, self._output(node, node.meta["val"])
         name, source = self._name(origin), source_of(origin)
@@ -459,7 +460,9 @@ class _Importer:
         target, args = single
         return self.build.digital(name, self.build.call(target, args, {}, output), source)
 
-    def _constant(self, node: Node, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Any:
+    def _constant(
+        self, node: Node, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> object:
         """Compute a call that reads no input of the network."""
         # a constant may lie otherwise in memory than the one that torch saw
         target = _LAYOUT_FREE.get(target_of(node), target_of(node))
@@ -528,18 +531,22 @@ class _Importer:
         )
 
 
-def _split_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[object, ...]]:
+# An operator and its arguments.
+_Part: TypeAlias = tuple[OpOverload, tuple[object, ...]]
+
+
+def _split_part(call: Call, index: int, outputs: Sequence[Tensor]) -> _Part:
     dim = call.named["dim"]
     start = sum(int(t.shape[dim]) for t in outputs[:index])
     stop = start + int(outputs[index].shape[dim])
     return _aten.slice.Tensor, (call.args[0], dim, start, stop)
 
 
-def _unbind_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[object, ...]]:
+def _unbind_part(call: Call, index: int, outputs: Sequence[Tensor]) -> _Part:
     return _aten.select.int, (call.args[0], call.named["dim"], index)
 
 
-def _batch_norm_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[object, ...]] | None:
+def _batch_norm_part(call: Call, index: int, outputs: Sequence[Tensor]) -> _Part | None:
     n = call.named
     if index:
         return None
@@ -558,7 +565,7 @@ def _batch_norm_part(call: Call, index: int, outputs: Any) -> tuple[Any, tuple[o
 
 
 # Calls with several outputs, each of which is a simple call of its own.
-_PARTS: dict[str, Callable[[Call, int, Any], tuple[Any, tuple[object, ...]] | None]] = {
+_PARTS: dict[str, Callable[[Call, int, Sequence[Tensor]], _Part | None]] = {
     "aten.split": _split_part,
     "aten.split_with_sizes": _split_part,
     "aten.chunk": _split_part,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -146,7 +145,7 @@ def conv3d(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | Non
         totals = [(k - 1) * d if padding == "same" else 0
                   for k, d in zip(kernel, dilation, strict=True)]  # fmt: skip
         before, after = totals[0] // 2, totals[0] - totals[0] // 2
-        flat: Any = padding
+        flat: str | Sequence[int] = padding
     else:
         pads = three(padding)
         before = after = pads[0]

@@ -84,7 +84,7 @@ def show_model(
         _print_card(console, stem, card)
 
 
-def _told(entry: ModelInfo) -> dict[str, Any]:
+def _told(entry: ModelInfo) -> dict[str, object]:
     """Return a network as plain data."""
     from cimsim.zoo.registry import flag
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -194,7 +194,7 @@ def _refuse_beside(file: Path, context: typer.Context) -> None:
 
 def _networks(
     model: list[str] | None, arg: list[str] | None, weights: list[str] | None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     options = _axes("--arg", arg, "stride=2,4,8")
     more = {"weights": list(weights)} if weights else {}
     return [{"model": name, **options, **more} for name in model or ["cimnet"]]
@@ -205,7 +205,7 @@ def _axes(option: str, texts: list[str] | None, example: str) -> dict[str, objec
     from cimsim.boundary.limits import shown
     from cimsim.studies.grid import expand
 
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for text in texts or ():
         name, equals, values = text.partition("=")
         name = name.strip()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +37,30 @@ if TYPE_CHECKING:
 
 FORMAT = "cimsim programmed chip"
 SCHEMA_VERSION = 1
-_FIELDS = {
-    "format", "schema_version", "version", "title", "network", "weights", "operations", "frame",
-    "chip", "chip_hash", "strategy", "mapping", "seed", "sigma", "calibration", "plan", "sha256",
-}  # fmt: skip
 _KEY = "cimsim"
 _SHOWN = 4  # fields of the chip that an error names
+
+
+class Header(TypedDict):
+    """What a file says besides its tensors."""
+
+    format: str
+    schema_version: int
+    version: str
+    title: str
+    network: dict[str, object]
+    weights: str
+    operations: str
+    frame: list[int]
+    chip: dict[str, object]
+    chip_hash: str
+    strategy: str
+    mapping: str
+    seed: int
+    sigma: float
+    calibration: str
+    plan: dict[str, object]
+    sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,25 +70,25 @@ class ProgrammedChip:
     Attributes
     ----------
     header : dict
-        What JSON can hold, see the module's description.
+        As `Header`: what JSON can hold, see the module's description.
     arrays : dict of str to ndarray
     file : Path or None
         Where it was saved or loaded.
     """
 
-    header: dict[str, Any]
+    header: Header
     arrays: dict[str, NDArray[np.generic]]
     file: Path | None = None
 
     @property
     def hash(self) -> str:
         """SHA-256 of all that is kept: equal hashes are equal chips."""
-        return str(self.header["sha256"])
+        return self.header["sha256"]
 
     @property
     def seed(self) -> int:
         """Seed of the programming and of the noise during calibration."""
-        return int(self.header["seed"])
+        return self.header["seed"]
 
     @property
     def sigma(self) -> float:
@@ -80,7 +98,7 @@ class ProgrammedChip:
     @property
     def title(self) -> str:
         """Name of the network."""
-        return str(self.header["title"])
+        return self.header["title"]
 
     def on(self, mapping: Mapping) -> CalibratedMapping:
         """Return the chip ready to run.
@@ -155,7 +173,7 @@ class ProgrammedChip:
                     f"{path}: {name.replace('_', ' ')} of cimsim: {header.get(name)} in the file, "
                     f"{own} here; {fix}"
                 )
-        if header.keys() != _FIELDS or not _is_header(header):
+        if not _is_header(header):
             raise InputError(
                 f"{path}: its header is not one of a programmed chip: it is damaged or was edited; "
                 "program the chip again with cimsim program"
@@ -270,7 +288,7 @@ def check_file(path: str | Path) -> Path:
     return path
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
+def _read(path: Path) -> tuple[dict[str, object], dict[str, NDArray[np.generic]]]:
     from safetensors import safe_open
 
     if not is_file(path):
@@ -297,8 +315,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
         ) from error
 
 
-def _is_header(header: dict[str, Any]) -> bool:
-    """Whether all fields of a header have their types and ranges."""
+def _is_header(header: dict[str, object]) -> TypeGuard[Header]:
+    """Whether all fields of a header are there, with their types and ranges."""
+    if header.keys() != Header.__annotations__.keys():
+        return False
     texts = ("format", "version", "title", "weights", "operations", "chip_hash", "strategy",
              "mapping", "calibration", "sha256")  # fmt: skip
     frame, seed, sigma = header["frame"], header["seed"], header["sigma"]
@@ -307,14 +327,16 @@ def _is_header(header: dict[str, Any]) -> bool:
         and all(isinstance(header[name], dict) for name in ("network", "chip", "plan"))
         and isinstance(frame, list)
         and [type(size) for size in frame] == [int, int]
-        and type(seed) is int
+        and isinstance(seed, int)
+        and not isinstance(seed, bool)
         and 0 <= seed < 2**63
-        and type(sigma) in (int, float)
+        and isinstance(sigma, int | float)
+        and not isinstance(sigma, bool)
         and 0 <= sigma <= 255
     )
 
 
-def _digest(header: dict[str, Any], arrays: dict[str, NDArray[np.generic]]) -> str:
+def _digest(header: MappingABC[str, object], arrays: dict[str, NDArray[np.generic]]) -> str:
     """SHA-256 of a header without its own hash, and of names, types, shapes and values."""
     told = {name: value for name, value in header.items() if name != "sha256"}
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
@@ -324,7 +346,7 @@ def _digest(header: dict[str, Any], arrays: dict[str, NDArray[np.generic]]) -> s
     return digest.hexdigest()
 
 
-def _differences(header: dict[str, Any], mapping: Mapping) -> Iterator[str]:
+def _differences(header: Header, mapping: Mapping) -> Iterator[str]:
     """Say what differs between a file and a mapping; consequences of it are left out."""
     from cimsim.chip.load import chip_hash
     from cimsim.graph.digest import operations_hash, weights_hash
@@ -350,7 +372,7 @@ def _differences(header: dict[str, Any], mapping: Mapping) -> Iterator[str]:
         )
 
 
-def _other_network(header: dict[str, Any], graph: LayerGraph) -> str:
+def _other_network(header: Header, graph: LayerGraph) -> str:
     network = header["network"]
     weights = f" with the weights {network['weights']}" if "weights" in network else ""
     if header["title"] != graph.name:
@@ -358,7 +380,7 @@ def _other_network(header: dict[str, Any], graph: LayerGraph) -> str:
     return f"weights: those of '{header['title']}'{weights} in the file, others here"
 
 
-def _other_chip(held: dict[str, Any], mapping: Mapping) -> str:
+def _other_chip(held: dict[str, object], mapping: Mapping) -> str:
     from cimsim.chip.load import dump
 
     before, now = _flat(held), _flat(json.loads(json.dumps(dump(mapping.chip))))
@@ -369,11 +391,13 @@ def _other_chip(held: dict[str, Any], mapping: Mapping) -> str:
     return f"chip '{held.get('name')}': {', '.join(told)}{more}"
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _flat(data: dict[str, object], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
     for name, value in data.items():
-        inner = isinstance(value, dict)
-        found |= _flat(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": value}
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
     return found
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
@@ -15,7 +16,7 @@ from cimsim.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 OLDEST, NEWEST = 13, 22
 _AXES = 16  # of a tensor
@@ -160,7 +161,7 @@ def graphs_of(node: NodeProto) -> Iterator[GraphProto]:
         yield from attribute.graphs
 
 
-def _parsed(path: Path, onnx: Any) -> ModelProto:
+def _parsed(path: Path, onnx: ModuleType) -> ModelProto:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
@@ -211,7 +212,7 @@ def _check_nodes(path: Path, graph: GraphProto) -> None:
         stack += [(inner, depth + 1) for node in one.node for inner in graphs_of(node)]
 
 
-def _input(path: Path, graph: GraphProto, given: Any) -> Input:
+def _input(path: Path, graph: GraphProto, given: ValueInfoProto) -> Input:
     from onnx import TensorProto as kinds
 
     what = f"--model {path}: input {shown(given.name)}"

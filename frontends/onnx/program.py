@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cimsim.boundary.limits import shown
@@ -27,7 +28,7 @@ from cimsim.frontends.onnx.file import Model, array_of
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
 
-Function = Callable[..., object]
+Function = Callable[..., Tensor | Sequence[Tensor]]
 T = TypeVar("T")
 
 MOST = 2**31  # elements of a value, as of an input
@@ -444,7 +445,7 @@ def torch_kind(dtype: torch.dtype) -> torch.dtype:
     return torch.int64 if dtype in _WHOLE else dtype
 
 
-def _tensor(model: Model, name: str, array: np.ndarray[Any, Any]) -> Tensor:
+def _tensor(model: Model, name: str, array: NDArray[np.generic]) -> Tensor:
     array = np.asarray(array, order="C")
     if array.dtype.name in ("bfloat16", "float16", "float64"):
         array = array.astype(np.float32)
@@ -461,8 +462,8 @@ def _tensor(model: Model, name: str, array: np.ndarray[Any, Any]) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _several(found: Any) -> list[Tensor]:
-    return list(found) if isinstance(found, tuple | list) else [found]
+def _several(found: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    return [found] if isinstance(found, Tensor) else list(found)
 
 
 def _told(values: Iterable[Value | None]) -> str:

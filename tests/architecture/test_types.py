@@ -14,8 +14,8 @@ from tests.architecture.test_imports import PACKAGE, ROOT, known, room
 
 # room: (in all annotations, in those of public functions); rooms that are not here have none
 MOST = {
-    "cli": (11, 0), "frontends": (94, 0), "graph": (1, 0), "jit": (4, 0), "kernels": (4, 0),
-    "mapping": (1, 0), "report": (8, 0), "session": (35, 0), "studies": (11, 0),
+    "cli": (8, 0), "frontends": (14, 0), "graph": (1, 0), "jit": (4, 0), "kernels": (4, 0),
+    "mapping": (1, 0), "report": (8, 0), "session": (25, 0), "studies": (11, 0),
 }  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from cimsim.frontends.onnx.program import Call, Node, Operator, Outcome, Value, 
 _SELU = 1.0507009873554805, 1.6732632423543772
 
 
-def _map(function: Callable[..., Any], **fixed: Any) -> Operator:
+def _map(function: Callable[..., Tensor], **fixed: object) -> Operator:
     """Build the operator of a function of one value."""
 
     def operator(node: Node) -> Outcome:
@@ -31,7 +30,7 @@ def scalar(value: Value) -> float | int | bool | None:
     return value.const.item()
 
 
-def pair(node: Node, function: Callable[..., object], one: Value, two: Value) -> Call:
+def pair(node: Node, function: Callable[..., Tensor], one: Value, two: Value) -> Call:
     """Return a function of two values; a constant of one element stands as a number.
 
     So ``x * 0.5`` is what it is in torch, where numbers are no tensors.
@@ -45,7 +44,7 @@ def pair(node: Node, function: Callable[..., object], one: Value, two: Value) ->
     return Call(function, (one, two))
 
 
-def _number_first(function: Callable[..., Any], number: float, x: Tensor) -> Any:
+def _number_first(function: Callable[..., Tensor], number: float, x: Tensor) -> Tensor:
     if function in (torch.add, torch.mul, torch.eq):
         return function(x, number)
     if function is torch.sub:
@@ -55,14 +54,14 @@ def _number_first(function: Callable[..., Any], number: float, x: Tensor) -> Any
     return function(torch.full((), number, dtype=x.dtype, device=x.device), x)
 
 
-def _binary(function: Callable[..., Any]) -> Operator:
+def _binary(function: Callable[..., Tensor]) -> Operator:
     def operator(node: Node) -> Outcome:
         return pair(node, function, node.value(0), node.value(1))
 
     return operator
 
 
-def _variadic(function: Callable[..., Any], mean: bool = False) -> Operator:
+def _variadic(function: Callable[..., Tensor], mean: bool = False) -> Operator:
     def operator(node: Node) -> Outcome:
         values = [node.value(i) for i in range(len(node.inputs))]
 
@@ -77,7 +76,7 @@ def _variadic(function: Callable[..., Any], mean: bool = False) -> Operator:
     return operator
 
 
-def _divide(one: Any, two: Any) -> Any:
+def _divide(one: Tensor, two: Tensor | float) -> Tensor:
     real = isinstance(one, Tensor) and one.is_floating_point()
     return torch.div(one, two) if real else torch.div(one, two, rounding_mode="trunc")
 
@@ -221,7 +220,7 @@ def _mean(node: Node) -> Outcome:
     return Call(lambda a: torch.mean(a, axes, keep), (x,))
 
 
-def _arg(function: Callable[..., Any]) -> Operator:
+def _arg(function: Callable[..., Tensor]) -> Operator:
     def operator(node: Node) -> Outcome:
         x, keep = node.value(0), bool(node.attribute("keepdims", 1))
         if node.attribute("select_last_index", 0):
@@ -240,7 +239,7 @@ def _cumulated(node: Node) -> Outcome:
     return Call(lambda a: torch.cumsum(a, axis), (node.value(0),))
 
 
-def _softmax(function: Callable[..., Any]) -> Operator:
+def _softmax(function: Callable[..., Tensor]) -> Operator:
     def operator(node: Node) -> Outcome:
         axis = node.axis("axis", -1, node.value(0).rank)
         # from the end where it is the last axis, as layers are written

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +11,10 @@ from torch.nn import functional
 from cimsim.frontends.onnx.codes import transposed
 from cimsim.frontends.onnx.program import Call, Node, Operator, Outcome, Value
 
-_CONV: dict[int, Callable[..., object]] = {
+_CONV: dict[int, Callable[..., Tensor]] = {
     1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d,
 }  # fmt: skip
-_BACK: dict[int, Callable[..., object]] = {
+_BACK: dict[int, Callable[..., Tensor]] = {
     1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d,
 }  # fmt: skip
 
@@ -93,7 +92,7 @@ def convolution(node: Node, x: Value, weight: Value, bias: Value | None) -> Call
     apply, padding = _CONV[axes], slide.before if slide.even else [0] * axes
     pads = None if slide.even else slide.pads
 
-    def run(a: Tensor, w: Tensor, b: Tensor | None = None) -> Any:
+    def run(a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         a = a if pads is None else functional.pad(a, pads)
         return apply(a, w, b, slide.stride, padding, slide.dilation, groups)
 
@@ -123,7 +122,7 @@ def _conv_transpose(node: Node) -> Outcome:
             whole = (size - 1) * slide.stride[i] + extent + extra[i]
             cuts.append((i + 2, first, whole - last))
 
-    def run(a: Tensor, w: Tensor, b: Tensor | None = None) -> Any:
+    def run(a: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         y = apply(a, w, b, slide.stride, padding, extra, groups, slide.dilation)
         for axis, start, stop in cuts:
             y = torch.ops.aten.slice.Tensor(y, axis, start, stop)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch.nn import functional
 from cimsim.frontends.onnx.operators.matrices import Sliding
 from cimsim.frontends.onnx.program import Call, Node, Operator, Outcome, Value
 
-_MAX: dict[int, Callable[..., object]] = {
+_MAX: dict[int, Callable[..., Tensor]] = {
     1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d,
 }  # fmt: skip
 _MEAN: dict[int, Callable[..., object]] = {
@@ -48,7 +47,7 @@ def _max_pool(node: Node) -> Outcome:
     apply, inside = _MAX[x.rank - 2], _fits(slide)
     padding = slide.before if inside else [0] * (x.rank - 2)
 
-    def run(a: Tensor) -> Any:
+    def run(a: Tensor) -> Tensor:
         a = a if inside else functional.pad(a, slide.pads, value=-math.inf)
         return apply(a, slide.kernel, slide.stride, padding, slide.dilation, ceil)
 

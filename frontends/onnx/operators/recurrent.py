@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ _ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 _ACTIVATIONS = {
     "LSTM": ["sigmoid", "tanh", "tanh"], "GRU": ["sigmoid", "tanh"], "RNN": ["tanh"],
 }  # fmt: skip
-_RUN: dict[str, Callable[..., Any]] = {
+_RUN: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "LSTM": torch.lstm, "GRU": torch.gru, "tanh": torch.rnn_tanh, "relu": torch.rnn_relu,
 }  # fmt: skip
 
@@ -113,7 +112,7 @@ def _layer(node: Node) -> Outcome:
     def apply(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         given = [_turned(one, layer.batch_first) for one in rest[:several]]
         x = torch.flip(x, [1 if layer.batch_first else 0]) if layer.backward else x
-        state: Any = given if several > 1 else given[0]
+        state: Tensor | list[Tensor] = given if several > 1 else given[0]
         found = run(x, state, list(rest[several:]), biased, 1, 0.0, False, both, layer.batch_first)
         return _arranged(layer, found[0], list(found[1:]))
 

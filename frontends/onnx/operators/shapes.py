@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -247,7 +245,7 @@ def _pad(node: Node) -> Outcome:
     if not any(pads):
         return [x]
     filler = node.constant(2, "filler")
-    value: Any = 0 if filler is None or not filler.numel() else filler.reshape(-1)[0].item()
+    value: float = 0 if filler is None or not filler.numel() else filler.reshape(-1)[0].item()
     modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     if how not in modes:
         raise node.error(f"the mode '{how}' is not supported ({', '.join(modes)})")
