@@ -154,15 +154,15 @@ equally busy.
 
 
 def _busiest(row: Row) -> int:
-    matrices = [unit.windows for unit in row.pipelined.units if unit.kind == "matrix"]
+    matrices = [node.windows for node in row.pipelined.nodes if node.kind == "matrix"]
     return max(matrices) // row.pipelined.frames
 
 
 def _services(row: Row) -> list[int]:
     return [
-        max(unit.busy) // (unit.windows // unit.replicas)
-        for unit in row.pipelined.units
-        if unit.kind == "matrix"
+        max(node.busy) // (node.windows // node.replicas)
+        for node in row.pipelined.nodes
+        if node.kind == "matrix"
     ]
 
 

@@ -21,7 +21,7 @@ def main() -> None:
     network = cimsim.load_network(given.model, {}, "random")
     graph = cimsim.trace(network.module, network.example(*parse_size(given.size)))
     mapping = cimsim.map_graph(graph, cimsim.load_hw(given.hw))
-    windows = given.frames * sum(unit.windows for unit in mapping.units if unit.kind != "input")
+    windows = given.frames * sum(node.windows for node in mapping.nodes if node.kind != "input")
     simulate(mapping, 1)
     for schedule in ("pipelined", "sequential"):
         start = time.perf_counter()

@@ -37,7 +37,7 @@ def standing_j(
     time_per_frame_s : float
         Interval between frames.
     working_s : mapping, optional
-        Unit -> time per frame that its tiles work for it, see `working`. By ``tile.idle`` a waiting
+        Node -> time per frame that its tiles work for it, see `working`. By ``tile.idle`` a waiting
         tile takes all that it takes while it works (``on``), all but its clock (``clock_gated``) or
         nothing, and then ``tile.wake_energy`` once per frame if it waits at all (``power_gated``).
     """
@@ -83,9 +83,9 @@ def working(mapping: Mapping, timeline: Timeline) -> dict[str, float]:
     """
     clock = mapping.chip.process.clock_hz
     return {
-        unit.name: max(unit.busy) / unit.replicas / timeline.frames / clock
-        for unit in timeline.units
-        if unit.name in mapping.layer_of or unit.kind == "program"
+        node.name: max(node.busy) / node.replicas / timeline.frames / clock
+        for node in timeline.nodes
+        if node.name in mapping.layer_of or node.kind == "program"
     }
 
 

@@ -14,7 +14,7 @@ from cimsim.chip.spec import Chip
 from cimsim.energy.idle import leakage_factor, standing_j
 from cimsim.energy.transport import transport
 from cimsim.graph.ir import MatrixOp
-from cimsim.mapping.dataflow import Unit
+from cimsim.mapping.dataflow import Node
 from cimsim.mapping.mapping import Mapping, PlacedLayer
 from cimsim.mapping.traffic import loaded_per_frame
 from cimsim.timing.plan.plan import Spilled
@@ -109,7 +109,7 @@ def energy(
         engine accumulates it; ``v_read^2`` and `read_time_s` times it are array energy. Without it
         ``array.activity`` (0.1 when the chip has none) times the full-scale conductance is charged.
     working_s : mapping, optional
-        Unit -> time per frame that its tiles work for it, s, from `cimsim.energy.idle`. What a
+        Node -> time per frame that its tiles work for it, s, from `cimsim.energy.idle`. What a
         tile's clock and supply cost while it waits follows ``tile.idle``; without it tiles count as
         working all the time.
     sums_from : {"operands", "statistics"}
@@ -119,11 +119,11 @@ def energy(
     """
     kept = frozenset(spilled)
     rows: dict[str, dict[str, float]] = {}
-    for unit in mapping.units:
-        if isinstance(unit.op, MatrixOp):
-            rows[unit.name] = _matrix_unit(mapping, unit, unit.op, conductance_sums, kept)
-        elif unit.kind == "vector":
-            rows[unit.name] = _vector_unit(mapping, unit, kept)
+    for node in mapping.nodes:
+        if isinstance(node.op, MatrixOp):
+            rows[node.name] = _matrix_node(mapping, node, node.op, conductance_sums, kept)
+        elif node.kind == "vector":
+            rows[node.name] = _vector_node(mapping, node, kept)
     rows[CHIP_ROW] = _frame_traffic(mapping)
     _add(rows[CHIP_ROW], standing_j(mapping, time_per_frame_s, working_s))
     if mapping.loads > 1:  # written anew in each frame
@@ -145,14 +145,14 @@ def _add(row: dict[str, float], more: MappingABC[str, float]) -> None:
         row[component] = row.get(component, 0.0) + joules
 
 
-def _matrix_unit(
+def _matrix_node(
     mapping: Mapping,
-    unit: Unit,
+    node: Node,
     op: MatrixOp,
     sums: MappingABC[str, float] | None,
     spilled: frozenset[tuple[str, str]],
 ) -> dict[str, float]:
-    chip, count, layer = mapping.chip, mapping.counts[unit.name], mapping.layer_of[unit.name]
+    chip, count, layer = mapping.chip, mapping.counts[node.name], mapping.layer_of[node.name]
     layout, replicas = layer.layout, len(layer.slots)
     if sums is None:
         # of two phases, and of two rows, an input drives only one
@@ -162,14 +162,14 @@ def _matrix_unit(
         cells = held * chip.weights.slices + sum(layout.rows_used) * chip.weights.reference_cols
         conductance = activity(chip) * g_full_scale(chip) * cells * pulses
     else:
-        conductance = sums[unit.name]
+        conductance = sums[node.name]
     values = count.windows * op.n_cols
     # activations at the map's edge add up windows beyond it, too
     summed = count.activations // layout.n_arrays * layout.windows_per_activation * op.n_cols
     # mean over pulses: the last one may hold fewer bits than the others
     bits = chip.phases(op.signed) * chip.magnitude_bits(op.signed)
     pulse_bits = bits / chip.pulses_for(op.signed)
-    stored = unit.windows * unit.stored * chip.input_bytes
+    stored = node.windows * node.stored * chip.input_bytes
     return {
         "array": conductance * chip.array.v_read_v**2 * read_time_s(chip)
         + count.pulses * chip.array.fixed_energy_j
@@ -182,10 +182,10 @@ def _matrix_unit(
         "adc": count.conversions * chip.adc.converter.energy_j,
         # a value that is the sum of k conversions takes k - 1 additions
         "adder": max(0, count.conversions - summed) * chip.adder.energy_j,
-        "vector": unit.windows * unit.vector_work(chip) * chip.vector.energy_j
+        "vector": node.windows * node.vector_work(chip) * chip.vector.energy_j
         + values * chip.vector.scale_energy_j,
         "buffer": loaded_per_frame(op, layout, replicas, chip) * chip.buffer.read_energy_j_b
-        + stored * _readers(mapping, unit, spilled) * chip.buffer.write_energy_j_b,
+        + stored * _readers(mapping, node, spilled) * chip.buffer.write_energy_j_b,
     }
 
 
@@ -207,28 +207,28 @@ def _unselected_j(mapping: Mapping, layer: PlacedLayer) -> float:
     return power_w * chip.drive_s
 
 
-def _vector_unit(
-    mapping: Mapping, unit: Unit, spilled: frozenset[tuple[str, str]]
+def _vector_node(
+    mapping: Mapping, node: Node, spilled: frozenset[tuple[str, str]]
 ) -> dict[str, float]:
     chip = mapping.chip
-    stored = read = unit.windows * unit.stored * chip.input_bytes
-    energy_j = {"vector": unit.windows * unit.vector_work(chip) * chip.vector.energy_j}
-    if chip.matmul is not None and unit.products:
-        energy_j["matmul"] = unit.windows * unit.products * chip.matmul.energy_j
-        read = unit.windows * unit.operands * chip.input_bytes
+    stored = read = node.windows * node.stored * chip.input_bytes
+    energy_j = {"vector": node.windows * node.vector_work(chip) * chip.vector.energy_j}
+    if chip.matmul is not None and node.products:
+        energy_j["matmul"] = node.windows * node.products * chip.matmul.energy_j
+        read = node.windows * node.operands * chip.input_bytes
     energy_j["buffer"] = (
         read * chip.buffer.read_energy_j_b
-        + stored * _readers(mapping, unit, spilled) * chip.buffer.write_energy_j_b
+        + stored * _readers(mapping, node, spilled) * chip.buffer.write_energy_j_b
     )
     return energy_j
 
 
-def _readers(mapping: Mapping, unit: Unit, spilled: frozenset[tuple[str, str]]) -> int:
-    """Units that keep a copy of this unit's output in their line buffer, on their tile."""
+def _readers(mapping: Mapping, node: Node, spilled: frozenset[tuple[str, str]]) -> int:
+    """Nodes that keep a copy of this node's output in their line buffer, on their tile."""
     return sum(
-        any(dependency.producer == unit.name for dependency in other.dependencies)
-        and (unit.name, other.name) not in spilled
-        for other in mapping.units
+        any(dependency.producer == node.name for dependency in other.dependencies)
+        and (node.name, other.name) not in spilled
+        for other in mapping.nodes
     )
 
 

@@ -30,7 +30,7 @@ def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, fl
     Returns
     -------
     dict
-        Unit -> component -> J. Units that bring frames in and out are among them.
+        Node -> component -> J. Nodes that bring frames in and out are among them.
     """
     energy_j: dict[str, dict[str, float]] = {}
     for job in make_plan(mapping, spilled).jobs:
@@ -45,15 +45,15 @@ def transport(mapping: Mapping, spilled: Spilled = ()) -> dict[str, dict[str, fl
                     n_bytes = times.get(served, first + later) * reservation.n_bytes * share
                     if component:
                         row[component] += n_bytes * each
-        energy_j[job.unit.name] = dict(row)
+        energy_j[job.node.name] = dict(row)
     return energy_j
 
 
 def _answered(mapping: Mapping, job: Job) -> float:
     """Share of the windows of all activations that lie on the map: only these are stored."""
-    if job.unit.kind != "matrix":
+    if job.node.kind != "matrix":
         return 1.0
-    together = mapping.layer_of[job.unit.name].layout.windows_per_activation
+    together = mapping.layer_of[job.node.name].layout.windows_per_activation
     return job.answered / (job.activations * together)
 
 
@@ -62,7 +62,7 @@ def _price(chip: Chip, job: Job, stage: int, resource: Resource) -> tuple[float,
     net = interconnect_of(chip)
     if resource[0] == net.resource:
         return net.energy_j_b(resource[1:][1:]), "interconnect"
-    reads = stage in (Served.LOAD, Served.LOAD_NEXT, Served.POST) or job.unit.kind == "input"
+    reads = stage in (Served.LOAD, Served.LOAD_NEXT, Served.POST) or job.node.kind == "input"
     memory = chip.global_buffer
     prices = {
         "chips": (chip.system.energy_j_b, "interconnect"),

@@ -1,9 +1,9 @@
-"""The network as the chip runs it: units of work and the pixels each window waits for.
+"""The network as the chip runs it: a dataflow graph, with the pixels each window waits for.
 
-Every `MatrixOp` is a unit. A pointwise operation rides on the unit that computed its operands last
+Every `MatrixOp` is a node. A pointwise operation rides on the node that computed its operands last
 (its POST stage). An operation that only moves data (a view, or any other with zero operations per
 element: cat, slice, crop, reshape) is an address, costs nothing and passes dependencies through.
-Everything else becomes a unit of its own on the vector unit. Time and energy both start from here.
+Everything else becomes a node of its own on the vector unit. Time and energy both start from here.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Op, Window
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """Which pixels of ``producer`` window (wy, wx) of a unit reads.
+    """Which pixels of ``producer`` window (wy, wx) of a node reads.
 
     Attributes
     ----------
     producer : str
-        Unit that stores the pixels.
+        Node that stores the pixels.
     window : Window or None
         In pixels of the producer's output map: rows ``wy * stride - top`` up to ``+ extent - 1``,
         clipped to the map; ``None`` means the whole map. Never less than what is read.
@@ -37,7 +37,7 @@ class Dependency:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class Node:
     """Work that is done window by window, in raster order.
 
     Attributes
@@ -88,13 +88,13 @@ class Unit:
         return self.grid[0] * self.grid[1]
 
 
-def units(graph: LayerGraph) -> tuple[Unit, ...]:
-    """Cut a layer graph into units, in execution order.
+def nodes(graph: LayerGraph) -> tuple[Node, ...]:
+    """Cut a layer graph into nodes, in execution order.
 
     Returns
     -------
-    tuple of Unit
-        A unit needs only units before it. Every digital operation is in exactly one unit or free.
+    tuple of Node
+        A node needs only nodes before it. Every digital operation is in exactly one node or free.
     """
     draft = _Draft(graph)
     for op in graph:
@@ -102,8 +102,8 @@ def units(graph: LayerGraph) -> tuple[Unit, ...]:
     return tuple(_finish(graph, part) for part in draft.parts.values())
 
 
-def frame_units(graph: LayerGraph) -> tuple[tuple[Unit, ...], tuple[Unit, ...]]:
-    """Return units that bring in the inputs and take out the outputs, one pixel row at a time.
+def frame_nodes(graph: LayerGraph) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+    """Return nodes that bring in the inputs and take out the outputs, one pixel row at a time.
 
     Those of inputs have the names of the inputs and needs of nothing; those of outputs are called
     ``NAME (out)``.
@@ -124,14 +124,14 @@ def frame_units(graph: LayerGraph) -> tuple[tuple[Unit, ...], tuple[Unit, ...]]:
 def _rows(
     name: str, kind: Literal["input", "output"], graph: LayerGraph, value: str,
     dependencies: tuple[Dependency, ...],
-) -> Unit:  # fmt: skip
+) -> Node:  # fmt: skip
     tensor = graph[value].output
     rows, cols = tensor.grid
     stored = math.ceil(graph.per_sample(value) / rows)
-    return Unit(name, kind, None, (), (rows, 1), (1, cols), stored, 0.0, dependencies)
+    return Node(name, kind, None, (), (rows, 1), (1, cols), stored, 0.0, dependencies)
 
 
-# A value seen from the unit that stored it: window (y, x) of that unit's output map makes up pixel
+# A value seen from the node that stored it: window (y, x) of that node's output map makes up pixel
 # (y, x) of the value; None: any pixel may need the whole map.
 _Reach = Window | None
 _SAME = Window()
@@ -139,7 +139,7 @@ _SAME = Window()
 
 @dataclass(slots=True)
 class _Part:
-    """A unit while it is being put together."""
+    """A node while it is being put together."""
 
     op: Op
     kind: Literal["input", "matrix", "vector"]
@@ -148,7 +148,7 @@ class _Part:
 
 
 class _Draft:
-    """All units so far, and for each value of the graph the stored maps that it is made of."""
+    """All nodes so far, and for each value of the graph the stored maps that it is made of."""
 
     def __init__(self, graph: LayerGraph) -> None:
         self.graph = graph
@@ -157,7 +157,7 @@ class _Draft:
         self.origins: dict[str, tuple[tuple[str, _Reach], ...]] = {}
 
     def add(self, op: Op) -> None:
-        """Put ``op`` into a unit, or nowhere if it only moves data."""
+        """Put ``op`` into a node, or nowhere if it only moves data."""
         if isinstance(op, DigitalOp) and _is_free(op):
             self.origins[op.name] = self._read(op.inputs, _reads(op))
             return
@@ -190,18 +190,18 @@ class _Draft:
 
     def _read(self, values: tuple[str, ...], window: _Reach) -> tuple[tuple[str, _Reach], ...]:
         """Return the stored maps behind ``values``, as a reader with ``window`` sees them."""
-        maps = [(unit, _compose(window, reach)) for v in values for unit, reach in self.origins[v]]
+        maps = [(node, _compose(window, reach)) for v in values for node, reach in self.origins[v]]
         return tuple(dict.fromkeys(maps))
 
     def _host(self, op: Op) -> str | None:
-        """Return the unit in whose POST stage a pointwise op can be done, if there is one.
+        """Return the node in whose POST stage a pointwise op can be done, if there is one.
 
-        It is the last of all units whose values the op reads (it cannot wait for a later one),
+        It is the last of all nodes whose values the op reads (it cannot wait for a later one),
         holds one operand whole, and writes the pixels of the op's own map.
         """
         if not isinstance(op, DigitalOp) or op.locality != "pointwise":
             return None
-        read = {unit for unit, _ in self._read(op.inputs, _SAME)}
+        read = {node for node, _ in self._read(op.inputs, _SAME)}
         if not read:
             return None
         host = max(read, key=self.order.__getitem__)
@@ -247,7 +247,7 @@ def _reads(op: Op) -> _Reach:
     return None
 
 
-def _finish(graph: LayerGraph, part: _Part) -> Unit:
+def _finish(graph: LayerGraph, part: _Part) -> Node:
     op, inside = part.op, {part.op.name, *(f.name for f in part.fused)}
     height, width = op.output.grid
     block = _block(op)
@@ -264,7 +264,7 @@ def _finish(graph: LayerGraph, part: _Part) -> Unit:
     )
     products = sum(d.macs_per_element * graph.per_sample(d.name) for d in digital)
     read = sum(graph.per_sample(name) for name in op.inputs) if products else 0
-    return Unit(
+    return Node(
         op.name, part.kind, op, tuple(part.fused), grid, block, stored, work / windows,
         tuple(dict.fromkeys(part.dependencies)), products / windows, math.ceil(read / windows),
     )  # fmt: skip

@@ -19,7 +19,7 @@ from cimsim.mapping.allocation import Allocation, Request, allocation_of, reques
 from cimsim.mapping.allocation.base import NoRoomError
 from cimsim.mapping.allocation.turns import busiest_s, work_s
 from cimsim.mapping.custom import checked_layout, find_strategy
-from cimsim.mapping.dataflow import Unit, units
+from cimsim.mapping.dataflow import Node, nodes
 from cimsim.mapping.layout import Block, Counts, Layout, count, first_overlap
 from cimsim.mapping.placement import PlacedLayer as PlacedLayer
 from cimsim.mapping.placement import Placement as Placement
@@ -251,9 +251,9 @@ class Mapping(Rows):
         return {name: layer for layer in self.layers for name in layer.ops}
 
     @cached_property
-    def units(self) -> tuple[Unit, ...]:
-        """The network as units of work, in execution order."""
-        return units(costed(self.graph, self.chip))
+    def nodes(self) -> tuple[Node, ...]:
+        """The network as a dataflow graph, its nodes in execution order."""
+        return nodes(costed(self.graph, self.chip))
 
     @cached_property
     def counts(self) -> dict[str, Counts]:

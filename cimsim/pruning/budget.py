@@ -28,11 +28,11 @@ class Budget(Protocol):
     limit: float
 
     def of(self, channels: Channels, kept: Kept) -> float:
-        """Return what the network takes with these units."""
+        """Return what the network takes with these sets."""
         ...
 
-    def step(self, units: int) -> int:
-        """Return how many of a group's units are tried at once; 0: until something is saved."""
+    def step(self, sets: int) -> int:
+        """Return how many of a group's sets are tried at once; 0: until something is saved."""
         ...
 
     def shown(self, value: float) -> str:
@@ -76,7 +76,7 @@ class Arrays:
             self._known[key] = checked_layout(self.strategy, op, self.chip).n_arrays
         return self._known[key]
 
-    def step(self, units: int) -> int:
+    def step(self, sets: int) -> int:
         """Cut until an array is saved."""
         return 0
 
@@ -104,9 +104,9 @@ class Energy:
         """Return the energy of one frame, J."""
         return energy_j(channels, kept, self.chip, self.strategy)
 
-    def step(self, units: int) -> int:
+    def step(self, sets: int) -> int:
         """Cut a sixteenth of the group at a time."""
-        return max(1, units // 16)
+        return max(1, sets // 16)
 
     def shown(self, value: float) -> str:
         """Return ``3.1 mJ``."""

@@ -1,9 +1,9 @@
-"""Which units to remove: the least loss for what the chip really saves.
+"""Which sets of channels to remove: the least loss for what the chip really saves.
 
 An array is used or not, so most single channels save nothing. Of every group the smallest cut that
 saves at least an array is looked at, the mapping counted anew; the one with the least loss per
 array saved is made, until the budget is kept. Cuts that together saved less than they could, or
-that a later cut made needless, are then taken back: in the end no unit can be restored within the
+that a later cut made needless, are then taken back: in the end no set can be restored within the
 budget.
 """
 
@@ -26,7 +26,7 @@ Progress = Callable[[float, float], None]  # reached so far, wanted
 @dataclass(frozen=True, slots=True)
 class _Cut:
     group: Group
-    units: tuple[int, ...]
+    sets: tuple[int, ...]
     loss: float
     saved: float
 
@@ -39,12 +39,12 @@ def choose(
     channels: Channels, losses: NDArray[np.float64], budget: Budget,
     progress: Progress | None = None,
 ) -> Kept:  # fmt: skip
-    """Return the units to keep, bool [n_units].
+    """Return the sets to keep, bool [n_sets].
 
     Parameters
     ----------
     channels : Channels
-    losses : float64 [n_units]
+    losses : float64 [n_sets]
         From `cimsim.pruning.saliency.saliency`.
     budget : Budget
     progress : callable, optional
@@ -52,7 +52,7 @@ def choose(
     Raises
     ------
     ConfigError
-        When one unit of each group still takes more than the budget; the message has the least.
+        When one set of each group still takes more than the budget; the message has the least.
     """
     chooser = _Chooser(channels, losses, budget)
     least = chooser.least()
@@ -73,10 +73,10 @@ def choose(
 class _Chooser:
     def __init__(self, channels: Channels, losses: NDArray[np.float64], budget: Budget) -> None:
         self.channels, self.losses, self.budget = channels, losses, budget
-        self.kept: Kept = np.ones(len(channels.units), bool)
+        self.kept: Kept = np.ones(len(channels.sets), bool)
         # the least needed first; equal ones in the order of the network
         self.order = {
-            group.name: sorted(group.units, key=lambda unit: (losses[unit], unit))
+            group.name: sorted(group.sets, key=lambda each: (losses[each], each))
             for group in channels.groups
         }
         self._groups = {group.name: group for group in channels.groups}
@@ -86,13 +86,13 @@ class _Chooser:
     def _of(self, kept: Kept) -> float:
         return self.budget.of(self.channels, kept)
 
-    def _without(self, units: tuple[int, ...] | list[int]) -> Kept:
+    def _without(self, sets: tuple[int, ...] | list[int]) -> Kept:
         kept = self.kept.copy()
-        kept[list(units)] = False
+        kept[list(sets)] = False
         return kept
 
     def least(self) -> float:
-        """Return what one unit of each group takes."""
+        """Return what one set of each group takes."""
         return self._of(self._without([u for o in self.order.values() for u in o[:-1]]))
 
     def cut(self) -> None:
@@ -105,7 +105,7 @@ class _Chooser:
                 if len(left := self._left(group)) > 1
             ]
             best = min(singles, key=lambda cut: cut.loss)
-        self.kept = self._without(best.units)
+        self.kept = self._without(best.sets)
         self.now = self._of(self.kept)
 
     def _exactly(self) -> _Cut | None:
@@ -131,23 +131,23 @@ class _Chooser:
         return None
 
     def _left(self, group: Group) -> list[int]:
-        return [unit for unit in self.order[group.name] if self.kept[unit]]
+        return [each for each in self.order[group.name] if self.kept[each]]
 
     def _smallest(self, group: Group) -> _Cut | None:
-        """Return the smallest cut of a group that saves something; its last unit stays."""
+        """Return the smallest cut of a group that saves something; its last set stays."""
         left = self._left(group)[:-1]
         if not left:
             return None
-        step = self.budget.step(len(group.units))
+        step = self.budget.step(len(group.sets))
         number = min(step, len(left)) if step else self._first_saving(left)
         saved = self.now - self._of(self._without(left[:number]))
         if saved <= 0:
             return None
-        units = tuple(left[:number])
-        return _Cut(group, units, float(self.losses[list(units)].sum()), saved)
+        sets = tuple(left[:number])
+        return _Cut(group, sets, float(self.losses[list(sets)].sum()), saved)
 
     def _first_saving(self, left: list[int]) -> int:
-        """Return the least number of units whose removal saves something, by halving."""
+        """Return the least number of sets whose removal saves something, by halving."""
         low, high = 1, len(left)
         while low < high:
             middle = (low + high) // 2
@@ -158,18 +158,18 @@ class _Chooser:
         return low
 
     def restore(self) -> None:
-        """Take back what saves nothing, the most needed units first."""
-        gone = sorted(np.flatnonzero(~self.kept).tolist(), key=lambda unit: -self.losses[unit])
-        # a group has room for so many units, whichever they are
+        """Take back what saves nothing, the most needed sets first."""
+        gone = sorted(np.flatnonzero(~self.kept).tolist(), key=lambda each: -self.losses[each])
+        # a group has room for so many sets, whichever they are
         full: set[str] = set()
-        owner = {unit: group.name for group in self.channels.groups for unit in group.units}
-        for unit in gone:
-            if owner[unit] in full:
+        owner = {each: group.name for group in self.channels.groups for each in group.sets}
+        for each in gone:
+            if owner[each] in full:
                 continue
             kept = self.kept.copy()
-            kept[unit] = True
+            kept[each] = True
             if self._of(kept) <= self.budget.limit:
                 self.kept = kept
             else:
-                full.add(owner[unit])
+                full.add(owner[each])
         self.now = self._of(self.kept)

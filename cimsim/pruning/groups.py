@@ -2,7 +2,7 @@
 
 A channel is a set of columns of the matrix that writes it and a set of rows of every matrix that
 reads it. Additions, concatenations, grouped convolutions and shared matrices tie channels to each
-other; what is tied is one `Unit`. Each map carries a label per channel through the graph, and
+other; what is tied is one `ChannelSet`. Each map carries a label per channel through the graph, and
 labels that meet are joined (union-find). A convolution with a pixel shuffle behind it is one matrix
 here whose channel has several columns, so shuffles need no rule. What is not understood ties its
 channels to the frame, which cannot be cut: nothing is ever removed wrongly, only kept.
@@ -39,8 +39,8 @@ _CHANNELWISE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """Channels that go together.
+class ChannelSet:
+    """Channels that can only go together (*coupled channels*).
 
     Attributes
     ----------
@@ -54,18 +54,18 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Units that may stand for each other: they take as much of the same matrices.
+    """Sets that may stand for each other: they take as much of the same matrices.
 
     Attributes
     ----------
     name : str
         The matrices that write its channels; unique.
-    units : tuple of int
-        Numbers of its units in `Channels.units`.
+    sets : tuple of int
+        Numbers of its sets in `Channels.sets`.
     """
 
     name: str
-    units: tuple[int, ...]
+    sets: tuple[int, ...]
 
 
 class Channels:
@@ -79,7 +79,7 @@ class Channels:
 
     Attributes
     ----------
-    units : tuple of Unit
+    sets : tuple of ChannelSet
         All that can be removed, in the order of the graph.
     groups : tuple of Group
         The same, sorted by what they take.
@@ -98,7 +98,7 @@ class Channels:
             self._maps[op.name] = self._follow(op)
         for name in graph.outputs:
             self._fix(self._maps[name])
-        self.units, self._unit_of = self._found()
+        self.sets, self._set_of = self._found()
         self.groups = tuple(self._grouped())
 
     def width(self, map_name: str, kept: NDArray[np.bool_]) -> int:
@@ -108,17 +108,17 @@ class Channels:
         ----------
         map_name : str
             Of the operation that makes it.
-        kept : bool [n_units]
+        kept : bool [n_sets]
         """
-        own = self._units_in(map_name)
+        own = self._sets_in(map_name)
         return int(np.count_nonzero(own < 0) + np.count_nonzero(kept[own[own >= 0]]))
 
     def narrowed(self, kept: NDArray[np.bool_]) -> LayerGraph:
-        """Return the graph with shapes as if the other units were gone: to map, not to run.
+        """Return the graph with shapes as if the other sets were gone: to map, not to run.
 
         Parameters
         ----------
-        kept : bool [n_units]
+        kept : bool [n_sets]
         """
         return self.graph.with_ops(self._narrow(op, kept) for op in self.graph)
 
@@ -144,8 +144,8 @@ class Channels:
             weight_ends=None,
         )
 
-    def _units_in(self, map_name: str) -> NDArray[np.int64]:
-        return self._unit_of[map_name]
+    def _sets_in(self, map_name: str) -> NDArray[np.int64]:
+        return self._set_of[map_name]
 
     def _new(self, matrix: str, channels: int) -> Labels:
         """Return labels of a matrix's outputs; the same ones for each of its uses."""
@@ -206,8 +206,8 @@ class Channels:
             return None
         return self._join(*sources)
 
-    def _found(self) -> tuple[tuple[Unit, ...], dict[str, NDArray[np.int64]]]:
-        """Return all units, and for each map the unit of each channel (-1: fixed)."""
+    def _found(self) -> tuple[tuple[ChannelSet, ...], dict[str, NDArray[np.int64]]]:
+        """Return all sets, and for each map the set of each channel (-1: fixed)."""
         outputs: dict[int, list[tuple[str, int]]] = defaultdict(list)
         inputs: dict[int, dict[tuple[str, int], None]] = defaultdict(dict)
         for label, writer in self._outputs.items():
@@ -216,21 +216,21 @@ class Channels:
             inputs[self._joined[label]][matrix, channel] = None
         fixed = self._joined[FIXED]
         number: dict[int, int] = {}
-        units: list[Unit] = []
+        sets: list[ChannelSet] = []
         for root, writers in outputs.items():
             if root != fixed:
-                number[root] = len(units)
-                units.append(Unit(tuple(writers), tuple(inputs[root])))
+                number[root] = len(sets)
+                sets.append(ChannelSet(tuple(writers), tuple(inputs[root])))
         maps = {
             name: np.array([number.get(self._joined[x], -1) for x in labels], np.int64)
             for name, labels in self._maps.items()
         }
-        return tuple(units), maps
+        return tuple(sets), maps
 
     def _grouped(self) -> Iterator[Group]:
         channels: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = defaultdict(list)
-        for number, unit in enumerate(self.units):
-            key = tuple(m for m, _ in unit.outputs), tuple(sorted(m for m, _ in unit.inputs))
+        for number, each in enumerate(self.sets):
+            key = tuple(m for m, _ in each.outputs), tuple(sorted(m for m, _ in each.inputs))
             channels[key].append(number)
         used: Counter[str] = Counter()
         for (writers, _), members in channels.items():

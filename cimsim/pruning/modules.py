@@ -1,4 +1,4 @@
-"""From units of the layer graph to the modules that hold their numbers, and back."""
+"""From sets of channels of the layer graph to the modules that hold their numbers, and back."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def kept_lines(
     channels, known
         From `channels_of`.
     model : nn.Module
-    kept : bool [n_units]
+    kept : bool [n_sets]
     """
     modules = dict(model.named_modules())
     lines = {}
@@ -92,10 +92,10 @@ def kept_lines(
             torch.ones(held.inputs, dtype=torch.bool),
         )
     for number in np.flatnonzero(~kept):
-        unit = channels.units[number]
-        for matrix, channel in unit.outputs:
+        each = channels.sets[number]
+        for matrix, channel in each.outputs:
             lines[matrix][0][channel] = False
-        for matrix, channel in unit.inputs:
+        for matrix, channel in each.inputs:
             lines[matrix][1][channel] = False
     return {
         matrix: (
@@ -111,14 +111,14 @@ def kept_lines(
 def cut(
     model: nn.Module, channels: Channels, known: Mapping[str, Holder], kept: NDArray[np.bool_]
 ) -> None:
-    """Remove all units that are not kept from a network, in place.
+    """Remove all sets that are not kept from a network, in place.
 
     Parameters
     ----------
     model : nn.Module
     channels, known
         From `channels_of` for this network.
-    kept : bool [n_units]
+    kept : bool [n_sets]
     """
     state = dict(model.state_dict())
     for matrix, (outputs, inputs) in kept_lines(channels, known, model, kept).items():

@@ -1,4 +1,4 @@
-"""Pruning on one page: find units, estimate losses, choose by what the chip saves, cut."""
+"""Pruning on one page: find sets of channels, estimate losses, choose by what the chip saves, cut."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pruned:
     model : nn.Module
         A copy; in eval mode. The channels that are left have the values they had.
     channels, kept
-        The units of the original, and which of them stayed.
+        The sets of channels of the original, and which of them stayed.
     before, after : float
         What the network takes, in the budget's unit.
     rows : tuple of Row
@@ -94,12 +94,12 @@ def prune(
     report = progress or (lambda stage, done, total: None)
     pruned = copy.deepcopy(model).eval()
     channels, known = channels_of(pruned, graph)
-    if not channels.units:
+    if not channels.sets:
         raise ConfigError(
             f"pruning: '{graph.name}' has no channel that can be cut: every matrix writes the "
             "network's output, or is none that is understood"
         )
-    whole = np.ones(len(channels.units), bool)
+    whole = np.ones(len(channels.sets), bool)
     before = budget.of(channels, whole)
     losses = saliency(
         kind, pruned, channels, known, batches, seed=seed,

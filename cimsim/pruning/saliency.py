@@ -1,6 +1,6 @@
-"""What removing a unit costs, estimated without removing it.
+"""What removing a set of channels costs, estimated without removing it.
 
-`output`, the default, asks how much the network's output moves: with a gate of 1 on the unit, the
+`output`, the default, asks how much the network's output moves: with a gate of 1 on the set, the
 squared derivative of the output by the gate, mean over values, is the squared error that closing
 the gate adds, to first order in the output. A random sign per output value gives that sum from one
 backward pass (Hutchinson's estimator), and no clean frames are needed. The others are the usual
@@ -41,7 +41,7 @@ def saliency(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Losses:
-    """Return what each unit's removal is thought to cost; compare within one kind only.
+    """Return what each set's removal is thought to cost; compare within one kind only.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def saliency(
 
     Returns
     -------
-    float64 [n_units]
+    float64 [n_sets]
 
     Raises
     ------
@@ -72,13 +72,13 @@ def saliency(
         raise ConfigError(f"--saliency: {shown(kind)} is unknown{suggest(kind, get_args(Kind))}")
     if kind in ("bn", "l2"):
         sizes = {name: _size(kind, model, held) for name, held in known.items()}
-        values = _by_unit(channels, sizes)
+        values = _by_set(channels, sizes)
         for group in channels.groups:
-            members = list(group.units)
+            members = list(group.sets)
             values[members] /= max(float(values[members].mean()), 1e-30)
         return values
     generator = torch.Generator().manual_seed(seed)
-    total = np.zeros(len(channels.units))
+    total = np.zeros(len(channels.sets))
     for done, (noisy, noise_map, clean) in enumerate(batches):
         model.zero_grad(set_to_none=True)
         out = model(noisy, noise_map)
@@ -89,7 +89,7 @@ def saliency(
             asked = (out * signs).sum() / out.numel() ** 0.5
         asked.backward()
         gates = {name: _gate(model, held) for name, held in known.items()}
-        total += np.square(_by_unit(channels, gates))
+        total += np.square(_by_set(channels, gates))
         if progress is not None:
             progress(done + 1, len(batches))
     model.zero_grad(set_to_none=True)
@@ -100,11 +100,11 @@ def saliency(
     return total / max(1, len(batches))
 
 
-def _by_unit(channels: Channels, values: Mapping[str, Tensor]) -> Losses:
-    """Sum per-channel values of matrices over the channels of each unit."""
+def _by_set(channels: Channels, values: Mapping[str, Tensor]) -> Losses:
+    """Sum per-channel values of matrices over the channels of each set."""
     by_name = {name: value.detach().double().numpy() for name, value in values.items()}
     return np.array(
-        [sum(by_name[matrix][c] for matrix, c in unit.outputs) for unit in channels.units],
+        [sum(by_name[matrix][c] for matrix, c in each.outputs) for each in channels.sets],
         np.float64,
     )
 

@@ -259,7 +259,7 @@ def _line_buffers(chip: Chip, timeline: Timeline) -> list[str]:
     """Say where line buffers are that the tiles do not hold."""
     most = max((edge.n_bytes for edge in timeline.edges), default=0)
     told = doubt(chip, most)
-    frames = {unit.name for unit in timeline.units if unit.kind == "input"}
+    frames = {node.name for node in timeline.nodes if node.kind == "input"}
     found = [e for e in timeline.edges if e.spilled and e.producer not in frames]
     if told:
         return [told]
@@ -324,7 +324,7 @@ def rows(
     statistics: MappingABC[str, OpStatistics] | None = None,
     drawn: MappingABC[str, Draws] | None = None,
 ) -> tuple[dict[str, str | float], ...]:
-    """One row per unit of work, per frame, and one for what belongs to the chip.
+    """One row per node of the dataflow graph, per frame, and one for what belongs to the chip.
 
     With the ``statistics`` of a functional run, matrices also say which share of their conversions
     was ``saturated``, which share of their inputs lay beyond the ends of their code
@@ -333,31 +333,31 @@ def rows(
     """
     done_by = statistics or {}
     found, fired = [], timeline.by_name
-    for unit in mapping.units:
-        if unit.kind == "input":
+    for node in mapping.nodes:
+        if node.kind == "input":
             continue
         row: dict[str, str | float]
-        row = {"layer": unit.name, "kind": unit.kind, "windows": unit.windows}
-        if isinstance(unit.op, MatrixOp):
-            done, layout = mapping.counts[unit.name], mapping.layer_of[unit.name].layout
+        row = {"layer": node.name, "kind": node.kind, "windows": node.windows}
+        if isinstance(node.op, MatrixOp):
+            done, layout = mapping.counts[node.name], mapping.layer_of[node.name].layout
             row |= {
-                "kind": unit.op.kind, "rows": unit.op.n_rows, "cols": unit.op.n_cols,
+                "kind": node.op.kind, "rows": node.op.n_rows, "cols": node.op.n_cols,
                 "arrays": done.arrays, "utilisation": layout.utilisation,
                 "activations": done.activations, "conversions": done.conversions, "macs": done.macs,
             }  # fmt: skip
-            if unit.name in done_by:
-                row["saturated"] = done_by[unit.name].saturated
-                row["clipped_inputs"] = done_by[unit.name].clipped_inputs
-                bits = done_by[unit.name].effective_bits
+            if node.name in done_by:
+                row["saturated"] = done_by[node.name].saturated
+                row["clipped_inputs"] = done_by[node.name].clipped_inputs
+                bits = done_by[node.name].effective_bits
                 if bits is not None:
                     row["effective_bits"] = bits
-        busy = fired[unit.name].busy
+        busy = fired[node.name].busy
         row |= {
             f"{stage.lower()}_cycles": cycles / timeline.frames
             for stage, cycles in zip(STAGES, busy, strict=True)
         }
-        row |= {f"{name}_j": value for name, value in spent.by_layer[unit.name].items()}
-        found.append(row | _total(unit.name, spent, drawn))
+        row |= {f"{name}_j": value for name, value in spent.by_layer[node.name].items()}
+        found.append(row | _total(node.name, spent, drawn))
     rest = spent.by_layer[CHIP_ROW]
     last: dict[str, str | float] = {"layer": CHIP_ROW, "kind": "chip"} | {
         f"{k}_j": v for k, v in rest.items()

@@ -74,7 +74,7 @@ class Result:
     quality : Quality or None
         None when no functional run was made.
     layers : tuple of dict
-        One row per unit: windows, arrays, cycles, energy.
+        One row per node of the dataflow graph: windows, arrays, cycles, energy.
     inputs : dict
         The fully resolved inputs: chip, mapping, weights, clip, seed, version.
     notes : tuple of str

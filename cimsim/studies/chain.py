@@ -622,15 +622,15 @@ def _plain(value: object) -> object:
 
 
 def _timeline(data: Mapping[str, Any]) -> Timeline:
-    from cimsim.timing.timeline import EdgePeak, ResourceTime, Timeline, UnitTime
+    from cimsim.timing.timeline import EdgePeak, NodeTime, ResourceTime, Timeline
 
-    def unit(one: dict[str, Any]) -> UnitTime:
+    def node(one: dict[str, Any]) -> NodeTime:
         held: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in one.items()}
-        return UnitTime(**held)
+        return NodeTime(**held)
 
-    units = tuple(map(unit, data["units"]))
+    nodes = tuple(map(node, data["nodes"]))
     return Timeline(
-        data["schedule"], tuple(data["completions"]), data["least_interval"], units,
+        data["schedule"], tuple(data["completions"]), data["least_interval"], nodes,
         tuple(ResourceTime(**one) for one in data["resources"]),
         tuple(EdgePeak(**one) for one in data["edges"]),
     )  # fmt: skip

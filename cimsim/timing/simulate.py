@@ -24,7 +24,7 @@ from cimsim.timing.spec.memories import (
 from cimsim.timing.spec.routes import Resource
 from cimsim.timing.spec.rules import Services
 from cimsim.timing.spec.stage import Served, Stage
-from cimsim.timing.timeline import EdgePeak, ResourceTime, Timeline, UnitTime
+from cimsim.timing.timeline import EdgePeak, NodeTime, ResourceTime, Timeline
 
 if TYPE_CHECKING:
     from cimsim.timing.loop.tables import Memory
@@ -43,7 +43,7 @@ def simulate(
     frames : int
         Frames that stream in back to back; two or more tell the steady interval.
     schedule : {"pipelined", "sequential"}
-        A unit starts as soon as its input is there, or unit after unit and frame after frame.
+        A node starts as soon as its input is there, or node after node and frame after frame.
     trace : bool
         Keep the cycles of every activation (104 bytes each).
 
@@ -52,7 +52,7 @@ def simulate(
     ConfigError
         A wrong schedule or number of frames.
     SimulationError
-        A unit without windows, or memories that are too small for frames and line buffers: see
+        A node without windows, or memories that are too small for frames and line buffers: see
         `cimsim.timing.spec.memories`.
     """
     if schedule not in get_args(Schedule):
@@ -67,7 +67,7 @@ def simulate(
         schedule=schedule,
         completions=tuple(int(cycle) for cycle in memory.frame.complete),
         least_interval=least_interval(plan),
-        units=_unit_times(plan, memory, frames),
+        nodes=_node_times(plan, memory, frames),
         resources=_resource_times(plan, frames, cycles),
         edges=edges,
         trace=read_trace(plan, memory, frames) if trace else None,
@@ -88,7 +88,7 @@ def _fitted(
         if raised:
             small = [
                 TooSmall(
-                    plan.jobs[edge.producer].unit.name, plan.jobs[edge.consumer].unit.name,
+                    plan.jobs[edge.producer].node.name, plan.jobs[edge.consumer].node.name,
                     edge.capacity or 0, pixels, math.ceil(pixels * edge.pixel_bytes),
                 )
                 for edge, pixels in raised
@@ -98,7 +98,7 @@ def _fitted(
                 raise SimulationError(tell_too_small(chip, small))
             spilled |= {(one.producer, one.consumer): first_memory(chip) for one in small}
             continue
-        frames_in = {job.unit.name for job in plan.jobs if job.unit.kind == "input"}
+        frames_in = {job.node.name for job in plan.jobs if job.node.kind == "input"}
         held = {
             (e.producer, e.consumer): e.n_bytes
             for e in edges
@@ -131,9 +131,9 @@ def run_plan(plan: Plan, frames: int, schedule: Schedule, trace: bool = False) -
         ring = 4 * max(ring, memory.header.ring)
     if memory.frame.left.any():  # every dependency points backwards: if it happens, say where
         stuck = [
-            job.unit.name
-            for job, done in zip(plan.jobs, memory.unit.done, strict=True)
-            if done < job.unit.windows * frames
+            job.node.name
+            for job, done in zip(plan.jobs, memory.node.done, strict=True)
+            if done < job.node.windows * frames
         ]
         raise SimulationError(f"timing: deadlock, waiting for ever: {', '.join(stuck)}")
     return memory
@@ -148,13 +148,13 @@ def raised_edges(plan: Plan, memory: Memory) -> list[tuple[Edge, int]]:
     ]
 
 
-def _unit_times(plan: Plan, memory: Memory, frames: int) -> tuple[UnitTime, ...]:
+def _node_times(plan: Plan, memory: Memory, frames: int) -> tuple[NodeTime, ...]:
     start = np.cumsum([0, *(len(job.pipes) for job in plan.jobs)]).tolist()
-    return tuple(_unit_time(plan, memory, u, start[u], frames) for u in range(len(plan.jobs)))
+    return tuple(_node_time(plan, memory, u, start[u], frames) for u in range(len(plan.jobs)))
 
 
-def _unit_time(plan: Plan, memory: Memory, u: int, start: int, frames: int) -> UnitTime:
-    """Read the answers of a unit, whose queues begin at ``start``."""
+def _node_time(plan: Plan, memory: Memory, u: int, start: int, frames: int) -> NodeTime:
+    """Read the answers of a node, whose queues begin at ``start``."""
     job, replicas = plan.jobs[u], len(plan.jobs[u].pipes)
     mine = slice(start, start + replicas)
     queue, stages = memory.queue, len(Stage)
@@ -165,13 +165,13 @@ def _unit_time(plan: Plan, memory: Memory, u: int, start: int, frames: int) -> U
         # pulses of arrays that layers share count as one in the event loop
         pulsed += int(queue.pulsed[number]) * job.pulses // services.pulses
     waited = queue.waited[mine].sum(axis=0)
-    occupied = _occupied(memory, mine, job.unit.kind == "matrix")
-    return UnitTime(
-        name=job.unit.name,
-        kind=job.unit.kind,
+    occupied = _occupied(memory, mine, job.node.kind == "matrix")
+    return NodeTime(
+        name=job.node.name,
+        kind=job.node.kind,
         layer=plan.pipes[job.pipes[0]].name,
         replicas=replicas,
-        windows=int(memory.unit.done[u]) // job.unit.windows * job.answered,
+        windows=int(memory.node.done[u]) // job.node.windows * job.answered,
         activations=int(queue.fired[mine].sum()) * job.arrays,
         pulses=pulsed * job.arrays,
         conversions=pulsed * job.columns,
@@ -223,7 +223,7 @@ def _title(resource: Resource) -> str:
 def _edge_peaks(plan: Plan, memory: Memory) -> tuple[EdgePeak, ...]:
     peaks = []
     for edge, peak in zip(plan.edges, memory.edge.peak.tolist(), strict=True):
-        producer, consumer = (plan.jobs[i].unit for i in (edge.producer, edge.consumer))
+        producer, consumer = (plan.jobs[i].node for i in (edge.producer, edge.consumer))
         frame = producer.windows * producer.block[0] * producer.block[1]
         peaks.append(
             EdgePeak(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, cast
@@ -15,8 +16,8 @@ from cimsim.timing.spec.stage import STAGES
 
 
 @dataclass(frozen=True, slots=True)
-class UnitTime:
-    """One unit over all simulated frames, all replicas added up; counted while it ran.
+class NodeTime:
+    """One node over all simulated frames, all replicas added up; counted while it ran.
 
     Attributes
     ----------
@@ -24,7 +25,7 @@ class UnitTime:
         Operation.
     kind : {"matrix", "vector", "input", "output", "program"}
     layer : str
-        Pipeline: the programmed matrix (several units may share it), or the vector unit itself.
+        Pipeline: the programmed matrix (several nodes may share it), or the vector unit itself.
     replicas : int
     windows : int
         Windows stored.
@@ -124,13 +125,13 @@ class Grants:
     ----------
     resource : int64 [rows]
         Indexes `Timeline.resources`.
-    unit, replica, frame, activation, stage : int64 [rows]
+    node, replica, frame, activation, stage : int64 [rows]
         As in `Trace`; ``stage`` indexes `cimsim.timing.spec.rules.STAGES`.
     start, cycles : int64 [rows]
     """
 
     resource: NDArray[np.int64]
-    unit: NDArray[np.int64]
+    node: NDArray[np.int64]
     replica: NDArray[np.int64]
     frame: NDArray[np.int64]
     activation: NDArray[np.int64]
@@ -145,8 +146,8 @@ class Trace:
 
     Attributes
     ----------
-    unit, replica, frame, activation : int64 [rows]
-        ``unit`` indexes `Timeline.units`; ``activation`` counts from 0 in each frame.
+    node, replica, frame, activation : int64 [rows]
+        ``node`` indexes `Timeline.nodes`; ``activation`` counts from 0 in each frame.
     enter, leave : int64 [rows, 6]
         Cycles by stage; -1 where the pipeline has no such stage. DRIVE is left with the last pulse
         (single sample-and-hold: with CONVERT), CONVERT is entered with the first.
@@ -155,7 +156,7 @@ class Trace:
     grants : Grants
     """
 
-    unit: NDArray[np.int64]
+    node: NDArray[np.int64]
     replica: NDArray[np.int64]
     frame: NDArray[np.int64]
     activation: NDArray[np.int64]
@@ -176,7 +177,7 @@ class Timeline(Rows):
         Cycle in which each frame was complete, while the following ones stream in behind it.
     least_interval : int
         Work of one frame for the busiest stage or shared resource: no steady interval is shorter.
-    units : tuple of UnitTime
+    nodes : tuple of NodeTime
         In execution order, inputs left out.
     resources : tuple of ResourceTime
     edges : tuple of EdgePeak
@@ -186,10 +187,16 @@ class Timeline(Rows):
     schedule: Literal["pipelined", "sequential"]
     completions: tuple[int, ...]
     least_interval: int
-    units: tuple[UnitTime, ...]
+    nodes: tuple[NodeTime, ...]
     resources: tuple[ResourceTime, ...]
     edges: tuple[EdgePeak, ...]
     trace: Trace | None = None
+
+    @property
+    def units(self) -> tuple[NodeTime, ...]:
+        """What `nodes` was called until 0.3."""
+        warnings.warn("Timeline.units is Timeline.nodes", DeprecationWarning, stacklevel=2)
+        return self.nodes
 
     def __repr__(self) -> str:
         busiest = self.bottleneck
@@ -208,22 +215,22 @@ class Timeline(Rows):
         return html_table(repr(self), rows, head)
 
     def rows(self) -> list[dict[str, str | int | float]]:
-        """Return a plain row for each unit: its busiest stage, shares of all cycles, counts."""
+        """Return a plain row for each node: its busiest stage, shares of all cycles, counts."""
         rows = []
-        for unit in self.units:
-            stage = max(range(len(STAGES)), key=lambda s: unit.busy[s])
-            whole = self.cycles * unit.replicas
+        for node in self.nodes:
+            stage = max(range(len(STAGES)), key=lambda s: node.busy[s])
+            whole = self.cycles * node.replicas
             shares = {
-                "busy": unit.busy[stage] / whole, "waiting": unit.waiting[stage] / whole,
-                "blocked": unit.blocked[stage] / whole,
+                "busy": node.busy[stage] / whole, "waiting": node.waiting[stage] / whole,
+                "blocked": node.blocked[stage] / whole,
             }  # fmt: skip
             row: dict[str, str | int | float] = {
-                "unit": unit.name, "kind": unit.kind, "stage": STAGES[stage],
-                "replicas": unit.replicas, "windows": unit.windows,
-                "activations": unit.activations, "conversions": unit.conversions, **shares,
-                "starved_cycles": unit.starved, "no_credit_cycles": unit.no_credit,
+                "unit": node.name, "kind": node.kind, "stage": STAGES[stage],
+                "replicas": node.replicas, "windows": node.windows,
+                "activations": node.activations, "conversions": node.conversions, **shares,
+                "starved_cycles": node.starved, "no_credit_cycles": node.no_credit,
             }  # fmt: skip
-            row |= {f"busy_{name.lower()}": unit.busy[s] for s, name in enumerate(STAGES)}
+            row |= {f"busy_{name.lower()}": node.busy[s] for s, name in enumerate(STAGES)}
             rows.append(row)
         return rows
 
@@ -280,36 +287,36 @@ class Timeline(Rows):
     @property
     def windows(self) -> int:
         """Windows of crossbar layers that were executed, all frames."""
-        return sum(unit.windows for unit in self.units if unit.kind == "matrix")
+        return sum(node.windows for node in self.nodes if node.kind == "matrix")
 
     @property
     def activations(self) -> int:
         """Array activations fired, all frames."""
-        return sum(unit.activations for unit in self.units)
+        return sum(node.activations for node in self.nodes)
 
     @property
     def pulses(self) -> int:
         """Pulses fired, all arrays and frames."""
-        return sum(unit.pulses for unit in self.units)
+        return sum(node.pulses for node in self.nodes)
 
     @property
     def conversions(self) -> int:
         """ADC conversions, all frames."""
-        return sum(unit.conversions for unit in self.units)
+        return sum(node.conversions for node in self.nodes)
 
     @cached_property
-    def by_name(self) -> dict[str, UnitTime]:
-        """Units by name."""
-        return {unit.name: unit for unit in self.units}
+    def by_name(self) -> dict[str, NodeTime]:
+        """Nodes by name."""
+        return {node.name: node for node in self.nodes}
 
     @cached_property
     def bottleneck(self) -> Bottleneck:
         """The stage or resource with the largest busy share; the earlier one of equals."""
         layers: dict[tuple[str, str], float] = {}
-        for unit in self.units:
-            for stage, busy in zip(STAGES, unit.busy, strict=True):
-                share = busy / (unit.replicas * self.cycles)
-                layers[unit.layer, stage] = layers.get((unit.layer, stage), 0.0) + share
+        for node in self.nodes:
+            for stage, busy in zip(STAGES, node.busy, strict=True):
+                share = busy / (node.replicas * self.cycles)
+                layers[node.layer, stage] = layers.get((node.layer, stage), 0.0) + share
         candidates = [Bottleneck(name, stage, share) for (name, stage), share in layers.items()]
         # a stage that is alone on its resource is as busy as it: the stage says more
         candidates += [Bottleneck(r.name, "resource", r.share) for r in self.resources]

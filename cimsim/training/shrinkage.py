@@ -45,7 +45,7 @@ Matrix = torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Units:
+class HiddenUnits:
     """The hidden layer: ``relu(weight @ patch + bias)`` for patches with grey subtracted.
 
     Attributes
@@ -105,7 +105,7 @@ def start(model: torch.nn.Module, dataset: Dataset, *, sigma: float, seed: int) 
         last.bias[:] = out_bias + (0.0 if ends.residual else ends.grey)  # type: ignore[index]
 
 
-_Fit = tuple[Units, Matrix, Matrix, Matrix]
+_Fit = tuple[HiddenUnits, Matrix, Matrix, Matrix]
 _last_fit: tuple[Dataset, tuple[object, ...], _Fit] | None = None
 
 
@@ -146,7 +146,7 @@ class _Patches:
         return patch[..., inside, inside].reshape(len(patch), -1)
 
 
-def hidden_units(patches: _Patches, ends: Ends) -> Units:
+def hidden_units(patches: _Patches, ends: Ends) -> HiddenUnits:
     """Choose the hidden layer: linear coefficients, local transforms, and principal components.
 
     In this order, until the layer is full: the linear estimate of the block (and, for a network
@@ -176,7 +176,7 @@ def hidden_units(patches: _Patches, ends: Ends) -> Units:
     weight = torch.cat([part / part.norm(dim=0) for part, _ in bases], dim=1)[:, :n_pairs].T
     level = torch.cat([torch.full((part.shape[1],), level) for part, level in bases])[:n_pairs]
     bias = -level * patches.noise
-    return Units(torch.cat([weight, -weight]).float(), torch.cat([bias, bias]).float())
+    return HiddenUnits(torch.cat([weight, -weight]).float(), torch.cat([bias, bias]).float())
 
 
 def cosines(kernel: int, edge: int, distance: int) -> np.ndarray:
@@ -213,7 +213,7 @@ def cosines(kernel: int, edge: int, distance: int) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _fit_output(patches: _Patches, units: Units, ends: Ends) -> tuple[Matrix, Matrix, Matrix]:
+def _fit_output(patches: _Patches, units: HiddenUnits, ends: Ends) -> tuple[Matrix, Matrix, Matrix]:
     """Fit the last layer: its weights [3 * edge^2, n], bias [3 * edge^2], and units' scales [n]."""
     n_units = len(units.bias)
     gram = torch.zeros(n_units + 1, n_units + 1, dtype=torch.float64)

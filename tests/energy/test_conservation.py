@@ -121,13 +121,13 @@ def test_every_action_that_is_paid_for_was_fired_by_the_timeline(name):
     fired, report = simulate(mapping, frames=1).by_name, energy(mapping, 1e-3)
     assert not any(report.by_layer[CHIP_ROW].values())
     for op in mapping.graph.matrix_ops:
-        row, unit = report.by_layer[op.name], fired[op.name]
+        row, node = report.by_layer[op.name], fired[op.name]
         layout = mapping.layer_of[op.name].layout
-        assert row["array"] == close(unit.pulses)
-        assert row["adc"] == close(unit.conversions)
-        drives = unit.pulses / layout.n_arrays * sum(layout.rows_used) * layout.lines_per_row
+        assert row["array"] == close(node.pulses)
+        assert row["adc"] == close(node.conversions)
+        drives = node.pulses / layout.n_arrays * sum(layout.rows_used) * layout.lines_per_row
         assert row["dac"] == close(drives)
-        assert row["vector"] == close(unit.windows * op.n_cols)
+        assert row["vector"] == close(node.windows * op.n_cols)
 
 
 def test_bits_of_trains_of_pulses_are_paid_once_however_they_are_cut():

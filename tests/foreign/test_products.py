@@ -130,4 +130,4 @@ def test_a_look_up_is_charged_and_its_table_counted():
     assert row["vector"] == pytest.approx(7 * 16 * chip.vector.energy_j)
     each = chip.buffer.read_energy_j_b + chip.buffer.write_energy_j_b
     assert row["buffer"] == pytest.approx(7 * 16 * each)
-    assert next(u for u in line.units if u.name == "0").busy[4] == line.frames * 7
+    assert next(u for u in line.nodes if u.name == "0").busy[4] == line.frames * 7

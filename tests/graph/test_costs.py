@@ -115,7 +115,7 @@ def test_coverage_without_a_chip_knows_the_frontends_costs_only(graph):
 )
 def test_what_is_wrong_is_said_in_a_line(graph, costs, told):
     with pytest.raises(ConfigError, match=told):
-        cimsim.map_graph(graph, load_hw("eflash40nm", {"vector.costs": costs})).units  # noqa: B018
+        cimsim.map_graph(graph, load_hw("eflash40nm", {"vector.costs": costs})).nodes  # noqa: B018
 
 
 def test_a_name_that_is_nearly_one_of_the_network_is_doubted(graph):

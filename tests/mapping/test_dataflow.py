@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cimsim.graph.ir import DigitalOp, InputOp, MatrixOp, Window
-from cimsim.mapping.dataflow import Dependency, _compose, units
+from cimsim.mapping.dataflow import Dependency, _compose, nodes
 from tests.timing.nets import Net, nets
 
 
 def by_name(net, *outputs):
-    return {unit.name: unit for unit in units(net.graph(*outputs))}
+    return {node.name: node for node in nodes(net.graph(*outputs))}
 
 
 def test_activation_and_residual_ride_on_the_last_layer():
@@ -55,7 +55,7 @@ def test_a_block_waits_for_its_whole_counterpart():
     assert found[up].stored == 16
 
 
-def test_an_operand_of_a_later_unit_keeps_the_operation_apart():
+def test_an_operand_of_a_later_node_keeps_the_operation_apart():
     # conv -> pool of it -> both joined: the addition cannot ride on the convolution
     net = Net(4, 6, 6)
     first = net.conv("x", 4)
@@ -68,7 +68,7 @@ def test_an_operand_of_a_later_unit_keeps_the_operation_apart():
     assert Dependency(first, Window(), "post") in found[later].dependencies
 
 
-def test_an_operand_behind_a_view_cannot_make_a_unit_wait_for_itself():
+def test_an_operand_behind_a_view_cannot_make_a_node_wait_for_itself():
     net = Net(4, 6, 6)
     first = net.conv("x", 4)
     halves = net.cat(net.conv(first, 2), net.conv(first, 2))
@@ -103,7 +103,7 @@ def test_free_operations_pass_dependencies_through():
     assert by_name(flat)[last].dependencies == (Dependency(first, None),)
 
 
-def test_pooling_and_global_operations_are_units_of_their_own():
+def test_pooling_and_global_operations_are_nodes_of_their_own():
     net = Net(4, 6, 6)
     first = net.conv("x", 4)
     pooled = net.pool(first)
@@ -132,28 +132,28 @@ def test_composed_windows_cover_what_both_read(outer, inner, position):
 
 
 @given(graph=nets(8))
-def test_units_are_in_order_and_complete(graph):
-    found = units(graph)
-    place = {unit.name: index for index, unit in enumerate(found)}
+def test_nodes_are_in_order_and_complete(graph):
+    found = nodes(graph)
+    place = {node.name: index for index, node in enumerate(found)}
     assert [u.name for u in found if isinstance(u.op, InputOp | MatrixOp)] == [
         op.name for op in graph if isinstance(op, InputOp | MatrixOp)
     ]
-    for unit in found:
+    for node in found:
         assert all(
-            place[dependency.producer] < place[unit.name] for dependency in unit.dependencies
+            place[dependency.producer] < place[node.name] for dependency in node.dependencies
         )
-        height, width = unit.op.output.grid
-        assert (unit.grid[0] * unit.block[0], unit.grid[1] * unit.block[1]) == (height, width)
+        height, width = node.op.output.grid
+        assert (node.grid[0] * node.block[0], node.grid[1] * node.block[1]) == (height, width)
     # every costed operation is charged exactly once
     inside = [op.name for u in found for op in (u.op, *u.fused) if isinstance(op, DigitalOp)]
     costed = [op.name for op in graph.digital_ops if op.ops_per_element]
     assert sorted(inside) == sorted(costed)
-    work = sum(unit.windows * unit.vector_ops for unit in found)
+    work = sum(node.windows * node.vector_ops for node in found)
     assert work == pytest.approx(
         math.fsum(op.ops_per_element * op.output.per_frame for op in graph.digital_ops)
     )
     # whatever leaves the network is stored somewhere
     values = {name: graph[name].output.per_frame for name in graph.outputs}
-    assert sum(unit.windows * unit.stored for unit in found) >= sum(
+    assert sum(node.windows * node.stored for node in found) >= sum(
         size for name, size in values.items() if not name.startswith("cat")
     )

@@ -21,7 +21,7 @@ BLOCK, FOLD = 0, 2
 
 
 def losses(channels, seed=0):
-    return np.random.default_rng(seed).lognormal(0, 2, len(channels.units))
+    return np.random.default_rng(seed).lognormal(0, 2, len(channels.sets))
 
 
 STANDING = (
@@ -31,7 +31,7 @@ STANDING = (
 
 
 def whole(channels):
-    return np.ones(len(channels.units), bool)
+    return np.ones(len(channels.sets), bool)
 
 
 def on_chip(model, chip, strategy):
@@ -63,9 +63,9 @@ def test_no_unit_can_be_restored_within_the_arrays():
     kept = choose(channels, losses(channels, 5), budget)
     assert budget.of(channels, whole(channels)) == 169
     assert budget.of(channels, kept) <= 110
-    for unit in np.flatnonzero(~kept):
+    for each in np.flatnonzero(~kept):
         more = kept.copy()
-        more[unit] = True
+        more[each] = True
         assert budget.of(channels, more) > 110
 
 
@@ -76,8 +76,8 @@ def test_within_a_group_the_least_needed_units_go():
     kept = choose(channels, worth, Arrays(100, cimsim.load_hw("eflash40nm", SMALL), "im2col"))
     assert not kept.all()
     for group in channels.groups:
-        units = np.array(group.units)
-        gone, stay = units[~kept[units]], units[kept[units]]
+        sets = np.array(group.sets)
+        gone, stay = sets[~kept[sets]], sets[kept[sets]]
         assert len(stay)
         if len(gone):
             assert worth[gone].max() <= worth[stay].min()
@@ -88,9 +88,9 @@ def test_costly_channels_are_spared_where_others_save_as_much():
     _, _, channels, _ = network(BLOCK)
     budget = Arrays(150, cimsim.load_hw("eflash40nm", SMALL), "im2col")
     for spared in channels.groups[2:5]:
-        worth = np.ones(len(channels.units))
-        worth[list(spared.units)] = 1e6
-        assert choose(channels, worth, budget)[list(spared.units)].all()
+        worth = np.ones(len(channels.sets))
+        worth[list(spared.sets)] = 1e6
+        assert choose(channels, worth, budget)[list(spared.sets)].all()
 
 
 def test_a_network_within_its_budget_is_left_alone():
@@ -143,7 +143,7 @@ def test_energy_of_a_chip_as_shipped_counts_what_is_on_by_hand():
     chip = cimsim.load_hw("eflash40nm")
     kept = whole(channels)
     for group in channels.groups:  # every other one of each group
-        kept[list(group.units)[1::2]] = False
+        kept[list(group.sets)[1::2]] = False
     pruned = copy.deepcopy(model)
     cut(pruned, channels, known, kept)
     mapping = cimsim.map_graph(cimsim.trace(pruned, frames(model)), chip)
@@ -151,13 +151,13 @@ def test_energy_of_a_chip_as_shipped_counts_what_is_on_by_hand():
     period, frames_run = line.interval / 148e6, len(line.completions)
     tiles = len({slot.tile for layer in mapping.layers for slot in layer.slots[0]})
     by_hand = (tiles * 0.2e-3 + 20e-3 + 40e-3 + 0.54e-3) * period
-    for unit in line.units:
-        if unit.kind == "matrix":
-            layer = mapping.layer_of[unit.name]
-            by_hand += 40.5e-3 * len(layer.slots[0]) * max(unit.busy) / frames_run / 148e6
-            # amplifiers: an MVM of 6.2 us, or a conversion of 0.4 us for each 64 columns
+    for node in line.nodes:
+        if node.kind == "matrix":
+            layer = mapping.layer_of[node.name]
+            by_hand += 40.5e-3 * len(layer.slots[0]) * max(node.busy) / frames_run / 148e6
+            # amplifiers: an MVM of 6.2 us, or a conversion of 0.4 us for node 64 columns
             on = sum(max(6.2e-6, -(-n // 64) * 0.4e-6) for n in layer.layout.cols_used)
-            fired = unit.activations / frames_run / layer.layout.n_arrays
+            fired = node.activations / frames_run / layer.layout.n_arrays
             by_hand += 1e-3 * fired * on
     quiet = cimsim.load_hw("eflash40nm", dict.fromkeys(STANDING, "0 W"))
     found = energy_j(channels, kept, chip, "im2col")
@@ -173,5 +173,5 @@ def test_channels_are_found_again_in_a_pruned_network():
     pruned = copy.deepcopy(model)
     cut(pruned, channels, known, kept)
     again, _ = channels_of(pruned, cimsim.trace(pruned, frames(model)))
-    assert len(again.units) == kept.sum()
+    assert len(again.sets) == kept.sum()
     assert len(again.groups) == len(channels.groups)

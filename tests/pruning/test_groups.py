@@ -24,7 +24,7 @@ def without(model, channels, known, kept):
     """The full network with the same channels set to zero."""
     model = copy.deepcopy(model)
     for number in np.flatnonzero(~kept):
-        for matrix, channel in channels.units[number].outputs:
+        for matrix, channel in channels.sets[number].outputs:
             held = known[matrix]
             for path in filter(None, (held.matrix, held.norm)):
                 part = model.get_submodule(path)
@@ -38,9 +38,9 @@ def without(model, channels, known, kept):
 def test_a_cut_network_is_the_full_one_with_zeros(index, share):
     model, _, channels, known = network(index)
     rng = np.random.default_rng(7)
-    kept = rng.random(len(channels.units)) > share
+    kept = rng.random(len(channels.sets)) > share
     for group in channels.groups:
-        kept[group.units[0]] = True  # no layer ends up without a channel
+        kept[group.sets[0]] = True  # no layer ends up without a channel
     pruned = copy.deepcopy(model)
     cut(pruned, channels, known, kept)
     with torch.no_grad():
@@ -76,10 +76,10 @@ def test_the_readers_of_a_unit_are_those_that_a_nan_in_it_reaches(index):
     for name in by_module:
         model.get_submodule(name).register_forward_pre_hook(stop(name))
     rng = np.random.default_rng(3)
-    for number in rng.choice(len(channels.units), 8, replace=False):
-        unit, hooks = channels.units[number], []
+    for number in rng.choice(len(channels.sets), 8, replace=False):
+        each, hooks = channels.sets[number], []
         reached.clear()
-        for matrix, channel in unit.outputs:
+        for matrix, channel in each.outputs:
             held = known[matrix]
             rows = torch.arange(*columns(held, channel).indices(10**6))
             part = model.get_submodule(held.norm or held.matrix)
@@ -88,17 +88,17 @@ def test_the_readers_of_a_unit_are_those_that_a_nan_in_it_reaches(index):
             out = model(*frames(model))
         for hook in hooks:
             hook.remove()
-        assert reached == set(unit.inputs)
+        assert reached == set(each.inputs)
         assert not out.isnan().any()
 
 
 @every
 def test_every_channel_that_no_frame_is_added_to_can_be_cut(index):
     _, graph, channels, known = network(index)
-    whole = np.ones(len(channels.units), bool)
+    whole = np.ones(len(channels.sets), bool)
     for op in graph.matrix_ops:
         assert channels.width(op.name, whole) == op.output.shape[1]
-    cuttable = {matrix for unit in channels.units for matrix, _ in unit.outputs}
+    cuttable = {matrix for each in channels.sets for matrix, _ in each.outputs}
     # all but the last matrix, whose outputs are colours; the cascade has two of them, and so has
     # Fold-NET, which adds what it makes of features and of the frame
     assert len(known) - len(cuttable) == (2 if ZOO[index][0] in ("fastdvdnet", "foldnet") else 1)
@@ -106,11 +106,11 @@ def test_every_channel_that_no_frame_is_added_to_can_be_cut(index):
 
 def test_additions_and_groups_tie_channels_of_the_block():
     _, _, channels, _ = network(0)
-    sizes = {group.name.partition("*")[0]: len(group.units) for group in channels.groups}
+    sizes = {group.name.partition("*")[0]: len(group.sets) for group in channels.groups}
     assert sizes["inc.convblock.0"] == 6  # one channel of each of the three frames' groups
     joined = [group for group in channels.groups if " + " in group.name]
-    assert sorted(len(group.units) for group in joined) == [8, 16]
-    first = channels.units[channels.groups[0].units[2]]
+    assert sorted(len(group.sets) for group in joined) == [8, 16]
+    first = channels.sets[channels.groups[0].sets[2]]
     assert [channel for _, channel in first.outputs] == [2, 8, 14]
     assert sorted(channel for _, channel in first.inputs) == [2, 8, 14]
 
@@ -153,7 +153,7 @@ def test_what_a_program_slices_by_number_is_kept():
     torch.manual_seed(0)
     model, x = Split().eval(), torch.rand(1, 3, 16, 16)
     channels, known = channels_of(model, cimsim.trace(model, (x,)))
-    assert {group.name: len(group.units) for group in channels.groups} == {"b": 5, "c": 5}
+    assert {group.name: len(group.sets) for group in channels.groups} == {"b": 5, "c": 5}
     kept = np.array([True, False, True, True, False, True, True, False, True, True])
     pruned = copy.deepcopy(model)
     cut(pruned, channels, known, kept)
@@ -179,9 +179,9 @@ def test_concatenations_keep_their_parts_apart():
     torch.manual_seed(0)
     model, x = Forked().eval(), torch.rand(1, 3, 16, 16)
     channels, known = channels_of(model, cimsim.trace(model, (x,)))
-    sizes = {group.name: len(group.units) for group in channels.groups}
+    sizes = {group.name: len(group.sets) for group in channels.groups}
     assert sizes == {"a": 6, "b": 5, "c": 4}
-    first = channels.units[channels.groups[0].units[1]]
+    first = channels.sets[channels.groups[0].sets[1]]
     assert set(first.inputs) == {("c", 1), ("d", 5)}
     kept = np.random.default_rng(0).random(15) > 0.4
     pruned = copy.deepcopy(model)
@@ -194,9 +194,9 @@ def test_concatenations_keep_their_parts_apart():
 @every
 def test_counted_shapes_are_those_of_the_cut_network(index):
     model, _, channels, known = network(index)
-    kept = np.random.default_rng(1).random(len(channels.units)) > 0.4
+    kept = np.random.default_rng(1).random(len(channels.sets)) > 0.4
     for group in channels.groups:
-        kept[group.units[0]] = True
+        kept[group.sets[0]] = True
     pruned = copy.deepcopy(model)
     cut(pruned, channels, known, kept)
     real = cimsim.trace(pruned, frames(model))

@@ -75,7 +75,7 @@ def test_frames_hold_the_numbers(shown, outcome):
     assert len(layers) == len(result.layers)
     assert mapping.to_frame()["macs"].sum() == result.hardware.macs
     assert mapping.to_frame()["conversions"].sum() == result.hardware.conversions
-    assert timeline.to_frame()["windows"].max() == max(unit.windows for unit in timeline.units)
+    assert timeline.to_frame()["windows"].max() == max(node.windows for node in timeline.nodes)
     chip = mapping.chip.to_frame().set_index("field")
     assert chip.loc["adc.bits", "si"] == 6
     assert chip.loc["adc.energy", "source"]

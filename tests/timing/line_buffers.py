@@ -1,21 +1,21 @@
 """What a window needs and what a line buffer lets go, window by window from the definitions."""
 
-from cimsim.mapping.dataflow import Dependency, Unit
+from cimsim.mapping.dataflow import Dependency, Node
 from cimsim.timing.plan.plan import Job
 
 
 def windows_up_to(job: Job, activations: int) -> int:
     """Windows of the first ``activations`` activations, through all frames."""
     frame, rest = divmod(activations, job.activations)
-    return frame * job.unit.windows + min(rest * job.per_activation, job.unit.windows)
+    return frame * job.node.windows + min(rest * job.per_activation, job.node.windows)
 
 
-def needed_windows(unit: Unit, producer: Unit, dependency: Dependency) -> list[int]:
+def needed_windows(node: Node, producer: Node, dependency: Dependency) -> list[int]:
     """How many windows of the producer each window waits for."""
     height, width = (n * b for n, b in zip(producer.grid, producer.block, strict=True))
     found = []
-    for wy in range(unit.grid[0]):
-        for wx in range(unit.grid[1]):
+    for wy in range(node.grid[0]):
+        for wx in range(node.grid[1]):
             most = 0
             if dependency.window is None:
                 most = producer.windows
@@ -32,7 +32,7 @@ def needed_windows(unit: Unit, producer: Unit, dependency: Dependency) -> list[i
 
 
 def released_pixels(
-    consumer: Unit, producer: Unit, dependencies: tuple[Dependency, ...], rows: int
+    consumer: Node, producer: Node, dependencies: tuple[Dependency, ...], rows: int
 ) -> int:
     """Pixels of one frame above all that the consumer's rows from ``rows`` on still read."""
     height, width = (n * b for n, b in zip(producer.grid, producer.block, strict=True))

@@ -45,7 +45,7 @@ class Record:
 class Result:
     """What happened.
 
-    ``trace`` is by (place of the unit, frame, activation); DRIVE is left with the last pulse,
+    ``trace`` is by (place of the node, frame, activation); DRIVE is left with the last pulse,
     CONVERT entered with the first. ``completions`` is by frame, the others by edge.
     """
 
@@ -123,7 +123,7 @@ class _Server:
 
 
 class _Prefix:
-    """Windows 0, 1, ... that a unit has stored without a gap, through all frames."""
+    """Windows 0, 1, ... that a node has stored without a gap, through all frames."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -155,7 +155,7 @@ class _Model:
         self.env = env
         self.stages = [
             [
-                _Stage(env, stage == Stage.LOAD and len(pipe.units) > 1)
+                _Stage(env, stage == Stage.LOAD and len(pipe.nodes) > 1)
                 for stage in range(len(STAGES))
             ]
             for pipe in plan.pipes
@@ -174,7 +174,7 @@ class _Model:
         self.peaks = [0] * len(self.edges)
         self.wanted = [
             [
-                (p, needed_windows(job.unit, self.jobs[p].unit, dependency))
+                (p, needed_windows(job.node, self.jobs[p].node, dependency))
                 for p, dependency in job.dependencies
             ]
             for job in self.jobs
@@ -183,7 +183,7 @@ class _Model:
         self.into: list[list[int]] = [[] for _ in self.jobs]
         self.out: list[list[int]] = [[] for _ in self.jobs]
         for e, edge in enumerate(self.edges):
-            consumer, producer = self.jobs[edge.consumer].unit, self.jobs[edge.producer].unit
+            consumer, producer = self.jobs[edge.consumer].node, self.jobs[edge.producer].node
             self.into[edge.consumer].append(e)
             self.out[edge.producer].append(e)
             self.freed.append(
@@ -195,7 +195,7 @@ class _Model:
 
     @property
     def all(self) -> range:
-        """Places of all units."""
+        """Places of all nodes."""
         return range(len(self.jobs))
 
     def run(self) -> Result:
@@ -223,14 +223,14 @@ class _Model:
         return frame * job.activations + replica + index * len(job.pipes)
 
     def feed(self, u: int, replica: int) -> Process:
-        """Admit the activations of a unit and replica one after another."""
+        """Admit the activations of a node and replica one after another."""
         pipe = self.jobs[u].pipes[replica]
         while (number := self.sequence(u, replica, self.entered[u][replica])) is not None:
             while not self.has_dependencies(u, number) or self.lacking(u, number):
                 yield self.news[u]
             yield self.stages[pipe][Served.LOAD].take(u)
             self.entered[u][replica] += 1
-            matrix = self.jobs[u].unit.kind == "matrix"
+            matrix = self.jobs[u].node.kind == "matrix"
             self.env.process((self.matrix if matrix else self.other)(_Activation(self, u, number)))
 
     def has_dependencies(self, u: int, number: int) -> bool:
@@ -246,19 +246,19 @@ class _Model:
             stored = self.prefixes[before].activations >= whole * self.jobs[before].activations
             return [] if stored else [before]
         first = g * job.per_activation
-        mine = slice(first, min(first + job.per_activation, job.unit.windows))
+        mine = slice(first, min(first + job.per_activation, job.node.windows))
         # what stands later in the order is needed as it was one frame earlier (programming)
         return [
             p
             for p, counts in self.wanted[u]
             if self.prefixes[p].windows
-            < (frame - (p >= u)) * self.jobs[p].unit.windows + max(counts[mine])
+            < (frame - (p >= u)) * self.jobs[p].node.windows + max(counts[mine])
         ]
 
     def lacking(self, u: int, number: int) -> dict[int, int]:
         """(c): edges without room for the activation, and the capacity that each would need."""
         written = windows_up_to(self.jobs[u], number + 1)
-        block = self.jobs[u].unit.block
+        block = self.jobs[u].node.block
         needed = {e: written * block[0] * block[1] - self.released(e) for e in self.out[u]}
         return {
             e: pixels
@@ -269,12 +269,12 @@ class _Model:
     def released(self, e: int) -> int:
         """Pixels that an edge's consumer has let go, through all frames."""
         edge: Edge = self.edges[e]
-        grid = self.jobs[edge.consumer].unit.grid
+        grid = self.jobs[edge.consumer].node.grid
         frame, windows = divmod(self.prefixes[edge.consumer].windows, grid[0] * grid[1])
         return frame * self.freed[e][-1] + self.freed[e][windows // grid[1]]
 
     def enlarge(self) -> None:
-        """Give credit to a unit that lacks nothing else: nothing can happen any more."""
+        """Give credit to a node that lacks nothing else: nothing can happen any more."""
         assert self.env.now == self.last_stored
         following = {u: n for u in self.all if (n := self.following(u)) is not None}
         awaited = {p for u, n in following.items() for p in self.missing(u, n)}
@@ -287,7 +287,7 @@ class _Model:
         self.tell(u)
 
     def following(self, u: int) -> int | None:
-        """Sequence number of a unit's next activation, of all replicas."""
+        """Sequence number of a node's next activation, of all replicas."""
         heads = [self.sequence(u, r, place) for r, place in enumerate(self.entered[u])]
         return min((n for n in heads if n is not None), default=None)
 
@@ -339,7 +339,7 @@ class _Model:
         act.stages[Served.STORE].free()
         if act.services.latency:
             yield self.env.timeout(act.services.latency)
-        heappush(self.storing, (act.record.enter[Stage.STORE], act.unit, act.number))
+        heappush(self.storing, (act.record.enter[Stage.STORE], act.node, act.number))
         _Phase(self.env, STORED, self.store)
 
     def store(self) -> None:
@@ -360,14 +360,14 @@ class _Model:
             self.tell(other)
 
     def measure(self, u: int) -> None:
-        """Look at the line buffers behind a unit at the end of a cycle."""
-        block = self.jobs[u].unit.block
+        """Look at the line buffers behind a node at the end of a cycle."""
+        block = self.jobs[u].node.block
         written = self.prefixes[u].windows * block[0] * block[1]
         for e in self.out[u]:
             self.peaks[e] = max(self.peaks[e], written - self.released(e))
 
     def tell(self, u: int) -> None:
-        """Let the heads of a unit look again."""
+        """Let the heads of a node look again."""
         if self.news[u].callbacks:
             event, self.news[u] = self.news[u], self.env.event()
             event.succeed()
@@ -380,12 +380,12 @@ class _Activation:
         job = model.jobs[u]
         frame, g = divmod(number, job.activations)
         replica = g % len(job.pipes)
-        self.model, self.env, self.unit, self.number = model, model.env, u, number
+        self.model, self.env, self.node, self.number = model, model.env, u, number
         self.services: Services = job.services[replica]
         self.stages = model.stages[job.pipes[replica]]
         self.record = model.trace[u, frame, g] = Record()
         self.record.enter[Stage.LOAD] = self.env.now
-        row, before = (a * job.per_activation // job.unit.grid[1] for a in (g, g - len(job.pipes)))
+        row, before = (a * job.per_activation // job.node.grid[1] for a in (g, g - len(job.pipes)))
         self.opens_row = row != before  # a place before the first one is in no row, or in row -1
 
     def move(self, stage: int, following: int) -> Process:
@@ -415,6 +415,6 @@ class _Activation:
             yield began[reservation.parent]
             yield self.env.timeout(reservation.delay)
         server = self.model.servers.setdefault(reservation.resource, _Server(self.env))
-        server.ask((self.unit, self.number, number), began[number], reservation.cycles)
+        server.ask((self.node, self.number, number), began[number], reservation.cycles)
         yield began[number]
         yield self.env.timeout(reservation.cycles)

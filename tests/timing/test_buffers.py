@@ -38,7 +38,7 @@ def skip(depth=4, size=8):
 
 
 def by_names(plan):
-    name = [job.unit.name for job in plan.jobs]
+    name = [job.node.name for job in plan.jobs]
     return {(name[e.producer], name[e.consumer]): e for e in plan.edges}
 
 
@@ -74,16 +74,16 @@ def test_a_full_line_buffer_stops_its_producer_until_a_row_is_released():
     fast, slow = (stage_times(job.services[0]) for job in make_plan(mapping).jobs)
     timeline = simulate(mapping, 1, trace=True)
     trace = timeline.trace
-    entered = trace.enter[trace.unit == 0, 0]
-    stored = trace.stored[trace.unit == 1]
+    entered = trace.enter[trace.node == 0, 0]
+    stored = trace.stored[trace.node == 1]
     # window 24 is the first of row 4: the reader's first row must be stored before
     assert entered[23] < stored[0] < entered[24] == stored[3]
     assert entered[30] == stored[7]
-    assert timeline.units[0].no_credit > 0 == timeline.units[1].no_credit
+    assert timeline.nodes[0].no_credit > 0 == timeline.nodes[1].no_credit
     assert {edge.pixels for edge in timeline.edges} == {rows * 6}
     # what stops is not what limits: the slow layer takes as long as with all room
     free = simulate(map_graph(net.graph(), chip(adc__count=4, buffer__bytes_per_cycle=64, **IDEAL)))
-    assert free.interval == timeline.units[1].windows * slow.interval > 36 * fast.interval
+    assert free.interval == timeline.nodes[1].windows * slow.interval > 36 * fast.interval
     # but the next frame's first rows find room for one of them only before the last is done
     gap = simulate(mapping).interval - free.interval
     assert 0 < gap < 12 * fast.interval + fast.serial
@@ -129,8 +129,8 @@ def test_what_is_needed_is_enough_and_one_pixel_less_is_not(mapping, schedule):
 def test_more_room_is_never_slower_where_nothing_is_shared(mapping):
     plan = make_plan(mapping)
     assume(all(count == 1 for count in plan.uses().values()))
-    assume(len({pipe.units for pipe in plan.pipes}) == len(plan.jobs))
-    assume(all(len(pipe.units) == 1 for pipe in plan.pipes))
+    assume(len({pipe.nodes for pipe in plan.pipes}) == len(plan.jobs))
+    assume(all(len(pipe.nodes) == 1 for pipe in plan.pipes))
     tight = run_plan(plan, 2, "pipelined")
     sizes = {id(e): n for e, n in raised_edges(plan, tight)}
     found = []
@@ -274,6 +274,6 @@ def test_an_input_that_nobody_waits_for_is_not_what_is_too_small(frames):
     changes = {"frames": "global_buffer", "buffer.overflow": "error", "buffer.size": "4KiB"}
     plan = make_plan(cimsim.map_graph(graph, load_hw("eflash40nm", changes)))
     raised = raised_edges(plan, run_plan(plan, frames, "pipelined"))
-    names = {plan.jobs[edge.producer].unit.name for edge, _ in raised}
+    names = {plan.jobs[edge.producer].node.name for edge, _ in raised}
     assert names
     assert "noise_map" not in names

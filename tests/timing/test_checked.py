@@ -34,7 +34,7 @@ def told(corrupt):
     return "nothing"
 
 def offset(memory):
-    memory.queue.unit[1] += 1
+    memory.queue.node[1] += 1
 
 def outside(memory):
     memory.queue.pipe[1] = 10**9
@@ -46,7 +46,7 @@ def done(memory):
     memory.frame.left[:] = 1
 
 def index(memory):
-    first = memory.header.units[1].dependencies[0]
+    first = memory.header.nodes[1].dependencies[0]
     memory.cells[first.address + first.fields["rows"].offset + 1] = 2
 
 print(json.dumps({one.__name__: told(one) for one in
@@ -75,14 +75,14 @@ def test_an_intact_memory_passes(told):
 
 
 def test_a_wrong_offset_is_found(told):
-    assert told["offset"].startswith("Unit.")
+    assert told["offset"].startswith("Node.")
     assert "is none of this field" in told["offset"]
     assert told["outside"].startswith("Pipe.")
     assert "is outside of the memory" in told["outside"]
 
 
 def test_a_wrong_state_is_found(told):
-    """Reservations that nobody asked for, and a frame with more units done than there are."""
+    """Reservations that nobody asked for, and a frame with more nodes done than there are."""
     assert told["state"].startswith("StageState.reservations")
     assert told["state"].endswith("(all_or_one_less)")
     assert told["done"].startswith("Frame.left")

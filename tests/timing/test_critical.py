@@ -26,7 +26,7 @@ MATRIX = {
 
 
 class Causes:
-    """What each moment of each activation waited for; an activation is (unit, sequence number).
+    """What each moment of each activation waited for; an activation is (node, sequence number).
 
     A moment is (kind, activation, place): the activation ``is_stored``, has ``left`` or ``entered``
     a stage, its ``pulse`` has entered CONVERT or is ``converted``. Each kind is a method that
@@ -38,13 +38,13 @@ class Causes:
         self.plan, self.jobs, self.timeline = plan, plan.jobs, timeline
         trace = timeline.trace
         self.enter, self.leave, self.stored, self.begun = {}, {}, {}, defaultdict(list)
-        columns = (trace.unit, trace.frame, trace.activation, trace.enter, trace.leave)
+        columns = (trace.node, trace.frame, trace.activation, trace.enter, trace.leave)
         for u, f, g, enter, leave, stored in zip(*columns, trace.stored, strict=True):
             act = int(u), int(f) * self.jobs[u].activations + int(g)
             self.enter[act], self.leave[act] = enter.tolist(), leave.tolist()
             self.stored[act] = int(stored)
         grants = trace.grants
-        columns = (grants.unit, grants.frame, grants.activation, grants.stage)
+        columns = (grants.node, grants.frame, grants.activation, grants.stage)
         for u, f, g, s, begin, n in zip(*columns, grants.start, grants.cycles, strict=True):
             act = int(u), int(f) * self.jobs[u].activations + int(g)
             self.begun[act, int(s)].append((int(begin), int(begin + n)))
@@ -52,7 +52,7 @@ class Causes:
         self.sequential = timeline.schedule == "sequential"
         self.wanted = [
             [
-                (p, needed_windows(w.unit, self.jobs[p].unit, dependency))
+                (p, needed_windows(w.node, self.jobs[p].node, dependency))
                 for p, dependency in w.dependencies
             ]
             for w in self.jobs
@@ -74,14 +74,14 @@ class Causes:
         return job.services[act[1] % job.activations % len(job.pipes)]
 
     def next_of(self, act):
-        return MATRIX if self.jobs[act[0]].unit.kind == "matrix" else OTHERS
+        return MATRIX if self.jobs[act[0]].node.kind == "matrix" else OTHERS
 
     def service(self, act, stage):
         job, (_, n) = self.jobs[act[0]], act
         if stage == Stage.LOAD:
             g = n % job.activations
             row, earlier = (
-                a * job.per_activation // job.unit.grid[1] for a in (g, g - len(job.pipes))
+                a * job.per_activation // job.node.grid[1] for a in (g, g - len(job.pipes))
             )
             stage = Served.LOAD if row != earlier else Served.LOAD_NEXT
         return self.services(act).stages[stage]
@@ -170,15 +170,15 @@ class Causes:
             other = self.before.get(act)
             if other and self.leave[other][Stage.LOAD] == at:
                 yield {}, ("left", other, Stage.LOAD)
-            for unit, count in set(self.awaited(*act)):
-                prefix = [(unit, n) for n in range(count)]
+            for node, count in set(self.awaited(*act)):
+                prefix = [(node, n) for n in range(count)]
                 if prefix and max(self.stored[one] for one in prefix) == at:
                     for one in prefix:
                         if self.stored[one] == at:
                             yield {}, ("is_stored", one, None)
 
     def awaited(self, u, n):
-        """Yield units, and how many of their activations must be stored before this one."""
+        """Yield nodes, and how many of their activations must be stored before this one."""
         job = self.jobs[u]
         frame, g = divmod(n, job.activations)
         if self.sequential:
@@ -187,17 +187,17 @@ class Causes:
         else:
             mine = slice(g * job.per_activation, (g + 1) * job.per_activation)
             for p, counts in self.wanted[u]:
-                most = (frame - (p >= u)) * self.jobs[p].unit.windows + max(counts[mine])
+                most = (frame - (p >= u)) * self.jobs[p].node.windows + max(counts[mine])
                 yield p, self.least(p, most.__le__)
         for edge, peak in zip(self.plan.edges, self.timeline.edges, strict=True):
             if edge.producer == u and peak.capacity is not None:
-                block = job.unit.block
+                block = job.node.block
                 pixels = windows_up_to(job, n + 1) * block[0] * block[1] - peak.capacity
                 enough = partial(self.lets_go, edge, pixels)
                 yield edge.consumer, self.least(edge.consumer, enough)
 
     def least(self, u, enough):
-        """Activations of a unit after which the windows stored are enough."""
+        """Activations of a node after which the windows stored are enough."""
         n = 0
         while not enough(windows_up_to(self.jobs[u], n)):
             n += 1
@@ -205,7 +205,7 @@ class Causes:
 
     def lets_go(self, edge, pixels, windows):
         """Whether a reader has let go of pixels once it has stored its first windows."""
-        consumer, producer = self.jobs[edge.consumer].unit, self.jobs[edge.producer].unit
+        consumer, producer = self.jobs[edge.consumer].node, self.jobs[edge.producer].node
         frame, rest = divmod(windows, consumer.windows)
         whole, begun = (
             released_pixels(consumer, producer, edge.dependencies, rows)
@@ -223,9 +223,9 @@ def last_stored(causes, frame):
 
 def is_a_path(causes, frame, parts):
     """Whether some way back through the causes spends exactly these parts."""
-    names = [job.unit.name for job in causes.jobs]
+    names = [job.node.name for job in causes.jobs]
     assert len(set(names)) == len(names)
-    budget = frozenset(((names.index(part.unit), part.what), part.cycles) for part in parts)
+    budget = frozenset(((names.index(part.node), part.what), part.cycles) for part in parts)
     open_ = [(moment, budget) for moment in last_stored(causes, frame)]
     seen = set(open_)
     while open_:

@@ -44,12 +44,12 @@ def test_each_load_costs_its_writing_and_loads_do_not_overlap():
     # an array: 36 x 4 weights of two cells, 8 at once, 3 pulses of 2 ns; 100 ns to erase it
     writing = 2 * 100 + 2 * (36 * 4 * 2 // 8) * 3 * 2
     timeline = simulate(mapping, 2, trace=True)
-    names = [unit.name for unit in timeline.units]
+    names = [node.name for node in timeline.nodes]
     assert names == ["load 0", "m1", "m2", "load 1", "m3", "m4"]
-    assert timeline.units[0].busy[4] == timeline.units[3].busy[4] == 2 * writing
+    assert timeline.nodes[0].busy[4] == timeline.nodes[3].busy[4] == 2 * writing
     trace = timeline.trace
     for frame in (0, 1):
-        rows = {name: (trace.unit == u) & (trace.frame == frame) for u, name in enumerate(names)}
+        rows = {name: (trace.node == u) & (trace.frame == frame) for u, name in enumerate(names)}
         first, second = rows["load 0"], rows["load 1"]
         assert trace.enter[rows["m1"], 0].min() == trace.stored[first].item()
         assert trace.enter[second, 0].item() == trace.stored[rows["m2"]].max()
@@ -101,5 +101,5 @@ def test_layers_out_of_turn_are_refused():
 def test_every_cycle_is_that_of_the_simpy_model(layers, tiles, frames, schedule, where):
     mapping = map_graph(chain(layers), chip(tile__count=tiles, frames=where, **WRITTEN))
     compare(mapping, frames, schedule)
-    kinds = [job.unit.kind for job in make_plan(mapping).jobs]
+    kinds = [job.node.kind for job in make_plan(mapping).jobs]
     assert kinds.count("program") == (mapping.loads if mapping.loads > 1 else 0)

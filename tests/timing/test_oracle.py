@@ -24,7 +24,7 @@ def compare(mapping, frames, schedule):
         for frame in range(frames):
             for g in range(job.activations):
                 wanted = expected.trace[u, frame, g]
-                where = f"{job.unit.name}, frame {frame}, activation {g}"
+                where = f"{job.node.name}, frame {frame}, activation {g}"
                 assert memory.trace.enter[row].tolist() == list(wanted.enter), where
                 assert memory.trace.leave[row].tolist() == list(wanted.leave), where
                 assert memory.trace.stored[row] == wanted.stored, where

@@ -10,7 +10,7 @@ from fractions import Fraction
 import pytest
 
 from cimsim.graph.ir import Window
-from cimsim.mapping.dataflow import Dependency, Unit
+from cimsim.mapping.dataflow import Dependency, Node
 from cimsim.mapping.mapping import Mapping, Slot, map_graph
 from cimsim.timing.plan.plan import Job, Pipe, Plan, make_plan
 from cimsim.timing.spec.buffers import Edge
@@ -45,13 +45,13 @@ def at(mapping, *tiles):
     return Mapping(mapping.graph, mapping.chip, mapping.strategy, layers)
 
 
-def entered(result, unit, stage=Stage.LOAD):
+def entered(result, node, stage=Stage.LOAD):
     """Cycles in which the activations of frame 0 entered a stage."""
-    return [r.enter[stage] for (u, f, _), r in sorted(result.trace.items()) if (u, f) == (unit, 0)]
+    return [r.enter[stage] for (u, f, _), r in sorted(result.trace.items()) if (u, f) == (node, 0)]
 
 
-def stored(result, unit):
-    return [r.stored for (u, f, _), r in sorted(result.trace.items()) if (u, f) == (unit, 0)]
+def stored(result, node):
+    return [r.stored for (u, f, _), r in sorted(result.trace.items()) if (u, f) == (node, 0)]
 
 
 # --- pipelines
@@ -345,9 +345,9 @@ def test_of_two_that_lack_credit_the_later_gets_it():
 
 
 def test_unread_rows_go_with_the_row_above_and_at_the_bottom_with_the_last_one():
-    producer = Unit("p", "vector", None, (), (5, 4), (1, 1), 1, 0.0, ())
+    producer = Node("p", "vector", None, (), (5, 4), (1, 1), 1, 0.0, ())
     reads = (Dependency("p", Window((1, 1), (2, 2))),)
-    reader = Unit("r", "vector", None, (), (2, 2), (1, 1), 1, 0.0, reads)
+    reader = Node("r", "vector", None, (), (2, 2), (1, 1), 1, 0.0, reads)
     # rows 0 and 2 are read; row 1 goes with row 0, rows 3 and 4 go with row 2
     assert [released_pixels(reader, producer, reads, rows) for rows in range(3)] == [0, 8, 20]
 
@@ -357,7 +357,7 @@ def test_unread_rows_go_with_the_row_above_and_at_the_bottom_with_the_last_one()
 
 def made_up(jobs):
     """A plan of vector units with pipelines of their own."""
-    pipes = tuple(Pipe(w.unit.name, 0, (u,), frozenset([0]), 0, (0,)) for u, w in enumerate(jobs))
+    pipes = tuple(Pipe(w.node.name, 0, (u,), frozenset([0]), 0, (0,)) for u, w in enumerate(jobs))
     edges = tuple(
         Edge(p, u, (dependency,), Fraction(1))
         for u, job in enumerate(jobs)
@@ -368,11 +368,11 @@ def made_up(jobs):
 
 
 def vector_work(u, windows, post, dependencies=(), kind="vector", store=0):
-    unit = Unit(
+    node = Node(
         f"v{u}", kind, None, (), (windows, 1), (1, 1), 1, 0.0, tuple(n for _, n in dependencies)
     )
     services = Services((*[Service()] * 4, Service((), post), Service((), store), Service()))
-    return Job(unit, (u,), (services,), 1, 0, 0, 1, tuple(dependencies), windows)
+    return Job(node, (u,), (services,), 1, 0, 0, 1, tuple(dependencies), windows)
 
 
 def test_line_buffers_are_looked_at_when_a_cycle_is_over():
@@ -391,7 +391,7 @@ def test_line_buffers_are_looked_at_when_a_cycle_is_over():
 
 
 def test_arrays_are_written_when_the_load_before_is_done_with_them():
-    # a program unit needs the last unit, which is later in the order, as it was one frame earlier
+    # a program node needs the last node, which is later in the order, as it was one frame earlier
     program = vector_work(0, 1, 100, [(1, Dependency("v1", None))], kind="program")
     found = simulate(made_up([program, vector_work(1, 5, 7, [(0, Dependency("v0", None))])]), 2)
     assert found.completions == (135, 270)

@@ -22,7 +22,7 @@ from tests.timing.simpy_model import simulate
 def test_definitions_give_the_tables_of_the_package(mapping):
     plan = make_plan(mapping)
     for edge in plan.edges:
-        producer, consumer = plan.jobs[edge.producer].unit, plan.jobs[edge.consumer].unit
+        producer, consumer = plan.jobs[edge.producer].node, plan.jobs[edge.consumer].node
         for dependency in edge.dependencies:
             table_y, table_x = dependency_tables(consumer, producer, dependency)
             wanted = np.maximum(table_y[:, None] + table_x[None, :], 0).ravel().tolist()

@@ -29,8 +29,8 @@ def test_every_cycle_follows_the_rules(graph, hw, name, frames, copies):
     limits = bounds(mapping, frames)
     assert limits.lower <= timeline.cycles <= limits.upper
     for op, counted in mapping.counts.items():
-        unit = timeline.by_name[op]
-        assert (unit.windows, unit.activations, unit.conversions) == tuple(
+        node = timeline.by_name[op]
+        assert (node.windows, node.activations, node.conversions) == tuple(
             frames * n for n in (counted.windows, counted.activations, counted.conversions)
         )
 
@@ -74,12 +74,12 @@ def test_a_rectangle_waits_for_the_last_pixel_of_its_windows(
     plan = make_plan(mapping)
     one, two = plan.jobs[0], plan.jobs[1]
     ((_, dependency),) = two.dependencies
-    producer = by_rectangles(one.unit, before)
-    wide = by_rectangles(two.unit, shape)
+    producer = by_rectangles(one.node, before)
+    wide = by_rectangles(two.node, shape)
     (wide_dependency,) = (n for n in wide.dependencies if n.producer == first)
     table_y, table_x = dependency_tables(wide, producer, wide_dependency)
     pixels = last_pixels(
-        _Rectangles(two.unit.grid, shape), dependency.window, height * block, width * block
+        _Rectangles(two.node.grid, shape), dependency.window, height * block, width * block
     )
     assert wide.grid == (-(-height * block // shape[0]), -(-width * block // shape[1]))
     for (y, x), (bottom, right) in pixels.items():
@@ -90,11 +90,11 @@ def test_a_rectangle_waits_for_the_last_pixel_of_its_windows(
 def test_stored_values_and_work_of_a_rectangle_are_those_of_its_windows():
     net = Net(4, 9, 7)
     net.relu(net.conv("x", 3, block=2))
-    unit = make_plan(map_graph(net.graph(), chip())).jobs[0].unit
-    wide = by_rectangles(unit, (2, 3))
+    node = make_plan(map_graph(net.graph(), chip())).jobs[0].node
+    wide = by_rectangles(node, (2, 3))
     assert (wide.grid, wide.block) == ((5, 3), (4, 6))
-    assert wide.stored == 6 * unit.stored > 0
-    assert wide.vector_ops == 6 * unit.vector_ops > 0
+    assert wide.stored == 6 * node.stored > 0
+    assert wide.vector_ops == 6 * node.vector_ops > 0
 
 
 def test_more_windows_at_once_make_a_layer_faster():

@@ -34,7 +34,7 @@ def test_costs_are_those_of_the_bounds(graph, hardware):
         copies = [replicas] * len(requests)
         mapping = map_graph(graph, hardware, "im2col", InOrder(replicas=copies))
         plan = make_plan(mapping)
-        matrices = [job for job in plan.jobs if job.unit.kind == "matrix"]
+        matrices = [job for job in plan.jobs if job.node.kind == "matrix"]
         stages = bounds._stages(tuple(matrices))
         assert max(cost(i, replicas) for i in range(len(requests))) == max(stages.values())
 

@@ -135,7 +135,7 @@ def test_a_layer_on_two_chips_is_slower_than_on_one_by_what_crosses():
     one, two = (simulate(m, 2) for m in (near, far))
     assert two.interval > one.interval
     assert two.cycles_first_frame > one.cycles_first_frame
-    counts = [[(u.windows, u.activations, u.conversions) for u in t.units] for t in (one, two)]
+    counts = [[(u.windows, u.activations, u.conversions) for u in t.nodes] for t in (one, two)]
     assert counts[0] == counts[1]
 
 
@@ -174,15 +174,15 @@ def test_frames_come_in_row_by_row_and_go_out_the_same_way():
         buffer__bytes_per_cycle=64,
     )  # fmt: skip
     timeline = simulate(map_graph(net.graph(), hardware), 2)
-    kinds = [unit.kind for unit in timeline.units]
+    kinds = [node.kind for node in timeline.nodes]
     assert kinds == ["input", "matrix", "output"]
     (times,) = [
         stage_times(job.services[0])
         for job in make_plan(map_graph(net.graph(), hardware)).jobs
-        if job.unit.kind == "matrix"
+        if job.node.kind == "matrix"
     ]
     # a row of 6 pixels of 4 bytes takes 12 cycles in and 12 out; the layer takes 10 for a pixel
-    assert timeline.units[0].busy[5] == 2 * 6 * 12 == timeline.units[2].busy[5]
+    assert timeline.nodes[0].busy[5] == 2 * 6 * 12 == timeline.nodes[2].busy[5]
     assert times.interval == 10
     assert timeline.cycles_first_frame == 12 + 35 * 10 + times.serial + 12
     port = next(r for r in timeline.resources if r.name == "global_buffer 0")

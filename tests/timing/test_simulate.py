@@ -132,7 +132,7 @@ def test_replicas_share_the_windows_of_a_layer(replicas):
     timeline = simulate(mapping, 2, trace=True)
     assert timeline.cycles_first_frame == cycles.serial + (most - 1) * cycles.interval
     assert timeline.interval == most * cycles.interval
-    assert timeline.units[0].replicas == replicas
+    assert timeline.nodes[0].replicas == replicas
 
 
 def test_published_chips_keep_their_interval_while_frames_stream():
@@ -151,11 +151,11 @@ def test_a_module_called_three_times_uses_one_pipeline_in_turn():
     timeline = simulate(mapping, 2, trace=True)
     cycles = stage_cycles(mapping)[0]
     assert len(mapping.layers) == 1
-    assert {unit.layer for unit in timeline.units} == {"same"}
+    assert {node.layer for node in timeline.nodes} == {"same"}
     assert timeline.interval == 3 * 36 * cycles.interval
     # the three take turns, once the first one has had its second window, ready at cycle 0, too
-    entered = sorted(zip(timeline.trace.enter[:, 0].tolist(), timeline.trace.unit, strict=True))
-    assert [int(unit) for _, unit in entered[1:100]] == [0, 1, 2] * 33
+    entered = sorted(zip(timeline.trace.enter[:, 0].tolist(), timeline.trace.node, strict=True))
+    assert [int(node) for _, node in entered[1:100]] == [0, 1, 2] * 33
 
 
 def test_a_long_skip_holds_its_pixels_and_does_not_deadlock():
@@ -177,7 +177,7 @@ def test_each_frame_loads_its_first_patch_whole():
     net = Net(4, 3, 9)
     net.conv("x", 4, padding=0)  # a single map row of seven windows
     timeline = simulate(map_graph(net.graph(), chip(buffer__bytes_per_cycle=1)), 3)
-    assert timeline.units[0].busy[0] == 3 * (36 + 6 * 12)
+    assert timeline.nodes[0].busy[0] == 3 * (36 + 6 * 12)
 
 
 def test_an_activation_that_turns_into_the_next_row_waits_for_the_end_of_the_first():
@@ -189,9 +189,9 @@ def test_an_activation_that_turns_into_the_next_row_waits_for_the_end_of_the_fir
     mapping = map_graph(net.graph(), hardware, Duplicates(3))
     timeline = simulate(mapping, 1, trace=True)
     trace = timeline.trace
-    everything = trace.stored[trace.unit == 0].max()
-    row = (trace.unit == 1) & (trace.activation == 11 // 3)
-    assert timeline.units[1].name == second
+    everything = trace.stored[trace.node == 0].max()
+    row = (trace.node == 1) & (trace.activation == 11 // 3)
+    assert timeline.nodes[1].name == second
     assert trace.enter[row, 0].item() >= everything
 
 
@@ -205,8 +205,14 @@ def test_layers_of_one_tile_take_turns_at_its_converters(hold):
     )
     mapping = map_graph(net.graph(), hardware)
     timeline = simulate(mapping, 2, trace=True)
-    assert all(unit.waiting[2] > 0 for unit in timeline.units)
+    assert all(node.waiting[2] > 0 for node in timeline.nodes)
     assert timeline.bottleneck.name == "adc 0"
+
+
+def test_the_old_name_of_the_nodes_warns():
+    timeline = simulate(one_conv(chip()))
+    with pytest.warns(DeprecationWarning, match=r"Timeline\.nodes"):
+        assert timeline.units is timeline.nodes
 
 
 def test_bad_arguments_are_refused():
@@ -234,7 +240,7 @@ def test_schedules_are_ordered_and_inside_their_bounds(mapping, frames):
         assert list(timeline.completions) == sorted(timeline.completions)
         assert timeline.least_interval <= timeline.cycles_first_frame
         # a later frame that loses at arbitration may come some cycles later than the first
-        if not any(sum(unit.waiting) for unit in timeline.units):
+        if not any(sum(node.waiting) for node in timeline.nodes):
             assert timeline.interval <= timeline.cycles_first_frame
     pipelined, sequential = found["pipelined"], found["sequential"]
     assert pipelined.cycles <= sequential.cycles
@@ -246,10 +252,10 @@ def test_schedules_are_ordered_and_inside_their_bounds(mapping, frames):
 @given(mapping=mappings(buffer__overflow="ignore"), frames=st.integers(1, 3), schedule=SCHEDULES)
 def test_counts_and_busy_cycles_are_those_of_the_mapping(mapping, frames, schedule):
     timeline = simulate(mapping, frames, schedule)
-    jobs = {job.unit.name: job for job in make_plan(mapping).jobs}
-    for unit in timeline.units:
-        job = jobs[unit.name]
-        assert unit.windows == frames * job.unit.windows
+    jobs = {job.node.name: job for job in make_plan(mapping).jobs}
+    for node in timeline.nodes:
+        job = jobs[node.name]
+        assert node.windows == frames * job.node.windows
         expected = [0] * 5
         for replica, services in enumerate(job.services):
             n, each = frames * job.of_replica(replica), stage_times(services)
@@ -258,11 +264,11 @@ def test_counts_and_busy_cycles_are_those_of_the_mapping(mapping, frames, schedu
                 each.store,
             )  # fmt: skip
             expected = [old + n * cycles for old, cycles in zip(expected, mine, strict=True)]
-        assert unit.busy[1:] == tuple(expected)
-        assert min(*unit.waiting, *unit.blocked, unit.starved) >= 0
-        if unit.kind == "matrix":
-            count = mapping.counts[unit.name]
-            assert (unit.activations, unit.pulses, unit.conversions) == (
+        assert node.busy[1:] == tuple(expected)
+        assert min(*node.waiting, *node.blocked, node.starved) >= 0
+        if node.kind == "matrix":
+            count = mapping.counts[node.name]
+            assert (node.activations, node.pulses, node.conversions) == (
                 frames * count.activations, frames * count.pulses, frames * count.conversions,
             )  # fmt: skip
     assert all(0 <= resource.share <= 1 for resource in timeline.resources)
@@ -287,8 +293,8 @@ def test_half_of_anything_is_never_faster(graph, hardware, part, windows):
     # where resources are private; with arbitration, order may change for the better by luck
     mapping = map_graph(graph, hardware, Duplicates(windows))
     timeline = simulate(mapping, 2)
-    arbitrated = any(sum(unit.waiting) for unit in timeline.units)
-    if arbitrated or len({unit.layer for unit in timeline.units}) < len(timeline.units):
+    arbitrated = any(sum(node.waiting) for node in timeline.nodes)
+    if arbitrated or len({node.layer for node in timeline.nodes}) < len(timeline.nodes):
         return
     room, field = part
     value = max(1, getattr(getattr(hardware, room), field) // 2)
@@ -311,10 +317,10 @@ def test_layers_that_share_an_array_never_fire_at_once(graph, hardware, frames, 
     assert limits.lower <= timeline.cycles <= limits.upper
     grants, firing = timeline.trace.grants, defaultdict(list)
     for u, stage, start, cycles in zip(
-        grants.unit, grants.stage, grants.start, grants.cycles, strict=True
+        grants.node, grants.stage, grants.start, grants.cycles, strict=True
     ):
         if stage == Stage.DRIVE:
-            layer = mapping.layer_of[timeline.units[u].name]
+            layer = mapping.layer_of[timeline.nodes[u].name]
             for slot in set(layer.slots[0]):
                 firing[slot].append((int(start), int(start + cycles)))
     shared = [slot for slot in mapping.slots_used if _users(mapping, slot) > 1]

@@ -124,14 +124,14 @@ def test_shared_pipelines(monkeypatch):
 
 
 def test_inputs_that_are_done_stop_no_leaps():
-    """Frames that are read where they are take no time: their units are done long before."""
+    """Frames that are read where they are take no time: their nodes are done long before."""
     net = Net(4, 96, 8)
     net.conv(net.conv("x", 8), 4)
     hardware = chip(frames="dram", buffer__overflow="dram", buffer__size="64 B")
     mapping = map_graph(net.graph(), hardware)
     edges = make_plan(mapping).edges
     jobs = make_plan(mapping).jobs
-    away = {(jobs[e.producer].unit.name, jobs[e.consumer].unit.name): "dram" for e in edges
+    away = {(jobs[e.producer].node.name, jobs[e.consumer].node.name): "dram" for e in edges
             if e.capacity is not None}  # fmt: skip
     plan = make_plan(mapping, away)
     leapt, leaping, alone = both(plan, 3)

@@ -35,8 +35,8 @@ def test_the_path_of_a_chain_runs_through_its_slowest_layer():
     mapping = map_graph(net.graph(), chip(adc__count=4, buffer__bytes_per_cycle=64, **IDEAL))
     first, slow, last = (stage_times(w.services[0]) for w in make_plan(mapping).jobs)
     parts = critical_path(make_plan(mapping), simulate(mapping, 1, trace=True))
-    found = {(part.unit, part.what): part.cycles for part in parts}
-    assert parts[0].unit == mapping.layers[1].name
+    found = {(part.node, part.what): part.cycles for part in parts}
+    assert parts[0].node == mapping.layers[1].name
     assert found[mapping.layers[1].name, "CONVERT"] == 36 * slow.convert
     assert found[mapping.layers[0].name, "DRIVE"] == first.drive
     assert found[mapping.layers[2].name, "DRIVE"] == last.drive

@@ -9,7 +9,7 @@ from cimsim.timing.simulate import simulate
 from cimsim.zoo.registry import MODELS, build
 from tests.thorough import some
 
-RESIDENT = {"frames": "resident"}  # no units for frames that come and go
+RESIDENT = {"frames": "resident"}  # no nodes for frames that come and go
 NETWORKS = [
     ("cimnet", {"stride": 8}), ("cimnet", {"stride": 2}), ("cimnet", {"stride": 4, "stages": 2}),
     ("fastdvdnet-block", {}), ("baseline-o1", {"stride": 4}), ("baseline-o2", {"stride": 8}),
@@ -38,8 +38,8 @@ def test_every_network_fires_what_its_mapping_counts(name, options):
     mapping = map_graph(graph, load_hw("eflash40nm", {"tile.count": 400}))
     timeline = simulate(mapping, 2)
     sequential = simulate(mapping, 1, "sequential")
-    for unit, count in mapping.counts.items():
-        fired = timeline.by_name[unit]
+    for node, count in mapping.counts.items():
+        fired = timeline.by_name[node]
         assert (fired.windows, fired.activations, fired.pulses, fired.conversions) == (
             2 * count.windows, 2 * count.activations, 2 * count.pulses, 2 * count.conversions,
         )  # fmt: skip
@@ -55,4 +55,4 @@ def test_every_network_fires_what_its_mapping_counts(name, options):
 
 def test_additions_and_activations_ride_on_the_layers_of_the_block():
     mapping = map_graph(exported("fastdvdnet-block", {}, 16, 16), load_hw("eflash40nm", RESIDENT))
-    assert all(unit.kind == "matrix" for unit in simulate(mapping, 1).units)
+    assert all(node.kind == "matrix" for node in simulate(mapping, 1).nodes)

@@ -8,7 +8,7 @@ from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
 from cimsim.mapping.allocation.base import Request, slot
-from cimsim.mapping.dataflow import units
+from cimsim.mapping.dataflow import nodes
 from cimsim.mapping.placement import PlacedLayer
 
 Cuts = dict[int, tuple[int, int, int, int]]  # layers placed -> how they are placed best
@@ -145,21 +145,21 @@ def crossing_bytes(graph: LayerGraph, requests: tuple[Request, ...], chip: Chip)
         outside and count nowhere. Data that several layers beyond a cut read passes it once.
     """
     place = {op.name: i for i, request in enumerate(requests) for op in request.ops}
-    work = units(graph)
-    for unit in work:
-        if unit.kind == "vector":  # where the last unit that it needs is
-            sources = [place[n.producer] for n in unit.dependencies if n.producer in place]
-            place[unit.name] = max(sources, default=0)
+    work = nodes(graph)
+    for node in work:
+        if node.kind == "vector":  # where the last node that it needs is
+            sources = [place[n.producer] for n in node.dependencies if n.producer in place]
+            place[node.name] = max(sources, default=0)
     readers: dict[str, list[int]] = {}
-    for unit in work:
-        for dependency in unit.dependencies:
-            readers.setdefault(dependency.producer, []).append(place[unit.name])
+    for node in work:
+        for dependency in node.dependencies:
+            readers.setdefault(dependency.producer, []).append(place[node.name])
     cost = [0] * len(requests)
-    for unit in work:
-        if unit.kind == "input" or unit.name not in readers:
+    for node in work:
+        if node.kind == "input" or node.name not in readers:
             continue
-        size = unit.windows * unit.stored * chip.input_bytes
-        here, read_at = place[unit.name], readers[unit.name]
+        size = node.windows * node.stored * chip.input_bytes
+        here, read_at = place[node.name], readers[node.name]
         for cut in range(min(here, *read_at) + 1, max(here, *read_at) + 1):
             cost[cut] += size
     return cost

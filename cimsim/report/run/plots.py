@@ -138,7 +138,7 @@ def time_by_layer(result: Result) -> Figure:
 
 
 def busiest_stages(timeline: Timeline) -> Figure:
-    """Draw the busiest stage of each unit: shares of cycles in service, waiting, blocked."""
+    """Draw the busiest stage of each layer: shares of cycles in service, waiting, blocked."""
     rows = [row for row in timeline.rows() if float(row["busy"]) > 0]
     figure, axes = _figure(8.0, 1.4 + 0.3 * len(rows))
     names = [f"{row['unit']} {row['stage']}" for row in rows]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import InputError
 from cimsim.files import replacing
-from cimsim.mapping.dataflow import Unit
+from cimsim.mapping.dataflow import Node
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.timeline.bins import largest_in_bins
 from cimsim.report.timeline.traced import Stays, TracedRun
@@ -111,13 +111,13 @@ def write_trace(
 
 def choose_stretches(run: TracedRun, max_events: int) -> tuple[tuple[int, int], ...]:
     """Return the stretches of cycles whose activations make up about ``max_events`` events."""
-    enter, units = run.trace.enter[:, Stage.LOAD], run.trace.unit
+    enter, nodes = run.trace.enter[:, Stage.LOAD], run.trace.node
     each = np.array([_events_each(run, u) for u in range(len(run.plan.jobs))])
     end = int(enter.max()) + 1
-    if each[units].sum() <= max_events:
+    if each[nodes].sum() <= max_events:
         return ((0, end),)
     order = np.argsort(enter, kind="stable")
-    times, events = enter[order], np.cumsum(each[units[order]])
+    times, events = enter[order], np.cumsum(each[nodes[order]])
 
     def time_of(count: float) -> int:
         """Cycle before which ``count`` events began, as near as may be."""
@@ -133,7 +133,7 @@ def choose_stretches(run: TracedRun, max_events: int) -> tuple[tuple[int, int], 
 
 
 def _events_each(run: TracedRun, u: int) -> float:
-    """About how many events one activation of unit ``u`` becomes."""
+    """About how many events one activation of node ``u`` becomes."""
     job = run.plan.jobs[u]
     services = job.services[0]
     stages = sum(services.alone(stage) > 0 for stage in range(6))
@@ -187,13 +187,13 @@ class _Writer:
         self.tracks = _Tracks()
         self.events = self.activations = 0
         self.separator = ""
-        self.names = [json.dumps(job.unit.name) for job in run.plan.jobs]
+        self.names = [json.dumps(job.node.name) for job in run.plan.jobs]
         self.stage_track = cache(self._stage_track)
 
     def write(self) -> Kept:
         """Write everything; returns what was kept."""
         run = self.run
-        of = len(run.trace.unit)
+        of = len(run.trace.node)
         self._declare()
         names = list(self.tracks.metadata())
         kept = [
@@ -212,9 +212,9 @@ class _Writer:
             stays = run.stays(u)
             self._stays(u, stays, np.flatnonzero(kept[u]))
             starved = kept[u] & (stays.starved_until > stays.free)
-            at = np.flatnonzero(starved & (stays.fed_unit >= 0))
+            at = np.flatnonzero(starved & (stays.fed_node >= 0))
             arrows.append(
-                np.stack([np.full(len(at), u), at, stays.fed_unit[at], stays.fed_sequence[at]])
+                np.stack([np.full(len(at), u), at, stays.fed_node[at], stays.fed_sequence[at]])
             )
         self._grants(kept)
         self._arrows(np.concatenate(arrows, axis=1), kept)
@@ -228,10 +228,10 @@ class _Writer:
         Both ends are rounded for themselves to a binary fraction, of which viewers' float64 sums
         are exact: what follows each other in cycles never overlaps in time.
         """
-        units = self._units(start) if stop is None else self._units(stop) - self._units(start)
-        return repr(units / 2**self.bits)
+        nodes = self._nodes(start) if stop is None else self._nodes(stop) - self._nodes(start)
+        return repr(nodes / 2**self.bits)
 
-    def _units(self, cycle: int) -> int:
+    def _nodes(self, cycle: int) -> int:
         whole = self.unit
         return (2 * cycle * whole.numerator + whole.denominator) // (2 * whole.denominator)
 
@@ -243,7 +243,7 @@ class _Writer:
     def _about(self) -> dict[str, str]:
         mapping, timeline = self.run.mapping, self.run.timeline
         clock = mapping.chip.process.clock_hz
-        kept = Kept(0, self.activations, len(self.run.trace.unit), self.stretches)
+        kept = Kept(0, self.activations, len(self.run.trace.node), self.stretches)
         return {
             "network": mapping.graph.name,
             "chip": mapping.chip.label,
@@ -286,7 +286,7 @@ class _Writer:
         for frame in range(run.timeline.frames):
             self.tracks.thread("frames", f"frame {frame}")
         for p, pipe in enumerate(run.plan.pipes):
-            for stage in _stages(run.plan.jobs[pipe.units[0]].unit):
+            for stage in _stages(run.plan.jobs[pipe.nodes[0]].node):
                 self.stage_track(p, stage)
         for r in range(len(run.resources)):
             self._resource_track(r)
@@ -314,7 +314,7 @@ class _Writer:
 
     def _stays(self, u: int, stays: Stays, kept: Ints) -> None:
         job = self.run.plan.jobs[u]
-        stages = _stages(job.unit)
+        stages = _stages(job.node)
         tracks = [{s: self.stage_track(p, s) for s in stages} for p in job.pipes]
         waits = [
             [_waiting_for(v.reservations) for v in services.stages] for services in job.services
@@ -329,7 +329,7 @@ class _Writer:
         free, until = stays.free.tolist(), stays.starved_until.tolist()
         for row, replica, frame, activation, enter, waiting, busy, leave in rows:
             first = activation * job.per_activation
-            last = min(first + job.per_activation, job.unit.windows) - 1
+            last = min(first + job.per_activation, job.node.windows) - 1
             about = (
                 f'"layer":{self.names[u]},"frame":{frame},"replica":{replica},'
                 f'"first_window":{first},"last_window":{last}'
@@ -353,11 +353,11 @@ class _Writer:
         first = np.cumsum(per_frame) - per_frame
         frames = run.timeline.frames
         chosen = np.concatenate(kept)[
-            frames * first[grants.unit] + grants.frame * per_frame[grants.unit] + grants.activation
+            frames * first[grants.node] + grants.frame * per_frame[grants.node] + grants.activation
         ]
         tracks = [self._resource_track(r) for r in range(len(run.resources))]
         columns = (
-            grants.resource, grants.unit, grants.frame, grants.replica, grants.activation,
+            grants.resource, grants.node, grants.frame, grants.replica, grants.activation,
             grants.stage, grants.start, grants.cycles,
         )  # fmt: skip
         for r, u, frame, replica, activation, stage, start, cycles in zip(
@@ -415,8 +415,8 @@ class _Writer:
                 )
 
 
-def _stages(unit: Unit) -> tuple[int, ...]:
-    return tuple(range(6)) if unit.kind == "matrix" else (Stage.LOAD, Stage.POST, Stage.STORE)
+def _stages(node: Node) -> tuple[int, ...]:
+    return tuple(range(6)) if node.kind == "matrix" else (Stage.LOAD, Stage.POST, Stage.STORE)
 
 
 def _waiting_for(reservations: Iterable[Reservation]) -> str:

@@ -49,7 +49,7 @@ _TALL, _GAP = 14, 4  # pixels of a row and of the white below it
 
 @dataclass(frozen=True, slots=True)
 class LayerShares:
-    """What the pipelines of one unit did.
+    """What the pipelines of one node did.
 
     Attributes
     ----------
@@ -68,13 +68,13 @@ class LayerShares:
 
 
 def layer_shares(run: TracedRun, u: int, edges: Floats) -> LayerShares:
-    """Return what the pipelines of unit ``u`` did in each bin of time.
+    """Return what the pipelines of node ``u`` did in each bin of time.
 
     Parameters
     ----------
     run : TracedRun
     u : int
-        Place in `Timeline.units`.
+        Place in `Timeline.nodes`.
     edges : float64 [bins + 1]
         In cycles, ascending.
     """
@@ -82,10 +82,10 @@ def layer_shares(run: TracedRun, u: int, edges: Floats) -> LayerShares:
     shares = np.zeros((len(STATES), len(edges) - 1))
     for replica in range(len(job.pipes)):
         mine = (stays.replica == replica) & (stays.free < edges[-1])
-        shares += shares_by_priority(_spans(stays, mine, job.unit.kind == "matrix"), edges)
+        shares += shares_by_priority(_spans(stays, mine, job.node.kind == "matrix"), edges)
     entered = stays.enter[:, Stage.LOAD]
     begins = tuple(int(entered[stays.frame == frame].min()) for frame in range(run.timeline.frames))
-    return LayerShares(job.unit.name, len(job.pipes), shares / len(job.pipes), begins)
+    return LayerShares(job.node.name, len(job.pipes), shares / len(job.pipes), begins)
 
 
 def _spans(stays: Stays, mine: NDArray[np.bool_], matrix: bool) -> list[tuple[Ints, Ints]]:
@@ -156,8 +156,8 @@ def draw_timeline(mapping: Mapping, timeline: Timeline, title: str = "") -> Figu
     shown = 1 if timeline.schedule == "sequential" else min(2, timeline.frames)
     end = timeline.completions[shown - 1]
     edges = np.linspace(0, end, _BINS + 1)
-    units = rows_shown(timeline)
-    layers = [layer_shares(run, u, edges) for u in units]
+    nodes = rows_shown(timeline)
+    layers = [layer_shares(run, u, edges) for u in nodes]
     figure, (gantt, buffers, resources) = _figure(len(layers))
     unit = format_si(end / clock, "s").split()[1]
     scale = {"s": 1.0, "ms": 1e3, "µs": 1e6, "ns": 1e9}[unit] / clock
@@ -180,8 +180,8 @@ def draw_timeline(mapping: Mapping, timeline: Timeline, title: str = "") -> Figu
 
 
 def rows_shown(timeline: Timeline) -> list[int]:
-    """Units that have a row: all, or the busiest ones if there are too many."""
-    work = [max(unit.busy) / unit.replicas for unit in timeline.units]
+    """Nodes that have a row: all, or the busiest ones if there are too many."""
+    work = [max(node.busy) / node.replicas for node in timeline.nodes]
     busiest = sorted(range(len(work)), key=lambda u: -work[u])[:_MOST_ROWS]
     return sorted(u for u in busiest if work[u] > 0)
 
@@ -316,9 +316,9 @@ def _headline(
         handles=handles, ncols=4, frameon=False, fontsize=8, loc="lower left",
         bbox_to_anchor=(0, 1.03), borderaxespad=0.0, handlelength=1.2,
     )  # fmt: skip
-    left_out = len(timeline.units) - len(layers)
+    left_out = len(timeline.nodes) - len(layers)
     if left_out:
         gantt.annotate(
-            f"{left_out} units with less work are not shown", (0, 0), (0, -3), va="top",
+            f"{left_out} nodes with less work are not shown", (0, 0), (0, -3), va="top",
             xycoords="axes fraction", textcoords="offset points", fontsize=7.5,
         )  # fmt: skip

@@ -90,7 +90,7 @@ def slow_data(
     found: SlowData = {
         "clock_hz": clock, "interval_s": timeline.interval / clock, "schedule": schedule,
         "states": [[name, colour] for name, colour in STATES.items()], "rows": [], "frames_s": [],
-        "path": [{"unit": p.unit, "what": p.what, "cycles": p.cycles, "s": p.cycles / clock,
+        "path": [{"unit": p.node, "what": p.what, "cycles": p.cycles, "s": p.cycles / clock,
                   "share": p.cycles / timeline.cycles_first_frame} for p in path],
         "changes": [{"what": c.what, "option": c.option, "interval_s": c.interval / clock,
                      "latency_s": c.cycles_first_frame / clock, "gain": c.gain} for c in changes],

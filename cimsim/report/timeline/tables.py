@@ -18,7 +18,7 @@ from cimsim.timing.analysis.least_buffers import LeastBuffer
 from cimsim.timing.plan.plan import make_plan
 from cimsim.timing.spec.memories import doubt
 from cimsim.timing.spec.stage import STAGES
-from cimsim.timing.timeline import Timeline, UnitTime
+from cimsim.timing.timeline import NodeTime, Timeline
 from cimsim.units import format_si
 
 _TOP = 8  # rows of resources and of line buffers
@@ -26,7 +26,7 @@ _TOP = 8  # rows of resources and of line buffers
 
 @dataclass(frozen=True, slots=True)
 class LayerTime:
-    """Where the time of one unit goes.
+    """Where the time of one node goes.
 
     All shares are of all cycles, mean over replicas, and add up to at most 1; the rest is the time
     after its last activation.
@@ -61,25 +61,25 @@ class LayerTime:
 
 
 def layer_times(mapping: Mapping, timeline: Timeline) -> tuple[LayerTime, ...]:
-    """Return where the time of each unit goes, in execution order."""
+    """Return where the time of each node goes, in execution order."""
     found = []
-    for job, unit in zip(make_plan(mapping, timeline.spilled).jobs, timeline.units, strict=True):
-        stage = max(range(len(STAGES)), key=lambda s: unit.busy[s])
+    for job, node in zip(make_plan(mapping, timeline.spilled).jobs, timeline.nodes, strict=True):
+        stage = max(range(len(STAGES)), key=lambda s: node.busy[s])
         interval = max(services.interval for services in job.services)
-        found.append(_layer_time(unit, stage, job.activations, interval, timeline.cycles))
+        found.append(_layer_time(node, stage, job.activations, interval, timeline.cycles))
     return tuple(found)
 
 
 def _layer_time(
-    unit: UnitTime, stage: int, activations: int, interval: int, cycles: int
+    node: NodeTime, stage: int, activations: int, interval: int, cycles: int
 ) -> LayerTime:
-    whole = cycles * unit.replicas
-    taken = unit.busy[stage] + unit.waiting[stage] + unit.blocked[stage]
-    no_credit = min(unit.no_credit, whole - taken)
-    starved = min(unit.starved, whole - taken - no_credit)
+    whole = cycles * node.replicas
+    taken = node.busy[stage] + node.waiting[stage] + node.blocked[stage]
+    no_credit = min(node.no_credit, whole - taken)
+    starved = min(node.starved, whole - taken - no_credit)
     return LayerTime(
-        unit.name, unit.replicas, activations, interval, STAGES[stage], unit.busy[stage] / whole,
-        unit.waiting[stage] / whole, unit.blocked[stage] / whole, no_credit / whole,
+        node.name, node.replicas, activations, interval, STAGES[stage], node.busy[stage] / whole,
+        node.waiting[stage] / whole, node.blocked[stage] / whole, no_credit / whole,
         starved / whole,
     )  # fmt: skip
 

@@ -22,11 +22,11 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stays:
-    """What the activations of one unit did, sorted by sequence number.
+    """What the activations of one node did, sorted by sequence number.
 
     A stay in a stage is told in three parts, one after the other: waiting for a shared resource, in
     service, blocked. Waiting that falls between the pulses or the links of one service is put at
-    its start, so that the sums are those of `cimsim.timing.timeline.UnitTime`.
+    its start, so that the sums are those of `cimsim.timing.timeline.NodeTime`.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Stays:
         Cycle in which LOAD became free for the activation.
     fed : int64 [n]
         Cycle in which all that it needs was stored, 0 if it needs nothing.
-    fed_unit, fed_sequence : int64 [n]
+    fed_node, fed_sequence : int64 [n]
         Whose activation was stored in that cycle; -1 if it needs nothing.
     """
 
@@ -54,7 +54,7 @@ class Stays:
     stored: Ints
     free: Ints
     fed: Ints
-    fed_unit: Ints
+    fed_node: Ints
     fed_sequence: Ints
 
     @property
@@ -69,7 +69,7 @@ class Stays:
 
 
 class TracedRun:
-    """Answers questions about one traced simulation, unit by unit.
+    """Answers questions about one traced simulation, node by node.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ class TracedRun:
             raise SimulationError("timeline.trace: expected a trace, got none; simulate with trace")
         self.mapping, self.timeline = mapping, timeline
         self.plan: Plan = make_plan(mapping, timeline.spilled)
-        if [w.unit.name for w in self.plan.jobs] != [u.name for u in timeline.units]:
-            raise SimulationError("timeline: its units are not those of the mapping")
+        if [w.node.name for w in self.plan.jobs] != [u.name for u in timeline.nodes]:
+            raise SimulationError("timeline: its nodes are not those of the mapping")
         self.trace: Trace = timeline.trace
         self.resources = tuple(self.plan.uses())
         self._per_frame = np.array([w.activations for w in self.plan.jobs], np.int64)
@@ -102,17 +102,17 @@ class TracedRun:
         self.prefix = cache(self._prefix)
 
     def _place(self, of: Trace | Grants) -> Ints:
-        """Return the row of each entry, if rows stood by unit and sequence number."""
-        found: Ints = self._first[of.unit] + of.frame * self._per_frame[of.unit] + of.activation
+        """Return the row of each entry, if rows stood by node and sequence number."""
+        found: Ints = self._first[of.node] + of.frame * self._per_frame[of.node] + of.activation
         return found
 
     def rows(self, u: int) -> Ints:
-        """Rows of the trace that are unit ``u``'s, by sequence number."""
+        """Rows of the trace that are node ``u``'s, by sequence number."""
         n = self.timeline.frames * int(self._per_frame[u])
         return self._rows[self._first[u] : self._first[u] + n]
 
     def stays(self, u: int) -> Stays:
-        """Return what unit ``u`` did."""
+        """Return what node ``u`` did."""
         trace, rows, job = self.trace, self.rows(u), self.plan.jobs[u]
         enter, leave = trace.enter[rows], trace.leave[rows]
         waiting, busy = np.zeros_like(enter), np.zeros_like(enter)
@@ -133,16 +133,16 @@ class TracedRun:
                 else:
                     found = _waited(services, stage, grants, asked, seen, enter[:, stage], first)
                 waiting[mine, stage] = found[mine]
-        fed, fed_unit, fed_sequence = self._fed(u)
+        fed, fed_node, fed_sequence = self._fed(u)
         return Stays(
             replica, trace.frame[rows], trace.activation[rows], enter, leave, waiting, busy,
-            trace.stored[rows], self._free(u), fed, fed_unit, fed_sequence,
+            trace.stored[rows], self._free(u), fed, fed_node, fed_sequence,
         )  # fmt: skip
 
     def _grants_of(self, u: int) -> tuple[Grants, Ints, Ints]:
-        """Return all grants, sequence numbers of unit ``u``'s, and where in the grants they are."""
+        """Return all grants, sequence numbers of node ``u``'s, and where in the grants they are."""
         grants = self.trace.grants
-        mine = np.flatnonzero(grants.unit == u)
+        mine = np.flatnonzero(grants.node == u)
         sequence = grants.frame[mine] * self._per_frame[u] + grants.activation[mine]
         return grants, sequence, mine
 
@@ -159,10 +159,10 @@ class TracedRun:
         return cycles, np.maximum.accumulate(np.where(latest, np.arange(len(stored)), 0))
 
     def _fed(self, u: int) -> tuple[Ints, Ints, Ints]:
-        """Return when each activation's last dependency was stored, of which unit, by which one."""
+        """Return when each activation's last dependency was stored, of which node, by which one."""
         job, frames = self.plan.jobs[u], self.timeline.frames
         n = frames * job.activations
-        cycle, unit, sequence = np.zeros(n, np.int64), np.full(n, -1), np.full(n, -1)
+        cycle, node, sequence = np.zeros(n, np.int64), np.full(n, -1), np.full(n, -1)
         for p, wanted, shift in self._wanted(u):
             producer = self.plan.jobs[p]
             frame = np.repeat(np.arange(frames) + shift, job.activations)
@@ -170,21 +170,21 @@ class TracedRun:
             needed = (index >= 0) & (frame >= 0)
             at = np.where(needed, frame * producer.activations + index, 0)
             cycles, by = self.prefix(p)
-            better = needed & ((cycles[at] > cycle) | (unit < 0))
-            cycle[better], unit[better] = cycles[at][better], p
+            better = needed & ((cycles[at] > cycle) | (node < 0))
+            cycle[better], node[better] = cycles[at][better], p
             sequence[better] = by[at][better]
-        return cycle, unit, sequence
+        return cycle, node, sequence
 
     def _wanted(self, u: int) -> list[tuple[int, Ints, int]]:
         """Return (producer, windows that each activation of a frame needs, frame shift)."""
         jobs, job = self.plan.jobs, self.plan.jobs[u]
         if self.timeline.schedule == "sequential":
             before = (u - 1) % len(jobs)
-            tables = [(before, *whole_tables(job.unit, jobs[before].unit), 0 if u else -1)]
+            tables = [(before, *whole_tables(job.node, jobs[before].node), 0 if u else -1)]
         else:
-            # a load needs units after it: those of the frame before
+            # a load needs nodes after it: those of the frame before
             tables = [
-                (p, *dependency_tables(job.unit, jobs[p].unit, dependency), -1 if p > u else 0)
+                (p, *dependency_tables(job.node, jobs[p].node, dependency), -1 if p > u else 0)
                 for p, dependency in job.dependencies
             ]
         start = np.arange(job.activations) * job.per_activation
@@ -194,14 +194,14 @@ class TracedRun:
         ]
 
     def _free(self, u: int) -> Ints:
-        """Cycle in which the activation before, of any unit on the pipeline, left LOAD."""
+        """Cycle in which the activation before, of any node on the pipeline, left LOAD."""
         job, rows = self.plan.jobs[u], self.rows(u)
         free = np.zeros(len(rows), np.int64)
         replica = self.trace.replica[rows]
         for r, p in enumerate(job.pipes):
-            units = self.plan.pipes[p].units
+            nodes = self.plan.pipes[p].nodes
             parts = []
-            for other in units:
+            for other in nodes:
                 others = self.rows(other)
                 parts.append(others[self.trace.replica[others] == r])
             found = np.concatenate(parts)
@@ -209,7 +209,7 @@ class TracedRun:
             order = np.lexsort((leave, enter))
             before = np.zeros(len(found), np.int64)
             before[order[1:]] = leave[order[:-1]]
-            owner = np.repeat(np.asarray(units), [len(part) for part in parts])
+            owner = np.repeat(np.asarray(nodes), [len(part) for part in parts])
             free[replica == r] = before[owner == u]
         return free
 
@@ -229,15 +229,15 @@ class TracedRun:
         """
         edge, frames = self.plan.edges[e], self.timeline.frames
         producer, consumer = self.plan.jobs[edge.producer], self.plan.jobs[edge.consumer]
-        block = producer.unit.block[0] * producer.unit.block[1]
+        block = producer.node.block[0] * producer.node.block[1]
         written = np.minimum(
-            np.arange(1, producer.activations + 1) * producer.per_activation, producer.unit.windows
+            np.arange(1, producer.activations + 1) * producer.per_activation, producer.node.windows
         )
         written = np.tile(np.diff(written, prepend=0) * block, frames)
-        rows, per_row = consumer.unit.grid
+        rows, per_row = consumer.node.grid
         done = np.arange(frames * rows + 1)  # map rows of the consumer
-        table = release_table(consumer.unit, producer.unit, edge.dependencies)
-        released = done // rows * (producer.unit.windows * block) + table[done % rows]
+        table = release_table(consumer.node, producer.node, edge.dependencies)
+        released = done // rows * (producer.node.windows * block) + table[done % rows]
         ends = (np.arange(1, rows + 1) * per_row - 1) // consumer.per_activation
         ends = (np.arange(frames)[:, None] * consumer.activations + ends).ravel()
         stored, read = self.prefix(edge.producer)[0], self.prefix(edge.consumer)[0][ends]

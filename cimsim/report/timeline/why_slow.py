@@ -17,12 +17,12 @@ from cimsim.units import format_si
 
 MOST_TRACED = 6_000_000  # activations; a trace takes 104 bytes for each
 _ROWS = 8
-_NAME = 32  # columns of a unit's name
+_NAME = 32  # columns of a node's name
 
 
 def activations(mapping: Mapping) -> int:
     """Activations of one frame, of a layer's arrays together."""
-    return sum(unit.windows for unit in mapping.units if unit.kind != "input")
+    return sum(node.windows for node in mapping.nodes if node.kind != "input")
 
 
 def why(
@@ -51,12 +51,12 @@ def print_why(
     clock = mapping.chip.process.clock_hz
     if path:
         table = compact("Critical path of the first frame", style=None)
-        for name in ("unit", "what it did", "cycles", "time", "share"):
+        for name in ("layer", "what it did", "cycles", "time", "share"):
             table.add_column(name, justify="left" if name[0] in "uw" else "right", no_wrap=True)
         whole = timeline.cycles_first_frame
         for part in path[:_ROWS]:
             table.add_row(
-                folded(part.unit, _NAME), part.what, f"{part.cycles:,}",
+                folded(part.node, _NAME), part.what, f"{part.cycles:,}",
                 format_si(part.cycles / clock, "s"),
                 f"{part.cycles / whole:.1%}",
             )  # fmt: skip

@@ -160,9 +160,9 @@ def _one_more(mapping: Mapping, timeline: Timeline) -> Iterator[tuple[str, str, 
         if slot not in used
     )
     busy: dict[str, float] = defaultdict(float)
-    for unit in timeline.units:
-        if unit.kind == "matrix":
-            busy[unit.layer] += max(unit.busy) / unit.replicas
+    for node in timeline.nodes:
+        if node.kind == "matrix":
+            busy[node.layer] += max(node.busy) / node.replicas
     slowest = [name for name, cycles in busy.items() if cycles >= _AS_SLOW * max(busy.values())]
     layers, needed = list(mapping.layers), 0
     for index, layer in enumerate(layers):

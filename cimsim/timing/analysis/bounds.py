@@ -20,7 +20,7 @@ class Bounds:
     Attributes
     ----------
     lower : int
-        The busiest stage or resource has to do all its work (sequential: that of each unit, one
+        The busiest stage or resource has to do all its work (sequential: that of each node, one
         after the other).
     upper : int
         Every service and every latency alone, one after the other. While a frame is not complete,
@@ -49,10 +49,10 @@ def least_interval(plan: Plan) -> int:
 def services_per_frame(job: Job, replica: int) -> tuple[int, int]:
     """Return the activations of one replica and frame: first in their map row, and later ones."""
     n, replicas = job.of_replica(replica), len(job.pipes)
-    starts = job.unit.grid[0]
+    starts = job.node.grid[0]
     if replicas * job.per_activation > 1:
         first_window = np.arange(replica, job.activations, replicas) * job.per_activation
-        starts = len(np.unique(first_window // job.unit.grid[1]))
+        starts = len(np.unique(first_window // job.node.grid[1]))
     return starts, n - starts
 
 

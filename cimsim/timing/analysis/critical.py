@@ -21,18 +21,18 @@ PARTS = (*STAGES, "waiting", "transfer")
 
 @dataclass(frozen=True, slots=True)
 class PathPart:
-    """Cycles of a critical path that one unit spent in one way.
+    """Cycles of a critical path that one node spent in one way.
 
     Attributes
     ----------
-    unit : str
+    node : str
     what : str
         A stage (in service), ``waiting`` for a shared resource, or ``transfer``: stored, but still
         on its way.
     cycles : int
     """
 
-    unit: str
+    node: str
     what: str
     cycles: int
 
@@ -42,7 +42,7 @@ def critical_path(plan: Plan, timeline: Timeline, frame: int = 0) -> tuple[PathP
 
     An activation that could not leave a stage is followed to the one that held the next stage; one
     that entered LOAD late to the one that left LOAD, or to the store that it waited for (of pixels
-    that it reads, or by a reader that let go of rows; sequential: by the unit before). So the parts
+    that it reads, or by a reader that let go of rows; sequential: by the node before). So the parts
     add up to the completion cycle. Of causes that end in the same cycle any one is taken.
 
     An activation's cycles in a stage are service as far as it lasts alone; the rest is ``waiting``,
@@ -72,33 +72,33 @@ def critical_path(plan: Plan, timeline: Timeline, frame: int = 0) -> tuple[PathP
     if trace is None:
         raise SimulationError("critical path: the simulation kept no trace, run it with trace=True")
     near, near_start = _neighbours(plan)
-    by_store = np.lexsort((trace.stored, trace.unit))
+    by_store = np.lexsort((trace.stored, trace.node))
     mine = np.flatnonzero(trace.frame == frame)
     spent = np.zeros((len(plan.jobs), len(PARTS)), np.int64)
-    start = np.searchsorted(trace.unit, np.arange(len(plan.jobs) + 1))
+    start = np.searchsorted(trace.node, np.arange(len(plan.jobs) + 1))
     alone, counts, double = _served(plan, trace, start)
     _walk(
-        spent, trace.unit, np.ascontiguousarray(trace.enter), np.ascontiguousarray(trace.leave),
+        spent, trace.node, np.ascontiguousarray(trace.enter), np.ascontiguousarray(trace.leave),
         np.ascontiguousarray(trace.stored), alone, (counts, double, *_begun(plan, trace, start)),
         _before(plan, trace), by_store, trace.stored[by_store], start, near, near_start,
         int(mine[np.argmax(trace.stored[mine])]),
     )  # fmt: skip
     parts = [
-        PathPart(plan.jobs[u].unit.name, PARTS[part], int(spent[u, part]))
+        PathPart(plan.jobs[u].node.name, PARTS[part], int(spent[u, part]))
         for u, part in zip(*np.nonzero(spent), strict=True)
     ]
     return tuple(sorted(parts, key=lambda one: -one.cycles))
 
 
 def _neighbours(plan: Plan) -> tuple[Ints, Ints]:
-    """List for each unit those whose stores it may wait for, and where each list starts."""
+    """List for each node those whose stores it may wait for, and where each list starts."""
     lists: list[set[int]] = [set() for _ in plan.jobs]
     for edge in plan.edges:
         lists[edge.consumer].add(edge.producer)
         lists[edge.producer].add(edge.consumer)
     for u, job in enumerate(plan.jobs):
         lists[u] |= {producer for producer, _ in job.dependencies}
-        lists[u].add(u - 1 if u else len(lists) - 1)  # sequential: the unit before
+        lists[u].add(u - 1 if u else len(lists) - 1)  # sequential: the node before
     start = np.cumsum([0, *(len(one) for one in lists)])
     return np.array([v for one in lists for v in sorted(one)], np.int64), start.astype(np.int64)
 
@@ -113,8 +113,8 @@ def _served(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints, Ints]:
     counts, double : int64 [rows]
         Pulses; whether they are driven while the one before is converted.
     """
-    alone = np.zeros((len(trace.unit), len(Stage)), np.int64)
-    counts, double = np.ones((2, len(trace.unit)), np.int64)
+    alone = np.zeros((len(trace.node), len(Stage)), np.int64)
+    counts, double = np.ones((2, len(trace.node)), np.int64)
     for u, job in enumerate(plan.jobs):
         replicas = trace.replica[start[u] : start[u + 1]]
         for replica, services in enumerate(job.services):
@@ -139,21 +139,21 @@ def _begun(plan: Plan, trace: Trace, start: Ints) -> tuple[Ints, Ints]:
     grants = trace.grants
     per_frame = np.array([job.activations for job in plan.jobs], np.int64)
     chosen = np.flatnonzero(grants.stage == Stage.CONVERT)
-    unit = grants.unit[chosen]
-    row = start[unit] + grants.frame[chosen] * per_frame[unit] + grants.activation[chosen]
+    node = grants.node[chosen]
+    row = start[node] + grants.frame[chosen] * per_frame[node] + grants.activation[chosen]
     order = np.lexsort((grants.start[chosen], row))
-    first = np.searchsorted(row[order], np.arange(len(trace.unit) + 1))
+    first = np.searchsorted(row[order], np.arange(len(trace.node) + 1))
     return first.astype(np.int64), grants.start[chosen][order]
 
 
 def _before(plan: Plan, trace: Trace) -> Ints:
     """Activation that entered the same pipeline before each one; -1: none."""
-    pipe = np.zeros(len(trace.unit), np.int64)
+    pipe = np.zeros(len(trace.node), np.int64)
     for u, job in enumerate(plan.jobs):
-        rows = trace.unit == u
+        rows = trace.node == u
         pipe[rows] = np.array(job.pipes)[trace.replica[rows]]
     order = np.lexsort(
-        (trace.unit, trace.activation, trace.frame, trace.enter[:, Stage.LOAD], pipe)
+        (trace.node, trace.activation, trace.frame, trace.enter[:, Stage.LOAD], pipe)
     )
     before = np.full(len(order), -1, np.int64)
     same = pipe[order[1:]] == pipe[order[:-1]]
@@ -164,7 +164,7 @@ def _before(plan: Plan, trace: Trace) -> Ints:
 @jit
 def _walk(
     spent: Ints,
-    unit: Ints,
+    node: Ints,
     enter: Ints,
     leave: Ints,
     stored: Ints,
@@ -181,9 +181,9 @@ def _walk(
     counts, double, first, begun = pulses
     entered, converted = np.empty((2, counts.max()), np.int64)
     stage, at = Stage.STORE.value, leave[row, Stage.STORE]
-    spent[unit[row], TRANSFER] += stored[row] - at
+    spent[node[row], TRANSFER] += stored[row] - at
     while True:  # activation ``row`` leaves ``stage`` in cycle ``at``
-        u, previous = unit[row], before[row]
+        u, previous = node[row], before[row]
         if stage == Stage.DRIVE or stage == Stage.CONVERT:
             mine = begun[first[row] : first[row + 1]]
             _times(row, counts, double, enter, alone, mine, entered, converted)
@@ -219,7 +219,7 @@ def _walk(
             if row < 0:
                 return
             stage = Stage.STORE.value
-            spent[unit[row], TRANSFER] += at - leave[row, stage]
+            spent[node[row], TRANSFER] += at - leave[row, stage]
             at = leave[row, stage]
 
 

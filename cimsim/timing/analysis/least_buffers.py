@@ -44,19 +44,19 @@ def least_buffers(mapping: Mapping, schedule: Schedule = "pipelined") -> tuple[L
     Returns
     -------
     tuple of LeastBuffer
-        In the order of the plan's edges, those into output units left out.
+        In the order of the plan's edges, those into output nodes left out.
     """
     plan = make_plan(mapping)
     tight = tuple(
         edge
-        if plan.jobs[edge.consumer].unit.kind == "output"
+        if plan.jobs[edge.consumer].node.kind == "output"
         else replace(edge, capacity=0, memory="")
         for edge in plan.edges
     )
     plan = replace(plan, edges=tight)
     return tuple(
         LeastBuffer(
-            plan.jobs[edge.producer].unit.name, plan.jobs[edge.consumer].unit.name, pixels,
+            plan.jobs[edge.producer].node.name, plan.jobs[edge.consumer].node.name, pixels,
             math.ceil(pixels * edge.pixel_bytes),
             plan.pipes[plan.jobs[edge.consumer].pipes[0]].home,
         )

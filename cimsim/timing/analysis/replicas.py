@@ -83,7 +83,7 @@ class WholeCopies:
 
     What a layer costs is the work of its busiest stage for one frame, as in
     `cimsim.timing.analysis.bounds`. Where a shared resource (the interconnect, a chip-wide vector
-    unit) sets the interval in the end, replicas that gain nothing are given back.
+    node) sets the interval in the end, replicas that gain nothing are given back.
     """
 
     name: str = "whole_copies"
@@ -163,7 +163,7 @@ def layer_stages(
     callable
         -> cycles of LOAD, DRIVE with CONVERT, REDUCE, POST and STORE.
     """
-    jobs = {job.unit.name: job for job in make_plan(Mapping(graph, chip, "", layers)).jobs}
+    jobs = {job.node.name: job for job in make_plan(Mapping(graph, chip, "", layers)).jobs}
     ops = {op.name: op for op in graph.matrix_ops}
 
     @cache

@@ -3,7 +3,7 @@
 Numba passes an array to a function as seven values and tests each index for being negative; the
 event loop, which reads some hundred cells for a window, took twice as long with that. Here a record
 is the address of the memory and that of its first cell in it, a table these and its count, and
-``unit.windows`` one load. What is not used costs nothing: all of this is inlined.
+``node.windows`` one load. What is not used costs nothing: all of this is inlined.
 
 With ``CIMSIM_CHECKED=1`` in the environment, read at import, each access asserts that its cell is
 one of this very field (`cimsim.timing.loop.layout` writes behind the records what each cell is),

@@ -1,4 +1,4 @@
-"""Which activation a pipeline lets in, and when: dependencies, credit, turns of several units."""
+"""Which activation a pipeline lets in, and when: dependencies, credit, turns of several nodes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from cimsim.timing.loop.records import (
     UNKNOWN,
     Dependency,
     Edge,
+    Node,
     Phase,
     Pipe,
     Queue,
     StageState,
-    Unit,
 )
 from cimsim.timing.loop.stages import begin, event_key, may_leave, move
 from cimsim.timing.spec.stage import Served, Stage
@@ -26,7 +26,7 @@ from cimsim.timing.spec.stage import Served, Stage
 
 @jit
 def admit(pipe: Pipe) -> None:
-    """Let the head of a pipeline's only unit in, or call for the next of several units."""
+    """Let the head of a pipeline's only node in, or call for the next of several nodes."""
     if len(pipe.queues) > 1:
         _call_next(pipe)
         return
@@ -44,14 +44,14 @@ def _is_ready(queue: Queue) -> bool:
 
     Then its ``ready`` is the first cycle in which that is so.
     """
-    unit = queue.unit
-    if queue.frame == len(header_of(queue).frames) or queue.index >= unit.activations:
+    node = queue.node
+    if queue.frame == len(header_of(queue).frames) or queue.index >= node.activations:
         return False
-    dependencies = unit.dependencies
+    dependencies = node.dependencies
     while queue.dependency < len(dependencies):
         dependency = dependencies[queue.dependency]
         if queue.wanted == UNKNOWN:
-            queue.wanted = windows_wanted(queue, unit, dependency)
+            queue.wanted = windows_wanted(queue, node, dependency)
         producer, wanted = dependency.producer, queue.wanted
         if producer.done < wanted:
             return False
@@ -60,11 +60,11 @@ def _is_ready(queue: Queue) -> bool:
         queue.dependency += 1
         queue.wanted = UNKNOWN
         queue.fed = queue.ready
-    credits = unit.credits
+    credits = node.credits
     while queue.dependency < len(dependencies) + len(credits):
         edge = credits[queue.dependency - len(dependencies)]
         if queue.wanted == UNKNOWN:
-            queue.wanted = pixels_through(queue, unit) - edge.capacity
+            queue.wanted = pixels_through(queue, node) - edge.capacity
         if edge.freed < queue.wanted:
             return False
         _wait_for_release(queue, edge, queue.wanted)
@@ -74,16 +74,16 @@ def _is_ready(queue: Queue) -> bool:
 
 
 @jit
-def windows_wanted(queue: Queue, unit: Unit, dependency: Dependency) -> int:
+def windows_wanted(queue: Queue, node: Node, dependency: Dependency) -> int:
     """Windows of the producer, all frames counted, that the head of a queue waits for."""
     y, x = queue.y, queue.x
-    wanted, per_activation = 0, unit.per_activation
+    wanted, per_activation = 0, node.per_activation
     if per_activation > 1:
         first = queue.index * per_activation
-        x += min(per_activation, unit.windows - first) - 1
-        while x >= unit.row:  # the activation goes on in the next map row
-            wanted = max(wanted, dependency.rows[y] + dependency.cols[unit.row - 1])
-            x -= unit.row
+        x += min(per_activation, node.windows - first) - 1
+        while x >= node.row:  # the activation goes on in the next map row
+            wanted = max(wanted, dependency.rows[y] + dependency.cols[node.row - 1])
+            x -= node.row
             y += 1
     wanted = max(wanted, dependency.rows[y] + dependency.cols[x])
     frame = queue.frame + dependency.frame
@@ -93,26 +93,26 @@ def windows_wanted(queue: Queue, unit: Unit, dependency: Dependency) -> int:
 
 
 @jit
-def _stored_at(unit: Unit, windows: int) -> int:
-    """Cycle in which the prefix of a unit reached ``windows``; 0 if that is long ago."""
-    header, index = header_of(unit), windows - 1
-    if unit.per_activation > 1:
-        frame = index // unit.windows
-        inside = index - frame * unit.windows
-        index = frame * unit.activations + inside // unit.per_activation
-    back = unit.prefix - index
+def _stored_at(node: Node, windows: int) -> int:
+    """Cycle in which the prefix of a node reached ``windows``; 0 if that is long ago."""
+    header, index = header_of(node), windows - 1
+    if node.per_activation > 1:
+        frame = index // node.windows
+        inside = index - frame * node.windows
+        index = frame * node.activations + inside // node.per_activation
+    back = node.prefix - index
     if 2 * back > header.ring:
         return 0
     header.back = max(header.back, back)
-    return unit.stores[index]
+    return node.stores[index]
 
 
 @jit
-def pixels_through(queue: Queue, unit: Unit) -> int:
+def pixels_through(queue: Queue, node: Node) -> int:
     """Pixels of all activations up to the head of a queue, all frames counted."""
-    upto = (queue.index + 1) * unit.per_activation
-    windows = queue.frame * unit.windows + min(upto, unit.windows)
-    return windows * unit.block
+    upto = (queue.index + 1) * node.per_activation
+    windows = queue.frame * node.windows + min(upto, node.windows)
+    return windows * node.block
 
 
 @jit
@@ -136,9 +136,9 @@ def _wait_for_release(queue: Queue, edge: Edge, wanted: int) -> None:
 @jit
 def _enter_load(queue: Queue, load: StageState, at: int) -> None:
     """Let the head of a queue enter LOAD and make the next activation the head."""
-    unit, y = queue.unit, queue.y
-    step = len(unit.queues)
-    sequence = queue.frame * unit.activations + queue.index
+    node, y = queue.node, queue.y
+    step = len(node.queues)
+    sequence = queue.frame * node.activations + queue.index
     queue.starved += max(0, queue.fed - load.free)
     queue.no_credit += max(0, queue.ready - max(queue.fed, load.free))
     service = queue.services[Served.LOAD_NEXT]
@@ -146,16 +146,16 @@ def _enter_load(queue: Queue, load: StageState, at: int) -> None:
         service = queue.services[Served.LOAD]
         queue.first += 1
         queue.last_row = y
-    x = queue.x + step * unit.per_activation
+    x = queue.x + step * node.per_activation
     queue.index += step
-    if queue.index >= unit.activations:
+    if queue.index >= node.activations:
         queue.frame += 1
         queue.index = queue.replica
-        x = queue.replica * unit.per_activation
+        x = queue.replica * node.per_activation
         y = 0
         queue.last_row = -1
-    while x >= unit.row:
-        x -= unit.row
+    while x >= node.row:
+        x -= node.row
         y += 1
     queue.x, queue.y = x, y
     queue.dependency = 0
@@ -169,7 +169,7 @@ def _enter_load(queue: Queue, load: StageState, at: int) -> None:
 
 @jit
 def _call_next(pipe: Pipe) -> None:
-    """Schedule the admission of a pipeline that several units share.
+    """Schedule the admission of a pipeline that several nodes share.
 
     Heads are looked at even while LOAD is taken: who was ready first must be known exactly.
     """

@@ -1,13 +1,13 @@
 """The event loop of `cimsim.timing.spec.rules`, compiled.
 
-Three kinds of events, handled in the order (cycle, `Phase`, order of the unit, sequence number,
-reservation): an activation enters a STORE that no other uses; a pipeline that several units share
+Three kinds of events, handled in the order (cycle, `Phase`, order of the node, sequence number,
+reservation): an activation enters a STORE that no other uses; a pipeline that several nodes share
 takes its next activation; a reservation asks for a resource that others use, too. Everything
 between two events follows at once, because a stage is left at ``max(end of service, cycle in which
 the next stage is free)``: `advance` moves each activation as far as those two are known, even if
 that lies in the future. Whatever is computed while the event of cycle t is handled lies at t or
 later, what follows from a grant later than t, so no later event can change it. An activation that
-waits for pixels or for credit is moved on when the unit that it waits for stores or lets go of them
+waits for pixels or for credit is moved on when the node that it waits for stores or lets go of them
 (`stores.finish`).
 
 Memory: all records lie in one int64 array (`cimsim.timing.loop.records`), which
@@ -33,8 +33,8 @@ from cimsim.timing.loop.records import (
     RESERVATION_BITS,
     TURN,
     Header,
+    Node,
     Phase,
-    Unit,
 )
 from cimsim.timing.loop.schema import CorruptMemory
 from cimsim.timing.loop.stores import measure_all, widen
@@ -93,14 +93,14 @@ def _handle_first(header: Header) -> None:
 
 @_named
 @jit
-def proceed(header: Header, unit: Unit, rows: int) -> bool:
-    """Go on until a unit has stored so many map rows of all frames.
+def proceed(header: Header, node: Node, rows: int) -> bool:
+    """Go on until a node has stored so many map rows of all frames.
 
     Whether it has; else nothing can happen any more, or a ring was too short.
     """
     while header.full == 0:
         _admit_called(header)
-        if unit.frame * unit.rows + unit.y >= rows:
+        if node.frame * node.rows + node.y >= rows:
             return True
         if header.events > 0:
             _handle_first(header)
@@ -114,12 +114,12 @@ def proceed(header: Header, unit: Unit, rows: int) -> bool:
 def end(header: Header) -> None:
     """Look for the peaks of the last stores."""
     header.now = FAR
-    for place in range(len(header.units)):
-        measure_all(header.units[place])
+    for place in range(len(header.nodes)):
+        measure_all(header.nodes[place])
 
 
 def run(header: Header) -> None:
     """Simulate until all frames are complete, or `Header.full` says that a ring was too short."""
     begin(header)
-    proceed(header, header.units[0], FAR)
+    proceed(header, header.nodes[0], FAR)
     end(header)

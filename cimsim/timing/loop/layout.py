@@ -14,7 +14,7 @@ R = TypeVar("R", bound=Record)
 
 
 class Columns(Generic[R]):
-    """Records one behind the other, each field a column: ``units.windows[3]``.
+    """Records one behind the other, each field a column: ``nodes.windows[3]``.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ EMPTY = -1  # sequence number in a stage that nobody is in
 UNKNOWN = -1  # a cycle, or how much a head waits for, that is not known yet
 FAR = 1 << 62  # no cycle is as late
 NO_LIMIT = 1 << 60  # pixels of a line buffer that always has room
-TURN = len(Stage)  # kind of the record where units that share a pipeline wait for their turn
+TURN = len(Stage)  # kind of the record where nodes that share a pipeline wait for their turn
 
 ORDER_BITS, PHASE_BITS, RESERVATION_BITS = 16, 2, 12
 CYCLE = ORDER_BITS + PHASE_BITS
@@ -99,9 +99,9 @@ class Header(Record):
     events: int = cell("events that wait", up_or_down)
     stack: Refs[Pipe] = cell("pipelines to look at, and room for more", anything)
     calls: int = cell("pipelines to look at", up_or_down)
-    ring: int = cell("stores that each unit remembers")
+    ring: int = cell("stores that each node remembers")
     frames: Rows[Frame] = cell("frames")
-    units: Rows[Unit] = cell("units in execution order")
+    nodes: Rows[Node] = cell("nodes in execution order")
     latest: int = cell("cycle of the latest store", growing)
     full: int = cell("1: a ring was too short", yes_or_no)
     now: int = cell("cycle at hand", growing)
@@ -111,8 +111,8 @@ class Header(Record):
     rows_back: int = cell("how far back stores of map rows were looked up", growing)
 
 
-class Unit(Record):
-    """A unit of the plan, and its stored prefix."""
+class Node(Record):
+    """A node of the plan, and its stored prefix."""
 
     order: int = cell("place in execution order")
     windows: int = cell("windows of a frame")
@@ -124,7 +124,7 @@ class Unit(Record):
     dependencies: Rows[Dependency] = cell("what an activation waits for")
     watches: Rows[Watch] = cell("who may wait for its stores")
     out: Rows[Edge] = cell("edges to its readers")
-    into: Refs[Edge] = cell("edges from other units")
+    into: Refs[Edge] = cell("edges from other nodes")
     credits: Refs[Edge] = cell("edges of limited capacity to its readers")
     block: int = cell("pixels of a window")
     pixels: int = cell("pixels of a frame")
@@ -140,9 +140,9 @@ class Unit(Record):
 
 
 class Queue(Record):
-    """Activations of a unit on one replica, in order: the head, the next to enter, and totals."""
+    """Activations of a node on one replica, in order: the head, the next to enter, and totals."""
 
-    unit: Unit = cell("the unit")
+    node: Node = cell("the node")
     pipe: Pipe = cell("the pipeline")
     replica: int = cell("the replica")
     frame: int = cell("head: frame", next_one)
@@ -231,9 +231,9 @@ class Pipe(Record):
 
 
 class Dependency(Record):
-    """What each activation of a unit waits for; window (y, x): the first rows[y] + cols[x]."""
+    """What each activation of a node waits for; window (y, x): the first rows[y] + cols[x]."""
 
-    producer: Unit = cell("whose windows")
+    producer: Node = cell("whose windows")
     rows: Numbers = cell("windows, by map row")
     cols: Numbers = cell("further windows, by column")
     frame: int = cell("0: of this frame, -1: of the one before")
@@ -242,8 +242,8 @@ class Dependency(Record):
 class Edge(Record):
     """A line buffer, and its occupancy as far as it is measured."""
 
-    producer: Unit = cell("who stores")
-    consumer: Unit = cell("who reads")
+    producer: Node = cell("who stores")
+    consumer: Node = cell("who reads")
     released: Numbers = cell("pixels released once so many map rows are stored")
     freed: int = cell("pixels released, all frames", growing)
     peak: int = cell("most pixels held", growing)
@@ -256,7 +256,7 @@ class Edge(Record):
 
 
 class Watch(Record):
-    """Who has to be looked at when a unit stores."""
+    """Who has to be looked at when a node stores."""
 
     queue: Queue = cell("whose head may wait")
     dependency: int = cell("for which dependency")
@@ -265,14 +265,14 @@ class Watch(Record):
 class Event(Record):
     """Something that happens in a cycle."""
 
-    key: int = cell("cycle, phase and order of the unit", anything)
+    key: int = cell("cycle, phase and order of the node", anything)
     what: int = cell("address of a stage and number of a reservation", anything)
 
 
 class Frame(Record):
     """A frame."""
 
-    left: int = cell("units that are not done with it", one_less)
+    left: int = cell("nodes that are not done with it", one_less)
     complete: int = cell("cycle of the last store", growing)
 
 
@@ -295,6 +295,6 @@ class Grant(Record):
 
 # those that stand in others come first, but for the header
 FIELDS = declare(
-    Header, Service, StageState, Unit, Queue, Reservation, Child, Resource, Pipe, Dependency, Edge,
+    Header, Service, StageState, Node, Queue, Reservation, Child, Resource, Pipe, Dependency, Edge,
     Watch, Event, Frame, Passage, Grant,
 )  # fmt: skip

@@ -14,7 +14,7 @@ another record     a reference: the address of that record's first cell; 0, the 
 With ``length`` the elements of ``Rows`` or ``Numbers`` stand in the record itself. From the
 declaration follow the places of all cells, these views for Python, columns of tables
 (`cimsim.timing.loop.layout`) and what compiled code does (`cimsim.timing.loop.accessors`): there
-``unit.windows`` is one load from the same memory, checked if the build is.
+``node.windows`` is one load from the same memory, checked if the build is.
 """
 
 from __future__ import annotations

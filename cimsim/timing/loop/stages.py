@@ -51,7 +51,7 @@ def ask(stage: StageState, reservation: int, at: int) -> None:
 @jit
 def event_key(queue: Queue, at: int, phase: int) -> int:
     """Return the place of an event in time."""
-    return (at << CYCLE) | (phase << ORDER_BITS) | queue.unit.order
+    return (at << CYCLE) | (phase << ORDER_BITS) | queue.node.order
 
 
 @jit_inline

@@ -1,20 +1,20 @@
 """Where the event loop repeats itself line by line, what follows is known without simulating it.
 
-The loop's memory after a line is compared with that a line before (of strided units: after as many
-lines as make whole lines of all units). Let ``T`` be the cycles between the two and ``r`` the map
-rows that a unit stored meanwhile. If
+The loop's memory after a line is compared with that a line before (of strided nodes: after as many
+lines as make whole lines of all nodes). Let ``T`` be the cycles between the two and ``r`` the map
+rows that a node stored meanwhile. If
 
-- every unit stored as many rows as its strides ask for, so none of them waits for a whole map, or
+- every node stored as many rows as its strides ask for, so none of them waits for a whole map, or
   is done with all frames, so nobody waits for it and its last store is over,
 - every cycle in the memory is ``T`` later, or over: earlier than all that are compared with it,
-- every row, window, pixel and sequence number has moved on by what ``r`` of its unit makes of it,
+- every row, window, pixel and sequence number has moved on by what ``r`` of its node makes of it,
 - everything else is the same, the events that wait included, and
 - the tables of dependencies and releases rise evenly over the rows that are read,
 
 then the loop does in the next ``T`` cycles what it did in the last ones, ``T`` later and ``r`` rows
 on: it adds, compares and takes maxima of cycles with cycles and of rows, windows and pixels of a
-unit with such of the same unit only, and addresses the rings of stores by sequence number. By
-induction this holds until a unit comes to the end of a frame or to a row where a table does not
+node with such of the same node only, and addresses the rings of stores by sequence number. By
+induction this holds until a node comes to the end of a frame or to a row where a table does not
 rise evenly. All these lines are then written into the memory at once: every cell has moved on by a
 multiple of what it moved on by in a line, sums of cycles by a quadratic, and the rings hold the
 stores of the last line, later. Nothing is rounded and nothing is an estimate; where any of this
@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.timing.loop.layout import Columns
-from cimsim.timing.loop.records import CYCLE, EMPTY, FAR, UNKNOWN, Edge, Event, Header, Queue, Unit
+from cimsim.timing.loop.records import CYCLE, EMPTY, FAR, UNKNOWN, Edge, Event, Header, Node, Queue
 from cimsim.timing.loop.schema import Numbers
 from cimsim.timing.loop.tables import Memory
 from cimsim.timing.plan.plan import Plan
@@ -46,26 +46,26 @@ _PATIENCE = 24  # lines without a repetition, after which they are compared less
 
 
 def rows_per_line(plan: Plan, windows: int = WINDOWS) -> Ints | None:
-    """Return how many map rows each unit has in a line, or None where lines are no notion.
+    """Return how many map rows each node has in a line, or None where lines are no notion.
 
     Parameters
     ----------
     plan : Plan
     windows : int
-        Least number of windows of all units in a line.
+        Least number of windows of all nodes in a line.
     """
     if any(len(job.pipes) > 1 for job in plan.jobs):
         return None  # replicas store out of order
     rates: list[Fraction | None] = [None] * len(plan.jobs)
     for u, job in enumerate(plan.jobs):
-        if job.unit.grid[1] % job.per_activation:
+        if job.node.grid[1] % job.per_activation:
             return None  # an activation goes over the end of a row
         counts = set()
         for producer, dependency in job.dependencies:
             before = rates[producer]
             if dependency.window is None or producer >= u or before is None:
                 return None
-            block = plan.jobs[producer].unit.block[0]
+            block = plan.jobs[producer].node.block[0]
             counts.add(before * block / dependency.window.stride[0])
         if len(counts) > 1:
             return None
@@ -74,9 +74,9 @@ def rows_per_line(plan: Plan, windows: int = WINDOWS) -> Ints | None:
     whole = lcm(*(rate.denominator for rate in known))
     rows = np.array([int(rate * whole) for rate in known], np.int64)
     rows //= gcd(*rows.tolist())
-    in_line = sum(int(n) * job.unit.grid[1] for n, job in zip(rows, plan.jobs, strict=True))
+    in_line = sum(int(n) * job.node.grid[1] for n, job in zip(rows, plan.jobs, strict=True))
     rows *= max(1, -(-windows // in_line))
-    lines = min(job.unit.grid[0] // int(n) for n, job in zip(rows, plan.jobs, strict=True))
+    lines = min(job.node.grid[0] // int(n) for n, job in zip(rows, plan.jobs, strict=True))
     return rows if lines >= LINES else None
 
 
@@ -88,7 +88,7 @@ def run(plan: Plan, memory: Memory, rows: Ints) -> int:
     plan : Plan
     memory : Memory
         That has not begun, without a trace.
-    rows : int64 [units]
+    rows : int64 [nodes]
         From `rows_per_line`.
 
     Returns
@@ -99,11 +99,11 @@ def run(plan: Plan, memory: Memory, rows: Ints) -> int:
     from cimsim.timing.loop import kernels
 
     header, steady = memory.header, _Steady(plan, memory, rows)
-    unit = header.units[steady.watched]
+    node = header.nodes[steady.watched]
     held: list[_Shot] = []
     leapt, since, wait = 0, 0, 0
     kernels.begin(header)
-    while kernels.proceed(header, unit, steady.stored(steady.watched) + int(rows[steady.watched])):
+    while kernels.proceed(header, node, steady.stored(steady.watched) + int(rows[steady.watched])):
         since += 1
         wait -= 1
         if wait > 0:
@@ -134,14 +134,14 @@ class _Steady:
         self.plan, self.memory, self.rows, self.cells = plan, memory, rows, memory.cells
         jobs = plan.jobs
         self.watched = len(jobs) - 1
-        self.row = np.array([job.unit.grid[1] for job in jobs], np.int64)
-        self.tall = np.array([job.unit.grid[0] for job in jobs], np.int64)
-        self.block = np.array([w.unit.block[0] * w.unit.block[1] for w in jobs], np.int64)
+        self.row = np.array([job.node.grid[1] for job in jobs], np.int64)
+        self.tall = np.array([job.node.grid[0] for job in jobs], np.int64)
+        self.block = np.array([w.node.block[0] * w.node.block[1] for w in jobs], np.int64)
         self.together = np.array([job.per_activation for job in jobs], np.int64)
         self.windows = rows * self.row
         self.steps = self.windows // self.together  # activations
         self.pixels = self.windows * self.block
-        self.unit, self.queue, self.edge = memory.unit, memory.queue, memory.edge
+        self.node, self.queue, self.edge = memory.node, memory.queue, memory.edge
         self.stages = memory.pipe.inner("stages")
         self.of_edge = np.array([[e.producer, e.consumer] for e in plan.edges], np.int64)
         self.of_edge = self.of_edge.reshape(-1, 2)
@@ -154,7 +154,7 @@ class _Steady:
 
     def _classify(self, header: Columns[Header]) -> None:
         """List the cells that change, by how they do; all others of the records stay."""
-        u, q, e = self.unit, self.queue, self.edge
+        u, q, e = self.node, self.queue, self.edge
         n_rows, steps = self.rows, self.steps
         producer, consumer = self.of_edge[:, 0], self.of_edge[:, 1]
         counts = (
@@ -169,8 +169,8 @@ class _Steady:
         self.count = np.concatenate([place for place, _ in counts])
         self.moves = np.concatenate([by for _, by in counts])
         # whose being done stops them; what is released follows from the consumer's rows
-        units = np.arange(len(self.plan.jobs))
-        self.mover = np.concatenate([*[units] * 7, consumer, *[producer] * 4])
+        nodes = np.arange(len(self.plan.jobs))
+        self.mover = np.concatenate([*[nodes] * 7, consumer, *[producer] * 4])
         self.time = np.concatenate([
             header.places("latest"), header.places("now"), u.places("at"), q.places("fed"),
             q.places("ready"), self.memory.resource.places("free"),
@@ -201,9 +201,9 @@ class _Steady:
     # --- the memory after a line ------------------------------------------------------------
 
     def stored(self, u: int) -> int:
-        """Return the map rows that a unit has stored, of all frames."""
-        unit = self.unit
-        return int(unit.frame[u] * unit.rows[u] + unit.y[u])
+        """Return the map rows that a node has stored, of all frames."""
+        node = self.node
+        return int(node.frame[u] * node.rows[u] + node.y[u])
 
     def shot(self) -> _Shot:
         """Keep the memory, and begin to note anew how far back it is read."""
@@ -244,7 +244,7 @@ class _Line:
         moved = now[steady.time] - last[steady.time]
         self.live = moved == self.cycles
         # others are done with all frames
-        self.active = last[steady.unit.places("frame")] != steady.frames
+        self.active = last[steady.node.places("frame")] != steady.frames
         self.moves = lag * steady.moves * self.active[steady.mover]
 
     def repeats(self) -> bool:
@@ -254,7 +254,7 @@ class _Line:
             return False
         done = ~self.active[s.of_edge[:, 0]]
         seen = last[s.edge.places("seen")]
-        stored = last[s.unit.places("prefix")[s.of_edge[:, 0]]]
+        stored = last[s.node.places("prefix")[s.of_edge[:, 0]]]
         if (seen[done] != stored[done]).any():
             return False  # its stores are still being looked at
         return (
@@ -342,30 +342,30 @@ class _Line:
         return True
 
     def _stores(self, u: int) -> Iterator[tuple[str, int, int, int]]:
-        """Yield the rings of a unit: field, stores until the last line, of one, how many count."""
-        last, unit, lag = self.last, self.s.unit, self.lag
-        frame, y, prefix = (int(last[unit.places(name)[u]]) for name in ("frame", "y", "prefix"))
+        """Yield the rings of a node: field, stores until the last line, of one, how many count."""
+        last, node, lag = self.last, self.s.node, self.lag
+        frame, y, prefix = (int(last[node.places(name)[u]]) for name in ("frame", "y", "prefix"))
         yield "stores", prefix, lag * int(self.s.steps[u]), self.back
         rows = frame * int(self.s.tall[u]) + y
         yield "row_stores", rows, lag * int(self.s.rows[u]), self.rows_back
 
     def _ring(self, cells: Ints, u: int, field: str) -> Ints:
-        address, count = self.s.unit.table[u, self.s.unit.place(field)]
+        address, count = self.s.node.table[u, self.s.node.place(field)]
         return cells[address : address + count]
 
     # --- how often, and what then -----------------------------------------------------------
 
     def times(self) -> int:
-        """Return how often the last line repeats before a unit's frame ends or a table bends."""
+        """Return how often the last line repeats before a node's frame ends or a table bends."""
         s, lag = self.s, self.lag
-        head, stored = s.queue.places("y"), s.unit.places("y")
+        head, stored = s.queue.places("y"), s.node.places("y")
         heads = np.maximum(self.now[head], self.now[stored])
         times = int(((s.tall - 1 - heads) // (lag * s.rows))[self.active].min())
         for u, job in enumerate(s.plan.jobs):
             if not self.active[u]:
                 continue
             first, last = (int(cells[head[u]]) for cells in (self.last, self.now))
-            dependencies = self._unit(u).dependencies
+            dependencies = self._node(u).dependencies
             for number, (producer, _) in enumerate(job.dependencies):
                 if not self.active[producer]:
                     continue
@@ -382,7 +382,7 @@ class _Line:
                 continue
             first, last = (int(cells[stored[consumer]]) for cells in (self.last, self.now))
             if self.active[producer]:
-                frame = int(self.last[s.unit.places("frame")[consumer]])
+                frame = int(self.last[s.node.places("frame")[consumer]])
                 row = int(self.last[s.edge.places("row")[number]])
                 first = min(first - self.rows_back, row - frame * int(s.tall[consumer]))
             if first < 0:
@@ -393,8 +393,8 @@ class _Line:
             times = min(times, _even(table, lag * int(s.rows[consumer]), by, first, last))
         return times
 
-    def _unit(self, u: int) -> Unit:
-        return Unit(self.now, int(self.s.unit.addresses()[u]))
+    def _node(self, u: int) -> Node:
+        return Node(self.now, int(self.s.node.addresses()[u]))
 
     def write(self, cells: Ints, times: int) -> None:
         """Move the memory on by so many times the last line."""

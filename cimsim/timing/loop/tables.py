@@ -25,12 +25,12 @@ from cimsim.timing.loop.records import (
     Frame,
     Grant,
     Header,
+    Node,
     Passage,
     Pipe,
     Queue,
     Reservation,
     Resource,
-    Unit,
     Watch,
 )
 from cimsim.timing.loop.schema import CHECKED, R
@@ -54,20 +54,20 @@ class Memory:
         What the event loop works on.
     header : Header
         What the event loop is called with.
-    unit, pipe, resource, frame : Columns
+    node, pipe, resource, frame : Columns
     queue : Columns
-        By unit, then by replica.
+        By node, then by replica.
     edge : Columns
         As in the plan.
     trace : Columns
-        By unit, then by activation; empty without a trace.
+        By node, then by activation; empty without a trace.
     log : Columns
         Room for all services of resources that others use, too; empty without a trace.
     """
 
     cells: Ints
     header: Header
-    unit: Columns[Unit]
+    node: Columns[Node]
     pipe: Columns[Pipe]
     resource: Columns[Resource]
     frame: Columns[Frame]
@@ -86,19 +86,19 @@ def initial_memory(
     ----------
     plan, frames, schedule, trace
     ring : int
-        Least number of stored activations that each unit remembers.
+        Least number of stored activations that each node remembers.
 
     Raises
     ------
     SimulationError
-        If there are more units than the event key has room for, or too little memory.
+        If there are more nodes than the event key has room for, or too little memory.
     """
     if len(plan.jobs) >= 1 << ORDER_BITS:
         raise SimulationError(
-            f"{len(plan.jobs)} units, at most {(1 << ORDER_BITS) - 1} are possible"
+            f"{len(plan.jobs)} nodes, at most {(1 << ORDER_BITS) - 1} are possible"
         )
     tables = _Tables(plan, frames)
-    tables.fill_units()
+    tables.fill_nodes()
     tables.fill_pipes()
     tables.fill_queues()
     tables.fill_edges()
@@ -108,7 +108,7 @@ def initial_memory(
     trace_rows, log_rows = tables.add_trace(trace)
     cells = tables.layout.cells()
     return Memory(
-        cells, Header(cells, 0), tables.unit.inside(cells), tables.pipe.inside(cells),
+        cells, Header(cells, 0), tables.node.inside(cells), tables.pipe.inside(cells),
         tables.resource.inside(cells), tables.frame.inside(cells), tables.queue.inside(cells),
         tables.edge.inside(cells), trace_rows.inside(cells), log_rows.inside(cells),
     )  # fmt: skip
@@ -121,7 +121,7 @@ class _Tables:
         self.plan, self.jobs, self.frames = plan, plan.jobs, frames
         self.replicas = np.array([len(job.pipes) for job in plan.jobs], np.int64)
         self.layout = layout = Layout(Header, CHECKED)
-        self.unit = layout.rows(Unit, len(plan.jobs))
+        self.node = layout.rows(Node, len(plan.jobs))
         self.queue = layout.rows(Queue, int(self.replicas.sum()))
         self.frame = layout.rows(Frame, frames)
         self.edge = layout.rows(Edge, len(plan.edges))
@@ -131,19 +131,19 @@ class _Tables:
         self.address_of = dict(zip(self.uses, self.resource.addresses().tolist(), strict=True))
         self.watches = 0
 
-    def fill_units(self) -> None:
-        """Fill what the plan says of each unit, and the frames."""
-        unit, planned = self.unit, [job.unit for job in self.jobs]
-        unit.order[:] = np.arange(len(planned))
-        unit.windows[:] = [one.windows for one in planned]
-        unit.activations[:] = [job.activations for job in self.jobs]
-        unit.rows[:] = [one.grid[0] for one in planned]
-        unit.row[:] = [one.grid[1] for one in planned]
-        unit.per_activation[:] = [job.per_activation for job in self.jobs]
-        unit.block[:] = [one.block[0] * one.block[1] for one in planned]
-        unit.pixels[:] = unit.block * unit.windows
+    def fill_nodes(self) -> None:
+        """Fill what the plan says of each node, and the frames."""
+        node, planned = self.node, [job.node for job in self.jobs]
+        node.order[:] = np.arange(len(planned))
+        node.windows[:] = [one.windows for one in planned]
+        node.activations[:] = [job.activations for job in self.jobs]
+        node.rows[:] = [one.grid[0] for one in planned]
+        node.row[:] = [one.grid[1] for one in planned]
+        node.per_activation[:] = [job.per_activation for job in self.jobs]
+        node.block[:] = [one.block[0] * one.block[1] for one in planned]
+        node.pixels[:] = node.block * node.windows
         first = np.cumsum(self.replicas) - self.replicas
-        unit.link("queues", self.queue.address + Queue.size * first, self.replicas)
+        node.link("queues", self.queue.address + Queue.size * first, self.replicas)
         self.frame.left[:] = len(planned)
 
     def fill_pipes(self) -> None:
@@ -157,24 +157,24 @@ class _Tables:
         for p, stage in enumerate(self.pipe.inner("stages")):
             stage.sequence[:], stage.end[:] = EMPTY, UNKNOWN
             stage.pipe[:], stage.kind[:] = addresses[p], np.arange(len(stage))
-            unit, place = self.jobs[self.plan.pipes[p].units[0]].unit, stage.addresses()
-            order = _MATRIX if unit.kind == "matrix" else _OTHERS
+            node, place = self.jobs[self.plan.pipes[p].nodes[0]].node, stage.addresses()
+            order = _MATRIX if node.kind == "matrix" else _OTHERS
             for one, following in itertools.pairwise(order):
                 stage.after[one], stage.before[following] = place[following], place[one]
             self._list(self.pipe, p, "queues", users[p])
 
     def fill_queues(self) -> None:
-        """Fill one queue for each unit and replica, with its services."""
+        """Fill one queue for each node and replica, with its services."""
         queue, number = self.queue, 0
-        units, pipes = self.unit.addresses(), self.pipe.addresses()
+        nodes, pipes = self.node.addresses(), self.pipe.addresses()
         queue.last_row[:], queue.wanted[:] = -1, UNKNOWN
         services_of = queue.inner("services")
         for u, job in enumerate(self.jobs):
             for replica, (p, services) in enumerate(zip(job.pipes, job.services, strict=True)):
-                queue.unit[number], queue.pipe[number] = units[u], pipes[p]
+                queue.node[number], queue.pipe[number] = nodes[u], pipes[p]
                 queue.replica[number] = replica
                 queue.y[number], queue.x[number] = divmod(
-                    replica * job.per_activation, job.unit.grid[1]
+                    replica * job.per_activation, job.node.grid[1]
                 )
                 queue.pulses[number], queue.double[number] = services.pulses, services.double
                 queue.latency[number] = services.latency
@@ -218,19 +218,19 @@ class _Tables:
         return reservations.address
 
     def fill_edges(self) -> None:
-        """Fill the edges, those from each unit (they are sorted so), into it, of its credit."""
-        edge, units = self.edge, self.unit.addresses()
+        """Fill the edges, those from each node (they are sorted so), into it, of its credit."""
+        edge, nodes = self.edge, self.node.addresses()
         planned, places = self.plan.edges, self.edge.addresses()
         for number, one in enumerate(planned):
-            producer, consumer = (self.jobs[u].unit for u in (one.producer, one.consumer))
-            edge.producer[number] = units[one.producer]
-            edge.consumer[number] = units[one.consumer]
+            producer, consumer = (self.jobs[u].node for u in (one.producer, one.consumer))
+            edge.producer[number] = nodes[one.producer]
+            edge.consumer[number] = nodes[one.consumer]
             table = release_table(consumer, producer, one.dependencies)
             released = self.layout.numbers(table, Edge.fields["released"])
             edge.table[number, edge.place("released")] = released, len(table)
             edge.capacity[number] = NO_LIMIT if one.capacity is None else one.capacity
         start, count = ranges([one.producer for one in planned], len(self.jobs))
-        self.unit.link("out", edge.address + start * Edge.size, count)
+        self.node.link("out", edge.address + start * Edge.size, count)
         into: list[list[int]] = [[] for _ in self.jobs]
         limited: list[list[int]] = [[] for _ in self.jobs]
         for number, one in enumerate(planned):
@@ -239,39 +239,39 @@ class _Tables:
                 edge.credit[number] = len(limited[one.producer])
                 limited[one.producer].append(int(places[number]))
         for u in range(len(self.jobs)):
-            self._list(self.unit, u, "into", into[u])
-            self._list(self.unit, u, "credits", limited[u])
+            self._list(self.node, u, "into", into[u])
+            self._list(self.node, u, "credits", limited[u])
 
     def fill_dependencies(self, schedule: Schedule) -> None:
-        """Fill what each unit waits for, and whom its stores may set free.
+        """Fill what each node waits for, and whom its stores may set free.
 
-        In a sequential schedule each unit waits for the whole one before.
+        In a sequential schedule each node waits for the whole one before.
         """
-        jobs, layout, units = self.jobs, self.layout, self.unit.addresses()
+        jobs, layout, nodes = self.jobs, self.layout, self.node.addresses()
         wanted: list[tuple[int, int, Ints, Ints, int]] = []
         for u, job in enumerate(jobs):
             if schedule == "sequential":
                 before = (u - 1) % len(jobs)
-                tables = whole_tables(job.unit, jobs[before].unit)
+                tables = whole_tables(job.node, jobs[before].node)
                 wanted.append((u, before, *tables, 0 if u else -1))
             else:
                 wanted += [
                     (
                         u,
                         p,
-                        *dependency_tables(job.unit, jobs[p].unit, dependency),
+                        *dependency_tables(job.node, jobs[p].node, dependency),
                         -1 if p > u else 0,
                     )
                     for p, dependency in job.dependencies
                 ]
         dependencies = layout.rows(Dependency, len(wanted))
         for number, (_, p, rows, cols, frame) in enumerate(wanted):
-            dependencies.producer[number], dependencies.frame[number] = units[p], frame
+            dependencies.producer[number], dependencies.frame[number] = nodes[p], frame
             for name, table in (("rows", rows), ("cols", cols)):
                 address = layout.numbers(table, Dependency.fields[name])
                 dependencies.table[number, dependencies.place(name)] = address, len(table)
         start, count = ranges([one[0] for one in wanted], len(jobs))
-        self.unit.link("dependencies", dependencies.address + start * Dependency.size, count)
+        self.node.link("dependencies", dependencies.address + start * Dependency.size, count)
         self._watches(wanted, start)
 
     def _watches(self, wanted: list[tuple[int, int, Ints, Ints, int]], start: Ints) -> None:
@@ -286,11 +286,11 @@ class _Tables:
         watches.queue[:] = [row[1] for row in rows]
         watches.dependency[:] = [row[2] for row in rows]
         begin, count = ranges([row[0] for row in rows], len(self.jobs))
-        self.unit.link("watches", watches.address + begin * Watch.size, count)
+        self.node.link("watches", watches.address + begin * Watch.size, count)
         self.watches = len(rows)
 
     def fill_rings(self, least: int) -> None:
-        """Make room for the last stores of each unit."""
+        """Make room for the last stores of each node."""
         # what was stored may lie ahead of the event at hand: one per cycle of latency and replica
         ahead = max((s.latency + 2) * len(w.pipes) + 4 for w in self.jobs for s in w.services)
         ring = 1 << max(2 * ahead, least).bit_length()
@@ -303,8 +303,8 @@ class _Tables:
         self.layout.header.ring[:] = ring
         for name in ("stores", "row_stores"):
             table = np.zeros((len(self.jobs), ring), np.int64)
-            address = self.layout.numbers(table, Unit.fields[name])
-            self.unit.link(name, address + ring * np.arange(len(self.jobs)), ring)
+            address = self.layout.numbers(table, Node.fields[name])
+            self.node.link(name, address + ring * np.arange(len(self.jobs)), ring)
 
     def fill_header(self) -> None:
         """Make room for events and calls, and say where all records are."""
@@ -317,7 +317,7 @@ class _Tables:
         header.link("stack", stack, calls)
         heap = layout.rows(Event, events)
         for name, table in (
-            ("pipes", self.pipe), ("heap", heap), ("frames", self.frame), ("units", self.unit),
+            ("pipes", self.pipe), ("heap", heap), ("frames", self.frame), ("nodes", self.node),
         ):  # fmt: skip
             header.link(name, table.address, len(table))
 
@@ -325,11 +325,11 @@ class _Tables:
         """Make room for all activations and services of shared resources, if there is a trace."""
         rows = np.zeros(len(self.jobs), np.int64)
         if trace:
-            rows = self.frames * self.unit.activations
+            rows = self.frames * self.node.activations
         logged = self.frames * self._shared_reservations() if trace else 0
         memory.check(
             8.0 * (self.layout.size + int(rows.sum()) * Passage.size + logged * Grant.size),
-            "timing: what each unit remembers",
+            "timing: what each node remembers",
             "take a smaller --size, fewer --frames, or no --trace", SimulationError,
         )  # fmt: skip
         passages = self.layout.blank(Passage, int(rows.sum()))

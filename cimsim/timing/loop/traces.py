@@ -33,9 +33,9 @@ def read_trace(plan: Plan, memory: Memory, frames: int) -> Trace:
         )
         for u, job in enumerate(plan.jobs)
     ]
-    unit, replica, frame, activation = np.concatenate(parts, axis=1)
+    node, replica, frame, activation = np.concatenate(parts, axis=1)
     return Trace(
-        unit, replica, frame, activation,
+        node, replica, frame, activation,
         memory.trace.enter, memory.trace.leave, memory.trace.stored,
         _grants(plan, memory, frames),
     )  # fmt: skip
@@ -69,10 +69,10 @@ def _grants(plan: Plan, memory: Memory, frames: int) -> Grants:
                     parts.append(np.column_stack([granted, np.tile(fixed, (len(granted), 1))]))
             row += 1
     all_rows = np.concatenate(parts) if parts else np.zeros((0, 7), np.int64)
-    sequence, begin, resource, unit, replicas, kinds, cycles = all_rows.T
-    per_frame = np.array([job.activations for job in plan.jobs], np.int64)[unit]
+    sequence, begin, resource, node, replicas, kinds, cycles = all_rows.T
+    per_frame = np.array([job.activations for job in plan.jobs], np.int64)[node]
     return Grants(
-        resource, unit, replicas, sequence // per_frame, sequence % per_frame, kinds, begin, cycles
+        resource, node, replicas, sequence // per_frame, sequence % per_frame, kinds, begin, cycles
     )
 
 
@@ -105,9 +105,9 @@ class _Log:
 def first_in_row(job: Job, sequence: Ints) -> NDArray[np.bool_]:
     """Whether activations are their replica's first in a map row."""
     g = sequence % job.activations
-    row = g * job.per_activation // job.unit.grid[1]
+    row = g * job.per_activation // job.node.grid[1]
     before = g - len(job.pipes)
-    same = before * job.per_activation // job.unit.grid[1] == row
+    same = before * job.per_activation // job.node.grid[1] == row
     first: NDArray[np.bool_] = (before < 0) | ~same
     return first
 

@@ -13,7 +13,7 @@ import networkx as nx
 from cimsim.chip.spec import Chip
 from cimsim.errors import SimulationError
 from cimsim.graph.ir import MatrixOp, Window
-from cimsim.mapping.dataflow import Dependency, Unit, frame_units
+from cimsim.mapping.dataflow import Dependency, Node, frame_nodes
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Mapping, Slot
 from cimsim.mapping.traffic import stations
@@ -41,10 +41,10 @@ class Pipe:
     Attributes
     ----------
     name : str
-        Layer, or unit that has it alone.
+        Layer, or node that has it alone.
     replica : int
-    units : tuple of int
-        Places in the order of the units that use it.
+    nodes : tuple of int
+        Places in the order of the nodes that use it.
     tiles : frozenset of int
         Tiles that it sits on.
     home : int
@@ -55,7 +55,7 @@ class Pipe:
 
     name: str
     replica: int
-    units: tuple[int, ...]
+    nodes: tuple[int, ...]
     tiles: frozenset[int]
     home: int
     stations: tuple[int, ...]
@@ -63,18 +63,18 @@ class Pipe:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A unit on its pipelines, with what the event loop asks of it.
+    """A node on its pipelines, with what the event loop asks of it.
 
     Attributes
     ----------
-    unit : Unit
+    node : Node
         Where an activation answers a rectangle of windows, each rectangle is one window of it.
     pipes : tuple of int
         Its pipelines, by replica.
     services : tuple of Services
         By replica.
     per_activation : int
-        Windows of ``unit`` that one activation answers.
+        Windows of ``node`` that one activation answers.
     arrays, columns, pulses : int
         Arrays fired and physical columns converted by one activation (one pulse), its pulses.
     dependencies : tuple of (int, Dependency)
@@ -83,7 +83,7 @@ class Job:
         Windows of the network's own map in one frame.
     """
 
-    unit: Unit
+    node: Node
     pipes: tuple[int, ...]
     services: tuple[Services, ...]
     per_activation: int
@@ -96,7 +96,7 @@ class Job:
     @property
     def activations(self) -> int:
         """Activations of one frame."""
-        return -(-self.unit.windows // self.per_activation)
+        return -(-self.node.windows // self.per_activation)
 
     def of_replica(self, replica: int) -> int:
         """Activations of one frame on one replica."""
@@ -129,7 +129,7 @@ Spilled = MappingABC[tuple[str, str], str] | Iterable[tuple[str, str]]
 
 
 def make_plan(mapping: Mapping, spilled: Spilled = ()) -> Plan:
-    """Assign the units of a mapped network to pipelines.
+    """Assign the nodes of a mapped network to pipelines.
 
     Parameters
     ----------
@@ -141,21 +141,21 @@ def make_plan(mapping: Mapping, spilled: Spilled = ()) -> Plan:
     Raises
     ------
     SimulationError
-        If a unit has no windows.
+        If a node has no windows.
     """
-    single = _with_loads(mapping, _units(mapping))
-    units = tuple(_of_activations(mapping, unit) for unit in single)
-    pipes, of_unit = _pipes(mapping, units)
+    single = _with_loads(mapping, _nodes(mapping))
+    nodes = tuple(_of_activations(mapping, node) for node in single)
+    pipes, of_node = _pipes(mapping, nodes)
     if not isinstance(spilled, MappingABC):
         spilled = dict.fromkeys(spilled, first_memory(mapping.chip))
-    edges = _edges(mapping, units, pipes, of_unit, spilled)
-    builder = _Builder(mapping, single, units, pipes, of_unit, edges)
+    edges = _edges(mapping, nodes, pipes, of_node, spilled)
+    builder = _Builder(mapping, single, nodes, pipes, of_node, edges)
     return Plan(tuple(builder.jobs()), pipes, edges)
 
 
-def _units(mapping: Mapping) -> tuple[Unit, ...]:
-    active = tuple(unit for unit in mapping.units if unit.kind != "input")
-    empty = [unit.name for unit in active if unit.windows < 1]
+def _nodes(mapping: Mapping) -> tuple[Node, ...]:
+    active = tuple(node for node in mapping.nodes if node.kind != "input")
+    empty = [node.name for node in active if node.windows < 1]
     if empty:
         raise SimulationError(
             f"network '{mapping.graph.name}': no windows in {', '.join(empty)}; "
@@ -163,61 +163,61 @@ def _units(mapping: Mapping) -> tuple[Unit, ...]:
         )
     if mapping.chip.frames == "resident":
         return active
-    inputs, outputs = frame_units(mapping.graph)
+    inputs, outputs = frame_nodes(mapping.graph)
     return (*inputs, *active, *outputs)
 
 
-def _with_loads(mapping: Mapping, units: tuple[Unit, ...]) -> tuple[Unit, ...]:
-    """Put a unit that writes the arrays before those of each load, and let them wait for it."""
+def _with_loads(mapping: Mapping, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Put a node that writes the arrays before those of each load, and let them wait for it."""
     if mapping.loads == 1:
-        return units
-    of_load: list[list[Unit]] = [[] for _ in range(mapping.loads)]
-    ends: list[Unit] = []
+        return nodes
+    of_load: list[list[Node]] = [[] for _ in range(mapping.loads)]
+    ends: list[Node] = []
     load = 0
-    for unit in units:
-        if unit.kind == "matrix":
-            load = mapping.load_of(unit.name)
-        (ends if unit.kind in ("input", "output") else of_load[load]).append(unit)
-    ordered = [unit for unit in ends if unit.kind == "input"]
+    for node in nodes:
+        if node.kind == "matrix":
+            load = mapping.load_of(node.name)
+        (ends if node.kind in ("input", "output") else of_load[load]).append(node)
+    ordered = [node for node in ends if node.kind == "input"]
     for load, mine in enumerate(of_load):
         writer = f"load {load}"
         # the first load of a frame waits for the last one of the frame before
-        dependencies = tuple(Dependency(unit.name, None) for unit in of_load[load - 1])
-        ordered.append(Unit(writer, "program", None, (), (1, 1), (1, 1), 0, 0.0, dependencies))
+        dependencies = tuple(Dependency(node.name, None) for node in of_load[load - 1])
+        ordered.append(Node(writer, "program", None, (), (1, 1), (1, 1), 0, 0.0, dependencies))
         ordered += [
-            replace(unit, dependencies=(*unit.dependencies, Dependency(writer, None)))
-            for unit in mine
+            replace(node, dependencies=(*node.dependencies, Dependency(writer, None)))
+            for node in mine
         ]
-    return (*ordered, *(unit for unit in ends if unit.kind == "output"))
+    return (*ordered, *(node for node in ends if node.kind == "output"))
 
 
-def _of_activations(mapping: Mapping, unit: Unit) -> Unit:
-    """Return a unit whose windows are the rectangles that its arrays answer at once."""
+def _of_activations(mapping: Mapping, node: Node) -> Node:
+    """Return a node whose windows are the rectangles that its arrays answer at once."""
     shape = None
-    if unit.kind == "matrix":
-        shape = mapping.layer_of[unit.name].layout.window_shape
-    return unit if shape is None else by_rectangles(unit, shape)
+    if node.kind == "matrix":
+        shape = mapping.layer_of[node.name].layout.window_shape
+    return node if shape is None else by_rectangles(node, shape)
 
 
-def by_rectangles(unit: Unit, shape: tuple[int, int]) -> Unit:
-    """Return the unit that does a rectangle of ``shape`` (y, x) windows as one window.
+def by_rectangles(node: Node, shape: tuple[int, int]) -> Node:
+    """Return the node that does a rectangle of ``shape`` (y, x) windows as one window.
 
     Its grid is that of the activations, it writes the blocks of all windows side by side and reads
     what any of them reads; at the map's edge a reader's dependencies are clipped as ever.
     """
     wy, wx = shape
-    rows, cols = unit.grid
+    rows, cols = node.grid
     return replace(
-        unit,
+        node,
         grid=(-(-rows // wy), -(-cols // wx)),
-        block=(unit.block[0] * wy, unit.block[1] * wx),
-        stored=unit.stored * wy * wx,
-        vector_ops=unit.vector_ops * wy * wx,
-        products=unit.products * wy * wx,
-        operands=unit.operands * wy * wx,
+        block=(node.block[0] * wy, node.block[1] * wx),
+        stored=node.stored * wy * wx,
+        vector_ops=node.vector_ops * wy * wx,
+        products=node.products * wy * wx,
+        operands=node.operands * wy * wx,
         dependencies=tuple(
             replace(dependency, window=_over(dependency.window, shape))
-            for dependency in unit.dependencies
+            for dependency in node.dependencies
         ),
     )
 
@@ -233,27 +233,27 @@ def _over(window: Window | None, shape: tuple[int, int]) -> Window | None:
 
 
 def _pipes(
-    mapping: Mapping, units: tuple[Unit, ...]
+    mapping: Mapping, nodes: tuple[Node, ...]
 ) -> tuple[tuple[Pipe, ...], tuple[tuple[int, ...], ...]]:
-    """Return all pipelines, and those of each unit by replica."""
-    index = {unit.name: i for i, unit in enumerate(units)}
+    """Return all pipelines, and those of each node by replica."""
+    index = {node.name: i for i, node in enumerate(nodes)}
     pipes: list[Pipe] = []
     first: dict[str, int] = {}
-    of_units: list[tuple[int, ...]] = []
+    of_nodes: list[tuple[int, ...]] = []
     default = mapping.layers[0].slots[0][0].tile if mapping.layers else 0
-    for u, unit in enumerate(units):
-        layer = mapping.layer_of[unit.name] if unit.kind == "matrix" else None
-        name = unit.name if layer is None else layer.name
+    for u, node in enumerate(nodes):
+        layer = mapping.layer_of[node.name] if node.kind == "matrix" else None
+        name = node.name if layer is None else layer.name
         if layer is not None:
             places = [frozenset(slot.tile for slot in slots) for slots in layer.slots]
             arrive = [stations(slots, mapping.chip) for slots in layer.slots]
         else:
-            read = [index[n.producer] for n in unit.dependencies if n.producer in index]
-            last = max((p for p in read if p < u and units[p].kind != "program"), default=-1)
-            home = default if last < 0 else pipes[of_units[last][0]].home
-            if unit.kind == "input":
+            read = [index[n.producer] for n in node.dependencies if n.producer in index]
+            last = max((p for p in read if p < u and nodes[p].kind != "program"), default=-1)
+            home = default if last < 0 else pipes[of_nodes[last][0]].home
+            if node.kind == "input":
                 home = IO_TILE
-            elif last >= 0 and units[last].kind == "input":
+            elif last >= 0 and nodes[last].kind == "input":
                 home = default
             arrive, places = [(home,)], [frozenset((home,))]
         if name not in first:
@@ -264,9 +264,9 @@ def _pipes(
             ]
         mine = tuple(range(first[name], first[name] + len(arrive)))
         for p in mine:
-            pipes[p] = replace(pipes[p], units=(*pipes[p].units, u))
-        of_units.append(mine)
-    return tuple(pipes), tuple(of_units)
+            pipes[p] = replace(pipes[p], nodes=(*pipes[p].nodes, u))
+        of_nodes.append(mine)
+    return tuple(pipes), tuple(of_nodes)
 
 
 def _by_chip(tiles: frozenset[int], per_chip: int) -> list[frozenset[int]]:
@@ -279,23 +279,23 @@ def _by_chip(tiles: frozenset[int], per_chip: int) -> list[frozenset[int]]:
 
 def _edges(
     mapping: Mapping,
-    units: tuple[Unit, ...],
+    nodes: tuple[Node, ...],
     pipes: tuple[Pipe, ...],
-    of_unit: tuple[tuple[int, ...], ...],
+    of_node: tuple[tuple[int, ...], ...],
     spilled: MappingABC[tuple[str, str], str],
 ) -> tuple[Edge, ...]:
     """Return all edges, by producer, then by consumer, with their capacities."""
-    chip, index = mapping.chip, {unit.name: i for i, unit in enumerate(units)}
+    chip, index = mapping.chip, {node.name: i for i, node in enumerate(nodes)}
     dependencies: dict[tuple[int, int], list[Dependency]] = defaultdict(list)
-    for u, unit in enumerate(units):
-        for dependency in unit.dependencies:
+    for u, node in enumerate(nodes):
+        for dependency in node.dependencies:
             producer = index.get(dependency.producer)
-            if producer is not None and "program" not in (unit.kind, units[producer].kind):
+            if producer is not None and "program" not in (node.kind, nodes[producer].kind):
                 dependencies[producer, u].append(dependency)
     edges = tuple(
         Edge(
-            producer, consumer, tuple(between), pixel_bytes(units[producer], chip.input_bytes),
-            memory=_memory(chip, units[producer], units[consumer], spilled),
+            producer, consumer, tuple(between), pixel_bytes(nodes[producer], chip.input_bytes),
+            memory=_memory(chip, nodes[producer], nodes[consumer], spilled),
         )
         for (producer, consumer), between in sorted(dependencies.items())
     )  # fmt: skip
@@ -303,17 +303,17 @@ def _edges(
         return edges
     tiles = tuple(
         tuple(part for p in mine for part in _by_chip(pipes[p].tiles, chip.tile.count))
-        for mine in of_unit
+        for mine in of_node
     )
-    limited = [e for e in edges if not e.spilled and units[e.consumer].kind != "output"]
+    limited = [e for e in edges if not e.spilled and nodes[e.consumer].kind != "output"]
     sizes = dict(
-        zip(limited, capacities(tuple(limited), units, tiles, int(chip.buffer.size_b)), strict=True)
+        zip(limited, capacities(tuple(limited), nodes, tiles, int(chip.buffer.size_b)), strict=True)
     )
     return tuple(replace(edge, capacity=sizes.get(edge)) for edge in edges)
 
 
 def _memory(
-    chip: Chip, producer: Unit, consumer: Unit, spilled: MappingABC[tuple[str, str], str]
+    chip: Chip, producer: Node, consumer: Node, spilled: MappingABC[tuple[str, str], str]
 ) -> str:
     """Return where a line buffer is; frames are read where they are instead of being copied."""
     memory = spilled.get((producer.name, consumer.name), "")
@@ -326,18 +326,18 @@ class _Builder:
     def __init__(
         self,
         mapping: Mapping,
-        single: tuple[Unit, ...],
-        units: tuple[Unit, ...],
+        single: tuple[Node, ...],
+        nodes: tuple[Node, ...],
         pipes: tuple[Pipe, ...],
-        of_unit: tuple[tuple[int, ...], ...],
+        of_node: tuple[tuple[int, ...], ...],
         edges: tuple[Edge, ...],
     ) -> None:
         self.mapping, self.chip = mapping, mapping.chip
-        self.single, self.units = single, units  # as in the network; as the arrays do it
-        self.pipes, self.of_unit, self.edges = pipes, of_unit, edges
-        self.place = {unit.name: u for u, unit in enumerate(units)}
-        self.read: list[list[Edge]] = [[] for _ in units]
-        self.written: list[list[Edge]] = [[] for _ in units]
+        self.single, self.nodes = single, nodes  # as in the network; as the arrays do it
+        self.pipes, self.of_node, self.edges = pipes, of_node, edges
+        self.place = {node.name: u for u, node in enumerate(nodes)}
+        self.read: list[list[Edge]] = [[] for _ in nodes]
+        self.written: list[list[Edge]] = [[] for _ in nodes]
         for edge in edges:
             self.read[edge.consumer].append(edge)
             self.written[edge.producer].append(edge)
@@ -345,17 +345,17 @@ class _Builder:
 
     def jobs(self) -> Iterator[Job]:
         """Yield the jobs in order."""
-        for u, unit in enumerate(self.units):
+        for u, node in enumerate(self.nodes):
             dependencies = tuple(
                 (self.place[dependency.producer], dependency)
-                for dependency in unit.dependencies
+                for dependency in node.dependencies
                 if dependency.producer in self.place
             )
-            if unit.kind != "matrix":
-                alone = (self._other(u, unit),)
-                yield Job(unit, self.of_unit[u], alone, 1, 0, 0, 1, dependencies, unit.windows)
+            if node.kind != "matrix":
+                alone = (self._other(u, node),)
+                yield Job(node, self.of_node[u], alone, 1, 0, 0, 1, dependencies, node.windows)
                 continue
-            layer = self.mapping.layer_of[unit.name]
+            layer = self.mapping.layer_of[node.name]
             services = tuple(
                 matrix_services(
                     self.single[u], layer.layout, slots, len(layer.slots), self.chip,
@@ -363,22 +363,22 @@ class _Builder:
                 )
                 for replica, slots in enumerate(layer.slots)
             )  # fmt: skip
-            layout, op = layer.layout, unit.op
+            layout, op = layer.layout, node.op
             assert isinstance(op, MatrixOp)
             yield Job(
-                unit, self.of_unit[u], services, _together(layout), layout.n_arrays,
+                node, self.of_node[u], services, _together(layout), layout.n_arrays,
                 sum(layout.cols_used) * self.chip.weights.slices, self.chip.pulses_for(op.signed),
                 dependencies, self.single[u].windows,
             )  # fmt: skip
 
-    def _other(self, u: int, unit: Unit) -> Services:
-        home = self.pipes[self.of_unit[u][0]].home
-        if unit.kind == "input":
-            return input_services(unit, self.chip, self._targets(u))
-        if unit.kind == "output":
-            return output_services(unit, self.chip, home)
-        if unit.kind == "program":
-            load = int(unit.name.removeprefix("load "))
+    def _other(self, u: int, node: Node) -> Services:
+        home = self.pipes[self.of_node[u][0]].home
+        if node.kind == "input":
+            return input_services(node, self.chip, self._targets(u))
+        if node.kind == "output":
+            return output_services(node, self.chip, home)
+        if node.kind == "program":
+            load = int(node.name.removeprefix("load "))
             arrays = len(self.mapping.held(load))
             cells = sum(
                 self.mapping.cells_of(layer) * len(layer.slots)
@@ -387,41 +387,41 @@ class _Builder:
             )
             seconds = self.chip.programming.time_s(arrays, cells)
             return program_services(to_cycles(seconds, self.chip.process.clock_hz))
-        return vector_services(unit, self.chip, home, self._targets(u), self._spill(u))
+        return vector_services(node, self.chip, home, self._targets(u), self._spill(u))
 
     def _targets(self, u: int) -> frozenset[int] | None:
-        """Stations of all that read what unit ``u`` stores; None: only output units do."""
-        inside = [e for e in self.written[u] if self.units[e.consumer].kind != "output"]
+        """Stations of all that read what node ``u`` stores; None: only output nodes do."""
+        inside = [e for e in self.written[u] if self.nodes[e.consumer].kind != "output"]
         if self.written[u] and not inside:
             return None
         return frozenset(
             station
             for edge in inside
             if not edge.spilled
-            for p in self.of_unit[edge.consumer]
+            for p in self.of_node[edge.consumer]
             for station in self.pipes[p].stations
         )
 
     def _spill(self, u: int) -> Spill:
-        """Return what unit ``u`` moves to and from spilled line buffers for one activation."""
+        """Return what node ``u`` moves to and from spilled line buffers for one activation."""
         load = ""
         read, operand, write = Counter[str](), Counter[str](), Counter[str]()
-        unit = self.units[u]
-        activations = unit.windows
-        if unit.kind == "matrix":
-            activations = -(-unit.windows // _together(self.mapping.layer_of[unit.name].layout))
+        node = self.nodes[u]
+        activations = node.windows
+        if node.kind == "matrix":
+            activations = -(-node.windows // _together(self.mapping.layer_of[node.name].layout))
         # once for all readers in one memory
         for edge in (e for e in self.written[u] if e.spilled):
-            write[edge.memory] = int(edge.pixel_bytes * unit.block[0] * unit.block[1]) * (
-                -(-unit.windows // activations)
+            write[edge.memory] = int(edge.pixel_bytes * node.block[0] * node.block[1]) * (
+                -(-node.windows // activations)
             )
         for edge in (e for e in self.read[u] if e.spilled):
-            producer = self.units[edge.producer]
+            producer = self.nodes[edge.producer]
             pixels = producer.windows * producer.block[0] * producer.block[1]
             n_bytes = -int(-pixels * edge.pixel_bytes // activations)
             if all(dependency.at == "post" for dependency in edge.dependencies):
                 operand[edge.memory] += n_bytes
-            elif unit.kind == "matrix":  # of several producers the slower memory counts
+            elif node.kind == "matrix":  # of several producers the slower memory counts
                 load = max(load, edge.memory, key=("", "global_buffer", "dram").index)
             else:
                 read[edge.memory] += n_bytes

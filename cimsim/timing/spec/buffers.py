@@ -6,12 +6,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cimsim.mapping.dataflow import Dependency, Unit
+from cimsim.mapping.dataflow import Dependency, Node
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Pixels that one unit stores and another one reads.
+    """Pixels that one node stores and another one reads.
 
     Attributes
     ----------
@@ -40,12 +40,12 @@ class Edge:
         return bool(self.memory)
 
 
-def pixel_bytes(producer: Unit, input_bytes: int) -> Fraction:
-    """Bytes that a unit stores for one pixel of its map."""
+def pixel_bytes(producer: Node, input_bytes: int) -> Fraction:
+    """Bytes that a node stores for one pixel of its map."""
     return Fraction(producer.stored * input_bytes, producer.block[0] * producer.block[1])
 
 
-def working_set(edge: Edge, producer: Unit) -> Fraction:
+def working_set(edge: Edge, producer: Node) -> Fraction:
     """Bytes of the pixel rows that one window of the consumer reads, each row whole."""
     height = producer.grid[0] * producer.block[0]
     rows = max(
@@ -57,7 +57,7 @@ def working_set(edge: Edge, producer: Unit) -> Fraction:
 
 def capacities(
     edges: tuple[Edge, ...],
-    units: tuple[Unit, ...],
+    nodes: tuple[Node, ...],
     tiles: tuple[tuple[frozenset[int], ...], ...],
     size_b: int,
 ) -> tuple[int, ...]:
@@ -66,10 +66,10 @@ def capacities(
     Parameters
     ----------
     edges : tuple of Edge
-    units : tuple of Unit
+    nodes : tuple of Node
         By place in the order.
     tiles : tuple of tuple of frozenset
-        Of each unit and replica.
+        Of each node and replica.
     size_b : int
         Bytes of one tile's buffer.
 
@@ -78,7 +78,7 @@ def capacities(
     tuple of int
         Pixels of each edge.
     """
-    sets = [working_set(edge, units[edge.producer]) for edge in edges]
+    sets = [working_set(edge, nodes[edge.producer]) for edge in edges]
     on_tile: dict[int, Fraction] = defaultdict(Fraction)
     for edge, wanted in zip(edges, sets, strict=True):
         for tile in frozenset[int]().union(*tiles[edge.consumer]):

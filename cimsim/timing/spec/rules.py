@@ -4,20 +4,20 @@ Time is an integer number of cycles from 0. What follows defines every cycle; th
 `cimsim.timing.loop.kernels` is one way to compute it. All numbers that it needs (who needs what,
 which resource for how long) are laid out in a `cimsim.timing.plan.plan.Plan`.
 
-**Units, activations, pipelines.** The plan's jobs stand in execution order; the *order* of a unit
-is its place there. A matrix unit does its windows in raster order, ``per_activation`` consecutive
+**Nodes, activations, pipelines.** The plan's jobs stand in execution order; the *order* of a node
+is its place there. A matrix node does its windows in raster order, ``per_activation`` consecutive
 ones at a time (or a rectangle of the map at a time, `Layout.window_shape`, which then counts as one
 window of a coarser map: `cimsim.timing.plan.plan.by_rectangles`); such a group is an *activation*,
-the last one of a frame may hold fewer windows and costs as much. All other units do one window at a
+the last one of a frame may hold fewer windows and costs as much. All other nodes do one window at a
 time. Activation ``g = 0 .. n-1`` of each frame belongs to replica ``g % R``. Each replica of a
-`PlacedLayer` is one pipeline, shared by all units that use the layer; every other unit has a
-pipeline of its own. A unit's *sequence number* is ``frame * n + g``. For each unit and replica the
+`PlacedLayer` is one pipeline, shared by all nodes that use the layer; every other node has a
+pipeline of its own. A node's *sequence number* is ``frame * n + g``. For each node and replica the
 activations enter the pipeline in sequence; the first that has not entered is the *head*.
 
 **Frames.** With ``frames: resident`` all pixels of all input frames are in the line buffers of
 their readers at cycle 0, and outputs stay where they are. With ``global_buffer`` or ``dram`` each
-input is an *input* unit at the head of the order: one window per pixel row, read at that port and
-sent to the readers' stations; each output is an *output* unit at the end: one window per pixel
+input is an *input* node at the head of the order: one window per pixel row, read at that port and
+sent to the readers' stations; each output is an *output* node at the end: one window per pixel
 row, sent from its producer's home tile to the port.
 
 **Stages.** A matrix pipeline is LOAD, DRIVE, CONVERT, REDUCE, POST, STORE, any other LOAD, POST,
@@ -32,7 +32,7 @@ the stage busy. A reservation without parent asks for its resource in the cycle 
 is entered (CONVERT: for each pulse); another one ``delay`` cycles after its parent's service began.
 A reservation keeps its resource for ``cycles``. The service of the stage is over ``own`` cycles
 after the end of its last reservation, or after entry where there is none. A resource serves one
-request at a time, without interruption, in the order of (cycle of the request, order of the unit,
+request at a time, without interruption, in the order of (cycle of the request, order of the node,
 sequence number, number of the reservation); it takes a waiting request in the cycle in which it
 becomes free, or a new one at once. Since a reservation lasts a cycle or more and ``delay`` is one
 or more, the requests of a cycle never depend on its grants.
@@ -52,18 +52,18 @@ STORE     a transfer of the stored values                        interconnect
 
 Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
 
-- *Home tile* of a replica: that of its array 0. A vector unit's: that of the last (in order) unit
+- *Home tile* of a replica: that of its array 0. A vector unit's: that of the last (in order) node
   it needs, tile of the first layer if it needs inputs only. Simplification: a layer on several
   tiles asks for the buffer port, shared converters and vector unit of its home tile only.
 - *Stations* of a replica: its home tile and, on each other chip that it lies on, the tile of its
-  first array there. What it reads arrives at all of them. Other units have their home tile only.
+  first array there. What it reads arrives at all of them. Other nodes have their home tile only.
 - LOAD, matrix: the arrays load at the same time, the slowest counts. An array's bytes are
   ``inputs.bits / 8`` (rounded up) times its driven rows: all of them for the replica's first
   activation in each map row and whenever ``tile.input_reuse`` is ``none``; otherwise ``ceil(rows *
   new / all)``, where ``all`` are the pixel columns that the activation's windows read (relative to
   the first window) and ``new`` those that no earlier activation of this replica in this map row has
   read, for an endless row. For a dense kernel that is ``min(stride, kernel)`` of ``kernel``
-  columns. An activation is in the map row of its first window. LOAD of other units takes 0 cycles,
+  columns. An activation is in the map row of its first window. LOAD of other nodes takes 0 cycles,
   but for products on a matmul unit: a reservation at the buffer port with their operands.
 - DRIVE, CONVERT: ``ceil(inputs.bits / dac.bits)`` pulses; for inputs that may be negative, with
   ``inputs.signed: phases``, twice those of ``inputs.bits - 1``, with ``rows`` once those. One
@@ -95,12 +95,12 @@ Every quotient is rounded up, durations in seconds by `cimsim.units.to_cycles`.
   stage of that length: their ``own`` cycles are so many more that each takes, if nobody else is
   there, whole stages, one at least; REDUCE, of a matrix, then takes one more, the register between
   the last conversion's shift-add and the sum over arrays. DRIVE and CONVERT have their own times.
-- POST: one operation for each output value of a matrix (scale and bias) plus the unit's
+- POST: one operation for each output value of a matrix (scale and bias) plus the node's
   ``vector_ops``, two of which are a product of computed values; a chip with ``matmul`` does these
   there, and what is left of the operation (softmax) on the vector unit behind it.
-- STORE: the values that the unit's windows store, ``inputs.bits / 8`` bytes each, once for all
-  consumers: from the replica's home tile to the stations of all replicas of all units that read
-  them; what only output units read stays at home. The activation counts as *stored*
+- STORE: the values that the node's windows store, ``inputs.bits / 8`` bytes each, once for all
+  consumers: from the replica's home tile to the stations of all replicas of all nodes that read
+  them; what only output nodes read stays at home. The activation counts as *stored*
   ``interconnect.latency_cycles`` after it has left STORE (at once if it moves nothing).
 
 **Transfers.** Which links a message takes says `cimsim.chip.interconnects`, also for kinds of the
@@ -117,46 +117,46 @@ message is stored whole at each gateway: the reservation on the link between two
 when the one before is over; what follows comes ``system.latency_cycles`` after the end of the
 link's.
 
-**Line buffers.** An *edge* leads from a unit to a unit that reads its pixels. *Released* are all
+**Line buffers.** An *edge* leads from a node to a node that reads its pixels. *Released* are all
 pixel rows (of producer windows) above the first one that any row of the consumer reads that is not
 yet wholly in its stored prefix; after the last row of a frame all of it is. Where
 ``buffer.overflow`` is not ``ignore`` each edge has a *capacity*: every tile's ``buffer.size`` is
-divided among the edges into the layers and units on it in proportion to their working sets (window
+divided among the edges into the layers and nodes on it in proportion to their working sets (window
 height x one pixel row of the producer; ``None``: the whole map); an edge has what it gets on the
 tiles of one replica on one chip together, the least of all replicas and chips, in whole pixels.
-Edges into output units have no limit.
+Edges into output nodes have no limit.
 
-**Admission.** Of each unit, only its stored prefix counts: windows 0 .. k-1 of a frame, all stored,
-and all earlier frames. The head of a unit and replica is *ready* in the first cycle in which (a)
+**Admission.** Of each node, only its stored prefix counts: windows 0 .. k-1 of a frame, all stored,
+and all earlier frames. The head of a node and replica is *ready* in the first cycle in which (a)
 its predecessor has entered LOAD (the first one: cycle 0), (b) all its dependencies are in the
 stored prefixes of this frame: for each `Dependency`, at load and at post alike, the producer's
 window that wrote the bottom right needed pixel (clipped to the map; nothing is needed if the window
 lies above or left of it), and for ``window=None`` all windows, and (c) for each edge to a consumer,
 the pixels of all activations up to this one (of all frames, by sequence number), less those
 released, are at most the capacity. An activation needs what any of its windows needs. A ready head
-enters LOAD as soon as LOAD is free; if several units share the pipeline, the one that was ready
-first, ties by order. With ``schedule = sequential`` (b) reads instead: the unit before (in order)
-has stored this whole frame; for the first unit the last unit has stored the whole frame before.
+enters LOAD as soon as LOAD is free; if several nodes share the pipeline, the one that was ready
+first, ties by order. With ``schedule = sequential`` (b) reads instead: the node before (in order)
+has stored this whole frame; for the first node the last node has stored the whole frame before.
 
 **Too small.** If nothing can happen any more and frames are not complete, buffers are too small. Of
-each unit the next activation counts (of all replicas the first in sequence that has not entered).
-Of the units whose next one lacks nothing but credit, those come first whose pixels the next one of
-another unit lacks; of these those of the earliest frame; of these the last in order. Its edges that
+each node the next activation counts (of all replicas the first in sequence that has not entered).
+Of the nodes whose next one lacks nothing but credit, those come first whose pixels the next one of
+another node lacks; of these those of the earliest frame; of these the last in order. Its edges that
 lack credit are given the capacity that the activation needs, in the cycle in which the last
 activation so far was stored. So each edge ends at the smallest capacity with which the network can
 run, the others being as they are. With ``overflow: error`` that is the message; otherwise these
 edges are *spilled*, and the simulation begins anew: the producer stores to that port (too, or
 instead), and readers LOAD (post operands: POST) from there, the first activation in a map row with
 ``dram.latency_cycles`` more, later ones read ahead; a spilled edge has no limit. Frames that come
-in are not copied for that: who reads them reads them where they are, and an input unit with no
+in are not copied for that: who reads them reads them where they are, and an input node with no
 other reader takes no time. Where lines go, and what the memories hold, is said in
 `cimsim.timing.spec.memories`.
 
-**Programming.** If the layers are loaded in turn, each load begins with a *program* unit of one
-window: POST takes the cycles of erasing and writing its arrays. It needs all units of the load
-before (the first one: of the last load, one frame earlier), and all units of its load need it.
+**Programming.** If the layers are loaded in turn, each load begins with a *program* node of one
+window: POST takes the cycles of erasing and writing its arrays. It needs all nodes of the load
+before (the first one: of the last load, one frame earlier), and all nodes of its load need it.
 
-**Completion.** A frame is complete when all units have stored all its windows.
+**Completion.** A frame is complete when all nodes have stored all its windows.
 
 Simplifications, each one named: rows of a line buffer are released whole; a broadcast is one
 transfer and keeps its stage until it has arrived; routers have room for a message and tiles any
@@ -176,7 +176,7 @@ from dataclasses import dataclass, replace
 
 from cimsim.chip.spec import Chip
 from cimsim.graph.ir import MatrixOp
-from cimsim.mapping.dataflow import Unit
+from cimsim.mapping.dataflow import Node
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.mapping import Slot
 from cimsim.mapping.traffic import PartialSums, load_bytes, partial_sums, stations
@@ -187,7 +187,7 @@ from cimsim.units import to_cycles
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What one replica of a unit does for one activation.
+    """What one replica of a node does for one activation.
 
     Attributes
     ----------
@@ -239,14 +239,14 @@ Moves = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Spill:
-    """What a unit reads from and writes to spilled line buffers, in bytes of one activation.
+    """What a node reads from and writes to spilled line buffers, in bytes of one activation.
 
     Attributes
     ----------
     load : str
         A matrix: memory that all its input comes from; empty: from the tile.
     read, operand, write : tuple of (str, int)
-        Memory and bytes: what another unit, and what POST, reads; what is stored.
+        Memory and bytes: what another node, and what POST, reads; what is stored.
     """
 
     load: str = ""
@@ -256,7 +256,7 @@ class Spill:
 
 
 def matrix_services(
-    unit: Unit,
+    node: Node,
     layout: Layout,
     slots: tuple[Slot, ...],
     replicas: int,
@@ -265,20 +265,20 @@ def matrix_services(
     shared: Resource | None = None,
     spill: Spill = Spill(),
 ) -> Services:
-    """Return the services of a matrix unit on the replica that sits in ``slots``.
+    """Return the services of a matrix node on the replica that sits in ``slots``.
 
     Parameters
     ----------
-    unit, layout, slots, replicas, chip
+    node, layout, slots, replicas, chip
     targets : iterable of int or None
-        Stations of the units that read what it stores; None: it stays at home.
+        Stations of the nodes that read what it stores; None: it stays at home.
     shared : Resource, optional
         Group of pipelines that have arrays in common.
     spill : Spill
     """
-    op = unit.op
+    op = node.op
     if not isinstance(op, MatrixOp):
-        raise TypeError(f"unit '{unit.name}' is no matrix")
+        raise TypeError(f"node '{node.name}' is no matrix")
     home, wpa = slots[0].tile, layout.windows_per_activation
     arrive = stations(slots, chip)
     first, later = load_bytes(op, layout, replicas, chip)
@@ -287,7 +287,7 @@ def matrix_services(
     convert = _adc_rounds(layout, slots, chip) * to_cycles(
         chip.adc.conversion_s, chip.process.clock_hz
     )
-    store, latency = _store(chip, home, targets, wpa * unit.stored * chip.input_bytes, spill)
+    store, latency = _store(chip, home, targets, wpa * node.stored * chip.input_bytes, spill)
     adc = ("adc", home) if chip.adc.shared == "tile" else None
     analog = Service((), drive), _on(adc, convert)
     if shared is not None:
@@ -299,7 +299,7 @@ def matrix_services(
         for n_bytes, ahead in ((first, False), (later, True))
     )
     reduce = _reduce(layout, slots, chip)
-    post = _post(wpa * (op.n_cols + unit.vector_ops), chip, home, spill)
+    post = _post(wpa * (op.n_cols + node.vector_ops), chip, home, spill)
     load, following, reduce, post, store = (
         _in_stages(service, chip, more)
         for service, more in zip((*loads, reduce, post, store), (0, 0, 1, 0, 0), strict=True)
@@ -310,24 +310,24 @@ def matrix_services(
 
 
 def vector_services(
-    unit: Unit, chip: Chip, home: int, targets: Iterable[int] | None, spill: Spill = Spill()
+    node: Node, chip: Chip, home: int, targets: Iterable[int] | None, spill: Spill = Spill()
 ) -> Services:
-    """Return the services of a unit on the vector unit of its home tile."""
-    store, latency = _store(chip, home, targets, unit.stored * chip.input_bytes, spill)
-    read = unit.operands * chip.input_bytes if chip.matmul is not None else 0
+    """Return the services of a node on the vector unit of its home tile."""
+    store, latency = _store(chip, home, targets, node.stored * chip.input_bytes, spill)
+    read = node.operands * chip.input_bytes if chip.matmul is not None else 0
     first, later = (_operands(chip, home, spill.read, ahead, read) for ahead in (False, True))
-    products = unit.products if chip.matmul is not None else 0.0
-    post = _in_stages(_post(unit.vector_work(chip), chip, home, spill, products), chip)
+    products = node.products if chip.matmul is not None else 0.0
+    post = _in_stages(_post(node.vector_work(chip), chip, home, spill, products), chip)
     store = _in_stages(store, chip)
     return Services((first, Service(), Service(), Service(), post, store, later), latency=latency)
 
 
-def input_services(unit: Unit, chip: Chip, targets: Iterable[int] | None) -> Services:
+def input_services(node: Node, chip: Chip, targets: Iterable[int] | None) -> Services:
     """Return the services of one pixel row that comes in; none if no tile keeps it."""
     if not targets:
         return _only_store(Service(), 0)
     route = Route(chip)
-    n_bytes = unit.stored * chip.input_bytes
+    n_bytes = node.stored * chip.input_bytes
     port, wait = _port(chip, chip.frames)
     begin = route.use(port, _port_cycles(chip, chip.frames, n_bytes), n_bytes=n_bytes)
     ends = route.send(IO_TILE, targets, n_bytes, begin, wait)
@@ -338,10 +338,10 @@ def input_services(unit: Unit, chip: Chip, targets: Iterable[int] | None) -> Ser
     )
 
 
-def output_services(unit: Unit, chip: Chip, home: int) -> Services:
+def output_services(node: Node, chip: Chip, home: int) -> Services:
     """Return the services of one pixel row that goes out."""
     route = Route(chip)
-    n_bytes = unit.stored * chip.input_bytes
+    n_bytes = node.stored * chip.input_bytes
     ends = route.send(home, (IO_TILE,), n_bytes)
     latency = _latency(chip, route, (), len(route.reservations) > 0)
     port, _ = _port(chip, chip.frames)

@@ -10,7 +10,7 @@ from cimsim.energy.idle import static_power_w
 from cimsim.errors import MappingError
 from cimsim.mapping.allocation import requests_of
 from cimsim.mapping.allocation.chips import crossing_bytes, partition
-from cimsim.mapping.dataflow import units
+from cimsim.mapping.dataflow import nodes
 from cimsim.mapping.mapping import layouts, map_graph
 from cimsim.timing.simulate import simulate
 from tests.timing.nets import Net, chip, nets
@@ -18,18 +18,18 @@ from tests.timing.nets import Net, chip, nets
 
 def moved(graph, assigned, hardware):
     """Bytes over each border, found by following every value from chip to chip."""
-    work = {unit.name: unit for unit in units(graph)}
+    work = {node.name: node for node in nodes(graph)}
     where = dict(assigned)
-    for unit in work.values():
-        if unit.kind == "vector":
-            sources = [where[n.producer] for n in unit.dependencies if n.producer in where]
-            where[unit.name] = max(sources, default=0)
+    for node in work.values():
+        if node.kind == "vector":
+            sources = [where[n.producer] for n in node.dependencies if n.producer in where]
+            where[node.name] = max(sources, default=0)
     passed = set()
-    for unit in work.values():
-        for dependency in unit.dependencies:
+    for node in work.values():
+        for dependency in node.dependencies:
             if work[dependency.producer].kind == "input":
                 continue
-            low, high = sorted((where[dependency.producer], where[unit.name]))
+            low, high = sorted((where[dependency.producer], where[node.name]))
             passed |= {(dependency.producer, border) for border in range(low, high)}
     return sum(
         work[name].windows * work[name].stored * hardware.input_bytes for name, _ in passed

@@ -39,13 +39,13 @@ def check_against_counters(timeline, events):
     """A whole trace tells the same cycles as the counters of the event loop."""
     for category, field in PARTS.items():
         found = total(events, category)
-        for unit in timeline.units:
-            cycles = getattr(unit, field)
-            assert tuple(found[unit.name, stage] for stage in STAGES) == cycles
+        for node in timeline.nodes:
+            cycles = getattr(node, field)
+            assert tuple(found[node.name, stage] for stage in STAGES) == cycles
     for category, field in (("starved", "starved"), ("no credit", "no_credit")):
         found = total(events, category)
-        for unit in timeline.units:
-            assert found[unit.name, None] == getattr(unit, field)
+        for node in timeline.nodes:
+            assert found[node.name, None] == getattr(node, field)
     resources = Counter()
     names = {
         (e["pid"], e["tid"]): e["args"]["name"] for e in events["M"] if e["name"] == "thread_name"
@@ -74,7 +74,7 @@ def test_traces_of_random_networks_are_right(tmp_path_factory, mapping, frames, 
     path = tmp_path_factory.mktemp("trace") / "t.json.gz"
     kept = write_trace(mapping, timeline, path)
     events = trace_format.check(trace_format.load(path))
-    assert kept.activations == kept.of == len(timeline.trace.unit)
+    assert kept.activations == kept.of == len(timeline.trace.node)
     assert kept.events == sum(len(events[phase]) for phase in "XCsf")
     check_against_counters(timeline, events)
 
@@ -118,7 +118,7 @@ def test_trace_of_cim_net(tmp_path, cimnet):
     events = trace_format.check(trace)
     check_against_counters(timeline, events)
     assert "148 MHz" in trace["otherData"]["time"]
-    assert trace["otherData"]["kept"] == f"all {len(timeline.trace.unit):,} activations"
+    assert trace["otherData"]["kept"] == f"all {len(timeline.trace.node):,} activations"
     assert len(events["s"]) > 100
     assert [p.name for p in tmp_path.iterdir()] == ["t.json.gz"]
 
@@ -134,8 +134,8 @@ def test_an_arrow_leads_from_the_store_that_was_waited_for(tmp_path):
     first = round(min(event["ts"] for event in events["f"]) / period)
     trace = timeline.trace
     # window (0, 0) reads up to (1, 1), number 7
-    stored = trace.stored[(trace.unit == 0) & (trace.activation == 7)].item()
-    assert first == stored == trace.enter[(trace.unit == 1) & (trace.activation == 0), 0].item()
+    stored = trace.stored[(trace.node == 0) & (trace.activation == 7)].item()
+    assert first == stored == trace.enter[(trace.node == 1) & (trace.activation == 0), 0].item()
     assert first - 1 in [round(event["ts"] / period) for event in events["s"]]
 
 
@@ -177,8 +177,8 @@ def test_a_long_run_keeps_its_start_and_a_stretch_in_the_middle(tmp_path, cimnet
     assert str(kept) == trace["otherData"]["kept"]
     assert f"{start:,} .. {stop - 1:,}" in str(kept)
     served = [e for e in events["X"] if e["cat"] == "service" and e["args"]["stage"] == "DRIVE"]
-    matrix = np.array([unit.kind == "matrix" for unit in timeline.units])
-    assert len(served) == (inside & matrix[timeline.trace.unit]).sum()
+    matrix = np.array([node.kind == "matrix" for node in timeline.nodes])
+    assert len(served) == (inside & matrix[timeline.trace.node]).sum()
     for edge in timeline.edges:  # thinned, but the peak is still there
         # what follows the names says whether the edge was spilled
         name = f"{edge.producer} > {edge.consumer}"

@@ -33,18 +33,18 @@ def test_shares_agree_with_the_counters(mapping, frames, schedule):
     timeline = simulate(mapping, frames, schedule, trace=True)
     run = TracedRun(mapping, timeline)
     fine = np.linspace(0, timeline.cycles, 8)
-    for u, unit in enumerate(timeline.units):
+    for u, node in enumerate(timeline.nodes):
         whole = layer_shares(run, u, np.array([0.0, timeline.cycles])).shares[:, 0]
         bins = layer_shares(run, u, fine).shares
         np.testing.assert_allclose(bins.mean(axis=1), whole, atol=1e-9)
         assert (bins.sum(axis=0) <= 1 + 1e-9).all()
-        cycles = whole * unit.replicas * timeline.cycles
+        cycles = whole * node.replicas * timeline.cycles
         # several stages may serve at once, each at most all the time
-        assert max(unit.busy) - 1e-6 <= cycles[:2].sum() <= sum(unit.busy) + 1e-6
-        assert cycles[2] <= sum(unit.waiting) + 1e-6
-        assert cycles[3] <= sum(unit.blocked) + 1e-6
-        assert cycles[4] <= unit.no_credit + 1e-6
-        assert cycles[5] <= unit.starved + 1e-6
+        assert max(node.busy) - 1e-6 <= cycles[:2].sum() <= sum(node.busy) + 1e-6
+        assert cycles[2] <= sum(node.waiting) + 1e-6
+        assert cycles[3] <= sum(node.blocked) + 1e-6
+        assert cycles[4] <= node.no_credit + 1e-6
+        assert cycles[5] <= node.starved + 1e-6
 
 
 def test_shares_cycle_by_cycle():
@@ -52,7 +52,7 @@ def test_shares_cycle_by_cycle():
     mapping, timeline = two_layers("pipelined")
     trace, end = timeline.trace, timeline.cycles
     for u in range(2):
-        mine = np.flatnonzero(trace.unit == u)
+        mine = np.flatnonzero(trace.node == u)
         analog, anything = np.zeros(end, bool), np.zeros(end, bool)
         for row in mine:
             for stage in range(6):
@@ -85,7 +85,7 @@ def test_the_picture_shows_the_layers_one_after_the_other():
         # in the middle of the height of a row
         np.testing.assert_allclose(pixels[row * tall + tall // 2 - 2, column], colour, atol=1e-9)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert labels == [unit.name for unit in timeline.units]
+    assert labels == [node.name for node in timeline.nodes]
 
 
 @pytest.mark.parametrize(
@@ -110,14 +110,14 @@ def test_files_are_small_and_the_same_every_time(tmp_path, schedule, suffix):
         assert path.read_bytes() == before
 
 
-def test_many_units_are_cut_to_the_busiest(tmp_path):
+def test_many_nodes_are_cut_to_the_busiest(tmp_path):
     net, name = Net(2, 3, 3), "x"
     for _ in range(60):
         name = net.conv(name, 2, 1)
     mapping = map_graph(net.graph(), chip())
     figure = draw_timeline(mapping, simulate(mapping, 1, trace=True))
     assert len(figure.axes[0].get_yticks()) == 48
-    assert any("12 units with less work" in t.get_text() for t in figure.axes[0].texts)
+    assert any("12 nodes with less work" in t.get_text() for t in figure.axes[0].texts)
 
 
 def test_bad_arguments_are_refused(tmp_path):

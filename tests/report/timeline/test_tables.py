@@ -21,14 +21,14 @@ from tests.timing.nets import Net, chip, linear, mappings
 def test_shares_of_a_layer_are_those_of_its_slowest_stage(mapping, frames, schedule):
     timeline = simulate(mapping, frames, schedule)
     rows = layer_times(mapping, timeline)
-    assert [row.name for row in rows] == [unit.name for unit in timeline.units]
-    for row, unit in zip(rows, timeline.units, strict=True):
-        stage, whole = STAGES.index(row.stage), unit.replicas * timeline.cycles
-        assert unit.busy[stage] == max(unit.busy)
-        assert row.busy * whole == pytest.approx(max(unit.busy))
-        assert row.waiting * whole == pytest.approx(unit.waiting[stage])
-        assert row.blocked * whole == pytest.approx(unit.blocked[stage])
-        assert row.starved * whole <= unit.starved + 1e-6
+    assert [row.name for row in rows] == [node.name for node in timeline.nodes]
+    for row, node in zip(rows, timeline.nodes, strict=True):
+        stage, whole = STAGES.index(row.stage), node.replicas * timeline.cycles
+        assert node.busy[stage] == max(node.busy)
+        assert row.busy * whole == pytest.approx(max(node.busy))
+        assert row.waiting * whole == pytest.approx(node.waiting[stage])
+        assert row.blocked * whole == pytest.approx(node.blocked[stage])
+        assert row.starved * whole <= node.starved + 1e-6
         total = row.busy + row.waiting + row.blocked + row.no_credit + row.starved
         assert total <= 1 + 1e-12
 
@@ -41,7 +41,7 @@ def test_a_layer_that_follows_another_starves_until_that_is_done():
     first, second = layer_times(mapping, timeline)
     trace = timeline.trace
     assert first.starved == 0
-    assert second.starved == trace.stored[trace.unit == 0].max() / timeline.cycles
+    assert second.starved == trace.stored[trace.node == 0].max() / timeline.cycles
     assert (first.activations, first.interval) == (36, 10)  # t_read of 10 ns at 1 GHz
 
 

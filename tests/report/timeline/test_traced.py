@@ -49,10 +49,10 @@ def only_full_buffers_hold_up(timeline):
 
     What is kept in DRAM holds nobody up, and what lies on a tile never exceeds its room.
     """
-    for unit in timeline.units:
-        own = [edge for edge in timeline.edges if edge.producer == unit.name]
+    for node in timeline.nodes:
+        own = [edge for edge in timeline.edges if edge.producer == node.name]
         limited = [edge for edge in own if not edge.memory and edge.capacity is not None]
-        assert limited or not unit.no_credit, unit.name
+        assert limited or not node.no_credit, node.name
     for edge in timeline.edges:
         assert edge.memory or edge.capacity is None or edge.pixels <= edge.capacity
 
@@ -60,20 +60,20 @@ def only_full_buffers_hold_up(timeline):
 def adds_up(mapping, frames, way):
     """Compare what is read from the trace with the counters; returns cycles without credit, too."""
     timeline, run = traced(mapping, frames, way)
-    for u, unit in enumerate(timeline.units):
+    for u, node in enumerate(timeline.nodes):
         stays = run.stays(u)
         blocked = np.where(stays.enter >= 0, stays.leave - stays.served, 0)
-        assert tuple(stays.busy.sum(axis=0)) == unit.busy
-        assert tuple(stays.waiting.sum(axis=0)) == unit.waiting
-        assert tuple(blocked.sum(axis=0)) == unit.blocked
+        assert tuple(stays.busy.sum(axis=0)) == node.busy
+        assert tuple(stays.waiting.sum(axis=0)) == node.waiting
+        assert tuple(blocked.sum(axis=0)) == node.blocked
         assert min(stays.waiting.min(), blocked.min()) >= 0
-        assert (stays.starved_until - stays.free).sum() == unit.starved
-        assert (stays.enter[:, 0] - stays.starved_until).sum() == unit.no_credit
+        assert (stays.starved_until - stays.free).sum() == node.starved
+        assert (stays.enter[:, 0] - stays.starved_until).sum() == node.no_credit
     for e, edge in enumerate(timeline.edges):
         pixels = run.occupancy(e)[1]
         assert pixels.max() == edge.pixels
         assert pixels.min() == 0 == pixels[-1]
-    return sum(unit.no_credit for unit in timeline.units), timeline
+    return sum(node.no_credit for node in timeline.nodes), timeline
 
 
 @settings(max_examples=40)
@@ -98,10 +98,10 @@ def test_a_load_waits_for_the_one_before(way):
     mapping = map_graph(net.graph(), hardware)
     adds_up(mapping, 3, way)
     timeline, run = traced(mapping, 3, way)
-    names = [unit.name for unit in timeline.units]
+    names = [node.name for node in timeline.nodes]
     writer = run.stays(names.index("load 0"))
     # of the first frame nothing; later the last window of the last layer, one frame before
-    assert writer.fed_unit.tolist() == [-1, names.index("m4"), names.index("m4")]
+    assert writer.fed_node.tolist() == [-1, names.index("m4"), names.index("m4")]
     assert writer.fed_sequence.tolist() == [-1, 35, 71]
 
 
@@ -124,7 +124,7 @@ def test_order_of_rows_does_not_matter():
     timeline = simulate(mapping, 2, trace=True)
     rng = np.random.default_rng(0)
     trace = timeline.trace
-    order = rng.permutation(len(trace.unit))
+    order = rng.permutation(len(trace.node))
     fields = {
         f.name: getattr(trace, f.name)[order]
         for f in dataclasses.fields(trace)
@@ -145,7 +145,7 @@ def test_a_window_is_fed_by_the_store_of_its_bottom_right_pixel():
     y, x = np.divmod(np.arange(36), 6)
     corner = np.minimum(y + 1, 5) * 6 + np.minimum(x + 1, 5)
     assert np.array_equal(stays.fed_sequence, corner)
-    assert (stays.fed_unit == 0).all()
+    assert (stays.fed_node == 0).all()
 
 
 def test_what_cannot_be_read_is_refused():

@@ -47,7 +47,7 @@ def _path(found: SlowData) -> Table:
          Cell(format_si(p["s"], "s"), p["s"]), Cell(f"{p['share']:.1%}", p["share"])]
         for p in found["path"] if p["share"] >= _SEEN
     ]  # fmt: skip
-    heads = ("unit", "what it did", "cycles", "time", "share")
+    heads = ("layer", "what it did", "cycles", "time", "share")
     return table("path-table", "Critical path of the first frame: what made up its latency", heads,
                  rows)  # fmt: skip
 
