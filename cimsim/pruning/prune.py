@@ -1,4 +1,4 @@
-"""Pruning on one page: find sets of channels, estimate losses, choose by what the chip saves, cut."""
+"""Pruning on one page: find sets of channels, estimate losses, choose by what is saved, cut."""
 
 from __future__ import annotations
 

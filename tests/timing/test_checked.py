@@ -47,7 +47,7 @@ def done(memory):
 
 def index(memory):
     first = memory.header.nodes[1].dependencies[0]
-    memory.cells[first.address + first.fields["rows"].offset + 1] = 2
+    memory.words[first.address + first.fields["rows"].offset + 1] = 2
 
 print(json.dumps({one.__name__: told(one) for one in
                   (lambda memory: None, offset, outside, state, done, index)}))

@@ -1,4 +1,4 @@
-"""Leaping over lines that repeat gives the memory of the event loop alone, cell by cell."""
+"""Leaping over lines that repeat gives the memory of the event loop alone, word by word."""
 
 import numpy as np
 import pytest
@@ -29,10 +29,10 @@ def both(plan, frames, windows=1, ring=0):
 
 
 def same(leaping, alone):
-    """Whether all cells are the same, but for events that were handled: the heap stands last."""
+    """Whether all words are the same, but for events that were handled: the heap stands last."""
     heap = alone.header.heap.address
     assert alone.header.events == leaping.header.events == 0
-    return bool((leaping.cells[:heap] == alone.cells[:heap]).all())
+    return bool((leaping.words[:heap] == alone.words[:heap]).all())
 
 
 def drawn_net(draw):
@@ -79,7 +79,7 @@ def drawn_chip(draw):
 
 
 @pytest.mark.slow
-def test_leaps_change_no_cell(monkeypatch):
+def test_leaps_change_no_word(monkeypatch):
     monkeypatch.setattr(steady, "LINES", 4)
     tried, leaps = 0, []
     for seed in range(150):

@@ -1,12 +1,12 @@
 """What compiled code does with records: loads and stores by name, and the checked build.
 
 Numba passes an array to a function as seven values and tests each index for being negative; the
-event loop, which reads some hundred cells for a window, took twice as long with that. Here a record
-is the address of the memory and that of its first cell in it, a table these and its count, and
+event loop, which reads some hundred words for a window, took twice as long with that. Here a record
+is the address of the memory and that of its first word in it, a table these and its count, and
 ``node.windows`` one load. What is not used costs nothing: all of this is inlined.
 
-With ``CIMSIM_CHECKED=1`` in the environment, read at import, each access asserts that its cell is
-one of this very field (`cimsim.timing.loop.layout` writes behind the records what each cell is),
+With ``CIMSIM_CHECKED=1`` in the environment, read at import, each access asserts that its word is
+one of this very field (`cimsim.timing.loop.layout` writes behind the records what each word is),
 each index that it lies inside its table, and each store that the field may go from the old to the
 new value. `CorruptMemory` names record, field and index. The builds are compiled and cached apart,
 since the names of their types differ.
@@ -49,10 +49,10 @@ from cimsim.timing.loop.schema import (
     CHECKED,
     NOT_LEGAL,
     OUTSIDE_TABLE,
-    Cell,
     CorruptMemory,
     Legal,
     Record,
+    Word,
     anything,
 )
 
@@ -110,11 +110,11 @@ def _typeof(record: Record, _: object) -> RecordType:
     return RecordType(type(record))
 
 
-def _field(table: TableType) -> Cell:
+def _field(table: TableType) -> Word:
     return table.owner.fields[table.field]
 
 
-def _type_of(field: Cell) -> types.Type:
+def _type_of(field: Word) -> types.Type:
     if field.kind == "int":
         return types.int64
     if field.kind == "ref":
@@ -177,7 +177,7 @@ def reference(record: type[R]) -> Callable[[Record, int], R]:
     """Return a function ``f(other, address)``: the record at an address of the other's memory."""
 
     def at(other: Record, address: int) -> R:
-        return record(other.cells, address)
+        return record(other.words, address)
 
     @type_callable(at)
     def _typed(_: TypingContext) -> Callable[[types.Type, types.Type], RecordType]:
@@ -197,7 +197,7 @@ def first(record: type[R]) -> Callable[[Record], R]:
     """Return a function ``f(other)``: the record with which the other's memory begins."""
 
     def at(other: Record) -> R:
-        return record(other.cells, 0)
+        return record(other.words, 0)
 
     @type_callable(at)
     def _typed(_: TypingContext) -> Callable[[types.Type], RecordType]:
@@ -257,7 +257,7 @@ def _made(
     return made._getvalue()
 
 
-def _cell(builder: ir.IRBuilder, base: ir.Value, place: ir.Value) -> ir.Value:
+def _word(builder: ir.IRBuilder, base: ir.Value, place: ir.Value) -> ir.Value:
     start = builder.inttoptr(base, base.type.as_pointer())
     return builder.gep(start, [place], inbounds=True)
 
@@ -266,41 +266,41 @@ def _plus(builder: ir.IRBuilder, value: ir.Value, number: int) -> ir.Value:
     return builder.add(value, value.type(number)) if number else value
 
 
-def _load_cell(
+def _load_word(
     context: TypingContext, base: types.Type, place: types.Type
 ) -> tuple[Signature, Build]:
-    """Return a cell."""
+    """Return a word."""
 
     def build(
         context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
     ) -> ir.Value:
-        return builder.load(_cell(builder, *args))
+        return builder.load(_word(builder, *args))
 
     return types.int64(types.int64, types.int64), build
 
 
-_load = cast(Callable[[int, int], int], intrinsic(_load_cell))
+_load = cast(Callable[[int, int], int], intrinsic(_load_word))
 
 
-def _store_cell(
+def _store_word(
     context: TypingContext, base: types.Type, place: types.Type, value: types.Type
 ) -> tuple[Signature, Build]:
-    """Set a cell."""
+    """Set a word."""
 
     def build(
         context: BaseContext, builder: ir.IRBuilder, sig: Signature, args: Sequence[ir.Value]
     ) -> ir.Value:
-        builder.store(args[2], _cell(builder, *args[:2]))
+        builder.store(args[2], _word(builder, *args[:2]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), build
 
 
-_put = cast(Callable[[int, int, int], None], intrinsic(_store_cell))
+_put = cast(Callable[[int, int, int], None], intrinsic(_store_word))
 
 
 def _assert_own(base: int, place: int, code: int) -> None:
-    """Raise unless a cell is inside the memory and what its code says."""
+    """Raise unless a word is inside the memory and what its code says."""
     kept_apart()
     total = _load(base, 0)
     wrong = 0
@@ -335,10 +335,10 @@ def _call(
 def _place(
     context: BaseContext, builder: ir.IRBuilder, base: ir.Value, place: ir.Value, code: ir.Value
 ) -> ir.Value:
-    """Return the pointer to a cell; in a checked build one with this code."""
+    """Return the pointer to a word; in a checked build one with this code."""
     if CHECKED:
         _call(context, builder, _assert_own, base, place, code)
-    return _cell(builder, base, place)
+    return _word(builder, base, place)
 
 
 def _store(
@@ -350,14 +350,14 @@ def _store(
     value: ir.Value,
     legal: Legal,
 ) -> None:
-    """Set a cell; in a checked build only to what may follow the value it has."""
-    cell = _place(context, builder, base, place, code)
+    """Set a word; in a checked build only to what may follow the value it has."""
+    word = _place(context, builder, base, place, code)
     if CHECKED and legal is not anything:
         sig = signature(types.boolean, types.int64, types.int64)
-        good = context.compile_internal(builder, legal, sig, (builder.load(cell), value))
+        good = context.compile_internal(builder, legal, sig, (builder.load(word), value))
         good = builder.trunc(good, ir.IntType(1))
         _call(context, builder, _assert_that, base, good, code, code.type(NOT_LEGAL), place)
-    builder.store(value, cell)
+    builder.store(value, word)
 
 
 @lower_getattr_generic(RecordType)
@@ -411,7 +411,7 @@ def _element(
     return table.base, builder.add(table.address, step), index
 
 
-def _code(builder: ir.IRBuilder, field: Cell, index: ir.Value) -> ir.Value:
+def _code(builder: ir.IRBuilder, field: Word, index: ir.Value) -> ir.Value:
     if field.length:
         return _plus(builder, index, field.code)
     return index.type(field.elements)

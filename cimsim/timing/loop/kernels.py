@@ -51,7 +51,7 @@ def _named(kernel: Callable[Concatenate[Header, P], T]) -> Callable[Concatenate[
         try:
             return kernel(header, *arguments, **named)
         except CorruptMemory:
-            raise CorruptMemory.read(header.cells) from None
+            raise CorruptMemory.read(header.words) from None
 
     return call
 

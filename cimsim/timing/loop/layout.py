@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.timing.loop.schema import Cell, Record
+from cimsim.timing.loop.schema import Record, Word
 
 Ints = NDArray[np.int64]
 R = TypeVar("R", bound=Record)
@@ -32,15 +32,15 @@ class Columns(Generic[R]):
         return len(self.table)
 
     def __getattr__(self, name: str) -> Ints:
-        """Return a column: [records], of tables that stand in the record [records, cells]."""
+        """Return a column: [records], of tables that stand in the record [records, words]."""
         field = self._field(name)
         if field.length:
             return self.table[:, field.offset : field.offset + field.size]
         return self.table[:, field.offset]
 
-    def inside(self, cells: Ints) -> Columns[R]:
+    def inside(self, words: Ints) -> Columns[R]:
         """Return the same records where they stand in the memory."""
-        rows = cells[self.address : self.address + self.table.size].reshape(self.table.shape)
+        rows = words[self.address : self.address + self.table.size].reshape(self.table.shape)
         return Columns(self.record, rows, self.address)
 
     def addresses(self) -> Ints:
@@ -50,7 +50,7 @@ class Columns(Generic[R]):
         return self._places[""]
 
     def places(self, name: str) -> Ints:
-        """Return the cells of a field: [records], of tables in the record [records, cells]."""
+        """Return the words of a field: [records], of tables in the record [records, words]."""
         if name not in self._places:
             field = self._field(name)
             first = self.addresses() + field.offset
@@ -82,7 +82,7 @@ class Columns(Generic[R]):
         field = self._field(name)
         self.table[:, field.offset], self.table[:, field.offset + 1] = address, count
 
-    def _field(self, name: str) -> Cell:
+    def _field(self, name: str) -> Word:
         field = self.record.fields.get(name)
         if field is None:
             raise AttributeError(f"{self.record.__name__} has no field '{name}'")
@@ -95,9 +95,9 @@ class Layout:
     Parameters
     ----------
     header : type of Record
-        Which the array begins with; its first field is the number of cells.
+        Which the array begins with; its first field is the number of words.
     checked : bool
-        Write behind the records what each cell is, for the checked build.
+        Write behind the records what each word is, for the checked build.
     """
 
     def __init__(self, header: type[Record], checked: bool) -> None:
@@ -113,11 +113,11 @@ class Layout:
         """Reserve room for records of -1, of which there may be very many."""
         return self._columns(record, np.broadcast_to(np.int64(-1), (count, record.size)))
 
-    def numbers(self, values: Ints, field: Cell) -> int:
+    def numbers(self, values: Ints, field: Word) -> int:
         """Reserve room for elements of the tables to which a field points; returns the address."""
         return self._add(np.asarray(values, np.int64), field.elements)
 
-    def cells(self) -> Ints:
+    def words(self) -> Ints:
         """Return the array."""
         self.header.table[0, 0] = self.size
         memory = np.empty(2 * self.size + 3 if self.checked else self.size, np.int64)
@@ -139,8 +139,8 @@ class Layout:
         return address
 
 
-def _codes(field: Cell) -> Ints:
-    """Return what marks the cells of a field."""
+def _codes(field: Word) -> Ints:
+    """Return what marks the words of a field."""
     if field.kind == "rows" and field.length and field.record is not None:
         one = np.concatenate([_codes(inner) for inner in field.record.fields.values()])
         return np.tile(one, field.length)

@@ -1,10 +1,10 @@
 """Records in one int64 array, each declared once: fields, meaning, what may be written.
 
-A record is a class whose annotations say what its fields are, a `cell` what each means:
+A record is a class whose annotations say what its fields are, a `word` what each means:
 
 =================  ===============================================================================
 ``int``            one number
-another record     a reference: the address of that record's first cell; 0, the header's, is none
+another record     a reference: the address of that record's first word; 0, the header's, is none
 ``Rows[R]``        records one behind the other: address and count
 ``Refs[R]``        references to records, likewise
 ``Numbers``        numbers, likewise
@@ -12,7 +12,7 @@ another record     a reference: the address of that record's first cell; 0, the 
 =================  ===============================================================================
 
 With ``length`` the elements of ``Rows`` or ``Numbers`` stand in the record itself. From the
-declaration follow the places of all cells, these views for Python, columns of tables
+declaration follow the places of all words, these views for Python, columns of tables
 (`cimsim.timing.loop.layout`) and what compiled code does (`cimsim.timing.loop.accessors`): there
 ``node.windows`` is one load from the same memory, checked if the build is.
 """
@@ -33,28 +33,28 @@ R = TypeVar("R", bound="Record")
 CHECKED = os.environ.get("CIMSIM_CHECKED", "") not in ("", "0")
 
 
-_CELLS: list[Cell] = []  # by code
+_WORDS: list[Word] = []  # by code
 OUTSIDE_TABLE, NOT_LEGAL = 2, 3
 _WRONG = (
-    "cell {number} is outside of the memory",
-    "cell {number} is none of this field",
+    "word {number} is outside of the memory",
+    "word {number} is none of this field",
     "index {number} is outside of the table",
-    "cell {number} may not go from the value it has to the new one ({legal})",
+    "word {number} may not go from the value it has to the new one ({legal})",
 )
 
 
 class CorruptMemory(AssertionError):
     """The event loop left its records, or a field the values that may follow each other.
 
-    Compiled code raises it without a word and leaves the words behind the records.
+    Compiled code raises it without a text and leaves its numbers behind the records.
     """
 
     @classmethod
-    def read(cls, cells: Ints) -> CorruptMemory:
+    def read(cls, words: Ints) -> CorruptMemory:
         """Return the error that says record, field and index."""
-        total = int(cells[0])
-        code, wrong, number = cells[2 * total : 2 * total + 3].tolist()
-        field = _CELLS[abs(code)]
+        total = int(words[0])
+        code, wrong, number = words[2 * total : 2 * total + 3].tolist()
+        field = _WORDS[abs(code)]
         what = _WRONG[wrong].format(number=number, legal=field.legal.__name__)
         return cls(f"{field.title}: {what}")
 
@@ -70,7 +70,7 @@ def anything(old: int, new: int) -> bool:
 
 
 @dataclass(eq=False)
-class Cell:
+class Word:
     """One field of a record.
 
     Attributes
@@ -86,9 +86,9 @@ class Cell:
     record : type of Record or None
         That a reference or a table is of.
     offset, size : int
-        Place in the record and cells taken.
+        Place in the record and words taken.
     code : int
-        Number of the first cell among all cells of all records, from 1.
+        Number of the first word among all words of all records, from 1.
     """
 
     meaning: str
@@ -109,44 +109,44 @@ class Cell:
 
     @property
     def elements(self) -> int:
-        """Number that marks a cell of the table to which the field points."""
+        """Number that marks a word of the table to which the field points."""
         return -self.code
 
     @overload
-    def __get__(self, record: None, _: type[Record]) -> Cell: ...
+    def __get__(self, record: None, _: type[Record]) -> Word: ...
     @overload
     def __get__(self, record: Record, _: type[Record]) -> int | Record | Rows[Record] | Numbers: ...
     def __get__(
         self, record: Record | None, _: type[Record]
-    ) -> Cell | int | Record | Rows[Record] | Numbers:
+    ) -> Word | int | Record | Rows[Record] | Numbers:
         if record is None:
             return self
-        place, cells = record.address + self.offset, record.cells
+        place, words = record.address + self.offset, record.words
         if self.kind == "int":
-            return int(cells[place])
+            return int(words[place])
         if self.kind == "ref":
             assert self.record is not None
-            return self.record(cells, int(cells[place]))
+            return self.record(words, int(words[place]))
         start, count = place, self.length
         if not self.length:
-            start, count = int(cells[place]), int(cells[place + 1])
+            start, count = int(words[place]), int(words[place + 1])
         if self.record is None:
-            return _NUMBERS[self.kind](cells, start, count)
-        return _RECORDS[self.kind](cells, start, count, self.record)
+            return _NUMBERS[self.kind](words, start, count)
+        return _RECORDS[self.kind](words, start, count, self.record)
 
     def __set__(self, record: Record, value: int | Record) -> None:
         if self.kind not in ("int", "ref"):
             raise AttributeError(f"{self.title} is a table, set its elements")
         place = record.address + self.offset
-        record.cells[place] = value.address if isinstance(value, Record) else value
+        record.words[place] = value.address if isinstance(value, Record) else value
 
 
 Declared = TypeVar("Declared")
 
 
-def cell(meaning: str, legal: Legal = fixed, length: int = 0) -> Declared:  # type: ignore[type-var]
-    """Declare a field of a record: a `Cell`, whatever stands in the annotation."""
-    return Cell(meaning, legal, length)  # type: ignore[return-value]
+def word(meaning: str, legal: Legal = fixed, length: int = 0) -> Declared:  # type: ignore[type-var]
+    """Declare a field of a record: a `Word`, whatever stands in the annotation."""
+    return Word(meaning, legal, length)  # type: ignore[return-value]
 
 
 class Record:
@@ -154,18 +154,18 @@ class Record:
 
     Parameters
     ----------
-    cells : int64 [...]
+    words : int64 [...]
         The memory.
     address : int
-        Of the record's first cell.
+        Of the record's first word.
     """
 
-    fields: ClassVar[dict[str, Cell]] = {}
+    fields: ClassVar[dict[str, Word]] = {}
     size: ClassVar[int] = 0
 
-    def __init__(self, cells: Ints, address: int) -> None:
-        self.cells, self.address = cells, address
-        self.base = int(cells.ctypes.data)
+    def __init__(self, words: Ints, address: int) -> None:
+        self.words, self.address = words, address
+        self.base = int(words.ctypes.data)
 
     def __bool__(self) -> bool:
         return self.address != 0
@@ -174,40 +174,40 @@ class Record:
 class Rows(Generic[R]):
     """Records one behind the other."""
 
-    def __init__(self, cells: Ints, address: int, count: int, record: type[R]) -> None:
-        self.cells, self.address, self.count, self.record = cells, address, count, record
+    def __init__(self, words: Ints, address: int, count: int, record: type[R]) -> None:
+        self.words, self.address, self.count, self.record = words, address, count, record
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> R:
-        return self.record(self.cells, self.address + _inside(index, self.count) * self.record.size)
+        return self.record(self.words, self.address + _inside(index, self.count) * self.record.size)
 
 
 class Refs(Rows[R]):
     """References to records."""
 
     def __getitem__(self, index: int) -> R:
-        return self.record(self.cells, int(self.cells[self.address + _inside(index, self.count)]))
+        return self.record(self.words, int(self.words[self.address + _inside(index, self.count)]))
 
     def __setitem__(self, index: int, value: R) -> None:
-        self.cells[self.address + _inside(index, self.count)] = value.address
+        self.words[self.address + _inside(index, self.count)] = value.address
 
 
 class Numbers:
     """Numbers, one behind the other."""
 
-    def __init__(self, cells: Ints, address: int, count: int) -> None:
-        self.cells, self.address, self.count = cells, address, count
+    def __init__(self, words: Ints, address: int, count: int) -> None:
+        self.words, self.address, self.count = words, address, count
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> int:
-        return int(self.cells[self.address + _inside(index, self.count)])
+        return int(self.words[self.address + _inside(index, self.count)])
 
     def __setitem__(self, index: int, value: int) -> None:
-        self.cells[self.address + _inside(index, self.count)] = value
+        self.words[self.address + _inside(index, self.count)] = value
 
 
 class Ring(Numbers):
@@ -230,7 +230,7 @@ def _inside(index: int, count: int) -> int:
     return index
 
 
-def declare(*records: type[Record]) -> tuple[Cell, ...]:
+def declare(*records: type[Record]) -> tuple[Word, ...]:
     """Give all fields of all records their places; returns them in order.
 
     Parameters
@@ -244,24 +244,24 @@ def declare(*records: type[Record]) -> tuple[Cell, ...]:
         A field of a kind that there is not.
     """
     code, fields = 1, []
-    _CELLS[:] = [Cell("")]
+    _WORDS[:] = [Word("")]
     for record in records:
         offset, record.fields = 0, {}
         kinds = get_type_hints(record)
         for name in record.__annotations__:
-            field: Cell = vars(record)[name]
+            field: Word = vars(record)[name]
             field.owner, field.name, field.offset, field.code = record, name, offset, code
             _of_kind(field, kinds[name])
             record.fields[name] = field
             fields.append(field)
             offset += field.size
             code += field.size
-            _CELLS.extend([field] * field.size)
+            _WORDS.extend([field] * field.size)
         record.size = offset
     return tuple(fields)
 
 
-def _of_kind(field: Cell, kind: object) -> None:
+def _of_kind(field: Word, kind: object) -> None:
     table = get_origin(kind) or kind
     names = [name for name, one in (_RECORDS | _NUMBERS).items() if one is table]
     if names:

@@ -15,10 +15,10 @@ then the loop does in the next ``T`` cycles what it did in the last ones, ``T`` 
 on: it adds, compares and takes maxima of cycles with cycles and of rows, windows and pixels of a
 node with such of the same node only, and addresses the rings of stores by sequence number. By
 induction this holds until a node comes to the end of a frame or to a row where a table does not
-rise evenly. All these lines are then written into the memory at once: every cell has moved on by a
+rise evenly. All these lines are then written into the memory at once: every word has moved on by a
 multiple of what it moved on by in a line, sums of cycles by a quadratic, and the rings hold the
 stores of the last line, later. Nothing is rounded and nothing is an estimate; where any of this
-does not hold, the loop goes on by itself. Tests compare all cells with those of the loop alone.
+does not hold, the loop goes on by itself. Tests compare all words with those of the loop alone.
 """
 
 from __future__ import annotations
@@ -122,16 +122,16 @@ def run(plan: Plan, memory: Memory, rows: Ints) -> int:
 class _Shot:
     """The memory after a line, and how far back stores were looked up during it."""
 
-    cells: Ints
+    words: Ints
     back: int
     rows_back: int
 
 
 class _Steady:
-    """What each cell of the memory means, and how it moves on in a line."""
+    """What each word of the memory means, and how it moves on in a line."""
 
     def __init__(self, plan: Plan, memory: Memory, rows: Ints) -> None:
-        self.plan, self.memory, self.rows, self.cells = plan, memory, rows, memory.cells
+        self.plan, self.memory, self.rows, self.words = plan, memory, rows, memory.words
         jobs = plan.jobs
         self.watched = len(jobs) - 1
         self.row = np.array([job.node.grid[1] for job in jobs], np.int64)
@@ -145,15 +145,15 @@ class _Steady:
         self.stages = memory.pipe.inner("stages")
         self.of_edge = np.array([[e.producer, e.consumer] for e in plan.edges], np.int64)
         self.of_edge = self.of_edge.reshape(-1, 2)
-        header = Columns(Header, memory.cells[: Header.size].reshape(1, -1), 0)
+        header = Columns(Header, memory.words[: Header.size].reshape(1, -1), 0)
         self.now, self.heap = (int(header.places(name)[0]) for name in ("now", "heap"))
         self.events, self.frames = Header.fields["events"].offset, len(memory.frame)
         self._classify(header)
 
-    # --- what cells mean --------------------------------------------------------------------
+    # --- what words mean --------------------------------------------------------------------
 
     def _classify(self, header: Columns[Header]) -> None:
-        """List the cells that change, by how they do; all others of the records stay."""
+        """List the words that change, by how they do; all others of the records stay."""
         u, q, e = self.node, self.queue, self.edge
         n_rows, steps = self.rows, self.steps
         producer, consumer = self.of_edge[:, 0], self.of_edge[:, 1]
@@ -195,7 +195,7 @@ class _Steady:
         self.still = np.setdiff1d(records, apart)
 
     def _of_stages(self, name: str) -> Ints:
-        """Return the cells of a field of all stages of all pipelines."""
+        """Return the words of a field of all stages of all pipelines."""
         return np.concatenate([stage.places(name) for stage in self.stages])
 
     # --- the memory after a line ------------------------------------------------------------
@@ -208,7 +208,7 @@ class _Steady:
     def shot(self) -> _Shot:
         """Keep the memory, and begin to note anew how far back it is read."""
         header = self.memory.header
-        shot = _Shot(self.cells.copy(), header.back, header.rows_back)
+        shot = _Shot(self.words.copy(), header.back, header.rows_back)
         header.back = header.rows_back = 0
         return shot
 
@@ -218,15 +218,15 @@ class _Steady:
             if len(held) <= 2 * lag:
                 break
             before, last, now = held[-1 - 2 * lag], held[-1 - lag], held[-1]
-            cycles = [int(shot.cells[self.now]) for shot in (before, last, now)]
+            cycles = [int(shot.words[self.now]) for shot in (before, last, now)]
             if cycles[2] - cycles[1] != cycles[1] - cycles[0]:
                 continue
             back = max(shot.back for shot in held[-lag:])
             rows_back = max(shot.rows_back for shot in held[-lag:])
-            line = _Line(self, before.cells, last.cells, now.cells, lag, back, rows_back)
+            line = _Line(self, before.words, last.words, now.words, lag, back, rows_back)
             times = line.times() if line.repeats() else 0
             if times > 0:
-                line.write(self.cells, times)
+                line.write(self.words, times)
                 return times * lag
         return 0
 
@@ -324,9 +324,9 @@ class _Line:
             self._heap(self.last, later) == self._heap(self.now, 0)
         )
 
-    def _heap(self, cells: Ints, later: int) -> list[tuple[int, int]]:
-        start = int(cells[self.s.heap])
-        events = cells[start : start + Event.size * int(cells[self.s.events])]
+    def _heap(self, words: Ints, later: int) -> list[tuple[int, int]]:
+        start = int(words[self.s.heap])
+        events = words[start : start + Event.size * int(words[self.s.events])]
         events = events.reshape(-1, Event.size)
         return sorted((key + later, what) for key, what in events.tolist())
 
@@ -335,7 +335,7 @@ class _Line:
         for u in np.flatnonzero(self.active).tolist():
             for field, end, step, back in self._stores(u):
                 index = np.arange(max(0, end - back), end)
-                earlier, later = (self._ring(cells, u, field) for cells in (self.last, self.now))
+                earlier, later = (self._ring(words, u, field) for words in (self.last, self.now))
                 mask = len(later) - 1
                 if (later[(index + step) & mask] != earlier[index & mask] + self.cycles).any():
                     return False
@@ -349,9 +349,9 @@ class _Line:
         rows = frame * int(self.s.tall[u]) + y
         yield "row_stores", rows, lag * int(self.s.rows[u]), self.rows_back
 
-    def _ring(self, cells: Ints, u: int, field: str) -> Ints:
+    def _ring(self, words: Ints, u: int, field: str) -> Ints:
         address, count = self.s.node.table[u, self.s.node.place(field)]
-        return cells[address : address + count]
+        return words[address : address + count]
 
     # --- how often, and what then -----------------------------------------------------------
 
@@ -364,7 +364,7 @@ class _Line:
         for u, job in enumerate(s.plan.jobs):
             if not self.active[u]:
                 continue
-            first, last = (int(cells[head[u]]) for cells in (self.last, self.now))
+            first, last = (int(words[head[u]]) for words in (self.last, self.now))
             dependencies = self._node(u).dependencies
             for number, (producer, _) in enumerate(job.dependencies):
                 if not self.active[producer]:
@@ -380,7 +380,7 @@ class _Line:
         for number, (producer, consumer) in enumerate(s.of_edge):
             if not self.active[consumer]:
                 continue
-            first, last = (int(cells[stored[consumer]]) for cells in (self.last, self.now))
+            first, last = (int(words[stored[consumer]]) for words in (self.last, self.now))
             if self.active[producer]:
                 frame = int(self.last[s.node.places("frame")[consumer]])
                 row = int(self.last[s.edge.places("row")[number]])
@@ -396,26 +396,26 @@ class _Line:
     def _node(self, u: int) -> Node:
         return Node(self.now, int(self.s.node.addresses()[u]))
 
-    def write(self, cells: Ints, times: int) -> None:
+    def write(self, words: Ints, times: int) -> None:
         """Move the memory on by so many times the last line."""
         s, cycles = self.s, self.cycles
         rise = self.now - self.last
-        cells[s.count] += times * self.moves
-        cells[s.time[self.live]] += times * cycles
-        cells[s.linear] += times * rise[s.linear]
+        words[s.count] += times * self.moves
+        words[s.time[self.live]] += times * cycles
+        words[s.linear] += times * rise[s.linear]
         grown = np.where(rise[s.sum] == 0, 0, self.lag * s.summands * cycles)
-        cells[s.sum] += times * rise[s.sum] + times * (times + 1) // 2 * grown
-        cells[s.sequence] += times * self._of_sequences()
-        known = cells[s.wanted] != UNKNOWN
-        cells[s.wanted[known]] += times * self._of_wants()[known]
+        words[s.sum] += times * rise[s.sum] + times * (times + 1) // 2 * grown
+        words[s.sequence] += times * self._of_sequences()
+        known = words[s.wanted] != UNKNOWN
+        words[s.wanted[known]] += times * self._of_wants()[known]
         later = (times * cycles) << CYCLE
-        pending = s.pending[cells[s.pending] != FAR]
-        cells[pending] += later
-        start = int(cells[s.heap])
-        cells[start : start + Event.size * int(cells[s.events]) : Event.size] += later
+        pending = s.pending[words[s.pending] != FAR]
+        words[pending] += later
+        start = int(words[s.heap])
+        words[start : start + Event.size * int(words[s.events]) : Event.size] += later
         for u in np.flatnonzero(self.active).tolist():
             for field, end, step, _ in self._stores(u):
-                ring = self._ring(cells, u, field)
+                ring = self._ring(words, u, field)
                 ring[:] = _continued(ring, end + step, step, times, cycles)
 
 
@@ -448,6 +448,6 @@ def _even(table: Ints, step: int, by: int, first: int, head: int) -> int:
     return max(0, (last - head) // step)
 
 
-def _table(cells: Ints, table: Numbers) -> Ints:
+def _table(words: Ints, table: Numbers) -> Ints:
     """Return the elements of a table."""
-    return cells[table.address : table.address + table.count]
+    return words[table.address : table.address + table.count]

@@ -50,7 +50,7 @@ class Memory:
 
     Attributes
     ----------
-    cells : int64 [...]
+    words : int64 [...]
         What the event loop works on.
     header : Header
         What the event loop is called with.
@@ -65,7 +65,7 @@ class Memory:
         Room for all services of resources that others use, too; empty without a trace.
     """
 
-    cells: Ints
+    words: Ints
     header: Header
     node: Columns[Node]
     pipe: Columns[Pipe]
@@ -106,11 +106,11 @@ def initial_memory(
     tables.fill_rings(ring)
     tables.fill_header()
     trace_rows, log_rows = tables.add_trace(trace)
-    cells = tables.layout.cells()
+    words = tables.layout.words()
     return Memory(
-        cells, Header(cells, 0), tables.node.inside(cells), tables.pipe.inside(cells),
-        tables.resource.inside(cells), tables.frame.inside(cells), tables.queue.inside(cells),
-        tables.edge.inside(cells), trace_rows.inside(cells), log_rows.inside(cells),
+        words, Header(words, 0), tables.node.inside(words), tables.pipe.inside(words),
+        tables.resource.inside(words), tables.frame.inside(words), tables.queue.inside(words),
+        tables.edge.inside(words), trace_rows.inside(words), log_rows.inside(words),
     )  # fmt: skip
 
 
