@@ -18,7 +18,7 @@ from cimsim.cli.options import (
     check_numbers,
     with_conditions,
 )
-from cimsim.cli.steps import Bars, check_file, trace, write_out
+from cimsim.cli.steps import Bars, check_file, exported, write_out
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def ablate(
     console = Console(emoji=False, stderr=how.as_json)  # package.module:Class is no emoji
     with Bars(console, how.quiet) as report:
         report("tracing", 0, 1)
-        graph = trace(made, clean.shape[1:3])
+        graph = exported(made, clean.shape[1:3])
         Contract.of(graph)
         find(graph, part or ())
         report("tracing", 1, 1)

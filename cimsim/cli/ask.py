@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cimsim.cli.prepared import Output, Prepared, weights_doubts
-from cimsim.cli.steps import Bars, size_of, trace, write_timeline
+from cimsim.cli.steps import Bars, exported, size_of, write_timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ def ask(run: Prepared) -> None:
     console = Console(emoji=False, stderr=output.as_json)
     with Bars(console, output.quiet) as report:
         report("tracing", 0, 1)
-        graph = trace(network, (1, 1), output.strict, output.partial, chip)
+        graph = exported(network, (1, 1), output.strict, output.partial, chip)
         task.check(graph)
         placed = cimsim.map_graph(graph, chip, run.on.mapping, run.on.allocation)
         report("tracing", 1, 1)

@@ -136,7 +136,7 @@ def count(networks: CountedNetworks, on: OnArrays, how: How) -> None:
 
 
 class _Counter:
-    """Counts networks one after another: from the store, from an outline, or traced."""
+    """Counts networks one after another: from the store, from an outline, or exported."""
 
     def __init__(self, chip: Chip, frame: tuple[int, int], on: OnArrays, how: How) -> None:
         self._chip, self._frame, self._on, self._how = chip, frame, on, how

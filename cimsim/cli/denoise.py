@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cimsim.cli.ask import print_result
 from cimsim.cli.clips import clip_notes, pair, write_video
 from cimsim.cli.prepared import Prepared, trained_for, weights_doubts
-from cimsim.cli.steps import Bars, trace, write_timeline
+from cimsim.cli.steps import Bars, exported, write_timeline
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,16 +122,16 @@ def _sigma(
 def _placed(
     run: Prepared, asked: Asked, networks: list[Network], size: tuple[int, int], report: Bars
 ) -> list[Mapping]:
-    """Return each network, traced for frames of a size, on the chip."""
+    """Return each network, exported for frames of a size, on the chip."""
     import cimsim
     from cimsim.studies.graphs import KeptGraph
 
     output, placed = run.output, []
-    for done, traced in enumerate(networks):
+    for done, made in enumerate(networks):
         report("tracing", done, len(networks))
         net = replace(asked.network, streaming=run.network.streaming and done == 0)
         kept = KeptGraph.of(net, size, run.chip, asked.seed, not output.no_cache)
-        graph = trace(traced, size, output.strict, output.partial, run.chip, kept)
+        graph = exported(made, size, output.strict, output.partial, run.chip, kept)
         placed.append(cimsim.map_graph(graph, run.chip, run.on.mapping, run.on.allocation))
     report("tracing", 1, 1)
     return placed

@@ -18,7 +18,7 @@ from cimsim.cli.options import (
     check_numbers,
 )
 from cimsim.cli.question import Question, usual, with_usual
-from cimsim.cli.steps import Bars, check_file, trace, write_out
+from cimsim.cli.steps import Bars, check_file, exported, write_out
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def diagnose(
     looked = _looked_at(asked, clip, made, how.seed)
     with Bars(console, how.quiet) as report:
         report("tracing", 0, 1)
-        graph = trace(looked.network, looked.extent, False, how.partial, chip)
+        graph = exported(looked.network, looked.extent, False, how.partial, chip)
         report("tracing", 1, 1)
         placed = cimsim.map_graph(graph, chip, on.mapping, on.allocation)
         found = _found(placed, looked, how, report)

@@ -158,7 +158,7 @@ def _ledger(chip: Chip, model: str, size: str) -> tuple[str, Ledger]:
     """Return the title of a network and its energy on a chip, arrays by their activity."""
     import cimsim
     from cimsim.cli.options import parse_size
-    from cimsim.cli.steps import trace
+    from cimsim.cli.steps import exported
     from cimsim.energy.idle import working
     from cimsim.energy.ledger import Ledger
     from cimsim.session.loading import RANDOM, load_network
@@ -166,7 +166,7 @@ def _ledger(chip: Chip, model: str, size: str) -> tuple[str, Ledger]:
 
     frame = parse_size(size)
     network = load_network(model, {}, RANDOM)
-    mapping = cimsim.map_graph(trace(network, frame), chip)
+    mapping = cimsim.map_graph(exported(network, frame), chip)
     timeline = simulate(mapping)
     period_s = timeline.interval_s(chip.process.clock_hz)
     ledger = Ledger(

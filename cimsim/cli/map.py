@@ -13,7 +13,7 @@ import typer
 from cimsim.boundary import json_text
 from cimsim.cli.groups import NetworkOptions, OnChip, grouped
 from cimsim.cli.options import InputShapeOption, NoCacheOption, PartialOption, parse_size
-from cimsim.cli.steps import size_of, trace
+from cimsim.cli.steps import exported, size_of
 from cimsim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _traced(
     made = (made.streaming() if network.streaming else made).taking(wanted.input_shape)
     net = Net.of(network.model, options, weights, network.streaming, wanted.input_shape)
     kept = KeptGraph.of(net, frame, chip, 0, not wanted.no_cache)
-    return made, trace(made, frame, partial=wanted.partial, chip=chip, kept=kept)
+    return made, exported(made, frame, partial=wanted.partial, chip=chip, kept=kept)
 
 
 def _mapped(

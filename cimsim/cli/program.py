@@ -17,7 +17,7 @@ from cimsim.cli.options import (
     check_numbers,
     parse_size,
 )
-from cimsim.cli.steps import Bars, print_json, trace
+from cimsim.cli.steps import Bars, exported, print_json
 
 if TYPE_CHECKING:
     from cimsim.mapping.mapping import Mapping
@@ -91,7 +91,7 @@ def program(network: WrittenNetwork, on: OnAgedChip, how: Calibrated) -> None:
     console = Console(emoji=False, stderr=how.as_json)  # package.module:Class is no emoji
     with Bars(console, how.quiet) as report:
         report("tracing", 0, 1)
-        placed = cimsim.map_graph(trace(made, frame), chip, on.mapping, on.allocation)
+        placed = cimsim.map_graph(exported(made, frame), chip, on.mapping, on.allocation)
         report("tracing", 1, 1)
         written = _written(placed, made, how, report)
         report("writing", 0, 1)

@@ -10,7 +10,7 @@ import typer
 
 from cimsim.cli.groups import ChipOptions, NetworkOptions, grouped
 from cimsim.cli.options import JsonOption, ModelOption, QuietOption, check_numbers, parse_size
-from cimsim.cli.steps import Bars, print_json, trace
+from cimsim.cli.steps import Bars, exported, print_json
 from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _pruned(
         dataset, n_frames=network.n_frames, count=losses.crops, sigma=losses.sigma,
         seed=losses.seed,
     )  # fmt: skip
-    graph = trace(network, parse_size(limits.size))
+    graph = exported(network, parse_size(limits.size))
     pruned = prune_network(
         network.module, graph, budget, batches, kind=losses.saliency, seed=losses.seed,
         progress=report,

@@ -1,4 +1,4 @@
-"""What several commands do on the way: progress bars, and a network traced for a frame size."""
+"""What several commands do on the way: progress bars, and a network exported for a frame size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 PICTURES = (".png", ".svg", ".pdf")
 
 
-def trace(
+def exported(
     network: Network,
     size: tuple[int, int],
     strict: bool = False,

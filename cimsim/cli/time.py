@@ -21,7 +21,7 @@ from cimsim.cli.options import (
     check_frames,
     parse_size,
 )
-from cimsim.cli.steps import Bars, check_timeline_files, size_of, trace, write_timeline
+from cimsim.cli.steps import Bars, check_timeline_files, exported, size_of, write_timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +124,7 @@ def time(network: TimedNetwork, on: TimedOnChip, look: Looking) -> None:
         report("tracing", 0, 1)
         made = _network(network.model, options, network.streaming).taking(look.input_shape)
         kept = _kept(network, look, chip, frame)
-        graph = trace(made, frame, look.strict, look.partial, chip, kept)
+        graph = exported(made, frame, look.strict, look.partial, chip, kept)
         report("tracing", 1, 1)
         report("mapping", 0, 1)
         placed = cimsim.map_graph(graph, chip, on.mapping, on.allocation)

@@ -136,7 +136,7 @@ def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
         if tuple(x.shape) != op.output.shape:
             raise InputError(
                 f"{graph.name}: input '{op.name}': expected shape {list(op.output.shape)} as it "
-                f"was traced, got {list(x.shape)}"
+                f"was exported, got {list(x.shape)}"
             )
         # a sum is ten times faster than a test of every value, and finite only if all of them are
         wanted, dtype = op.output.dtype, str(x.dtype).removeprefix("torch.")
@@ -188,7 +188,7 @@ class _Frame:
         """
         if op.input.shape[0] != 1:
             raise SimulationError(
-                f"layer '{op.name}': traced with a batch of {op.input.shape[0]}; the chip runs "
+                f"layer '{op.name}': exported with a batch of {op.input.shape[0]}; the chip runs "
                 "frame by frame, trace with a batch of 1"
             )
         ready = self.calibrated.ready[op.name]

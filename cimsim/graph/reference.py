@@ -35,15 +35,15 @@ def run(
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Execute ``graph`` in float32.
 
-    Shapes are static, so a larger batch is run in pieces of the traced batch size (one frame, as a
-    rule) and the results are joined.
+    Shapes are static, so a larger batch is run in pieces of the exported batch size (one frame, as
+    a rule) and the results are joined.
 
     Parameters
     ----------
     graph : LayerGraph
     *inputs : torch.Tensor [k * B, ...]
-        One per input node, in their order; ``B`` is the traced batch. Or the very arguments that
-        the network was traced with: tensors inside of dictionaries, lists and tuples are taken in
+        One per input node, in their order; ``B`` is the exported batch. Or the very arguments that
+        the network was exported with: tensors inside of dictionaries, lists and tuples are taken in
         the order in which they stand there, and what is no tensor is passed over.
     capture : callable, optional
         Called as ``capture(op, x)`` with the input tensor of each `MatrixOp` before it is applied.
@@ -154,7 +154,7 @@ def torch_weights(op: MatrixOp) -> tuple[Tensor, Tensor | None]:
 
 
 def _pieces(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
-    """Cut each input into traced batches, after checking number, dtype and shape."""
+    """Cut each input into exported batches, after checking number, dtype and shape."""
     import torch
 
     expected = graph.inputs

@@ -74,7 +74,7 @@ def prune(
     model : nn.Module
         In eval mode; takes noisy frames and a noise map.
     graph : LayerGraph
-        Of this network, traced at the frame size for which the budget counts.
+        Of this network, exported at the frame size for which the budget counts.
     budget : Budget
         `cimsim.pruning.budget.Arrays` or `Energy`.
     batches : sequence of (noisy, noise_map, clean)

@@ -185,7 +185,7 @@ def remarks(mapping: Mapping, spent: EnergyReport, timeline: Timeline | None = N
             "chip holds one copy of each, its uses take turns"
         )
     if graph.batch > 1:
-        found.append(f"traced with a batch of {graph.batch}: all figures are those of one sample")
+        found.append(f"exported with a batch of {graph.batch}: all figures are those of one sample")
     uncosted = costed(graph, mapping.chip).uncosted
     if uncosted:
         listed = ", ".join(f"{op.op} ({op.source or op.name})" for op in uncosted[:5])

@@ -208,7 +208,7 @@ class FunctionalRun:
             height, width = self.contract.size
             raise InputError(
                 f"{name}: frames of {frames.shape[2]} x {frames.shape[1]}, but the network "
-                f"was traced for {width} x {height}; trace it again for this size"
+                f"was exported for {width} x {height}; call cimsim.trace again for this size"
             )
         return frames
 

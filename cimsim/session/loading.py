@@ -27,7 +27,7 @@ _FILES = (".pt2", ".onnx", ".tflite", ".ts", ".torchscript")
 
 @dataclass(frozen=True)
 class Network:
-    """A torch module, ready to be traced.
+    """A torch module, ready to be exported.
 
     Attributes
     ----------

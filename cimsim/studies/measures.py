@@ -69,7 +69,7 @@ def denoising(
     Raises
     ------
     InputError
-        The network is no denoiser, keeps results from frame to frame, or was traced for another
+        The network is no denoiser, keeps results from frame to frame, or was exported for another
         frame size.
     """
     from cimsim.session.calibration import calibration_inputs
@@ -87,7 +87,7 @@ def denoising(
     if not len(clean) or clean.shape[1:3] != contract.size:
         raise InputError(
             f"clip: {len(clean)} frames of {clean.shape[2]} x {clean.shape[1]}, expected at least "
-            f"one of {width} x {height}, which the network was traced for"
+            f"one of {width} x {height}, which the network was exported for"
         )
     noisy = add_awgn(clean, sigma, seed)
     frames = "frame" if len(clean) == 1 else "frames"

@@ -227,7 +227,7 @@ class Strip:
             height, width = self.contract.size
             raise InputError(
                 f"clip: frames of {self.clean.shape[2]} x {self.clean.shape[1]}, but the network "
-                f"was traced for {width} x {height}"
+                f"was exported for {width} x {height}"
             )
 
     def __len__(self) -> int:

@@ -29,7 +29,7 @@ class Contract:
     ----------
     n_frames : int
     size : (int, int)
-        Height and width that the graph was traced for.
+        Height and width that the graph was exported for.
     kept : tuple of int
         Shape of the kept results; empty when the network keeps none.
     channels : int

@@ -422,7 +422,7 @@ def test_a_graph_traced_with_a_batch_is_refused(lab):
     mapping = ready.programmed.mapping
     mapping = replace(mapping, graph=pair, layers=mapping.layers[:1])
     wrong = replace(ready, programmed=replace(ready.programmed, mapping=mapping))
-    with pytest.raises(SimulationError, match="layer 'a': traced with a batch of 2"):
+    with pytest.raises(SimulationError, match="layer 'a': exported with a batch of 2"):
         execute(wrong, (torch.rand(2, 3, 5, 6),), 0, 0)
 
 

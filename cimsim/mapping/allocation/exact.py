@@ -43,7 +43,7 @@ class Solved:
 
 
 @dataclass(slots=True)
-class _Program:
+class _IntegerProgram:
     """Variables and rows of a program while it is put together."""
 
     lower: list[float] = field(default_factory=list)
@@ -82,7 +82,7 @@ def pack_exact(pieces: Sequence[Piece], room: Room, nodes: int = NODES) -> Solve
 
     for piece in pieces:
         check_size(piece, room)
-    program = _Program()
+    program = _IntegerProgram()
     cols = [program.integer(room.cols - p.cols) for p in pieces]
     rows = [program.integer(room.rows - p.rows) for p in pieces]
     arrays = [program.integer(min(n, room.arrays - 1)) for n in range(len(pieces))]
@@ -110,7 +110,7 @@ def pack_exact(pieces: Sequence[Piece], room: Room, nodes: int = NODES) -> Solve
 
 
 def _apart(
-    program: _Program,
+    program: _IntegerProgram,
     pieces: Sequence[Piece],
     room: Room,
     cols: list[int],
@@ -137,7 +137,7 @@ def _apart(
 
 
 def _common(
-    program: _Program,
+    program: _IntegerProgram,
     pieces: Sequence[Piece],
     room: Room,
     cols: list[int],

@@ -1,8 +1,8 @@
 """What FastDVDnet, CIM-NET and the networks between them consist of, without torch.
 
 `cimsim count` needs shapes alone, and importing torch takes longer than counting. The networks are
-written down here once more, as layers with shapes; tests hold them to what is traced from the
-modules of `cimsim.zoo`, and whatever is not written down here is traced.
+written down here once more, as layers with shapes; tests hold them to what is exported from
+modules of `cimsim.zoo`, and whatever is not written down here is exported.
 """
 
 from __future__ import annotations
