@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 import cimsim
 from cimsim.api import simulate_timing
 from cimsim.display.tables import html_table
+from cimsim.energy.model import COMPONENTS
 from cimsim.errors import InputError
 from cimsim.session.parts import Quality
+from cimsim.units import format_si
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,31 @@ def test_pictures_show_the_shares_of_the_timeline(shown):
     np.testing.assert_allclose(widths, [100 * row["busy"] for row in rows])
     assert all(row["busy"] + row["waiting"] + row["blocked"] <= 1 + 1e-12 for row in rows)
     assert max(row["busy"] for row in rows) == pytest.approx(timeline.bottleneck.share, abs=0.3)
+
+
+def test_the_energy_picture_has_every_joule_in_words_and_with_its_interval(shown):
+    result = shown[3]
+    whole, layers = result.plot.energy()
+    spent = {name: value for name, value in result.energy.by_component.items() if value}
+    names = [text.get_text() for text in whole.get_yticklabels()]
+    assert names == [COMPONENTS[name] for name in spent]
+    scale = sum(bar.get_width() for bar in whole.patches) / sum(spent.values())
+    whiskers = [line.get_segments()[0][:, 0] / scale for line in whole.collections]
+    known = [result.intervals[f"energy.{n}"] for n in spent if f"energy.{n}" in result.intervals]
+    assert len(known) > 5
+    np.testing.assert_allclose(whiskers, known, rtol=1e-9)
+    legend = {text.get_text() for text in layers.get_legend().get_texts()}
+    assert legend <= set(COMPONENTS.values())
+    left_out = [name for name in spent if COMPONENTS[name] not in legend]
+    below = "\n".join(text.get_text() for text in layers.texts).replace("\n", " ")
+    assert {"control", "io"} <= set(left_out)
+    assert all(format_si(spent[name], "J") in below for name in left_out)
+    rows = [row for row in result.layers if row["layer"] != "(chip)"]
+    reach = [line.get_segments()[0][:, 0] for line in layers.collections]
+    np.testing.assert_allclose(
+        [high / low for low, high in reach],
+        [row["energy_high_j"] / row["energy_low_j"] for row in rows if row["energy_j"]],
+    )
 
 
 def test_a_picture_without_data_says_why(shown):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cimsim.energy.model import COMPONENTS, STANDING
 from cimsim.errors import SimulationError
 from cimsim.session.result import Result
-from cimsim.units import format_si
+from cimsim.units import format_interval, format_si
 from cimsim.video.reel import with_channels
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#
             "#999999", "#882255", "#6F4E37", "#000000", "#44AA99", "#AA4499", "#DDCC77", "#332288",
             "#117733", "#BBBBBB")  # fmt: skip
 COLOURS = dict(zip(COMPONENTS, _COLOURS, strict=True))
+_FOR_TEXT = 12  # times the largest value, on a logarithmic axis: room for the texts
 _LETTERS = 11  # of a subtitle for an inch of the figure, which is wider than its axes
 _COMPRESSION = 3  # of 9: half the time of matplotlib's 6 for a few per cent more bytes
 STAGES = ("load", "drive", "convert", "reduce", "post", "store")
@@ -73,27 +74,15 @@ def energy_by_layer(result: Result) -> Figure:
     spent = {name: value for name, value in result.energy.by_component.items() if value}
     # bars of one size, and room for the legend beside few layers
     heights = [0.2 * len(spent), max(0.25 * len(rows), 0.2 * len(shown))]
-    figure, (whole, layers) = _figure(9.0, 2.2 + sum(heights), rows=2, height_ratios=heights)
-    unit, factor = _scale(max(spent.values()), "J")
-    bars = whole.barh(
-        [COMPONENTS[name] for name in spent], [value * factor for value in spent.values()],
-        color=[COLOURS[name] for name in spent],
-    )  # fmt: skip
-    whole.bar_label(bars, [format_si(v, "J") for v in spent.values()], fontsize=8, padding=3)
-    whole.set_xlabel(f"energy per frame / {unit}")
-    whole.margins(x=0.12)
-    total = format_si(result.energy.total_j, "J")
-    _title(whole, f"Energy of one frame by component: {total}", _subtitle(result))
-    unit, factor = _scale(max(map(dynamic_j, rows)), "J")
-    left = np.zeros(len(rows))
-    for name in shown:
-        widths = np.array([row.get(f"{name}_j", 0.0) * factor for row in rows])
-        label = name.replace("_", " ")
-        layers.barh(np.arange(len(rows)), widths, 0.8, left, label=label, color=COLOURS[name])
-        left += widths
-    layers.set_yticks(np.arange(len(rows)), [row["layer"] for row in rows])
-    layers.set_xlabel(f"energy per frame / {unit}")
-    _title(layers, "By layer, without what goes with time (control, leakage and the like)", "")
+    figure, (whole, layers) = _figure(10.5, 2.5 + sum(heights), rows=2, height_ratios=heights)
+    _by_component(whole, result, spent)
+    _by_layer(layers, result, rows, shown)
+    left_out = [
+        f"{COMPONENTS[n].partition(':')[0]} {format_si(spent[n], 'J')}"
+        for n in STANDING
+        if n in spent
+    ]
+    _title(layers, "By layer, without what goes with time", f"left out: {'; '.join(left_out)}")
     for axes in (whole, layers):
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
@@ -101,6 +90,63 @@ def energy_by_layer(result: Result) -> Figure:
         _plain(axes)
     _legend(layers)
     return figure
+
+
+def _by_component(axes: Axes, result: Result, spent: Mapping[str, float]) -> None:
+    """Draw a bar for each component, with what is known of it, on a logarithmic axis."""
+    unit, factor = _scale(max(spent.values()), "J")
+    for place, (name, value) in enumerate(spent.items()):
+        ends = result.intervals.get(f"energy.{name}")
+        axes.barh(place, value * factor, color=COLOURS[name])
+        text, reach = format_si(value, "J"), value
+        if ends is not None:
+            _whisker(axes, place, value, ends, factor)
+            text, reach = format_interval(value, *ends, "J"), max(value, ends[1])
+        axes.annotate(
+            text, (reach * factor, place), (4, 0), fontsize=8, va="center",
+            textcoords="offset points",
+        )  # fmt: skip
+    axes.set_yticks(range(len(spent)), [COMPONENTS[name] for name in spent])
+    axes.set_xscale("log")
+    axes.set_xlim(right=axes.get_xlim()[1] * _FOR_TEXT)
+    axes.set_xlabel(f"energy per frame / {unit}{_known(result)}")
+    total, ends = result.energy.total_j, result.intervals.get("energy.per_frame")
+    told = format_si(total, "J") if ends is None else format_interval(total, *ends, "J")
+    _title(axes, f"Energy of one frame by component: {told}", _subtitle(result))
+
+
+def _by_layer(
+    axes: Axes, result: Result, rows: Sequence[Mapping[str, str | float]], shown: Sequence[str]
+) -> None:
+    """Draw a stacked bar for each layer, and its interval where that is of the bar alone."""
+    unit, factor = _scale(max(map(dynamic_j, rows)), "J")
+    left = np.zeros(len(rows))
+    for name in shown:
+        widths = np.array([float(row.get(f"{name}_j", 0.0)) * factor for row in rows])
+        places = np.arange(len(rows))
+        axes.barh(places, widths, 0.8, left, label=COMPONENTS[name], color=COLOURS[name])
+        left += widths
+    for place, row in enumerate(rows):
+        if "energy_low_j" in row and not any(row.get(f"{n}_j") for n in STANDING):
+            ends = float(row["energy_low_j"]), float(row["energy_high_j"])
+            _whisker(axes, place, dynamic_j(row), ends, factor)
+    axes.set_yticks(np.arange(len(rows)), [str(row["layer"]) for row in rows])
+    axes.set_xlabel(f"energy per frame / {unit}{_known(result)}")
+
+
+def _known(result: Result) -> str:
+    return ", whiskers: 5 .. 95 % of what the sources allow" if result.intervals else ""
+
+
+def _whisker(
+    axes: Axes, place: int, value: float, ends: tuple[float, float], factor: float
+) -> None:
+    """Draw the 5 and 95 % points of a bar."""
+    low, high = ends
+    reach = [[max(value - low, 0.0) * factor], [max(high - value, 0.0) * factor]]
+    axes.errorbar(
+        value * factor, place, xerr=reach, fmt="none", ecolor="#333333", elinewidth=0.9, capsize=2.5
+    )
 
 
 def dynamic_j(row: Mapping[str, str | float]) -> float:
