@@ -86,6 +86,21 @@ def rescale(
     return new, tuple(rescaled), kept
 
 
+def with_arrays(chip: Chip, rows: int, cols: int) -> Chip:
+    """Return a chip with arrays of another size; numbers given for theirs are brought along.
+
+    For figures about the chip: nothing is checked, and its history is that of the old one.
+    """
+    sizes: dict[str, object] = {"array.rows": rows, "array.cols": cols}
+    new = changed(chip, sizes)
+    for field in fields().values():
+        value, fact = field.number(chip), field.fact
+        if value and fact and fact.follows and not sizes.keys().isdisjoint(field.follows):
+            factor = _factor(field, fact.follows.law, chip, changed(chip, sizes))
+            new = changed(new, {field.path: value * factor})
+    return new
+
+
 _VOLTS = ("energy", "static", "active")
 
 

@@ -6,9 +6,11 @@ import copy
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NoReturn, cast
 
+from cimsim.chip.area import area
+from cimsim.chip.rescale import with_arrays
 from cimsim.chip.spec import Chip
 from cimsim.display import drawing
 from cimsim.display.tables import Rows, html_table
@@ -28,6 +30,7 @@ from cimsim.mapping.sharing import first_disturbed
 from cimsim.mapping.strategies import Im2col, Strategy
 
 _MOST_PIECES = 1000  # that a message tries to pack
+_TIMES, _LONGEST = (1, 2, 4, 8), 65536  # sizes of arrays that a message tries, and the largest
 
 
 @dataclass(frozen=True)
@@ -447,15 +450,48 @@ def map_graph(
     try:
         layers = where.allocate(graph, requests, chip)
     except NoRoomError as error:
-        raise MappingError(f"{error}{_prices(graph, requests, chip, where)}") from None
+        larger = _larger_arrays(graph, requests, chip, how)
+        raise MappingError(f"{error}{larger}{_prices(graph, requests, chip, where)}") from None
     return Mapping(graph, chip, how.name, layers, where.name)
+
+
+def _larger_arrays(
+    graph: LayerGraph, requests: tuple[Request, ...], chip: Chip, strategy: Strategy
+) -> str:
+    """Name the arrays of least area in which the network fits, up to 8 times as long and wide."""
+    if sum(r.layout.n_arrays for r in requests) > _MOST_PIECES:
+        return "; larger arrays (--set array.rows=... --set array.cols=...)"
+    wanted, before = _cells_wanted(requests), sum(area(chip).values())
+    sizes = product((chip.array.rows * n for n in _TIMES), (chip.array.cols * n for n in _TIMES))
+    larger = [with_arrays(chip, rows, cols) for rows, cols in sizes if max(rows, cols) <= _LONGEST]
+    larger.sort(key=lambda one: (sum(area(one).values()), one.array.rows * one.array.cols))
+    for one in larger:
+        if wanted > one.n_arrays * one.array.rows * one.weight_cols:
+            continue
+        try:
+            there = requests_of(graph, layouts(graph, one, strategy))
+        except MappingError:
+            continue
+        arrays = sum(r.layout.n_arrays for r in there)
+        if arrays <= one.n_arrays:
+            more = f": {sum(area(one).values()) / before - 1:.0%} more area" if before else ""
+            return (
+                f"; larger arrays (--set array.rows={one.array.rows} --set "
+                f"array.cols={one.array.cols}, of which it needs {arrays}"
+                f"{more.replace('%', ' %')})"
+            )
+    return ""
+
+
+def _cells_wanted(requests: tuple[Request, ...]) -> int:
+    return sum(r.layout.cells_used * r.layout.lines_per_row for r in requests)
 
 
 def _prices(
     graph: LayerGraph, requests: tuple[Request, ...], chip: Chip, tried: Allocation
 ) -> str:  # fmt: skip
     """Say what sharing arrays would cost in time, where the network then fits."""
-    wanted = sum(r.layout.cells_used * r.layout.lines_per_row for r in requests)
+    wanted = _cells_wanted(requests)
     pieces = sum(r.layout.n_arrays for r in requests)
     if wanted > chip.n_arrays * chip.array.rows * chip.weight_cols or pieces > _MOST_PIECES:
         return ""

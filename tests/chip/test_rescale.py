@@ -9,7 +9,7 @@ from cimsim.chip.estimators import ESTIMATORS
 from cimsim.chip.estimators.adc import survey_energy_j
 from cimsim.chip.fields import fields
 from cimsim.chip.load import load_hw, raw_mapping, shipped
-from cimsim.chip.rescale import _stands
+from cimsim.chip.rescale import _stands, with_arrays
 from cimsim.errors import ConfigError
 from tests.thorough import some
 
@@ -175,3 +175,13 @@ def _others(field, value):
     if field.kind == "count":
         return [value - 1, value + 1]
     return [f"{value / 1.25!r} {field.unit}", f"{value * 1.25!r} {field.unit}"]
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_arrays_of_another_size_have_the_area_that_an_override_gives(name):
+    chip = load_hw(name)
+    sizes = {"array.rows": 2 * chip.array.rows, "array.cols": 4 * chip.array.cols}
+    overridden, resized = load_hw(name, sizes), with_arrays(chip, *sizes.values())
+    assert area(resized) == pytest.approx(area(overridden))
+    assert resized.array.fixed_energy_j == close(overridden.array.fixed_energy_j)
+    assert resized.dac.bit_energy_j == close(overridden.dac.bit_energy_j)

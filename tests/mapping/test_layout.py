@@ -1,8 +1,12 @@
+import re
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cimsim.chip.area import area
 from cimsim.chip.load import load_hw
 from cimsim.errors import MappingError
 from cimsim.graph.ir import InputOp, LayerGraph, MatrixOp, TensorSpec, Window
@@ -190,9 +194,38 @@ def test_no_room_names_need_stock_and_three_ways_out():
     text = str(error.value)
     assert "needs 2 arrays" in text
     assert "has 1" in text
-    ways = ("--set tile.count=2", "array.rows", "--set system.chips=2: 2 times", "smaller network")
+    ways = ("--set tile.count=2", "--set array.rows=", "system.chips=2: 2 times", "smaller network")
     for way in ways:
         assert way in text
+
+
+def test_larger_arrays_are_named_with_their_price_and_hold_the_network():
+    net, few = graph(conv("a", 9, 40), conv("b", 40, 70, source="a")), {"tile.count": 3}
+    with pytest.raises(MappingError) as error:
+        map_graph(net, chip(**few))
+    found = re.search(
+        r"rows=(\d+) --set array.cols=(\d+), of which it needs (\d+): (\d+) % more area",
+        str(error.value),
+    )
+    rows, cols, arrays, more = map(int, found.groups())
+    assert map_graph(net, chip(rows, cols, **few)).arrays_used == arrays <= 3
+    whole = sum(area(chip(**few)).values())
+    priced = {}
+    for size in product((64, 128, 256, 512), (32, 64, 128, 256)):
+        try:
+            map_graph(net, chip(*size, **few))
+        except MappingError:
+            continue
+        priced[size] = sum(area(chip(*size, **few)).values())
+    assert priced[rows, cols] == min(priced.values())
+    assert priced[rows, cols] / whole - 1 == pytest.approx(more / 100, abs=0.005)
+
+
+def test_larger_arrays_are_no_way_out_for_more_layers_than_arrays():
+    net = graph(conv("a"), conv("b", 4, 4, source="a"), conv("c", 4, 4, source="b"))
+    with pytest.raises(MappingError, match="needs 3 arrays") as error:
+        map_graph(net, chip(**{"tile.count": 2}))
+    assert "array.rows" not in str(error.value)
 
 
 def test_two_layers_on_the_same_cells_are_refused():

@@ -104,6 +104,8 @@ def no_room(
 ) -> NoRoomError:
     """Return the error of a chip with too few arrays: need, stock, largest layers, ways out.
 
+    `cimsim.mapping.mapping.map_graph` adds those that depend on how matrices are cut.
+
     Parameters
     ----------
     needed : int
@@ -121,7 +123,6 @@ def no_room(
         f"{chip.n_arrays} ({chips} tiles with {chip.tile.arrays}); "
         f"largest layers: {largest}. Ways out: a larger chip (--set tile.count={tiles}"
         f"{_more_area(chip, tiles)}); "
-        "larger arrays (--set array.rows=..., array.cols=...); "
         f"several chips ({_more_chips(chip, needed)}, --allocation by_chip); a smaller network "
         "(another --stride, fewer --stages, another --model)"
     )
