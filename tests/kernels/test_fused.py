@@ -160,6 +160,39 @@ def test_squares_fill_their_byte_however_dark_the_vector(largest):
     assert 2.0**exponent <= max(1, exact.max() / 32)
 
 
+@pytest.mark.parametrize("mask", [1, 32, 15, 255])
+def test_only_single_bits_are_multiplied_as_such(mask, monkeypatch):
+    """The widest instructions do not ask; here a product takes what it is told at its word."""
+    rng = np.random.default_rng(3)
+    low, high, noise = (rng.integers(-128, 128, (10, 16), np.int8) for _ in range(3))
+    x = rng.integers(0, 256, (fused.BLOCK, 12), np.uint8) & np.uint8(mask)
+    x[:, 10:] = 0  # what pads a vector
+
+    def product(vectors, plane, parts, n, bit, out):
+        told = vectors[:n] if bit < 0 else vectors[:n] & np.uint8(1 << bit)
+        out[:n] = told.astype(np.int32) @ products.unpack(plane).astype(np.int32)
+
+    monkeypatch.setattr(fused, "product", product)
+    planes = tuple(products.pack(plane) for plane in (high, low, noise))
+    planes = (*planes, products.tiles(*planes))
+    runs = np.array([[0, 0, 10]])
+    inputs = fused.Inputs(np.zeros(10, np.uint8), np.zeros(1, np.int64), runs)
+    block = fused._block(inputs, 1, planes, 16, 0, True)
+    fused._square(x, (0, fused.BLOCK), block.squares, block.exponents)
+    multiply = getattr(fused._multiply, "py_func", fused._multiply)
+    pulse = fused._Pulse(0, 0, mask, (mask & -mask).bit_length() - 1)
+    multiply(x, block, fused.BLOCK, planes, pulse)
+    wide = x[:, :10].astype(np.int64)
+    np.testing.assert_array_equal(block.low, wide @ low)
+    np.testing.assert_array_equal(block.high, wide @ high)
+    # squares are kept in steps of two to the exponent, rounded
+    spread = block.spread.astype(float) * 2.0 ** block.exponents[:, None]
+    tolerance = 0.5 * 2.0 ** block.exponents[:, None] * np.abs(noise.astype(int)).sum(axis=0)
+    if mask & mask - 1 == 0:
+        tolerance[:] = 0
+    assert (np.abs(spread - wide**2 @ noise) <= tolerance).all()
+
+
 @pytest.mark.parametrize("level", [3, 40, 255])
 def test_read_noise_is_that_of_independent_cells(level):
     """Against the brute-force experiment: every cell of every vector is drawn."""
