@@ -19,6 +19,7 @@ from benchmarks.paper.pids import listed, read_pids
 from benchmarks.paper.queue_file import load_queue, select
 from benchmarks.paper.queue_status import look
 from benchmarks.paper.runner import LOCK, Runner
+from cimsim.chip.load import shipped
 from cimsim.errors import ConfigError
 from cimsim.training.checkpoint import BEST
 from cimsim.training.data import Clip, Dataset, validation_batch
@@ -77,9 +78,10 @@ def test_the_shipped_queue_can_be_trained_and_names_its_weights_as_they_are_ship
     runner = Runner(tmp_path, tmp_path)
     assert len({job.name for job in jobs}) == len(jobs)
     for job in jobs:
-        stem = runner.weights(job).stem.removesuffix("_eflash40nm")
+        chip = job.settings.get("hw")
+        assert [name for name in shipped() if name in job.name] == ([chip] if chip else [])
+        stem = runner.weights(job).stem.removesuffix(f"_{chip}")
         assert job.name.startswith(stem), job.name
-        assert ("hw" in job.settings) == ("eflash40nm" in job.name)
         assert (job.settings["sigma"] == (5, 55)) == ("_blind" in job.name)
     seeds = [job.settings["seed"] for job in jobs]
     assert seeds == sorted(seeds)
