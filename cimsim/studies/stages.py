@@ -69,6 +69,8 @@ _SPEED = dict.fromkeys(
      "adc.kind", "tile.sample_hold", "inputs.bits"),
     (("device.spectrum", None),),
 )  # fmt: skip
+# which places there are: for faults that belong to places
+_PLACED = (("faults.seed", None), ("faults.map", None))
 _READ_OUT = (
     "inputs.*", "weights.*", "dac.*", "device.*", "wires.*", "array.rows", "array.cols",
     "array.r_supply",
@@ -90,7 +92,8 @@ STAGES: dict[str, Stage] = {
                                            ("device.spectrum", None)),
                              "adc.bits": (("adc.inl_bow_lsb", 0), ("adc.inl_steps_lsb", 0),
                                           ("device.spectrum", None)),
-                             "tile.count": (("conditions.gradient", 0),)}),
+                             "tile.count": (("conditions.gradient", 0), *_PLACED),
+                             "tile.arrays": _PLACED, "system.chips": _PLACED}),
         Stage("calibrate", reads=_READ_OUT, also=_SPEED),
         Stage("reference"),
         Stage("execute", reads=_READ_OUT, also=_SPEED),

@@ -28,6 +28,7 @@ WAYS = {
     "column": {"conditions.time": "1 h", "conditions.compensation": "column"},
     "anew": {"conditions.time": "1 h", "conditions.recalibrate": True},
     "faulty": {"faults.open": "1 %"},
+    "tested": {"faults.open": "1 %", "faults.seed": 3},
     "slow noise": {"device.noise": {"corner": "1 MHz"}, "dac.bits": 4},
     "uneven": {"conditions.gradient": "20 K", "conditions.temperature": "55 C"},
     "wires": {"wires.model": "fast", "wires.r_bit": "1 ohm"},
@@ -87,6 +88,18 @@ def check_flips(name, tmp_path, only=None, frames=1):
 def test_no_stage_reads_what_it_does_not_declare(way):
     """A narrowed chip has nothing else; `Memory.unsound` counts stages that asked for more."""
     check_way("eflash40nm", way)
+
+
+def test_a_map_of_faults_is_held_against_the_arrays_of_each_chip(tmp_path):
+    faults = tmp_path / "faults.csv"
+    faults.write_text("tile,array,row,col,cell,fault\n0,0,1,1,+,open\n20,0,1,1,+,open\n")
+    store, memory, said = Store(tmp_path / "store"), Memory(), {}
+    for tiles in (36, 12):
+        chip = make("eflash40nm", {"faults.map": str(faults), "tile.count": tiles})
+        said[tiles] = answers(chain(chip, memory, store))
+    assert said[36][0]["numbers"]
+    assert "tile 20, array 0 is outside the chip of 12 tiles" in said[12]
+    assert memory.unsound == {}
 
 
 @pytest.mark.slow
