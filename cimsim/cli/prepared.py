@@ -220,7 +220,6 @@ def prepare(
         Naming the option.
     """
     from cimsim.display.doubts import refuse
-    from cimsim.engine.on_torch import device_of as device_on_torch
     from cimsim.report.run.trackers import writer_of
     from cimsim.session.doubts import chip_doubts
     from cimsim.session.programmed import ProgrammedChip
@@ -237,7 +236,9 @@ def prepare(
     sigma = 15.0 if clip.sigma is None else clip.sigma
     check_numbers(sigma, reading.count or 1, seed, draws.threads)
     if draws.device is not None:
-        device_on_torch(draws.device)
+        from cimsim.engine.on_torch import device_of  # and numba, which a served run does without
+
+        device_of(draws.device)
     _check_seeds(draws.seeds, held, clip.noisy is None or clip.reference is not None)
     chip = on.load()
     if output.strict:

@@ -171,7 +171,6 @@ def test_a_verified_run_runs_again(simulated, tmp_path, monkeypatch):
     assert "--no-cache" in asked
 
 
-@pytest.mark.slow
 def test_a_served_run_imports_no_torch(simulated, tmp_path):
     run(tmp_path / "first")
     code = (
