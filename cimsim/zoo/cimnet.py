@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from cimsim.zoo._frames import AbstractDenoiser, conv3x3, conv_bn_relu, frame, init_kaiming
-from cimsim.zoo.cim_conv import CIMConv
+from cimsim.zoo.cim_conv import CIMConv, default_kernel
 from cimsim.zoo.errors import ZooError
 from cimsim.zoo.foldnet import write_out
 
@@ -30,6 +30,7 @@ ALLOWED = {
 # Subtracted from the frames: inputs of both signs around zero halve what errors of analog weights
 # do to the picture. The last layer's bias puts it back.
 GREY = 0.5
+MARGIN = 2  # a patch is a block and one pixel on every side
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,7 @@ class CIMNet(AbstractDenoiser):
         """Return a start for a network without coarse path from the tensors of one that has it.
 
         What reaches the last layer over the coarse path is missing then; all else is the same.
+        Weights of a smaller stride without coarse path need no growing: `adapted` writes them out.
 
         Parameters
         ----------
@@ -235,29 +237,43 @@ class CIMNet(AbstractDenoiser):
         Returns
         -------
         dict of str to Tensor, or None
-            None where there is nothing to leave out.
+            None where there is nothing to leave out, or where the stride is another one.
         """
-        left_out = {name for name in state if set(name.split(".")[1:2]) & set(COARSE_PATH)}
-        if self.reading.coarse or not left_out:
+        down = state.get("block1.down1.fc.weight")
+        if self.reading.coarse or down is None or down.shape[-1] != default_kernel(self.stride):
             return None
-        return {name: tensor for name, tensor in state.items() if name not in left_out}
+        return {name: tensor for name, tensor in state.items() if not _is_coarse(name)}
 
     def adapted(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return a state dict for this network; smoothing convolutions are written out.
+        """Return a state dict for this network; what stands for fewer pixels is written out.
 
         A smoothing CIM-CONV of block S > 1 takes the tensors of the 3 x 3 convolution of
-        ``smoothing="conv"`` and computes the same.
+        ``smoothing="conv"`` and computes the same. Without a coarse path it also takes those of a
+        CIM-CONV whose block fits into its own: a window of S = 16 holds four windows of S = 8 with
+        their margins. Outputs are the same wherever both networks pad a frame to the same size;
+        else the last two blocks of the smaller one differ, at the lower and the right edge.
         """
         out = dict(state)
         for name, part in self.named_modules():
             weight = out.get(f"{name}.fc.weight")
-            if not isinstance(part, CIMConv) or weight is None:
+            if not isinstance(part, CIMConv) or weight is None or weight.dim() != 4:
                 continue
-            block = part.block
-            if block == 1 or part.stride != block or tuple(weight.shape[2:]) != (3, 3):
+            fold, step = part.block, weight.shape[-1] - MARGIN
+            if part.stride != fold or not 0 < step < fold or fold % step:
+                continue
+            if step > 1 and _has_coarse_path(state):  # whose map at 1 / S is another one at each S
                 continue
             for own in part.state_dict():
                 tensor = out.get(f"{name}.{own}")
                 if tensor is not None and tensor.dim() > 0:
-                    out[f"{name}.{own}"] = write_out(tensor, step=1, up=1, fold=block)
+                    out[f"{name}.{own}"] = write_out(tensor, step=step, up=step, fold=fold)
         return out
+
+
+def _is_coarse(name: str) -> bool:
+    """Tell whether a tensor of that name belongs to the coarse path of a block."""
+    return any(part in COARSE_PATH for part in name.split(".")[1:2])
+
+
+def _has_coarse_path(state: Mapping[str, torch.Tensor]) -> bool:
+    return any(map(_is_coarse, state))

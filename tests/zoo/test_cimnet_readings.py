@@ -218,6 +218,40 @@ def test_training_without_coarse_path_starts_from_a_network_with_one():
         fill(two, whole.state_dict(), where="test")
 
 
+@pytest.mark.parametrize(("small", "large"), [(4, 8), (8, 16), (4, 16)])
+def test_two_layers_of_a_smaller_stride_are_written_out(small, large):
+    narrow, wide = (built(stride, coarse=0, before=2) for stride in (small, large))
+    for name, tensor in narrow.state_dict().items():  # norms and biases of all columns differ
+        if tensor.dim() == 1:
+            tensor.uniform_(0.5, 1.5) if "var" in name else tensor.uniform_(-0.2, 0.2)
+    assert wide.grown(narrow.state_dict()) is None
+    fill(wide, narrow.state_dict(), where="test")
+    for height, width in [(2 * large, 4 * large), (2 * large, 4 * large - 3)]:
+        frames, noise_map = torch.rand(1, 9, height, width), torch.full((1, 1, height, width), 0.1)
+        with torch.no_grad():
+            expected = narrow(frames, noise_map)
+            torch.testing.assert_close(wide(frames, noise_map), expected, atol=1e-5, rtol=1e-5)
+    assert wide.block1.smooth_in.fc.weight.shape[2] == large + 2
+
+
+def test_written_out_layers_differ_at_the_edge_where_frames_are_padded_further():
+    narrow, wide = built(4, coarse=0), built(8, coarse=0)
+    fill(wide, narrow.state_dict(), where="test")
+    height, width = 24, 32  # padded to 24 at S = 4, to 32 at S = 8
+    frames, noise_map = torch.rand(1, 9, height, width), torch.full((1, 1, height, width), 0.1)
+    with torch.no_grad():
+        gap = (wide(frames, noise_map) - narrow(frames, noise_map)).abs().amax(dim=(0, 1, 3))
+    assert gap[: height - 8].max() < 1e-5 < gap[height - 8 :].min()  # two blocks of 4 pixels
+
+
+def test_another_stride_with_a_coarse_path_is_refused():
+    two, whole = built(8, coarse=0), built(4)
+    assert two.grown(whole.state_dict()) is None
+    for network, state in [(two, whole.state_dict()), (built(8, coarse=1), whole.state_dict())]:
+        with pytest.raises(WeightsError, match="it fits --model cimnet --stride 4"):
+            fill(network, state, where="test")
+
+
 def test_two_layers_have_two_matrices_and_a_quarter_of_the_windows():
     network = built(4, coarse=0)
     assert sum(isinstance(part, torch.nn.Conv2d) for part in network.modules()) == 2
