@@ -16,10 +16,11 @@ from rich.console import Console
 
 from benchmarks.fair import page, told
 from benchmarks.fair.cases import CHIPS, ChipCase, NetworkCase, find_networks
-from benchmarks.fair.measure import Cell, Table
-from benchmarks.fair.quality import Judge, Judged
+from benchmarks.fair.measure import Table
+from benchmarks.fair.quality import Judge
 from benchmarks.fair.record import Record
-from benchmarks.fair.stride import StridePoint, read_points, study
+from benchmarks.fair.stride import FORMS, StridePoint, read_points, study
+from benchmarks.fair.stride_db import StrideDb, measure
 from benchmarks.paper.clips import FULL_FRAMES, ClipSet, clips_in, embedded_scenes
 from benchmarks.paper.console import make_console, print_table, run_command
 from benchmarks.paper.networks import Weights, weights_in
@@ -69,7 +70,11 @@ def main(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Programmings of the chip.")] = 1,
     strides: Annotated[
-        bool, typer.Option("--strides/--no-strides", help="The study of stride and array size.")
+        bool,
+        typer.Option(
+            "--strides/--no-strides",
+            help="The study of stride and array size, with --test of stride and PSNR.",
+        ),
     ] = True,
     quick: Annotated[
         bool,
@@ -109,13 +114,11 @@ def main(
         if clips is not None
         else None
     )
-    study_file = out / "stride.csv"
-    cells, judged, points, finished = _measured(jobs, table, judge, study_file if strides else None)
-    found = Record().merged(cells, judged, points)
+    found, finished = _measured(jobs, table, judge, out / "stride.csv" if strides else None)
     show(console, found)
     found.write(out / "tables")
     if record:
-        kept = Record.read().merged(cells, judged, points)
+        kept = Record.read().merged(found.cells, found.judged, found.points, found.strides)
         kept.write()
         page.write(kept)
         console.print(f"recorded: {page.PAGE}")
@@ -172,19 +175,26 @@ def _clips(test: Path | None, frames: int, crop: str | None, quick: bool) -> Cli
 
 def _measured(
     jobs: Jobs, table: Table, judge: Judge | None, study_file: Path | None
-) -> tuple[list[Cell], list[Judged], list[StridePoint], bool]:
+) -> tuple[Record, bool]:
     """Measure what is missing; after Ctrl-C return what there is, and False."""
+    points: list[StridePoint] = []
+    strides: list[StrideDb] = []
     try:
-        points = (
-            [] if study_file is None else study(table.size, study_file, progress=table.progress)
-        )
+        if study_file is not None:
+            for model in FORMS:
+                points += study(table.size, study_file, model=model, progress=table.progress)
+            if judge is not None:
+                strides = measure(
+                    judge.clips, judge.given, table.kept / "strides",
+                    seeds=judge.seeds, step=judge.step, sigma=judge.sigma, progress=judge.progress,
+                )  # fmt: skip
         cells = table.fill(jobs)
         judged = [] if judge is None else judge.run(to_judge(jobs, judge.given))
     except KeyboardInterrupt:
         points = [] if study_file is None else read_points(study_file)
         kept = [] if judge is None else judge.done(to_judge(jobs, judge.given))
-        return table.done(jobs), kept, points, False
-    return cells, judged, points, True
+        return Record().merged(table.done(jobs), kept, points, strides), False
+    return Record().merged(cells, judged, points, strides), True
 
 
 def show(console: Console, record: Record) -> None:
@@ -205,6 +215,7 @@ def show(console: Console, record: Record) -> None:
     for hw in dict.fromkeys(cell.hw for cell in record.cells):
         console.print(told.statement(record, hw).replace("**", ""), highlight=False)
     console.print(told.stride_told(record.points).replace("**", ""), highlight=False)
+    console.print(told.stride_db_told(record.strides).replace("**", ""), highlight=False)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ NETWORKS = (
     NetworkCase("CIM-NET, S = 4", "cimnet", {"stride": 4}),
     NetworkCase("Abla-NET, S = 8", "abla-net", {"stride": 8}),
     NetworkCase("CIM-NET, S = 16", "cimnet", {"stride": 16, "coarse": 1}),
+    NetworkCase("CIM-NET, S = 16, two layers", "cimnet", {"stride": 16, "coarse": 0}),
     NetworkCase(
         "Fold-NET as a U-Net, written out", "foldnet", {"stride": 8, "tiles": 3, "levels": 3}
     ),

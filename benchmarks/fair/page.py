@@ -37,6 +37,13 @@ def parts(record: Record) -> dict[str, str]:
             f"{told.stride_told(record.points)}\n\n![strides](like_with_like/strides.png)\n\n"
             f"{told.stride_table(record.points)}"
         )
+    found["stride_db"] = "Not measured yet."
+    if record.strides:
+        found["stride_db"] = "\n\n".join(
+            [told.stride_db_told(record.strides),
+             told.stride_db_table(record.strides, record.points),
+             told.strides_measured(record.strides)]
+        )  # fmt: skip
     return found
 
 
@@ -57,7 +64,7 @@ def write(record: Record, page: Path = PAGE, quoting: tuple[Path, ...] = QUOTING
     folder = page.parent / page.stem
     picture.draw_trade_off(record, told.FIRST, folder / "trade_off.png")
     if record.points:
-        picture.draw_strides(record.points, folder / "strides.png")
+        picture.draw_strides(record.points, folder / "strides.png", record.strides)
     rewrite(page, parts(record))
     for other in quoting:
         quotations = {STATEMENT: told.statement(record)}

@@ -10,7 +10,8 @@ from benchmarks.fair.cases import NETWORKS
 from benchmarks.fair.measure import FAST, IM2COL, Cell
 from benchmarks.fair.quality import Judged
 from benchmarks.fair.record import Record
-from benchmarks.fair.stride import StridePoint
+from benchmarks.fair.stride import FORM_TITLES, FORMS, StridePoint
+from benchmarks.fair.stride_db import StrideDb
 from cimsim.files import replacing
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 DPI = 130
 # Okabe-Ito colours, which all eyes tell apart; a shape says the same again
 COLOURS = ("#000000", "#D55E00", "#009E73", "#56B4E9", "#0072B2", "#E69F00", "#CC79A7", "#F0E442",
-           "#999999", "#7F3C8D", "#11A579")  # fmt: skip
-SHAPES = "PoDs^vX<>hp"
+           "#999999", "#7F3C8D", "#11A579", "#3969AC")  # fmt: skip
+SHAPES = "PoDs^vX<>hpd"
+LINES = ("-", "--")  # of CIM-NET as drawn, and without its coarse path
 
 
 def draw_trade_off(record: Record, hw: str, path: Path) -> None:
@@ -92,40 +94,72 @@ def _height(judged: Judged | None, floor: float) -> float:
     return floor if judged is None else judged.chip_db
 
 
-def draw_strides(points: Sequence[StridePoint], path: Path) -> None:
-    """Draw interval, energy, conversions and cells x interval over the stride, a line per array."""
+def draw_strides(
+    points: Sequence[StridePoint], path: Path, levels: Sequence[StrideDb] = ()
+) -> None:
+    """Draw what a frame costs over the stride, a line per form and array, and PSNR beside it.
+
+    Parameters
+    ----------
+    points : sequence of StridePoint
+    path : Path
+        PNG to write.
+    levels : sequence of StrideDb
+        None: not drawn.
+    """
     from matplotlib.ticker import FormatStrFormatter, LogLocator
 
-    figure = _figure(10.0, 3.2)
-    axes: Any = figure.subplots(1, 4)
     measures: tuple[tuple[Callable[[StridePoint], float], str], ...] = (
         (lambda p: 1e3 * p.interval_s, "interval / ms"),
         (lambda p: 1e3 * p.energy_j, "energy / mJ"),
         (lambda p: p.conversions / 1e6, "conversions / millions"),
         (lambda p: p.cell_seconds / 1e6, "cells x interval / millions s"),
     )
-    for one, (value, label) in zip(axes, measures, strict=True):
+    count = len(measures) + bool(levels)
+    figure = _figure(2.6 * count, 3.4)
+    axes: Any = figure.subplots(1, count)
+    strides = sorted({p.stride for p in points})
+    for one, (value, label) in zip(axes, measures, strict=False):
         for number, rows in enumerate(sorted({p.rows for p in points})):
-            own = sorted((p for p in points if p.rows == rows), key=lambda p: p.stride)
-            one.plot(
-                [p.stride for p in own], [value(p) for p in own], f"{SHAPES[number]}-",
-                color=COLOURS[number], label=f"arrays of {rows}", markersize=4,
-            )  # fmt: skip
-        one.set_xscale("log", base=2)
+            for model, line in zip(FORMS, LINES, strict=True):
+                own = [p for p in points if (p.rows, p.model) == (rows, model)]
+                own.sort(key=lambda p: p.stride)
+                one.plot(
+                    [p.stride for p in own], [value(p) for p in own], f"{SHAPES[number]}{line}",
+                    color=COLOURS[number], markersize=4,
+                    label=f"arrays of {rows}, {FORM_TITLES[model]}" if own else None,
+                )  # fmt: skip
         one.set_yscale("log")
-        strides = sorted({p.stride for p in points})
-        one.set_xticks(strides, [str(stride) for stride in strides])
-        one.minorticks_off()
         one.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         one.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        one.set_xlabel("stride S")
         one.set_title(label, fontsize=9)
+    if levels:
+        _levels(axes[-1], levels)
+    for one in axes:
+        one.set_xscale("log", base=2)
+        one.set_xticks(strides, [str(stride) for stride in strides])
+        one.minorticks_off()
+        one.set_xlabel("stride S")
         one.grid(visible=True, color="#DDDDDD", linewidth=0.5)
     figure.legend(
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8,
         frameon=False,
     )  # fmt: skip
     _save(figure, path)
+
+
+def _levels(axes: Axes, levels: Sequence[StrideDb]) -> None:
+    """Draw PSNR of every weight file: shape of the form, open in float, filled on the chip."""
+    for (form, shape), colour in zip(zip(FORMS, "os", strict=True), COLOURS[4:], strict=False):
+        own = [row for row in levels if row.form == form]
+        title = FORM_TITLES[form]
+        chip = [row.on_chip()[0] for row in own]
+        axes.plot([r.stride for r in own], [r.in_float for r in own], shape, color=colour,
+                  markerfacecolor="none", markersize=5, label=f"{title}, float")  # fmt: skip
+        axes.plot([r.stride for r in own], chip, shape, color=colour, markersize=5,
+                  label=f"{title}, chip")  # fmt: skip
+    axes.set_title("PSNR / dB, each weight file", fontsize=9)
+    axes.legend(fontsize=7)
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.fair.measure import Cell, read_cells, write_cells
 from benchmarks.fair.quality import Judged, read_judged, write_judged
 from benchmarks.fair.stride import StridePoint, read_points, write_points
+from benchmarks.fair.stride_db import StrideDb, read_strides, write_strides
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -25,11 +26,14 @@ class Record:
         PSNR on the chip.
     points : tuple of StridePoint
         The study over strides.
+    strides : tuple of StrideDb
+        PSNR over strides.
     """
 
     cells: tuple[Cell, ...] = ()
     judged: tuple[Judged, ...] = ()
     points: tuple[StridePoint, ...] = ()
+    strides: tuple[StrideDb, ...] = ()
 
     @classmethod
     def read(cls, folder: Path = RESULTS) -> Record:
@@ -37,19 +41,22 @@ class Record:
         return cls(
             tuple(read_cells(folder / "cells.csv")), tuple(read_judged(folder / "quality.csv")),
             tuple(read_points(folder / "stride.csv")),
+            tuple(read_strides(folder / "stride_db.csv")),
         )  # fmt: skip
 
     def write(self, folder: Path = RESULTS) -> None:
-        """Write the three files."""
+        """Write the four files."""
         write_cells(folder / "cells.csv", self.cells)
         write_judged(folder / "quality.csv", self.judged)
         write_points(folder / "stride.csv", self.points)
+        write_strides(folder / "stride_db.csv", self.strides)
 
     def merged(
         self,
         cells: Iterable[Cell] = (),
         judged: Iterable[Judged] = (),
         points: Sequence[StridePoint] = (),
+        strides: Sequence[StrideDb] = (),
     ) -> Record:
         """Return this record with new rows in place of old ones about the same.
 
@@ -63,4 +70,11 @@ class Record:
         kept = {(c.hw, c.network, c.how): c for c in (*old_cells, *new_cells)}
         quality = {row.place: row for row in (*self.judged, *judged)}
         study = {(p.model, p.stride, p.rows): p for p in (*old_points, *points)}
-        return Record(tuple(kept.values()), tuple(quality.values()), tuple(study.values()))
+        # a PSNR on other clips does not stand beside these
+        clips = {row.clips for row in strides}
+        old_strides = [row for row in self.strides if not clips or row.clips in clips]
+        levels = {row.place: row for row in (*old_strides, *strides)}
+        return Record(
+            tuple(kept.values()), tuple(quality.values()), tuple(study.values()),
+            tuple(levels.values()),
+        )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from itertools import pairwise
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.fair.cases import CELLS_PER_CONVERTER
 from benchmarks.fair.draws import Kept, ledger_of
-from benchmarks.paper.networks import PAPER
 from benchmarks.paper.record import read_plain, write_csv
 from cimsim.chip.load import chip_hash, load_hw
 from cimsim.energy.ledger import draw, interval
@@ -23,6 +22,12 @@ if TYPE_CHECKING:
 STRIDES = (2, 4, 8, 16)
 ROWS = (256, 512, 1024, 2048)
 MANY_TILES = 10**5  # arrays as many as it takes: what is used is counted
+# name in the record -> options beside the stride; the zoo leaves the coarse path out from S = 8 on
+FORMS: Mapping[str, Mapping[str, int]] = {
+    "cimnet": {"coarse": 1},
+    "cimnet_coarse0": {"coarse": 0},
+}
+FORM_TITLES = {"cimnet": "as drawn", "cimnet_coarse0": "two layers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class StridePoint:
     Attributes
     ----------
     model : str
+        One of `FORMS`: as drawn, or without its coarse path.
     stride, rows : int
         Arrays have ``rows`` rows and as many columns of cells.
     chip, size : str
@@ -112,7 +118,7 @@ def study(
         Chip whose arrays are cut smaller or larger; a converter serves as many columns as before,
         and there are as many arrays as the network takes.
     model : str
-        A network with an option ``stride``.
+        One of `FORMS`.
     strides, rows : sequence of int
     progress : callable, optional
         Called with a text for each new point.
@@ -125,8 +131,8 @@ def study(
 
     @lru_cache(maxsize=1)
     def graph(stride: int) -> LayerGraph:
-        options = {"stride": stride} | dict(PAPER.get(model, {}))
-        network = cimsim.load_network(model, options, "random")
+        options = {"stride": stride} | dict(FORMS[model])
+        network = cimsim.load_network("cimnet", options, "random")
         return cimsim.trace(network.module, network.example(*size), name=f"{model}_s{stride}")
 
     for stride in strides:

@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.fair import decompose
-from benchmarks.fair.cases import CHIPS, NETWORKS, YARDSTICK
+from benchmarks.fair.cases import CHIPS, NETWORKS, ROWS, YARDSTICK
 from benchmarks.fair.decompose import Split
 from benchmarks.fair.measure import FAST, FRUGAL, HOW, IM2COL, Cell
 from benchmarks.fair.quality import Judged
 from benchmarks.fair.record import Record
-from benchmarks.fair.stride import StridePoint, best_stride, steps
+from benchmarks.fair.stride import FORM_TITLES, FORMS, StridePoint, best_stride, steps
+from benchmarks.fair.stride_db import StrideDb
 from cimsim.units import format_interval, format_si
 
 TITLES = {case.name: case.title for case in NETWORKS}
@@ -272,28 +273,30 @@ def ratios(record: Record, network: str = CIMNET) -> str:
 
 
 def stride_table(points: Iterable[StridePoint]) -> str:
-    """Return cycles, energy, conversions and arrays over stride and size of arrays."""
+    """Return cycles, energy, conversions and arrays over form, size of arrays and stride."""
     lines = [
-        "| arrays of | S | arrays | cells | activations | conversions | interval | energy "
-        "| cells x interval |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| CIM-NET | arrays of | S | arrays | cells | activations | conversions | interval "
+        "| energy | cells x interval |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| {p.rows} | {p.stride} | {p.arrays:,} | {p.cells / 1e6:.3g} M "
+        f"| {FORM_TITLES[p.model]} | {p.rows} | {p.stride} | {p.arrays:,} | {p.cells / 1e6:.3g} M "
         f"| {p.activations / 1e6:.3g} M | {p.conversions / 1e6:.3g} M "
         f"| {format_si(p.interval_s, 's')} "
         f"| {format_interval(p.energy_j, p.energy_low_j, p.energy_high_j, 'J')} "
         f"| {p.cell_seconds / 1e6:.3g} M s |"
-        for p in sorted(points, key=lambda p: (p.rows, p.stride))
+        for p in sorted(points, key=lambda p: (list(FORMS).index(p.model), p.rows, p.stride))
     ]
     return "\n".join(lines)
 
 
 def stride_told(points: Sequence[StridePoint]) -> str:
-    """Say for each size of arrays up to which stride a larger one pays, and in what."""
+    """Say for each form and size of arrays up to which stride a larger one pays, and in what."""
     told = []
-    for rows in sorted({p.rows for p in points}):
-        own = sorted((p for p in points if p.rows == rows), key=lambda p: p.stride)
+    for model, rows in sorted({(p.model, p.rows) for p in points}):
+        own = sorted(
+            (p for p in points if (p.model, p.rows) == (model, rows)), key=lambda p: p.stride
+        )
         if len(own) < 2:
             continue
         gains = {
@@ -302,12 +305,93 @@ def stride_told(points: Sequence[StridePoint]) -> str:
             "cells times time": steps(own, lambda p: p.cell_seconds),
         }  # fmt: skip
         told.append(
-            f"- **Arrays of {rows}**: {_least_energy(own)}, conversions at S = "
-            f"{best_stride(own, lambda p: p.conversions)}, cells times time (one frame's silicon) "
-            f"at S = {best_stride(own, lambda p: p.cell_seconds)}, the interval at S = "
-            f"{best_stride(own, lambda p: p.interval_s)}. {_last_step(own, gains)}"
+            f"- **{FORM_TITLES[model].capitalize()}, arrays of {rows}**: {_least_energy(own)}, "
+            f"conversions at S = {best_stride(own, lambda p: p.conversions)}, cells times time "
+            f"(one frame's silicon) at S = {best_stride(own, lambda p: p.cell_seconds)}, the "
+            f"interval at S = {best_stride(own, lambda p: p.interval_s)}. {_last_step(own, gains)}"
         )
     return "\n".join(told)
+
+
+def stride_db_table(rows: Iterable[StrideDb], points: Iterable[StridePoint]) -> str:
+    """Return PSNR over form and stride beside time, energy and arrays, a row for each weights."""
+    lines = [
+        "| CIM-NET | S | weights | trained | float / dB | chip / dB | arrays | conversions "
+        "| interval | energy |",
+        "|---|---:|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    spent = {(p.model, p.stride): p for p in points if p.rows == ROWS}
+    for row in sorted(rows, key=_stride_order):
+        chip, error = row.on_chip()
+        at = spent.get((row.form, row.stride))
+        lines.append(
+            f"| {FORM_TITLES[row.form]} | {row.stride} | {row.weights} | {_training(row)} "
+            f"| {row.in_float:.2f} | {chip:.2f} ± {error:.2f} | {_spent(at)} |"
+        )
+    return "\n".join(lines)
+
+
+def _stride_order(row: StrideDb) -> tuple[object, ...]:
+    """Sort by form and stride; written out before trained, in float before for the chip."""
+    return (
+        list(FORMS).index(row.form), row.stride, row.trained_at, row.hw, not row.shipped,
+        row.weights,
+    )  # fmt: skip
+
+
+def _training(row: StrideDb) -> str:
+    minutes = "minutes unknown" if row.minutes is None else f"{row.minutes:.0f} min"
+    place = f"for {row.hw}" if row.hw else "in float"
+    out = f" at S = {row.trained_at}, written out" if row.trained_at != row.stride else ""
+    return f"{'shipped, ' if row.shipped else ''}{minutes}, {place}{out}"
+
+
+def _spent(at: StridePoint | None) -> str:
+    if at is None:
+        return "– | – | – | –"
+    energy = format_interval(at.energy_j, at.energy_low_j, at.energy_high_j, "J")
+    return (
+        f"{at.arrays} | {at.conversions / 1e6:.3g} M | {format_si(at.interval_s, 's')} | {energy}"
+    )
+
+
+def stride_db_told(rows: Sequence[StrideDb]) -> str:
+    """Say what a larger stride with the same function loses, and what it has after training.
+
+    Compared are two layers: a shipped weight file with itself written out, and weights that were
+    given for two strides, trained alike.
+    """
+    told = []
+    two = [row for row in rows if row.form == "cimnet_coarse0"]
+    for row in sorted(two, key=_stride_order):
+        for base in two:
+            if (base.hw, base.shipped) != (row.hw, row.shipped) or base.stride >= row.stride:
+                continue
+            if base.stride != base.trained_at or (row.shipped and row.weights != base.weights):
+                continue
+            gap, error = row.on_chip(base)
+            at, on = row.in_float - base.in_float, f"{gap:+.2f} ± {error:.2f} dB on the chip"
+            what = "written out, untrained" if row.shipped else "each trained further"
+            place = f"weights for {row.hw}" if row.hw else "float weights"
+            told.append(
+                f"- **S = {base.stride} to {row.stride}, {what}** ({place}: {base.weights}"
+                f"{'' if row.shipped else f', {row.weights}'}): {_signed(at)} dB in float, {on}."
+            )
+    return "\n".join(told)
+
+
+def strides_measured(rows: Sequence[StrideDb]) -> str:
+    """Say on which frames, and what the error is."""
+    first = rows[0]
+    return (
+        f"PSNR on {first.clips.rpartition(' #')[0]}, σ = {first.sigma:g}, "
+        f"{len(first.chip_db.split())} programmings of {FIRST}, each of which sees other frames; "
+        "± is the standard error over programmings, of a difference that of the differences."
+    )
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}" if abs(value) >= 0.005 else "0.00"
 
 
 def _least_energy(own: Sequence[StridePoint]) -> str:

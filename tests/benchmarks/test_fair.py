@@ -35,6 +35,7 @@ from benchmarks.fair.measure import (
 from benchmarks.fair.quality import Judge, Judged, judged, read_judged, write_judged
 from benchmarks.fair.record import Record
 from benchmarks.fair.stride import StridePoint, best_stride, read_points, steps, study
+from benchmarks.fair.stride_db import StrideDb, candidates, measure, summed_up
 from benchmarks.paper.chip import FrameRow
 from benchmarks.paper.clips import clips_in
 from benchmarks.paper.networks import Weights, shipped_weights
@@ -332,6 +333,91 @@ def test_the_stride_that_stops_paying():
     assert "energy 0.50 (0.40..0.60) x" in told.stride_told([*points[:2], *surely])
     either = [replace(points[2], step_low=0.8, step_high=1.2)]
     assert "energy is a tie of S = 8 and 16" in told.stride_told([*points[:2], *either])
+
+
+def level(stride, chip, *, trained_at=None, hw="eflash40nm", shipped=True, stem="w", form=""):
+    return StrideDb(
+        form or "cimnet_coarse0", stride, trained_at or stride, stem, hw, shipped, 12.0, "set #1",
+        15.0, " ".join(["32.5"] * len(chip.split())), chip,
+    )  # fmt: skip
+
+
+def test_shipped_two_layers_are_judged_at_each_larger_stride_too():
+    shipped = {w.stem: w for w in shipped_weights()}
+    mine = replace(shipped["cimnet_s8"], stem="mine", shipped=False)
+    other = replace(mine, stem="other", card=replace(mine.card, hw="sonos40nm"))
+    blind = replace(mine, stem="blind", card=replace(mine.card, sigma=(5.0, 55.0)))
+    odd = replace(mine, stem="odd", card=replace(mine.card, options={"stride": 8, "before": 2}))
+    found = [(w.stem, w.card.options["stride"], at)
+             for w, at in candidates([mine, other, blind, odd], 15.0)]  # fmt: skip
+    assert found == [
+        ("cimnet_s2", 2, 2), ("cimnet_s8", 8, 8), ("cimnet_s8", 16, 8),
+        ("cimnet_s8_eflash40nm", 8, 8), ("cimnet_s8_eflash40nm", 16, 8), ("mine", 8, 8),
+    ]  # fmt: skip
+
+
+def test_a_difference_is_taken_programming_by_programming():
+    small, large = level(8, "32.0 33.0 34.0"), level(16, "31.9 32.7 33.8", trained_at=8)
+    assert large.on_chip() == pytest.approx((32.8, np.std([31.9, 32.7, 33.8], ddof=1) / 3**0.5))
+    assert large.on_chip(small) == pytest.approx((-0.2, 0.1 / 3**0.5))
+    text = told.stride_db_told([large, small, level(16, "30 30 30", shipped=False)])
+    assert text.count("S = 8 to 16") == 1  # what was given has no partner
+    assert "untrained** (weights for eflash40nm: w): 0.00 dB in float, -0.20 ± 0.06" in text
+    given = [level(s, db, shipped=False, stem=f"n{s}") for s, db in ((8, "32 33"), (16, "33 34"))]
+    assert "trained further** (weights for eflash40nm: n8, n16)" in told.stride_db_told(given)
+    drawn = [replace(row, form="cimnet") for row in given]
+    assert told.stride_db_told(drawn) == ""
+
+
+def test_the_table_of_psnr_has_the_costs_of_its_form_and_stride():
+    points = [point(8, 2.0, 1.0), replace(point(8, 3.0, 1.0), model="cimnet_coarse0")]
+    rows = [level(16, "30", trained_at=8), level(8, "31"), level(8, "32", form="cimnet")]
+    lines = told.stride_db_table(rows, points).splitlines()[2:]
+    assert [line.split(" | ")[:2] for line in lines] == [
+        ["| as drawn", "8"], ["| two layers", "8"], ["| two layers", "16"],
+    ]  # fmt: skip
+    assert ["2.00 s" in lines[0], "3.00 s" in lines[1], "| – |" in lines[2]] == [True] * 3
+    assert "12 min, for eflash40nm at S = 8, written out | 32.50 | 30.00 ± 0.00" in lines[2]
+
+
+def test_psnr_of_other_clips_replaces_what_was_recorded(tmp_path):
+    old = Record(strides=(level(8, "31"), level(16, "30", trained_at=8)))
+    old.write(tmp_path)
+    assert Record.read(tmp_path).strides == old.strides
+    assert old.merged(strides=[level(8, "32")]).strides[0].chip_db == "32"
+    assert len(old.merged(strides=[level(8, "32")]).strides) == 2
+    other = replace(level(8, "33"), clips="other #2")
+    assert old.merged(strides=[other]).strides == (other,)
+
+
+@pytest.mark.slow
+def test_written_out_weights_have_the_same_psnr_in_float_and_their_own_on_the_chip(clips, tmp_path):
+    two = [w for w in shipped_weights() if w.stem == "cimnet_s8_eflash40nm"]
+    small = replace(clips, clips={"wide": clips.clips["wide"]})
+    rows = {
+        (row.stride, row.weights): row
+        for row in measure(small, (), tmp_path, seeds=2, step=2)
+        if row.weights == two[0].stem
+    }
+    plain, out = (rows[stride, two[0].stem] for stride in (8, 16))
+    assert plain.float_db == out.float_db
+    assert plain.chip_db != out.chip_db  # other cells
+    assert len(plain.chip_db.split()) == 2
+    assert measure(small, (), tmp_path, seeds=2, step=2)[-1] == out  # nothing was run again
+
+
+def test_psnr_is_the_mean_over_frames_then_clips_of_each_programming():
+    weights = next(w for w in shipped_weights() if w.stem == "cimnet_s8")
+    rows = [
+        FrameRow("n", "s", "h", "c", "set #1", clip, 15.0, seed, frame, 25.0, 30.0, db, 1.0)
+        for clip, seed, frame, db in (
+            ("a", 0, 0, 28.0), ("a", 0, 1, 30.0), ("b", 0, 0, 25.0), ("a", 1, 0, 29.0),
+            ("b", 1, 0, 29.0),
+        )
+    ]  # fmt: skip
+    row = summed_up(weights, dict(weights.card.options), 8, rows)
+    assert (row.chip_db, row.float_db) == ("27.0000 29.0000", "30.0000 30.0000")
+    assert (row.form, row.hw, row.minutes) == ("cimnet_coarse0", "", 34.0)
 
 
 def test_the_statement_says_both_orders():
