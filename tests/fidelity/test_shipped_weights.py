@@ -51,8 +51,9 @@ def test_weights_for_phase_change_cells_are_taken_and_are_better_there():
         network = cimsim.load_network("foldnet", options, weights=stem)
         graph = cimsim.trace(network.module, network.example(96, 96))
         found[stem] = cimsim.simulate(cimsim.map_graph(graph, chip), clip).quality.psnr_db
-    best, *others = found.values()
-    assert best > max(others) + 0.5
+    best, plain, for_flash = found.values()
+    assert best > plain + 0.5
+    assert best > for_flash + 0.1  # trained by the same gradient for smaller errors
 
 
 def test_there_are_weights_for_the_default_network():
