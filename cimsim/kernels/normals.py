@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cimsim.jit import jit, jit_inline
 from cimsim.kernels.arrays import Floats, UInt64
 from cimsim.kernels.fma import fma
-from cimsim.kernels.wide import WIDTH, draw
+from cimsim.kernels.wide import WIDTH, draw_both, draw_words, make_normals, scratch_words
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -184,9 +184,12 @@ def normals(
 def many_normals(out: Floats, numbers: Numbers, window: Word, stage: Word, key: Word) -> None:
     """Do what `normals` does, faster; ``out`` has 256 numbers at least."""
     counter, block = numbers
-    k0, k1 = key & _LOW, key >> _32
     first, second, to = counter.ctypes.data, block.ctypes.data, out.ctypes.data
-    last = out.shape[0] // 4 - WIDTH
-    for step in range(0, last + WIDTH, WIDTH):
-        e = min(step, last)  # the last ones once more: the same numbers
-        draw(to + 16 * e, first + 8 * e, second + 8 * e, window, stage, k0, k1)
+    last, held = out.shape[0] // 4 - WIDTH, scratch_words()
+    draw_words(held, to, first, second, window, stage, key)
+    e = 0
+    for step in range(WIDTH, last + WIDTH, WIDTH):
+        after = min(step, last)  # the last ones once more: the same numbers
+        draw_both(held, to + 16 * e, first + 8 * after, second + 8 * after, window, stage, key)
+        e = after
+    make_normals(held, to + 16 * e, first, second, window, stage, key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from llvmlite import ir
@@ -16,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cimsim.kernels.emit import Build, Typing
+from cimsim.kernels.emit import Build, Typing, at
 from cimsim.kernels.fma import fused
 
 WIDTH = 32  # counters, each of four words: more of them spill registers
@@ -31,36 +32,65 @@ _SINE = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
 _COSINE = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
 
 
-def _make() -> Callable[..., None]:
-    """Make the function that draws the 128 normals of 32 counters.
+def _make(words: bool, normals: bool) -> Callable[..., None]:
+    """Make a function that draws words of counters, makes normals of earlier words, or does both.
 
-    It takes the addresses of the results (float32 [128]) and of the two parts of the counters
-    (uint64 [32] each, see `cimsim.kernels.normals.counters`), then window, stage and the two halves
-    of the key.
+    It takes the address of the words (uint32 [128], see `_dealt`), which those of the counters
+    replace, and of the 128 normals (float32); the addresses of the two parts of the counters
+    (uint64 [32] each, see `cimsim.kernels.normals.counters`); window, stage and
+    key.
     """
 
     @intrinsic
     def function(
-        _: Typing, out: Typing, first: Typing, second: Typing, window: Typing, stage: Typing,
-        k0: Typing, k1: Typing,
+        _: Typing, held: Typing, out: Typing, first: Typing, second: Typing, window: Typing,
+        stage: Typing, key: Typing,
     ) -> Build:  # fmt: skip
         def build(
             context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]
         ) -> ir.Value:
-            _emit(builder, args)
+            held, out, *counter = args
+            begin = len(builder.block.instructions)
+            if normals:
+                made = _normals(builder, held)
+            middle = len(builder.block.instructions)
+            if words:
+                drawn = _words(builder, *counter)
+            if normals and words:
+                _interleave(builder.block, begin, middle)
+            if words:
+                _store(builder, held, drawn)
+            if normals:
+                _store(builder, out, made)
             return context.get_dummy_value()
 
-        addresses = [types.intp] * 3
-        return types.void(*addresses, *[types.uint64] * 4), build
+        return types.void(*[types.intp] * 4, *[types.uint64] * 3), build
 
     return function
 
 
-draw = _make()
+draw_words, draw_both, make_normals = _make(True, False), _make(True, True), _make(False, True)
 
 
-def _emit(builder: ir.IRBuilder, args: list[ir.Value]) -> None:
-    out, first, second, window, stage, k0, k1 = args
+def _interleave(block: ir.Block, begin: int, middle: int) -> None:
+    """Deal two runs of instructions that do not depend on each other into one."""
+    held = block.instructions
+    runs = held[begin:middle], held[middle:]
+    both = [(i / len(run), one) for run in runs for i, one in enumerate(run, 1)]
+    held[begin:] = [one for _, one in sorted(both, key=lambda pair: pair[0])]
+
+
+def _store(builder: ir.IRBuilder, address: ir.Value, parts: list[ir.Value]) -> None:
+    """Store registers one behind the other."""
+    for i, part in enumerate(parts):
+        builder.store(part, at(builder, part.type, address, (1, 4 * _DEALT * i)), align=4)
+
+
+def _words(
+    builder: ir.IRBuilder, first: ir.Value, second: ir.Value, window: ir.Value, stage: ir.Value,
+    key: ir.Value,
+) -> list[ir.Value]:  # fmt: skip
+    """Emit the words of 32 counters, four registers for each 16 of them."""
     wide = ir.VectorType(_I64, WIDTH)
     spread = functools.partial(_spread, builder)
     counter = _load(builder, first, wide)
@@ -70,14 +100,56 @@ def _emit(builder: ir.IRBuilder, args: list[ir.Value]) -> None:
         builder.and_(counter, low), builder.and_(number, low),
         builder.lshr(number, _all(wide, 32)), spread(builder.and_(stage, _LOW_WORD)),
     ]  # fmt: skip
-    words = _philox(builder, state, k0, k1)
-    narrow = [builder.trunc(word, ir.VectorType(_I32, WIDTH)) for word in words]
-    # words 0 and 2 of a counter make radii, 1 and 3 angles
-    a, b = (_shuffle(builder, narrow[i], narrow[i + 2], list(range(2 * WIDTH))) for i in range(2))
-    x, y = _box_muller(builder, a, b)
-    lanes = [lane for e in range(WIDTH) for lane in (e, 2 * WIDTH + e, WIDTH + e, 3 * WIDTH + e)]
-    whole = _shuffle(builder, x, y, lanes)
-    builder.store(whole, builder.inttoptr(out, whole.type.as_pointer()), align=4)
+    halves = builder.and_(key, _LOW_WORD), builder.lshr(key, ir.Constant(_I64, 32))
+    words = _philox(builder, state, *halves)
+    return [_dealt(builder, word, part) for part in range(WIDTH // _DEALT) for word in words]
+
+
+def _normals(builder: ir.IRBuilder, held: ir.Value) -> list[ir.Value]:
+    """Emit the normals of `_words`, counter by counter.
+
+    Counters are taken 16 at a time, which is what a register of 512 bits holds, and are dealt to
+    its lanes so that two steps within quarters of the register bring the four normals of each
+    counter together.
+    """
+    kind, found = ir.VectorType(_I32, 2 * _DEALT), []
+    for part in range(WIDTH // _DEALT):
+        place = [at(builder, kind, held, (1, 4 * _DEALT * (4 * part + 2 * i))) for i in range(2)]
+        left, right = (builder.load(one, align=4) for one in place)
+        even, odd = (_shuffle(builder, left, right, lanes) for lanes in _EVERY)
+        x, y = _box_muller(builder, even, odd)
+        for half in range(2):
+            left, right = (_paired(builder, x, y, half, side) for side in range(2))
+            found += [_shuffle(builder, left, right, quarters) for quarters in _QUARTERS]
+    return found
+
+
+_DEALT = 16  # counters
+# counter 4 i + q stands in lane i of quarter q
+_DEAL = [4 * i + q for q in range(4) for i in range(4)]
+_QUARTERS = [
+    [4 * q + 2 * number + i + 16 * side for q in range(4) for side in range(2) for i in range(2)]
+    for number in range(2)
+]
+# first and third word of the counters, second and fourth
+_EVERY = [
+    [16 * number + 32 * side + i for side in range(2) for i in range(16)] for number in range(2)
+]
+
+
+def _dealt(builder: ir.IRBuilder, word: ir.Value, part: int) -> ir.Value:
+    """Emit the low halves of 16 words of 64 bits, in the order of `_DEAL`."""
+    halves = builder.bitcast(word, ir.VectorType(_I32, 2 * WIDTH))
+    return _shuffle(builder, halves, halves, [2 * (_DEALT * part + c) for c in _DEAL])
+
+
+def _paired(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, half: int, side: int) -> ir.Value:
+    """Emit (x, y, x, y) of two of the four lanes of each quarter of one side."""
+    first = _DEALT * side + 2 * half
+    lanes = [
+        first + 4 * q + i + 2 * _DEALT * one for q in range(4) for i in (0, 1) for one in (0, 1)
+    ]
+    return _shuffle(builder, x, y, lanes)
 
 
 def _philox(
@@ -94,9 +166,17 @@ def _philox(
         n0 = builder.xor(builder.xor(builder.lshr(p1, half), c1), _spread(builder, k0))
         n2 = builder.xor(builder.xor(builder.lshr(p0, half), c3), _spread(builder, k1))
         c0, c1, c2, c3 = n0, p1, n2, p0
-        k0 = builder.and_(builder.add(k0, ir.Constant(_I64, _W0)), _LOW_WORD)
-        k1 = builder.and_(builder.add(k1, ir.Constant(_I64, _W1)), _LOW_WORD)
+        k0, k1 = _next_key(builder, k0, k1)
     return [c0, c1, c2, c3]
+
+
+def _next_key(builder: ir.IRBuilder, k0: ir.Value, k1: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Emit the key of the next round."""
+    both = (k0, _W0), (k1, _W1)
+    first, second = (
+        builder.and_(builder.add(key, ir.Constant(_I64, step)), _LOW_WORD) for key, step in both
+    )
+    return first, second
 
 
 def _box_muller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -109,12 +189,13 @@ def _box_muller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> tuple[ir.Val
     def unit(word: ir.Value, step: float) -> ir.Value:
         return builder.fmul(builder.fadd(builder.sitofp(word, real), some(0.5)), some(step))
 
-    u = unit(builder.lshr(a, _all(whole, 1)), 2.0**-31)
-    log = _log(builder, u, some)
+    # a power of two scales exactly, so this is (a / 2 + 0.5) * 2**-31
+    half = builder.sitofp(builder.lshr(a, _all(whole, 1)), real)
+    twice = _minus_twice_log(builder, fused(builder, half, some(2.0**-31), some(2.0**-32)), some)
     root = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
         builder.module, ir.FunctionType(real, [real]), f"llvm.sqrt.v{real.count}f32"
     )
-    radius = builder.call(root, [builder.fmul(some(-2.0), log)])
+    radius = builder.call(root, [twice])
     angle = builder.sub(builder.and_(b, _all(whole, 0x3FFFFFFF)), _all(whole, 0x20000000))
     t = unit(angle, 1.5707963267948966 * 2.0**-30)
     z = builder.fmul(t, t)
@@ -122,18 +203,24 @@ def _box_muller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> tuple[ir.Val
     s = fused(builder, builder.fmul(s, z), t, t)
     c = builder.fmul(_horner(builder, z, [some(value) for value in _COSINE]), z)
     c = fused(builder, c, z, fused(builder, some(-0.5), z, some(1.0)))
-    quadrant = builder.lshr(b, _all(whole, 30))
-    is_odd = builder.icmp_unsigned("!=", builder.and_(quadrant, _all(whole, 1)), _all(whole, 0))
+    is_odd = builder.icmp_unsigned("!=", builder.and_(b, _all(whole, 1 << 30)), _all(whole, 0))
     x, y = builder.select(is_odd, s, c), builder.select(is_odd, c, s)
-    inner = builder.and_(builder.add(quadrant, _all(whole, 1)), _all(whole, 2))
-    x = builder.select(builder.icmp_unsigned("!=", inner, _all(whole, 0)), builder.fneg(x), x)
-    last = builder.icmp_unsigned(">=", quadrant, _all(whole, 2))
-    y = builder.select(last, builder.fneg(y), y)
+    # quadrants 1 and 2 turn the sign of x, 2 and 3 that of y
+    signs = builder.add(b, _all(whole, 1 << 30)), b
+    x, y = (_with_sign(builder, *both) for both in zip((x, y), signs, strict=True))
     return builder.fmul(radius, x), builder.fmul(radius, y)
 
 
-def _log(builder: ir.IRBuilder, u: ir.Value, some: Callable[[float], ir.Constant]) -> ir.Value:
-    """Emit what `cimsim.kernels.normals` does under this name."""
+def _with_sign(builder: ir.IRBuilder, value: ir.Value, word: ir.Value) -> ir.Value:
+    """Emit a float whose sign is turned where the highest bit of a word is set."""
+    sign = builder.and_(word, _all(word.type, 1 << 31))
+    return builder.bitcast(builder.xor(builder.bitcast(value, word.type), sign), value.type)
+
+
+def _minus_twice_log(
+    builder: ir.IRBuilder, u: ir.Value, some: Callable[[float], ir.Constant]
+) -> ir.Value:
+    """Emit -2 times what `cimsim.kernels.normals._log` gives: a factor of 2 changes no rounding."""
     real, whole = u.type, ir.VectorType(_I32, u.type.count)
     bits = builder.bitcast(u, whole)
     power = builder.sub(builder.ashr(bits, _all(whole, 23)), _all(whole, 126))
@@ -145,9 +232,9 @@ def _log(builder: ir.IRBuilder, u: ir.Value, some: Callable[[float], ir.Constant
     doubled = builder.fadd(mantissa, mantissa)
     x = builder.fsub(builder.select(small, doubled, mantissa), some(1.0))
     p = _horner(builder, x, [some(value) for value in _LOG])
-    z = builder.fmul(x, x)
-    y = fused(builder, builder.fmul(x, z), p, builder.fmul(some(-0.5), z))
-    return fused(builder, exponent, some(0.69314718), builder.fadd(x, y))
+    z, doubled = builder.fmul(x, x), builder.fmul(some(-2.0), x)
+    y = fused(builder, builder.fmul(doubled, z), p, z)
+    return fused(builder, exponent, some(-2 * 0.69314718), builder.fadd(doubled, y))
 
 
 def _horner(builder: ir.IRBuilder, x: ir.Value, coefficients: list[ir.Value]) -> ir.Value:
@@ -176,3 +263,17 @@ def _shuffle(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, lanes: list[int]) 
 
 def _load(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=8)
+
+
+def _scratch_words(_: Typing) -> Build:
+    """Return the address of memory for the words of 32 counters, as long as the caller runs."""
+
+    def build(context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]) -> ir.Value:
+        kind = ir.ArrayType(_I32, 4 * WIDTH)
+        place = cgutils.alloca_once(builder, kind)  # type: ignore[no-untyped-call]
+        return builder.ptrtoint(place, _I64)
+
+    return types.intp(), build
+
+
+scratch_words = cast("Callable[[], int]", intrinsic(_scratch_words))
