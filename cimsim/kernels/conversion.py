@@ -63,7 +63,8 @@ def tile(columns: Floats, out: Floats) -> None:
     width = columns.shape[1]
     for i in range(columns.shape[0]):
         for first in range(0, out.shape[1], width):
-            out[i, first : first + width] = columns[i]
+            for j in range(width):  # slices take seconds to compile
+                out[i, first + j] = columns[i, j]
 
 
 # what follows takes whole arrays and places in them: each slice would cost two atomic counts

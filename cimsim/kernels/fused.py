@@ -21,9 +21,21 @@ from cimsim.kernels.borrow import borrowed
 from cimsim.kernels.conversion import GROUP, Converter, Noise, Shared, Sums
 from cimsim.kernels.normals import Numbers, Stream, counters, many_normals
 from cimsim.kernels.products import PACKED, ROWS, copy_four, fetch_line, product
+from cimsim.kernels.rows import (
+    ROW,
+    TOGETHER,
+    both_four,
+    both_one,
+    copy_run,
+    seen_bits,
+    square_four,
+    square_one,
+    tally_four,
+    tally_one,
+)
 
 BLOCK = ROWS
-NEAR = 16  # vectors; with their squares they stay in the nearest cache while they are prepared
+NEAR = 2**14  # bytes of vectors; with their squares they stay in the nearest cache meanwhile
 SHORT = 16  # elements; runs of fewer are not worth a copy each
 LONG = 256  # bytes; runs of fewer are near those that were just read
 
@@ -91,6 +103,7 @@ class Outputs(NamedTuple):
 Planes: TypeAlias = tuple[Packed, Packed, Packed, Int64]
 Common: TypeAlias = tuple[float, np.uint64] | None
 Further: TypeAlias = tuple[Floats, Floats, Floats] | None
+Rows: TypeAlias = tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]
 
 
 def pulse_bits(pulses: tuple[tuple[int, int], ...]) -> Int64:
@@ -119,7 +132,7 @@ class _Block(NamedTuple):
     flat: tuple[Int32, Int32]  # both of them
     spread: Int32
     exponents: Int64  # [BLOCK]
-    short: NDArray[np.uint16]  # [n_rows]
+    short: NDArray[np.uint16]  # [depth]
     tally: NDArray[np.uint32]  # [n_pulses, n_rows]
 
 
@@ -237,20 +250,19 @@ def _read_blocks(
             where = stream.window + np.uint64(start), stream.stage
             _draw_common(block.vectors, used, bits, common, where, group)
         x = _in_place(inputs, start, used, block.x) if whole else block.x
+        near = max(TOGETHER, NEAR // block.x.shape[1] // TOGETHER * TOGETHER)
         there = x.ctypes.data != block.x.ctypes.data
         for p in range(bits.shape[0]):
             pulse = _Pulse(p, bits[p, 0], bits[p, 1], bits[p, 2])
             squared = planes[2].size > 0 and pulse.mask & (pulse.mask - 1) != 0
-            for first in range(0, used, NEAR):
-                place = first, min(first + NEAR, used)
+            for first in range(0, used, near):
+                place = first, min(first + near, used)
                 if not whole:
                     _take_pulse(block.vectors, place, pulse, block.x)
                 elif not there:
                     bases = inputs.bases[start + place[0] : start + place[1]]
                     collect_block(inputs.codes, bases, inputs.runs, offsets, block.x[first:])
-                _tally(x, place, pulses.power, block.short, block.tally[p])
-                if squared:
-                    _square(x, place, block.squares, block.exponents)
+                _prepare(x, place, block, pulses.power, squared, p)
             _multiply(x, block, used, planes, pulse)
             clipped += _convert(
                 block, group, pulse, (start, used), inputs, stream, outputs, (common, further)
@@ -268,20 +280,23 @@ def _block(
     What is never written, sums of planes that are not there and what pads vectors, is 0.
     """
     n_rows = inputs.runs[-1, 0] + inputs.runs[-1, 2]
-    depth = -(-n_rows // 4) * 4
+    depth = -(-n_rows // ROW) * ROW
     vectors = np.empty((1 if whole else BLOCK, depth), inputs.codes.dtype)
     x, squares = np.empty((BLOCK, depth), np.uint8), np.empty((BLOCK, depth), np.uint8)
-    vectors[:, n_rows:], x[:, n_rows:] = 0, 0
-    high, low = np.empty((BLOCK, width), np.int32), np.empty((BLOCK, width), np.int32)
+    for b in range(BLOCK):
+        for k in range(n_rows, depth):
+            x[b, k] = 0
+            vectors[min(b, vectors.shape[0] - 1), k] = 0
+    low, high = np.empty((BLOCK, width), np.int32), np.empty((BLOCK, width), np.int32)
     spread = np.empty((BLOCK, width), np.int32)
     if planes[0].size == 0:
-        high[:] = 0
+        high = np.zeros((BLOCK, width), np.int32)
     if planes[2].size == 0:
-        spread[:] = 0
+        spread = np.zeros((BLOCK, width), np.int32)
     return _Block(
         vectors, x, squares, high, low, (high.reshape(-1), low.reshape(-1)), spread,
         np.zeros(BLOCK, np.int64),
-        np.zeros(tallied, np.uint16), np.zeros((n_pulses, tallied), np.uint32),
+        np.zeros(depth if tallied > 0 else 0, np.uint16), np.zeros((n_pulses, tallied), np.uint32),
     )  # fmt: skip
 
 
@@ -453,7 +468,9 @@ def _mix_common(
 @jit
 def collect_block(codes: Codes, bases: Int64, runs: Int64, offsets: UInt64, vectors: Codes) -> None:
     """Collect a block of vectors."""
-    if offsets.shape[0] < SHORT * runs.shape[0]:
+    if codes.itemsize != vectors.itemsize:
+        _collect_singly(codes, bases, offsets, vectors)  # the low byte of a code
+    elif offsets.shape[0] < SHORT * runs.shape[0]:
         if codes.itemsize == 1 and _by_fours(runs):
             _collect_fours(codes, bases, offsets, vectors)
         else:
@@ -468,11 +485,13 @@ def collect_block(codes: Codes, bases: Int64, runs: Int64, offsets: UInt64, vect
 @jit
 def _collect(codes: Codes, bases: Int64, runs: Int64, vectors: Codes) -> None:
     """Collect vectors run by run."""
+    size, step = np.uint64(codes.itemsize), np.uint64(vectors.shape[1])
+    source, sink = np.uint64(codes.ctypes.data), np.uint64(vectors.ctypes.data)
     for v in range(np.uint64(bases.shape[0])):  # unsigned: no test for negative indices
+        to, start = sink + v * step * size, source + np.uint64(bases[v]) * size
         for r in range(runs.shape[0]):
-            row, start = np.uint64(runs[r, 0]), np.uint64(bases[v] + runs[r, 1])
-            for k in range(np.uint64(runs[r, 2])):
-                vectors[v, row + k] = codes[start + k]
+            row, offset = np.uint64(runs[r, 0]), np.uint64(runs[r, 1])
+            copy_run(start + offset * size, to + row * size, np.uint64(runs[r, 2]) * size)
 
 
 @jit
@@ -534,7 +553,7 @@ def _in_place(inputs: Inputs, start: int, used: int, x: Bytes) -> Bytes:
     since a product reads them whether there is a vector or not.
     """
     codes, bases, runs = inputs
-    if not PACKED or codes.itemsize > 1 or used < BLOCK or runs.shape[0] > 1 or runs[0, 2] % 4:
+    if not PACKED or codes.itemsize > 1 or used < BLOCK or runs.shape[0] > 1 or runs[0, 2] % ROW:
         return x
     first, step = bases[start], bases[start + 1] - bases[start]
     for v in range(start + 1, start + used):
@@ -563,36 +582,91 @@ def _take_pulse(vectors: Codes, place: tuple[int, int], pulse: _Pulse, x: Bytes)
 
 
 @jit
-def _tally(
-    x: Bytes, place: tuple[int, int], power: int, short: NDArray[np.uint16],
-    tally: NDArray[np.uint32],
-) -> None:  # fmt: skip
-    """Add pulse values (to the power) of some vectors of a block up."""
-    n, (first, end) = tally.shape[0], place
-    if n == 0:
+def _prepare(
+    x: Bytes, place: tuple[int, int], block: _Block, power: int, squared: bool, pulse: int
+) -> None:
+    """Square some vectors of a block and add their pulse values (to the power) up, if wanted.
+
+    Squares become bytes: they are shifted by a binary exponent, the smallest of 0, 2 .. 8 for which
+    the vector's largest square fits, so small inputs keep their noise.
+
+    Parameters
+    ----------
+    x : uint8 [BLOCK, >= depth]
+    place : (int, int)
+        First vector and end.
+    block : _Block
+        ``squares``, ``exponents`` and ``tally`` are written.
+    power : int
+    squared : bool
+        Whether squares are wanted.
+    pulse : int
+        Number of the pulse in ``tally``.
+    """
+    squares, exponents, short = block.squares, block.exponents, block.short
+    # a block's bytes add up to less than 16 bits, but not their squares
+    tallied = short.shape[0] > 0 and power == 1
+    if short.shape[0] > 0 and power == 2:
+        _add_squares(x, place, block.tally[pulse])
+    if not (squared or tallied):
         return
-    if power == 2:
-        for b in range(first, end):
-            for k in range(n):
-                wide = np.uint32(x[b, k])
-                tally[k] += wide * wide
-        return
+    size, step = np.uint64(squares.shape[1]), np.uint64(x.shape[1])
+    source, sink = np.uint64(x.ctypes.data), np.uint64(squares.ctypes.data)
+    sums = np.uint64(short.ctypes.data)
     short[:] = 0
-    # a block's bytes add up to less than 16 bits; four vectors at a time save loads and stores
-    whole = first + (end - first) // 4 * 4
-    for b in range(first, whole, 4):
-        v0, v1 = np.uint64(b), np.uint64(b + 1)
-        v2, v3 = np.uint64(b + 2), np.uint64(b + 3)
-        for k in range(np.uint64(n)):
-            short[k] += (
-                np.uint16(x[v0, k]) + np.uint16(x[v1, k])
-                + np.uint16(x[v2, k]) + np.uint16(x[v3, k])
-            )  # fmt: skip
-    for b in range(whole, end):
-        for k in range(n):
-            short[k] += x[b, k]
-    for k in range(n):
-        tally[k] += np.uint32(short[k])
+    b, end = place
+    while b < end:
+        count = TOGETHER if b + TOGETHER <= end else 1
+        packed, at, to = np.uint64(0), source + np.uint64(b) * step, sink + np.uint64(b) * size
+        if squared:
+            for i in range(count):
+                exponents[b + i] = _exponent(seen_bits(at + np.uint64(i) * step, size))
+                packed |= np.uint64(exponents[b + i] << (8 * i))
+        _take((at, step, to, size, sums, packed), count == TOGETHER, squared, tallied)
+        b += count
+    if tallied:
+        tally = block.tally[pulse]
+        for k in range(np.uint64(tally.shape[0])):
+            tally[k] += np.uint32(short[k])
+
+
+@jit_inline
+def _take(place: Rows, together: bool, squared: bool, tallied: bool) -> None:
+    """Square or add up the next vectors, or both, from registers that are loaded once.
+
+    ``place`` are the addresses of vectors, squares and sums, each with what rows are apart but the
+    last, and the exponents of `cimsim.kernels.rows`.
+    """
+    at, step, to, size, sums, packed = place
+    if squared and tallied:
+        if together:
+            both_four(at, step, to, size, sums, size, packed)
+        else:
+            both_one(at, step, to, size, sums, size, packed)
+    elif squared:
+        if together:
+            square_four(at, step, to, size, sums, size, packed)
+        else:
+            square_one(at, step, to, size, sums, size, packed)
+    elif together:
+        tally_four(at, step, to, size, sums, size, packed)
+    else:
+        tally_one(at, step, to, size, sums, size, packed)
+
+
+@jit_inline
+def _exponent(seen: int) -> int:
+    """Return the exponent that squares of bytes need, of all the bits that are set in them."""
+    return 2 * (int(seen > 15) + int(seen > 31) + int(seen > 63) + int(seen > 127))
+
+
+@jit
+def _add_squares(x: Bytes, place: tuple[int, int], tally: NDArray[np.uint32]) -> None:
+    """Add the squares of pulse values of some vectors of a block up."""
+    for b in range(place[0], place[1]):
+        for k in range(tally.shape[0]):
+            wide = np.uint32(x[b, k])
+            tally[k] += wide * wide
 
 
 @jit
@@ -601,45 +675,6 @@ def _add_tally(tally: NDArray[np.uint32], pulses: Pulses, sums: Int64) -> None:
     for p in range(tally.shape[0]):
         for k in range(sums.shape[0]):
             sums[k] += np.int64(tally[p, k]) >> (pulses.power * pulses.bits[p, 2])
-
-
-@jit
-def _square(x: Bytes, place: tuple[int, int], squares: Bytes, exponents: Int64) -> None:
-    """Square some vectors of a block into bytes; find the binary exponents to scale them by.
-
-    An exponent is the smallest for which the vector's largest square fits, so small inputs keep
-    their noise.
-    """
-    n = np.uint64(squares.shape[1])  # unsigned: no test for negative indices
-    for b in range(np.uint64(place[0]), np.uint64(place[1])):
-        seen = np.uint8(0)
-        for k in range(n):
-            seen = np.uint8(seen | x[b, k])  # as narrow as a byte, or vectors would be of 64 bits
-        # a constant shift lets the compiler multiply in 16 bits
-        if seen > 127:
-            exponents[b] = 8
-            for k in range(n):
-                wide = np.int32(x[b, k])
-                squares[b, k] = np.uint8((wide * wide + 128) >> 8)
-        elif seen > 63:
-            exponents[b] = 6
-            for k in range(n):
-                wide = np.int32(x[b, k])
-                squares[b, k] = np.uint8((wide * wide + 32) >> 6)
-        elif seen > 31:
-            exponents[b] = 4
-            for k in range(n):
-                wide = np.int32(x[b, k])
-                squares[b, k] = np.uint8((wide * wide + 8) >> 4)
-        elif seen > 15:
-            exponents[b] = 2
-            for k in range(n):
-                wide = np.int32(x[b, k])
-                squares[b, k] = np.uint8((wide * wide + 2) >> 2)
-        else:
-            exponents[b] = 0
-            for k in range(n):
-                squares[b, k] = x[b, k] * x[b, k]
 
 
 @jit_inline

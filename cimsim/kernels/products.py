@@ -182,11 +182,11 @@ def tiles(*packed: Packed) -> Int64:
 
 @jit
 def _product_float(x: Bytes, planes: Packed, parts: Int64, n: int, bit: int, out: Int32) -> None:
-    part = np.empty((n, out.shape[1]), np.float32)
-    vectors = x[:n].astype(np.float32)
+    part, depth = np.empty((n, out.shape[1]), np.float32), planes.shape[0]
+    vectors = x[:n, :depth].astype(np.float32)
     out[:n] = 0
-    for start in range(0, x.shape[1], _EXACT):
-        stop = min(start + _EXACT, x.shape[1])
+    for start in range(0, depth, _EXACT):
+        stop = min(start + _EXACT, depth)
         cut = np.ascontiguousarray(vectors[:, start:stop])
         np.dot(cut, planes[start:stop], part)
         out[:n] += part.astype(np.int32)
@@ -208,7 +208,7 @@ def product(x: Bytes, planes: Packed, parts: Int64, n: int, bit: int, out: Int32
 
     Parameters
     ----------
-    x : uint8 [96, 4 * k4]
+    x : uint8 [96, 4 * k4 or more]
         Rows without a vector may hold anything.
     planes : ndarray
         From `pack`.

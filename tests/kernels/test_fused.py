@@ -126,21 +126,21 @@ def test_outputs_that_are_scaled_at_once_are_those_that_are_scaled_later(floor):
     assert at_once[2] == clipped
 
 
-@pytest.mark.parametrize("step", [36, 43])
+@pytest.mark.parametrize("step", [64, 71])
 @pytest.mark.parametrize("more", [0, 500])
 def test_vectors_that_lie_side_by_side_are_read_where_they_are(step, more):
-    case, adc = Case(8, rows=36, vectors=2 * fused.BLOCK + 7), AdcRange(-30000.0, 400.0, 127)
+    case, adc = Case(8, rows=64, vectors=2 * fused.BLOCK + 7), AdcRange(-30000.0, 400.0, 127)
     case.bases = np.arange(case.vectors) * step
     size = case.bases[-1] + 4 + case.rows + more
     case.codes = np.random.default_rng(1).integers(0, 256, size, np.uint8)
-    case.runs = np.array([[0, 4, 36]])
+    case.runs = np.array([[0, 4, 64]])
     inputs, spare = (
-        fused.Inputs(case.codes, case.bases, case.runs), np.zeros((fused.BLOCK, 36), np.uint8)
+        fused.Inputs(case.codes, case.bases, case.runs), np.zeros((fused.BLOCK, 64), np.uint8)
     )  # fmt: skip
     block = fused._in_place(inputs, 0, fused.BLOCK, spare)
     assert np.shares_memory(block, case.codes if products.PACKED else spare)
     in_place = case.fast(PULSES["one pulse"], adc, 0.3, np.float32)
-    case.runs = np.array([[0, 4, 16], [16, 20, 20]])  # two runs are copied
+    case.runs = np.array([[0, 4, 16], [16, 20, 48]])  # two runs are copied
     for found, copied in zip(
         in_place, case.fast(PULSES["one pulse"], adc, 0.3, np.float32), strict=True
     ):
@@ -149,12 +149,18 @@ def test_vectors_that_lie_side_by_side_are_read_where_they_are(step, more):
 
 @pytest.mark.parametrize("largest", [1, 15, 16, 40, 100, 255])
 def test_squares_fill_their_byte_however_dark_the_vector(largest):
-    x = np.random.default_rng(0).integers(0, largest + 1, (2, 64)).astype(np.uint8)
+    x = np.random.default_rng(0).integers(0, largest + 1, (7, 64)).astype(np.uint8)
     x[1, 0] = largest
-    squares = np.empty_like(x)
-    exponents = np.empty(2, np.int64)
-    fused._square(x, (0, 2), squares, exponents)
-    x, squares, exponent = x[1], squares[1], exponents[1]
+    runs, none = np.array([[0, 0, 60]]), np.empty((0, 0, 0, 0), np.int8)
+    inputs, planes = fused.Inputs(x.reshape(-1), np.arange(7) * 64, runs), (none, none, none)
+    block = fused._block(inputs, 2, (*planes, np.empty((0, 4), np.int64)), 16, 60, True)
+    for _ in range(2):
+        fused._prepare(x, (1, 7), block, 1, True, 1)  # four together and two more
+    np.testing.assert_array_equal(block.tally[1], 2 * x[1:, :60].sum(axis=0))
+    assert not block.tally[0].any()
+    fused._prepare(x, (0, 7), block, 2, True, 0)
+    np.testing.assert_array_equal(block.tally[0], (x[:, :60].astype(int) ** 2).sum(axis=0))
+    x, squares, exponent = x[1], block.squares[1], block.exponents[1]
     exact = x.astype(float) ** 2
     assert np.abs(squares * 2.0**exponent - exact).max() <= 2.0**exponent / 2
     assert 2.0**exponent <= max(1, exact.max() / 32)

@@ -1,0 +1,81 @@
+"""Rows of bytes in registers: the same as numpy's, wherever they lie and however long they are."""
+
+import numpy as np
+import pytest
+from numba import njit
+
+from cimsim.kernels import rows
+
+
+@njit
+def copied(source, start, sink, to, size):
+    rows.copy_run(
+        np.uint64(source.ctypes.data) + np.uint64(start),
+        np.uint64(sink.ctypes.data) + np.uint64(to), np.uint64(size),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [*range(1, 70), 95, 96, 127, 128, 129, 191, 192, 193, 1000])
+def test_runs_are_copied_and_nothing_beside_them(size):
+    rng = np.random.default_rng(size)
+    source = rng.integers(1, 256, size + 20).astype(np.uint8)
+    for start, to in ((0, 0), (7, 13), (20, 1)):
+        sink = np.zeros(size + 40, np.uint8)
+        copied(source, start, sink, to, size)
+        expected = np.zeros_like(sink)
+        expected[to : to + size] = source[start : start + size]
+        np.testing.assert_array_equal(sink, expected)
+
+
+@njit
+def seen(x):
+    return rows.seen_bits(np.uint64(x.ctypes.data), np.uint64(x.shape[0]))
+
+
+def test_bits_that_are_set_anywhere_are_seen():
+    for place, value in ((0, 1), (63, 128), (64, 7), (191, 255)):
+        x = np.zeros(192, np.uint8)
+        x[place] = value
+        assert seen(x) == value
+        x[5] |= 64
+        assert seen(x) == value | 64
+    assert seen(np.zeros(64, np.uint8)) == 0
+
+
+def taking(take):
+    @njit
+    def call(x, squares, sums, packed):
+        size = np.uint64(squares.shape[1])
+        take(
+            np.uint64(x.ctypes.data), np.uint64(x.shape[1]), np.uint64(squares.ctypes.data), size,
+            np.uint64(sums.ctypes.data), size, np.uint64(packed),
+        )  # fmt: skip
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "squared", "tallied"),
+    [
+        ("square_four", 4, True, False), ("square_one", 1, True, False),
+        ("tally_four", 4, False, True), ("tally_one", 1, False, True),
+        ("both_four", 4, True, True), ("both_one", 1, True, True),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("apart", [128, 200])
+def test_rows_are_squared_and_added_up(name, count, squared, tallied, apart):
+    rng = np.random.default_rng(apart)
+    x = rng.integers(0, 256, (6, apart)).astype(np.uint8)
+    largest = np.array([255, 127, 15, 63])[:count]
+    x[:count] = x[:count] % (largest[:, None] + 1)
+    x[:count, 3], exponents = largest, [8, 6, 0, 4][:count]
+    squares, sums = np.full((6, 128), 9, np.uint8), rng.integers(0, 9, 128).astype(np.uint16)
+    before, packed = sums.copy(), sum(e << (8 * i) for i, e in enumerate(exponents))
+    taking(getattr(rows, name))(x, squares, sums, packed)
+    read = x[:count, :128].astype(int)
+    shift = np.array(exponents)[:, None]
+    expected = (read**2 + (1 << shift >> 1)) >> shift if squared else np.full(read.shape, 9)
+    assert expected.max() < 256
+    np.testing.assert_array_equal(squares[:count], expected)
+    np.testing.assert_array_equal(squares[count:], 9)
+    np.testing.assert_array_equal(sums, before + read.sum(axis=0) if tallied else before)
