@@ -35,7 +35,7 @@ from rich.table import Table
 import cimsim
 from benchmarks.speed.peak import peak
 from cimsim.cli.options import parse_size
-from cimsim.engine.blocks import Sink, fire
+from cimsim.engine.blocks import Sums, fire
 from cimsim.engine.calibrate import calibrate
 from cimsim.engine.calibrated import CalibratedMapping
 from cimsim.engine.execute import execute
@@ -102,8 +102,9 @@ def time_layer(name: str, runs: int, threads: int) -> list[Line]:
     (op,) = graph.matrix_ops
     firing = ready.ready[op.name].firing
     codes = encode_input(op, frame.numpy(), ready.ops[op.name].code).flat
+    sums = Sums(np.empty((VECTORS, COLS), np.float32))
     with workers(threads) as (pool, n):
-        fired = median_seconds(lambda: fire(firing, codes, 0, 1, _Forget(), pool, n), runs)
+        fired = median_seconds(lambda: fire(firing, codes, 0, 1, sums, pool, n), runs)
     products, bits = executed(ready), name == "W2"
     return [
         Line(name, plain, fired, macs, products, bits),
@@ -147,13 +148,6 @@ def by_torch(runs: int) -> dict[str, float]:
                 functools.partial(quantised, frames), runs
             )
     return took
-
-
-class _Forget(Sink):
-    """Takes the sums of a block and does nothing with them."""
-
-    def add_up(self, start: int, sums: Any) -> None:
-        """Forget them."""
 
 
 def time_network(model: str, size: str, runs: int, threads: int) -> Line:

@@ -6,6 +6,7 @@ its tail is padded, so that the product always sees the same shape and gives the
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from cimsim.engine.firing import DrivenArray, DrivenRows, Firing
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import SimulationError
-from cimsim.kernels import bitwise, conversion, floats, fused
+from cimsim.kernels import bitwise, conversion, floats, frame, fused
 from cimsim.kernels.arrays import Codes, Floats
 from cimsim.kernels.conversion import Converter
 from cimsim.kernels.normals import Stream
@@ -48,6 +49,14 @@ class Sink:
 
     scaling: tuple[NDArray[np.float32], float] | None = None
 
+    def target(self) -> frame.Target | None:
+        """Return where compiled code puts all outputs by itself; None: give them block by block."""
+        return None
+
+    def add_encoded(self, counts: NDArray[np.int64]) -> None:
+        """Take what compiled code has counted of the maps of codes of `target`, int64 [n, 2]."""
+        raise NotImplementedError
+
     def place(self, start: int, n: int) -> NDArray[np.float32] | None:
         """Return where the scaled outputs of activations ``start`` and following go, if anywhere.
 
@@ -69,6 +78,15 @@ class Sums(Sink):
     """Keeps the sums of all activations, float [n, n_outputs]."""
 
     sums: Floats
+
+    def target(self) -> frame.Target | None:
+        """Return them, if they are of the type that arrays add up."""
+        if self.sums.dtype != np.float32 or not self.sums.flags.c_contiguous:
+            return None
+        return frame.target_of(frame.SUMS, self.sums.shape[1], sums=self.sums)
+
+    def add_encoded(self, counts: NDArray[np.int64]) -> None:
+        """There are none."""
 
     def add_up(self, start: int, sums: Floats) -> None:
         """Copy them."""
@@ -108,21 +126,51 @@ def fire(
         threads.
     """
     scaling = sink.scaling if firing.is_direct else None
-    frame = _Frame(firing, codes, first_window, key, scaling)
+    given = _Frame(firing, codes, first_window, key, scaling)
     # each thread takes the next block when it has done one: a core that others use takes fewer
     if threads not in firing.cuts:
         firing.cuts[threads] = _cuts(firing, threads)
-    cuts = firing.cuts[threads]
-    blocks = iter(cuts)
+    cuts, target = firing.cuts[threads], sink.target() if firing.is_compiled else None
+    if target is None:
+        work: Callable[[], _Fired] = functools.partial(_work, given, iter(cuts), sink)
+    else:
+        work = _compiled(firing, codes, first_window, key, cuts, target, sink)
     others: list[Future[_Fired]] = []
     if pool is not None:
         helpers = min(threads, len(cuts)) - 1
-        others = [pool.submit(_work, frame, blocks, sink) for _ in range(helpers)]
+        others = [pool.submit(work) for _ in range(helpers)]
     # this thread works, too: waking one thread less is a tenth of a small layer's time
-    parts = [_work(frame, blocks, sink), *(other.result() for other in others)]
+    parts = [work(), *(other.result() for other in others)]
     counts = sum((counts for counts, _ in parts), Counter(windows=firing.reads.answered))
     applied = [np.sum(sums, axis=0) for sums in zip(*(sums for _, sums in parts), strict=True)]
     return OpStatistics(**counts, conductance_s=firing.conductance(applied))
+
+
+def _compiled(
+    firing: Firing,
+    codes: Codes,
+    first_window: int,
+    key: int,
+    cuts: list[tuple[int, int]],
+    target: frame.Target,
+    sink: Sink,
+) -> Callable[[], _Fired]:
+    """Return what each thread calls once to do its share of the blocks in compiled code."""
+    layer = firing.compiled
+    if firing.correlation:
+        layer = layer._replace(common=(firing.correlation, np.uint64(key ^ INPUTS)))
+    stream = Stream(np.uint64(first_window), np.uint64(0), np.uint64(key))
+    work = frame.Work(codes, firing.reads.bases, np.array(cuts), np.zeros(1, np.int64), stream)
+    ends = np.cumsum([rows.n_rows for rows in firing.groups])
+
+    def fire_blocks() -> _Fired:
+        done, clipped, sums, encoded = frame.fire(
+            layer, work, target, int(ends[-1]), firing.layer.n_outputs
+        )
+        sink.add_encoded(encoded)
+        return counts_of(firing, done, clipped), np.split(sums, ends[:-1])
+
+    return fire_blocks
 
 
 def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:

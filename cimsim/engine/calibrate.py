@@ -181,9 +181,9 @@ def _calibrate_op(
     if wanted and len(codes) < MIN_WINDOWS:
         log.info("layer '%s': %d calibration windows, not corrected", op.name, len(codes))
     elif wanted:
-        taken = Sums(np.empty((len(codes), layer.n_outputs)))
         reads = Reads.of_vectors(*codes.shape)
         firing = Firing.of(layer, reads, ranges, chip, programmed.device, code, programmed.mapping)
+        taken = Sums(np.empty((len(codes), layer.n_outputs), firing.sum_dtype))
         fire(firing, codes.reshape(-1), 0, noise_key, taken, pool, threads)
         if op.name not in known.exact:
             integers = code.integers(codes)
@@ -192,7 +192,7 @@ def _calibrate_op(
         for window in range(len(patch.elements)):
             part = slice(window * op.n_cols, (window + 1) * op.n_cols)
             gain[part], offset[part] = fit_columns(
-                taken.sums[:, part] - code.zero_point * layer.column_sums,
+                taken.sums[:, part].astype(np.float64) - code.zero_point * layer.column_sums,
                 known.exact[op.name][window],
                 chip.calibration.column_gain, chip.calibration.column_offset,
             )  # fmt: skip

@@ -29,7 +29,7 @@ from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
 from cimsim.graph.reference import apply_digital
-from cimsim.kernels import floats
+from cimsim.kernels import floats, frame
 from cimsim.kernels.arrays import Floats
 from cimsim.rng import key
 
@@ -280,6 +280,29 @@ class OutputMap(Sink):
             self._y = np.empty((op.windows, op.n_cols), np.float32)
         elif keeps:
             self._y = empty_map(op)
+
+    def target(self) -> frame.Target | None:
+        """Return the maps, unless torch has to round, or activations to be cut into windows."""
+        records = [codes.compiled for codes in self._fed]
+        if self._several or None in records:
+            return None
+        y, ready, op = self._y, self._ready, self._op
+        vectors = y if y is not None and y.ndim == 2 else None
+        direct = ready.firing.is_direct
+        target = frame.target_of(
+            frame.VALUES, op.n_cols, sums=vectors if direct else None,
+            values=None if direct else vectors, pixels=None if y is vectors else y,
+        )  # fmt: skip
+        codes, scales = frame.encoding([one for one in records if one is not None])
+        return target._replace(
+            grid=(op.window_grid[1], *op.out_block[1:]), folded=ready.folded, floor=self._floor,
+            scaling=(ready.folded, self._floor) if direct else target.scaling, codes=codes, scales=scales,
+        )  # fmt: skip
+
+    def add_encoded(self, counts: NDArray[np.int64]) -> None:
+        """Hand them to the maps."""
+        for codes, (total, beyond) in zip(self._fed, counts.tolist(), strict=True):
+            codes.sums.append((total, beyond))
 
     def place(self, start: int, n: int) -> NDArray[np.float32] | None:
         """Return the part of the map, if outputs lie there as they come."""

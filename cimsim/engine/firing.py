@@ -19,7 +19,7 @@ from cimsim.engine.noise import noise_shares
 from cimsim.engine.path import Path
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
 from cimsim.engine.windows import Reads, runs_of
-from cimsim.kernels import conversion, fused
+from cimsim.kernels import conversion, frame, fused
 from cimsim.kernels.products import tiles
 from cimsim.mapping.mapping import Mapping
 
@@ -105,9 +105,14 @@ class Firing:
             replace(rows, runs=runs_of(offsets[rows.arrays[0].row_source])) for rows in self.groups
         ]
         found = copy.copy(self)
-        vars(found).pop("cuts", None)  # all else that was worked out holds for any activations
+        for name in ("cuts", "compiled"):
+            vars(found).pop(name, None)  # all else that was worked out holds for any activations
         vars(found).update(reads=reads, groups=groups)
         return found
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out addresses: elsewhere other things lie there."""
+        return {name: value for name, value in vars(self).items() if name != "compiled"}
 
     @cached_property
     def path(self) -> Path:
@@ -204,6 +209,39 @@ class Firing:
         arrays = [array for rows in self.groups for array in rows.arrays]
         once = len(self.pulses) == 1 and self.fills and all(array.is_first for array in arrays)
         return once and not self.by_bits and self.sum_dtype == np.float32
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether compiled code drives all arrays for a whole frame: `compiled`.
+
+        Arrays without noise are for comparisons; a third of the code would be for them.
+        """
+        alone = self.path.way == "bytes" and self.sum_dtype == np.float32
+        return alone and self.reads.bases.ndim == 1
+
+    @cached_property
+    def compiled(self) -> frame.Layer:
+        """The arrays as `cimsim.kernels.frame.fire` takes them, which finds them by address.
+
+        ``common`` belongs to the frame.
+        """
+        readings, summed = [], 0
+        for rows in self.groups:
+            for number, array in enumerate(rows.arrays):
+                for (first, end, _), columns in zip(self.phases, array.phases, strict=True):
+                    reading = frame.Reading(
+                        rows.runs, array.planes, conversion.Converter(columns, array.scales),
+                        array.stretches, array.index * len(self.pulses) + first, (first, end),
+                        self.fills and array.is_first and first == 0,
+                        (summed, rows.n_rows if number == 0 else 0),
+                    )  # fmt: skip
+                    readings.append(reading.fields)
+            summed += rows.n_rows
+        one = self.groups[0].arrays[0]
+        return frame.Layer(
+            np.array(readings, np.int64), one.planes[1], one.phases[0], self.packed_pulses,
+            self.power, self.fills, None,
+        )  # fmt: skip
 
     def conductance(self, applied: list[NDArray[np.int64]]) -> float:
         """Return the sum of (x / x_fs)**p * G from the sums of x**p on each row of each group."""

@@ -14,14 +14,13 @@ from cimsim.crossbar.encode import InputCode
 from cimsim.engine.windows import padded_shape
 from cimsim.graph.ir import MatrixOp
 from cimsim.graph.layout import channels_last
-from cimsim.kernels import floats
+from cimsim.kernels import floats, frame
 from cimsim.kernels.arrays import Codes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _SMALL = 2**16  # values; waking another thread takes as long as encoding them
-_NEAR = 2**16  # values that stay near the core
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -111,6 +110,21 @@ class CodeMap:
             self.put(values[tail:].reshape(1, -1), row + whole)
 
     @property
+    def compiled(self) -> frame.CodesOf | None:
+        """The map as compiled code encodes into it; None where torch rounds, or codes are long."""
+        op, code = self.op, self.code
+        if _is_rounded_first(op, code) or self.padded.itemsize > 2:
+            return None
+        top, _, left, _ = op.window.padding
+        channels, shift = padded_shape(op)[2], -1
+        if code.signed != "offset":
+            shift = code.magnitude_bits if code.signed == "phases" else 0
+        return frame.CodesOf(
+            self.padded, (top, left * channels * code.lines), op.input.grid[1], code.scale,
+            code.zero_point, code.top, code.lines, shift,
+        )  # fmt: skip
+
+    @property
     def flat(self) -> Codes:
         """All codes, padding included."""
         return self.padded.reshape(-1)
@@ -130,12 +144,18 @@ def rounded_first(
     op: MatrixOp, code: InputCode, values: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Round activations as a quantised network does, where the chip's code is a finer one."""
-    if op.rounding is None or not op.rounding.goes_before(code.bits, code.signed != "offset"):
+    if op.rounding is None or not _is_rounded_first(op, code):
         return values
     import torch
 
     rounded: NDArray[np.float32] = op.rounding(torch.from_numpy(values)).numpy()
     return rounded
+
+
+def _is_rounded_first(op: MatrixOp, code: InputCode) -> bool:
+    """Whether activations are rounded to a coarser code than the chip's before they are encoded."""
+    signed = code.signed != "offset"
+    return op.rounding is not None and op.rounding.goes_before(code.bits, signed)
 
 
 def encode_input(
@@ -149,14 +169,20 @@ def encode_input(
     """Encode a whole map, or the sum of two; see `CodeMap.empty`."""
     found = CodeMap.empty(op, code, shape)
     maps = [channels_last(op, one)[0] for one in (x if isinstance(x, tuple) else (x,))]
-    step = max(1, _NEAR // maps[0][0].size)
+    one, other = maps[0], maps[-1]
+    target = found.compiled
 
     def put(rows: slice) -> None:
-        for row in range(rows.start, rows.stop, step):
-            parts = [one[row : min(row + step, rows.stop)] for one in maps]
-            # a sum goes no further than the nearest caches
-            part = np.add(*parts) if len(parts) > 1 else np.ascontiguousarray(parts[0])
-            found.put(part.reshape(len(part), -1), row)
+        if target is None:
+            part = np.add(*(part[rows] for part in maps)) if len(maps) > 1 else one[rows]
+            found.put(np.ascontiguousarray(part).reshape(len(part), -1), rows.start)
+            return
+        first, second = (
+            np.ascontiguousarray(part[rows]).reshape(rows.stop - rows.start, -1)
+            for part in (one, other)
+        )
+        added = second if len(maps) > 1 else second[:0]
+        found.sums.append(frame.encode_rows(first, added, rows.start, target))
 
     share(put, len(maps[0]), maps[0].size, pool, threads)
     return found

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Numbers: TypeAlias = NDArray[np.number[Any]]
 Floats: TypeAlias = NDArray[np.floating[Any]]
+Single: TypeAlias = NDArray[np.float32]
 Doubles: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.unsignedinteger[Any]]
 Bytes: TypeAlias = NDArray[np.uint8]

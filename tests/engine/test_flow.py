@@ -1,3 +1,4 @@
+import copy
 import gc
 import threading
 import time
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 from cimsim.crossbar.encode import InputCode
 from cimsim.engine import blocks
 from cimsim.engine.execute import execute
+from cimsim.engine.firing import Firing
 from cimsim.engine.flow import Flow
 from cimsim.engine.maps import CodeMap, encode_input
+from cimsim.engine.windows import Reads
 from cimsim.engine.workers import workers
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, Ref, TensorSpec
-from cimsim.kernels import fused
+from cimsim.kernels import frame, fused
 from tests.engine.conftest import conv
 
 NOISY = {"adc__kind": "sar", "device__sigma_read": "2 %", "device__sigma_program": "2 %"}
@@ -66,6 +69,59 @@ def test_codes_that_are_written_on_the_way_are_those_of_the_map(lab, signed, chi
     by_values = execute(ready, (x,), 0, 0, threads=1, capture=lambda op, x, y: None)
     assert torch.equal(on_the_way.outputs[0], by_values.outputs[0])
     assert on_the_way.statistics == by_values.statistics
+
+
+@pytest.mark.parametrize("bits", [8, 11])
+@pytest.mark.parametrize("signed", ["offset", "rows", "phases"])
+@pytest.mark.parametrize("settings", [NOISY, NOISY | {"array__rows": 16, "dac__bits": 4}])
+@pytest.mark.parametrize("outputs", [["second"], ["first", "second"]])
+def test_a_frame_in_compiled_code_is_that_of_blocks(
+    lab, monkeypatch, bits, signed, settings, outputs
+):
+    """Blocks of pixels, whole rows and parts of them, several arrays and pulses, any threads."""
+    rng = np.random.default_rng(0)
+    first = lab.conv(
+        rng.normal(0, 1, (36, 3, 3, 3)).astype(np.float32), (23, 17), name="first", block=2,
+        padding=(1, 1, 1, 1),
+    )  # fmt: skip
+    second = lab.conv(
+        rng.normal(0, 1, (5, 9, 1, 3)).astype(np.float32), first.output.grid, name="second",
+        source="first", padding=(0, 0, 1, 1),
+    )  # fmt: skip
+    network = lab.graph(first, second, outputs=outputs)
+    x = torch.from_numpy(rng.normal(0, 1, (1, 3, 23, 17)).astype(np.float32))
+    hw = lab.chip(inputs__signed=signed, inputs__bits=bits, **settings)
+    ready = lab.prepare(network, hw, [x])
+    monkeypatch.setattr(blocks, "_SMALLEST_WORK", 2**12)
+    calls, fire = [], frame.fire
+    monkeypatch.setattr(frame, "fire", lambda *args: (calls.append(args), fire(*args))[1])
+    compiled = [execute(ready, (x,), 2, 0, threads=n) for n in (1, 2, 3)]
+    assert len(calls) == 2 * (1 + 2 + 3)  # both layers, by one to three threads
+    monkeypatch.setattr(Firing, "is_compiled", False)
+    by_blocks = execute(ready, (x,), 2, 0, threads=2)
+    for one in compiled:
+        assert one.statistics == by_blocks.statistics
+        for found, expected in zip(one.outputs, by_blocks.outputs, strict=True):
+            assert torch.equal(found, expected)
+
+
+def test_a_copy_looks_its_arrays_up_anew(lab):
+    op, x = lab.linear(np.random.default_rng(0).normal(0, 1, (3, 20)), 50), torch.rand(1, 50, 20)
+    ready = lab.prepare(lab.graph(op), lab.chip(**NOISY), [x]).ready["layer"]
+    codes = encode_input(op, x.numpy(), ready.calibrated.code).flat
+    sums = blocks.Sums(np.empty((50, 3), np.float32))
+    blocks.fire(ready.firing, codes, 0, 1, sums)
+    assert "compiled" in vars(ready.firing)
+    twin = copy.copy(ready.firing)
+    assert "compiled" not in vars(twin)
+    half = ready.firing.reading(Reads.of_vectors(25, 20))
+    assert "compiled" not in vars(half)
+    del ready
+    gc.collect()
+    for firing, n in ((twin, 50), (half, 25)):
+        again = blocks.Sums(np.empty((n, 3), np.float32))
+        blocks.fire(firing, codes, 0, 1, again)
+        np.testing.assert_array_equal(again.sums, sums.sums[:n])
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.lists(st.integers(1, 30), max_size=6))
