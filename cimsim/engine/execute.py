@@ -296,7 +296,8 @@ class OutputMap(Sink):
         codes, scales = frame.encoding([one for one in records if one is not None])
         return target._replace(
             grid=(op.window_grid[1], *op.out_block[1:]), folded=ready.folded, floor=self._floor,
-            scaling=(ready.folded, self._floor) if direct else target.scaling, codes=codes, scales=scales,
+            scaling=(ready.folded, self._floor) if direct else target.scaling, codes=codes,
+            scales=scales,
         )  # fmt: skip
 
     def add_encoded(self, counts: NDArray[np.int64]) -> None:
