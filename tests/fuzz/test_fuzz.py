@@ -93,15 +93,17 @@ def _little_memory(monkeypatch):
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def tried(kind):
-    """Settings of a kind: few examples in the fast suite, all in the slow one."""
+def tried(kind, **drawn):
+    """Give a test what is drawn: few examples in the fast suite, all in the slow one."""
 
     def wrap(test):
         quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much,
                  HealthCheck.function_scoped_fixture, HealthCheck.large_base_example]  # fmt: skip
 
         def run(count):
-            return settings(max_examples=count, suppress_health_check=quiet, deadline=None)(test)
+            # a test of its own each time: hypothesis takes settings once
+            chosen = settings(max_examples=count, suppress_health_check=quiet, deadline=None)
+            return chosen(given(**drawn)(test))
 
         def both(how_often, tmp_path, record_property):
             TALLY.update(accepted=0, refused=0, longest_s=0.0)
@@ -164,8 +166,7 @@ def descriptions():
     return {name: yaml.safe_load(text) for name, text in shipped().items()}
 
 
-@tried("chips")
-@given(data=st.data())
+@tried("chips", data=st.data())
 def test_chips(tmp_path, data):
     name = data.draw(st.sampled_from(sorted(descriptions())))
     file = tmp_path / "chip.yaml"
@@ -191,8 +192,7 @@ def fields():
     return sorted(known())
 
 
-@tried("set")
-@given(data=st.data())
+@tried("set", data=st.data())
 def test_overrides(tmp_path, data):
     path = st.one_of(st.sampled_from(fields()), st.sampled_from(
         ["device.g_max", "device.kind", "device.file", "device.sigma_read", "device.verify",
@@ -209,8 +209,7 @@ def test_overrides(tmp_path, data):
         use(chip)
 
 
-@tried("size")
-@given(text=st.one_of(
+@tried("size", text=st.one_of(
     st.text(max_size=12),
     st.text(alphabet="0123456789xX× -+.²٣e_", max_size=12),
     st.builds("{}{}{}".format, QUANTITIES, st.sampled_from("xX×"), QUANTITIES),
@@ -223,8 +222,7 @@ def test_sizes(tmp_path, text):
         assert height * width <= 1 << 28
 
 
-@tried("results")
-@given(data=st.data())
+@tried("results", data=st.data())
 def test_results(tmp_path, data):
     written, file = result().to_json(), tmp_path / "result.json"
     match data.draw(st.sampled_from(["signed", "signed", "tree", "bytes"])):
@@ -246,8 +244,7 @@ def test_results(tmp_path, data):
             assert json.loads(file.read_text())["sha256"] != json.loads(written)["sha256"]
 
 
-@tried("mappings")
-@given(data=st.data())
+@tried("mappings", data=st.data())
 def test_mappings(tmp_path, data):
     mapping = map_graph(graph(), load_hw("example_minimal"))
     raw = to_data(mapping)
@@ -272,8 +269,7 @@ TABLE = "target [uS],mean [uS],sigma [uS],time [h]\n0,0.02,0.01,0\n5,4.97,0.11,0
 
 
 @pytest.mark.slow
-@tried("tables")
-@given(data=st.data())
+@tried("tables", data=st.data())
 def test_tables(tmp_path, data):
     text = TABLE.replace(",", data.draw(st.sampled_from([",", ";", "\t"])))
     rows = [line.split(",") for line in TABLE.splitlines()]
@@ -294,8 +290,7 @@ def test_tables(tmp_path, data):
         assert np.isfinite(found).all()
 
 
-@tried("faults")
-@given(content=damaged(b"tile,array,row,col,cell,fault\n0,0,1,2,+,on\n0,0,3,1,-,open\n"))
+@tried("faults", content=damaged(b"tile,array,row,col,cell,fault\n0,0,1,2,+,on\n0,0,3,1,-,open\n"))
 def test_fault_maps(tmp_path, content):
     from cimsim.crossbar.faults import read_fault_map
 
@@ -306,8 +301,7 @@ def test_fault_maps(tmp_path, content):
 
 
 @pytest.mark.slow
-@tried("programmed")
-@given(data=st.data())
+@tried("programmed", data=st.data())
 def test_programmed_chips(tmp_path, data):
     from safetensors.numpy import save
 
@@ -333,8 +327,7 @@ def test_programmed_chips(tmp_path, data):
         assert np.isfinite(done.frames["chip"]).all()
 
 
-@tried("weights")
-@given(data=st.data())
+@tried("weights", data=st.data())
 def test_weight_files(tmp_path, data):
     from safetensors.torch import save
 
@@ -400,8 +393,7 @@ def altered(draw, content):
 
 
 @pytest.mark.slow
-@tried("onnx")
-@given(data=st.data())
+@tried("onnx", data=st.data())
 def test_onnx_files(tmp_path, data):
     """Read, fixed for the file's own shapes or usual ones, and its calls looked through."""
     content = small_model()
@@ -419,8 +411,7 @@ def test_onnx_files(tmp_path, data):
         network.fixed_for(tuple(shape.zeros() for shape in shapes))
 
 
-@tried("models")
-@given(data=st.data())
+@tried("models", data=st.data())
 def test_model_names_and_arguments(tmp_path, data):
     from cimsim.session.loading import load_network
 
