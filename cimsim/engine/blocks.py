@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+import operator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +37,9 @@ _SMALLEST_WORK = 2**24  # products of a block
 _ROW, _COLUMN = 10, 130  # products that take as long as a row's input, a column's conversion
 _SHARE = 1.5  # each thread takes one part in so many of the windows that are left to it
 
-_Fired = tuple[Counter[str], list[NDArray[np.int64]]]
+_Fired = tuple[int, int, list[NDArray[np.int64]]]
+Part = TypeVar("Part")
+Whole = TypeVar("Whole", int, NDArray[np.int64])
 SUMS = np.empty((2, 0), np.float32), 0.0  # outputs are not scaled
 
 
@@ -125,52 +130,51 @@ def fire(
         Whole-number counts, and conductances summed in a fixed order: the same for any number of
         threads.
     """
-    scaling = sink.scaling if firing.is_direct else None
-    given = _Frame(firing, codes, first_window, key, scaling)
     # each thread takes the next block when it has done one: a core that others use takes fewer
     if threads not in firing.cuts:
         firing.cuts[threads] = _cuts(firing, threads)
     cuts, target = firing.cuts[threads], sink.target() if firing.is_compiled else None
-    if target is None:
-        work: Callable[[], _Fired] = functools.partial(_work, given, iter(cuts), sink)
+    if target is not None:
+        work = _frame_work(firing, codes, first_window, key, cuts)
+        rows, n_outputs = firing.row_bounds, firing.layer.n_outputs
+        whole = functools.partial(frame.fire, firing.compiled, work, target, rows[-1], n_outputs)
+        parts = _in_threads(whole, min(threads, len(cuts)), pool)
+        sink.add_encoded(_total([encoded for *_, encoded in parts]))
+        done, clipped, sums, _ = (_total(one) for one in zip(*parts, strict=True))
+        applied = [sums[start:end] for start, end in pairwise(rows)]
     else:
-        work = _compiled(firing, codes, first_window, key, cuts, target, sink)
-    others: list[Future[_Fired]] = []
-    if pool is not None:
-        helpers = min(threads, len(cuts)) - 1
-        others = [pool.submit(work) for _ in range(helpers)]
+        scaling = sink.scaling if firing.is_direct else None
+        given = _Frame(firing, codes, first_window, key, scaling)
+        by_blocks = functools.partial(_work, given, iter(cuts), sink)
+        some = _in_threads(by_blocks, min(threads, len(cuts)), pool)
+        done, clipped = sum(part[0] for part in some), sum(part[1] for part in some)
+        applied = [_total(sums) for sums in zip(*(sums for *_, sums in some), strict=True)]
+    return OpStatistics(
+        **counts_of(firing, done, clipped), windows=firing.reads.answered,
+        conductance_s=firing.conductance(applied),
+    )  # fmt: skip
+
+
+def _in_threads(work: Callable[[], Part], number: int, pool: Executor | None) -> list[Part]:
+    """Have some threads do the same work, this one included, and return what each gives."""
+    others = [pool.submit(work) for _ in range(number - 1)] if pool is not None else []
     # this thread works, too: waking one thread less is a tenth of a small layer's time
-    parts = [work(), *(other.result() for other in others)]
-    counts = sum((counts for counts, _ in parts), Counter(windows=firing.reads.answered))
-    applied = [np.sum(sums, axis=0) for sums in zip(*(sums for _, sums in parts), strict=True)]
-    return OpStatistics(**counts, conductance_s=firing.conductance(applied))
+    return [work(), *(other.result() for other in others)]
 
 
-def _compiled(
-    firing: Firing,
-    codes: Codes,
-    first_window: int,
-    key: int,
-    cuts: list[tuple[int, int]],
-    target: frame.Target,
-    sink: Sink,
-) -> Callable[[], _Fired]:
-    """Return what each thread calls once to do its share of the blocks in compiled code."""
-    layer = firing.compiled
-    if firing.correlation:
-        layer = layer._replace(common=(firing.correlation, np.uint64(key ^ INPUTS)))
+def _total(parts: Sequence[Whole]) -> Whole:
+    """Add up what threads have counted."""
+    return functools.reduce(operator.add, parts)
+
+
+def _frame_work(
+    firing: Firing, codes: Codes, first_window: int, key: int, cuts: list[tuple[int, int]]
+) -> frame.Work:
+    """Say what there is to do in compiled code."""
+    common = (firing.correlation, np.uint64(key ^ INPUTS)) if firing.correlation else None
     stream = Stream(np.uint64(first_window), np.uint64(0), np.uint64(key))
-    work = frame.Work(codes, firing.reads.bases, np.array(cuts), np.zeros(1, np.int64), stream)
-    ends = np.cumsum([rows.n_rows for rows in firing.groups])
-
-    def fire_blocks() -> _Fired:
-        done, clipped, sums, encoded = frame.fire(
-            layer, work, target, int(ends[-1]), firing.layer.n_outputs
-        )
-        sink.add_encoded(encoded)
-        return counts_of(firing, done, clipped), np.split(sums, ends[:-1])
-
-    return fire_blocks
+    taken = np.zeros(1, np.int64)
+    return frame.Work(codes, firing.reads.bases, np.array(cuts), taken, stream, common)
 
 
 def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
@@ -272,8 +276,8 @@ def _fire_blocks(frame: _Frame, blocks: Iterator[tuple[int, int]], sink: Sink) -
 
     Returns
     -------
-    counts : Counter
-        Of the fields of `OpStatistics`.
+    done, clipped : int
+        Activations; conversions whose input lay outside of the range.
     applied : list of int64 [n_rows]
         For each group of arrays, the sum of pulse values (to the power) that each row was driven
         with.
@@ -297,20 +301,18 @@ def _fire_blocks(frame: _Frame, blocks: Iterator[tuple[int, int]], sink: Sink) -
             sink.put(start, acc)
         else:
             sink.add_up(start, acc)
-    return counts_of(firing, done, clipped), applied
+    return done, clipped, applied
 
 
-def counts_of(firing: Firing, activations: int, saturations: int) -> Counter[str]:
+def counts_of(firing: Firing, activations: int, saturations: int) -> dict[str, int]:
     """Return the whole-number fields of `OpStatistics` that follow from how often arrays fired."""
-    arrays = [array for rows in firing.groups for array in rows.arrays]
+    arrays, rows, cols = firing.lines
     pulses = activations * len(firing.pulses)
-    return Counter(
-        activations=activations * len(arrays),
-        pulses=pulses * len(arrays),
-        conversions=pulses * sum(array.n_cols for array in arrays),
-        dac_conversions=pulses * sum(array.n_rows for array in arrays),
-        saturations=saturations,
-    )
+    return {
+        "activations": activations * arrays, "pulses": pulses * arrays,
+        "conversions": pulses * cols, "dac_conversions": pulses * rows,
+        "saturations": saturations,
+    }  # fmt: skip
 
 
 def _fire_fast(

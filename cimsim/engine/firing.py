@@ -6,6 +6,7 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,6 +199,18 @@ class Firing:
             reached[array.target] = True
 
     @cached_property
+    def row_bounds(self) -> list[int]:
+        """Where the rows of each group begin among those of all, and how many there are in all."""
+        return [0, *accumulate(rows.n_rows for rows in self.groups)]
+
+    @cached_property
+    def lines(self) -> tuple[int, int, int]:
+        """Return arrays, and rows and columns of all of them."""
+        arrays = [array for rows in self.groups for array in rows.arrays]
+        rows = sum(array.n_rows for array in arrays)
+        return len(arrays), rows, sum(array.n_cols for array in arrays)
+
+    @cached_property
     def fills(self) -> bool:
         """Whether arrays that are the first to add to their outputs reach every output."""
         first = [a.target for rows in self.groups for a in rows.arrays if a.is_first]
@@ -221,12 +234,9 @@ class Firing:
 
     @cached_property
     def compiled(self) -> frame.Layer:
-        """The arrays as `cimsim.kernels.frame.fire` takes them, which finds them by address.
-
-        ``common`` belongs to the frame.
-        """
-        readings, summed = [], 0
-        for rows in self.groups:
+        """The arrays as `cimsim.kernels.frame.fire` takes them, which finds them by address."""
+        readings = []
+        for rows, summed in zip(self.groups, self.row_bounds[:-1], strict=True):
             for number, array in enumerate(rows.arrays):
                 for (first, end, _), columns in zip(self.phases, array.phases, strict=True):
                     reading = frame.Reading(
@@ -236,11 +246,10 @@ class Firing:
                         (summed, rows.n_rows if number == 0 else 0),
                     )  # fmt: skip
                     readings.append(reading.fields)
-            summed += rows.n_rows
         one = self.groups[0].arrays[0]
         return frame.Layer(
             np.array(readings, np.int64), one.planes[1], one.phases[0], self.packed_pulses,
-            self.power, self.fills, None,
+            self.power, self.fills,
         )  # fmt: skip
 
     def conductance(self, applied: list[NDArray[np.int64]]) -> float:

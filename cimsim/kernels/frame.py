@@ -88,7 +88,6 @@ class Layer(NamedTuple):
     power : int
     fills : bool
         Whether the readings that are fresh reach every output.
-    common : Common
     """
 
     readings: Int64
@@ -97,7 +96,6 @@ class Layer(NamedTuple):
     bits: Int64
     power: int
     fills: bool
-    common: Common
 
 
 class Work(NamedTuple):
@@ -115,6 +113,8 @@ class Work(NamedTuple):
         Blocks that were taken; shared by all threads.
     stream : Stream
         Of the first activation; the stage counts from 0.
+    common : Common
+        See `fused.read_out`.
     """
 
     codes: Codes
@@ -122,6 +122,7 @@ class Work(NamedTuple):
     blocks: Int64
     taken: Int64
     stream: Stream
+    common: Common
 
 
 class CodesOf(NamedTuple):
@@ -311,7 +312,7 @@ def _read_all(
                 acc, lent_2(row, _TARGET, readings), row[_FRESH] != 0,
                 sums[first : first + row[_SUMMED]], scaling,
             ),
-            layer.common,
+            work.common,
         )  # fmt: skip
     return clipped
 
