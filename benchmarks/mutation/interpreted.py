@@ -41,13 +41,19 @@ def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
         return functools.partial(_look_up, held["n_planes"])
     if place == ("lookup", "transpose"):
         return functools.partial(_turn, held["joined"])
+    if place == ("rows", "function"):
+        return functools.partial(_take, held["count"], held["squared"], held["tallied"])
+    if place == ("wide", "function"):
+        return functools.partial(_draw, held["words"], held["normals"])
     return {
         ("borrow", "_borrowed"): _lent,
         ("fma", "_fma"): _fma,
         ("products", "_copy_four"): _copy_four,
         ("products", "_fetch_line"): _fetch_line,
         ("lookup", "_expand"): _expand,
-        ("wide", "function"): _draw,
+        ("rows", "_copy_run"): _copy_run,
+        ("rows", "_seen_bits"): _seen_bits,
+        ("wide", "_scratch_words"): lambda: 0,
     }.get(place, function)
 
 
@@ -116,16 +122,45 @@ def _fetch_line(_: int) -> None:
     """Nothing."""
 
 
-def _draw(out: int, first: int, second: int, *words: Any) -> None:
-    """Draw as `cimsim.kernels.wide.draw`."""
+def _copy_run(source: int, sink: int, size: int) -> None:
+    ctypes.memmove(int(sink), int(source), int(size))
+
+
+def _seen_bits(x: int, size: int) -> int:
+    return int(np.bitwise_or.reduce(_array(x, ctypes.c_uint8, size)))
+
+
+def _take(
+    count: int, squared: bool, tallied: bool, x: int, x_step: int, squares: int, step: int,
+    sums: int, size: int, exponents: int,
+) -> None:  # fmt: skip
+    """Square rows of bytes, or add them up, as `cimsim.kernels.rows` does."""
+    for i in range(count):
+        row = _array(int(x) + i * int(x_step), ctypes.c_uint8, size).astype(np.int64)
+        shift = int(exponents) >> (8 * i) & 255
+        if squared:
+            found = (row * row + (1 << shift >> 1)) >> shift
+            _array(int(squares) + i * int(step), ctypes.c_uint8, size)[:] = found
+        if tallied:
+            _array(sums, ctypes.c_uint16, size)[:] += row.astype(np.uint16)
+
+
+_drawn: list[tuple[Any, ...]] = [()]
+
+
+def _draw(
+    words: bool, normals: bool, _: int, out: int, first: int, second: int, window: Any, stage: Any,
+    key: Any,
+) -> None:  # fmt: skip
+    """Draw as `cimsim.kernels.wide` does: normals of the counters that were given last."""
     from cimsim.kernels import wide
 
-    counter, block = (_array(at, ctypes.c_uint64, wide.WIDTH) for at in (first, second))
-    window, stage, k0, k1 = words
-    key = np.uint64(k0) | np.uint64(k1) << np.uint64(32)
-    _normals(
-        _array(out, ctypes.c_float, 4 * wide.WIDTH), None, (counter, block), window, stage, key
-    )
+    if normals:
+        place = _array(out, ctypes.c_float, 4 * wide.WIDTH)
+        _normals(place, None, *_drawn[0])
+    if words:
+        numbers = [_array(at, ctypes.c_uint64, wide.WIDTH).copy() for at in (first, second)]
+        _drawn[0] = tuple(numbers), window, stage, key
 
 
 def _normals(out: Any, _: Any, numbers: Any, window: Any, stage: Any, key: Any) -> None:
