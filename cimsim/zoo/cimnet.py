@@ -7,6 +7,7 @@ has no coarse path from S = 8 on unless one is asked for (docs/paper.md).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +28,7 @@ ALLOWED = {
     "residual": ("none", "frame"),
     "smoothing": ("matrix", "conv"),
 }
+log = logging.getLogger(__name__)
 # Subtracted from the frames: inputs of both signs around zero halve what errors of analog weights
 # do to the picture. The last layer's bias puts it back.
 GREY = 0.5
@@ -253,7 +255,7 @@ class CIMNet(AbstractDenoiser):
         their margins. Outputs are the same wherever both networks pad a frame to the same size;
         else the last two blocks of the smaller one differ, at the lower and the right edge.
         """
-        out = dict(state)
+        out, steps = dict(state), set[int]()
         for name, part in self.named_modules():
             weight = out.get(f"{name}.fc.weight")
             if not isinstance(part, CIMConv) or weight is None or weight.dim() != 4:
@@ -263,10 +265,13 @@ class CIMNet(AbstractDenoiser):
                 continue
             if step > 1 and _has_coarse_path(state):  # whose map at 1 / S is another one at each S
                 continue
+            steps.add(step)
             for own in part.state_dict():
                 tensor = out.get(f"{name}.{own}")
                 if tensor is not None and tensor.dim() > 0:
                     out[f"{name}.{own}"] = write_out(tensor, step=step, up=step, fold=fold)
+        for step in steps - {1}:
+            log.warning("weights of stride %d are written out for stride %d", step, self.stride)
         return out
 
 

@@ -102,10 +102,11 @@ def test_weights_of_the_wrong_shape(tmp_path):
 
     from cimsim.zoo.registry import build
 
-    torch.save(build("cimnet", stride=4, coarse=0).state_dict(), tmp_path / "s4.pt")
-    done = cimsim("run", "--weights", "s4.pt", cwd=tmp_path)
-    check(done, ["s4.pt", "fc.weight", "(512, 10, 6, 6)", "(2048, 10, 10, 10)",
-                 "it fits --model cimnet --stride 4 --stages 1 --arg coarse=0"],
+    torch.save(build("cimnet", stride=8, coarse=0).state_dict(), tmp_path / "s8.pt")
+    asked = ("run", "--stride", "4", "--arg", "coarse=0")
+    done = cimsim(*asked, "--weights", "s8.pt", cwd=tmp_path)
+    check(done, ["s8.pt", "fc.weight", "(2048, 10, 10, 10)", "(512, 10, 6, 6)",
+                 "it fits --model cimnet --stride 8 --stages 1"],
           tmp_path)  # fmt: skip
 
 

@@ -171,12 +171,13 @@ def test_only_single_bits_are_multiplied_as_such(mask, monkeypatch):
     """The widest instructions do not ask; here a product takes what it is told at its word."""
     rng = np.random.default_rng(3)
     low, high, noise = (rng.integers(-128, 128, (10, 16), np.int8) for _ in range(3))
-    x = rng.integers(0, 256, (fused.BLOCK, 12), np.uint8) & np.uint8(mask)
+    x = rng.integers(0, 256, (fused.BLOCK, 64), np.uint8) & np.uint8(mask)
     x[:, 10:] = 0  # what pads a vector
 
     def product(vectors, plane, parts, n, bit, out):
         told = vectors[:n] if bit < 0 else vectors[:n] & np.uint8(1 << bit)
-        out[:n] = told.astype(np.int32) @ products.unpack(plane).astype(np.int32)
+        plane = products.unpack(plane).astype(np.int32)
+        out[:n] = told[:, : len(plane)].astype(np.int32) @ plane
 
     monkeypatch.setattr(fused, "product", product)
     planes = tuple(products.pack(plane) for plane in (high, low, noise))
@@ -184,7 +185,7 @@ def test_only_single_bits_are_multiplied_as_such(mask, monkeypatch):
     runs = np.array([[0, 0, 10]])
     inputs = fused.Inputs(np.zeros(10, np.uint8), np.zeros(1, np.int64), runs)
     block = fused._block(inputs, 1, planes, 16, 0, True)
-    fused._square(x, (0, fused.BLOCK), block.squares, block.exponents)
+    fused._prepare(x, (0, fused.BLOCK), block, 1, True, 0)
     multiply = getattr(fused._multiply, "py_func", fused._multiply)
     pulse = fused._Pulse(0, 0, mask, (mask & -mask).bit_length() - 1)
     multiply(x, block, fused.BLOCK, planes, pulse)
