@@ -9,7 +9,8 @@ from cimsim.chip.parts.array import Wires
 from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.crossbar.encode import magnitude_slices
 from cimsim.crossbar.faults import OPEN, STUCK_OFF, STUCK_ON
-from cimsim.crossbar.programmed import CellHistory, program_array
+from cimsim.crossbar.nonlinear import WiredCells
+from cimsim.crossbar.programmed import CellHistory, _row_conductance, program_array
 from cimsim.crossbar.wires import Resistances, crossbar_operator
 from cimsim.errors import ConfigError, SimulationError
 from cimsim.kernels import lookup
@@ -280,3 +281,11 @@ def test_an_array_of_too_many_digits_has_no_tables():
     assert large.signal is None
     with pytest.raises(AssertionError):
         large.tables  # noqa: B018
+
+
+def test_rows_of_wired_cells_take_what_their_drivers_give():
+    ohms, rng = (2e3, 1e3, 5e3, 4e3), np.random.default_rng(4)
+    g = rng.uniform(1e-7, 1e-5, (7, 4))
+    none = np.array([], np.int64)
+    rows = _row_conductance([[np.zeros((2, 7, 2))]], WiredCells(g, ohms, 1.0, none, none, 1.0))
+    np.testing.assert_allclose(rows, Nodal(g, *ohms).solve(np.ones(7))[2], rtol=1e-6)
