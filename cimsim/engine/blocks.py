@@ -132,7 +132,7 @@ def fire(
     """
     # each thread takes the next block when it has done one: a core that others use takes fewer
     if threads not in firing.cuts:
-        firing.cuts[threads] = _cuts(firing, threads)
+        firing.cuts[threads] = np.array(_cuts(firing, threads), np.int64)
     cuts, target = firing.cuts[threads], sink.target() if firing.is_compiled else None
     if target is not None:
         work = _frame_work(firing, codes, first_window, key, cuts)
@@ -145,7 +145,7 @@ def fire(
     else:
         scaling = sink.scaling if firing.is_direct else None
         given = _Frame(firing, codes, first_window, key, scaling)
-        by_blocks = functools.partial(_work, given, iter(cuts), sink)
+        by_blocks = functools.partial(_work, given, iter(cuts.tolist()), sink)
         some = _in_threads(by_blocks, min(threads, len(cuts)), pool)
         done, clipped = sum(part[0] for part in some), sum(part[1] for part in some)
         applied = [_total(sums) for sums in zip(*(sums for *_, sums in some), strict=True)]
@@ -168,13 +168,13 @@ def _total(parts: Sequence[Whole]) -> Whole:
 
 
 def _frame_work(
-    firing: Firing, codes: Codes, first_window: int, key: int, cuts: list[tuple[int, int]]
+    firing: Firing, codes: Codes, first_window: int, key: int, cuts: NDArray[np.int64]
 ) -> frame.Work:
     """Say what there is to do in compiled code."""
     common = (firing.correlation, np.uint64(key ^ INPUTS)) if firing.correlation else None
     stream = Stream(np.uint64(first_window), np.uint64(0), np.uint64(key))
     taken = np.zeros(1, np.int64)
-    return frame.Work(codes, firing.reads.bases, np.array(cuts), taken, stream, common)
+    return frame.Work(codes, firing.reads.bases, cuts, taken, stream, common)
 
 
 def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:

@@ -138,8 +138,8 @@ class Firing:
         return fused.pulse_bits(self.pulses)
 
     @cached_property
-    def cuts(self) -> dict[int, list[tuple[int, int]]]:
-        """Blocks of activations by number of threads, once they are known."""
+    def cuts(self) -> dict[int, NDArray[np.int64]]:
+        """Blocks of activations, int64 [n, 2], by number of threads, once they are known."""
         return {}
 
     @cached_property

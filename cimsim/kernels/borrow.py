@@ -69,7 +69,8 @@ def record(array: NDArray[np.generic], dims: int = 0) -> list[int]:
     """
     if not array.flags.c_contiguous:
         raise ValueError(f"expected an array in C order, got strides {array.strides}")
-    return [array.ctypes.data, *array.shape, *[0] * (dims - array.ndim)]
+    address: int = array.__array_interface__["data"][0]  # a fifth of the time of `ctypes`
+    return [address, *array.shape, *[0] * (dims - array.ndim)]
 
 
 class Lending(Protocol):

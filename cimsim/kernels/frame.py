@@ -223,8 +223,13 @@ def target_of(
     )  # fmt: skip
 
 
+_NOT_ENCODED = np.empty((0, CODES), np.int64), np.empty(0)
+
+
 def encoding(maps: Sequence[CodesOf]) -> tuple[Int64, Doubles]:
     """Return ``codes`` and ``scales`` of a `Target` for some maps."""
+    if not maps:
+        return _NOT_ENCODED
     fields = np.array([one.fields for one in maps], np.int64).reshape(-1, CODES)
     return fields, np.array([one.scale for one in maps], np.float64)
 
