@@ -13,8 +13,11 @@ from tests.kernels.fused_case import PULSES, Case
 
 @pytest.mark.parametrize("read_noise", [True, False])
 @pytest.mark.parametrize("name", PULSES)
-def test_whole_cells_without_noise_of_the_converter_are_exact(draw, name, read_noise):
-    case = Case(0, whole=True)
+@pytest.mark.parametrize(("rows", "vectors"), [(37, 101), (64, 9)], ids=["padded", "whole"])
+def test_whole_cells_without_noise_of_the_converter_are_exact(
+    draw, name, read_noise, rows, vectors
+):
+    case = Case(0, rows, vectors=vectors, whole=True)
     adc = AdcRange(-9000.0, 3.0, 4095) if read_noise else AdcRange(-9000.0, 8.0, 2047)
     acc, sums, clipped = case.fast(PULSES[name], adc, 0.0, np.float64, read_noise=False)
     expected = case.naive(draw, PULSES[name], adc, 0.0, read_noise=False)
