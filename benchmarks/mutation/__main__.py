@@ -36,7 +36,7 @@ COMPILED = {
     "kernels/borrow.py": [f"{K}borrow.py"],
     "kernels/emit.py": [f"{K}products.py"],
     "kernels/fma.py": [f"{K}fma.py"],
-    "kernels/frame.py": ["tests/engine/test_flow.py", "-k", "compiled_code or anew"],
+    "kernels/frame.py": ["tests/engine/test_flow.py", "-k", "compiled_code or anew or on_the_way"],
     "kernels/lookup.py": [f"{K}lookup.py"],
     "kernels/neon.py": [f"{K}neon.py"],
     "kernels/normals.py": [f"{K}normals.py"],
