@@ -23,6 +23,15 @@ def multiply(x, plane, bit=-1, product=products.product):
     return out[: len(x)]
 
 
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (4, 16), (9, 35)])
+def test_a_plane_comes_out_as_it_was_packed(rows, cols):
+    plane = np.random.default_rng(rows).integers(-128, 128, (rows, cols), dtype=np.int8)
+    found = products.unpack(products.pack(plane))
+    np.testing.assert_array_equal(found[:rows, :cols], plane)
+    assert not found[rows:].any()
+    assert not found[:, cols:].any()
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 700), st.integers(1, 150), st.integers(1, 96), st.integers(0, 2**32 - 1))
 def test_product_is_the_integer_product(rows, cols, vectors, seed):
