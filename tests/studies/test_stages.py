@@ -174,10 +174,10 @@ def test_code_of_the_user_counts_by_what_it_makes(tmp_path, monkeypatch):
     for module, base in (("mine", "Im2col"), ("mine", "Vwsdk")):
         text = f"from cimsim.mapping.strategies import {base}\nclass Mine({base}):\n    pass\n"
         (tmp_path / f"{module}.py").write_text(text)
-        monkeypatch.delitem(sys.modules, module, raising=False)
         importlib.invalidate_caches()
         point = replace(POINT, mapping=f"{module}:Mine")
         keys.append(chain(make("eflash40nm"), point=point).map_key)
+        del sys.modules[module]
         (tmp_path / f"{module}.py").unlink()
         shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
     assert keys[0] != keys[1]
