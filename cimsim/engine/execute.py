@@ -283,8 +283,8 @@ class OutputMap(Sink):
 
     def target(self) -> frame.Target | None:
         """Return the maps, unless torch has to round, or activations to be cut into windows."""
-        records = [codes.compiled for codes in self._fed]
-        if self._several or None in records:
+        layouts = [codes.layout for codes in self._fed if not codes.is_rounded_first]
+        if self._several or len(layouts) < len(self._fed) or not all(map(frame.takes, layouts)):
             return None
         y, ready, op = self._y, self._ready, self._op
         vectors = y if y is not None and y.ndim == 2 else None
@@ -293,7 +293,7 @@ class OutputMap(Sink):
             frame.VALUES, op.n_cols, sums=vectors if direct else None,
             values=None if direct else vectors, pixels=None if y is vectors else y,
         )  # fmt: skip
-        codes, scales = frame.encoding([one for one in records if one is not None])
+        codes, scales = frame.encoding(layouts)
         return target._replace(
             grid=(op.window_grid[1], *op.out_block[1:]), folded=ready.folded, floor=self._floor,
             scaling=(ready.folded, self._floor) if direct else target.scaling, codes=codes,

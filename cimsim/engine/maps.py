@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -63,29 +63,20 @@ class CodeMap:
         padded[:, (left + columns) * per_pixel :] = code.zero_point
         return cls(op, code, padded)
 
-    def put(self, values: NDArray[np.float32], row: int, first: int = 0) -> None:
-        """Encode whole rows, or a part of a row, float32 [n, pixels * channels].
+    def put(self, parts: Sequence[NDArray[np.float32]], row: int) -> None:
+        """Encode whole rows of a map, or of the sum of two.
 
         Parameters
         ----------
-        values
+        parts : sequence of float32 [n, pixels * channels]
+            One or two.
         row : int
             Of the map, that of the first one.
-        first : int
-            Value of the row that the part begins with.
         """
-        code, (top, _, left, _) = self.code, self.op.window.padding
-        channels = padded_shape(self.op)[2]
-        values = rounded_first(self.op, code, values)
-        corner = top + row, (left * channels + first) * code.lines
-        if code.signed == "offset":
-            found = floats.encode_map(
-                values, code.scale, code.zero_point, code.top, self.padded, corner
-            )
-        else:
-            shift = code.magnitude_bits if code.signed == "phases" else 0
-            found = floats.encode_signed(values, code.scale, code.top, shift, self.padded, corner)
-        self.sums.append(found)
+        if self.is_rounded_first:
+            parts = [self._rounded(np.add(*parts) if len(parts) > 1 else parts[0])]
+        other = parts[1] if len(parts) > 1 else parts[0][:0]
+        self.sums.append(frame.encode_rows(parts[0], other, row, self.layout))
 
     def put_pixels(self, values: NDArray[np.float32], start: int) -> None:
         """Encode consecutive pixels, in raster order from pixel ``start`` on.
@@ -95,26 +86,20 @@ class CodeMap:
         values : float32 [n, channels]
         start : int
         """
-        n, channels = values.shape
-        width = self.op.input.grid[1]
-        row, column = divmod(start, width)
-        head = min(n, width - column) if column else 0
-        whole = (n - head) // width
-        tail = head + whole * width
-        if head:
-            self.put(values[:head].reshape(1, -1), row, column * channels)
-            row += 1
-        if whole:
-            self.put(values[head:tail].reshape(whole, -1), row)
-        if tail < n:
-            self.put(values[tail:].reshape(1, -1), row + whole)
+        self.sums.append(frame.encode_pixels(self._rounded(values), start, self.layout))
+
+    def _rounded(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return rounded_first(self.op, self.code, values)
 
     @property
-    def compiled(self) -> frame.CodesOf | None:
-        """The map as compiled code encodes into it; None where torch rounds, or codes are long."""
+    def is_rounded_first(self) -> bool:
+        """Whether torch rounds activations to a coarser code before they are encoded."""
+        return _is_rounded_first(self.op, self.code)
+
+    @property
+    def layout(self) -> frame.CodesOf:
+        """The map as compiled code encodes into it."""
         op, code = self.op, self.code
-        if _is_rounded_first(op, code) or self.padded.itemsize > 2:
-            return None
         top, _, left, _ = op.window.padding
         channels, shift = padded_shape(op)[2], -1
         if code.signed != "offset":
@@ -169,20 +154,10 @@ def encode_input(
     """Encode a whole map, or the sum of two; see `CodeMap.empty`."""
     found = CodeMap.empty(op, code, shape)
     maps = [channels_last(op, one)[0] for one in (x if isinstance(x, tuple) else (x,))]
-    one, other = maps[0], maps[-1]
-    target = found.compiled
 
     def put(rows: slice) -> None:
-        if target is None:
-            part = np.add(*(part[rows] for part in maps)) if len(maps) > 1 else one[rows]
-            found.put(np.ascontiguousarray(part).reshape(len(part), -1), rows.start)
-            return
-        first, second = (
-            np.ascontiguousarray(part[rows]).reshape(rows.stop - rows.start, -1)
-            for part in (one, other)
-        )
-        added = second if len(maps) > 1 else second[:0]
-        found.sums.append(frame.encode_rows(first, added, rows.start, target))
+        n = rows.stop - rows.start
+        found.put([np.ascontiguousarray(one[rows]).reshape(n, -1) for one in maps], rows.start)
 
     share(put, len(maps[0]), maps[0].size, pool, threads)
     return found

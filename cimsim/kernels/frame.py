@@ -130,7 +130,7 @@ class CodesOf(NamedTuple):
 
     Attributes
     ----------
-    padded : uint8 or uint16 [height, width]
+    padded : uint8, uint16 or uint32 [height, width]
         The padded map; a row's codes side by side.
     corner : (int, int)
         Row of the map's first pixel, and place of its first code in the row.
@@ -221,6 +221,11 @@ def target_of(
         np.empty((0, 0, 0), np.float32) if pixels is None else pixels, (1, 1, 1),
         (np.empty((2, 0), np.float32), 0.0), none, 0.0, *encoding([]),
     )  # fmt: skip
+
+
+def takes(codes: CodesOf) -> bool:
+    """Whether `fire` encodes into a map: those of longer codes are rare, and a compilation more."""
+    return codes.padded.itemsize <= 2
 
 
 _NOT_ENCODED = np.empty((0, CODES), np.int64), np.empty(0)
@@ -328,31 +333,64 @@ def _lay_out(values: Single, start: int, target: Target, encoded: Int64) -> None
     if target.pixels.shape[0] > 0:
         floats.unfold(values, start, target.grid, target.pixels)
     for k in range(target.codes.shape[0]):
-        _encode(values, start, target.codes[k], target.scales[k], encoded[k])
+        fields, scale = target.codes[k], target.scales[k]
+        place = (fields[_TOP], fields[_LEFT]), (fields[_WIDTH], fields[_LINES])
+        how = fields[_ZERO], fields[_LAST], fields[_SHIFT]
+        if fields[_SIZE] == 1:
+            codes = lent_2(fields, _CODES, _BYTE)
+            found = _encode_pixels(values, start, scale, place, how, codes)
+        else:
+            found = _encode_pixels(values, start, scale, place, how, lent_2(fields, _CODES, _TWO))
+        encoded[k, 0] += found[0]
+        encoded[k, 1] += found[1]
+
+
+_BYTE, _TWO = np.empty(0, np.uint8), np.empty(0, np.uint16)
+
+
+def encode_pixels(values: Single, start: int, codes: CodesOf) -> tuple[int, int]:
+    """Encode consecutive pixels into a map of codes.
+
+    Parameters
+    ----------
+    values : float32 [n, channels]
+    start : int
+        The first pixel, in raster order.
+    codes : CodesOf
+
+    Returns
+    -------
+    (int, int)
+        Sum of the codes; values that lie beyond the codes' ends.
+    """
+    place, how = (codes.corner, (codes.width, codes.lines)), (codes.zero, codes.top, codes.shift)
+    return _encode_pixels(values, start, codes.scale, place, how, codes.padded)
 
 
 @jit
-def _encode(values: Single, start: int, fields: Int64, scale: float, counts: Int64) -> None:
-    """Encode consecutive pixels into a map of codes, whole rows of it at a time."""
+def _encode_pixels(
+    values: Single, start: int, scale: float, place: tuple[tuple[int, int], tuple[int, int]],
+    how: Places, out: Codes,
+) -> tuple[int, int]:  # fmt: skip
+    """Do what `encode_pixels` does, whole rows of the map at a time.
+
+    ``place`` are the map's corner, its pixels in a row and codes of a value; ``how`` are zero
+    point, last code and shift.
+    """
+    (top, left), (width, lines) = place
     n, channels = values.shape
-    width, done = fields[_WIDTH], 0
+    total, beyond, done = 0, 0, 0
     while done < n:
         row, column = (start + done) // width, (start + done) % width
         rows = (n - done) // width if column == 0 else 0
         pixels = rows * width if rows > 0 else min(n - done, width - column)
         part = values[done : done + pixels].reshape((max(rows, 1), -1))
-        corner = fields[_TOP] + row, fields[_LEFT] + column * channels * fields[_LINES]
-        row_of = corner, fields[_ZERO], fields[_LAST], fields[_SHIFT]
-        if fields[_SIZE] == 1:
-            found = _encode_into(part, scale, row_of, lent_2(fields, _CODES, _BYTE))
-        else:
-            found = _encode_into(part, scale, row_of, lent_2(fields, _CODES, _TWO))
-        counts[0] += found[0]
-        counts[1] += found[1]
+        corner = top + row, left + column * channels * lines
+        found = _encode_into(part, scale, (corner, *how), out)
+        total += found[0]
+        beyond += found[1]
         done += pixels
-
-
-_BYTE, _TWO = np.empty(0, np.uint8), np.empty(0, np.uint16)
+    return total, beyond
 
 
 @jit
