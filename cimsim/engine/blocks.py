@@ -171,10 +171,14 @@ def _frame_work(
     firing: Firing, codes: Codes, first_window: int, key: int, cuts: NDArray[np.int64]
 ) -> frame.Work:
     """Say what there is to do in compiled code."""
-    common = (firing.correlation, np.uint64(key ^ INPUTS)) if firing.correlation else None
     stream = Stream(np.uint64(first_window), np.uint64(0), np.uint64(key))
-    taken = np.zeros(1, np.int64)
+    taken, common = np.zeros(1, np.int64), shared_noise(firing, key)
     return frame.Work(codes, firing.reads.bases, cuts, taken, stream, common)
+
+
+def shared_noise(firing: Firing, key: int) -> fused.Common:
+    """Return correlation and key of the noise that pulses of an input share, if they do."""
+    return (firing.correlation, np.uint64(key ^ INPUTS)) if firing.correlation else None
 
 
 def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
@@ -326,20 +330,18 @@ def _fire_fast(
     firing, clipped = frame.firing, 0
     scaling = frame.scaling or SUMS
     read_out: Callable[..., int] = bitwise.read_out if firing.by_bits else fused.read_out
-    common = (firing.correlation, np.uint64(frame.key ^ INPUTS)) if firing.correlation else None
+    common = shared_noise(firing, frame.key)
     window, key = np.uint64(frame.first_window + block.start), np.uint64(frame.key)
     for number, array in enumerate(rows.arrays):
         held = array.tables if firing.by_bits else array.planes
-        for (first, end, _), columns in zip(firing.phases, array.phases, strict=True):
-            stage = np.uint64(array.index * len(firing.pulses) + first)
-            fresh = firing.fills and array.is_first and first == 0
+        counted = sums if number == 0 else sums[:0]
+        for phase in firing.phases_of(array):
             clipped += read_out(
                 fused.Inputs(block.codes, block.bases, rows.runs),
-                fused.Pulses(firing.packed_pulses[first:end], firing.power),
-                held, Converter(columns, array.scales), Stream(window, stage, key),
-                fused.Outputs(
-                    block.acc, array.stretches, fresh, sums if number == 0 else sums[:0], scaling
-                ),
+                fused.Pulses(firing.packed_pulses[phase.first : phase.end], firing.power),
+                held, Converter(phase.columns, array.scales),
+                Stream(window, np.uint64(phase.stage), key),
+                fused.Outputs(block.acc, array.stretches, phase.fresh, counted, scaling),
                 common,
             )  # fmt: skip
     return int(clipped)

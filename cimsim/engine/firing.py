@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from cimsim.engine.path import Path
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
 from cimsim.engine.windows import Reads, runs_of
 from cimsim.kernels import conversion, frame, fused
+from cimsim.kernels.arrays import Floats
 from cimsim.kernels.products import tiles
 from cimsim.mapping.mapping import Mapping
 
@@ -223,6 +226,13 @@ class Firing:
         once = len(self.pulses) == 1 and self.fills and all(array.is_first for array in arrays)
         return once and not self.by_bits and self.sum_dtype == np.float32
 
+    def phases_of(self, array: DrivenArray) -> Iterator[PhaseRead]:
+        """Yield how an array is read in each phase."""
+        for (first, end, _), columns in zip(self.phases, array.phases, strict=True):
+            stage = array.index * len(self.pulses) + first
+            fresh = self.fills and array.is_first and first == 0
+            yield PhaseRead(first, end, stage, fresh, columns)
+
     @property
     def is_compiled(self) -> bool:
         """Whether compiled code drives all arrays for a whole frame: `compiled`.
@@ -238,12 +248,12 @@ class Firing:
         readings = []
         for rows, summed in zip(self.groups, self.row_bounds[:-1], strict=True):
             for number, array in enumerate(rows.arrays):
-                for (first, end, _), columns in zip(self.phases, array.phases, strict=True):
+                counted = summed, rows.n_rows if number == 0 else 0
+                for phase in self.phases_of(array):
                     reading = frame.Reading(
-                        rows.runs, array.planes, conversion.Converter(columns, array.scales),
-                        array.stretches, array.index * len(self.pulses) + first, (first, end),
-                        self.fills and array.is_first and first == 0,
-                        (summed, rows.n_rows if number == 0 else 0),
+                        rows.runs, array.planes,
+                        conversion.Converter(phase.columns, array.scales), array.stretches,
+                        phase.stage, (phase.first, phase.end), phase.fresh, counted,
                     )  # fmt: skip
                     readings.append(reading.fields)
         one = self.groups[0].arrays[0]
@@ -261,6 +271,28 @@ class Firing:
             for array in rows.arrays
         ]
         return math.fsum(terms)
+
+
+class PhaseRead(NamedTuple):
+    """One array in one phase.
+
+    Attributes
+    ----------
+    first, end : int
+        Its pulses.
+    stage : int
+        Number of the first pulse, counted over all arrays.
+    fresh : bool
+        Whether nothing was added to the array's outputs before.
+    columns : float [5, n]
+        Of the array's converters in this phase.
+    """
+
+    first: int
+    end: int
+    stage: int
+    fresh: bool
+    columns: Floats
 
 
 @dataclass(frozen=True, eq=False)

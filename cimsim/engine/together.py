@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.engine.blocks import INPUTS, SUMS, Sums, fire
+from cimsim.engine.blocks import SUMS, Sums, fire, shared_noise
 from cimsim.engine.firing import Firing
 from cimsim.kernels import fused
 from cimsim.kernels.arrays import Codes
@@ -50,19 +50,18 @@ def fire_together(
     one = firings[0]
     codes, bases = one.reads.block(codes, 0, shape[0])
     sums = np.zeros((len(firings), *shape), one.sum_dtype)
-    common = (one.correlation, np.uint64(key ^ INPUTS)) if one.correlation else None
+    common = shared_noise(one, key)
     for group, rows in enumerate(one.groups):
         for number, array in enumerate(rows.arrays):
             alike = [firing.groups[group].arrays[number] for firing in firings]
             scales = np.stack([other.scales for other in alike])
-            for phase, (first, end, _) in enumerate(one.phases):
-                columns = np.stack([other.phases[phase] for other in alike])
-                stage = np.uint64(array.index * len(one.pulses) + first)
+            for place, phase in enumerate(one.phases_of(array)):
+                columns = np.stack([other.phases[place] for other in alike])
                 fused.read_out(
                     fused.Inputs(codes, bases, rows.runs),
-                    fused.Pulses(one.packed_pulses[first:end], one.power),
+                    fused.Pulses(one.packed_pulses[phase.first : phase.end], one.power),
                     array.planes, Converter(columns[0], scales[0]),
-                    Stream(np.uint64(first_window), stage, np.uint64(key)),
+                    Stream(np.uint64(first_window), np.uint64(phase.stage), np.uint64(key)),
                     fused.Outputs(sums[0], array.stretches, False, _UNCOUNTED, SUMS),
                     common, (columns[1:], scales[1:], sums[1:]),
                 )  # fmt: skip
