@@ -9,6 +9,8 @@ from torch import nn
 
 from cimsim.zoo.errors import ZooError
 
+MARGIN = 2  # of a patch: one pixel on every side of the block that it writes
+
 
 def default_kernel(stride: int) -> int:
     """Return the kernel edge: 3 for strides 1 and 2, else ``stride + 2``.
@@ -16,7 +18,7 @@ def default_kernel(stride: int) -> int:
     The patch covers the whole block it writes plus one pixel on every side; with padding 1 the
     output of a stride that divides the input has exactly ``H / stride`` windows.
     """
-    return 3 if stride in (1, 2) else stride + 2
+    return 3 if stride in (1, 2) else stride + MARGIN
 
 
 class CIMConv(nn.Module):

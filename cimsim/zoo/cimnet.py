@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from cimsim.zoo._frames import AbstractDenoiser, conv3x3, conv_bn_relu, frame, init_kaiming
-from cimsim.zoo.cim_conv import CIMConv, default_kernel
+from cimsim.zoo.cim_conv import MARGIN, CIMConv, default_kernel
 from cimsim.zoo.errors import ZooError
 from cimsim.zoo.foldnet import write_out
 
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 # Subtracted from the frames: inputs of both signs around zero halve what errors of analog weights
 # do to the picture. The last layer's bias puts it back.
 GREY = 0.5
-MARGIN = 2  # a patch is a block and one pixel on every side
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,16 +223,19 @@ def test_quality_under_both_mappings_on_clips_of_two_sizes(clips, tmp_path):
     assert read_judged(tmp_path / "quality.csv") == sorted(rows, key=lambda row: row.place)
 
 
+# of two clips and two programmings: a clip of two frames, where others have one
+FRAME_ROWS = [
+    FrameRow("n", "s", "h", "c", "set #1", clip, 15.0, seed, frame, 25.0, 30.0, db, 1.0)
+    for clip, seed, frame, db in (
+        ("a", 0, 0, 28.0), ("a", 0, 1, 30.0), ("b", 0, 0, 25.0), ("a", 1, 0, 29.0),
+        ("b", 1, 0, 29.0),
+    )
+]  # fmt: skip
+
+
 def test_quality_is_the_mean_over_frames_then_clips_then_programmings():
     weights = next(w for w in shipped_weights() if w.stem == "cimnet_s8")
-    rows = [
-        FrameRow("n", "s", "h", "c", "set #1", clip, 15.0, seed, frame, 25.0, 30.0, db, 1.0)
-        for clip, seed, frame, db in (
-            ("a", 0, 0, 28.0), ("a", 0, 1, 30.0), ("b", 0, 0, 25.0), ("a", 1, 0, 29.0),
-            ("b", 1, 0, 29.0),
-        )
-    ]  # fmt: skip
-    one = judged(O1, EFLASH, IM2COL, weights, rows)
+    one = judged(O1, EFLASH, IM2COL, weights, FRAME_ROWS)
     assert one.chip_db == pytest.approx((27.0 + 29.0) / 2)
     assert one.error_db == pytest.approx(np.std([27.0, 29.0], ddof=1) / math.sqrt(2))
     assert (one.programmings, one.frames) == (2, 3)
@@ -408,14 +411,7 @@ def test_written_out_weights_have_the_same_psnr_in_float_and_their_own_on_the_ch
 
 def test_psnr_is_the_mean_over_frames_then_clips_of_each_programming():
     weights = next(w for w in shipped_weights() if w.stem == "cimnet_s8")
-    rows = [
-        FrameRow("n", "s", "h", "c", "set #1", clip, 15.0, seed, frame, 25.0, 30.0, db, 1.0)
-        for clip, seed, frame, db in (
-            ("a", 0, 0, 28.0), ("a", 0, 1, 30.0), ("b", 0, 0, 25.0), ("a", 1, 0, 29.0),
-            ("b", 1, 0, 29.0),
-        )
-    ]  # fmt: skip
-    row = summed_up(weights, dict(weights.card.options), 8, rows)
+    row = summed_up(weights, dict(weights.card.options), 8, FRAME_ROWS)
     assert (row.chip_db, row.float_db) == ("27.0000 29.0000", "30.0000 30.0000")
     assert (row.form, row.hw, row.minutes) == ("cimnet_coarse0", "", 34.0)
 
