@@ -42,18 +42,69 @@ def encode_map(
     """
     total, beyond = np.int64(0), np.int64(0)
     y0, x0 = corner
-    width = x.shape[1]
-    per_unit, shift, last = 1.0 / scale, np.float64(zero), np.float64(top)
+    width, per_unit = np.uint64(x.shape[1]), 1.0 / scale
+    short = _LEAST < per_unit < _MOST  # else products in float32 may lose more than their last bit
     for i in range(x.shape[0]):
-        source, sink = x[i], out[y0 + i, x0 : x0 + width]
-        for j in range(width):
-            code = np.rint(np.float64(source[j]) * per_unit) + shift
-            inside = min(max(code, 0.0), last)
-            value = np.int32(inside)
-            sink[j] = value
-            total += np.int64(value)
-            beyond += np.int64(inside != code)
+        source, sink = x[i], out[y0 + i, x0 : x0 + x.shape[1]]
+        for first in range(np.uint64(0), width, _TOGETHER):
+            part = np.uint64(first), min(np.uint64(first + _TOGETHER), width)
+            inside, outside, doubtful = 0, 0, True
+            if short:
+                inside, outside, doubtful = _encode_single(source, part, per_unit, zero, top, sink)
+            if doubtful:
+                inside, outside = _encode_double(source, part, per_unit, zero, top, sink)
+            total += inside
+            beyond += outside
     return int(total), int(beyond)
+
+
+_TOGETHER = np.uint64(512)  # values; their codes of at most 16 bits add up to less than 31
+_LEAST, _MOST = 1e-30, 1e30
+Part: TypeAlias = tuple[np.uint64, np.uint64]
+
+
+@jit
+def _encode_double(
+    source: Floats, part: Part, per_unit: float, zero: int, top: int, sink: Codes
+) -> tuple[int, int]:
+    """Quantise values from the first of ``part`` to its end; see `encode_map`."""
+    total, beyond = np.int64(0), np.int64(0)
+    shift, last = np.float64(zero), np.float64(top)
+    for j in range(part[0], part[1]):
+        code = np.rint(np.float64(source[j]) * per_unit) + shift
+        inside = min(max(code, 0.0), last)
+        value = np.int32(inside)
+        sink[j] = value
+        total += np.int64(value)
+        beyond += np.int64(inside != code)
+    return int(total), int(beyond)
+
+
+@jit
+def _encode_single(
+    source: Floats, part: Part, per_unit: float, zero: int, top: int, sink: Codes
+) -> tuple[int, int, bool]:
+    """Do what `_encode_double` does in float32, and say whether a code may be another one.
+
+    Reciprocal and product are rounded, each by at most 2**-24 of its size: where a quotient lies
+    further from a half than twice their sum, it goes to the same whole number.
+    """
+    total, beyond, doubtful = np.int32(0), np.int32(0), np.int32(0)
+    unit, shift, last = np.float32(per_unit), np.float32(zero), np.float32(top)
+    none, half, share = np.float32(0.0), np.float32(0.5), np.float32(2.0**-22)
+    for j in range(part[0], part[1]):
+        quotient = np.float32(source[j]) * unit
+        whole = np.rint(quotient)
+        sure = abs(quotient - whole) + abs(quotient) * share < half  # not where it is no number
+        doubtful = np.int32(doubtful | np.int32(not sure))
+        code = whole + shift
+        inside = min(max(code, none), last)
+        value = np.int32(inside)
+        sink[j] = value
+        # whole numbers of 32 bits stay so only if it is said: else vectors are half as long
+        total = np.int32(total + value)
+        beyond = np.int32(beyond + np.int32(inside != code))
+    return int(total), int(beyond), doubtful != 0
 
 
 @jit

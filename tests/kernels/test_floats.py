@@ -2,6 +2,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cimsim.crossbar.adc import AdcRange
 from cimsim.crossbar.encode import InputCode
@@ -28,6 +30,33 @@ def test_encode_map_is_the_twin_of_input_code():
         # the ends themselves, and what rounds to them, are in the code
         wide = np.rint(x.astype(np.float64) * (1.0 / code.scale)) + code.zero_point
         assert beyond == ((wide < 0) | (wide > code.top)).sum() > 0
+
+
+@given(st.integers(0, 2**31), st.floats(-38, 37), st.sampled_from([15, 255, 65535]))
+def test_codes_are_those_of_float64_however_near_to_a_half(seed, power, top):
+    """Quotients around halves, far outside, and no numbers; scales beyond float32's range."""
+    rng = np.random.default_rng(seed)
+    scale, zero = float(10.0**power * rng.uniform(1, 10)), int(rng.integers(0, top + 1))
+    near = rng.choice([0.0, 1e-7, -1e-7, 1e-3], 1200) + rng.choice([0.0, 0.5, 0.3], 1200)
+    quotients = rng.integers(-top, 2 * top, 1200) * (1 + near * rng.choice([0, 1], 1200)) + near
+    quotients[rng.integers(0, 1200, 9)] *= 1e8
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = (quotients * scale).astype(np.float32)[None]
+        codes = np.rint(x.astype(np.float64) * (1.0 / scale)) + zero
+    expected, out = np.clip(codes, 0, top), np.zeros((1, 1200), np.uint16)
+    total, beyond = floats.encode_map(x, scale, zero, top, out, (0, 0))
+    np.testing.assert_array_equal(out, expected)
+    assert total == expected.sum()
+    assert beyond == (expected != codes).sum()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.5, 2.5, 0.5000001])
+def test_what_float32_cannot_tell_is_looked_at_in_float64(value):
+    part = np.uint64(0), np.uint64(1)
+    for x, doubtful in ((value, True), (0.4, False), (254.6, False), (3e6, True)):
+        out = np.zeros(1, np.uint8)
+        found = floats._encode_single(np.array([x], np.float32), part, 1.0, 0, 255, out)
+        assert found[2] == doubtful
 
 
 @pytest.mark.parametrize("power", [1, 2])
