@@ -43,6 +43,8 @@ def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
         return functools.partial(_turn, held["joined"])
     if place == ("rows", "function"):
         return functools.partial(_take, held["count"], held["squared"], held["tallied"])
+    if place == ("rows", "collect"):
+        return functools.partial(_collect, held["count"])
     if place == ("wide", "function"):
         return functools.partial(_draw, held["words"], held["normals"])
     return {
@@ -128,6 +130,19 @@ def _copy_run(source: int, sink: int, size: int) -> None:
 
 def _seen_bits(x: int, size: int) -> int:
     return int(np.bitwise_or.reduce(_array(x, ctypes.c_uint8, size)))
+
+
+def _collect(
+    count: int, source: int, bases: int, sink: int, step: int, parts: int, number: int
+) -> np.uint64:
+    """Collect vectors as `cimsim.kernels.rows` does."""
+    places, seen = _array(parts, ctypes.c_uint64, number, 2).tolist(), 0
+    for i, base in enumerate(_array(bases, ctypes.c_int64, count).tolist()):
+        for here, there in places:
+            place = int(source) + base + here
+            ctypes.memmove(int(sink) + i * int(step) + there, place, 64)
+            seen |= _seen_bits(place, 64) << (8 * i)
+    return np.uint64(seen)
 
 
 def _take(

@@ -60,10 +60,10 @@ def packed_columns(
 @jit
 def tile(columns: Floats, out: Floats) -> None:
     """Repeat the numbers of the columns for as many rows as ``out`` has room for."""
-    width = columns.shape[1]
-    for i in range(columns.shape[0]):
-        for first in range(0, out.shape[1], width):
-            for j in range(width):  # slices take seconds to compile
+    width = np.uint64(columns.shape[1])
+    for i in range(np.uint64(columns.shape[0])):
+        for first in range(np.uint64(0), np.uint64(out.shape[1]), width):
+            for j in range(width):  # slices take seconds to compile; unsigned: no negative indices
                 out[i, first + j] = columns[i, j]
 
 

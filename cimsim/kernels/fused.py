@@ -26,6 +26,8 @@ from cimsim.kernels.rows import (
     TOGETHER,
     both_four,
     both_one,
+    collect_four,
+    collect_one,
     copy_run,
     seen_bits,
     square_four,
@@ -132,6 +134,7 @@ class _Block(NamedTuple):
     flat: tuple[Int32, Int32]  # both of them
     spread: Int32
     exponents: Int64  # [BLOCK]
+    seen: NDArray[np.uint64]  # [BLOCK], bits that are set in any byte of a vector
     short: NDArray[np.uint16]  # [depth]
     tally: NDArray[np.uint32]  # [n_pulses, n_rows]
 
@@ -161,7 +164,7 @@ class _Pulse(NamedTuple):
     exponent: int
 
 
-Memory: TypeAlias = tuple[_Block, _Group, UInt64]
+Memory: TypeAlias = tuple[_Block, _Group, UInt64, UInt64]
 Given: TypeAlias = tuple[Inputs, Pulses, Planes, Outputs, Further]
 
 
@@ -210,7 +213,7 @@ def read_out(
     width, tallied = converter.columns.shape[1], outputs.sums.shape[0]
     block = _block(inputs, bits.shape[0], planes, width, tallied, whole)
     group = _group(inputs, converter, noisy, common, further)
-    held = block, group, offsets_of(inputs.runs)
+    held = block, group, offsets_of(inputs.runs), _parts_of(inputs, whole)
     given = borrowed((inputs, pulses, planes, outputs, further))
     return _read_blocks(held, borrowed(held), given, stream, common, whole)
 
@@ -226,7 +229,7 @@ def _read_blocks(
     held : tuple
         What owns the arrays of ``memory``.
     memory : tuple
-        From `_block`, `_group` and `offsets_of`.
+        From `_block`, `_group`, `offsets_of` and `_parts_of`.
     given : tuple
         ``inputs``, ``pulses``, ``planes``, ``outputs`` and ``further`` of `read_out`.
     stream, common
@@ -239,7 +242,7 @@ def _read_blocks(
     int
         Conversions whose input lay outside of the range.
     """
-    (block, group, offsets), (inputs, pulses, planes, outputs, further) = memory, given
+    (block, group, offsets, parts), (inputs, pulses, planes, outputs, further) = memory, given
     bits, clipped = pulses.bits, 0
     for start in range(0, inputs.bases.shape[0], BLOCK):
         used = min(BLOCK, inputs.bases.shape[0] - start)
@@ -261,8 +264,12 @@ def _read_blocks(
                     _take_pulse(block.vectors, place, pulse, block.x)
                 elif not there:
                     bases = inputs.bases[start + place[0] : start + place[1]]
-                    collect_block(inputs.codes, bases, inputs.runs, offsets, block.x[first:])
-                _prepare(x, place, block, pulses.power, squared, p)
+                    if parts.shape[0] > 0:
+                        _collect_parts(inputs.codes, bases, parts, block, first)
+                    else:
+                        collect_block(inputs.codes, bases, inputs.runs, offsets, block.x[first:])
+                looked = whole and not there and parts.shape[0] > 0
+                _prepare(x, place, block, pulses.power, squared, (p, looked))
             _multiply(x, block, used, planes, pulse)
             clipped += _convert(
                 block, group, pulse, (start, used), inputs, stream, outputs, (common, further)
@@ -295,7 +302,7 @@ def _block(
         spread = np.zeros((BLOCK, width), np.int32)
     return _Block(
         vectors, x, squares, high, low, (high.reshape(-1), low.reshape(-1)), spread,
-        np.zeros(BLOCK, np.int64),
+        np.zeros(BLOCK, np.int64), np.zeros(BLOCK, np.uint64),
         np.zeros(depth if tallied > 0 else 0, np.uint16), np.zeros((n_pulses, tallied), np.uint32),
     )  # fmt: skip
 
@@ -495,6 +502,46 @@ def _collect(codes: Codes, bases: Int64, runs: Int64, vectors: Codes) -> None:
 
 
 @jit
+def _parts_of(inputs: Inputs, whole: bool) -> UInt64:
+    """Return the registers that a vector of bytes consists of; [0, 2] if its runs are too short.
+
+    The last one of a run ends where the run ends. See `cimsim.kernels.rows.collect_four`.
+    """
+    runs, n = inputs.runs, 0
+    for r in range(runs.shape[0]):
+        n += -(-runs[r, 2] // ROW)
+    if not whole or inputs.codes.itemsize > 1 or runs[:, 2].min() < ROW:
+        n = 0
+    parts, k = np.empty((n, 2), np.uint64), 0
+    for r in range(runs.shape[0] if n > 0 else 0):
+        for first in range(0, runs[r, 2], ROW):
+            place = min(first, runs[r, 2] - ROW)
+            parts[k, 0], parts[k, 1] = runs[r, 1] + place, runs[r, 0] + place
+            k += 1
+    return parts
+
+
+@jit
+def _collect_parts(codes: Codes, bases: Int64, parts: UInt64, block: _Block, first: int) -> None:
+    """Collect vectors register by register into row ``first`` of a block's and those behind it."""
+    step, n = np.uint64(block.x.shape[1]), np.uint64(parts.shape[0])
+    source, place = np.uint64(codes.ctypes.data), np.uint64(parts.ctypes.data)
+    sink, begin = np.uint64(block.x.ctypes.data), np.uint64(bases.ctypes.data)
+    v, end = np.uint64(0), np.uint64(bases.shape[0])
+    while v < end:
+        to, where = sink + (np.uint64(first) + v) * step, begin + v * np.uint64(8)
+        if v + np.uint64(TOGETHER) <= end:
+            seen = collect_four(source, where, to, step, place, n)
+            for i in range(np.uint64(TOGETHER)):
+                row = np.uint64(first) + v + i
+                block.seen[row] = (seen >> np.uint64(8 * i)) & np.uint64(255)
+            v += np.uint64(TOGETHER)
+        else:
+            block.seen[np.uint64(first) + v] = collect_one(source, where, to, step, place, n)
+            v += np.uint64(1)
+
+
+@jit
 def _collect_singly(codes: Codes, bases: Int64, offsets: UInt64, vectors: Codes) -> None:
     """Collect vectors whose runs are too short for copies."""
     for v in range(np.uint64(bases.shape[0])):
@@ -583,8 +630,9 @@ def _take_pulse(vectors: Codes, place: tuple[int, int], pulse: _Pulse, x: Bytes)
 
 @jit
 def _prepare(
-    x: Bytes, place: tuple[int, int], block: _Block, power: int, squared: bool, pulse: int
-) -> None:
+    x: Bytes, place: tuple[int, int], block: _Block, power: int, squared: bool,
+    pulse: tuple[int, bool],
+) -> None:  # fmt: skip
     """Square some vectors of a block and add their pulse values (to the power) up, if wanted.
 
     Squares become bytes: they are shifted by a binary exponent, the smallest of 0, 2 .. 8 for which
@@ -600,14 +648,15 @@ def _prepare(
     power : int
     squared : bool
         Whether squares are wanted.
-    pulse : int
-        Number of the pulse in ``tally``.
+    pulse : (int, bool)
+        Number of the pulse in ``tally``; whether ``seen`` is there.
     """
     squares, exponents, short = block.squares, block.exponents, block.short
+    number, looked = pulse
     # a block's bytes add up to less than 16 bits, but not their squares
     tallied = short.shape[0] > 0 and power == 1
     if short.shape[0] > 0 and power == 2:
-        _add_squares(x, place, block.tally[pulse])
+        _add_squares(x, place, block.tally[number])
     if not (squared or tallied):
         return
     size, step = np.uint64(squares.shape[1]), np.uint64(x.shape[1])
@@ -620,12 +669,15 @@ def _prepare(
         packed, at, to = np.uint64(0), source + np.uint64(b) * step, sink + np.uint64(b) * size
         if squared:
             for i in range(count):
-                exponents[b + i] = _exponent(seen_bits(at + np.uint64(i) * step, size))
+                seen = block.seen[b + i]
+                if not looked:
+                    seen = np.uint64(seen_bits(at + np.uint64(i) * step, size))
+                exponents[b + i] = _exponent(seen)
                 packed |= np.uint64(exponents[b + i] << (8 * i))
         _take((at, step, to, size, sums, packed), count == TOGETHER, squared, tallied)
         b += count
     if tallied:
-        tally = block.tally[pulse]
+        tally = block.tally[number]
         for k in range(np.uint64(tally.shape[0])):
             tally[k] += np.uint32(short[k])
 
@@ -673,8 +725,9 @@ def _add_squares(x: Bytes, place: tuple[int, int], tally: NDArray[np.uint32]) ->
 def _add_tally(tally: NDArray[np.uint32], pulses: Pulses, sums: Int64) -> None:
     """Add what `_tally` counted, in units of the pulse values (to the power), for each row."""
     for p in range(tally.shape[0]):
-        for k in range(sums.shape[0]):
-            sums[k] += np.int64(tally[p, k]) >> (pulses.power * pulses.bits[p, 2])
+        shift = pulses.power * pulses.bits[p, 2]
+        for k in range(np.uint64(sums.shape[0])):
+            sums[k] += np.int64(tally[p, k]) >> shift
 
 
 @jit_inline

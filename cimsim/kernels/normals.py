@@ -140,8 +140,8 @@ def counters(first: UInt64, second: UInt64) -> None:
     second : uint64 [B, n]
         Window within the block.
     """
-    for b in range(first.shape[0]):
-        for q in range(first.shape[1]):
+    for b in range(np.uint64(first.shape[0])):  # unsigned: no test for negative indices
+        for q in range(np.uint64(first.shape[1])):
             first[b, q] = q
             second[b, q] = b
 

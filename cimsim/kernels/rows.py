@@ -1,4 +1,4 @@
-"""Input vectors in registers of bytes: copied, squared and added up, never byte by byte.
+"""Input vectors in registers of bytes: collected, squared and added up, never byte by byte.
 
 Compilers make a fast loop for long vectors and a slow one for what is left over, and the vectors of
 a convolution consist of short runs. Rows are therefore padded to whole registers, and the end of a
@@ -81,16 +81,68 @@ def _seen_bits(_: Typing, x: Typing, size: Typing) -> Build:
         with cgutils.for_range(builder, builder.udiv(size, ir.Constant(_I64, ROW))) as loop:
             more = builder.load(at(builder, kind, x, (loop.index, ROW)), align=1)
             builder.store(builder.or_(builder.load(slot), more), slot)
-        found = builder.load(slot)
-        reduce = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, ir.FunctionType(_I8, [kind]), f"llvm.vector.reduce.or.v{ROW}i8"
-        )
-        return builder.zext(builder.call(reduce, [found]), _I64)
+        return builder.zext(_any_bits(builder, builder.load(slot)), _I64)
 
     return types.int64(types.uint64, types.uint64), build
 
 
 seen_bits = cast("Callable[[np.uint64, np.uint64], int]", intrinsic(_seen_bits))
+
+
+def _collect(count: int) -> Callable[..., int]:
+    """Make a function that collects ``count`` vectors of bytes register by register.
+
+    It takes the address of the map; that of where vectors begin in it (int64 for each); that of the
+    vectors and what they are apart; that of what a vector consists of, and how many registers those
+    are: uint64 for each, where it lies from the vector's beginning in the map, and in the vector.
+    It returns the bits that are set in any byte of a vector, 8 for each, the first one's lowest.
+    """
+
+    @intrinsic
+    def collect(
+        _: Typing, source: Typing, bases: Typing, sink: Typing, step: Typing, parts: Typing,
+        number: Typing,
+    ) -> Build:  # fmt: skip
+        def build(
+            context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]
+        ) -> ir.Value:
+            source, bases, sink, step, parts, number = args
+            kind = ir.VectorType(_I8, ROW)
+            starts = [
+                builder.add(source, builder.load(at(builder, _I64, bases, (1, 8 * i))))
+                for i in range(count)
+            ]
+            seen = slots(builder, kind, count, 1)
+            with cgutils.for_range(builder, number) as loop:
+                here, there = (
+                    builder.load(at(builder, _I64, parts, (loop.index, 16), (1, 8 * i)))
+                    for i in range(2)
+                )
+                for i, (start, (slot,)) in enumerate(zip(starts, seen, strict=True)):
+                    value = builder.load(at(builder, kind, start, (here, 1)), align=1)
+                    place = at(builder, kind, sink, (step, i), (there, 1))
+                    builder.store(value, place, align=1)
+                    builder.store(builder.or_(builder.load(slot), value), slot)
+            found = ir.Constant(_I64, 0)
+            for i, (slot,) in enumerate(seen):
+                byte = builder.zext(_any_bits(builder, builder.load(slot)), _I64)
+                found = builder.or_(found, builder.shl(byte, ir.Constant(_I64, 8 * i)))
+            return found
+
+        return types.uint64(*[types.uint64] * 6), build
+
+    return collect
+
+
+collect_four, collect_one = _collect(TOGETHER), _collect(1)
+
+
+def _any_bits(builder: ir.IRBuilder, bytes_: ir.Value) -> ir.Value:
+    """Emit the bits that are set in any byte of a register."""
+    reduce = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, ir.FunctionType(_I8, [bytes_.type]), f"llvm.vector.reduce.or.v{ROW}i8"
+    )
+    return builder.call(reduce, [bytes_])
 
 
 def _take(count: int, squared: bool, tallied: bool) -> Callable[..., None]:

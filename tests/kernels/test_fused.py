@@ -13,7 +13,9 @@ from tests.kernels.fused_case import PULSES, Case
 
 @pytest.mark.parametrize("read_noise", [True, False])
 @pytest.mark.parametrize("name", PULSES)
-@pytest.mark.parametrize(("rows", "vectors"), [(37, 101), (64, 9)], ids=["padded", "whole"])
+@pytest.mark.parametrize(
+    ("rows", "vectors"), [(37, 101), (64, 9), (210, 99)], ids=["padded", "whole", "long runs"]
+)
 def test_whole_cells_without_noise_of_the_converter_are_exact(
     draw, name, read_noise, rows, vectors
 ):
@@ -158,10 +160,10 @@ def test_squares_fill_their_byte_however_dark_the_vector(largest):
     inputs, planes = fused.Inputs(x.reshape(-1), np.arange(7) * 64, runs), (none, none, none)
     block = fused._block(inputs, 2, (*planes, np.empty((0, 4), np.int64)), 16, 60, True)
     for _ in range(2):
-        fused._prepare(x, (1, 7), block, 1, True, 1)  # four together and two more
+        fused._prepare(x, (1, 7), block, 1, True, (1, False))  # four together and two more
     np.testing.assert_array_equal(block.tally[1], 2 * x[1:, :60].sum(axis=0))
     assert not block.tally[0].any()
-    fused._prepare(x, (0, 7), block, 2, True, 0)
+    fused._prepare(x, (0, 7), block, 2, True, (0, False))
     np.testing.assert_array_equal(block.tally[0], (x[:, :60].astype(int) ** 2).sum(axis=0))
     x, squares, exponent = x[1], block.squares[1], block.exponents[1]
     exact = x.astype(float) ** 2
@@ -188,7 +190,7 @@ def test_only_single_bits_are_multiplied_as_such(mask, monkeypatch):
     runs = np.array([[0, 0, 10]])
     inputs = fused.Inputs(np.zeros(10, np.uint8), np.zeros(1, np.int64), runs)
     block = fused._block(inputs, 1, planes, 16, 0, True)
-    fused._prepare(x, (0, fused.BLOCK), block, 1, True, 0)
+    fused._prepare(x, (0, fused.BLOCK), block, 1, True, (0, False))
     multiply = getattr(fused._multiply, "py_func", fused._multiply)
     pulse = fused._Pulse(0, 0, mask, (mask & -mask).bit_length() - 1)
     multiply(x, block, fused.BLOCK, planes, pulse)

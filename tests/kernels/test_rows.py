@@ -42,6 +42,36 @@ def test_bits_that_are_set_anywhere_are_seen():
     assert seen(np.zeros(64, np.uint8)) == 0
 
 
+def collecting(collect):
+    @njit
+    def call(codes, bases, out, parts):
+        return collect(
+            np.uint64(codes.ctypes.data), np.uint64(bases.ctypes.data),
+            np.uint64(out.ctypes.data), np.uint64(out.shape[1]), np.uint64(parts.ctypes.data),
+            np.uint64(parts.shape[0]),
+        )  # fmt: skip
+
+    return call
+
+
+@pytest.mark.parametrize(("collect", "count"), [(rows.collect_four, 4), (rows.collect_one, 1)])
+def test_vectors_are_collected_and_looked_at(collect, count):
+    rng = np.random.default_rng(0)
+    codes = (1 << rng.integers(0, 8, 900)).astype(np.uint8)
+    codes[:700] &= 15
+    bases = np.array([3, 400, 77, 600], np.int64)
+    parts = np.array([[0, 0], [20, 20], [130, 84]], np.uint64)
+    out = np.zeros((5, 160), np.uint8)
+    seen = collecting(collect)(codes, bases, out, parts)
+    for i in range(count):
+        vector = np.concatenate([codes[bases[i] :][:84], codes[bases[i] + 130 :][:64]])
+        np.testing.assert_array_equal(out[i, :148], vector)
+        assert seen >> (8 * i) & 255 == np.bitwise_or.reduce(vector)
+    assert seen >> (8 * count) == 0
+    assert not out[:, 148:].any()
+    assert not out[count:].any()
+
+
 def taking(take):
     @njit
     def call(x, squares, sums, packed):
