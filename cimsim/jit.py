@@ -82,6 +82,11 @@ def jit(function: F) -> F:
     return cast(F, _of_room(njit(**FLAGS)(function)))
 
 
+def jit_held(function: F) -> F:
+    """Compile a kernel that is so short that other threads need not be let in meanwhile."""
+    return cast(F, _of_room(njit(**(FLAGS | {"nogil": False}))(function)))
+
+
 def jit_inline(function: F) -> F:
     """Compile a small helper that is inlined into the kernels that call it."""
     return cast(F, _of_room(njit(**FLAGS, inline="always")(function)))

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.engine.firing import DrivenArray, DrivenRows, Firing
 from cimsim.engine.statistics import OpStatistics
+from cimsim.engine.steps import StepQueue
 from cimsim.errors import SimulationError
 from cimsim.kernels import bitwise, conversion, floats, frame, fused
 from cimsim.kernels.arrays import Codes, Floats
@@ -38,8 +37,6 @@ _ROW, _COLUMN = 10, 130  # products that take as long as a row's input, a column
 _SHARE = 1.5  # each thread takes one part in so many of the windows that are left to it
 
 _Fired = tuple[int, int, list[NDArray[np.int64]]]
-Part = TypeVar("Part")
-Whole = TypeVar("Whole", int, NDArray[np.int64])
 SUMS = np.empty((2, 0), np.float32), 0.0  # outputs are not scaled
 
 
@@ -130,55 +127,93 @@ def fire(
         Whole-number counts, and conductances summed in a fixed order: the same for any number of
         threads.
     """
-    # each thread takes the next block when it has done one: a core that others use takes fewer
-    if threads not in firing.cuts:
-        firing.cuts[threads] = np.array(_cuts(firing, threads), np.int64)
-    cuts, target = firing.cuts[threads], sink.target() if firing.is_compiled else None
-    if target is not None:
-        work = _frame_work(firing, codes, first_window, key, cuts)
-        rows, n_outputs = firing.row_bounds, firing.layer.n_outputs
-        whole = functools.partial(frame.fire, firing.compiled, work, target, rows[-1], n_outputs)
-        parts = _in_threads(whole, min(threads, len(cuts)), pool)
-        sink.add_encoded(_total([encoded for *_, encoded in parts]))
-        done, clipped, sums, _ = (_total(one) for one in zip(*parts, strict=True))
-        applied = [sums[start:end] for start, end in pairwise(rows)]
-    else:
-        scaling = sink.scaling if firing.is_direct else None
-        given = _Frame(firing, codes, first_window, key, scaling)
-        by_blocks = functools.partial(_work, given, iter(cuts.tolist()), sink)
-        some = _in_threads(by_blocks, min(threads, len(cuts)), pool)
-        done, clipped = sum(part[0] for part in some), sum(part[1] for part in some)
-        applied = [_total(sums) for sums in zip(*(sums for *_, sums in some), strict=True)]
+    step = step_of(firing, codes, first_window, key, sink, threads)
+    if step is not None:
+        statistics: list[OpStatistics] = []
+        queue = StepQueue(step.like, pool, threads, 1)
+        queue.add(step, lambda found: statistics.append(counted(firing, found, sink)))
+        queue.end()
+        return statistics[0]
+    scaling, cuts = sink.scaling if firing.is_direct else None, cuts_of(firing, threads)
+    given = _Frame(firing, codes, first_window, key, scaling)
+    by_blocks = functools.partial(_work, given, iter(cuts.tolist()), sink)
+    others = [pool.submit(by_blocks) for _ in range(min(threads, len(cuts)) - 1)] if pool else []
+    parts = [by_blocks(), *(other.result() for other in others)]
+    done, clipped = sum(part[0] for part in parts), sum(part[1] for part in parts)
+    applied = [np.sum(sums, axis=0) for sums in zip(*(sums for *_, sums in parts), strict=True)]
+    return _statistics(firing, done, clipped, applied)
+
+
+def step_of(
+    firing: Firing, codes: Codes, first_window: int, key: int, sink: Sink, threads: int,
+    needs: NDArray[np.int64] = frame.ALL,
+) -> frame.Step | None:  # fmt: skip
+    """Return what compiled code does for all activations; None where it is done block by block.
+
+    Parameters
+    ----------
+    firing, codes, first_window, key, sink, threads
+        As in `fire`.
+    needs
+        As in `cimsim.kernels.frame.firing_step`.
+    """
+    target = sink.target() if firing.is_compiled else None
+    if target is None:
+        return None
+    stream = Stream(np.uint64(first_window), np.uint64(0), np.uint64(key))
+    plan, common = plan_of(firing, threads), shared_noise(firing, key)
+    return frame.firing_step(plan, codes, stream, common, target, threads, needs)
+
+
+def plan_of(firing: Firing, threads: int) -> frame.Plan:
+    """Return what compiled code for some threads is told in every frame."""
+    plan = firing.plans.get(threads)
+    if plan is None:
+        depth = max(int((rows.runs[:, 1] + rows.runs[:, 2]).max()) - 1 for rows in firing.groups)
+        plan = firing.plans[threads] = frame.Plan.of(
+            firing.compiled, firing.reads.bases, cuts_of(firing, threads), firing.row_bounds[-1],
+            depth,
+        )  # fmt: skip
+    return plan
+
+
+def like_of(firing: Firing, codes: Codes) -> frame.Like:
+    """Return arrays and numbers of the types that `step_of` names."""
+    layer = firing.compiled
+    common = shared_noise(firing, 0)
+    return frame.Like(codes, layer.planes, layer.columns, common)
+
+
+def counted(firing: Firing, found: frame.Counted, sink: Sink) -> OpStatistics:
+    """Return what a step has counted in its form, and hand on what is its sink's."""
+    sink.add_encoded(found.encoded)
+    applied = [found.sums[start:end] for start, end in pairwise(firing.row_bounds)]
+    return _statistics(firing, found.done, found.clipped, applied)
+
+
+def _statistics(
+    firing: Firing, done: int, clipped: int, applied: list[NDArray[np.int64]]
+) -> OpStatistics:
+    """Bring what was counted into its form."""
     return OpStatistics(
         **counts_of(firing, done, clipped), windows=firing.reads.answered,
         conductance_s=firing.conductance(applied),
     )  # fmt: skip
 
 
-def _in_threads(work: Callable[[], Part], number: int, pool: Executor | None) -> list[Part]:
-    """Have some threads do the same work, this one included, and return what each gives."""
-    others = [pool.submit(work) for _ in range(number - 1)] if pool is not None else []
-    # this thread works, too: waking one thread less is a tenth of a small layer's time
-    return [work(), *(other.result() for other in others)]
-
-
-def _total(parts: Sequence[Whole]) -> Whole:
-    """Add up what threads have counted."""
-    return functools.reduce(operator.add, parts)
-
-
-def _frame_work(
-    firing: Firing, codes: Codes, first_window: int, key: int, cuts: NDArray[np.int64]
-) -> frame.Work:
-    """Say what there is to do in compiled code."""
-    stream = Stream(np.uint64(first_window), np.uint64(0), np.uint64(key))
-    taken, common = np.zeros(1, np.int64), shared_noise(firing, key)
-    return frame.Work(codes, firing.reads.bases, cuts, taken, stream, common)
-
-
 def shared_noise(firing: Firing, key: int) -> fused.Common:
     """Return correlation and key of the noise that pulses of an input share, if they do."""
     return (firing.correlation, np.uint64(key ^ INPUTS)) if firing.correlation else None
+
+
+def cuts_of(firing: Firing, threads: int) -> NDArray[np.int64]:
+    """Return the blocks of activations, int64 [n, 2], for some threads.
+
+    Each thread takes the next block when it has done one: a core that others use takes fewer.
+    """
+    if threads not in firing.cuts:
+        firing.cuts[threads] = np.array(_cuts(firing, threads), np.int64)
+    return firing.cuts[threads]
 
 
 def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:

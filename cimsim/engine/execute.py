@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.engine.blocks import Sink, fire
+from cimsim.engine.blocks import Sink, counted, fire, like_of, plan_of, step_of
 from cimsim.engine.calibrated import CalibratedMapping, ReadyOp
 from cimsim.engine.flow import Flow, added
 from cimsim.engine.maps import (
@@ -25,12 +25,14 @@ from cimsim.engine.maps import (
 )
 from cimsim.engine.on_torch import TorchArrays, current
 from cimsim.engine.statistics import OpStatistics, Statistics
+from cimsim.engine.steps import Count, StepQueue
 from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
 from cimsim.graph.reference import apply_digital
 from cimsim.kernels import floats, frame
 from cimsim.kernels.arrays import Floats
+from cimsim.kernels.borrow import address_of
 from cimsim.rng import key
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 Capture = Callable[[MatrixOp, "Tensor", "Tensor"], None]
 Value: TypeAlias = "Tensor | Pair"  # two maps stand for their sum
+_HELD = 2**26  # bytes of maps that may be there before they are needed
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,31 +101,31 @@ def execute(
     """
     flow = calibrated.flow if graph is None else calibrated.flow_of(graph)
     graph = calibrated.programmed.mapping.graph if graph is None else graph
-    statistics: dict[str, OpStatistics] = {}
     # a value is dropped after its last reader, so the peak is that of the live maps
     pending = Counter(name for op in graph for name in op.inputs)
     pending.update(graph.outputs)
     flow = flow if capture is None else Flow()
     with workers(threads) as (pool, n_threads):
         values: dict[str, Value] = dict(_bind(graph, inputs))
-        running = _Frame(calibrated, frame, seed, pool, n_threads, {}, arrays or current())
-        for op in graph:
-            if isinstance(op, MatrixOp):
-                x = values.get(op.inputs[0])
-                y, statistics[op.name] = running.run(op, x, flow)
-                if y is not None:
-                    values[flow.joined.get(op.name, op.name)] = y
-                if capture is not None and y is not None and not isinstance(x, tuple | None):
-                    capture(op, x, y)
-                del x, y  # the peak is that of the live maps
-            elif isinstance(op, DigitalOp) and op.name not in flow.done:
-                values[op.name] = running.run_digital(op, values, flow)
-            for name in op.inputs:
-                pending[name] -= 1
-                if not pending[name]:
-                    values.pop(name, None)
+        with _Frame(calibrated, frame, seed, pool, n_threads, arrays or current()) as running:
+            for op in graph:
+                if isinstance(op, MatrixOp):
+                    x = values.get(op.inputs[0])
+                    y = running.run(op, x, flow)
+                    if y is not None:
+                        values[flow.joined.get(op.name, op.name)] = y
+                    if capture is not None and y is not None and not isinstance(x, tuple | None):
+                        running.finish()
+                        capture(op, x, y)
+                    del x, y  # the peak is that of the live maps
+                elif isinstance(op, DigitalOp) and op.name not in flow.done:
+                    values[op.name] = running.run_digital(op, values, flow)
+                for name in op.inputs:
+                    pending[name] -= 1
+                    if not pending[name]:
+                        values.pop(name, None)
     outputs = tuple(_tensor(values[name]).contiguous() for name in graph.outputs)
-    return Execution(outputs, Statistics(statistics))
+    return Execution(outputs, Statistics(running.statistics))
 
 
 def _bind(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -169,19 +172,51 @@ def _pair(op: DigitalOp, values: Mapping[str, Value]) -> Pair | None:
     return (one.detach().numpy(), two.detach().numpy()) if alike and plain else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Frame:
-    """What all operations of a frame share."""
+    """What all operations of a frame share.
+
+    What compiled code does for several operations stands in a queue: it begins while further ones
+    are prepared, and is done when somebody else reads a value of it, or at the end.
+    """
 
     calibrated: CalibratedMapping
     number: int
     seed: int
     pool: Executor
     threads: int
-    encoded: dict[str, CodeMap]  # of operations whose producer has written their codes
     arrays: TorchArrays | None = None
+    statistics: dict[str, OpStatistics] = field(default_factory=dict)
+    # codes of operations whose producer has written them, or will have
+    _encoded: dict[str, CodeMap] = field(default_factory=dict)
+    _queue: StepQueue | None = None
+    _undone: set[str] = field(default_factory=set)  # values that are not there yet
+    # addresses of the maps that the last step writes, and how many rows are there after each block
+    _last: tuple[set[int], NDArray[np.int64]] = field(default_factory=lambda: (set(), frame.ALL))
+    _bytes: int = 0  # of maps that the queue keeps
 
-    def run(self, op: MatrixOp, x: Value | None, flow: Flow) -> tuple[Tensor | None, OpStatistics]:
+    def __enter__(self) -> _Frame:
+        """Begin."""
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        """Finish, or let nobody go on."""
+        if failed is None:
+            self.finish()
+        elif self._queue is not None:
+            self._queue.stop()
+
+    def finish(self) -> None:
+        """Do all that was begun: values are there then, and pool and threads are free."""
+        queue, self._queue = self._queue, None
+        if queue is None:
+            return
+        queue.end()
+        self._undone.clear()
+        self._last = set(), frame.ALL
+        self._bytes = 0
+
+    def run(self, op: MatrixOp, x: Value | None, flow: Flow) -> Tensor | None:
         """Encode the map, fire the arrays, scale their sums into the output map.
 
         ``x`` is None where the codes are there; the output is where nobody reads its values.
@@ -192,12 +227,10 @@ class _Frame:
                 "frame by frame, trace with a batch of 1"
             )
         ready = self.calibrated.ready[op.name]
-        firing, found = ready.firing, ready.calibrated
-        codes = self.encoded.pop(op.name, None)
+        firing = ready.firing
+        codes = self._encoded.pop(op.name, None)
         if x is not None and codes is None:
-            shape = ready.places.shape
-            maps = x if isinstance(x, tuple) else x.detach().numpy()
-            codes = encode_input(op, maps, found.code, shape, self.pool, self.threads)
+            codes = self._encode(ready, x)
         if codes is None:
             raise AssertionError(f"layer '{op.name}' has no input")
         readers = {name: self.calibrated.ready[name] for name in flow.feeds.get(op.name, ())}
@@ -205,36 +238,103 @@ class _Frame:
             CodeMap.empty(reader.op, reader.calibrated.code, reader.places.shape)
             for reader in readers.values()
         ]
-        self.encoded.update(zip(readers, fed, strict=True))
+        self._encoded.update(zip(readers, fed, strict=True))
         floor = 0.0 if op.name in flow.joined else -np.inf
         sink = OutputMap(ready, floor, fed, keeps=op.name not in flow.silent)
         first = self.number * len(firing.reads.bases)
         noise = key(self.seed, "read", op.name)
+        arrays = self.arrays if self.arrays is not None and self.arrays.takes(firing) else None
+        step = None
+        if arrays is None:
+            needs = frame.ALL
+            if self._queue is not None and firing.is_compiled:
+                reach = plan_of(firing, self.threads).reach
+                needs = self._needs((codes.padded,), codes.rows_until(reach))
+            step = step_of(firing, codes.flat, first, noise, sink, self.threads, needs)
+        if step is not None:
+            self._add(
+                step, lambda found: self._count(ready, codes, counted(firing, found, sink))
+            )  # fmt: skip
+            self._last = sink.written(step.blocks[:, 1])
+            self._undone.add(flow.joined.get(op.name, op.name))
+            self._bytes += sum(one.nbytes for one in sink.maps)
+            return sink.tensor()
+        self.finish()
         try:
-            if self.arrays is not None and self.arrays.takes(firing):
-                counts = self.arrays.fire(firing, codes.flat, first, noise, sink)
+            if arrays is not None:
+                counts = arrays.fire(firing, codes.flat, first, noise, sink)
             else:
                 counts = fire(firing, codes.flat, first, noise, sink, self.pool, self.threads)
         except SimulationError as error:
             raise SimulationError(f"layer '{op.name}': {error}") from None
-        values = op.input.per_frame * found.code.top
-        counts = replace(
-            counts, frames=1, input_codes=codes.total, input_values=values,
-            inputs=op.input.per_frame, clipped=codes.beyond if op.rounding is None else 0,
+        self._count(ready, codes, counts)
+        return sink.tensor()
+
+    def _add(self, step: frame.Step, count: Count) -> None:
+        """Begin a step of compiled code."""
+        if self._queue is not None and not (self._queue.takes(step) and self._bytes < _HELD):
+            self.finish()
+        if self._queue is None:
+            self._queue = StepQueue(step.like, self.pool, self.threads)
+        self._queue.add(step, count)
+
+    def _needs(
+        self, maps: Sequence[NDArray[np.generic]], rows: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return how many blocks of the last step must be done for blocks of the next one.
+
+        Parameters
+        ----------
+        maps : sequence of ndarray
+            That the next step reads.
+        rows : int64 [n]
+            How many of their first rows each block of it does.
+        """
+        written, done = self._last
+        if written.isdisjoint(map(address_of, maps)):
+            return np.zeros(len(rows), np.int64)
+        return np.minimum(np.searchsorted(done, rows) + 1, len(done))
+
+    def _count(self, ready: ReadyOp, codes: CodeMap, counts: OpStatistics) -> None:
+        """Keep what an operation has counted."""
+        op, found = ready.op, ready.calibrated
+        bits = found.effective_bits
+        self.statistics[op.name] = replace(
+            counts, frames=1, input_codes=codes.total, inputs=op.input.per_frame,
+            input_values=op.input.per_frame * found.code.top,
+            clipped=codes.beyond if op.rounding is None else 0,
+            effective_sum=counts.effective_sum if bits is None else bits * counts.conversions,
         )  # fmt: skip
-        if found.effective_bits is not None:
-            counts = replace(counts, effective_sum=found.effective_bits * counts.conversions)
-        return sink.tensor(), counts
+
+    def _encode(self, ready: ReadyOp, x: Value) -> CodeMap:
+        """Encode a map, or the sum of two."""
+        op, shape = ready.op, ready.places.shape
+        maps = x if isinstance(x, tuple) else x.detach().numpy()
+        if ready.firing.is_compiled:
+            codes = CodeMap.empty(op, ready.calibrated.code, shape)
+            like = like_of(ready.firing, codes.flat)
+            step = codes.step(maps, self.threads, like, self._needs)
+            if step is not None:
+                self._add(step, lambda found: codes.add_counts(found.encoded[0]))
+                self._last = {address_of(codes.padded)}, step.blocks[:, 1]
+                return codes
+        self.finish()
+        return encode_input(op, maps, ready.calibrated.code, shape, self.pool, self.threads)
 
     def run_digital(self, op: DigitalOp, values: Mapping[str, Value], flow: Flow) -> Value:
         """Add two maps, or leave that to those who read the sum; have torch do the rest."""
         import torch
 
+        waits = not self._undone.isdisjoint(op.inputs)
         pair = _pair(op, values)
+        if pair is not None and op.name in flow.sums:
+            if waits:
+                self._undone.add(op.name)
+            return pair
+        if waits or pair is not None:  # the pool is the queue's until that is done
+            self.finish()
         if pair is None:
             return _apply(op, values)
-        if op.name in flow.sums:
-            return pair
         return torch.from_numpy(add_maps(pair, self.pool, self.threads))
 
 
@@ -296,14 +396,13 @@ class OutputMap(Sink):
         codes, scales = frame.encoding(layouts)
         return target._replace(
             grid=(op.window_grid[1], *op.out_block[1:]), folded=ready.folded, floor=self._floor,
-            scaling=(ready.folded, self._floor) if direct else target.scaling, codes=codes,
-            scales=scales,
+            scaling=ready.folded if direct else target.scaling, codes=codes, scales=scales,
         )  # fmt: skip
 
     def add_encoded(self, counts: NDArray[np.int64]) -> None:
         """Hand them to the maps."""
-        for codes, (total, beyond) in zip(self._fed, counts.tolist(), strict=True):
-            codes.sums.append((total, beyond))
+        for codes, one in zip(self._fed, counts, strict=True):
+            codes.add_counts(one)
 
     def place(self, start: int, n: int) -> NDArray[np.float32] | None:
         """Return the part of the map, if outputs lie there as they come."""
@@ -333,6 +432,26 @@ class OutputMap(Sink):
         else:
             floats.rescale(sums, ready.digital, floor, values)
         self.put(start, values)
+
+    @property
+    def maps(self) -> list[NDArray[np.generic]]:
+        """What is written."""
+        maps: list[NDArray[np.generic]] = [codes.padded for codes in self._fed]
+        return maps if self._y is None else [self._y, *maps]
+
+    def written(self, ends: NDArray[np.int64]) -> tuple[set[int], NDArray[np.int64]]:
+        """Return the maps' addresses, and how many rows are there after some activations.
+
+        Parameters
+        ----------
+        ends : int64 [n]
+            Activations, counted from the first one; the last number is that of all.
+        """
+        op = self._op
+        rows = ends // op.window_grid[1] * op.out_block[1]
+        if op.layout != "nchw":
+            rows = np.where(ends < ends[-1], 0, rows)
+        return set(map(address_of, self.maps)), rows
 
     def tensor(self) -> Tensor | None:
         """Return the map; None where nobody reads values."""

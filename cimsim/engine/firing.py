@@ -109,14 +109,15 @@ class Firing:
             replace(rows, runs=runs_of(offsets[rows.arrays[0].row_source])) for rows in self.groups
         ]
         found = copy.copy(self)
-        for name in ("cuts", "compiled"):
+        for name in ("cuts", "compiled", "plans"):
             vars(found).pop(name, None)  # all else that was worked out holds for any activations
         vars(found).update(reads=reads, groups=groups)
         return found
 
     def __getstate__(self) -> dict[str, object]:
         """Leave out addresses: elsewhere other things lie there."""
-        return {name: value for name, value in vars(self).items() if name != "compiled"}
+        own = ("compiled", "plans")
+        return {name: value for name, value in vars(self).items() if name not in own}
 
     @cached_property
     def path(self) -> Path:
@@ -243,8 +244,13 @@ class Firing:
         return alone and self.reads.bases.ndim == 1
 
     @cached_property
+    def plans(self) -> dict[int, frame.Plan]:
+        """What is the same in every frame of compiled code, by number of threads, once known."""
+        return {}
+
+    @cached_property
     def compiled(self) -> frame.Layer:
-        """The arrays as `cimsim.kernels.frame.fire` takes them, which finds them by address."""
+        """The arrays as `cimsim.kernels.frame` takes them, which finds them by address."""
         readings = []
         for rows, summed in zip(self.groups, self.row_bounds[:-1], strict=True):
             for number, array in enumerate(rows.arrays):
@@ -259,7 +265,7 @@ class Firing:
         one = self.groups[0].arrays[0]
         return frame.Layer(
             np.array(readings, np.int64), one.planes[1], one.phases[0], self.packed_pulses,
-            self.power, self.fills,
+            self.power, self.fills, self.layer.n_outputs,
         )  # fmt: skip
 
     def conductance(self, applied: list[NDArray[np.int64]]) -> float:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SMALL = 2**16  # values; waking another thread takes as long as encoding them
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
+Needs = Callable[[Sequence[NDArray[np.generic]], NDArray[np.int64]], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +97,50 @@ class CodeMap:
         """Whether torch rounds activations to a coarser code before they are encoded."""
         return _is_rounded_first(self.op, self.code)
 
+    def rows_until(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many rows of the map there are up to some places of the padded one."""
+        rows = places // self.padded.shape[1] - (self.op.window.padding[0] - 1)
+        found: NDArray[np.int64] = np.minimum(np.maximum(rows, 0), self.op.input.grid[0])
+        return found
+
+    def step(
+        self, maps: NDArray[np.float32] | Pair, threads: int, like: frame.Like, needs: Needs
+    ) -> frame.Step | None:
+        """Return the step that encodes a map or the sum of two; None where none does.
+
+        Parameters
+        ----------
+        maps : float32 [1, C, H, W] or of the layer's own layout, or two of them
+        threads : int
+            How many come at most.
+        like : frame.Like
+            Of the steps beside it.
+        needs : callable
+            Takes maps and how many rows of them each block reads; returns ``needs`` of
+            `frame.encoding_step`.
+        """
+        parts, planes = [channels_last(self.op, one)[0] for one in _pair_of(maps)], 0
+        if not all(one.flags.c_contiguous for one in parts):
+            planes, parts = parts[0].shape[2], [one.transpose(2, 0, 1) for one in parts]
+        lies = all(one.flags.c_contiguous and one.dtype == np.float32 for one in parts)
+        if not lies or self.is_rounded_first or not frame.takes(self.layout):
+            return None
+        shape = (-1, parts[0].shape[-1]) if planes else (len(parts[0]), -1)
+        flat = [one.reshape(shape) for one in parts]
+        other, rows = flat[1] if len(flat) > 1 else flat[0][:0], self.op.input.grid[0]
+        number = min(4 * threads, max(1, flat[0].size // _SMALL), rows)
+        ends = np.linspace(0, rows, number + 1).astype(np.int64)
+        blocks = np.stack([ends[:-1], ends[1:]], axis=1)
+        return frame.encoding_step(
+            flat[0], other, planes, blocks, self.layout, threads, like,
+            needs(_pair_of(maps), ends[1:]),
+        )  # fmt: skip
+
+    def add_counts(self, counts: NDArray[np.int64]) -> None:
+        """Take sum and values beyond the ends of the codes of some part, int64 [2]."""
+        total, beyond = counts.tolist()
+        self.sums.append((total, beyond))
+
     @property
     def layout(self) -> frame.CodesOf:
         """The map as compiled code encodes into it."""
@@ -143,6 +188,10 @@ def _is_rounded_first(op: MatrixOp, code: InputCode) -> bool:
     return op.rounding is not None and op.rounding.goes_before(code.bits, signed)
 
 
+def _pair_of(x: NDArray[np.float32] | Pair) -> tuple[NDArray[np.float32], ...]:
+    return x if isinstance(x, tuple) else (x,)
+
+
 def encode_input(
     op: MatrixOp,
     x: NDArray[np.float32] | Pair,
@@ -153,7 +202,7 @@ def encode_input(
 ) -> CodeMap:
     """Encode a whole map, or the sum of two; see `CodeMap.empty`."""
     found = CodeMap.empty(op, code, shape)
-    maps = [channels_last(op, one)[0] for one in (x if isinstance(x, tuple) else (x,))]
+    maps = [channels_last(op, one)[0] for one in _pair_of(x)]
 
     def put(rows: slice) -> None:
         n = rows.stop - rows.start

@@ -1,4 +1,4 @@
-"""Arrays without a count of their references, and a number that threads count together.
+"""Arrays without a count of their references.
 
 Taking an array out of a tuple costs two atomic operations, and a kernel that handles a few thousand
 numbers at a time with records of arrays does dozens of them for each: a twentieth of its time.
@@ -57,20 +57,27 @@ def _uncounted(context: Typing, builder: ir.IRBuilder, kind: Typing, value: ir.V
 borrowed = cast("Callable[[Held], Held]", intrinsic(_borrowed))
 
 
+def address_of(array: NDArray[np.generic]) -> int:
+    """Return where an array's memory begins."""
+    address: int = array.__array_interface__["data"][0]  # a fifth of the time of `ctypes`
+    return address
+
+
 def record(array: NDArray[np.generic], dims: int = 0) -> list[int]:
     """Return address and shape of an array, and 0 up to ``dims`` dimensions.
 
-    Whoever keeps them keeps the array, too.
+    Whoever keeps them keeps the array, too. What is empty has address 0.
 
     Raises
     ------
     ValueError
         For an array that does not lie in one piece, row by row.
     """
+    if not array.size:
+        return [0, *array.shape, *[0] * (dims - array.ndim)]
     if not array.flags.c_contiguous:
         raise ValueError(f"expected an array in C order, got strides {array.strides}")
-    address: int = array.__array_interface__["data"][0]  # a fifth of the time of `ctypes`
-    return [address, *array.shape, *[0] * (dims - array.ndim)]
+    return [address_of(array), *array.shape, *[0] * (dims - array.ndim)]
 
 
 class Lending(Protocol):
@@ -121,17 +128,4 @@ def _lending(dims: int) -> Lending:
     return cast(Lending, lent)
 
 
-lent_1, lent_2, lent_4 = map(_lending, (1, 2, 4))
-
-
-def _count_on(_: Typing, counter: Typing) -> Build:
-    """Return the first number of an array int64 [1] and add one to it, whoever else does so."""
-
-    def build(context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]) -> ir.Value:
-        held = context.make_array(counter)(context, builder, args[0])
-        return builder.atomic_rmw("add", held.data, ir.Constant(ir.IntType(64), 1), "seq_cst")
-
-    return types.int64(counter), build
-
-
-count_on = cast("Callable[[Int64], int]", intrinsic(_count_on))
+lent_1, lent_2, lent_3, lent_4 = map(_lending, (1, 2, 3, 4))

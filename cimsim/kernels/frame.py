@@ -1,34 +1,52 @@
-"""A frame's activations on all arrays of a layer, block by block, by as many threads as come.
+"""A frame's activations on all arrays of its layers, block by block, by as many threads as come.
 
-Each thread takes the next block when it has done one, from the codes to the values in the layer's
-output map and to the codes of the layers behind it, and comes back to Python when none is left:
-threads that met there after each block would wait for each other.
+Each thread takes the next block of a step when it has done one, from the codes to the values in the
+layer's output map and to the codes of the layers behind it, and goes on to the next step when none
+is left: it comes back to Python when all is done, for threads that met there after each layer would
+wait for each other, and for Python. Further steps are written down meanwhile (`Steps`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from cimsim.jit import jit
 from cimsim.kernels import floats, fused
 from cimsim.kernels.arrays import Codes, Doubles, Int64, Packed, Places, Single
-from cimsim.kernels.borrow import count_on, lent_1, lent_2, lent_4, record
+from cimsim.kernels.borrow import lent_1, lent_2, lent_3, lent_4, record
 from cimsim.kernels.conversion import Converter
+from cimsim.kernels.emit import Build, Typing
 from cimsim.kernels.fused import Common, Inputs, Outputs, Planes, Pulses
 from cimsim.kernels.normals import Stream
 from cimsim.kernels.products import PACKED
+from cimsim.kernels.threads import count_on, seen, wait
 
 # where the fields of a reading begin: records of arrays (`borrow.record`), then numbers
 _RUNS, _HIGH, _LOW, _NOISE, _PARTS, _COLUMNS, _ADC, _TARGET = 0, 3, 8, 13, 18, 21, 24, 26
 _STAGE, _FIRST, _END, _FRESH, _ROWS, _SUMMED = 29, 30, 31, 32, 33, 34
 READING = 35  # fields
-# and those of a map of codes
+# those of a map of codes
 _CODES, _WIDTH, _TOP, _LEFT, _LINES, _ZERO, _LAST, _SHIFT, _SIZE = 0, 3, 4, 5, 6, 7, 8, 9, 10
 CODES = 11
-SUMS, VALUES = 0, 1  # what a target takes
+# and those of a step; the first ones are the same in every frame
+_BLOCKS, _READINGS, _BITS, _BASES, _POWER, _FILLS, _WIDE = 0, 3, 6, 9, 11, 12, 13
+_KIND, _COUNTS, _MAPS, _SCALES, _ONE, _OTHER, _INPUT = 14, 15, 18, 21, 23, 26, 29
+_WINDOW, _KEY, _SHARED, _PIXELS, _GRID, _SCALING, _FOLDED = 31, 32, 33, 34, 38, 41, 44
+_FLAGS, _NEEDS, STEP = 47, 49, 51
+_PLANES = _INPUT  # of a step that encodes
+FLOOR, CORRELATION, NUMBERS = 0, 1, 2
+SUMS, VALUES, ENCODING = 0, 1, 2  # what a step gives
+# what threads share, each number in a line of the cache of its own: steps that are written down,
+# whether there are more, whether something failed; then for each step blocks that were taken, and
+# done
+READY, ENDED, FAILED, _TAKEN, _DONE, _LINE = 0, 8, 16, 24, 32, 16
+_CLIPPED, _ENCODED = 1, 2  # places among the counts of a thread; activations come first
 
 
 class Reading(NamedTuple):
@@ -88,6 +106,8 @@ class Layer(NamedTuple):
     power : int
     fills : bool
         Whether the readings that are fresh reach every output.
+    outputs : int
+        Values of an activation.
     """
 
     readings: Int64
@@ -96,6 +116,43 @@ class Layer(NamedTuple):
     bits: Int64
     power: int
     fills: bool
+    outputs: int
+
+
+class Plan(NamedTuple):
+    """What is the same in every frame that drives the arrays of a layer.
+
+    Attributes
+    ----------
+    layer : Layer
+    bases : int64 [activations]
+        Where the inputs of activations begin in the padded map.
+    blocks : int64 [n, 2]
+        First activation and end of each block.
+    rows : int
+        Of all readings that add pulse values up.
+    reach : int64 [n]
+        For each block its last place in the padded map.
+    fields : list of int
+        The first ones of a step.
+    """
+
+    layer: Layer
+    bases: Int64
+    blocks: Int64
+    rows: int
+    reach: Int64
+    fields: list[int]
+
+    @classmethod
+    def of(cls, layer: Layer, bases: Int64, blocks: Int64, rows: int, depth: int) -> Plan:
+        """Find what follows from the rest; ``depth`` is how far an input reaches from its base."""
+        reach = np.maximum.reduceat(bases, blocks[:, 0]) + depth
+        fields = [
+            *record(blocks), *record(layer.readings), *record(layer.bits), *record(bases),
+            layer.power, int(layer.fills), layer.outputs,
+        ]  # fmt: skip
+        return cls(layer, bases, blocks, rows, reach, fields)
 
 
 class Work(NamedTuple):
@@ -109,8 +166,6 @@ class Work(NamedTuple):
         Where their inputs begin in it.
     blocks : int64 [n, 2]
         First activation and end of each block.
-    taken : int64 [1]
-        Blocks that were taken; shared by all threads.
     stream : Stream
         Of the first activation; the stage counts from 0.
     common : Common
@@ -120,7 +175,6 @@ class Work(NamedTuple):
     codes: Codes
     bases: Int64
     blocks: Int64
-    taken: Int64
     stream: Stream
     common: Common
 
@@ -178,11 +232,12 @@ class Target(NamedTuple):
         Takes outputs as blocks of pixels.
     grid : (int, int, int)
         See `floats.unfold`.
-    scaling : (float32 [2, n], float)
+    scaling : float32 [2, n]
         See `conversion.put`; [2, 0] where arrays do not scale.
     folded : float32 [2, n]
         See `floats.rescale_folded`.
     floor : float
+        Of both.
     codes : int64 [n, CODES]
         `CodesOf.fields` of the maps that outputs are encoded into.
     scales : float64 [n]
@@ -194,7 +249,7 @@ class Target(NamedTuple):
     values: Single
     pixels: Single
     grid: Places
-    scaling: tuple[Single, float]
+    scaling: Single
     folded: Single
     floor: float
     codes: Int64
@@ -219,12 +274,12 @@ def target_of(
     return Target(
         kind, none if sums is None else sums, none if values is None else values,
         np.empty((0, 0, 0), np.float32) if pixels is None else pixels, (1, 1, 1),
-        (np.empty((2, 0), np.float32), 0.0), none, 0.0, *encoding([]),
+        np.empty((2, 0), np.float32), none, 0.0, *encoding([]),
     )  # fmt: skip
 
 
 def takes(codes: CodesOf) -> bool:
-    """Whether `fire` encodes into a map: those of longer codes are rare, and a compilation more."""
+    """Whether steps encode into a map: those of longer codes are rare, and a compilation more."""
     return codes.padded.itemsize <= 2
 
 
@@ -239,44 +294,353 @@ def encoding(maps: Sequence[CodesOf]) -> tuple[Int64, Doubles]:
     return fields, np.array([one.scale for one in maps], np.float64)
 
 
-Counted: TypeAlias = tuple[int, int, Int64, Int64]
+ALL = np.empty(0, np.int64)
 
 
-@jit
-def fire(layer: Layer, work: Work, target: Target, n_rows: int, n_outputs: int) -> Counted:
-    """Drive the arrays with one block of activations after another until none is left.
+class Step(NamedTuple):
+    """What threads do together before the next step; whoever keeps it keeps what it names.
+
+    Attributes
+    ----------
+    fields : list of int
+        As compiled code takes them.
+    numbers : (float, float)
+        `FLOOR` and `CORRELATION`.
+    blocks : int64 [n, 2]
+        Of activations or of rows, first and end.
+    counts : int64 [threads, n]
+        What each thread has counted, 0 before: the numbers of `Counted`.
+    like : Like
+    held : tuple
+        What else is named by address.
+    """
+
+    fields: list[int]
+    numbers: tuple[float, float]
+    blocks: Int64
+    counts: Int64
+    like: Like
+    held: tuple[object, ...]
+
+    def counted(self) -> Counted:
+        """Return what all threads have counted together."""
+        totals, end = self.counts.sum(0), _ENCODED + 2 * self.fields[_MAPS + 1]
+        done, clipped = totals[:_ENCODED].tolist()
+        return Counted(done, clipped, totals[_ENCODED:end].reshape(-1, 2), totals[end:])
+
+
+class Counted(NamedTuple):
+    """What a step has counted.
+
+    Attributes
+    ----------
+    done : int
+        Activations or rows.
+    clipped : int
+        Conversions whose input lay outside of the range.
+    encoded : int64 [n, 2]
+        For each map of codes their sum, and values beyond the codes' ends.
+    sums : int64 [n_rows]
+        Of pulse values (to the power).
+    """
+
+    done: int
+    clipped: int
+    encoded: Int64
+    sums: Int64
+
+
+class Like(NamedTuple):
+    """Arrays of any size, of the types of those that a step names.
+
+    Attributes
+    ----------
+    codes : uint8, uint16 or uint32 [n]
+    planes : ndarray
+    columns : float32 [5, n]
+    common : Common
+        With any numbers.
+    """
+
+    codes: Codes
+    planes: Packed
+    columns: Single
+    common: Common
+
+
+def firing_step(
+    plan: Plan, codes: Codes, stream: Stream, common: Common, target: Target, threads: int,
+    needs: Int64 = ALL,
+) -> Step:  # fmt: skip
+    """Return the step that drives the arrays of a layer with all activations.
 
     Parameters
     ----------
-    layer, work, target
-    n_rows : int
-        Of all readings that add pulse values up.
-    n_outputs : int
-        Values of an activation.
-
-    Returns
-    -------
-    done, clipped : int
-        Activations that this thread has done; conversions whose input lay outside of the range.
-    sums : int64 [n_rows]
-        Of pulse values (to the power).
-    encoded : int64 [n, 2]
-        For each map of codes their sum, and values beyond the codes' ends.
+    plan : Plan
+    codes : uint8, uint16 or uint32 [n]
+        The padded map, flat.
+    stream : Stream
+        Of the first activation; the stage counts from 0.
+    common : Common
+        See `fused.read_out`.
+    target : Target
+    threads : int
+        How many come at most.
+    needs : int64 [n blocks], or [0]
+        Blocks of the step before that must be done before each block is begun; empty: all.
     """
-    sums, encoded = np.zeros(n_rows, np.int64), np.zeros((target.codes.shape[0], 2), np.int64)
+    correlation, shared = (0.0, 0) if common is None else common
+    counts = np.zeros((threads, _ENCODED + 2 * len(target.codes) + plan.rows), np.int64)
+    flags = np.zeros(len(plan.blocks), np.int64)
+    fields = [
+        *plan.fields, target.kind, *record(counts), *record(target.codes), *record(target.scales),
+        *record(target.sums), *record(target.values), *record(codes), int(stream.window),
+        _signed(stream.key), _signed(shared), *record(target.pixels), *target.grid,
+        *record(target.scaling), *record(target.folded), *record(flags), *record(needs),
+    ]  # fmt: skip
+    like = Like(codes, plan.layer.planes, plan.layer.columns, common)
+    numbers = target.floor, correlation
+    return Step(fields, numbers, plan.blocks, counts, like, (plan, codes, target, flags, needs))
+
+
+_NO_LAYER, _NO_TARGET = [0] * (_KIND - _READINGS), [0] * (_FLAGS - _INPUT - 1)
+
+
+def encoding_step(
+    one: Single, other: Single, planes: int, blocks: Int64, codes: CodesOf, threads: int,
+    like: Like, needs: Int64 = ALL,
+) -> Step:  # fmt: skip
+    """Return the step that encodes a map, or the sum of two.
+
+    Parameters
+    ----------
+    one : float32 [rows, pixels * channels], or [channels * rows, pixels]
+    other : float32 of the same shape, or [0, ...]
+    planes : int
+        Channels where one lies behind the other; 0 where those of a pixel lie side by side.
+    blocks : int64 [n, 2]
+        First row and end of each.
+    codes : CodesOf
+    threads : int
+        How many come at most.
+    like : Like
+        Of the steps beside it.
+    needs : int64 [n blocks], or [0]
+        As in `firing_step`.
+    """
+    maps, scales = encoding([codes])
+    counts, flags = np.zeros((threads, _ENCODED + 2), np.int64), np.zeros(len(blocks), np.int64)
+    fields = [
+        *record(blocks), *_NO_LAYER, ENCODING, *record(counts), *record(maps), *record(scales),
+        *record(one), *record(other), planes, *_NO_TARGET, *record(flags), *record(needs),
+    ]  # fmt: skip
+    return Step(
+        fields, (0.0, 0.0), blocks, counts, like, (one, other, codes, maps, scales, flags, needs)
+    )
+
+
+def _signed(word: int | np.uint64) -> int:
+    """Return a word of 64 bits as the integer of as many that it is."""
+    number = int(word)
+    return number - 2**64 if number >= 2**63 else number
+
+
+class Steps(NamedTuple):
+    """Steps that are done one after the other, each when it is written down.
+
+    Attributes
+    ----------
+    records : int64 [n, STEP]
+        `Step.fields`.
+    numbers : float64 [n, NUMBERS]
+        `Step.numbers`.
+    shared : int64 [_TAKEN + _LINE * n]
+        What threads count: `READY`, `ENDED` and `FAILED` from Python.
+    like : Like
+        Of all steps.
+    """
+
+    records: Int64
+    numbers: Doubles
+    shared: Int64
+    like: Like
+
+    @classmethod
+    def room(cls, n: int, like: Like) -> Steps:
+        """Return room for ``n`` steps."""
+        shared = np.zeros(_TAKEN + _LINE * n, np.int64)
+        return cls(np.empty((n, STEP), np.int64), np.empty((n, NUMBERS)), shared, like)
+
+
+@jit
+def work_on(steps: Steps, me: int, first: int, end: int, stays: bool) -> None:
+    """Do steps until there are no more, or something has failed.
+
+    Parameters
+    ----------
+    steps : Steps
+    me : int
+        Number of the thread.
+    first, end : int
+        Steps to do: those from ``first`` on, but for ``end`` and what follows.
+    stays : bool
+        Whether to come back when all of them are done; else when there is nothing left to begin.
+    """
+    records, shared, k = steps.records, steps.shared, first
+    while k < end and _comes(shared, k):
+        # a block waits for what it needs of the step before, and all for those before that
+        before = k - 2 if records[k, _NEEDS + 1] > 0 else k - 1
+        if before >= 0 and not _ends(shared, before, records[before, _BLOCKS + 1]):
+            return
+        if records[k, _KIND] == ENCODING:
+            _encode(steps, k, me)
+        else:
+            _fire(steps, k, me)
+        k += 1
+    if stays and k > 0:
+        _ends(shared, k - 1, records[k - 1, _BLOCKS + 1])
+
+
+@jit
+def _comes(shared: Int64, step: int) -> bool:
+    """Wait until a step is written down; returns whether there is one."""
+    looks = 0
+    while seen(shared, FAILED) == 0:
+        ended = seen(shared, ENDED)
+        if seen(shared, READY) > step:
+            return True
+        if ended > 0:
+            return False
+        looks = wait(looks)
+    return False
+
+
+@jit
+def _ends(shared: Int64, step: int, blocks: int) -> bool:
+    """Wait until all blocks of a step are done; returns whether they are."""
+    looks = 0
+    while seen(shared, _DONE + _LINE * step) < blocks:
+        if seen(shared, FAILED) > 0:
+            return False
+        looks = wait(looks)
+    return True
+
+
+@jit
+def _next(steps: Steps, k: int) -> int:
+    """Return the number of a block that nobody has taken, when it can be begun; else `_NONE`."""
+    records, shared = steps.records, steps.shared
+    block = count_on(shared, _TAKEN + _LINE * k)
+    if block >= records[k, _BLOCKS + 1] or seen(shared, FAILED) > 0:
+        return _NONE
+    if k > 0 and records[k, _NEEDS + 1] > 0:
+        flags, looks = lent_1(records[k - 1], _FLAGS, records), 0
+        for other in range(lent_1(records[k], _NEEDS, records)[block]):
+            while seen(flags, other) == 0:
+                if seen(shared, FAILED) > 0:
+                    return _NONE
+                looks = wait(looks)
+    return block
+
+
+@jit
+def _done(steps: Steps, k: int, block: int) -> None:
+    """Say that a block is done."""
+    count_on(lent_1(steps.records[k], _FLAGS, steps.records), block)
+    count_on(steps.shared, _DONE + _LINE * k)
+
+
+_NONE = 2**62
+
+
+@jit
+def _encode(steps: Steps, k: int, me: int) -> None:
+    """Encode blocks of rows of a map, or of the sum of two."""
+    records = steps.records
+    row = records[k]
+    blocks, counts = lent_2(row, _BLOCKS, records), lent_2(row, _COUNTS, records)[me]
+    one, other = lent_2(row, _ONE, steps.like.columns), lent_2(row, _OTHER, steps.like.columns)
+    fields = lent_2(row, _MAPS, records)[0]
+    scale = lent_1(row, _SCALES, steps.numbers)[0]
+    how, planes = (fields[_ZERO], fields[_LAST], fields[_SHIFT]), row[_PLANES]
+    block = _next(steps, k)
+    while block < blocks.shape[0]:
+        start, end = blocks[block]
+        corner = fields[_TOP] + start, fields[_LEFT]
+        if fields[_SIZE] == 1:
+            codes = lent_2(fields, _CODES, _BYTE)
+            found = _encode_rows((one, other), (start, end, planes), scale, corner, how, codes)
+        else:
+            longer = lent_2(fields, _CODES, _TWO)
+            found = _encode_rows((one, other), (start, end, planes), scale, corner, how, longer)
+        counts[0] += end - start
+        counts[_ENCODED] += found[0]
+        counts[_ENCODED + 1] += found[1]
+        _done(steps, k, block)
+        block = _next(steps, k)
+
+
+@jit
+def _fire(steps: Steps, k: int, me: int) -> None:
+    """Drive the arrays of a layer with one block of activations after another."""
+    records, like = steps.records, steps.like
+    row, floor = records[k], steps.numbers[k, FLOOR]
+    layer = Layer(
+        lent_2(row, _READINGS, records), like.planes, like.columns, lent_2(row, _BITS, records),
+        row[_POWER], row[_FILLS] != 0, row[_WIDE],
+    )  # fmt: skip
+    common = _common_of(like.common, steps.numbers[k, CORRELATION], np.uint64(row[_SHARED]))
+    stream = Stream(np.uint64(row[_WINDOW]), np.uint64(0), np.uint64(row[_KEY]))
+    work = Work(
+        lent_1(row, _INPUT, like.codes), lent_1(row, _BASES, records),
+        lent_2(row, _BLOCKS, records), stream, common,
+    )  # fmt: skip
+    target = Target(
+        row[_KIND], lent_2(row, _ONE, like.columns), lent_2(row, _OTHER, like.columns),
+        lent_3(row, _PIXELS, like.columns), (row[_GRID], row[_GRID + 1], row[_GRID + 2]),
+        lent_2(row, _SCALING, like.columns), lent_2(row, _FOLDED, like.columns), floor,
+        lent_2(row, _MAPS, records), lent_1(row, _SCALES, steps.numbers),
+    )  # fmt: skip
+    _fire_blocks(layer, work, target, lent_2(row, _COUNTS, records)[me], (steps, k))
+
+
+def _common(_: Typing, like: Typing, correlation: Typing, key: Typing) -> Build:
+    """Return what pulses of an input have in common, if ``like`` says that they have: `Common`."""
+
+    def build(context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]) -> ir.Value:
+        if isinstance(like, types.NoneType):
+            return context.get_dummy_value()
+        return context.make_tuple(builder, like, args[1:])
+
+    return like(like, types.float64, types.uint64), build
+
+
+_common_of = cast("Callable[[Common, float, np.uint64], Common]", intrinsic(_common))
+
+
+@jit
+def _fire_blocks(
+    layer: Layer, work: Work, target: Target, counts: Int64, among: tuple[Steps, int]
+) -> None:
+    """Take blocks until none is left; ``among`` are all steps, and which one it is."""
+    steps, k = among
+    block = _next(steps, k)
+    if block >= work.blocks.shape[0]:
+        return
+    encoded = counts[_ENCODED : _ENCODED + 2 * target.codes.shape[0]]
+    sums = counts[_ENCODED + encoded.shape[0] :]
     largest = (work.blocks[:, 1] - work.blocks[:, 0]).max()
     in_place = target.sums.shape[0] > 0
-    scales = target.kind == VALUES and target.scaling[0].shape[1] == 0
-    own = np.empty((0 if in_place else largest, n_outputs), layer.columns.dtype)
-    scaled = np.empty((largest if scales else 0, n_outputs), np.float32)
-    done = clipped = 0
-    block = count_on(work.taken)
+    scales = target.kind == VALUES and target.scaling.shape[1] == 0
+    own = np.empty((0 if in_place else largest, layer.outputs), layer.columns.dtype)
+    scaled = np.empty((largest if scales else 0, layer.outputs), np.float32)
     while block < work.blocks.shape[0]:
         start, end = work.blocks[block]
         acc = target.sums[start:end] if in_place else own[: end - start]
         if not layer.fills:
             acc[:] = 0
-        clipped += _read_all(layer, work, (start, end), acc, target.scaling, sums)
+        scaling = target.scaling, target.floor
+        counts[_CLIPPED] += _read_all(layer, work, (start, end), acc, scaling, sums)
         if scales:
             there = target.values.shape[0] > 0
             values = target.values[start:end] if there else scaled[: end - start]
@@ -284,9 +648,9 @@ def fire(layer: Layer, work: Work, target: Target, n_rows: int, n_outputs: int) 
             _lay_out(values, start, target, encoded)
         elif target.kind == VALUES:
             _lay_out(acc, start, target, encoded)
-        done += end - start
-        block = count_on(work.taken)
-    return done, clipped, sums, encoded
+        counts[0] += end - start
+        _done(steps, k, block)
+        block = _next(steps, k)
 
 
 @jit
@@ -341,8 +705,8 @@ def _lay_out(values: Single, start: int, target: Target, encoded: Int64) -> None
             found = _encode_pixels(values, start, scale, place, how, codes)
         else:
             found = _encode_pixels(values, start, scale, place, how, lent_2(fields, _CODES, _TWO))
-        encoded[k, 0] += found[0]
-        encoded[k, 1] += found[1]
+        encoded[2 * k] += found[0]
+        encoded[2 * k + 1] += found[1]
 
 
 _BYTE, _TWO = np.empty(0, np.uint8), np.empty(0, np.uint16)
@@ -421,21 +785,56 @@ def encode_rows(one: Single, other: Single, row: int, codes: CodesOf) -> tuple[i
         Sum of the codes; values that lie beyond the codes' ends.
     """
     (top, left), how = codes.corner, (codes.zero, codes.top, codes.shift)
-    return _encode_rows(one, other, codes.scale, (top + row, left), how, codes.padded)
+    rows = 0, one.shape[0], 0
+    return _encode_rows((one, other), rows, codes.scale, (top + row, left), how, codes.padded)
 
 
 @jit
 def _encode_rows(
-    one: Single, other: Single, scale: float, corner: tuple[int, int], how: Places, out: Codes
-) -> tuple[int, int]:
-    """Do what `encode_rows` does: a sum goes no further than the nearest cache."""
-    if other.shape[0] == 0:
-        return _encode_into(one, scale, (corner, *how), out)
-    total, beyond, added = 0, 0, np.empty((1, one.shape[1]), one.dtype)
-    for i in range(one.shape[0]):
-        for j in range(one.shape[1]):
-            added[0, j] = one[i, j] + other[i, j]
-        found = _encode_into(added, scale, ((corner[0] + i, corner[1]), *how), out)
+    maps: tuple[Single, Single], rows: Places, scale: float, corner: tuple[int, int], how: Places,
+    out: Codes,
+) -> tuple[int, int]:  # fmt: skip
+    """Do what `encode_rows` does: sums and turned rows go no further than the nearest cache.
+
+    ``rows`` are the first one, the end, and the planes of `encoding_step`.
+    """
+    (one, other), (start, end, planes) = maps, rows
+    if planes == 0 and other.shape[0] == 0:
+        return _encode_into(one[start:end], scale, (corner, *how), out)
+    total, beyond = 0, 0
+    row = np.empty((1, max(planes, 1) * one.shape[1]), one.dtype)
+    for i in range(start, end):
+        if planes == 0:
+            _add_row(one[i], other[i], row[0])
+        else:
+            _turn(one, i, planes, False, row[0])
+            if other.shape[0] > 0:
+                _turn(other, i, planes, True, row[0])
+        found = _encode_into(row, scale, ((corner[0] + i - start, corner[1]), *how), out)
         total += found[0]
         beyond += found[1]
     return total, beyond
+
+
+@jit
+def _add_row(one: Single, other: Single, out: Single) -> None:
+    """Add two rows."""
+    for j in range(np.uint64(out.shape[0])):
+        out[j] = one[j] + other[j]
+
+
+@jit
+def _turn(planes: Single, row: int, channels: int, adds: bool, out: Single) -> None:
+    """Bring a row of each of some planes together, pixel by pixel, or add it to what is there.
+
+    float32 [channels * rows, pixels] to [pixels * channels]
+    """
+    pixels, step = np.uint64(planes.shape[1]), np.uint64(channels)
+    for c in range(channels):
+        source, place = planes[c * (planes.shape[0] // channels) + row], np.uint64(c)
+        if adds:
+            for x in range(pixels):
+                out[place + x * step] += source[x]
+        else:
+            for x in range(pixels):
+                out[place + x * step] = source[x]

@@ -97,12 +97,12 @@ def test_a_frame_in_compiled_code_is_that_of_blocks(
     hw = lab.chip(inputs__signed=signed, inputs__bits=bits, **settings)
     ready = lab.prepare(network, hw, [x])
     monkeypatch.setattr(blocks, "_SMALLEST_WORK", 2**12)
-    calls, fire = [], frame.fire
-    monkeypatch.setattr(frame, "fire", lambda *args: (calls.append(args), fire(*args))[1])
+    calls, step = [], frame.firing_step
+    monkeypatch.setattr(frame, "firing_step", lambda *args: (calls.append(args), step(*args))[1])
     compiled = [execute(ready, (x,), 2, 0, threads=n) for n in (1, 2, 3)]
-    # layers times one to three threads; codes of more than 16 bits are written block by block
+    # each layer in three runs; codes of more than 16 bits are written block by block
     long = bits == 11 and signed == "phases"
-    assert len(calls) == (2 if long else 3) * (1 + 2 + 3)
+    assert len(calls) == (2 if long else 3) * 3
     assert ready.flow.feeds == {"second": ("third",)}
     monkeypatch.setattr(Firing, "is_compiled", False)
     by_blocks = execute(ready, (x,), 2, 0, threads=2)
@@ -118,11 +118,11 @@ def test_a_copy_looks_its_arrays_up_anew(lab):
     codes = encode_input(op, x.numpy(), ready.calibrated.code).flat
     sums = blocks.Sums(np.empty((50, 3), np.float32))
     blocks.fire(ready.firing, codes, 0, 1, sums)
-    assert "compiled" in vars(ready.firing)
-    twin = copy.copy(ready.firing)
-    assert "compiled" not in vars(twin)
-    half = ready.firing.reading(Reads.of_vectors(25, 20))
-    assert "compiled" not in vars(half)
+    for name in ("compiled", "plans"):
+        assert name in vars(ready.firing)
+        assert name not in vars(copy.copy(ready.firing))
+        assert name not in vars(ready.firing.reading(Reads.of_vectors(25, 20)))
+    twin, half = copy.copy(ready.firing), ready.firing.reading(Reads.of_vectors(25, 20))
     del ready
     gc.collect()
     for firing, n in ((twin, 50), (half, 25)):
