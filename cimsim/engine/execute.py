@@ -317,6 +317,7 @@ class _Frame:
             if step is not None:
                 self._add(step, lambda found: codes.add_counts(found.encoded[0]))
                 self._last = {address_of(codes.padded)}, step.blocks[:, 1]
+                self._bytes += codes.padded.nbytes
                 return codes
         self.finish()
         return encode_input(op, maps, ready.calibrated.code, shape, self.pool, self.threads)
