@@ -284,5 +284,6 @@ def quality_numbers(quality: Quality) -> dict[str, Number]:
         for name, text in who.items()
     }
     lost = quality.mean("float_psnr") - quality.psnr_db
-    found["quality.loss"] = Number(0.0 if math.isnan(lost) else lost, "dB", "PSNR lost on the chip")
+    meaning = "PSNR lost on the chip: float minus chip, below 0 where the chip is better"
+    found["quality.loss"] = Number(0.0 if math.isnan(lost) else lost, "dB", meaning)
     return found

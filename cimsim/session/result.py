@@ -238,6 +238,26 @@ class Result:
         return mean_interval(several)
 
     @property
+    def gain_interval(self) -> tuple[float, float] | None:
+        """5 .. 95 % of the mean of chip minus float PSNR, dB, by Student's t-distribution.
+
+        Over programmings or frames as in `psnr_interval`; frame by frame, so that what both
+        networks find hard does not widen it.
+        """
+        quality, several = self.quality, self.programmings
+        if quality is None:
+            return None
+        wanted = quality.float_psnr
+        if len(several) > 1:
+            wanted = (quality.mean("float_psnr"),) * len(several)
+        else:
+            several = quality.chip_psnr
+        gains = [chip - floating for chip, floating in zip(several, wanted, strict=True)]
+        if len(gains) < 2 or not all(map(math.isfinite, gains)):
+            return None
+        return mean_interval(gains)
+
+    @property
     def chip_label(self) -> str:
         """The chip for headings: ``eflash40nm with adc.bits=6``."""
         changed = ", ".join(self.inputs.get("overrides", ()))

@@ -8,6 +8,7 @@ from rich.console import Console, ConsoleRenderable
 from rich.table import Table
 
 from cimsim.energy.model import COMPONENTS
+from cimsim.report.run.against_float import classes_against_float, frames_against_float
 from cimsim.report.screen import print_coverage, print_doubts
 from cimsim.session.result import Result
 from cimsim.tasks.measures import Measure
@@ -88,17 +89,23 @@ def _measured(title: str, measures: Sequence[Measure]) -> Table:
         values = [m.noisy, m.reference, m.mean] if noisy else [m.reference, m.mean]
         cells = ["" if value is None else f"{_short(value)} {_unit(m)}".strip() for value in values]
         table.add_row(_NAMES.get(m.name, m.name), *cells[:-1], cells[-1] + told)
+    lines = []
     of = {m.interval_of for m in measures if m.interval} - {_AGED}
-    aged = [m.meaning for m in measures if m.interval_of == _AGED]
-    if aged:
-        table.caption, table.caption_justify = aged[0], "left"
     if of:
         chips = len(measures[0].chip)
         one = "frames" if "frames" in of else "samples"
         text = f"mean of {chips} chips" if "programmings" in of else f"one chip, by its {one}"
-        told = f"in brackets: 5..95 % of the {text}"
-        table.caption = f"{told}\n{aged[0]}" if aged else told
-        table.caption_justify = "left"
+        lines.append(f"in brackets: 5..95 % of the {text}")
+    against = classes_against_float(measures)
+    if against is not None:
+        lines.append(against.line("points"))
+    lines += [m.meaning for m in measures if m.interval_of == _AGED][:1]
+    return _captioned(table, lines)
+
+
+def _captioned(table: Table, told: Sequence[str]) -> Table:
+    if told:
+        table.caption, table.caption_justify = "\n".join(told), "left"
     return table
 
 
@@ -132,14 +139,14 @@ def _quality(result: Result) -> Table | None:
     if len(result.programmings) > 1:
         chips = result.programmings
         table.add_row(f"mean of {len(chips)} chips", f"{sum(chips) / len(chips):.2f}", "", "")
+    told = []
     if result.psnr_interval is not None:
         of = "programmings" if len(result.programmings) > 1 else "frames of one chip, not chips"
         low, high = result.psnr_interval
-        table.caption = f"5..95 % of the mean over {of}: {low:.2f}..{high:.2f} dB"
-        table.caption_justify = "left"
-    loss = quality.mean("float_psnr") - quality.psnr_db
-    table.add_row("lost on the chip", f"{loss:.2f}", "", "", style="bold")
-    return table
+        told.append(f"5..95 % of the mean over {of}: {low:.2f}..{high:.2f} dB")
+    found = frames_against_float(result)
+    table.add_row(found.label, found.amount, "", "", style="bold")
+    return _captioned(table, [*told, *([found.told] if found.told else [])])
 
 
 def _time(result: Result) -> Table:

@@ -12,6 +12,7 @@ from typing import cast
 
 from cimsim.boundary import json_text
 from cimsim.energy.model import COMPONENTS
+from cimsim.report.run.against_float import classes_against_float, frames_against_float
 from cimsim.report.run.page import svg
 from cimsim.report.run.page.diagnosed import FILE as DIAGNOSIS
 from cimsim.report.run.page.diagnosed import DiagnosisData, diagnosis_parts
@@ -92,19 +93,22 @@ def _cards(result: Result) -> list[dict[str, str]]:
     quality = result.quality
     if quality is not None:
         ends = result.psnr_interval
-        loss = quality.mean("float_psnr") - quality.psnr_db
+        against = frames_against_float(result)
         told = f"float {quality.mean('float_psnr'):.2f} dB, input {quality.mean('noisy_psnr'):.2f}"
         if ends is not None:
             of = "programmings" if len(result.programmings) > 1 else "frames of one chip"
             told += f"; mean over {of} {ends[0]:.2f}..{ends[1]:.2f}"
         put("PSNR on the chip", f"{quality.psnr_db:.2f} dB",
-            f"{told}; lost on the chip {loss:.2f} dB")  # fmt: skip
+            "; ".join([told, against.line("dB")]))  # fmt: skip
+    classes = classes_against_float(result.measures)
     for measure in result.measures:
         ends_ = measure.interval
         span = "" if ends_ is None else f"({ends_[0]:.2f}..{ends_[1]:.2f})"
         float_ = (
             "" if measure.reference is None else f"float {measure.reference:.2f} {measure.unit}"
         )
+        if classes is not None and measure.name == "top1":
+            float_ = "; ".join([float_, classes.line("points")])
         put(measure.name, f"{measure.mean:.2f} {measure.unit}", float_, span)
     timing = result.timing
     put("frames per second", f"{timing.frames_per_second:.4g}",
