@@ -19,7 +19,7 @@ from cimsim.chip.area import area
 from cimsim.chip.fields import changed, fields
 from cimsim.chip.ranges import Z_95, uncertain
 from cimsim.chip.spec import Chip
-from cimsim.energy.model import COMPONENTS, EnergyReport, energy
+from cimsim.energy.model import CHIP_ROW, COMPONENTS, STANDING, EnergyReport, energy
 from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 from cimsim.rng import stream
@@ -75,6 +75,12 @@ class DrawnEnergy:
     area_used_m2: Draws
     by_component: dict[str, Draws]
     by_layer: dict[str, Draws]
+
+    def working(self, layer: str) -> Draws | None:
+        """Return a layer's energy without what goes with time; None where all of it is work."""
+        if layer != CHIP_ROW:
+            return None
+        return self.by_layer[layer] - sum(self.by_component[name] for name in STANDING)
 
     def intervals(self) -> dict[str, Interval]:
         """Return 5 .. 95 % by the names of `cimsim.session.result.Result.numbers`."""

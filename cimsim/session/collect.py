@@ -16,7 +16,7 @@ from cimsim.chip.spec import Chip
 from cimsim.display.doubts import Doubt
 from cimsim.energy.compensation import compensation
 from cimsim.energy.idle import working
-from cimsim.energy.ledger import Draws, interval
+from cimsim.energy.ledger import DrawnEnergy, interval
 from cimsim.energy.model import CHIP_ROW, EnergyReport, energy, programming
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import InputError
@@ -322,14 +322,15 @@ def rows(
     timeline: Timeline,
     spent: EnergyReport,
     statistics: MappingABC[str, OpStatistics] | None = None,
-    drawn: MappingABC[str, Draws] | None = None,
+    drawn: DrawnEnergy | None = None,
 ) -> tuple[dict[str, str | float], ...]:
     """One row per node of the dataflow graph, per frame, and one for what belongs to the chip.
 
     With the ``statistics`` of a functional run, matrices also say which share of their conversions
     was ``saturated``, which share of their inputs lay beyond the ends of their code
     (``clipped_inputs``) and how many ``effective_bits`` their converters delivered. With the
-    ``drawn`` energy of each row they have its 5 and 95 % points, too.
+    ``drawn`` energy they have its 5 and 95 % points, too, and what belongs to the chip those of its
+    energy without what goes with time (``working_low_j``, ``working_high_j``).
     """
     done_by = statistics or {}
     found, fired = [], timeline.by_name
@@ -365,11 +366,14 @@ def rows(
     return (*found, last | _total(CHIP_ROW, spent, drawn))
 
 
-def _total(
-    name: str, spent: EnergyReport, drawn: MappingABC[str, Draws] | None
-) -> dict[str, str | float]:
+def _total(name: str, spent: EnergyReport, drawn: DrawnEnergy | None) -> dict[str, str | float]:
     whole: dict[str, str | float] = {"energy_j": sum(spent.by_layer[name].values())}
     if drawn is None:
         return whole
-    low, high = interval(drawn[name])
-    return whole | {"energy_low_j": low, "energy_high_j": high}
+    low, high = interval(drawn.by_layer[name])
+    whole |= {"energy_low_j": low, "energy_high_j": high}
+    working = drawn.working(name)
+    if working is not None:
+        low, high = interval(working)
+        whole |= {"working_low_j": low, "working_high_j": high}
+    return whole

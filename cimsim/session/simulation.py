@@ -205,7 +205,7 @@ def _result(asked: Asked, told: Told, timeline: Timeline, ran: Ran, charged: _Ch
         timing=collect.timing(mapping, timeline),
         energy=collect.energies(mapping, spent, pulses, asked.frame_rate_hz, samples),
         hardware=collect.hardware(mapping),
-        layers=collect.rows(mapping, timeline, spent, statistics, drawn.by_layer),
+        layers=collect.rows(mapping, timeline, spent, statistics, drawn),
         inputs=_inputs(asked, told, ran),
         notes=_notes(asked, told, ran, collect.remarks(mapping, spent, timeline)),
         frames=clip.frames if clip else {},

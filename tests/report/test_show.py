@@ -7,12 +7,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 
 import cimsim
 from cimsim.api import simulate_timing
 from cimsim.display.tables import html_table
-from cimsim.energy.model import COMPONENTS
+from cimsim.energy.model import COMPONENTS, STANDING
 from cimsim.errors import InputError
+from cimsim.report.run.plots import dynamic_j
 from cimsim.session.parts import Quality
 from cimsim.units import format_si
 
@@ -145,12 +147,41 @@ def test_the_energy_picture_has_every_joule_in_words_and_with_its_interval(shown
     below = "\n".join(text.get_text() for text in layers.texts).replace("\n", " ")
     assert {"control", "io"} <= set(left_out)
     assert all(format_si(spent[name], "J") in below for name in left_out)
-    rows = [row for row in result.layers if row["layer"] != "(chip)"]
+    *rows, chip = result.layers
     reach = [line.get_segments()[0][:, 0] for line in layers.collections]
     np.testing.assert_allclose(
         [high / low for low, high in reach],
-        [row["energy_high_j"] / row["energy_low_j"] for row in rows if row["energy_j"]],
+        [
+            *(row["energy_high_j"] / row["energy_low_j"] for row in rows if row["energy_j"]),
+            chip["working_high_j"] / chip["working_low_j"],
+        ],
     )
+
+
+def test_the_chips_bar_has_the_interval_of_what_it_shows(shown):
+    result = shown[3]
+    *rows, chip = result.layers
+    assert not any(row.get(f"{name}_j") for row in rows for name in STANDING)
+    assert chip["working_low_j"] < dynamic_j(chip) < chip["working_high_j"]
+    assert chip["working_high_j"] < chip["energy_high_j"]
+    axes = result.plot.energy()[1]
+    bars = {tick.get_text(): 0.0 for tick in axes.get_yticklabels()}
+    for held in axes.containers:
+        if isinstance(held, BarContainer):
+            for name, bar in zip(bars, held, strict=True):
+                bars[name] += bar.get_width()
+    low, high = axes.collections[-1].get_segments()[0][:, 0]
+    assert low < bars["(chip)"] < high
+    assert high / bars["(chip)"] == pytest.approx(chip["working_high_j"] / dynamic_j(chip))
+
+
+def test_a_result_without_the_chips_interval_says_so(shown):
+    result = shown[3]
+    *rows, chip = result.layers
+    old = {k: v for k, v in chip.items() if not k.startswith("working_")}
+    axes = dataclasses.replace(result, layers=(*rows, old)).plot.energy()[1]
+    assert axes.get_xlabel().endswith("allow; (chip): not known")
+    assert "not known" not in result.plot.energy()[1].get_xlabel()
 
 
 def test_a_picture_without_data_says_why(shown):

@@ -126,12 +126,24 @@ def _by_layer(
         places = np.arange(len(rows))
         axes.barh(places, widths, 0.8, left, label=COMPONENTS[name], color=COLOURS[name])
         left += widths
+    without = []
     for place, row in enumerate(rows):
-        if "energy_low_j" in row and not any(row.get(f"{n}_j") for n in STANDING):
-            ends = float(row["energy_low_j"]), float(row["energy_high_j"])
+        ends = _dynamic_ends(row)
+        if ends is not None:
             _whisker(axes, place, dynamic_j(row), ends, factor)
+        elif "energy_low_j" in row:
+            without.append(str(row["layer"]))
     axes.set_yticks(np.arange(len(rows)), [str(row["layer"]) for row in rows])
-    axes.set_xlabel(f"energy per frame / {unit}{_known(result)}")
+    none = f"; {', '.join(without)}: not known" if without else ""
+    axes.set_xlabel(f"energy per frame / {unit}{_known(result)}{none}")
+
+
+def _dynamic_ends(row: Mapping[str, str | float]) -> tuple[float, float] | None:
+    """Return the 5 and 95 % points of what `dynamic_j` gives; older results lack the chip's."""
+    kind = "working" if any(row.get(f"{n}_j") for n in STANDING) else "energy"
+    if f"{kind}_low_j" not in row:
+        return None
+    return float(row[f"{kind}_low_j"]), float(row[f"{kind}_high_j"])
 
 
 def _known(result: Result) -> str:
