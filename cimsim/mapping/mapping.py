@@ -450,29 +450,34 @@ def map_graph(
     try:
         layers = where.allocate(graph, requests, chip)
     except NoRoomError as error:
-        larger = _larger_arrays(graph, requests, chip, how)
+        larger = _larger_arrays(graph, requests, chip, how, error)
         raise MappingError(f"{error}{larger}{_prices(graph, requests, chip, where)}") from None
     return Mapping(graph, chip, how.name, layers, where.name)
 
 
 def _larger_arrays(
-    graph: LayerGraph, requests: tuple[Request, ...], chip: Chip, strategy: Strategy
+    graph: LayerGraph,
+    requests: tuple[Request, ...],
+    chip: Chip,
+    strategy: Strategy,
+    error: NoRoomError,
 ) -> str:
     """Name the arrays of least area in which the network fits, up to 8 times as long and wide."""
     if sum(r.layout.n_arrays for r in requests) > _MOST_PIECES:
         return "; larger arrays (--set array.rows=... --set array.cols=...)"
-    wanted, before = _cells_wanted(requests), sum(area(chip).values())
+    wanted, before = [_cells_wanted((r,)) for r in requests], sum(area(chip).values())
     sizes = product((chip.array.rows * n for n in _TIMES), (chip.array.cols * n for n in _TIMES))
     larger = [with_arrays(chip, rows, cols) for rows, cols in sizes if max(rows, cols) <= _LONGEST]
     larger.sort(key=lambda one: (sum(area(one).values()), one.array.rows * one.array.cols))
     for one in larger:
-        if wanted > one.n_arrays * one.array.rows * one.weight_cols:
+        least = [-(-cells // (one.array.rows * one.weight_cols)) for cells in wanted]
+        if error.needs(least, one) > one.n_arrays:
             continue
         try:
             there = requests_of(graph, layouts(graph, one, strategy))
         except MappingError:
             continue
-        arrays = sum(r.layout.n_arrays for r in there)
+        arrays = error.needs([r.layout.n_arrays for r in there], one)
         if arrays <= one.n_arrays:
             more = f": {sum(area(one).values()) / before - 1:.0%} more area" if before else ""
             return (

@@ -1,11 +1,14 @@
 """Chips that are filled several times for each frame."""
 
+import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cimsim.chip.area import area
+from cimsim.chip.rescale import with_arrays
 from cimsim.errors import MappingError
 from cimsim.mapping.files import from_data, to_data
 from cimsim.mapping.mapping import Mapping, map_graph
@@ -69,6 +72,34 @@ def test_flash_refuses_and_says_what_it_would_take():
         MappingError, match="'m1' alone needs 3 arrays"
     ):  # one layer alone is too much
         map_graph(chain(1, 20), chip(tile__count=2, **WRITTEN), "im2col", "loads")
+
+
+def test_a_layer_without_room_is_told_what_its_ways_out_cost():
+    network, few = chain(1, 20), {"tile__count": 2, **WRITTEN}
+    with pytest.raises(MappingError) as error:
+        map_graph(network, chip(**few), "im2col", "loads")
+    text = str(error.value)
+    assert re.search(r"--set tile\.count=3: \d+ % more area", text)
+    assert "--set system.chips=2: 2 times the area" in text
+    found = re.search(
+        r"rows=(\d+) --set array.cols=(\d+), of which it needs (\d+): (\d+) % more area", text
+    )
+    rows, cols, arrays, more = map(int, found.groups())
+    larger = with_arrays(chip(**few), rows, cols)  # numbers that follow the size with it
+    mapping = map_graph(network, larger, "im2col", "loads")
+    assert arrays == max(layer.layout.n_arrays for layer in mapping.layers) <= 2
+    gained = sum(area(larger).values()) / sum(area(chip(**few)).values()) - 1
+    assert gained == pytest.approx(more / 100, abs=0.005)
+
+
+def test_larger_arrays_hold_each_load_and_not_all_layers_at_once():
+    network, few = chain(4, 20), {"tile__count": 2, **WRITTEN}
+    with pytest.raises(MappingError) as error:
+        map_graph(network, chip(**few), "im2col", "loads")
+    found = re.search(r"rows=(\d+) --set array.cols=(\d+),", str(error.value))
+    rows, cols = map(int, found.groups())
+    mapping = map_graph(network, chip(array__rows=rows, array__cols=cols, **few), "im2col", "loads")
+    assert mapping.loads > 1
 
 
 def test_writing_must_have_a_duration():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,7 +45,34 @@ class Request:
 
 
 class NoRoomError(MappingError):
-    """The chip has too few arrays."""
+    """The chip has too few arrays.
+
+    Attributes
+    ----------
+    needs : callable
+        Arrays of each layer, and a chip -> arrays that must be free on it at once: all of them,
+        where the allocation does not say otherwise.
+    """
+
+    def __init__(
+        self, message: str, needs: Callable[[Sequence[int], Chip], int] = lambda n, _: sum(n)
+    ) -> None:
+        super().__init__(message)
+        self.needs = needs
+
+
+def more_tiles(chip: Chip, needed: int) -> str:
+    """Return the option that gives a chip so many arrays, and what that costs in area."""
+    tiles = -(-needed // (chip.tile.arrays * chip.system.chips))
+    return f"--set tile.count={tiles}{_more_area(chip, tiles)}"
+
+
+def more_chips(chip: Chip, needed: int) -> str:
+    """Return how many of one chip hold so many arrays, and what that costs in area."""
+    if chip.system.chips > 1 or not chip.n_arrays:
+        return "--set system.chips=..."
+    chips = -(-needed // chip.n_arrays)
+    return f"--set system.chips={chips}: {chips} times the area"
 
 
 class Allocation(Protocol):
@@ -115,25 +143,16 @@ def no_room(
     """
     sizes = sorted(((r.layout.n_arrays, r.ops[0].name) for r in requests), reverse=True)
     largest = ", ".join(f"{name} {n}" for n, name in sizes[:3])
-    tiles = -(-needed // (chip.tile.arrays * chip.system.chips))
     chips = f"{chip.system.chips} x {chip.tile.count}" if chip.system.chips > 1 else chip.tile.count
     return NoRoomError(
         f"network '{graph.name}' needs {needed} arrays of {chip.array.rows} x {chip.weight_cols} "
         f"weights{' even if layers share them' if shared else ''}, chip '{chip.name}' has "
         f"{chip.n_arrays} ({chips} tiles with {chip.tile.arrays}); "
-        f"largest layers: {largest}. Ways out: a larger chip (--set tile.count={tiles}"
-        f"{_more_area(chip, tiles)}); "
-        f"several chips ({_more_chips(chip, needed)}, --allocation by_chip); a smaller network "
+        f"largest layers: {largest}. Ways out: a larger chip "
+        f"({more_tiles(chip, needed)}); "
+        f"several chips ({more_chips(chip, needed)}, --allocation by_chip); a smaller network "
         "(another --stride, fewer --stages, another --model)"
     )
-
-
-def _more_chips(chip: Chip, needed: int) -> str:
-    """Return how many of one chip hold so many arrays, and what that costs in area."""
-    if chip.system.chips > 1 or not chip.n_arrays:
-        return "--set system.chips=..."
-    chips = -(-needed // chip.n_arrays)
-    return f"--set system.chips={chips}: {chips} times the area"
 
 
 def _more_area(chip: Chip, tiles: int) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cimsim.chip.spec import Chip
-from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.mapping.allocation.base import Request, slot
+from cimsim.mapping.allocation.base import NoRoomError, Request, slot
 from cimsim.mapping.dataflow import nodes
 from cimsim.mapping.placement import PlacedLayer
 
@@ -87,12 +87,13 @@ def partition(graph: LayerGraph, requests: tuple[Request, ...], chip: Chip) -> P
     options = [(best[k][whole][:2], k) for k in range(1, len(best)) if whole in best[k]]
     if not options:
         needed = _chips(sizes, room)
-        raise MappingError(
+        raise NoRoomError(
             f"network '{graph.name}' needs {needed} chips of {room} arrays when layers stay in "
             f"order and cross no border that they need not ({sum(sizes)} arrays), chip "
             f"'{chip.name}' has system.chips = {chip.system.chips}. Ways out: --set "
-            f"system.chips={needed}; larger chips (--set tile.count=...) or arrays (--set "
-            "array.rows=..., array.cols=...); layers that cross borders (--allocation in_order)"
+            f"system.chips={needed}; larger chips (--set tile.count=...); layers that cross "
+            "borders (--allocation in_order)",
+            needs=_on_whole_chips,
         )
     _, k = min(options)
     parts, end = [], whole
@@ -105,7 +106,13 @@ def partition(graph: LayerGraph, requests: tuple[Request, ...], chip: Chip) -> P
     return Partition(first, chips, arrays, tuple(cost[begin] for begin in first[1:]))
 
 
-def _chips(sizes: list[int], room: int) -> int:
+def _on_whole_chips(sizes: Sequence[int], chip: Chip) -> int:
+    """Return how many arrays the chips have that layers of so many need."""
+    room = chip.tile.count * chip.tile.arrays
+    return _chips(sizes, room) * room
+
+
+def _chips(sizes: Sequence[int], room: int) -> int:
     """Fewest chips: each one takes layers as long as they fit."""
     chips, left = 0, 0
     for size in sizes:

@@ -8,7 +8,14 @@ from itertools import pairwise
 from cimsim.chip.spec import Chip
 from cimsim.errors import MappingError
 from cimsim.graph.ir import LayerGraph
-from cimsim.mapping.allocation.base import Request, on_fewest_chips, slot
+from cimsim.mapping.allocation.base import (
+    NoRoomError,
+    Request,
+    more_chips,
+    more_tiles,
+    on_fewest_chips,
+    slot,
+)
 from cimsim.mapping.placement import PlacedLayer
 
 
@@ -28,13 +35,13 @@ class Loads:
         """Fill the chip, begin a new load where the next layer has no room, and so on."""
         order = {op.name: i for i, op in enumerate(graph.matrix_ops)}
         largest = max(requests, key=lambda r: r.layout.n_arrays)
-        per_tile = chip.tile.arrays * chip.system.chips
-        if largest.layout.n_arrays > chip.n_arrays:
-            raise MappingError(
-                f"layer '{largest.ops[0].name}' alone needs {largest.layout.n_arrays} arrays, chip "
-                f"'{chip.name}' has {chip.n_arrays}: a layer is not cut into loads. Ways out: "
-                f"a larger chip (--set tile.count={-(-largest.layout.n_arrays // per_tile)}); "
-                "several chips (--set system.chips=...); larger arrays"
+        needed = largest.layout.n_arrays
+        if needed > chip.n_arrays:
+            raise NoRoomError(
+                f"layer '{largest.ops[0].name}' alone needs {needed} arrays, chip '{chip.name}' "
+                f"has {chip.n_arrays}: a layer is not cut into loads. Ways out: a larger chip "
+                f"({more_tiles(chip, needed)}); several chips ({more_chips(chip, needed)})",
+                needs=lambda sizes, _: max(sizes),
             )
         layers, following, load = [], 0, 0
         for request in requests:
