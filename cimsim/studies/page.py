@@ -136,9 +136,9 @@ def _front(table: Table) -> str:
     for group in table.groups:
         names = table.named("psnr"), table.named("energy")
         if not all(name in group.cells and real(group.cells[name].value) for name in names):
-            return ""
+            continue  # without a result: the others are compared all the same
         psnr, energy = map(group.number, names)
-        if energy <= 0:
-            return ""
+        if energy <= 0:  # has no place on a logarithmic axis
+            continue
         points.append(svg.Spot(energy, psnr, table.label(group), id(group) in best))
     return svg.scatter(points, "J", "dB", "PSNR against energy") if len(points) > 2 else ""

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import pytest
 from typer.testing import CliRunner
@@ -13,41 +12,9 @@ from cimsim.cli.main import app
 from cimsim.report.run.page import svg
 from cimsim.report.run.page.build import run_page
 from cimsim.session.result import Result
+from tests.page_reader import Reader
 
 SMALL = ["--size=32x32", "--frames=2", "--quiet"]
-
-
-class Reader(HTMLParser):
-    """Collects tags, texts of the visible part, and every address."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.open, self.tags, self.words, self.addresses, self.ids = [], [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        if tag not in ("meta", "link", "img", "input", "br"):
-            self.open.append(tag)
-        for name, value in attrs:
-            if name in ("src", "href"):
-                self.addresses.append(value)
-            if name == "id":
-                self.ids.append(value)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-
-    def handle_data(self, data):
-        if not {"script", "style"} & set(self.open):
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 def run(*arguments):
