@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 
 import torch
@@ -25,6 +25,29 @@ from cimsim.frontends.matrices import conv2d_op, linear_op
 from cimsim.graph.ir import DigitalOp, Ref, TensorSpec
 
 _aten = torch.ops.aten
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """``sum over the labels that are not in out of x[own] * weight[other]``.
+
+    Attributes
+    ----------
+    x : Ref
+        The activation.
+    own : tuple of int
+        Labels of its axes.
+    weight : torch.Tensor
+        The constant.
+    other, out : tuple of int
+        Labels of the axes of the constant and of the result.
+    """
+
+    x: Ref
+    own: Labels
+    weight: Tensor
+    other: Labels
+    out: Labels
 
 
 def einsum(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
@@ -50,7 +73,7 @@ def einsum(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | Non
         wanted = {*out}.union(*(labels for _, labels in moving))
         weight, other = _joined(build, fixed, wanted, name)
     if len(moving) == 1:
-        return contract(build, call, name, source, *moving[0], weight, other, out)
+        return contract(build, call, name, source, Product(*moving[0], weight, other, out))
     return _with_others(build, call, name, source, moving, (weight, other), out)
 
 
@@ -88,7 +111,8 @@ def _with_others(
         shape = tuple(sizes[label] for label in between)
         spec = TensorSpec(shape, call.output.dtype)
         inside = build.call(call.target, call.args, call.kwargs, spec)
-        made = contract(build, inside, name, source, *moving[place], weight, other, between)
+        product = Product(*moving[place], weight, other, between)
+        made = contract(build, inside, name, source, product)
         if made is None:
             continue
         terms = [(made, between), *(term for i, term in enumerate(moving) if i != place)]
@@ -117,7 +141,7 @@ def matmul(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | Non
     b = (*stack[len(stack) - max(len(right) - 2, 0) :], inner, cols) if len(right) > 1 else (inner,)
     out = (*stack, *((rows,) if len(left) > 1 else ()), *((cols,) if len(right) > 1 else ()))
     x, own, weight, other = (one, a, two, b) if isinstance(one, Ref) else (two, b, one, a)
-    return contract(build, call, name, source, x, own, weight, other, out)
+    return contract(build, call, name, source, Product(x, own, weight, other, out))
 
 
 def inner(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
@@ -146,9 +170,9 @@ def _over_axes(
         b[second] = a[first]
     out = tuple(label for label in (*a, *b) if (label in a) != (label in b))
     if isinstance(one, Ref) and isinstance(two, Tensor):
-        return contract(build, call, name, source, one, tuple(a), two, tuple(b), out)
+        return contract(build, call, name, source, Product(one, tuple(a), two, tuple(b), out))
     if isinstance(two, Ref) and isinstance(one, Tensor):
-        return contract(build, call, name, source, two, tuple(b), one, tuple(a), out)
+        return contract(build, call, name, source, Product(two, tuple(b), one, tuple(a), out))
     return None
 
 
@@ -202,7 +226,7 @@ def summed(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | Non
     shape = tuple(product.output.shape[axis] for axis in out)
     spec = TensorSpec(shape, call.output.dtype)
     inside = build.call(call.target, call.args, call.kwargs, spec)
-    made = contract(build, inside, name, source, x, own, weight, other, out)
+    made = contract(build, inside, name, source, Product(x, own, weight, other, out))
     if made is None or shape == call.output.shape:
         return made
     kept = build.call(_aten.reshape.default, (made, list(call.output.shape)), {}, call.output)
@@ -222,9 +246,8 @@ def bilinear(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | N
     spec = TensorSpec(shape, build.spec(x).dtype)
     lead = tuple(range(10, 10 + len(shape) - 2))
     first = build.call(call.target, call.args, call.kwargs, spec)
-    applied = contract(
-        build, first, name, source, x, (*lead, 0), weight, (1, 0, 2), (*lead, 1, 2)
-    )  # fmt: skip
+    product = Product(x, (*lead, 0), weight, (1, 0, 2), (*lead, 1, 2))
+    applied = contract(build, first, name, source, product)
     if applied is None:
         return None
     z_shape = (*(build.spec(z).shape if isinstance(z, Ref) else z.shape), 1)
@@ -233,9 +256,9 @@ def bilinear(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | N
         z = build.digital(f"{name}.column", raised, source)
     else:
         z = z.unsqueeze(-1)
-    product = TensorSpec((*shape[:-1], 1), spec.dtype)
+    columns = TensorSpec((*shape[:-1], 1), spec.dtype)
     total = build.digital(
-        f"{name}.product", build.call(_aten.matmul.default, (applied, z), {}, product), source
+        f"{name}.product", build.call(_aten.matmul.default, (applied, z), {}, columns), source
     )
     flat = build.call(_aten.squeeze.dim, (total, -1), {}, call.output)
     result = build.digital(f"{name}.row", flat, source)
@@ -246,10 +269,9 @@ def bilinear(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | N
 
 
 def contract(
-    build: GraphBuilder, call: Call, name: str, source: str,
-    x: Ref, own: Labels, weight: Tensor, other: Labels, out: Labels,
-) -> Ref | None:  # fmt: skip
-    """Add ``out = sum over the labels that are not in out of x[own] * weight[other]``.
+    build: GraphBuilder, call: Call, name: str, source: str, product: Product
+) -> Ref | None:
+    """Add a product of an activation and a constant.
 
     Parameters
     ----------
@@ -257,12 +279,7 @@ def contract(
         See `cimsim.frontends.recipes`.
     call : Call
         Its output is the value to build.
-    x : Ref
-        The activation.
-    weight : torch.Tensor
-        The constant.
-    own, other, out : tuple of int
-        Labels of the axes of x, of the constant and of the result.
+    product : Product
 
     Returns
     -------
@@ -270,15 +287,33 @@ def contract(
         None where nothing is summed (an elementwise product), an axis stands twice in one operand,
         or sizes are broadcast in a way that no matrix has: such a product is digital.
     """
+    weight, own, other = product.weight, product.own, product.other
     if not isinstance(weight, Tensor):
         return None
-    if torch.complex64 in (weight.dtype, getattr(torch, build.spec(x).dtype)):
-        return _complex(build, call, name, source, x, own, weight, other, out)
+    spec = build.spec(product.x)
+    if torch.complex64 in (weight.dtype, getattr(torch, spec.dtype)):
+        return _complex(build, call, name, source, product)
     twice = len(set(own)) < len(own) or len(set(other)) < len(other)
     if weight.dtype != torch.float32 or twice:
         return None
-    sizes = dict(zip(own, build.spec(x).shape, strict=True))
-    held = dict(zip(other, weight.shape, strict=True))
+    sizes = dict(zip(own, spec.shape, strict=True))
+    reduced = _constant_summed(product, sizes)
+    if reduced is None:
+        return None
+    lost = [label for label in own if label not in product.out and label not in reduced.other]
+    if lost:
+        before = _activation_summed(build, name, source, reduced, lost)
+        return contract(build, call, name, source, before)
+    return _as_matrix(build, call, name, source, reduced, weight)
+
+
+def _constant_summed(product: Product, sizes: dict[int, int]) -> Product | None:
+    """Sum the constant over axes that it alone has, or of which the activation has one element.
+
+    None where the product is no matrix.
+    """
+    own, other, out = product.own, product.other, product.out
+    held = dict(zip(other, product.weight.shape, strict=True))
     # an axis of one element beside a longer one is broadcast: it is no axis
     dropped = [label for label in own if label in held and sizes[label] == 1 != held[label]]
     squeezed = [label for label in other if label in sizes and held[label] == 1 != sizes[label]]
@@ -288,33 +323,52 @@ def contract(
     if any(label not in out for label in (*dropped, *squeezed)):
         return None  # a sum over a broadcast axis
     alone = [label for label in other if label not in out and label not in sizes]
-    lost = [label for label in own if label not in out and label not in held]
-    matrix = weight
+    matrix = product.weight
     for label in sorted((*alone, *squeezed), key=other.index, reverse=True):
         matrix = matrix.sum(other.index(label))
     other = tuple(label for label in other if label not in alone and label not in squeezed)
     if not any(label in sizes and label not in out for label in other):
         return None
-    if lost:
-        # summed before: the matrix is then applied to fewer windows
-        left = tuple(label for label in own if label not in lost)
-        spec = TensorSpec(tuple(sizes[label] for label in left), build.spec(x).dtype)
-        axes = [own.index(label) for label in lost]
-        added = build.call(_aten.sum.dim_IntList, (x, axes), {}, spec)
-        x = build.digital(f"{name}.sum", added, source)
-        return contract(build, call, name, source, x, left, matrix, other, out)
-    own_left = tuple(label for label in own if label not in dropped)
+    return replace(product, weight=matrix, other=other)
+
+
+def _activation_summed(
+    build: GraphBuilder, name: str, source: str, product: Product, lost: Sequence[int]
+) -> Product:
+    """Sum the activation over axes before: the matrix is then applied to fewer windows."""
+    spec = build.spec(product.x)
+    kept = [i for i, label in enumerate(product.own) if label not in lost]
+    axes = [product.own.index(label) for label in lost]
+    summed_spec = TensorSpec(tuple(spec.shape[i] for i in kept), spec.dtype)
+    added = build.call(_aten.sum.dim_IntList, (product.x, axes), {}, summed_spec)
+    x = build.digital(f"{name}.sum", added, source)
+    return replace(product, x=x, own=tuple(product.own[i] for i in kept))
+
+
+def _as_matrix(
+    build: GraphBuilder, call: Call, name: str, source: str, product: Product, given: Tensor
+) -> Ref:
+    """Add the matrix, or one with blocks on its diagonal, and what brings axes to their places.
+
+    ``given`` is the network's own constant, of which the product's may be a sum.
+    """
+    own, other, out = product.own, product.other, product.out
+    sizes = dict(zip(own, build.spec(product.x).shape, strict=True))
+    held = dict(zip(other, product.weight.shape, strict=True))
+    own_left = tuple(
+        label for label in own if not (label in held and sizes[label] == 1 != held[label])
+    )
     groups = [label for label in own_left if label in other and label in out]
     rows = [label for label in own_left if label in other and label not in out]
     windows = [label for label in own_left if label not in other]
     columns = [label for label in other if label not in own_left]
-    total = sizes | {label: held[label] for label in other}
+    total = sizes | held
 
     def size(labels: Sequence[int]) -> int:
         return math.prod(total[label] for label in labels)
 
     where = [other.index(label) for label in (*groups, *rows, *columns)]
-    matrix = matrix.permute(where).reshape(size(groups), size(rows), size(columns))
+    matrix = product.weight.permute(where).reshape(size(groups), size(rows), size(columns))
     build_at = _Steps(build, name, source)
     batch = build.batch
     lead = batch if windows and size(windows) % batch == 0 else 1
@@ -322,20 +376,19 @@ def contract(
     flat: tuple[int, ...]
     if size(groups) == 1:
         flat = (lead, size(windows) // lead, size(rows))
-        x = build_at.arranged(x, own_left, [*windows, *groups, *rows], sizes, own, flat)
+        x = build_at.arranged(product.x, own_left, [*windows, *groups, *rows], sizes, own, flat)
         op = linear_op(build.unique(name), x.name, build.spec(x), matrix[0])
-        y = build.matrix(replace(op, source=source), weight, None, how)
-        order = [*windows, *groups, *columns]
+        y = build.matrix(replace(op, source=source), given, None, how)
     else:
         flat = (lead, size(windows) // lead, 1, size(groups) * size(rows))
-        x = build_at.arranged(x, own_left, [*windows, *groups, *rows], sizes, own, flat)
+        x = build_at.arranged(product.x, own_left, [*windows, *groups, *rows], sizes, own, flat)
         x = build_at.permuted(x, (0, 3, 2, 1), "channels")
         n, r, c = matrix.shape
         kernel = matrix.permute(0, 2, 1).reshape(n * c, r, 1, 1)
         op = conv2d_op(build.unique(name), x.name, build.spec(x), kernel, groups=n)
-        y = build.matrix(replace(op, source=source, kind="grouped"), weight, None, how)
+        y = build.matrix(replace(op, source=source, kind="grouped"), given, None, how)
         y = build_at.permuted(y, (0, 3, 2, 1), "last")
-        order = [*windows, *groups, *columns]
+    order = [*windows, *groups, *columns]
     y = build_at.reshaped(y, tuple(total[label] for label in order), "axes")
     y = build_at.permuted(y, tuple(order.index(label) for label in out if label in order), "order")
     if build.spec(y).shape != call.output.shape:
@@ -344,10 +397,11 @@ def contract(
 
 
 def _complex(
-    build: GraphBuilder, call: Call, name: str, source: str,
-    x: Ref, own: Labels, weight: Tensor, other: Labels, out: Labels,
-) -> Ref | None:  # fmt: skip
+    build: GraphBuilder, call: Call, name: str, source: str, product: Product
+) -> Ref | None:
     """Contract complex numbers as pairs of real ones: a + ib is applied as [[a, b], [-b, a]]."""
+    x, own, weight = product.x, product.own, product.weight
+    other, out = product.other, product.out
     spec = build.spec(x)
     pair = max((*own, *other, *out)) + 1
     given, made = (pair,), (pair + 1,)  # labels of the two parts, of the activation and the result
@@ -372,7 +426,7 @@ def _complex(
         return None
     both = TensorSpec((*call.output.shape, 2), "float32")
     inside = build.call(call.target, call.args, call.kwargs, both)
-    applied = contract(build, inside, name, source, x, own, matrix, other, out + made)
+    applied = contract(build, inside, name, source, Product(x, own, matrix, other, out + made))
     if applied is None:
         return None
     halves = [

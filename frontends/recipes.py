@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -96,7 +96,7 @@ def linear(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | Non
             return product
         added = build.call(_aten.add.Tensor, (product, bias), {}, call.output)
         return build.digital(f"{name}.bias", added, source)
-    return _linear(build, call, name, source, x, weight.t(), weight, bias, "linear")
+    return _linear(build, call, name, source, Affine(x, weight.t(), bias, "linear", weight, bias))
 
 
 def product(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None:
@@ -104,7 +104,7 @@ def product(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | No
     x, weight = call.args[0], call.args[1]
     flat = constant(x, weight) and weight.dim() == 2 and len(build.spec(x).shape) > 1
     if flat and not weight.is_complex() and "complex" not in build.spec(x).dtype:
-        return _linear(build, call, name, source, x, weight, weight, None, "matmul")
+        return _linear(build, call, name, source, Affine(x, weight, None, "matmul", weight, None))
     return contractions.matmul(build, call, name, source)
 
 
@@ -116,7 +116,8 @@ def addmm(build: GraphBuilder, call: Call, name: str, source: str) -> Ref | None
     alpha, beta = call.named["alpha"], call.named["beta"]
     vector = (bias * beta).expand(weight.shape[1])
     how = f"addmm {alpha} {beta}"
-    return _linear(build, call, name, source, x, weight * alpha, weight, vector, how, bias)
+    layer = Affine(x, weight * alpha, vector, how, weight, bias)
+    return _linear(build, call, name, source, layer)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -146,20 +147,32 @@ RECIPES: dict[str, Recipe] = {
 SELDOM: dict[str, Recipe] = {"aten.sum": contractions.summed}
 
 
-def _linear(
-    build: GraphBuilder,
-    call: Call,
-    name: str,
-    source: str,
-    x: Ref,
-    matrix: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    how: str,
-    bias_key: Tensor | None = None,
-) -> Ref:
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """``x @ matrix + vector``.
+
+    Attributes
+    ----------
+    x : Ref
+    matrix : torch.Tensor [inputs, outputs]
+    vector : torch.Tensor [outputs] or None
+    how : str
+        How both came of the network's own tensors.
+    weight, bias : torch.Tensor
+        Those tensors, by which layers are found that share cells.
+    """
+
+    x: Ref
+    matrix: Tensor
+    vector: Tensor | None
+    how: str
+    weight: Tensor
+    bias: Tensor | None
+
+
+def _linear(build: GraphBuilder, call: Call, name: str, source: str, layer: Affine) -> Ref:
     """Add a linear layer; positions that are not one axis behind the batch are brought there."""
-    spec = build.spec(x)
+    x, spec = layer.x, build.spec(layer.x)
     shape, batch = spec.shape, build.batch
     regular = len(shape) in (2, 3) and shape[0] == batch
     if not regular:
@@ -169,9 +182,8 @@ def _linear(
         flat = TensorSpec((lead, positions // lead, shape[-1]), spec.dtype)
         flattened = build.call(_aten.reshape.default, (x, list(flat.shape)), {}, flat)
         x, spec = build.digital(f"{name}.flat", flattened, source), flat
-    op = linear_op(build.unique(name), x.name, spec, matrix, bias)
-    key = bias if bias_key is None else bias_key
-    result = build.matrix(replace(op, source=source), weight, key, (how,))
+    op = linear_op(build.unique(name), x.name, spec, layer.matrix, layer.vector)
+    result = build.matrix(replace(op, source=source), layer.weight, layer.bias, (layer.how,))
     if regular:
         return result
     shaped = build.call(_aten.reshape.default, (result, list(call.output.shape)), {}, call.output)

@@ -17,11 +17,8 @@ EXCEPTIONS = {
     "cimsim/studies/diagnosis.py:diagnose": API,
     "cimsim/studies/switching.py:switched": API,
     "cimsim/timing/analysis/critical.py:_walk": LOOP,
-    "frontends/contractions.py:_complex": "the arguments are those of contract",
-    "frontends/contractions.py:contract": "one einsum: each kind of index is told from the others",
     "frontends/matrices.py:conv2d_op": TORCH,
     "frontends/matrices.py:conv_transpose2d_ops": TORCH,
-    "frontends/recipes.py:_linear": TORCH,
 }
 
 
