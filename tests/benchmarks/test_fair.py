@@ -457,7 +457,10 @@ def test_the_page_is_rewritten_between_its_markers_and_quoted(tmp_path):
     assert "w (34 min, trained for eflash40nm)" in text
     assert "31.50 ± 0.25" in table_too.read_text()
     assert "31.50 ± 0.25" not in other.read_text()
-    assert "**Arrays of 1024**" in text
+    strides = told.stride_told(record.points)
+    assert "arrays of 1024**: energy is least at S = " in strides
+    assert strides in text
+    assert strides not in page.PAGE.read_text()
     assert "6.71 times as fast" in other.read_text()
     assert other.read_text().endswith("\nafter\n")
     for name in ("trade_off", "strides"):
