@@ -359,16 +359,13 @@ def stride_db_told(rows: Sequence[StrideDb]) -> str:
     """Say what a larger stride with the same function loses, and what it has after training.
 
     Compared are two layers: a shipped weight file with itself written out, and weights that were
-    given for two strides, trained alike.
+    given for a larger stride with the ones that were trained longest for the same chip at a smaller
+    one.
     """
     told = []
     two = [row for row in rows if row.form == "cimnet_coarse0"]
     for row in sorted(two, key=_stride_order):
-        for base in two:
-            if (base.hw, base.shipped) != (row.hw, row.shipped) or base.stride >= row.stride:
-                continue
-            if base.stride != base.trained_at or (row.shipped and row.weights != base.weights):
-                continue
+        for base in _bases(row, two):
             gap, error = row.on_chip(base)
             at, on = row.in_float - base.in_float, f"{gap:+.2f} ± {error:.2f} dB on the chip"
             what = "written out, untrained" if row.shipped else "each trained further"
@@ -378,6 +375,17 @@ def stride_db_told(rows: Sequence[StrideDb]) -> str:
                 f"{'' if row.shipped else f', {row.weights}'}): {_signed(at)} dB in float, {on}."
             )
     return "\n".join(told)
+
+
+def _bases(row: StrideDb, rows: Sequence[StrideDb]) -> list[StrideDb]:
+    """Return what a row is compared with: one for each smaller stride, trained at that stride."""
+    fits = [
+        base for base in rows if base.hw == row.hw and base.stride == base.trained_at < row.stride
+    ]
+    if row.shipped:
+        return [base for base in fits if base.shipped and base.weights == row.weights]
+    longest = {base.stride: base for base in sorted(fits, key=lambda base: base.minutes or 0.0)}
+    return list(longest.values())
 
 
 def strides_measured(rows: Sequence[StrideDb]) -> str:

@@ -363,11 +363,16 @@ def test_a_difference_is_taken_programming_by_programming():
     small, large = level(8, "32.0 33.0 34.0"), level(16, "31.9 32.7 33.8", trained_at=8)
     assert large.on_chip() == pytest.approx((32.8, np.std([31.9, 32.7, 33.8], ddof=1) / 3**0.5))
     assert large.on_chip(small) == pytest.approx((-0.2, 0.1 / 3**0.5))
-    text = told.stride_db_told([large, small, level(16, "30 30 30", shipped=False)])
+    alone = level(16, "30 30 30", hw="sonos40nm", shipped=False)
+    text = told.stride_db_told([large, small, alone])
     assert text.count("S = 8 to 16") == 1  # what was given has no partner
     assert "untrained** (weights for eflash40nm: w): 0.00 dB in float, -0.20 ± 0.06" in text
     given = [level(s, db, shipped=False, stem=f"n{s}") for s, db in ((8, "32 33"), (16, "33 34"))]
     assert "trained further** (weights for eflash40nm: n8, n16)" in told.stride_db_told(given)
+    longest = [*given, replace(level(8, "31 32", stem="m8"), minutes=13.0)]
+    text = told.stride_db_told(longest)  # shipped by now, and trained for longer
+    assert "m8, n16)" in text
+    assert "n8" not in text
     drawn = [replace(row, form="cimnet") for row in given]
     assert told.stride_db_told(drawn) == ""
 
