@@ -126,12 +126,12 @@ class _Kept:
 
     def moments(self, clean: npt.NDArray[np.float64]) -> list[_Moments]:
         """Return the moments of each channel of a frame [H, W, C]."""
-        for frame, moments in tuple(self._frames):
+        for frame, moments in reversed(tuple(self._frames)):
             if frame.shape == clean.shape and np.array_equal(frame, clean):
                 return moments
         channels = range(clean.shape[2])
         moments = [_Moments.of(np.ascontiguousarray(clean[..., c])) for c in channels]
-        room = _KEPT_BYTES // (5 * clean.nbytes)
+        room = min(_KEPT_FRAMES, _KEPT_BYTES // (5 * clean.nbytes))
         self._frames = ([*self._frames, (clean, moments)])[-room:] if room else []
         return moments
 
@@ -139,6 +139,7 @@ class _Kept:
 _SAMPLE = _SSIM_WINDOW**2 / (_SSIM_WINDOW**2 - 1)  # of a sample: divided by one value less
 _SMALL = 0.01**2, 0.03**2  # keep quotients of nothing at bay
 _KEPT_BYTES = 2**26
+_KEPT_FRAMES = 32  # each is looked at for every picture: thousands of small ones cost time
 _CLEAN = _Kept()
 
 

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from cimsim.errors import InputError
+from cimsim.video import metrics
 from cimsim.video.metrics import per_frame, psnr, ssim
 
 
@@ -143,3 +144,17 @@ def test_frames_below_the_window_and_clips_of_different_length():
         per_frame(reference, image[:2])
     with pytest.raises(InputError, match="T >= 1"):
         per_frame(reference[:0], image[:0])
+
+
+def test_clean_frames_are_kept_for_the_next_picture_but_not_thousands_of_small_ones():
+    kept = metrics._Kept()
+    frames = np.random.default_rng(0).random((3 * metrics._KEPT_FRAMES, 8, 9, 3))
+    for frame in frames:
+        assert kept.moments(frame) is kept.moments(frame.copy())
+    assert len(kept._frames) == metrics._KEPT_FRAMES
+    last, first = frames[-1], frames[0]
+    assert kept.moments(frames[-metrics._KEPT_FRAMES]) is kept._frames[0][1]
+    again = kept.moments(first)  # forgotten, and worked out anew
+    for one, other in zip(again, kept.moments(last), strict=True):
+        assert not np.array_equal(one.mean, other.mean)
+    np.testing.assert_array_equal(again[0].values, first[..., 0])
