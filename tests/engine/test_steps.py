@@ -16,7 +16,7 @@ from cimsim.engine.execute import OutputMap, execute
 from cimsim.engine.maps import CodeMap, encode_input
 from cimsim.engine.workers import workers
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, Ref, TensorSpec
-from cimsim.kernels import frame
+from cimsim.kernels import frame, products
 from cimsim.kernels.threads import tell
 from tests.engine.conftest import chip, conv, prepare
 
@@ -243,7 +243,8 @@ def test_steps_encode_maps_wherever_their_channels_lie(signed, both, planar):
     code = InputCode.of_range(-2.0, 1.5, 8, signed)
     expected = encode_input(op, tuple(maps) if both else maps[0], code)
     found = CodeMap.empty(op, code)
-    like = frame.Like(found.flat, np.empty((0,) * 4, np.int8), np.empty((5, 0), np.float32), None)
+    planes = products.pack(np.zeros((4, 4), np.int8))
+    like = frame.Like(found.flat, planes, np.empty((5, 0), np.float32), None)
     seen = []
 
     def needs(read, rows):
