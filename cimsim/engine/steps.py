@@ -77,7 +77,7 @@ class StepQueue:
         tell(self._steps.shared, frame.ENDED)
         last = len(self._added) - 1
         try:
-            for first, end in ((0, last), (last, last + 1)):
+            for first, end in ((0, last), (last, last + 1)) if last > 0 else ((0, 1),):
                 _work_on(self._steps, 0, first, end, True)
                 if self._steps.shared[frame.FAILED]:
                     break

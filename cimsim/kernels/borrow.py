@@ -9,6 +9,7 @@ Lists of arrays of any number reach compiled code as addresses and shapes in one
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
 
@@ -58,8 +59,10 @@ borrowed = cast("Callable[[Held], Held]", intrinsic(_borrowed))
 
 
 def address_of(array: NDArray[np.generic]) -> int:
-    """Return where an array's memory begins."""
-    address: int = array.__array_interface__["data"][0]  # a fifth of the time of `ctypes`
+    """Return where an array's memory begins; of size 1 or more."""
+    if array.flags.carray:  # takes a third of the time of what follows
+        return ctypes.addressof(ctypes.c_char.from_buffer(cast("memoryview", array)))
+    address: int = array.__array_interface__["data"][0]
     return address
 
 

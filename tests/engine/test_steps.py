@@ -134,10 +134,16 @@ def test_when_one_thread_fails_all_stop(long, monkeypatch, here):
         assert taken.wait(30)
         others.append(work_on(steps, *given))
 
+    queues, add = [], steps.StepQueue.add
     monkeypatch.setattr(frame, "work_on", fails)
+    monkeypatch.setattr(
+        steps.StepQueue, "add", lambda self, *step: (queues.append(self), add(self, *step))[1]
+    )
     with pytest.raises(MemoryError, match="full"):
         execute(ready, (x,), 1, 0, threads=2)
-    assert others  # they came back, too
+    assert others or here  # who has not begun need not
+    assert queues[0]._others
+    assert all(other.done() for other in queues[0]._others)
     monkeypatch.undo()
     again = execute(ready, (x,), 1, 0, threads=2)
     assert torch.equal(again.outputs[0], expected.outputs[0])

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 import pytest
 
-from cimsim.kernels.borrow import borrowed, lent_1, lent_4, record
+from cimsim.kernels.borrow import address_of, borrowed, lent_1, lent_4, record
 
 
 class Record(NamedTuple):
@@ -70,3 +70,7 @@ def test_arrays_are_found_again_by_address_and_shape():
     assert record(np.empty((0, 3)), 4) == [0, 0, 3, 0, 0]
     with pytest.raises(ValueError, match="in C order"):
         record(four.T)
+    fixed = four[1].copy()
+    fixed.flags.writeable = False
+    for array in (four, four[1], four.T, four[:, :, 1], fixed, fixed[1:]):
+        assert address_of(array) == array.ctypes.data
