@@ -152,6 +152,22 @@ def test_vectors_that_lie_side_by_side_are_read_where_they_are(step, more):
         np.testing.assert_array_equal(found, copied)
 
 
+@pytest.mark.parametrize("largest", [1, 15, 40, 255])
+def test_long_runs_have_the_squares_of_short_ones(largest):
+    """The same vectors from a map where they lie in two runs, and in pieces below a register."""
+    case, adc = Case(2, rows=210, vectors=30), AdcRange(-9000.0, 3.0, 4095)
+    case.codes &= largest
+    long = case.fast(PULSES["one pulse"], adc, 0.3, np.float32)
+    vectors = [case.vector(b) for b in range(case.vectors)]
+    case.codes = np.concatenate(vectors).astype(np.uint8)
+    case.bases = np.arange(case.vectors) * case.rows
+    cuts = np.arange(0, case.rows, 30)
+    case.runs = np.stack([cuts, cuts, np.minimum(30, case.rows - cuts)], axis=1)
+    short = case.fast(PULSES["one pulse"], adc, 0.3, np.float32)
+    for one, other in zip(long, short, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("largest", [1, 15, 16, 40, 100, 255])
 def test_squares_fill_their_byte_however_dark_the_vector(largest):
     x = np.random.default_rng(0).integers(0, largest + 1, (7, 64)).astype(np.uint8)
