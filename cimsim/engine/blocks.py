@@ -177,13 +177,6 @@ def plan_of(firing: Firing, threads: int) -> frame.Plan:
     return plan
 
 
-def like_of(firing: Firing, codes: Codes) -> frame.Like:
-    """Return arrays and numbers of the types that `step_of` names."""
-    layer = firing.compiled
-    common = shared_noise(firing, 0)
-    return frame.Like(codes, layer.planes, layer.columns, common)
-
-
 def counted(firing: Firing, found: frame.Counted, sink: Sink) -> OpStatistics:
     """Return what a step has counted in its form, and hand on what is its sink's."""
     sink.add_encoded(found.encoded)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.engine.blocks import Sink, counted, fire, like_of, plan_of, step_of
+from cimsim.engine.blocks import Sink, counted, fire, plan_of, shared_noise, step_of
 from cimsim.engine.calibrated import CalibratedMapping, ReadyOp
 from cimsim.engine.flow import Flow, added
 from cimsim.engine.maps import (
@@ -253,11 +253,10 @@ class _Frame:
             step = step_of(firing, codes.flat, first, noise, sink, self.threads, needs)
         if step is not None:
             self._add(
-                step, lambda found: self._count(ready, codes, counted(firing, found, sink))
+                step, lambda found: self._count(ready, codes, counted(firing, found, sink)),
+                sink.maps, sink.rows_after(step.blocks[:, 1]),
             )  # fmt: skip
-            self._last = sink.written(step.blocks[:, 1])
             self._undone.add(flow.joined.get(op.name, op.name))
-            self._bytes += sum(one.nbytes for one in sink.maps)
             return sink.tensor()
         self.finish()
         try:
@@ -270,13 +269,18 @@ class _Frame:
         self._count(ready, codes, counts)
         return sink.tensor()
 
-    def _add(self, step: frame.Step, count: Count) -> None:
-        """Begin a step of compiled code."""
+    def _add(
+        self, step: frame.Step, count: Count, made: Sequence[NDArray[np.generic]],
+        rows: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """Begin a step that writes some maps, of which so many rows are there after each block."""
         if self._queue is not None and not (self._queue.takes(step) and self._bytes < _HELD):
             self.finish()
         if self._queue is None:
             self._queue = StepQueue(step.like, self.pool, self.threads)
         self._queue.add(step, count)
+        self._last = set(map(address_of, made)), rows
+        self._bytes += sum(one.nbytes for one in made)
 
     def _needs(
         self, maps: Sequence[NDArray[np.generic]], rows: NDArray[np.int64]
@@ -312,12 +316,11 @@ class _Frame:
         maps = x if isinstance(x, tuple) else x.detach().numpy()
         if ready.firing.is_compiled:
             codes = CodeMap.empty(op, ready.calibrated.code, shape)
-            like = like_of(ready.firing, codes.flat)
+            like = ready.firing.compiled.like(codes.flat, shared_noise(ready.firing, 0))
             step = codes.step(maps, self.threads, like, self._needs)
             if step is not None:
-                self._add(step, lambda found: codes.add_counts(found.encoded[0]))
-                self._last = {address_of(codes.padded)}, step.blocks[:, 1]
-                self._bytes += codes.padded.nbytes
+                made = [codes.padded], step.blocks[:, 1]
+                self._add(step, lambda found: codes.add_counts(found.encoded[0]), *made)
                 return codes
         self.finish()
         return encode_input(op, maps, ready.calibrated.code, shape, self.pool, self.threads)
@@ -440,8 +443,8 @@ class OutputMap(Sink):
         maps: list[NDArray[np.generic]] = [codes.padded for codes in self._fed]
         return maps if self._y is None else [self._y, *maps]
 
-    def written(self, ends: NDArray[np.int64]) -> tuple[set[int], NDArray[np.int64]]:
-        """Return the maps' addresses, and how many rows are there after some activations.
+    def rows_after(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many rows of the maps are there after some activations.
 
         Parameters
         ----------
@@ -450,9 +453,7 @@ class OutputMap(Sink):
         """
         op = self._op
         rows = ends // op.window_grid[1] * op.out_block[1]
-        if op.layout != "nchw":
-            rows = np.where(ends < ends[-1], 0, rows)
-        return set(map(address_of, self.maps)), rows
+        return rows if op.layout == "nchw" else np.where(ends < ends[-1], 0, rows)
 
     def tensor(self) -> Tensor | None:
         """Return the map; None where nobody reads values."""

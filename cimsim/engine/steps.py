@@ -38,11 +38,6 @@ class StepQueue:
         self._added: list[tuple[frame.Step, Count]] = []
         self._others: list[Future[None]] = []
 
-    @property
-    def like(self) -> frame.Like:
-        """Of all steps."""
-        return self._steps.like
-
     def takes(self, step: frame.Step) -> bool:
         """Whether there is room, and the compiled code of the others is that of the step, too."""
         room = len(self._added) < len(self._steps.records)

@@ -118,6 +118,10 @@ class Layer(NamedTuple):
     fills: bool
     outputs: int
 
+    def like(self, codes: Codes, common: Common) -> Like:
+        """Return arrays and numbers of the types that a step of the layer names."""
+        return Like(codes, self.planes, self.columns, common)
+
 
 class Plan(NamedTuple):
     """What is the same in every frame that drives the arrays of a layer.
@@ -398,7 +402,7 @@ def firing_step(
         _signed(stream.key), _signed(shared), *record(target.pixels), *target.grid,
         *record(target.scaling), *record(target.folded), *record(flags), *record(needs),
     ]  # fmt: skip
-    like = Like(codes, plan.layer.planes, plan.layer.columns, common)
+    like = plan.layer.like(codes, common)
     numbers = target.floor, correlation
     return Step(fields, numbers, plan.blocks, counts, like, (plan, codes, target, flags, needs))
 

@@ -16,6 +16,7 @@ from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, Tenso
 from cimsim.mapping.mapping import map_graph
 
 EXACT = {"device.sigma_program": 0, "device.sigma_read": 0}
+NOISY = {"adc__kind": "sar", "device__sigma_read": "2 %", "device__sigma_program": "2 %"}
 PLAIN = {"calibration.column_gain": False, "calibration.column_offset": False}
 
 
@@ -68,6 +69,13 @@ def relu(name, source, shape):
     return DigitalOp(
         name, (source,), TensorSpec(tuple(shape)), "relu", torch.ops.aten.relu.default,
         (Ref(source),), locality="pointwise", ops_per_element=1.0,
+    )  # fmt: skip
+
+
+def added(name, one, other, shape):
+    return DigitalOp(
+        name, (one, other), TensorSpec(tuple(shape)), "add", torch.ops.aten.add.Tensor,
+        (Ref(one), Ref(other)), locality="pointwise", ops_per_element=1.0,
     )  # fmt: skip
 
 

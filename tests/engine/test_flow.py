@@ -20,11 +20,9 @@ from cimsim.engine.flow import Flow
 from cimsim.engine.maps import CodeMap, encode_input
 from cimsim.engine.windows import Reads
 from cimsim.engine.workers import workers
-from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, Ref, TensorSpec
+from cimsim.graph.ir import InputOp, LayerGraph, TensorSpec
 from cimsim.kernels import frame, fused
-from tests.engine.conftest import conv
-
-NOISY = {"adc__kind": "sar", "device__sigma_read": "2 %", "device__sigma_program": "2 %"}
+from tests.engine.conftest import NOISY, added, conv
 
 
 def chained(lab, outputs=None):
@@ -39,10 +37,7 @@ def chained(lab, outputs=None):
     a = layer("a", "x", 3, (23, 17), stride=(1, 1), padding=(1, 2, 0, 1))
     size = a.output.grid
     b, c = layer("b", "relu", 4, size, **same), layer("c", "b", 4, size, **same)
-    total = DigitalOp(
-        "sum", ("b", "c"), TensorSpec(b.output.shape), "add", torch.ops.aten.add.Tensor,
-        (Ref("b"), Ref("c")), locality="pointwise", ops_per_element=1.0,
-    )  # fmt: skip
+    total = added("sum", "b", "c", b.output.shape)
     return lab.graph(a, lab.relu("relu", "a", a.output.shape), b, c, total, outputs=outputs)
 
 
@@ -151,15 +146,9 @@ def test_maps_are_added_whoever_made_them(lab):
     rng = np.random.default_rng(0)
     weight = rng.normal(0, 1, (3, 3, 1, 1)).astype(np.float32)
     shape = (1, 3, 9, 8)
-    double = DigitalOp(
-        "double", ("x", "x"), TensorSpec(shape), "add", torch.ops.aten.add.Tensor,
-        (Ref("x"), Ref("x")), locality="pointwise", ops_per_element=1.0,
-    )  # fmt: skip
+    double = added("double", "x", "x", shape)
     layer = lab.conv(weight, (9, 8), source="double")
-    total = DigitalOp(
-        "sum", ("layer", "x"), TensorSpec(shape), "add", torch.ops.aten.add.Tensor,
-        (Ref("layer"), Ref("x")), locality="pointwise", ops_per_element=1.0,
-    )  # fmt: skip
+    total = added("sum", "layer", "x", shape)
     network = LayerGraph("net", [InputOp("x", TensorSpec(shape)), double, layer, total], ["sum"])
     x = torch.from_numpy(rng.normal(0, 1, shape).astype(np.float32))
     ready = lab.prepare(network, lab.chip(), [x])

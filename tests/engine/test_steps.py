@@ -15,19 +15,19 @@ from cimsim.engine import execute as execution
 from cimsim.engine.execute import OutputMap, execute
 from cimsim.engine.maps import CodeMap, encode_input
 from cimsim.engine.workers import workers
-from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, Ref, TensorSpec
+from cimsim.graph.ir import InputOp, LayerGraph
 from cimsim.kernels import frame, products
 from cimsim.kernels.threads import tell
-from tests.engine.conftest import chip, conv, prepare
-
-NOISY = {"adc__kind": "sar", "device__sigma_read": "2 %", "device__sigma_program": "2 %"}
+from tests.engine.conftest import NOISY, added, chip, conv, prepare
 
 
-def added(name, one, other, shape):
-    return DigitalOp(
-        name, (one, other), TensorSpec(shape), "add", torch.ops.aten.add.Tensor,
-        (Ref(one), Ref(other)), locality="pointwise", ops_per_element=1.0,
-    )  # fmt: skip
+def watched(monkeypatch):
+    """Return a list that takes the queue of each step that is added."""
+    found, add = [], steps.StepQueue.add
+    monkeypatch.setattr(
+        steps.StepQueue, "add", lambda self, *step: (found.append(self), add(self, *step))[1]
+    )
+    return found
 
 
 def long_network():
@@ -83,14 +83,10 @@ def test_threads_go_through_steps_together_to_the_same_bits(long, monkeypatch):
 def test_maps_that_are_ahead_of_their_use_are_few(long, monkeypatch):
     ready, x = long
     whole = execute(ready, (x,), 1, 0, threads=2)
-    added = []
-    add = steps.StepQueue.add
+    queues = watched(monkeypatch)
     monkeypatch.setattr(execution, "_HELD", 1)
-    monkeypatch.setattr(
-        steps.StepQueue, "add", lambda self, *step: (added.append(self), add(self, *step))[1]
-    )
     bit_by_bit = execute(ready, (x,), 1, 0, threads=2)
-    assert len({id(queue) for queue in added}) >= 5
+    assert len({id(queue) for queue in queues}) >= 5
     assert torch.equal(whole.outputs[0], bit_by_bit.outputs[0])
     assert whole.statistics == bit_by_bit.statistics
 
@@ -134,11 +130,8 @@ def test_when_one_thread_fails_all_stop(long, monkeypatch, here):
         assert taken.wait(30)
         others.append(work_on(steps, *given))
 
-    queues, add = [], steps.StepQueue.add
+    queues = watched(monkeypatch)
     monkeypatch.setattr(frame, "work_on", fails)
-    monkeypatch.setattr(
-        steps.StepQueue, "add", lambda self, *step: (queues.append(self), add(self, *step))[1]
-    )
     with pytest.raises(MemoryError, match="full"):
         execute(ready, (x,), 1, 0, threads=2)
     assert others or here  # who has not begun need not
@@ -152,7 +145,7 @@ def test_when_one_thread_fails_all_stop(long, monkeypatch, here):
 def test_a_failure_between_two_steps_stops_those_that_were_begun(long, monkeypatch):
     ready, x = long
     expected = execute(ready, (x,), 1, 0, threads=2)
-    calls, step_of, queues = [], blocks.step_of, []
+    calls, step_of, queues = [], blocks.step_of, watched(monkeypatch)
 
     def interrupted(*given):
         calls.append(given)
@@ -160,11 +153,7 @@ def test_a_failure_between_two_steps_stops_those_that_were_begun(long, monkeypat
             raise KeyboardInterrupt
         return step_of(*given)
 
-    add = steps.StepQueue.add
     monkeypatch.setattr(execution, "step_of", interrupted)
-    monkeypatch.setattr(
-        steps.StepQueue, "add", lambda self, *step: (queues.append(self), add(self, *step))[1]
-    )
     with pytest.raises(KeyboardInterrupt):
         execute(ready, (x,), 1, 0, threads=2)
     assert all(other.done() for other in queues[0]._others)
@@ -214,8 +203,8 @@ def test_blocks_need_the_rows_that_their_inputs_lie_in(kernel, stride, padding, 
         assert needed == np.clip(read.max(), 0, size[0])
     # and which rows of its output are there when so many of its windows are
     sink = OutputMap(one, -np.inf)
-    addresses, there = sink.written(ends)
-    assert len(addresses) == 1
+    there = sink.rows_after(ends)
+    assert len(sink.maps) == 1
     drawn = np.arange(op.windows).reshape(op.window_grid).repeat(block, 0).repeat(block, 1)
     for end, count in zip(ends, there, strict=True):
         assert (drawn[:count] < end).all()
