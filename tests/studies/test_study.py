@@ -21,19 +21,9 @@ from cimsim.studies.grid import Grid, expand
 from cimsim.studies.points import Network, Point, Seeds
 from cimsim.studies.study import Outcome, Study
 from cimsim.studies.table import Table
+from tests.studies.rows import row
 
 QUICK = {"networks": "cimnet", "frames": 0, "size": "64x64"}
-
-
-def row(settings, error=None, **numbers):
-    units = {"psnr": ("quality.chip_psnr", "dB"), "energy": ("energy.per_frame", "J")}
-    held = {}
-    for name, value in numbers.items():
-        full, unit = units[name]
-        value, ends = value if isinstance(value, tuple) else (value, None)
-        held[full] = {"value": value, "unit": unit, "meaning": "", "interval": ends}
-    return {"id": repr(settings), "settings": settings, "numbers": held, "error": error,
-            "doubts": []}  # fmt: skip
 
 
 @pytest.mark.parametrize(
