@@ -20,7 +20,8 @@ from cimsim.kernels.emit import at, slots
 from cimsim.kernels.products import ARITHMETIC
 
 SUMS = 12  # at most, and as many operands: what a loop reads and writes in memory
-_TIMES = 600_000  # some milliseconds, so that one of many tries is not disturbed
+_TIMES = 5_000_000  # some ten milliseconds: starting threads takes a thousandth of that
+_TRIES = 40  # one of many is not disturbed
 
 # kind of operands -> (bits of an operand's lane, lanes, bits of a sum's lane, lanes, instruction,
 # its products, operands and sums held in registers): what `cimsim.kernels` multiplies with. As
@@ -97,7 +98,7 @@ def peak(threads: int, single_bits: bool = False) -> float:
     work(0)
     best = np.inf
     with ThreadPoolExecutor(threads) as pool:
-        for _ in range(150):
+        for _ in range(_TRIES):
             start = time.perf_counter()
             list(pool.map(work, range(threads)))
             best = min(best, time.perf_counter() - start)
