@@ -43,6 +43,8 @@ def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
         return functools.partial(_turn, held["joined"])
     if place == ("rows", "function"):
         return functools.partial(_take, held["count"], held["squared"], held["tallied"])
+    if place == ("rows", "look"):
+        return functools.partial(_look, held["count"])
     if place == ("rows", "collect"):
         return functools.partial(_collect, held["count"])
     if place == ("wide", "function"):
@@ -54,7 +56,6 @@ def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
         ("products", "_fetch_line"): _fetch_line,
         ("lookup", "_expand"): _expand,
         ("rows", "_copy_run"): _copy_run,
-        ("rows", "_seen_bits"): _seen_bits,
         ("wide", "_scratch_words"): lambda: 0,
     }.get(place, function)
 
@@ -130,6 +131,12 @@ def _copy_run(source: int, sink: int, size: int) -> None:
 
 def _seen_bits(x: int, size: int) -> int:
     return int(np.bitwise_or.reduce(_array(x, ctypes.c_uint8, size)))
+
+
+def _look(count: int, x: int, x_step: int, size: int) -> np.uint64:
+    """Say which bits are set in some rows as `cimsim.kernels.rows` does."""
+    seen = (_seen_bits(int(x) + i * int(x_step), size) << (8 * i) for i in range(count))
+    return np.uint64(sum(seen))
 
 
 def _collect(

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,7 @@ _REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart fr
 _LEVELS = 0x165667B19E3779F9  # sets noise that goes with the level apart from the others'
 INPUTS = 0xC2B2AE3D27D4EB4F  # sets what pulses of an input share apart from what each has alone
 _LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block stays in the cache
-_SMALLEST_WORK = 2**24  # products of a block
+_SMALLEST_WORK = 2**22  # products of a block
 _ROW, _COLUMN = 10, 130  # products that take as long as a row's input, a column's conversion
 _SHARE = 1.5  # each thread takes one part in so many of the windows that are left to it
 
@@ -85,7 +84,7 @@ class Sums(Sink):
         """Return them, if they are of the type that arrays add up."""
         if self.sums.dtype != np.float32 or not self.sums.flags.c_contiguous:
             return None
-        return frame.target_of(frame.SUMS, self.sums.shape[1], sums=self.sums)
+        return frame.target_of(frame.SUMS, sums=self.sums)
 
     def add_encoded(self, counts: NDArray[np.int64]) -> None:
         """There are none."""
@@ -141,7 +140,7 @@ def fire(
     parts = [by_blocks(), *(other.result() for other in others)]
     done, clipped = sum(part[0] for part in parts), sum(part[1] for part in parts)
     applied = [np.sum(sums, axis=0) for sums in zip(*(sums for *_, sums in parts), strict=True)]
-    return _statistics(firing, done, clipped, applied)
+    return _statistics(firing, done, clipped, firing.weigh(applied))
 
 
 def step_of(
@@ -172,7 +171,7 @@ def plan_of(firing: Firing, threads: int) -> frame.Plan:
         depth = max(int((rows.runs[:, 1] + rows.runs[:, 2]).max()) - 1 for rows in firing.groups)
         plan = firing.plans[threads] = frame.Plan.of(
             firing.compiled, firing.reads.bases, cuts_of(firing, threads), firing.row_bounds[-1],
-            depth,
+            firing.conductances, depth,
         )  # fmt: skip
     return plan
 
@@ -180,17 +179,14 @@ def plan_of(firing: Firing, threads: int) -> frame.Plan:
 def counted(firing: Firing, found: frame.Counted, sink: Sink) -> OpStatistics:
     """Return what a step has counted in its form, and hand on what is its sink's."""
     sink.add_encoded(found.encoded)
-    applied = [found.sums[start:end] for start, end in pairwise(firing.row_bounds)]
-    return _statistics(firing, found.done, found.clipped, applied)
+    return _statistics(firing, found.done, found.clipped, found.weighed)
 
 
-def _statistics(
-    firing: Firing, done: int, clipped: int, applied: list[NDArray[np.int64]]
-) -> OpStatistics:
+def _statistics(firing: Firing, done: int, clipped: int, weighed: list[float]) -> OpStatistics:
     """Bring what was counted into its form."""
     return OpStatistics(
         **counts_of(firing, done, clipped), windows=firing.reads.answered,
-        conductance_s=firing.conductance(applied),
+        conductance_s=firing.conductance(weighed),
     )  # fmt: skip
 
 
@@ -214,7 +210,8 @@ def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
 
     Float products always have the same shape. On the fast path blocks are whole ones of the
     product's own, whole rows of the map where rows are short, and become smaller towards the end,
-    so that all threads end together; a bit of the result does not depend on them.
+    the last ones than a block of the product, so that all threads end together; a bit of the result
+    does not depend on them.
     """
     windows = len(firing.reads.bases)
     if not firing.is_fast:
@@ -224,17 +221,18 @@ def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
     unit = bitwise.block_of(len(firing.pulses)) if firing.by_bits else fused.BLOCK
     by_row = math.lcm(unit, firing.reads.row)
     by_row = by_row if by_row <= largest // 4 else unit
-    # a block that takes a tenth of a millisecond is worth the call
+    # a block that takes some 30 microseconds is worth the call
     arrays = [array for rows in firing.groups for array in rows.arrays]
     work = sum(
         array.n_rows * array.n_cols + _ROW * array.n_rows + _COLUMN * array.n_cols
         for array in arrays
     )
-    smallest = math.ceil(_SMALLEST_WORK / (work * len(firing.pulses) * unit)) * unit
+    least = unit if firing.by_bits or threads == 1 else unit // 4
+    smallest = math.ceil(_SMALLEST_WORK / (work * len(firing.pulses) * least)) * least
     found, start, parts = [], 0, math.ceil(_SHARE * threads)
     while start < windows:
         part = max(smallest, (windows - start) // parts)
-        step = by_row if part >= by_row else unit
+        step = by_row if part >= by_row else unit if part >= unit else least
         rows = min(max(step, largest // step * step), math.ceil(part / step) * step)
         found.append((start, min(start + rows, windows)))
         start += rows

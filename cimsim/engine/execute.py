@@ -394,7 +394,7 @@ class OutputMap(Sink):
         vectors = y if y is not None and y.ndim == 2 else None
         direct = ready.firing.is_direct
         target = frame.target_of(
-            frame.VALUES, op.n_cols, sums=vectors if direct else None,
+            frame.VALUES, sums=vectors if direct else None,
             values=None if direct else vectors, pixels=None if y is vectors else y,
         )  # fmt: skip
         codes, scales = frame.encoding(layouts)

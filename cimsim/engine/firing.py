@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from cimsim.engine.noise import noise_shares
 from cimsim.engine.path import Path
 from cimsim.engine.program import PlacedArray, ProgrammedLayer
 from cimsim.engine.windows import Reads, runs_of
-from cimsim.kernels import conversion, frame, fused
+from cimsim.kernels import conversion, floats, frame, fused
 from cimsim.kernels.arrays import Floats
 from cimsim.kernels.products import tiles
 from cimsim.mapping.mapping import Mapping
@@ -268,15 +268,35 @@ class Firing:
             self.power, self.fills, self.layer.n_outputs,
         )  # fmt: skip
 
-    def conductance(self, applied: list[NDArray[np.int64]]) -> float:
-        """Return the sum of (x / x_fs)**p * G from the sums of x**p on each row of each group."""
+    @cached_property
+    def conductances(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return conductances of the rows of all arrays, S, and where each array's begin.
+
+        int64 [arrays, 3]: begin and end among the rows of all groups, begin in what follows;
+        float64 [n]
+        """
+        table, held, begin = [], [], 0
+        for rows, (start, end) in zip(self.groups, pairwise(self.row_bounds), strict=True):
+            for array in rows.arrays:
+                table.append((start, end, begin))
+                held.append(array.row_conductance_s)
+                begin += end - start
+        return np.array(table, np.int64), np.concatenate(held)
+
+    def conductance(self, weighed: list[float]) -> float:
+        """Return the sum of (x / x_fs)**p * G from the sums of x**p * G of all arrays, S."""
         full_scale = float(self.pulses[0][1]) ** self.power
-        terms = [
-            float(np.dot(sums.astype(np.float64), array.row_conductance_s)) / full_scale
-            for sums, rows in zip(applied, self.groups, strict=True)
-            for array in rows.arrays
-        ]
-        return math.fsum(terms)
+        return math.fsum(one / full_scale for one in weighed)
+
+    def weigh(self, applied: list[NDArray[np.int64]]) -> list[float]:
+        """Return the sum of x**p * G of each array from those of x**p on the rows of each group.
+
+        They are added up row by row, so that it is the same sum on every processor.
+        """
+        table, weights = self.conductances
+        sums = np.empty(len(table))
+        floats.weigh(np.concatenate(applied), table, weights, sums)
+        return sums.tolist()
 
 
 class PhaseRead(NamedTuple):

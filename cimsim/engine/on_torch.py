@@ -146,7 +146,8 @@ class TorchArrays:
                     vectors = held[begins[:, None] + rows.offsets].to(torch.int64)
                     clipped += rows.read_out(vectors, acc, sums, (first_window + start, key))
                 sink.add_up(start, acc.cpu().numpy())
-        conductance = firing.conductance([sums.cpu().numpy() for sums in applied])
+        weighed = firing.weigh([sums.cpu().numpy() for sums in applied])
+        conductance = firing.conductance(weighed)
         counts = counts_of(firing, total, clipped)
         return OpStatistics(windows=firing.reads.answered, **counts, conductance_s=conductance)
 

@@ -42,12 +42,12 @@ def slots(
     return found
 
 
-def fetch(builder: ir.IRBuilder, address: ir.Value) -> None:
-    """Fetch the line of an address into the nearest cache; nothing waits for it."""
+def fetch(builder: ir.IRBuilder, address: ir.Value, level: int = 1) -> None:
+    """Fetch the line of an address into the nearest cache, or one further; nothing waits for it."""
     pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
     call = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
         builder.module, kind, "llvm.prefetch.p0i8"
     )
-    read, near, data = ir.Constant(i32, 0), ir.Constant(i32, 3), ir.Constant(i32, 1)
+    read, near, data = ir.Constant(i32, 0), ir.Constant(i32, 4 - level), ir.Constant(i32, 1)
     builder.call(call, [builder.inttoptr(address, pointer), read, near, data])

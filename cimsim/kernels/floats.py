@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.jit import jit, jit_inline
-from cimsim.kernels.arrays import Codes, Floats, Int64, Places, UInt64
+from cimsim.kernels.arrays import Codes, Doubles, Floats, Int64, Places, UInt64
 from cimsim.kernels.conversion import Converter, level_, quotient_, sigma_, twice_, value_
 from cimsim.kernels.fma import fma
 from cimsim.kernels.normals import Stream, normals
@@ -485,3 +485,24 @@ def unfold(vectors: Floats, start: int, grid: Places, pixels: Floats) -> None:
                 first = np.uint64(dy * block_w + dx)
                 for c in range(channels):
                     pixels[row, place, c] = vectors[b, c * size + first]
+
+
+@jit
+def weigh(numbers: Int64, table: Int64, weights: Doubles, sums: Doubles) -> None:
+    """Add numbers up, each with a weight, in the order in which they stand.
+
+    Parameters
+    ----------
+    numbers : int64 [any]
+    table : int64 [n, 3]
+        For each sum begin and end in ``numbers``, and begin in ``weights``.
+    weights : float64 [any]
+    sums : float64 [n]
+        Written.
+    """
+    for i in range(table.shape[0]):
+        start, end, first = table[i]
+        total = 0.0
+        for j in range(end - start):
+            total += float(numbers[start + j]) * weights[first + j]
+        sums[i] = total

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 from cimsim.jit import jit
 from cimsim.kernels import floats, fused
 from cimsim.kernels.arrays import Codes, Doubles, Int64, Packed, Places, Single
-from cimsim.kernels.borrow import lent_1, lent_2, lent_3, lent_4, record
+from cimsim.kernels.borrow import address_of, lent_1, lent_2, lent_3, lent_4, record
 from cimsim.kernels.conversion import Converter
 from cimsim.kernels.emit import Build, Typing
 from cimsim.kernels.fused import Common, Inputs, Outputs, Planes, Pulses
@@ -38,7 +38,7 @@ CODES = 11
 _BLOCKS, _READINGS, _BITS, _BASES, _POWER, _FILLS, _WIDE = 0, 3, 6, 9, 11, 12, 13
 _KIND, _COUNTS, _MAPS, _SCALES, _ONE, _OTHER, _INPUT = 14, 15, 18, 21, 23, 26, 29
 _WINDOW, _KEY, _SHARED, _PIXELS, _GRID, _SCALING, _FOLDED = 31, 32, 33, 34, 38, 41, 44
-_FLAGS, _NEEDS, STEP = 47, 49, 51
+_FLAGS, _NEEDS, _TABLE, _WEIGHTS, _WEIGHED, STEP = 47, 49, 51, 54, 56, 58
 _PLANES = _INPUT  # of a step that encodes
 FLOOR, CORRELATION, NUMBERS = 0, 1, 2
 SUMS, VALUES, ENCODING = 0, 1, 2  # what a step gives
@@ -135,6 +135,8 @@ class Plan(NamedTuple):
         First activation and end of each block.
     rows : int
         Of all readings that add pulse values up.
+    weights : (int64 [n, 3], float64 [any])
+        Of these sums, see `cimsim.kernels.floats.weigh`.
     reach : int64 [n]
         For each block its last place in the padded map.
     fields : list of int
@@ -145,18 +147,22 @@ class Plan(NamedTuple):
     bases: Int64
     blocks: Int64
     rows: int
+    weights: tuple[Int64, Doubles]
     reach: Int64
     fields: list[int]
 
     @classmethod
-    def of(cls, layer: Layer, bases: Int64, blocks: Int64, rows: int, depth: int) -> Plan:
+    def of(
+        cls, layer: Layer, bases: Int64, blocks: Int64, rows: int, weights: tuple[Int64, Doubles],
+        depth: int,
+    ) -> Plan:  # fmt: skip
         """Find what follows from the rest; ``depth`` is how far an input reaches from its base."""
         reach = np.maximum.reduceat(bases, blocks[:, 0]) + depth
         fields = [
             *record(blocks), *record(layer.readings), *record(layer.bits), *record(bases),
             layer.power, int(layer.fills), layer.outputs,
         ]  # fmt: skip
-        return cls(layer, bases, blocks, rows, reach, fields)
+        return cls(layer, bases, blocks, rows, weights, reach, fields)
 
 
 class Work(NamedTuple):
@@ -260,8 +266,13 @@ class Target(NamedTuple):
     scales: Doubles
 
 
+_NO_VALUES, _NO_SCALING = np.empty((0, 0), np.float32), np.empty((2, 0), np.float32)
+_NO_PIXELS = np.empty((0, 0, 0), np.float32)
+_NOT_ENCODED = np.empty((0, CODES), np.int64), np.empty(0)
+
+
 def target_of(
-    kind: int, n_outputs: int, *, sums: Single | None = None, values: Single | None = None,
+    kind: int, *, sums: Single | None = None, values: Single | None = None,
     pixels: Single | None = None,
 ) -> Target:  # fmt: skip
     """Return a target that neither scales nor encodes, whose fields can be replaced.
@@ -272,22 +283,17 @@ def target_of(
     ----------
     kind, sums, values, pixels
         As in `Target`.
-    n_outputs : int
     """
-    none = np.empty((0, n_outputs), np.float32)
     return Target(
-        kind, none if sums is None else sums, none if values is None else values,
-        np.empty((0, 0, 0), np.float32) if pixels is None else pixels, (1, 1, 1),
-        np.empty((2, 0), np.float32), none, 0.0, *encoding([]),
+        kind, _NO_VALUES if sums is None else sums, _NO_VALUES if values is None else values,
+        _NO_PIXELS if pixels is None else pixels, (1, 1, 1), _NO_SCALING, _NO_VALUES, 0.0,
+        *_NOT_ENCODED,
     )  # fmt: skip
 
 
 def takes(codes: CodesOf) -> bool:
     """Whether steps encode into a map: those of longer codes are rare, and a compilation more."""
     return codes.padded.itemsize <= 2
-
-
-_NOT_ENCODED = np.empty((0, CODES), np.int64), np.empty(0)
 
 
 def encoding(maps: Sequence[CodesOf]) -> tuple[Int64, Doubles]:
@@ -313,8 +319,11 @@ class Step(NamedTuple):
     blocks : int64 [n, 2]
         Of activations or of rows, first and end.
     counts : int64 [threads, n]
-        What each thread has counted, 0 before: the numbers of `Counted`.
+        What each thread has counted, 0 before: the numbers of `Counted`. In the end the first one
+        has what all have.
     like : Like
+    weighed : float64 [n]
+        Takes the sums that are weighed.
     held : tuple
         What else is named by address.
     """
@@ -322,15 +331,16 @@ class Step(NamedTuple):
     fields: list[int]
     numbers: tuple[float, float]
     blocks: Int64
-    counts: Int64
+    memory: Int64
     like: Like
     held: tuple[object, ...]
 
     def counted(self) -> Counted:
-        """Return what all threads have counted together."""
-        totals, end = self.counts.sum(0), _ENCODED + 2 * self.fields[_MAPS + 1]
-        done, clipped = totals[:_ENCODED].tolist()
-        return Counted(done, clipped, totals[_ENCODED:end].reshape(-1, 2), totals[end:])
+        """Return what all threads have counted together, after `work_on` has waited for them."""
+        end, sums = _ENCODED + 2 * self.fields[_MAPS + 1], self.fields[_WEIGHED + 1]
+        done, clipped = self.memory[:_ENCODED].tolist()
+        encoded, last = self.memory[_ENCODED:end].reshape(-1, 2), self.memory[-sums:]
+        return Counted(done, clipped, encoded, last.view(np.float64).tolist() if sums else [])
 
 
 class Counted(NamedTuple):
@@ -344,14 +354,14 @@ class Counted(NamedTuple):
         Conversions whose input lay outside of the range.
     encoded : int64 [n, 2]
         For each map of codes their sum, and values beyond the codes' ends.
-    sums : int64 [n_rows]
-        Of pulse values (to the power).
+    weighed : list of float
+        Sums of pulse values (to the power), as `Plan.weights` says.
     """
 
     done: int
     clipped: int
     encoded: Int64
-    sums: Int64
+    weighed: list[float]
 
 
 class Like(NamedTuple):
@@ -394,20 +404,39 @@ def firing_step(
         Blocks of the step before that must be done before each block is begun; empty: all.
     """
     correlation, shared = (0.0, 0) if common is None else common
-    counts = np.zeros((threads, _ENCODED + 2 * len(target.codes) + plan.rows), np.int64)
-    flags = np.zeros(len(plan.blocks), np.int64)
+    table, weights = plan.weights
+    each = _ENCODED + 2 * len(target.codes) + plan.rows
+    memory, counts, flags, weighed = _memory(threads, each, len(plan.blocks), len(table))
     fields = [
-        *plan.fields, target.kind, *record(counts), *record(target.codes), *record(target.scales),
+        *plan.fields, target.kind, *counts, *record(target.codes), *record(target.scales),
         *record(target.sums), *record(target.values), *record(codes), int(stream.window),
         _signed(stream.key), _signed(shared), *record(target.pixels), *target.grid,
-        *record(target.scaling), *record(target.folded), *record(flags), *record(needs),
+        *record(target.scaling), *record(target.folded), *flags, *record(needs), *record(table),
+        *record(weights), *weighed,
     ]  # fmt: skip
-    like = plan.layer.like(codes, common)
-    numbers = target.floor, correlation
-    return Step(fields, numbers, plan.blocks, counts, like, (plan, codes, target, flags, needs))
+    like, held = plan.layer.like(codes, common), (plan, codes, target, needs)
+    return Step(fields, (target.floor, correlation), plan.blocks, memory, like, held)
+
+
+def _memory(
+    threads: int, counts: int, blocks: int, sums: int
+) -> tuple[Int64, list[int], list[int], list[int]]:
+    """Return what threads write down, all 0, and what `record` says of its parts.
+
+    These are, one behind the other: int64 [threads, counts], where each thread counts for itself
+    and the first one has what all have in the end; int64 [blocks], which of them are done; float64
+    [sums], those that are weighed.
+    """
+    sizes = threads * counts, blocks, sums
+    memory = np.zeros(sum(sizes), np.int64)
+    begin = address_of(memory)
+    flags = begin + 8 * sizes[0]
+    weighed = flags + 8 * sizes[1]
+    return memory, [begin, threads, counts], [flags, blocks], [weighed, sums]
 
 
 _NO_LAYER, _NO_TARGET = [0] * (_KIND - _READINGS), [0] * (_FLAGS - _INPUT - 1)
+_NO_WEIGHTS = [0] * (STEP - _TABLE)
 
 
 def encoding_step(
@@ -433,14 +462,13 @@ def encoding_step(
         As in `firing_step`.
     """
     maps, scales = encoding([codes])
-    counts, flags = np.zeros((threads, _ENCODED + 2), np.int64), np.zeros(len(blocks), np.int64)
+    memory, counts, flags, _ = _memory(threads, _ENCODED + 2, len(blocks), 0)
     fields = [
-        *record(blocks), *_NO_LAYER, ENCODING, *record(counts), *record(maps), *record(scales),
-        *record(one), *record(other), planes, *_NO_TARGET, *record(flags), *record(needs),
+        *record(blocks), *_NO_LAYER, ENCODING, *counts, *record(maps), *record(scales),
+        *record(one), *record(other), planes, *_NO_TARGET, *flags, *record(needs), *_NO_WEIGHTS,
     ]  # fmt: skip
-    return Step(
-        fields, (0.0, 0.0), blocks, counts, like, (one, other, codes, maps, scales, flags, needs)
-    )
+    held = one, other, codes, maps, scales, needs
+    return Step(fields, (0.0, 0.0), blocks, memory, like, held)
 
 
 def _signed(word: int | np.uint64) -> int:
@@ -501,8 +529,21 @@ def work_on(steps: Steps, me: int, first: int, end: int, stays: bool) -> None:
         else:
             _fire(steps, k, me)
         k += 1
-    if stays and k > 0:
-        _ends(shared, k - 1, records[k - 1, _BLOCKS + 1])
+    if stays and k > 0 and _ends(shared, k - 1, records[k - 1, _BLOCKS + 1]):
+        for done in range(first, k):
+            _add_up(records[done], steps.numbers)
+
+
+@jit
+def _add_up(row: Int64, like: Doubles) -> None:
+    """Give the first thread what all have counted, and weigh sums of pulse values."""
+    counts, table = lent_2(row, _COUNTS, row), lent_2(row, _TABLE, row)
+    for t in range(1, counts.shape[0]):
+        for j in range(np.uint64(counts.shape[1])):
+            counts[0, j] += counts[t, j]
+    begin = _ENCODED + 2 * row[_MAPS + 1]
+    weights, weighed = lent_1(row, _WEIGHTS, like), lent_1(row, _WEIGHED, like)
+    floats.weigh(counts[0, begin:], table, weights, weighed)
 
 
 @jit

@@ -29,7 +29,8 @@ from cimsim.kernels.rows import (
     collect_four,
     collect_one,
     copy_run,
-    seen_bits,
+    seen_four,
+    seen_one,
     square_four,
     square_one,
     tally_four,
@@ -39,7 +40,7 @@ from cimsim.kernels.rows import (
 BLOCK = ROWS
 NEAR = 2**14  # bytes of vectors; with their squares they stay in the nearest cache meanwhile
 SHORT = 16  # elements; runs of fewer are not worth a copy each
-LONG = 256  # bytes; runs of fewer are near those that were just read
+FAR = 256  # bytes; what is less long, or less far from the vector before, was just read nearby
 
 
 class Inputs(NamedTuple):
@@ -328,7 +329,7 @@ def _group(
         np.zeros(0 if further is None else rows * width, np.float32),
         Shared(np.zeros(kept, np.float32), np.zeros(BLOCK)),
         (first.reshape(-1), second.reshape(-1)), adc, rows,
-        inputs.runs[:, 2].max() * inputs.codes.itemsize >= LONG,
+        _reaches(inputs),
     )  # fmt: skip
 
 
@@ -551,12 +552,21 @@ def _collect_singly(codes: Codes, bases: Int64, offsets: UInt64, vectors: Codes)
 
 
 @jit
+def _reaches(inputs: Inputs) -> bool:
+    """Whether codes of a vector are not all near those of the vector before."""
+    codes, bases, runs = inputs
+    apart = bases[1] - bases[0] if bases.shape[0] > 1 else 0
+    return max(runs[:, 2].max(), apart) * codes.itemsize >= FAR
+
+
+@jit
 def _fetch_ahead(codes: Codes, bases: Int64, runs: Int64, first: int, count: int) -> None:
     """Have the codes of some vectors of the next block fetched while this one is converted."""
     size, source = codes.itemsize, np.uint64(codes.ctypes.data)
+    far = bases.shape[0] > 1 and (bases[1] - bases[0]) * size >= FAR
     for v in range(first, min(first + count, bases.shape[0])):
         for r in range(runs.shape[0]):
-            if runs[r, 2] * size < LONG:
+            if not far and runs[r, 2] * size < FAR:
                 continue
             start = source + np.uint64((bases[v] + runs[r, 1]) * size)
             for k in range(np.uint64(0), np.uint64(runs[r, 2] * size), np.uint64(64)):
@@ -668,11 +678,12 @@ def _prepare(
         count = TOGETHER if b + TOGETHER <= end else 1
         packed, at, to = np.uint64(0), source + np.uint64(b) * step, sink + np.uint64(b) * size
         if squared:
+            fresh = np.uint64(0)
+            if not looked:
+                fresh = seen_four(at, step, size) if count > 1 else seen_one(at, step, size)
             for i in range(count):
-                seen = block.seen[b + i]
-                if not looked:
-                    seen = np.uint64(seen_bits(at + np.uint64(i) * step, size))
-                exponents[b + i] = _exponent(seen)
+                here = (fresh >> np.uint64(8 * i)) & np.uint64(255)
+                exponents[b + i] = _exponent(block.seen[b + i] if looked else here)
                 packed |= np.uint64(exponents[b + i] << (8 * i))
         _take((at, step, to, size, sums, packed), count == TOGETHER, squared, tallied)
         b += count

@@ -133,10 +133,10 @@ copy_four: Callable[..., None] = intrinsic(_copy_four)
 
 
 def _fetch_line(_: Typing, source: Typing) -> Build:
-    """Have the line of an address fetched into the nearest cache."""
+    """Have the line of an address fetched into the second cache: the nearest one is in use."""
 
     def build(context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]) -> ir.Value:
-        fetch(builder, args[0])
+        fetch(builder, args[0], 2)
         return context.get_dummy_value()
 
     return types.void(types.uint64), build

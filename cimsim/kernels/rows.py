@@ -8,15 +8,13 @@ run is copied as a whole register, too, which overlaps the one before.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cimsim.kernels.emit import Build, Typing, at, slots
+from cimsim.kernels.emit import Build, Typing, at, fetch, slots
 
 ROW = 64  # bytes; vectors are padded to a multiple of it
 TOGETHER = 4  # vectors
@@ -71,22 +69,37 @@ def _copy(
     builder.store(value, at(builder, kind, sink, (place, 1)), align=1)
 
 
-def _seen_bits(_: Typing, x: Typing, size: Typing) -> Build:
-    """Return the bits that are set in any of the bytes at an address, a multiple of 64 of them."""
+def _seen(count: int) -> Callable[..., int]:
+    """Make a function that returns the bits that are set in any byte of ``count`` rows.
 
-    def build(context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]) -> ir.Value:
-        x, size = args
-        kind = ir.VectorType(_I8, ROW)
-        slot = slots(builder, kind, 1, 1)[0][0]
-        with cgutils.for_range(builder, builder.udiv(size, ir.Constant(_I64, ROW))) as loop:
-            more = builder.load(at(builder, kind, x, (loop.index, ROW)), align=1)
-            builder.store(builder.or_(builder.load(slot), more), slot)
-        return builder.zext(_any_bits(builder, builder.load(slot)), _I64)
+    It takes the address of the rows, what they are apart, and bytes of a row, a multiple of 64; it
+    returns 8 bits for each row, the first one's lowest. As many rows behind them are fetched into
+    the nearest cache meanwhile.
+    """
 
-    return types.int64(types.uint64, types.uint64), build
+    @intrinsic
+    def look(_: Typing, x: Typing, x_step: Typing, size: Typing) -> Build:
+        def build(
+            context: Typing, builder: ir.IRBuilder, _: Typing, args: list[ir.Value]
+        ) -> ir.Value:
+            x, x_step, size = args
+            kind = ir.VectorType(_I8, ROW)
+            seen = slots(builder, kind, count, 1)
+            with cgutils.for_range(builder, builder.udiv(size, ir.Constant(_I64, ROW))) as loop:
+                for i, (slot,) in enumerate(seen):
+                    place = at(builder, kind, x, (x_step, i), (loop.index, ROW))
+                    more = builder.load(place, align=1)
+                    builder.store(builder.or_(builder.load(slot), more), slot)
+                    ahead = at(builder, _I8, x, (x_step, count + i), (loop.index, ROW))
+                    fetch(builder, builder.ptrtoint(ahead, _I64), 2)
+            return _packed_bits(builder, seen)
+
+        return types.uint64(types.uint64, types.uint64, types.uint64), build
+
+    return look
 
 
-seen_bits = cast("Callable[[np.uint64, np.uint64], int]", intrinsic(_seen_bits))
+seen_four, seen_one = _seen(TOGETHER), _seen(1)
 
 
 def _collect(count: int) -> Callable[..., int]:
@@ -123,11 +136,7 @@ def _collect(count: int) -> Callable[..., int]:
                     place = at(builder, kind, sink, (step, i), (there, 1))
                     builder.store(value, place, align=1)
                     builder.store(builder.or_(builder.load(slot), value), slot)
-            found = ir.Constant(_I64, 0)
-            for i, (slot,) in enumerate(seen):
-                byte = builder.zext(_any_bits(builder, builder.load(slot)), _I64)
-                found = builder.or_(found, builder.shl(byte, ir.Constant(_I64, 8 * i)))
-            return found
+            return _packed_bits(builder, seen)
 
         return types.uint64(*[types.uint64] * 6), build
 
@@ -137,12 +146,17 @@ def _collect(count: int) -> Callable[..., int]:
 collect_four, collect_one = _collect(TOGETHER), _collect(1)
 
 
-def _any_bits(builder: ir.IRBuilder, bytes_: ir.Value) -> ir.Value:
-    """Emit the bits that are set in any byte of a register."""
+def _packed_bits(builder: ir.IRBuilder, seen: list[list[ir.Value]]) -> ir.Value:
+    """Emit the bits that are set in any byte of some registers, 8 for each."""
     reduce = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-        builder.module, ir.FunctionType(_I8, [bytes_.type]), f"llvm.vector.reduce.or.v{ROW}i8"
-    )
-    return builder.call(reduce, [bytes_])
+        builder.module, ir.FunctionType(_I8, [ir.VectorType(_I8, ROW)]),
+        f"llvm.vector.reduce.or.v{ROW}i8",
+    )  # fmt: skip
+    found = ir.Constant(_I64, 0)
+    for i, (slot,) in enumerate(seen):
+        byte = builder.zext(builder.call(reduce, [builder.load(slot)]), _I64)
+        found = builder.or_(found, builder.shl(byte, ir.Constant(_I64, 8 * i)))
+    return found
 
 
 def _take(count: int, squared: bool, tallied: bool) -> Callable[..., None]:

@@ -1,5 +1,6 @@
 import copy
 import gc
+import operator
 import threading
 import time
 import weakref
@@ -214,4 +215,7 @@ def test_blocks_cover_a_frame_once_in_order(windows, row, outputs, threads):
         assert max(sizes) <= blocks._LARGEST_BLOCK
         assert sizes[:-1] == sorted(sizes[:-1], reverse=True)
         if fast and not by_bits:
-            assert all(size % fused.BLOCK == 0 for size in sizes[:-1])
+            least = fused.BLOCK if threads == 1 else fused.BLOCK // 4  # so that all end together
+            whole = [size % fused.BLOCK == 0 for size in sizes[:-1]]
+            small = [size < fused.BLOCK and size % least == 0 for size in sizes[:-1]]
+            assert all(map(operator.or_, whole, small))

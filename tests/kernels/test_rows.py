@@ -27,19 +27,27 @@ def test_runs_are_copied_and_nothing_beside_them(size):
         np.testing.assert_array_equal(sink, expected)
 
 
-@njit
-def seen(x):
-    return rows.seen_bits(np.uint64(x.ctypes.data), np.uint64(x.shape[0]))
+def looking(look):
+    @njit
+    def call(x, size):
+        return look(np.uint64(x.ctypes.data), np.uint64(x.shape[1]), np.uint64(size))
+
+    return call
 
 
-def test_bits_that_are_set_anywhere_are_seen():
+@pytest.mark.parametrize(("look", "count"), [(rows.seen_four, 4), (rows.seen_one, 1)])
+def test_bits_that_are_set_anywhere_are_seen(look, count):
+    call = looking(look)
+    x = np.zeros((5, 200), np.uint8)
+    x[:, 192:], x[count:] = 8, 32  # behind rows of 192 bytes, and behind the rows
+    assert call(x, 192) == 0
     for place, value in ((0, 1), (63, 128), (64, 7), (191, 255)):
-        x = np.zeros(192, np.uint8)
-        x[place] = value
-        assert seen(x) == value
-        x[5] |= 64
-        assert seen(x) == value | 64
-    assert seen(np.zeros(64, np.uint8)) == 0
+        for row in range(count):
+            x[:count, :192] = 0
+            x[row, place] = value
+            assert call(x, 192) == value << (8 * row)
+            x[0, 5] |= 64
+            assert call(x, 192) == value << (8 * row) | 64
 
 
 def collecting(collect):
