@@ -42,6 +42,7 @@ from cimsim.engine.execute import execute
 from cimsim.engine.maps import encode_input
 from cimsim.engine.program import program
 from cimsim.engine.workers import workers
+from cimsim.kernels.arrays import empty
 from cimsim.kernels.products import ARITHMETIC
 
 ROWS, COLS, VECTORS = 1152, 128, 4096
@@ -102,7 +103,7 @@ def time_layer(name: str, runs: int, threads: int) -> list[Line]:
     (op,) = graph.matrix_ops
     firing = ready.ready[op.name].firing
     codes = encode_input(op, frame.numpy(), ready.ops[op.name].code).flat
-    sums = Sums(np.empty((VECTORS, COLS), np.float32))
+    sums = Sums(empty((VECTORS, COLS), np.float32))
     with workers(threads) as (pool, n):
         fired = median_seconds(lambda: fire(firing, codes, 0, 1, sums, pool, n), runs)
     products, bits = executed(ready), name == "W2"

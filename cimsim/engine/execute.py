@@ -31,7 +31,7 @@ from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
 from cimsim.graph.reference import apply_digital
 from cimsim.kernels import floats, frame
-from cimsim.kernels.arrays import Floats
+from cimsim.kernels.arrays import Floats, empty
 from cimsim.kernels.borrow import address_of
 from cimsim.rng import key
 
@@ -381,7 +381,7 @@ class OutputMap(Sink):
         self._several = ready.firing.layer.windows > 1
         self._y: NDArray[np.float32] | None = None
         if self._several:
-            self._y = np.empty((op.windows, op.n_cols), np.float32)
+            self._y = empty((op.windows, op.n_cols), np.float32)
         elif keeps:
             self._y = empty_map(op)
 

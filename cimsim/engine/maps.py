@@ -15,7 +15,7 @@ from cimsim.engine.windows import padded_shape
 from cimsim.graph.ir import MatrixOp
 from cimsim.graph.layout import channels_last
 from cimsim.kernels import floats, frame
-from cimsim.kernels.arrays import Codes
+from cimsim.kernels.arrays import Codes, empty
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,7 @@ class CodeMap:
         """
         height, width, channels = shape or padded_shape(op)
         per_pixel = channels * code.lines
-        padded = np.empty((height, width * per_pixel), code.dtype)
+        padded = empty((height, width * per_pixel), code.dtype)
         # what lies inside is written once
         (rows, columns), (top, _, left, _) = op.input.grid, op.window.padding
         padded[:top] = padded[top + rows :] = code.zero_point
@@ -245,9 +245,9 @@ def empty_map(op: MatrixOp) -> NDArray[np.float32]:
     """
     channels, block_h, block_w = op.out_block
     if op.layout == "last" or block_h == block_w == 1:
-        return np.empty((op.windows, op.n_cols), np.float32)
+        return empty((op.windows, op.n_cols), np.float32)
     n_wy, n_wx = op.window_grid
-    return np.empty((n_wy * block_h, n_wx * block_w, channels), np.float32)
+    return empty((n_wy * block_h, n_wx * block_w, channels), np.float32)
 
 
 def unfolded(op: MatrixOp, vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cimsim.engine.blocks import SUMS, Sums, fire, shared_noise
 from cimsim.engine.firing import Firing
 from cimsim.kernels import fused
-from cimsim.kernels.arrays import Codes
+from cimsim.kernels.arrays import Codes, empty
 from cimsim.kernels.conversion import Converter
 from cimsim.kernels.normals import Stream
 
@@ -43,7 +43,7 @@ def fire_together(
         return []
     shape = len(firings[0].reads.bases), firings[0].layer.n_outputs
     if len(firings) < 2 or not _alike(firings):
-        found = [Sums(np.empty(shape, np.float32)) for _ in firings]
+        found = [Sums(empty(shape, np.float32)) for _ in firings]
         for firing, taken in zip(firings, found, strict=True):
             fire(firing, codes, first_window, key, taken)
         return [taken.sums for taken in found]

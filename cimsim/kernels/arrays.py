@@ -1,8 +1,9 @@
-"""Names of the arrays that kernels take; their shapes stand in the docstrings."""
+"""Arrays that kernels take: names, whose shapes stand in the docstrings, and memory."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import math
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,3 +19,17 @@ Int32: TypeAlias = NDArray[np.int32]
 Int64: TypeAlias = NDArray[np.int64]
 UInt64: TypeAlias = NDArray[np.uint64]
 Places: TypeAlias = tuple[int, int, int]
+Kind = TypeVar("Kind", bound=np.generic)
+
+LINE = 64  # bytes of the caches, and of the widest register
+
+
+def empty(shape: tuple[int, ...], dtype: type[Kind] | np.dtype[Kind]) -> NDArray[Kind]:
+    """Return an array that begins at a line of the caches: a register that straddles two is slow.
+
+    `numpy.empty` puts large arrays 16 bytes behind the beginning of a page.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    first = -memory.ctypes.data % LINE
+    return memory[first : first + size].view(dtype).reshape(shape)

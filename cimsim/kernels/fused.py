@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cimsim.jit import jit, jit_inline
 from cimsim.kernels import conversion
-from cimsim.kernels.arrays import Bytes, Codes, Floats, Int32, Int64, Packed, UInt64
+from cimsim.kernels.arrays import LINE, Bytes, Codes, Floats, Int32, Int64, Packed, UInt64
 from cimsim.kernels.borrow import borrowed
 from cimsim.kernels.conversion import GROUP, Converter, Noise, Shared, Sums
 from cimsim.kernels.normals import Numbers, Stream, counters, many_normals
@@ -290,22 +290,36 @@ def _block(
     n_rows = inputs.runs[-1, 0] + inputs.runs[-1, 2]
     depth = -(-n_rows // ROW) * ROW
     vectors = np.empty((1 if whole else BLOCK, depth), inputs.codes.dtype)
-    x, squares = np.empty((BLOCK, depth), np.uint8), np.empty((BLOCK, depth), np.uint8)
+    x = _lines(BLOCK * depth).reshape((BLOCK, depth))
+    squares = _lines(BLOCK * depth).reshape((BLOCK, depth))
     for b in range(BLOCK):
         for k in range(n_rows, depth):
             x[b, k] = 0
             vectors[min(b, vectors.shape[0] - 1), k] = 0
-    low, high = np.empty((BLOCK, width), np.int32), np.empty((BLOCK, width), np.int32)
-    spread = np.empty((BLOCK, width), np.int32)
+    low, high, spread = _sums(width), _sums(width), _sums(width)
     if planes[0].size == 0:
-        high = np.zeros((BLOCK, width), np.int32)
+        high[:] = 0
     if planes[2].size == 0:
-        spread = np.zeros((BLOCK, width), np.int32)
+        spread[:] = 0
     return _Block(
         vectors, x, squares, high, low, (high.reshape(-1), low.reshape(-1)), spread,
         np.zeros(BLOCK, np.int64), np.zeros(BLOCK, np.uint64),
         np.zeros(depth if tallied > 0 else 0, np.uint16), np.zeros((n_pulses, tallied), np.uint32),
     )  # fmt: skip
+
+
+@jit
+def _lines(size: int) -> Bytes:
+    """Return memory that begins at a line of the caches, bytes."""
+    memory = np.empty(size + LINE, np.uint8)
+    first = -np.int64(memory.ctypes.data) % LINE
+    return memory[first : first + size]
+
+
+@jit
+def _sums(width: int) -> Int32:
+    """Return memory for the sums of a plane."""
+    return _lines(BLOCK * width * 4).view(np.int32).reshape((BLOCK, width))
 
 
 @jit
@@ -317,19 +331,19 @@ def _group(
     width = columns.shape[1]
     # normals are drawn for whole groups, so the last one of a block should be full, too
     rows = -(-BLOCK // -(-BLOCK // max(1, GROUP // width)))
-    tiled = np.empty((columns.shape[0], rows * width), columns.dtype)
+    n, size = rows * width, columns.itemsize
+    tiled = _lines(columns.shape[0] * n * size).view(columns.dtype).reshape((-1, n))
     conversion.tile(columns, tiled)
     first, second = np.zeros((rows, width // 4), np.uint64), np.zeros((rows, width // 4), np.uint64)
     counters(first, second)
     kept = 0 if common is None else -(-BLOCK // rows) * rows * width
     return _Group(
-        tiled, _tile_further(further, tiled), np.empty(rows * width, columns.dtype),
-        np.empty(rows * width if noisy else 0, columns.dtype),
-        np.zeros(rows * width, np.float32),  # 512 or more
-        np.zeros(0 if further is None else rows * width, np.float32),
+        tiled, _tile_further(further, tiled), _lines(n * size).view(columns.dtype),
+        _lines(n * size if noisy else 0).view(columns.dtype),
+        _lines(n * 4).view(np.float32),  # 512 or more
+        np.zeros(0 if further is None else n, np.float32),
         Shared(np.zeros(kept, np.float32), np.zeros(BLOCK)),
-        (first.reshape(-1), second.reshape(-1)), adc, rows,
-        _reaches(inputs),
+        (first.reshape(-1), second.reshape(-1)), adc, rows, _reaches(inputs),
     )  # fmt: skip
 
 
@@ -556,7 +570,7 @@ def _reaches(inputs: Inputs) -> bool:
     """Whether codes of a vector are not all near those of the vector before."""
     codes, bases, runs = inputs
     apart = bases[1] - bases[0] if bases.shape[0] > 1 else 0
-    return max(runs[:, 2].max(), apart) * codes.itemsize >= FAR
+    return int(max(runs[:, 2].max(), apart)) * codes.itemsize >= FAR
 
 
 @jit
@@ -718,7 +732,7 @@ def _take(place: Rows, together: bool, squared: bool, tallied: bool) -> None:
 
 
 @jit_inline
-def _exponent(seen: int) -> int:
+def _exponent(seen: np.uint64) -> int:
     """Return the exponent that squares of bytes need, of all the bits that are set in them."""
     return 2 * (int(seen > 15) + int(seen > 31) + int(seen > 63) + int(seen > 127))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -69,7 +70,7 @@ def _copy(
     builder.store(value, at(builder, kind, sink, (place, 1)), align=1)
 
 
-def _seen(count: int) -> Callable[..., int]:
+def _seen(count: int) -> Callable[..., np.uint64]:
     """Make a function that returns the bits that are set in any byte of ``count`` rows.
 
     It takes the address of the rows, what they are apart, and bytes of a row, a multiple of 64; it
