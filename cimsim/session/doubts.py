@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from cimsim.chip.cells import device_of
 from cimsim.chip.fields import fields
@@ -14,12 +14,15 @@ from cimsim.chip.spec import Chip
 from cimsim.crossbar.faults import fault_map
 from cimsim.display.doubts import Doubt
 from cimsim.engine.statistics import OpStatistics
+from cimsim.session.parts import Quality
+from cimsim.tasks.measures import Measure
 from cimsim.units import format_si
 
 # a source beside a zero that speaks of a number, or of something that was left out
 _TELLS = re.compile(r"not modelled|left out|want of|tens of|\d\s*[munpfµ]?[WJ]\b")
 _OHMS = ("r_word", "r_bit", "r_driver", "r_sense")
 _OFTEN, _AT_LEAST = 20, 0.01  # clipping: times the calibrated share, and share
+_LOST_DB, _LOST_POINTS = 3.0, 5.0  # half of the signal-to-noise ratio; one right answer in twenty
 
 
 def chip_doubts(chip: Chip, origin: str = "") -> list[Doubt]:
@@ -67,6 +70,37 @@ def run_doubts(chip: Chip, statistics: Mapping[str, OpStatistics]) -> list[Doubt
             )
         )
     return found
+
+
+def loss_doubts(quality: Quality | None, scores: Sequence[Measure], weights: object) -> list[Doubt]:
+    """Return what is doubtful about how much the chip takes from the float network.
+
+    Parameters
+    ----------
+    quality : Quality or None
+        Of a clip.
+    scores : sequence of Measure
+        Of samples.
+    weights : object
+        Where they come from; what random ones give means nothing.
+    """
+    if weights == "random":
+        return []
+    lost = []
+    if quality is not None and (taken := quality.mean("float_psnr") - quality.psnr_db) >= _LOST_DB:
+        told = f"PSNR: the chip takes {taken:.1f} dB from the float network"
+        lost.append((told, "`cimsim train --hw`, docs/training.md"))
+    for one in scores:
+        if one.name == "top1" and one.reference is not None:
+            taken = one.reference - one.mean
+            if taken >= _LOST_POINTS:
+                told = f"top-1: the chip takes {taken:.1f} points from the float network"
+                lost.append((told, "docs/tasks.md"))
+    way = (
+        "`cimsim diagnose` with the same options says by which errors; weights trained with the "
+        "chip's errors ({}) lose less"
+    )
+    return [Doubt("large-loss", told, way.format(how)) for told, how in lost]
 
 
 def _worst(shares: Mapping[str, float], expected: float) -> tuple[str, str, float] | None:

@@ -186,6 +186,7 @@ def _result(asked: Asked, told: Told, timeline: Timeline, ran: Ran, charged: _Ch
     from cimsim.energy.ledger import draw, sensitivity
     from cimsim.graph.coverage import coverage
     from cimsim.session import collect
+    from cimsim.session.doubts import loss_doubts
     from cimsim.session.environment import environment
     from cimsim.session.result import Result
     from cimsim.tasks.running import measures
@@ -197,6 +198,7 @@ def _result(asked: Asked, told: Told, timeline: Timeline, ran: Ran, charged: _Ch
     covered = coverage(graph, mapping.chip)
     pulses = first.pulses_per_cell if first else None
     samples = asked.task.calibration if asked.task else None
+    scores = measures(ran.scores) if ran.scores else ()
     return Result(
         model=told.title or graph.name,
         frame=(_count(ran), *graph.inputs[0].output.grid),
@@ -209,7 +211,10 @@ def _result(asked: Asked, told: Told, timeline: Timeline, ran: Ran, charged: _Ch
         inputs=_inputs(asked, told, ran),
         notes=_notes(asked, told, ran, collect.remarks(mapping, spent, timeline)),
         frames=clip.frames if clip else {},
-        doubts=_doubts(asked, told, statistics, collect.coverage_doubts(covered)),
+        doubts=(
+            *_doubts(asked, told, statistics, collect.coverage_doubts(covered)),
+            *loss_doubts(quality, scores, (told.identity or {}).get("weights")),
+        ),
         intervals=drawn.intervals(),
         sensitivity=tuple(sensitivity(charged.ledger)),
         as_written=charged.as_written,
@@ -218,7 +223,7 @@ def _result(asked: Asked, told: Told, timeline: Timeline, ran: Ran, charged: _Ch
         outputs=clip.digests if clip else {},
         command=told.command,
         left_out=left_out(mapping.chip),
-        measures=(*(measures(ran.scores) if ran.scores else ()), *ran.retained),
+        measures=(*scores, *ran.retained),
         details=_details(ran, graph),
         coverage=covered,
     )

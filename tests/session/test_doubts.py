@@ -8,7 +8,9 @@ from cimsim.display.doubts import Doubt, refuse
 from cimsim.engine.statistics import OpStatistics
 from cimsim.errors import ConfigError
 from cimsim.report.chip.provenance import rows
-from cimsim.session.doubts import chip_doubts, run_doubts
+from cimsim.session.doubts import chip_doubts, loss_doubts, run_doubts
+from cimsim.session.parts import Quality
+from cimsim.tasks.measures import Measure
 
 
 def codes(chip):
@@ -146,3 +148,31 @@ def test_rows_mark_what_was_given_and_what_followed():
     assert found["adc.energy"].kind == "rescaled"
     assert found["adc.energy"].source.startswith("rescaled from 2.61 pJ (adc.bits 8 -> 6; ")
     assert found["dac.energy"].kind == "measured"
+
+
+def clip(lost):
+    """Return the quality of two frames of 30 dB that lose something on the chip."""
+    ssim = (0.9, 0.9)
+    return Quality((20.0, 20.0), (30.0, 30.0), (30.0 - lost, 30.0 - lost), ssim, ssim, ssim)
+
+
+def right(share, of):
+    return Measure("top1", "%", "right class", (share,), of, None, "")
+
+
+def test_a_chip_that_takes_a_lot_from_the_network_is_doubted_with_a_way_out():
+    (doubt,) = loss_doubts(clip(6.9), (), "own.pth")
+    assert doubt.text == "PSNR: the chip takes 6.9 dB from the float network"
+    assert "cimsim diagnose" in doubt.way
+    assert "cimsim train --hw" in doubt.way
+    (doubt,) = loss_doubts(None, (right(70.0, 91.5),), None)
+    assert doubt.text == "top-1: the chip takes 21.5 points from the float network"
+    assert "docs/tasks.md" in doubt.way
+
+
+def test_small_losses_gains_and_random_weights_are_not_doubted():
+    for lost in (-2.0, 0.0, 2.9):
+        assert not loss_doubts(clip(lost), (right(88.0, 91.5),), "own.pth")
+    assert not loss_doubts(clip(9.0), (right(10.0, 91.5),), "random")
+    assert not loss_doubts(None, (right(10.0, None),), None)
+    assert not loss_doubts(None, (), None)
