@@ -159,9 +159,8 @@ def step_of(
     target = sink.target() if firing.is_compiled else None
     if target is None:
         return None
-    stream = Stream(np.uint64(first_window), np.uint64(0), np.uint64(key))
     plan, common = plan_of(firing, threads), shared_noise(firing, key)
-    return frame.firing_step(plan, codes, stream, common, target, threads, needs)
+    return frame.firing_step(plan, codes, first_window, key, common, target, threads, needs)
 
 
 def plan_of(firing: Firing, threads: int) -> frame.Plan:

@@ -383,7 +383,7 @@ class Like(NamedTuple):
 
 
 def firing_step(
-    plan: Plan, codes: Codes, stream: Stream, common: Common, target: Target, threads: int,
+    plan: Plan, codes: Codes, window: int, key: int, common: Common, target: Target, threads: int,
     needs: Int64 = ALL,
 ) -> Step:  # fmt: skip
     """Return the step that drives the arrays of a layer with all activations.
@@ -393,8 +393,10 @@ def firing_step(
     plan : Plan
     codes : uint8, uint16 or uint32 [n]
         The padded map, flat.
-    stream : Stream
-        Of the first activation; the stage counts from 0.
+    window : int
+        Number of the first activation over all frames.
+    key : int
+        Of the noise, 64 bits.
     common : Common
         See `fused.read_out`.
     target : Target
@@ -409,8 +411,8 @@ def firing_step(
     memory, counts, flags, weighed = _memory(threads, each, len(plan.blocks), len(table))
     fields = [
         *plan.fields, target.kind, *counts, *record(target.codes), *record(target.scales),
-        *record(target.sums), *record(target.values), *record(codes), int(stream.window),
-        _signed(stream.key), _signed(shared), *record(target.pixels), *target.grid,
+        *record(target.sums), *record(target.values), *record(codes), window,
+        _signed(key), _signed(shared), *record(target.pixels), *target.grid,
         *record(target.scaling), *record(target.folded), *flags, *record(needs), *record(table),
         *record(weights), *weighed,
     ]  # fmt: skip
