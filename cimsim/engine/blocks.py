@@ -31,7 +31,7 @@ _REFERENCES = 0x9E3779B97F4A7C15  # sets the noise of reference columns apart fr
 _LEVELS = 0x165667B19E3779F9  # sets noise that goes with the level apart from the others'
 INPUTS = 0xC2B2AE3D27D4EB4F  # sets what pulses of an input share apart from what each has alone
 _LARGEST_BLOCK, _BLOCK_VALUES = 4096, 2**18  # windows, output values: a block stays in the cache
-_SMALLEST_WORK = 2**22  # products of a block
+_SMALLEST_WORK = 2**23  # products of a block
 _ROW, _COLUMN = 10, 130  # products that take as long as a row's input, a column's conversion
 _SHARE = 1.5  # each thread takes one part in so many of the windows that are left to it
 
@@ -220,7 +220,7 @@ def _cuts(firing: Firing, threads: int) -> list[tuple[int, int]]:
     unit = bitwise.block_of(len(firing.pulses)) if firing.by_bits else fused.BLOCK
     by_row = math.lcm(unit, firing.reads.row)
     by_row = by_row if by_row <= largest // 4 else unit
-    # a block that takes some 30 microseconds is worth the call
+    # a block that takes some 50 microseconds is worth the call
     arrays = [array for rows in firing.groups for array in rows.arrays]
     work = sum(
         array.n_rows * array.n_cols + _ROW * array.n_rows + _COLUMN * array.n_cols
