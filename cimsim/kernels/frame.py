@@ -318,12 +318,9 @@ class Step(NamedTuple):
         `FLOOR` and `CORRELATION`.
     blocks : int64 [n, 2]
         Of activations or of rows, first and end.
-    counts : int64 [threads, n]
-        What each thread has counted, 0 before: the numbers of `Counted`. In the end the first one
-        has what all have.
+    memory : int64 [any]
+        What threads write down, see `_memory`.
     like : Like
-    weighed : float64 [n]
-        Takes the sums that are weighed.
     held : tuple
         What else is named by address.
     """

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from cimsim.jit import jit, jit_inline
 from cimsim.kernels import conversion
-from cimsim.kernels.arrays import LINE, Bytes, Codes, Floats, Int32, Int64, Packed, UInt64
+from cimsim.kernels.arrays import Bytes, Codes, Floats, Int32, Int64, Packed, UInt64
 from cimsim.kernels.borrow import borrowed
 from cimsim.kernels.conversion import GROUP, Converter, Noise, Shared, Sums
 from cimsim.kernels.normals import Numbers, Stream, counters, many_normals
-from cimsim.kernels.products import PACKED, ROWS, copy_four, fetch_line, product
+from cimsim.kernels.products import PACKED, ROWS, copy_four, fetch_line, lines, product
 from cimsim.kernels.rows import (
     ROW,
     TOGETHER,
@@ -290,8 +290,8 @@ def _block(
     n_rows = inputs.runs[-1, 0] + inputs.runs[-1, 2]
     depth = -(-n_rows // ROW) * ROW
     vectors = np.empty((1 if whole else BLOCK, depth), inputs.codes.dtype)
-    x = _lines(BLOCK * depth).reshape((BLOCK, depth))
-    squares = _lines(BLOCK * depth).reshape((BLOCK, depth))
+    x = lines(BLOCK * depth).reshape((BLOCK, depth))
+    squares = lines(BLOCK * depth).reshape((BLOCK, depth))
     for b in range(BLOCK):
         for k in range(n_rows, depth):
             x[b, k] = 0
@@ -309,17 +309,9 @@ def _block(
 
 
 @jit
-def _lines(size: int) -> Bytes:
-    """Return memory that begins at a line of the caches, bytes."""
-    memory = np.empty(size + LINE, np.uint8)
-    first = -np.int64(memory.ctypes.data) % LINE
-    return memory[first : first + size]
-
-
-@jit
 def _sums(width: int) -> Int32:
     """Return memory for the sums of a plane."""
-    return _lines(BLOCK * width * 4).view(np.int32).reshape((BLOCK, width))
+    return lines(BLOCK * width * 4).view(np.int32).reshape((BLOCK, width))
 
 
 @jit
@@ -332,15 +324,15 @@ def _group(
     # normals are drawn for whole groups, so the last one of a block should be full, too
     rows = -(-BLOCK // -(-BLOCK // max(1, GROUP // width)))
     n, size = rows * width, columns.itemsize
-    tiled = _lines(columns.shape[0] * n * size).view(columns.dtype).reshape((-1, n))
+    tiled = lines(columns.shape[0] * n * size).view(columns.dtype).reshape((-1, n))
     conversion.tile(columns, tiled)
     first, second = np.zeros((rows, width // 4), np.uint64), np.zeros((rows, width // 4), np.uint64)
     counters(first, second)
     kept = 0 if common is None else -(-BLOCK // rows) * rows * width
     return _Group(
-        tiled, _tile_further(further, tiled), _lines(n * size).view(columns.dtype),
-        _lines(n * size if noisy else 0).view(columns.dtype),
-        _lines(n * 4).view(np.float32),  # 512 or more
+        tiled, _tile_further(further, tiled), lines(n * size).view(columns.dtype),
+        lines(n * size if noisy else 0).view(columns.dtype),
+        lines(n * 4).view(np.float32),  # 512 or more
         np.zeros(0 if further is None else n, np.float32),
         Shared(np.zeros(kept, np.float32), np.zeros(BLOCK)),
         (first.reshape(-1), second.reshape(-1)), adc, rows, _reaches(inputs),

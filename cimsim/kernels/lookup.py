@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from cimsim.jit import jit
 from cimsim.kernels.arrays import Bytes, Codes, Int32, Int64, Packed
 from cimsim.kernels.emit import Build, Typing, fetch
-from cimsim.kernels.products import HAS_VNNI, LANES, unpack
+from cimsim.kernels.products import HAS_VNNI, LANES, lines, unpack
 
 HAS_LOOKUP = HAS_VNNI and bool(llvm.get_host_cpu_features().get("avx512bw"))
 ROWS = 5  # of one table
@@ -217,9 +217,9 @@ _turn, _turn_joined = _transpose(joined=False), _transpose(joined=True)
 @jit
 def aligned(n: int) -> Bytes:
     """Return ``n`` zero bytes at an address that is a multiple of 64."""
-    raw = np.zeros(n + _LINE, np.uint8)
-    first = -raw.ctypes.data % _LINE
-    return raw[first : first + n]
+    memory = lines(n)
+    memory[:] = 0
+    return memory
 
 
 @jit

@@ -24,13 +24,12 @@ from numpy.typing import NDArray
 from cimsim.errors import ConfigError
 from cimsim.jit import FORCED, jit
 from cimsim.kernels import avx2, neon, vnni
-from cimsim.kernels.arrays import Bytes, Int32, Int64, Packed
+from cimsim.kernels.arrays import LINE, Bytes, Int32, Int64, Packed, empty
 from cimsim.kernels.emit import Build, Typing, fetch
 
 LANES = 16  # 32-bit sums in one register
 BYTES = 4  # products in one sum
 ROWS = 96  # vectors of one call at most: whole tiles of 6, 8 and 12 rows
-_LINE = 64  # bytes; a register of planes must not straddle two cache lines
 _WASTE = 1.25  # products of panels taken together over those of each alone
 _EXACT = 512  # products of 255 * 128 whose sum float32 still holds exactly (2**24)
 
@@ -111,11 +110,17 @@ def unpack(packed: Packed) -> NDArray[np.int8]:
 
 def _aligned(packed: NDArray[np.int8]) -> NDArray[np.int8]:
     """Copy to an address that is a multiple of 64."""
-    raw = np.empty(packed.size + _LINE, np.int8)
-    first = -raw.ctypes.data % _LINE
-    out = raw[first : first + packed.size].reshape(packed.shape)
+    out = empty(packed.shape, np.int8)
     out[:] = packed
     return out
+
+
+@jit
+def lines(size: int) -> Bytes:
+    """Return memory of compiled code that begins at a line of the caches, bytes."""
+    memory = np.empty(size + LINE, np.uint8)
+    first = -np.int64(memory.ctypes.data) % LINE
+    return memory[first : first + size]
 
 
 def _copy_four(_: Typing, source: Typing, sink: Typing) -> Build:

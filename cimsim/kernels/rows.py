@@ -75,7 +75,7 @@ def _seen(count: int) -> Callable[..., np.uint64]:
 
     It takes the address of the rows, what they are apart, and bytes of a row, a multiple of 64; it
     returns 8 bits for each row, the first one's lowest. As many rows behind them are fetched into
-    the nearest cache meanwhile.
+    the second cache meanwhile.
     """
 
     @intrinsic

@@ -14,6 +14,7 @@ from cimsim.chip.spec import Chip
 from cimsim.crossbar.faults import fault_map
 from cimsim.display.doubts import Doubt
 from cimsim.engine.statistics import OpStatistics
+from cimsim.session.loading import RANDOM
 from cimsim.session.parts import Quality
 from cimsim.tasks.measures import Measure
 from cimsim.units import format_si
@@ -84,7 +85,7 @@ def loss_doubts(quality: Quality | None, scores: Sequence[Measure], weights: obj
     weights : object
         Where they come from; what random ones give means nothing.
     """
-    if weights == "random":
+    if weights == RANDOM:
         return []
     lost = []
     if quality is not None and (taken := quality.mean("float_psnr") - quality.psnr_db) >= _LOST_DB:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cimsim.kernels import floats, fused
+from cimsim.kernels import floats
 from cimsim.kernels.arrays import LINE, empty
+from cimsim.kernels.products import lines
 
 
 @pytest.mark.parametrize("shape", [(1,), (7, 3), (96, 1024), (3, 0), (5, 4, 3)])
@@ -22,7 +23,7 @@ def test_arrays_begin_at_a_line(shape, dtype):
 
 @pytest.mark.parametrize("size", [0, 1, 64, 98304])
 def test_memory_of_kernels_begins_at_a_line(size):
-    made = fused._lines(size)
+    made = lines(size)
     assert made.shape == (size,)
     assert made.ctypes.data % LINE == 0 or size == 0
     made[:] = 255
