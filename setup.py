@@ -98,6 +98,7 @@ setup(
             "mypy>=1.10",
             "nbclient>=0.10",
             "onnx>=1.17",
+            "onnxscript>=0.5",
             "openpyxl>=3.1",
             "optuna>=5",
             "pandas>=2.1",

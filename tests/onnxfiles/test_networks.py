@@ -75,7 +75,6 @@ def test_a_file_of_an_old_opset_is_the_network(name, tmp_path):
 @pytest.mark.parametrize("opset", [18, 20, 22])
 @pytest.mark.parametrize("name", [*CASES, "attention", "LSTM", "GRU", "both ways"])
 def test_a_file_of_torchs_exporter_is_the_network(name, opset, tmp_path):
-    pytest.importorskip("onnxscript")
     torch.manual_seed(0)
     if name in CASES:
         module, inputs = made(name)
