@@ -16,7 +16,7 @@ from cimsim.energy.model import COMPONENTS, STANDING
 from cimsim.errors import InputError
 from cimsim.report.run.plots import dynamic_j
 from cimsim.session.parts import Quality
-from cimsim.units import format_si
+from cimsim.units import format_interval, format_si
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +136,9 @@ def test_the_energy_picture_has_every_joule_in_words_and_with_its_interval(shown
     spent = {name: value for name, value in result.energy.by_component.items() if value}
     names = [text.get_text() for text in whole.get_yticklabels()]
     assert names == [COMPONENTS[name] for name in spent]
-    scale = sum(bar.get_width() for bar in whole.patches) / sum(spent.values())
-    whiskers = [line.get_segments()[0][:, 0] / scale for line in whole.collections]
+    points = [line.get_xdata()[0] for line in whole.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(points, list(spent.values()))
+    whiskers = [line.get_segments()[0][:, 0] for line in whole.collections]
     known = [result.intervals[f"energy.{n}"] for n in spent if f"energy.{n}" in result.intervals]
     assert len(known) > 5
     np.testing.assert_allclose(whiskers, known, rtol=1e-9)
@@ -173,6 +174,22 @@ def test_the_chips_bar_has_the_interval_of_what_it_shows(shown):
     low, high = axes.collections[-1].get_segments()[0][:, 0]
     assert low < bars["(chip)"] < high
     assert high / bars["(chip)"] == pytest.approx(chip["working_high_j"] / dynamic_j(chip))
+
+
+def test_the_energy_picture_ends_where_the_layers_do_and_tells_what_goes_on(shown):
+    result = shown[3]
+    *rows, chip = result.layers
+    more = 50 * max(row["energy_high_j"] for row in rows)
+    there = chip | {
+        "energy_j": chip["energy_j"] + more, "dram_j": chip.get("dram_j", 0.0) + more,
+        "working_high_j": chip["working_high_j"] + more,
+    }  # fmt: skip
+    axes = dataclasses.replace(result, layers=(*rows, there)).plot.energy()[1]
+    ends = dynamic_j(there), there["working_low_j"], there["working_high_j"]
+    (told,) = (text.get_text() for text in axes.texts if "\N{RIGHTWARDS ARROW}" in text.get_text())
+    assert told.startswith(format_interval(*ends, "J"))
+    whiskers = [line.get_segments()[0][1, 0] for line in axes.collections[:-1]]
+    assert max(whiskers) < axes.get_xlim()[1] < 2 * max(whiskers)
 
 
 def test_a_result_without_the_chips_interval_says_so(shown):

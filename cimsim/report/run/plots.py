@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.energy.model import COMPONENTS, STANDING
+from cimsim.energy.model import CHIP_ROW, COMPONENTS, STANDING
 from cimsim.errors import SimulationError
 from cimsim.session.result import Result
 from cimsim.units import format_interval, format_si
@@ -68,7 +68,7 @@ def tornado(result: Result, most: int = 12) -> Figure:
 
 
 def energy_by_layer(result: Result) -> Figure:
-    """Draw bars of the frame's energy by component and, stacked, of each layer without static."""
+    """Draw the energy of a frame by component, and bars of that of each layer without static."""
     rows = [row for row in result.layers if dynamic_j(row) > 0]
     shown = [n for n in COMPONENTS if n not in STANDING and any(row.get(f"{n}_j") for row in rows)]
     spent = {name: value for name, value in result.energy.by_component.items() if value}
@@ -93,49 +93,81 @@ def energy_by_layer(result: Result) -> Figure:
 
 
 def _by_component(axes: Axes, result: Result, spent: Mapping[str, float]) -> None:
-    """Draw a bar for each component, with what is known of it, on a logarithmic axis."""
-    unit, factor = _scale(max(spent.values()), "J")
+    """Draw a point for each component, with what is known of it, on a logarithmic axis.
+
+    Bars would have to begin somewhere, and such an axis has no zero.
+    """
+    from matplotlib.ticker import EngFormatter
+
     for place, (name, value) in enumerate(spent.items()):
         ends = result.intervals.get(f"energy.{name}")
-        axes.barh(place, value * factor, color=COLOURS[name])
-        text, reach = format_si(value, "J"), value
+        axes.plot(value, place, "o", color=COLOURS[name], markersize=7, zorder=3)
         if ends is not None:
-            _whisker(axes, place, value, ends, factor)
-            text, reach = format_interval(value, *ends, "J"), max(value, ends[1])
+            _whisker(axes, place, value, ends, 1.0)
         axes.annotate(
-            text, (reach * factor, place), (4, 0), fontsize=8, va="center",
-            textcoords="offset points",
+            _told(value, ends), (value if ends is None else max(value, ends[1]), place), (6, 0),
+            fontsize=8, va="center", textcoords="offset points",
         )  # fmt: skip
     axes.set_yticks(range(len(spent)), [COMPONENTS[name] for name in spent])
     axes.set_xscale("log")
     axes.set_xlim(right=axes.get_xlim()[1] * _FOR_TEXT)
-    axes.set_xlabel(f"energy per frame / {unit}{_known(result)}")
+    axes.xaxis.set_major_formatter(EngFormatter("J"))
+    axes.set_xlabel(f"energy per frame{_known(result)}")
     total, ends = result.energy.total_j, result.intervals.get("energy.per_frame")
-    told = format_si(total, "J") if ends is None else format_interval(total, *ends, "J")
-    _title(axes, f"Energy of one frame by component: {told}", _subtitle(result))
+    title = f"Energy of one frame by component: {_told(total, ends)}"
+    _title(axes, title, _subtitle(result))
 
 
 def _by_layer(
     axes: Axes, result: Result, rows: Sequence[Mapping[str, str | float]], shown: Sequence[str]
 ) -> None:
     """Draw a stacked bar for each layer, and its interval where that is of the bar alone."""
-    unit, factor = _scale(max(map(dynamic_j, rows)), "J")
+    layers = [row for row in rows if row["layer"] != CHIP_ROW]
+    unit, factor = _scale(max(map(dynamic_j, layers or rows)), "J")
     left = np.zeros(len(rows))
     for name in shown:
         widths = np.array([float(row.get(f"{name}_j", 0.0)) * factor for row in rows])
         places = np.arange(len(rows))
         axes.barh(places, widths, 0.8, left, label=COMPONENTS[name], color=COLOURS[name])
         left += widths
-    without = []
+    without, reaches = [], left.copy()
     for place, row in enumerate(rows):
         ends = _dynamic_ends(row)
         if ends is not None:
             _whisker(axes, place, dynamic_j(row), ends, factor)
+            reaches[place] = max(left[place], ends[1] * factor)
         elif "energy_low_j" in row:
             without.append(str(row["layer"]))
+    own = [reach for row, reach in zip(rows, reaches, strict=True) if row["layer"] != CHIP_ROW]
+    if own:
+        _cut(axes, rows, reaches, 1.05 * max(own))
     axes.set_yticks(np.arange(len(rows)), [str(row["layer"]) for row in rows])
     none = f"; {', '.join(without)}: not known" if without else ""
     axes.set_xlabel(f"energy per frame / {unit}{_known(result)}{none}")
+
+
+def _cut(
+    axes: Axes, rows: Sequence[Mapping[str, str | float]], reaches: NDArray[np.float64], end: float
+) -> None:
+    """End an axis where the layers do: what the chip has beside them may be many times as much.
+
+    A bar or an interval that goes on is told in words, with an arrow.
+    """
+    if reaches.max() <= end:
+        return
+    axes.set_xlim(0, end)
+    for place, row in enumerate(rows):
+        if reaches[place] > end:
+            axes.annotate(
+                f"{_told(dynamic_j(row), _dynamic_ends(row))} \N{RIGHTWARDS ARROW}", (end, place),
+                (-6, 0), fontsize=8, ha="right", va="center", textcoords="offset points",
+                bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "none"},
+            )  # fmt: skip
+
+
+def _told(value: float, ends: tuple[float, float] | None) -> str:
+    """Write joules, with their interval where it is known."""
+    return format_si(value, "J") if ends is None else format_interval(value, *ends, "J")
 
 
 def _dynamic_ends(row: Mapping[str, str | float]) -> tuple[float, float] | None:
