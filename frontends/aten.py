@@ -291,7 +291,19 @@ def _transform(call: Call) -> float:
 
 def _cosine(call: Call) -> float:
     """Three inner products of two operations a term, a root and a division."""
-    return 6 * _per_input(call) + 2 * _HARD + 1
+    return 6.0 * _terms(call) + 2 * _HARD + 1
+
+
+def _terms(call: Call) -> int:
+    """Return along how many numbers two tensors are compared, either of which is repeated."""
+    dim = call.named["dim"]
+    behind = dim if dim < 0 else dim - len(call.output.shape) - 1  # as both are lined up
+    constants = (call.named[name] for name in ("x1", "x2"))
+    shapes = [
+        *(one.shape for one in call.inputs),
+        *(one.shape for one in constants if isinstance(one, Tensor)),
+    ]
+    return max(shape[behind] for shape in shapes if len(shape) >= -behind)
 
 
 _HARD = 4.0  # divide, square root, exp, log: see the module docstring

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 
+from cimsim.chip.area import area
 from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, unit_of
 from cimsim.chip.fields import fields
 from cimsim.chip.spec import Chip
@@ -23,6 +24,11 @@ _FIGURE = re.compile(
     r"(?:\s*([/x*])\s*(\d+(?:\.\d+)?))?"
 )
 _FIT_FACTOR = 30  # figures of silicon lie within 3 of the ADC fit, ten times that is another thing
+_ELSE_FACTOR = 100  # other figures lie within 40 of their estimates: other nodes, widths, kinds
+_RETICLE_M2 = 26e-3 * 33e-3  # of a lithography tool: no chip is larger
+_DENSEST_W_M2 = 1e6  # processors at work; ISAAC and PUMA, as they are published, 0.7
+_BESIDE = 3  # times the chip's own power
+_ALSO = {"sram_lstp": ("sram_lstp", "sram_lop")}  # other kinds of the same
 
 
 def implausible(chip: Chip) -> Iterator[str]:
@@ -46,8 +52,9 @@ def implausible(chip: Chip) -> Iterator[str]:
     yield from _cell(chip)
     yield from _far_from_sources(chip)
     yield from _slow_converters(chip)
-    yield from _against_fit(chip, "adc", "energy")
+    yield from _against_fits(chip)
     yield from _together(chip)
+    yield from _whole(chip)
 
 
 def _cell(chip: Chip) -> Iterator[str]:
@@ -133,18 +140,90 @@ def _slow_converters(chip: Chip) -> Iterator[str]:
         )
 
 
+def _against_fits(chip: Chip) -> Iterator[str]:
+    """Compare with estimates: ranges are wide, for a buffer may be a tile's or a whole chip's."""
+    for section, name in DEFAULTS.items():
+        # lines of an array differ as arrays do, and drivers of one bit are no DACs
+        left_out = {"array": ("cell_capacitance",), "dac": ("energy",)}.get(section, ())
+        for field in ESTIMATORS[name].gives:
+            if field not in left_out:
+                yield from _against_fit(chip, section, field)
+
+
 def _against_fit(chip: Chip, section: str, field: str) -> Iterator[str]:
-    value = fields()[f"{section}.{field}"].number(chip)
+    path, name = f"{section}.{field}", DEFAULTS[section]
+    value = fields()[path].number(chip)
     try:
-        expected = ESTIMATORS[DEFAULTS[section]].estimate(chip, section)[field]
+        expected = [
+            ESTIMATORS[one].estimate(chip, section)[field] for one in _ALSO.get(name, (name,))
+        ]
     except ValueError:
         return  # the fit has nothing to say about this chip
-    if value and not expected / _FIT_FACTOR <= value <= expected * _FIT_FACTOR:
+    factor = _FIT_FACTOR if path == "adc.energy" else _ELSE_FACTOR
+    if value and not min(expected) / factor <= value <= max(expected) * factor:
         unit = unit_of(section, field)
         yield (
-            f"{section}.{field}: {_text(value, unit)} is more than {_FIT_FACTOR} times off the "
-            f"{_text(expected, unit)} of '{DEFAULTS[section]}' for this chip"
+            f"{path}: {_text(value, unit)} is more than {factor} times off the "
+            f"{_text(expected[0], unit)} of '{name}' for this chip"
         )
+
+
+def _whole(chip: Chip) -> Iterator[str]:
+    """Look at all tiles together: what is much for a chip may be little for one number of it."""
+    each = {name: part / chip.system.chips for name, part in area(chip).items()}
+    whole = sum(each.values())
+    if whole > _RETICLE_M2:
+        most = max(each, key=lambda name: each[name])
+        yield (
+            f"area: {_text(whole, 'm2')} a chip are more than a reticle "
+            f"({_text(_RETICLE_M2, 'm2')}), {_text(each[most], 'm2')} of it {most}"
+        )
+    watts = power(chip)
+    taken = sum(watts.values())
+    if whole and taken > _DENSEST_W_M2 * whole:
+        most = max(watts, key=lambda name: watts[name])
+        yield (
+            f"power: {_text(taken, 'W')} on {_text(whole, 'm2')} when all tiles work are more than "
+            f"{_DENSEST_W_M2 * 1e-6:g} W/mm2, {_text(watts[most], 'W')} of it {most}"
+        )
+    beside = {"io.static_power": chip.io.static_power_w}
+    if chip.dram is not None:
+        beside["dram.static_power"] = chip.dram.static_power_w
+    for path, value in beside.items():
+        if value > _BESIDE * taken > 0:
+            yield (
+                f"{path}: {_text(value, 'W')} all the time, the whole chip takes "
+                f"{_text(taken, 'W')} when all tiles work"
+            )
+
+
+def power(chip: Chip) -> dict[str, float]:
+    """Return what a chip takes when all of its tiles work, without data: field -> W.
+
+    Parameters
+    ----------
+    chip : Chip
+        One of its system.
+    """
+    tiles, arrays = chip.tile.count, chip.tile.count * chip.tile.arrays
+    converters = chip.adc.count * (arrays if chip.adc.shared == "array" else tiles)
+    conversion_s = chip.adc.conversion_s
+    found = {
+        "tile.static_power": tiles * chip.tile.static_power_w,
+        "tile.clock_power": tiles * chip.tile.clock_power_w,
+        "buffer.leakage": tiles * chip.buffer.leakage_w,
+        "vector.leakage": (tiles if chip.vector.scope == "tile" else 1) * chip.vector.leakage_w,
+        "array.active_power": arrays * chip.array.active_power_w,
+        "array.reference_power": arrays * chip.array.reference_power_w,
+        "adc.energy": converters * chip.adc.energy_j / conversion_s if conversion_s else 0.0,
+        "interconnect.static_power": chip.interconnect.static_power_w,
+        "global_buffer.leakage": chip.global_buffer.leakage_w,
+        "static_power": chip.static_power_w,
+    }
+    if chip.matmul is not None:
+        units = tiles if chip.matmul.scope == "tile" else 1
+        found["matmul.leakage"] = units * chip.matmul.leakage_w
+    return found
 
 
 def _together(chip: Chip) -> Iterator[str]:

@@ -19,7 +19,7 @@ from cimsim.chip.area import area
 from cimsim.chip.fields import changed, fields
 from cimsim.chip.ranges import Z_95, uncertain
 from cimsim.chip.spec import Chip
-from cimsim.energy.model import CHIP_ROW, COMPONENTS, STANDING, EnergyReport, energy
+from cimsim.energy.model import CHIP_ROW, COMPONENTS, STANDING, EnergyReport, energy, number_of
 from cimsim.errors import InputError
 from cimsim.mapping.mapping import Mapping
 from cimsim.rng import stream
@@ -91,7 +91,7 @@ class DrawnEnergy:
             "hardware.area": interval(self.area_m2),
             "hardware.area_used": interval(self.area_used_m2),
         }
-        return draws | {f"energy.{n}": interval(drawn) for n, drawn in self.by_component.items()}
+        return draws | {number_of(n): interval(drawn) for n, drawn in self.by_component.items()}
 
 
 @dataclass(frozen=True, slots=True)

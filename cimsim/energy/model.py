@@ -40,8 +40,17 @@ COMPONENTS: dict[str, str] = {
     "conversion": "power conversion: lost there",
 }
 CHIP_ROW = "(chip)"
+
 # what goes with the time that a chip is on (the link: nearly all of it), not with what it does
 STANDING = ("references", "control", "io", "processor", "static")
+
+
+def number_of(component: str) -> str:
+    """Return under which name a component's energy stands among the numbers of a result.
+
+    ``energy.programming`` is that of writing all weights once, which is no part of a frame's.
+    """
+    return f"energy.{'rewriting' if component == 'programming' else component}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from cimsim.energy.model import COMPONENTS, number_of
 from cimsim.graph.coverage import Coverage
 from cimsim.tasks.measures import Measure
 
@@ -209,10 +210,10 @@ def energy_numbers(e: Energy) -> dict[str, Number]:
         found["energy.compensation_time"] = Number(
             e.compensation_s, "s", "the same; no frame is computed meanwhile"
         )
-    found |= {
-        f"energy.{name}": Number(value, "J", "one frame") for name, value in e.by_component.items()
+    return found | {
+        number_of(name): Number(value, "J", f"one frame, {COMPONENTS.get(name, name)}")
+        for name, value in e.by_component.items()
     }
-    return found
 
 
 def hardware_numbers(h: Hardware) -> dict[str, Number]:

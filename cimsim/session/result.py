@@ -278,6 +278,7 @@ class Result:
             found |= coverage_numbers(self.coverage)
         found |= measured_numbers(self.measures)
         ends = dict(self.intervals)
+        ends.pop("energy.programming", None)  # of a component, in results of before
         ends |= {f"quality.{m.name}": m.interval for m in self.measures if m.interval}
         several = len(self.programmings) > 1
         if self.psnr_interval is not None:

@@ -139,6 +139,17 @@ def test_every_estimator_says_what_it_computes_and_from_whom(name):
     assert all(value > 0 and unit_of(section, field) for field, value in got.items())
 
 
+@pytest.mark.parametrize("bits", [{"weights.bits": 4}, {"inputs.bits": 10}, {"weights.bits": 12}])
+def test_a_vector_unit_that_is_estimated_follows_bits_as_a_given_one_does(bits):
+    autos = {"vector.energy": "auto", "vector.scale_energy": "auto"}
+    base, given = load_hw("eflash40nm", autos).vector, load_hw("eflash40nm", bits).vector
+    assert (base.energy_j, base.scale_energy_j) == (0.0295e-12, 0.46e-12)
+    estimated = load_hw("eflash40nm", autos | bits).vector
+    assert estimated.scale_energy_j == close(given.scale_energy_j)
+    assert estimated.scale_energy_j != base.scale_energy_j
+    assert estimated.energy_j / base.energy_j == close(given.energy_j / 0.03e-12)
+
+
 class Constant(AbstractEstimator):
     """What a user writes: a class ..."""
 

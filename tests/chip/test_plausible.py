@@ -4,7 +4,7 @@ import pytest
 
 from cimsim.chip.fields import fields
 from cimsim.chip.load import is_number, load_hw, raw_mapping, shipped
-from cimsim.chip.plausible import implausible
+from cimsim.chip.plausible import implausible, power
 from cimsim.report.chip.provenance import findings
 from cimsim.units import format_si
 
@@ -51,6 +51,18 @@ def test_every_range_is_of_a_field_and_is_noticed_on_both_sides(path):
         ({"buffer.size": "512 B"}, ["buffer.size", "no input vector", "1024 B"]),
         ({"adc.bits": 32}, ["adc.bits", "more than a column can hold"]),
         ({"adc.count": 2000}, ["adc.count", "2000 converters for 1024 columns"]),
+        ({"buffer.read_energy": "0.00151 pJ/B"}, ["buffer.read_energy", "100 times off", "sram"]),
+        ({"buffer.leakage": "0.9 W"}, ["buffer.leakage", "100 times off"]),
+        ({"vector.area": "5.6 mm2"}, ["vector.area", "100 times off", "vector_aladdin"]),
+        ({"interconnect.energy": "3 fJ/B"}, ["interconnect.energy", "100 times off"]),
+        ({"buffer.area": "340 mm2"}, ["area: ", "more than a reticle (858 mm²)", "of it buffer"]),
+        ({"array.periphery_area": "10 mm2"}, ["area", "a reticle", "of it array periphery"]),
+        ({"tile.clock_power": "4 W"}, ["power", "on 207 mm²", "of it tile.clock_power"]),
+        (
+            {"dram.static_power": "20 W"},
+            ["dram.static_power: 20.0 W", "the whole chip takes 3.21 W"],
+        ),
+        ({"io.static_power": "40 W"}, ["io.static_power: 40.0 W", "the whole chip takes"]),
     ],
 )
 def test_what_single_fields_do_not_show(changes, parts):
@@ -61,3 +73,19 @@ def test_what_single_fields_do_not_show(changes, parts):
 def test_zero_is_not_given_and_no_doubt():
     assert list(implausible(load_hw("eflash40nm", {"adc.energy": "0 J"}))) == []
     assert is_number("1 pJ")
+
+
+def test_what_a_chip_takes_at_most_by_hand():
+    watts = power(load_hw("eflash40nm", {"adc.count": 2, "tile.arrays": 3}))
+    assert watts["tile.clock_power"] == pytest.approx(76 * 40.5e-3)
+    assert watts["array.active_power"] == pytest.approx(76 * 3 * 1e-3)
+    assert watts["vector.leakage"] == pytest.approx(76 * 38.8e-6)
+    # two converters for each of three arrays, 2.61 pJ each time one is done
+    chip = load_hw("eflash40nm", {"adc.count": 2})
+    assert power(chip)["adc.energy"] == pytest.approx(
+        152 * chip.adc.energy_j / chip.adc.conversion_s
+    )
+
+
+def test_several_chips_are_no_large_one():
+    assert not list(implausible(load_hw("eflash40nm", {"system.chips": 6})))

@@ -104,6 +104,23 @@ def test_what_nobody_knows_is_kept_and_told():
     ]
 
 
+@pytest.mark.parametrize(
+    ("chip", "changes", "told"),
+    [
+        ("sram22nm", {"weights.bits": 4}, ["array.cell_capacitance", "array.cell_area"]),
+        ("sram22nm", {"weights.bits": 4, "weights.cell_bits": 1}, []),  # cells of one bit each
+        ("eflash40nm", {"weights.bits": 4}, []),  # one cell holds them
+        ("eflash40nm", {"tile.arrays": 2}, ["tile.clock_power"]),
+    ],
+)
+def test_cells_that_stand_for_those_of_all_bits_are_told(chip, changes, told):
+    kept = load_hw(chip, changes).history.kept
+    given = {path for path in ("array.cell_capacitance", "array.cell_area", "tile.clock_power")
+             if fields()[path].value(load_hw(chip))}  # fmt: skip
+    assert {one.path for one in kept} & set(given) == set(told) & given
+    assert bool(kept) == bool(told)
+
+
 def test_overrides_are_told_in_the_name_and_make_no_other_chip():
     plain = load_hw("eflash40nm")
     chip = load_hw("eflash40nm", {"adc.bits": 8, "tile.gated": True})

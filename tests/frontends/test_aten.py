@@ -222,6 +222,20 @@ CASES = {
         3 * 8 + 4,
         case(aten.cdist.default, lambda x: (x, torch.rand(5, 8)), shape=(6, 8)),
     ),
+    "cosine": (
+        "barrier",
+        6 * 8 + 9,
+        case(aten.cosine_similarity.default, lambda x: (x, torch.rand(6, 8), -1), shape=(6, 8)),
+    ),
+    "cosine with each of some": (
+        "barrier",
+        6 * 8 + 9,
+        case(
+            aten.cosine_similarity.default,
+            lambda x: (x, torch.rand(1, 50, 8), 2),
+            shape=(6, 1, 8),
+        ),
+    ),
     "attention": (
         "barrier",
         10 * (2 * 4 + 11 + 2 * 4) / 4,

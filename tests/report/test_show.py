@@ -12,7 +12,7 @@ from matplotlib.container import BarContainer
 import cimsim
 from cimsim.api import simulate_timing
 from cimsim.display.tables import html_table
-from cimsim.energy.model import COMPONENTS, STANDING
+from cimsim.energy.model import COMPONENTS, STANDING, number_of
 from cimsim.errors import InputError
 from cimsim.report.run.plots import dynamic_j
 from cimsim.session.parts import Quality
@@ -139,7 +139,7 @@ def test_the_energy_picture_has_every_joule_in_words_and_with_its_interval(shown
     points = [line.get_xdata()[0] for line in whole.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(points, list(spent.values()))
     whiskers = [line.get_segments()[0][:, 0] for line in whole.collections]
-    known = [result.intervals[f"energy.{n}"] for n in spent if f"energy.{n}" in result.intervals]
+    known = [result.intervals[number_of(n)] for n in spent if number_of(n) in result.intervals]
     assert len(known) > 5
     np.testing.assert_allclose(whiskers, known, rtol=1e-9)
     legend = {text.get_text() for text in layers.get_legend().get_texts()}

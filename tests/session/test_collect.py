@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 import cimsim
-from cimsim.energy.model import energy
+from cimsim.energy.model import energy, number_of
 from cimsim.mapping.mapping import map_graph
 from cimsim.session import collect
 from cimsim.timing.simulate import simulate
@@ -94,3 +94,27 @@ def test_line_buffers_that_do_not_fit_are_told(overflow, size, told):
     lines = [remark for remark in found if "line buffers" in remark]
     assert len(lines) == bool(told)
     assert all(told in line for line in lines)
+
+
+def test_every_component_and_the_writing_of_all_weights_are_numbers_of_their_own():
+    net = nn.Sequential(nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 40))
+    graph = cimsim.trace(net, (torch.rand(1, 40),))
+    tiny = {
+        "array.rows": 40, "array.cols": 40, "tile.count": 1, "tile.arrays": 1,
+        "programming.reload": "allow",
+    }  # fmt: skip
+    for changes, allocation, anew in (({}, "in_order", False), (tiny, "loads", True)):
+        mapping = cimsim.map_graph(
+            graph,
+            cimsim.load_hw("eflash40nm", changes),
+            allocation=allocation,
+        )
+        result = cimsim.simulate(mapping, None)
+        numbers, spent = result.numbers(), result.energy.by_component
+        shares = {name: numbers[number_of(name)].value for name in spent}
+        assert shares == spent
+        assert (shares["programming"] > 0) == anew
+        written = numbers["energy.programming"]
+        assert written.value == result.energy.programming_j > 0
+        assert written.meaning == "writing all weights once"
+        assert written.interval is None

@@ -66,16 +66,25 @@ class MatMulAladdin(AbstractEstimator):
 
 
 class VectorAladdin(AbstractEstimator):
-    """Lanes of a comparator (ReLU), an adder (bias) and a 16 x 8-bit multiplier (scale)."""
+    """Lanes of a comparator (ReLU), an adder (bias) and a multiplier (scale).
+
+    Comparators go with the bits of inputs, the multiplier, 16 x 8 bits in the source, with those
+    of inputs and weights; the adder of 32 bits and the area stay.
+    """
 
     gives: ClassVar = ("energy", "scale_energy", "leakage", "area")
-    formula: ClassVar = "0.0295 pJ, 0.25 + 0.21 pJ, lanes x 2.425 uW, 349 um2 at 40 nm, scaled"
+    formula: ClassVar = (
+        "0.0295 pJ x inputs.bits / 8, 0.25 pJ x (inputs.bits + weights.bits) / 16 + 0.21 pJ, lanes "
+        "x 2.425 uW, 349 um2 at 40 nm, scaled"
+    )
     source: ClassVar = "Aladdin 40 nm and RAELLA, as in hwcomponents-library"
 
     def estimate(self, chip: Chip, section: str) -> dict[str, float]:
         """See the base class; valid for 7 .. 130 nm and 0.4 .. 1.8 V."""
-        scale, lanes = _scale(chip), chip.vector.lanes
+        scale, lanes, bits = _scale(chip), chip.vector.lanes, chip.inputs.bits
+        multiplied = 0.25e-12 * (bits + chip.weights.bits) / 16
         return {
-            "energy": 0.0295e-12 * scale.energy, "scale_energy": 0.46e-12 * scale.energy,
+            "energy": 0.0295e-12 * bits / 8 * scale.energy,
+            "scale_energy": (multiplied + 0.21e-12) * scale.energy,
             "leakage": lanes * 2.425e-6 * scale.leakage, "area": lanes * 349e-12 * scale.area,
         }  # fmt: skip

@@ -104,7 +104,7 @@ class Array(Part):
         Fact(
             "energy.front_end",
             scales="active",
-            plausible=(1e-09, 1, "amplifiers of one array"),
+            plausible=(1e-09, 0.5, "amplifiers of one array"),
             spread="analog",
             tried=("1 uW",),
             follows=Follows(law="columns", fields=("array.cols",), kept=("process.node",)),
@@ -120,7 +120,7 @@ class Array(Part):
         Fact(
             "energy.references",
             scales="static",
-            plausible=(1e-9, 1, "a bias cell .. pumps of a large array"),
+            plausible=(1e-9, 0.1, "a bias cell .. pumps of a large array"),
             spread="analog",
             tried=("10 uW",),
             follows=Follows(kept=("array.rows", "array.cols", "process.node")),

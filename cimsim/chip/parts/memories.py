@@ -19,6 +19,7 @@ class Buffer(Part):
             "cycles",
             "energy.buffer",
             "energy.global_buffer",
+            plausible=(16, 2**28, "registers .. what one die holds"),
             when={"buffer.overflow": "global_buffer", "buffer.size": "64 B"},
             tried=("64 KiB",),
         ),
@@ -110,7 +111,7 @@ class Dram(Part):
     ] = Field(gt=0, description="port width")
     latency_cycles: Annotated[
         int,
-        Fact("cycles", when=DRAM),
+        Fact("cycles", when=DRAM, plausible=(1, 10_000, "a slow clock .. a busy memory")),
     ] = Field(default=0, ge=0, description="of a read")
     energy_j_b: Annotated[
         EnergyPerByte,

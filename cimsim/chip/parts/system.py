@@ -39,9 +39,9 @@ class Interconnect(Part):
     bytes_per_cycle: Annotated[int, Fact("cycles")] = Field(
         default=64, gt=0, description="of the bus, or of one mesh link"
     )
-    latency_cycles: Annotated[int, Fact("cycles")] = Field(
-        default=0, ge=0, description="added to each transfer"
-    )
+    latency_cycles: Annotated[
+        int, Fact("cycles", plausible=(1, 1000, "a bus .. the far end of a mesh"))
+    ] = Field(default=0, ge=0, description="added to each transfer")
     hop_cycles: Annotated[int, Fact("cycles", when={"interconnect.kind": "mesh"})] = Field(
         default=1, ge=1, description="mesh: from one link to the next, for the head of a message"
     )
@@ -94,9 +94,9 @@ class System(Part):
     bytes_per_cycle: Annotated[int, Fact("cycles", when=CHAIN)] = Field(
         default=8, gt=0, description="of one link, each way"
     )
-    latency_cycles: Annotated[int, Fact("cycles", when=CHAIN)] = Field(
-        default=0, ge=0, description="of one link"
-    )
+    latency_cycles: Annotated[
+        int, Fact("cycles", when=CHAIN, plausible=(1, 100_000, "a package .. a network"))
+    ] = Field(default=0, ge=0, description="of one link")
     energy_j_b: Annotated[
         EnergyPerByte,
         Fact(
@@ -182,7 +182,11 @@ class Tile(Part):
             plausible=(1e-09, 10, "clock of one tile"),
             spread="logic",
             tried=("1 mW",),
-            follows=Follows(law="clock", fields=("process.clock",), kept=("process.node",)),
+            follows=Follows(
+                law="clock",
+                fields=("process.clock",),
+                kept=("tile.arrays", "array.rows", "array.cols", "process.node"),
+            ),
         ),
     ] = Field(
         default=0.0, alias="clock_power", description="clock tree and control of a working tile"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.energy.model import CHIP_ROW, COMPONENTS, STANDING
+from cimsim.energy.model import CHIP_ROW, COMPONENTS, STANDING, number_of
 from cimsim.errors import SimulationError
 from cimsim.session.result import Result
 from cimsim.units import format_interval, format_si
@@ -100,7 +100,7 @@ def _by_component(axes: Axes, result: Result, spent: Mapping[str, float]) -> Non
     from matplotlib.ticker import EngFormatter
 
     for place, (name, value) in enumerate(spent.items()):
-        ends = result.intervals.get(f"energy.{name}")
+        ends = result.intervals.get(number_of(name))
         axes.plot(value, place, "o", color=COLOURS[name], markersize=7, zorder=3)
         if ends is not None:
             _whisker(axes, place, value, ends, 1.0)

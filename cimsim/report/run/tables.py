@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console, ConsoleRenderable
 from rich.table import Table
 
-from cimsim.energy.model import COMPONENTS
+from cimsim.energy.model import COMPONENTS, number_of
 from cimsim.report.run.against_float import classes_against_float, frames_against_float
 from cimsim.report.screen import print_coverage, print_doubts
 from cimsim.session.result import Result
@@ -172,7 +172,7 @@ def _energy(result: Result) -> Table:
             continue
         share = 100 * value / energy.total_j if energy.total_j else 0.0
         label = COMPONENTS[name]
-        table.add_row(label, _told(result, f"energy.{name}", value, "J"), f"{share:.0f} %")
+        table.add_row(label, _told(result, number_of(name), value, "J"), f"{share:.0f} %")
     table.add_section()
     total = _told(result, "energy.per_frame", energy.total_j, "J")
     table.add_row("total", total, "", style="bold")
@@ -210,8 +210,11 @@ def _hardware(result: Result) -> Table:
     table.add_row("MACs", f"{h.macs:,}")
     table.add_section()
     often = "each frame" if result.energy.by_component.get("programming") else "once"
-    table.add_row(f"programming, {often}", format_si(result.energy.programming_s, "s"))
-    table.add_row("", format_si(result.energy.programming_j, "J"))
+    if result.energy.programming_s or result.energy.programming_j:
+        table.add_row(f"programming, {often}", format_si(result.energy.programming_s, "s"))
+        table.add_row("", format_si(result.energy.programming_j, "J"))
+    else:
+        table.add_row("programming", "not given")
     if result.energy.compensation_s > 0:
         table.add_row("compensation, each time", format_si(result.energy.compensation_s, "s"))
         table.add_row("", format_si(result.energy.compensation_j, "J"))

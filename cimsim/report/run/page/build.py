@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from cimsim.boundary import json_text
-from cimsim.energy.model import COMPONENTS
+from cimsim.energy.model import COMPONENTS, number_of
 from cimsim.report.run.against_float import classes_against_float, frames_against_float
 from cimsim.report.run.page import svg
 from cimsim.report.run.page.diagnosed import FILE as DIAGNOSIS
@@ -202,7 +202,7 @@ def _energy(result: Result) -> dict[str, object]:
     rows = []
     for number, (name, value) in enumerate(energy.by_component.items()):
         if value > 0:
-            ends = result.intervals.get(f"energy.{name}")
+            ends = result.intervals.get(number_of(name))
             text = f"{told(value, ends, 'J')}, {_share(value / total)}"
             low, high = ends or (None, None)
             colour = svg.COLOURS[number % len(svg.COLOURS)]
