@@ -47,6 +47,11 @@ class Quality:
         """Mean over frames of one of the six series."""
         return mean(getattr(self, name))
 
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the input differs from the clean frames; its PSNR is infinite if not."""
+        return math.isfinite(self.mean("noisy_psnr"))
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:

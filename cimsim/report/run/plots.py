@@ -256,7 +256,7 @@ def psnr_per_frame(result: Result) -> Figure:
     series = (("network in float32", quality.float_psnr, "#0072B2", "o"),
               ("on the chip", quality.chip_psnr, "#D55E00", "s"),
               ("noisy input", quality.noisy_psnr, "#999999", "^"))  # fmt: skip
-    for label, values, colour, marker in series:
+    for label, values, colour, marker in series[: 3 if quality.is_noisy else 2]:
         axes.plot(range(1, len(values) + 1), values, marker=marker, color=colour, label=label)
     axes.set_xlabel("frame")
     axes.set_ylabel("PSNR / dB")
@@ -301,7 +301,7 @@ def _captions(result: Result, index: int) -> dict[str, str]:
         return {"noisy": f"noisy, frame {index + 1}", "float": "float32", "chip": "on the chip"}
     return {
         "clean": f"clean, frame {index + 1}",
-        "noisy": f"noisy {quality.noisy_psnr[index]:.2f} dB",
+        "noisy": f"noisy {quality.noisy_psnr[index]:.2f} dB" if quality.is_noisy else "no noise",
         "float": f"float32 {quality.float_psnr[index]:.2f} dB",
         "chip": f"on the chip {quality.chip_psnr[index]:.2f} dB",
     }

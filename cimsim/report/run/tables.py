@@ -134,7 +134,10 @@ def _quality(result: Result) -> Table | None:
     noisy = quality.mean("noisy_psnr")
     for name, label in (("noisy", "noisy input"), ("float", "float32"), ("chip", "on the chip")):
         psnr = quality.mean(f"{name}_psnr")
-        gain = "" if name == "noisy" else f"{psnr - noisy:+.2f}"
+        if name == "noisy" and not quality.is_noisy:
+            table.add_row("input", "without noise", "", "")
+            continue
+        gain = "" if name == "noisy" or not quality.is_noisy else f"{psnr - noisy:+.2f}"
         table.add_row(label, f"{psnr:.2f}", f"{quality.mean(f'{name}_ssim'):.4f}", gain)
     if len(result.programmings) > 1:
         chips = result.programmings

@@ -9,6 +9,7 @@ from rich.console import Console
 import cimsim
 from cimsim.report.run.against_float import classes_against_float, frames_against_float
 from cimsim.report.run.page.build import run_page
+from cimsim.report.run.plots import psnr_per_frame
 from cimsim.report.run.tables import print_result
 from cimsim.stats import mean_interval
 from cimsim.tasks.measures import Measure
@@ -161,3 +162,15 @@ def test_the_number_says_what_its_sign_means(real):
     loss = judged(real, (30.0,), (30.2,)).numbers()["quality.loss"]
     assert loss.value == pytest.approx(-0.2)
     assert "below 0 where the chip is better" in loss.meaning
+
+
+def test_a_clip_without_noise_has_no_gain_over_it(real):
+    clean = replace(real, quality=replace(real.quality, noisy_psnr=(float("inf"),)))
+    assert not clean.quality.is_noisy
+    assert real.quality.is_noisy
+    told = screen(clean)
+    assert "inf" not in told
+    assert "without noise" in told
+    assert "noisy input" in screen(real)
+    labels = [line.get_label() for line in psnr_per_frame(clean).axes[0].lines]
+    assert labels == ["network in float32", "on the chip"]

@@ -94,7 +94,8 @@ def _cards(result: Result) -> list[dict[str, str]]:
     if quality is not None:
         ends = result.psnr_interval
         against = frames_against_float(result)
-        told = f"float {quality.mean('float_psnr'):.2f} dB, input {quality.mean('noisy_psnr'):.2f}"
+        given = f"{quality.mean('noisy_psnr'):.2f}" if quality.is_noisy else "without noise"
+        told = f"float {quality.mean('float_psnr'):.2f} dB, input {given}"
         if ends is not None:
             of = "programmings" if len(result.programmings) > 1 else "frames of one chip"
             told += f"; mean over {of} {ends[0]:.2f}..{ends[1]:.2f}"
@@ -176,8 +177,9 @@ def _curve(result: Result) -> str:
     quality = result.quality
     if quality is None:
         return ""
-    series = {"noisy input": quality.noisy_psnr, "float32": quality.float_psnr,
-              "on the chip": quality.chip_psnr}  # fmt: skip
+    series = {"float32": quality.float_psnr, "on the chip": quality.chip_psnr}
+    if quality.is_noisy:
+        series = {"noisy input": quality.noisy_psnr, **series}
     return svg.lines(series, "dB", "PSNR of every frame", "frame")
 
 
