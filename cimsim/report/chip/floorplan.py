@@ -25,6 +25,7 @@ _GAP, _TITLE = 0.14, 0.20  # between arrays and above them, in widths of an arra
 _MARGIN = 0.10  # between the frame of a tile and its arrays
 _WIDEST_IN, _NARROWEST_IN, _ARRAY_IN = 13.0, 8.5, 3.0  # the page, and the largest array
 _SIDE_IN = 0.2
+_WIDE = 0.58  # of a letter, in sizes of type
 _LEAST = 0.012  # blocks are drawn at least so wide and high, in widths of an array
 
 
@@ -304,8 +305,13 @@ class _Drawing:
         size = min(8.5, max(5.0, 6.5 * self.inch))
         x, y = self.grid.corners[slot]
         top = y + self.grid.array_height + 0.02
-        self.axes.text(x, top, name, fontsize=size, color=_TEXT, va="bottom")
+        short = f"{slot.tile if chip.tile.arrays == 1 else slot.array}"
         shown = _percent(share) if places else "unused"
+        # as much as there is room for above a narrow array
+        pairs = (name, shown), (name, ""), (short, shown), (short, "")
+        fits = [pair for pair in pairs if _WIDE * size * len(" ".join(pair)) <= 72 * self.inch]
+        name, shown = fits[0] if fits else pairs[-1]
+        self.axes.text(x, top, name, fontsize=size, color=_TEXT, va="bottom")
         self.axes.text(x + 1, top, shown, fontsize=size, color=_EDGE, va="bottom", ha="right")
 
 
