@@ -59,7 +59,7 @@ class Converter:
         self._pipe: Graph | Literal["samples", "exact"] | None = None
         self._deinterlaces = False
         self._turn: Turn = UPRIGHT
-        self._levels: Levels | None = None
+        self._levels: dict[str, Levels] = {}  # of each pixel format
         self._number = 0
 
     def take(self, frame: VideoFrame, like: VideoFrame | None = None) -> Iterator[UInt8Array]:
@@ -135,10 +135,11 @@ class Converter:
         """Grey and RGB of more than 8 bits: code values as they are."""
         where = f"{self.source.path}: frame {self._number - 1}"
         pixels = code_values(frame)
-        if self._levels is None:
-            self._levels = self._found(where, frame, pixels)
-            self.source.tell(self._levels.note)
-        return spread(self._levels.to_8_bit(where, pixels))
+        name = frame.format.name
+        if name not in self._levels:
+            self._levels[name] = self._found(where, frame, pixels)
+            self.source.tell(self._levels[name].note)
+        return spread(self._levels[name].to_8_bit(where, pixels))
 
     def _found(self, where: str, frame: VideoFrame, pixels: npt.NDArray[np.generic]) -> Levels:
         bits = _depth(frame.format)
@@ -146,16 +147,16 @@ class Converter:
         if is_integer and int(frame.color_range) == VIDEO_RANGE and not self.options.has_levels:
             step = 2 ** (bits - 8)
             return Levels(16 * step, 235 * step, "samples are tagged as video range")
-        first = self.first_samples() if self.first_samples else [pixels]
+        first = self.first_samples() if self.first_samples and not self._levels else [pixels]
         return find_levels(where, first, self.options, bits if is_integer and bits < 16 else None)
 
     def _levelled(self, picture: UInt8Array) -> UInt8Array:
         if not self.options.has_levels:
             return picture
-        if self._levels is None:
-            self._levels = find_levels("", iter([picture]), self.options)
-            self.source.tell(self._levels.note)
-        return self._levels.to_8_bit("", picture)
+        if "" not in self._levels:
+            self._levels[""] = find_levels("", iter([picture]), self.options)
+            self.source.tell(self._levels[""].note)
+        return self._levels[""].to_8_bit("", picture)
 
     def _orientation(self, name: str, frame: VideoFrame | None) -> Turn | None:
         if frame is None:

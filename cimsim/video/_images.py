@@ -32,6 +32,17 @@ _MOSAIC = 2.0  # neighbours of a raw mosaic differ more than next but one; in pi
 
 
 @dataclass(frozen=True)
+class _Samples:
+    """What decides on the levels of a picture: kind of its numbers, and depth where it says one."""
+
+    dtype: np.dtype[np.generic]
+    bits: int | None
+
+    def __str__(self) -> str:
+        return f"{self.dtype}" if self.bits is None else f"{self.bits} bits"
+
+
+@dataclass(frozen=True)
 class Stored:
     """A picture as it is in the file.
 
@@ -52,6 +63,11 @@ class Stored:
     notes: tuple[str, ...] = ()
     damage: str = ""
 
+    @property
+    def samples(self) -> _Samples:
+        """See `_Samples`."""
+        return _Samples(self.pixels.dtype.newbyteorder("="), self.bits)
+
 
 class ImageSource(Source):
     """Frames of pictures, or of one animation.
@@ -67,7 +83,7 @@ class ImageSource(Source):
     def __init__(self, path: Path, series: Series, options: ReadOptions) -> None:
         super().__init__(path)
         self.files, self.options = series.files, options
-        self._levels: Levels | None = None
+        self._levels: dict[_Samples, Levels] = {}
         self._missing = series.missing
         self._broken: dict[Path, str] = {}
         for sentence in series.notes:
@@ -124,26 +140,49 @@ class ImageSource(Source):
             )
         stored = _stored(file)
         self._check_damage(file, stored.damage)
-        if self._levels is None:
-            chosen = self.files[:SEARCHED] if file in self.files[:SEARCHED] else [file]
-            pictures = (stored.pixels if f == file else _stored(f).pixels for f in chosen)
-            self._levels = find_levels(str(file), pictures, self.options, stored.bits)
-            self.tell(self._levels.note)
-            self.grey = stored.pixels.shape[2] == 1
-            kind = "grey" if self.grey else "RGB"
-            self.facts |= {"pixels": f"{kind}, {stored.pixels.dtype}", "colours": kind}
-            if self.grey and _looks_like_mosaic(stored.pixels[..., 0]):
-                self.tell(
-                    "a grey picture whose neighbours differ more than pixels further apart: if it "
-                    "is a raw colour mosaic (Bayer), develop it first"
-                )
+        levels = self._levels_of(file, stored)
         for sentence in stored.notes:
             self.tell(sentence)
         if stored.turn != UPRIGHT:
             self.tell(f"{in_words(stored.turn)}, as the file says")
-        eight = self._levels.to_8_bit(str(file), stored.pixels)
+        eight = levels.to_8_bit(str(file), stored.pixels)
         shown = np.broadcast_to(eight, (*eight.shape[:2], 3))
         return turned(shown, stored.turn)
+
+    def _levels_of(self, file: Path, stored: Stored) -> Levels:
+        """Return the levels of pictures with samples like these, found when the first one comes."""
+        if stored.samples in self._levels:
+            return self._levels[stored.samples]
+        if not self._levels:
+            self._begin(stored)
+        elif self.options.has_levels:
+            (known,) = self._levels
+            raise InputError(
+                f"{file}: its samples are {stored.samples}, those of the pictures before it are "
+                f"{known}: one black and white cannot fit both; give pictures of one depth, or "
+                "leave out --black and --white"
+            )
+        chosen = self.files[:SEARCHED] if file in self.files[:SEARCHED] else [file]
+        read = (stored if f == file else _stored(f) for f in chosen)
+        alike = (one.pixels for one in read if one.samples == stored.samples)
+        levels = find_levels(str(file), alike, self.options, stored.bits)
+        self._levels[stored.samples] = levels
+        self.tell(levels.note)
+        if len(self._levels) > 1:
+            kinds = ", ".join(map(str, self._levels))
+            self.tell(f"pictures of several depths ({kinds}): each is scaled by its own")
+        return levels
+
+    def _begin(self, stored: Stored) -> None:
+        """Say what the first picture is."""
+        self.grey = stored.pixels.shape[2] == 1
+        kind = "grey" if self.grey else "RGB"
+        self.facts |= {"pixels": f"{kind}, {stored.pixels.dtype}", "colours": kind}
+        if self.grey and _looks_like_mosaic(stored.pixels[..., 0]):
+            self.tell(
+                "a grey picture whose neighbours differ more than pixels further apart: if it "
+                "is a raw colour mosaic (Bayer), develop it first"
+            )
 
     def _check_damage(self, file: Path, why: str) -> None:
         """Stop, or remember, where a decoder saw damage and painted on."""

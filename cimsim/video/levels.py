@@ -29,7 +29,7 @@ class Levels:
     note : str
         What was assumed and how to say otherwise; empty where nothing was.
     guessed : bool
-        True when the white level is the largest that the first pictures allow.
+        True when the levels are those that the first pictures allow; a later one may not fit.
     """
 
     black: float
@@ -43,7 +43,7 @@ class Levels:
         Raises
         ------
         InputError
-            When a guessed white level turns out too low, or for NaN.
+            When guessed levels turn out not to hold all values, or for NaN.
         """
         if pixels.dtype == np.bool_:
             return pixels.astype(np.uint8) * np.uint8(255)
@@ -51,13 +51,23 @@ class Levels:
             return np.ascontiguousarray(pixels)
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
             raise InputError(f"{name}: holds NaN or infinity, which no pixel value can show")
-        if self.guessed and pixels.size and pixels.max() > self.white:
-            raise InputError(
-                f"{name}: holds the value {pixels.max()}, but the pictures before it fitted into "
-                f"0..{self.white:g}; say what white is (--white 65535 for full 16 bits)"
-            )
+        if self.guessed and pixels.size:
+            self._check(name, pixels)
         scaled = (pixels.astype(np.float64) - self.black) * 255 / (self.white - self.black)
         return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+
+    def _check(self, name: str, pixels: npt.NDArray[np.generic]) -> None:
+        low, high = pixels.min(), pixels.max()
+        if low >= self.black and high <= self.white:
+            return
+        deep = pixels.dtype.kind == "u"
+        way = "white is (--white 65535 for full 16 bits)" if deep else (
+            "black and white are (--black, --white)"
+        )  # fmt: skip
+        raise InputError(
+            f"{name}: holds the value {high if high > self.white else low}, but the pictures "
+            f"before it fitted into {self.black:g}..{self.white:g}; say what {way}"
+        )
 
 
 def find_levels(
@@ -97,7 +107,7 @@ def find_levels(
         return Levels(0, 2**bits - 1)
     low, high = _range(first, shown)
     if kind == "f" and low >= 0 and high <= 1:
-        return Levels(0, 1)
+        return Levels(0, 1, guessed=True)
     if first.dtype != np.uint16:
         raise InputError(
             f"{name}: pixels are {first.dtype} in {low}..{high}; expected 8 or 16 bit, or floats "

@@ -62,6 +62,30 @@ def test_a_later_picture_that_exceeds_the_found_depth_is_refused(tmp_path):
     assert read_clip(tmp_path, white=65535)[18, 0, 0, 0] == 233
 
 
+@pytest.mark.parametrize("first", [8, 16])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_each_picture_of_a_folder_is_scaled_by_its_own_depth(tmp_path, first, suffix):
+    eight = PICTURE[..., 0]
+    pictures = {8: eight, 16: eight.astype(np.uint16) * 257}
+    for number, bits in enumerate((first, 24 - first, first)):
+        write_deep(tmp_path / f"{number}{suffix}", pictures[bits])
+    clip = load_clip(tmp_path)
+    for frame in clip:
+        np.testing.assert_array_equal(frame[..., 0], eight)
+    assert any("pictures of several depths (uint" in note for note in clip.notes)
+    with pytest.raises(InputError, match=rf"1\{suffix}: its samples are uint.*--black and --white"):
+        read_clip(tmp_path, white=4095)
+
+
+def test_a_later_float_picture_outside_of_the_first_ones_is_refused(tmp_path):
+    frames = np.full((20, 8, 9), 0.5, np.float32)
+    frames[18, 0, 0] = 200
+    np.save(tmp_path / "a.npy", frames)
+    with pytest.raises(InputError, match=r"frame 18: holds the value 200.*--black, --white"):
+        read_clip(tmp_path / "a.npy")
+    assert read_clip(tmp_path / "a.npy", white=200)[18, 0, 0, 0] == 255
+
+
 def test_wide_and_signed_integers_and_floats_need_a_white_level(tmp_path):
     for pixels in (np.full((8, 9), 5000, np.int32), np.full((8, 9), 5000.0, np.float32)):
         tifffile.imwrite(tmp_path / "a.tif", pixels)
