@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cimsim.errors import InputError
-from cimsim.video import _jpeg
+from cimsim.video import _animation, _jpeg
 from cimsim.video._orientation import EXIF, UPRIGHT, Turn, in_words, turned
-from cimsim.video._series import ACCEPTED, IMAGE_SUFFIXES, JPEG_SUFFIXES, Series
+from cimsim.video._series import ACCEPTED, IMAGE_SUFFIXES, Series
 from cimsim.video.levels import SEARCHED, Levels, find_levels
 from cimsim.video.options import ReadOptions
 from cimsim.video.source import Pictures, Source, UInt8Array
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ACCEPTED", "IMAGE_SUFFIXES", "ImageSource", "is_raw", "read_image"]
 
-_CHECKED = (".png",)  # with a checksum of every byte
+_CHECKED = (".png", ".apng")  # with a checksum of every byte
 _JPEG = ("JPEG", "MPO")  # Pillow's names; the second one has a preview behind the picture
 _ORIENTATION = 274  # Exif and TIFF
 _MOSAIC = 2.0  # neighbours of a raw mosaic differ more than next but one; in pictures, less
@@ -93,7 +93,8 @@ class ImageSource(Source):
                 f"{path}: {series.missing[0]}; --tolerate-damage (tolerate_damage=True) goes on "
                 "without them"
             )
-        self._animated = len(self.files) == 1 and _frame_count(self.files[0]) > 1
+        self._animation = _animation.held(self.files[0]) if len(self.files) == 1 else None
+        self._animated = self._animation is not None and self._animation.animated
         many = f"{len(self.files)} images" if len(self.files) > 1 else "image"
         self.facts |= {"container": "animation" if self._animated else many}
         self.facts |= {"codec": self.files[0].suffix.lower().lstrip(".")}
@@ -104,11 +105,13 @@ class ImageSource(Source):
             )
         if self._animated:
             self.tell("an animation: its frames are taken one by one, whatever time each is shown")
+        if self._animation is not None and self._animation.hidden:
+            self.tell("its picture for programs that show no animations is no frame: left out")
 
     @property
     def count(self) -> int | None:
         """See `Source`."""
-        return _frame_count(self.files[0]) if self._animated else len(self.files)
+        return self._animation.frames if self._animation is not None else len(self.files)
 
     @property
     def damaged(self) -> list[str]:
@@ -123,20 +126,35 @@ class ImageSource(Source):
         InputError
             A picture that cannot be read, or whose levels are not clear.
         """
-        if self._animated:
-            for index, picture in enumerate(_animation(self.files[0])):
-                if index == stop:
-                    return
-                if index >= start:
-                    yield f"frame {index}", picture
+        if self._animation is not None and self._animation.incomplete:
+            self._check_damage(self.files[0], self._animation.incomplete)
+        if self._animation is not None and self._animated:
+            yield from self._frames_of(self._animation, start, stop)
             return
         for file in self.files[start:stop]:
             yield file.name, self._picture(file)
 
+    def _frames_of(
+        self, animation: _animation.Held, start: int, stop: int | None
+    ) -> Iterator[tuple[str, UInt8Array]]:
+        """Yield the frames of an animation, up to where it is damaged if that is tolerated."""
+        index, (path,) = 0, self.files
+        try:
+            for picture in _animation.frames(path, animation.hidden):
+                if index == stop:
+                    return
+                if index >= start:
+                    yield f"frame {index}", picture
+                index += 1
+        except InputError as error:
+            if not index:
+                raise InputError(f"{path}: not a readable animation ({error})") from error
+            self._check_damage(path, f"it breaks off in frame {index}: {error}")
+
     def _picture(self, file: Path) -> UInt8Array:
-        if len(self.files) > 1 and _frame_count(file) > 1:
+        if len(self.files) > 1 and (found := _animation.held(file)).animated:
             raise InputError(
-                f"{file}: holds {_frame_count(file)} frames among other pictures; take it alone"
+                f"{file}: holds {found.frames} frames among other pictures; take it alone"
             )
         stored = _stored(file)
         self._check_damage(file, stored.damage)
@@ -347,32 +365,6 @@ def _other_tiff(path: Path, kind: str, depth: int, turn: Turn, *, plain: bool) -
         frame = next(container.decode(video=0))
         form = "gray16le" if "gray" in frame.format.name or "ya" in frame.format.name else "rgb48le"
         return Stored(_shaped(path, np.asarray(frame.to_ndarray(format=form))), turn)
-
-
-def _frame_count(path: Path) -> int:
-    """Frames of an animation; 1 for a still picture, for TIFF, and for what cannot be read."""
-    from PIL import Image
-
-    if path.suffix.lower() in (".tif", ".tiff", ".bmp", *JPEG_SUFFIXES):
-        return 1  # a second frame of a JPEG is its preview
-    try:
-        with Image.open(path) as image:
-            return int(getattr(image, "n_frames", 1))
-    except Exception:  # noqa: BLE001 - whoever reads the picture says what is wrong
-        return 1
-
-
-def _animation(path: Path) -> Iterator[UInt8Array]:
-    """Yield the frames of an animation, each as it is shown."""
-    from PIL import Image, ImageSequence
-
-    try:
-        with Image.open(path) as image:
-            turn = EXIF.get(image.getexif().get(_ORIENTATION, 1), UPRIGHT)
-            for frame in ImageSequence.Iterator(image):
-                yield turned(np.asarray(frame.convert("RGB")), turn)
-    except Exception as error:
-        raise InputError(f"{path}: not a readable animation ({_cause(error)})") from error
 
 
 def _png_chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:

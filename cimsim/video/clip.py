@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cimsim.errors import ConfigError, InputError
+from cimsim.video._animation import ANIMATION_SUFFIXES, is_gif
 from cimsim.video._arrays import ArraySource
 from cimsim.video._images import ImageSource, is_raw
 from cimsim.video._series import ACCEPTED, IMAGE_SUFFIXES, Series, is_pattern, of_folder, of_pattern
@@ -268,7 +269,7 @@ def _source(path: Path, options: ReadOptions) -> Source:
             f"{path}: an archive of arrays; save the one of the frames with numpy.save"
         )
     try:
-        raw = is_raw(path)
+        raw, gif = is_raw(path), is_gif(path)
     except OSError as error:
         raise InputError(f"{path}: cannot read the file: {error.strerror}") from error
     if raw:
@@ -276,7 +277,7 @@ def _source(path: Path, options: ReadOptions) -> Source:
             f"{path}: holds a camera's raw colour mosaic (Bayer), not RGB; develop it first "
             "(rawpy, darktable, dcraw)"
         )
-    if suffix in IMAGE_SUFFIXES:
+    if gif or suffix in (*IMAGE_SUFFIXES, *ANIMATION_SUFFIXES):
         return ImageSource(path, Series([path]), options)
     return VideoSource(path, options)
 

@@ -210,6 +210,54 @@ def test_animations_are_read_frame_by_frame(tmp_path, suffix):
         read_clip(path, frames=6)
 
 
+def animation(path, n=4, **options):
+    frames = [Image.new("RGB", (17, 12), (40 * k, 0, 200)) for k in range(n)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
+    return path
+
+
+@pytest.mark.parametrize("times", [{}, {"duration": 0}, {"duration": 20}, {"loop": 0}])
+def test_a_gif_has_all_its_frames_whatever_times_it_states(tmp_path, times):
+    opened = load_clip(animation(tmp_path / "a.gif", **times))
+    assert np.asarray(opened)[:, 5, 5, 0].tolist() == [0, 40, 80, 120]
+    assert opened.facts["container"] == "animation"
+    other_name = (tmp_path / "a.gif").rename(tmp_path / "a.mp4")
+    assert len(load_clip(other_name)) == 4
+
+
+def test_the_hidden_picture_of_an_animated_png_is_no_frame(tmp_path):
+    opened = load_clip(animation(tmp_path / "a.png", default_image=True))
+    assert len(opened) == opened.shape[0] == 3
+    assert np.asarray(opened)[:, 5, 5, 0].tolist() == [40, 80, 120]
+    assert any("no frame: left out" in note for note in opened.notes)
+    alone = load_clip(animation(tmp_path / "b.png", 2, default_image=True))
+    assert np.asarray(alone)[:, 5, 5, 0].tolist() == [40]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_a_cut_animation_stops_or_is_told(tmp_path, suffix):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 24, 32, 3), np.uint8)
+    frames = [Image.fromarray(one) for one in pixels]
+    path = tmp_path / f"a{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert len(load_clip(path)) == 4
+    whole = path.read_bytes()
+    for left in (0.5, 0.7, 0.9):
+        path.write_bytes(whole[: int(left * len(whole))])
+        with pytest.raises(InputError, match=r"the picture is damaged \(it (ends|breaks off)"):
+            read_clip(path)
+        opened = load_clip(path, tolerate_damage=True)
+        assert 1 <= len(opened) < 4
+        assert any("damage tolerated" in note for note in opened.notes)
+
+
+def test_a_gif_that_lacks_its_end_alone_stops(tmp_path):
+    path = animation(tmp_path / "a.gif", 1)
+    path.write_bytes(path.read_bytes().removesuffix(b";"))
+    with pytest.raises(InputError, match="it ends before its last block"):
+        read_clip(path)
+
+
 def numbered(folder, numbers, name="f{:03d}.png"):
     for number in numbers:
         Image.new("RGB", (9, 8), (number, 0, 0)).save(folder / name.format(number))
