@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -30,7 +31,7 @@ class Series:
     notes : list of str
         What looks odd about the names.
     missing : list of str
-        Numbers that a pattern leaves out.
+        Numbers that a pattern leaves out, and names behind which there is no file.
     """
 
     files: list[Path]
@@ -50,11 +51,12 @@ def of_folder(folder: Path) -> Series:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
         raise InputError(f"{folder}: cannot read the folder: {error}") from error
-    images = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES and e.is_file()]
-    if not images:
+    named = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES]
+    images, gone = _readable(named)
+    if not images and not gone:
         state = f"none of its {len(entries)} entries is an image" if entries else "it is empty"
         raise InputError(f"{folder}: no images in this folder, {state}; {ACCEPTED}")
-    return Series(_sorted(images), _oddities(images))
+    return _taken(folder, images, gone)
 
 
 def of_pattern(pattern: Path) -> Series:
@@ -68,12 +70,38 @@ def of_pattern(pattern: Path) -> Series:
     if _NUMBER.search(pattern.name):
         return _numbered(pattern)
     files = [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207
-    files = [file for file in files if file.is_file()]
+    files, gone = _readable(files)
     others = [file for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]
-    if not files or others:
+    if others or not (files or gone):
         what = f"finds {others[0].name}, which is no image" if others else "finds no file"
         raise InputError(f"{pattern}: this pattern {what}; {ACCEPTED}")
-    return Series(_sorted(files), _oddities(files))
+    return _taken(pattern, files, gone)
+
+
+def _taken(path: Path, files: list[Path], gone: list[str]) -> Series:
+    if not files:
+        raise InputError(f"{path}: {gone[0]}; {ACCEPTED}")
+    return Series(_sorted(files), [*_oddities(files), *_gaps(files)], gone)
+
+
+def _readable(named: list[Path]) -> tuple[list[Path], list[str]]:
+    """Return the files among names of pictures, and a sentence for each that leads to nothing.
+
+    Folders are passed over.
+    """
+    files, gone = [], []
+    for path in named:
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            link = "a link that leads to nothing: " if path.is_symlink() else ""
+            gone.append(f"{path.name} cannot be read ({link}{error.strerror})")
+            continue
+        if stat.S_ISREG(mode):
+            files.append(path)
+        elif not stat.S_ISDIR(mode):
+            gone.append(f"{path.name} is no file but a pipe or a device")
+    return files, gone
 
 
 def _numbered(pattern: Path) -> Series:
@@ -88,23 +116,64 @@ def _numbered(pattern: Path) -> Series:
     name = re.compile(f"{re.escape(before)}([0-9]+){re.escape(after)}")
     if pattern.suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(f"{pattern}: a pattern stands for images; {ACCEPTED}")
-    by_number: dict[int, Path] = {}
+    numbers: dict[Path, int] = {}
     try:
         for file in pattern.parent.iterdir():
             hit = name.fullmatch(file.name)
-            if hit and file.is_file() and _as_printed(int(hit[1]), width, match[1]) == hit[1]:
-                by_number[int(hit[1])] = file
+            if hit and _as_printed(int(hit[1]), width, match[1]) == hit[1]:
+                numbers[file] = int(hit[1])
     except OSError as error:
         raise InputError(f"{pattern}: {error.strerror or error}; {ACCEPTED}") from error
-    if not by_number:
-        raise InputError(f"{pattern}: no file fits this pattern; {ACCEPTED}")
-    numbers = sorted(by_number)
-    gaps = [
-        f"{_span(low + 1, high - 1)} between {by_number[low].name} and {by_number[high].name}"
-        for low, high in pairwise(numbers)
+    files, gone = _readable(sorted(numbers, key=numbers.__getitem__))
+    if not files:
+        raise InputError(f"{pattern}: {gone[0] if gone else 'no file fits it'}; {ACCEPTED}")
+    return Series(files, missing=[*gone, *_between({file: numbers[file] for file in files})])
+
+
+def _between(numbers: dict[Path, int]) -> list[str]:
+    """Say which numbers are left out between files in order."""
+    return [
+        f"{_span(low + 1, high - 1)} between {before.name} and {after.name}"
+        for (before, low), (after, high) in pairwise(numbers.items())
         if high > low + 1
     ]
-    return Series([by_number[number] for number in numbers], missing=gaps)
+
+
+def _gaps(files: list[Path]) -> list[str]:
+    """Say where numbers in names that differ by one number alone do not follow each other."""
+    kinds: dict[tuple[Path, tuple[str, ...]], dict[Path, list[int]]] = {}
+    for file in _sorted(files):
+        parts = re.split(r"([0-9]+)", file.name)
+        numbers = [int(part) for part in parts[1::2]]
+        kinds.setdefault((file.parent, tuple(parts[::2])), {})[file] = numbers
+    told = []
+    for kind in kinds.values():
+        columns = list(zip(*kind.values(), strict=True))
+        counting = [column for column in columns if len(set(column)) > 1] or columns[:1]
+        if len(counting) == 1:
+            told += _steps(dict(zip(kind, counting[0], strict=True)))
+    return told
+
+
+def _steps(numbers: dict[Path, int]) -> list[str]:
+    """Say how the numbers of pictures of one kind go, if not by one."""
+    pairs = list(pairwise(numbers))
+    steps = [numbers[after] - numbers[before] for before, after in pairs]
+    if len(set(steps)) == 1 and steps[0] > 1:
+        return [
+            f"numbers go in steps of {steps[0]} from {pairs[0][0].name} to {pairs[-1][1].name}: "
+            "the pictures are taken as if they followed each other"
+        ]
+    told = [
+        f"{before.name} and {after.name} have the same number: both are taken"
+        for (before, after), step in zip(pairs, steps, strict=True)
+        if not step
+    ][:1]
+    gaps = _between(numbers)
+    if gaps:
+        more = f" ({len(gaps) - 1} more gaps)" if len(gaps) > 1 else ""
+        told.append(f"{gaps[0]}{more}: the pictures are taken as if they followed each other")
+    return told
 
 
 def _as_printed(number: int, width: int, zero: str) -> str:

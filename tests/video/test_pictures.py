@@ -1,5 +1,6 @@
 """Pictures as cameras, scanners and scripts leave them: deep, raw, turned, animated, numbered."""
 
+import os
 import struct
 import zlib
 from fractions import Fraction
@@ -282,6 +283,56 @@ def test_a_gap_in_a_pattern_stops_or_is_told(tmp_path):
     opened = load_clip(tmp_path / "f%03d.png", tolerate_damage=True)
     assert len(opened) == 3
     assert any("number 3 is missing" in note for note in opened.notes)
+
+
+@pytest.mark.parametrize("pattern", ["", "f*.png"])
+def test_numbers_that_a_folder_or_a_glob_leaves_out_are_told(tmp_path, pattern):
+    numbered(tmp_path, [0, 1, 5])
+    opened = load_clip(tmp_path / pattern)
+    assert len(opened) == 3
+    assert any(
+        "numbers 2 to 4 are missing between f001.png and f005.png" in note for note in opened.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["a0.png", "a10.png", "a20.png"], "numbers go in steps of 10 from a0.png to a20.png"),
+        (["1.png", "3.png", "4.png", "8.png"], "number 2 is missing between 1.png and 3.png (1 mo"),
+        (["1.png", "01.png", "2.png"], "01.png and 1.png have the same number"),
+        (["x1_05.png", "x1_06.png", "x1_09.png"], "numbers 7 to 8 are missing between x1_06.png"),
+        (["8.png", "9.png", "10.png"], ""),
+        (["a.png", "b.png"], ""),
+        (["2024_01.png", "2024_02.png", "2025_01.png"], ""),
+    ],
+)
+def test_how_the_numbers_of_a_folder_go(tmp_path, names, told):
+    for name in names:
+        Image.new("RGB", (9, 8)).save(tmp_path / name)
+    notes = [note for note in load_clip(tmp_path).notes if "number" in note]
+    assert bool(notes) == bool(told)
+    assert all(told in note for note in notes)
+
+
+@pytest.mark.parametrize("pattern", ["", "f*.png", "f%03d.png"])
+@pytest.mark.parametrize("target", ["f002.png", "nowhere.png"])
+def test_a_link_that_leads_to_nothing_is_not_left_out_in_silence(tmp_path, pattern, target):
+    numbered(tmp_path, [0, 1])
+    (tmp_path / "f002.png").symlink_to(target)
+    (tmp_path / "f003.png").mkdir()  # a folder is no picture
+    with pytest.raises(InputError, match=r"f002\.png cannot be read \(a link that leads to noth"):
+        load_clip(tmp_path / pattern)
+    opened = load_clip(tmp_path / pattern, tolerate_damage=True)
+    assert len(opened) == 2
+    assert any("f002.png cannot be read" in note for note in opened.notes)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_pipe_among_pictures_is_not_left_out_in_silence(tmp_path):
+    os.mkfifo(tmp_path / "0.png")
+    with pytest.raises(InputError, match=r"0\.png is no file but a pipe"):
+        load_clip(tmp_path)
 
 
 @pytest.mark.parametrize(
