@@ -14,7 +14,15 @@ import numpy.typing as npt
 from cimsim.errors import InputError
 from cimsim.video import _colour
 from cimsim.video._colour import VIDEO_RANGE, Colours
-from cimsim.video._orientation import UPRIGHT, Turn, in_words, of_matrix, turned
+from cimsim.video._orientation import (
+    UPRIGHT,
+    Turn,
+    in_words,
+    of_matrix,
+    scales,
+    shows_nothing,
+    turned,
+)
 from cimsim.video.levels import Levels, find_levels
 from cimsim.video.options import ReadOptions
 from cimsim.video.source import Source, UInt8Array
@@ -163,15 +171,29 @@ class Converter:
             return None
         for item in _colour.side_data(frame):
             if item.type.name == "DISPLAYMATRIX":
-                matrix = np.frombuffer(bytes(item), np.int32)
-                turn = of_matrix(matrix)
-                if turn is None:
-                    raise InputError(
-                        f"{name}: is to be shown turned by {frame.rotation} degrees; only "
-                        "multiples of 90 are supported: turn it with a video editor first"
-                    )
-                return turn
+                return self._turn_of(name, frame, np.frombuffer(bytes(item), np.int32))
         return None
+
+    def _turn_of(self, name: str, frame: VideoFrame, matrix: npt.NDArray[np.int32]) -> Turn:
+        if shows_nothing(matrix):
+            numbers = " ".join(f"{matrix[index] / 65536:g}" for index in (0, 1, 3, 4))
+            raise InputError(
+                f"{name}: its display matrix ({numbers}) shows no picture; write the file anew "
+                "without it, for example with ffmpeg -display_rotation 0 -i IN -c copy OUT"
+            )
+        turn = of_matrix(matrix)
+        if turn is None:
+            raise InputError(
+                f"{name}: is to be shown turned by {frame.rotation} degrees; only "
+                "multiples of 90 are supported: turn it with a video editor first"
+            )
+        wider, higher = scales(matrix)
+        if max(abs(wider - 1), abs(higher - 1)) > 1e-3:
+            self.source.tell(
+                f"is to be shown {wider:.4g} times as wide and {higher:.4g} times as high: left "
+                "at its stored size"
+            )
+        return turn
 
 
 def spread(pixels: UInt8Array) -> UInt8Array:

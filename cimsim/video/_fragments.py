@@ -1,4 +1,4 @@
-"""How many frames a fragmented MP4 file announces, fragment by fragment (ISO/IEC 14496-12, 8.8)."""
+"""What the boxes of an MP4 file say of its end and its fragments (ISO/IEC 14496-12, 4.2, 8.8)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 _LARGEST = 1 << 24  # bytes of a fragment's own boxes
+# kinds of boxes at the top; others behind a whole file may be anything
+_TOP = frozenset(
+    (b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"uuid", b"meta", b"sidx")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,26 @@ def fragments(path: Path, track: int) -> Fragments | None:
     rising = all(a < b for a, b in pairwise(numbers))
     counted = rising and len(there) * 2 > max(there) - min(there)
     return Fragments(samples, tuple(gaps) if counted else ())
+
+
+def cut_short(path: Path) -> str:
+    """Say what an MP4 file lacks that ends too early; empty for a whole one and for other files."""
+    kinds = []
+    try:
+        whole = path.stat().st_size
+        with path.open("rb") as file:
+            for kind, size in _top_level(file):
+                if kind not in _TOP:
+                    break
+                kinds.append(kind)
+                there = whole - file.tell()
+                if there < size:
+                    return f"its part '{kind.decode()}' announces {size} bytes, {there} are there"
+    except (OSError, struct.error):
+        return ""
+    if b"ftyp" in kinds and not {b"moov", b"moof"} & {*kinds}:
+        return "it lacks the list of its frames ('moov'), which many programs write last"
+    return ""
 
 
 def _top_level(file: BinaryIO) -> Iterator[tuple[bytes, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import numpy as np
@@ -39,6 +40,18 @@ def of_matrix(matrix: npt.NDArray[np.int32]) -> Turn | None:
     if not a and not d and b and c:
         return True, c < 0, b < 0
     return None
+
+
+def shows_nothing(matrix: npt.NDArray[np.int32]) -> bool:
+    """Tell a display matrix [9] that puts all pixels on one line or point."""
+    a, b, c, d = (int(matrix[index]) for index in (0, 1, 3, 4))
+    return a * d == b * c
+
+
+def scales(matrix: npt.NDArray[np.int32]) -> tuple[float, float]:
+    """Return how many times wider and higher a display matrix [9] shows a stored picture."""
+    a, b, c, d = (int(matrix[index]) / 65536 for index in (0, 1, 3, 4))
+    return math.hypot(a, b), math.hypot(c, d)
 
 
 def in_words(turn: Turn) -> str:

@@ -25,7 +25,7 @@ from cimsim.video._damage import (
     open_decoder,
     samples,
 )
-from cimsim.video._fragments import fragments
+from cimsim.video._fragments import cut_short, fragments
 from cimsim.video.levels import SEARCHED
 from cimsim.video.options import ReadOptions
 from cimsim.video.source import Source, UInt8Array
@@ -125,12 +125,14 @@ class VideoSource(Source):
         except InputError:
             raise
         except (av.FFmpegError, OSError, ValueError) as error:
+            self._check_whole()
             raise InputError(f"{self.path}: not a readable video ({cause(error)})") from error
 
     def _stream(self, container: InputContainer) -> VideoStream:
         """Choose the video stream; pictures on the cover of music are none."""
         shown = [s for s in container.streams.video if not _is_cover(s)]
         if container.format.name in _TEXT_FORMATS or not shown:
+            self._check_whole()
             only = "only a cover picture" if container.streams.video else "no video"
             only = "no video" if container.format.name in _TEXT_FORMATS else only
             raise InputError(
@@ -160,6 +162,14 @@ class VideoSource(Source):
                 f"pixels are not square ({ratio.numerator}:{ratio.denominator}): left as stored"
             )
         return stream
+
+    def _check_whole(self) -> None:
+        """Say of a file that shows nothing that it was cut short, where it was."""
+        if why := cut_short(self.path):
+            raise InputError(
+                f"{self.path}: the file is incomplete ({why}), as an aborted download or a killed "
+                "recording is; fetch or write it again"
+            )
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """Yield the frames of a stream, each checked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -255,12 +256,14 @@ def _source(path: Path, options: ReadOptions) -> Source:
     if is_pattern(path):
         return ImageSource(path, of_pattern(path), options)
     try:
-        path.stat()
+        state = path.stat()
     except OSError as error:
         cause = "no such file or folder" if isinstance(error, FileNotFoundError) else error.strerror
         raise InputError(f"{path}: {cause}; {ACCEPTED}") from error
     if path.is_dir():
         return ImageSource(path, of_folder(path), options)
+    if stat.S_ISREG(state.st_mode) and not state.st_size:
+        raise InputError(f"{path}: the file is empty; {ACCEPTED}")
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return ArraySource(path, options)

@@ -105,6 +105,21 @@ def test_another_angle_is_refused(tmp_path, clip):
         read_clip(path)
 
 
+def test_a_matrix_that_shows_nothing_is_refused(tmp_path, clip):
+    path = encode(tmp_path / "a.mp4", clip[:2])
+    with_matrix(path, 0, 0, 0, 0)
+    with pytest.raises(InputError, match=r"display matrix \(0 0 0 0\) shows no picture; write"):
+        read_clip(path)
+
+
+def test_a_matrix_that_scales_is_told(tmp_path, clip):
+    path = encode(tmp_path / "a.mp4", clip[:2])
+    with_matrix(path, 0, 2 * ONE, -2 * ONE, 0)
+    notes = load_clip(path).notes
+    assert any("2 times as wide and 2 times as high: left at its stored" in n for n in notes)
+    assert any("clockwise" in note for note in notes)
+
+
 # --- colours --------------------------------------------------------------------------------
 
 
@@ -409,6 +424,22 @@ def test_half_a_file_stops_the_reading(tmp_path, clip, suffix):
         path.write_bytes(data[:end])
         with pytest.raises(InputError, match=r"incomplete|damaged|not a readable video"):
             read_clip(path)
+
+
+def test_an_mp4_file_without_its_end_is_told_so(tmp_path, clip):
+    """Cut in its index, which stands last, and before it."""
+    path = encode(tmp_path / "a.mp4", clip[:3])
+    data = path.read_bytes()
+    at = data.index(b"moov")
+    for end in (at // 2, at - 4, at + 40, (at + len(data)) // 2):
+        path.write_bytes(data[:end])
+        with pytest.raises(
+            InputError, match=r"a\.mp4: the file is incomplete \(it.*fetch or write"
+        ):
+            read_clip(path)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"a\.mp4: the file is empty"):
+        read_clip(path)
 
 
 def test_a_fragment_that_is_missing_stops_the_reading(tmp_path, clip):
