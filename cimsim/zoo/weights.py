@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib import resources
@@ -230,8 +231,7 @@ def load_weights(model: nn.Module, source: Card | str | Path) -> None:
     path = source.file if isinstance(source, Card) else Path(source)
     if path is None:
         raise WeightsError("weight card: it names no file")
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weight file")
+    _expect_file(path)
     if card is not None and file_hash(path) != card.sha256:
         raise WeightsError(
             f"{path}: the file's SHA-256 is not the one on its card ({path.stem}.json); it is "
@@ -255,7 +255,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
     Of a training checkpoint that keeps the network's tensors apart (``state_dict``, ``params_ema``,
     ``model`` ...) only those are returned. What wrappers add to names (``module.``, ``_orig_mod.``)
-    is taken away. Objects of training frameworks that stand beside them are passed over: none of
+    is taken away; sparse, quantised and 8-bit floating-point tensors become the numbers that they
+    stand for. Objects of training frameworks that stand beside them are passed over: none of
     their code is imported or run.
 
     Raises
@@ -265,6 +266,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     """
     import torch
 
+    _expect_file(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -279,7 +281,27 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         raise
     except Exception as error:  # torch and safetensors raise many kinds for a damaged file
         raise WeightsError(f"{path}: cannot read the weights: {_cause(error)}") from error
-    return _plain_names(_tensors(state, path), path)
+    named = _plain_names(_tensors(state, path), path)
+    return {key: _dense(key, value, str(path)) for key, value in named.items()}
+
+
+def _expect_file(path: Path) -> None:
+    """Say what stands there instead of a file."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        gone = ": a link that leads to nothing" if path.is_symlink() else ""
+        raise WeightsError(f"{path}: no such weight file{gone}") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: the weight file cannot be read: {error.strerror}") from None
+    if stat.S_ISREG(mode):
+        return
+    what = "neither a file nor a folder"
+    if stat.S_ISDIR(mode):
+        files = sorted(p.name for p in path.glob("*") if p.suffix in (".safetensors", *_SUFFIXES))
+        within = f"one of those in it ({', '.join(files[:3])})" if files else "a weight file"
+        what = f"a folder; give {within}"
+    raise WeightsError(f"{path}: expected a weight file, this is {what}")
 
 
 class _Passed:
@@ -371,7 +393,7 @@ def fill(
     Raises
     ------
     WeightsError
-        Naming the first tensor that is missing, too much, of another shape or not finite.
+        Naming the first tensor that is missing, too much, of another shape or kind, or not finite.
     """
     import torch
 
@@ -413,11 +435,69 @@ def fill(
                 f"{where}: tensor {key!r} has shape {tuple(value.shape)}, {network} needs "
                 f"{tuple(own[key].shape)}; {belongs()}"
             )
-        if not torch.isfinite(value).all():
-            raise WeightsError(f"{where}: tensor {key!r} holds values that are not finite")
+    copied = {key: _converted(key, value, own[key].dtype, where) for key, value in given.items()}
     with torch.no_grad():
-        for key, value in given.items():
+        for key, value in copied.items():
             own[key].copy_(value)
+
+
+def _dense(key: str, value: torch.Tensor, where: str) -> torch.Tensor:
+    """Return the numbers that a sparse, quantised or 8-bit floating-point tensor stands for."""
+    import torch
+
+    try:
+        if value.is_quantized:
+            value = value.dequantize()
+        if value.layout != torch.strided:
+            value = value.to_dense()
+        if value.is_floating_point() and value.dtype.itemsize == 1:
+            value = value.to(torch.float32)
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        raise WeightsError(
+            f"{where}: tensor {key!r} ({value.dtype}, {value.layout}) cannot be made an array of "
+            f"float32 ({str(error).partition(chr(10))[0]}); save it as one"
+        ) from None
+    return value
+
+
+def _converted(key: str, value: torch.Tensor, wanted: torch.dtype, where: str) -> torch.Tensor:
+    """Return a tensor in the network's kind of number, with the values that it has.
+
+    Raises
+    ------
+    WeightsError
+        It has no values, ones of another kind, or ones that are not finite.
+    """
+    import torch
+
+    kind = str(value.dtype).removeprefix("torch.")
+    if value.is_meta:
+        raise WeightsError(
+            f"{where}: tensor {key!r} has a shape and no values (device 'meta'); save the network "
+            "after its weights were loaded"
+        )
+    if value.is_complex() and not wanted.is_complex:
+        raise WeightsError(
+            f"{where}: tensor {key!r} is {kind}, the network computes with real numbers; save "
+            "real and imaginary parts as tensors of their own"
+        )
+    if wanted.is_floating_point and not value.is_floating_point():
+        raise WeightsError(
+            f"{where}: tensor {key!r} is {kind}, whole numbers without the scale that makes "
+            "weights of them; multiply them by it and save float32, or give the quantised network "
+            "as an ONNX file (--model FILE.onnx)"
+        )
+    converted = value.to(wanted)
+    if not torch.isfinite(converted).all():
+        raise WeightsError(f"{where}: tensor {key!r} holds values that are not finite")
+    whole = not wanted.is_floating_point and not wanted.is_complex
+    if whole and not torch.equal(converted.to(value.dtype), value):
+        name = str(wanted).removeprefix("torch.")
+        raise WeightsError(
+            f"{where}: tensor {key!r} is {kind} with values that the network's {name} cannot "
+            f"hold; save it as {name}"
+        )
+    return converted
 
 
 def _without_prefix(

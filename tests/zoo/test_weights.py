@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -372,3 +373,89 @@ def test_a_prefix_that_does_not_do_is_named(tmp_path):
     torch.save(wide, tmp_path / "wide.pth")
     with pytest.raises(WeightsError, match=r"under the prefix 'net\.' stand tensors of the right"):
         load_weights(tiny(), tmp_path / "wide.pth")
+
+
+class Indexed(nn.Module):
+    """With a buffer of whole numbers, as attention over windows has one."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 4)
+        self.register_buffer("index", torch.zeros(5, dtype=torch.int64))
+
+
+def state_of(**changes):
+    return {
+        "fc.weight": torch.linspace(-1, 1, 12).reshape(4, 3),
+        "fc.bias": torch.ones(4),
+        "index": torch.arange(5),
+    } | {key.replace("_", "."): value for key, value in changes.items()}
+
+
+def quantised(weight):
+    return torch.quantize_per_tensor(weight, 2**-6, 0, torch.qint8)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        *(lambda w, kind=kind: w.to(kind) for kind in
+          (torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2)),
+        torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr, quantised,
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support", "ignore:TypedStorage is deprec")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_numbers_in_any_form_are_taken_for_what_they_are(tmp_path, stored):
+    weight = torch.tensor([-1, -0.5, 0, 0.25, 0.5, 0.75] * 2).reshape(4, 3)  # exact in all of them
+    torch.save(state_of(fc_weight=stored(weight)), tmp_path / "a.pt")
+    model = Indexed()
+    load_weights(model, tmp_path / "a.pt")
+    torch.testing.assert_close(model.fc.weight.detach(), weight, rtol=0, atol=0)
+    assert model.index.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"fc_weight": torch.ones(4, 3, dtype=torch.int8)}, "'fc.weight' is int8, whole numbers "),
+        ({"fc_weight": torch.ones(4, 3, dtype=torch.bool)}, "'fc.weight' is bool, whole numbers "),
+        ({"fc_bias": torch.ones(4, dtype=torch.complex64)}, "'fc.bias' is complex64, the network"),
+        ({"index": torch.ones(5, dtype=torch.complex64)}, "'index' is complex64, the network"),
+        ({"fc_weight": torch.ones(4, 3, device="meta")}, "'fc.weight' has a shape and no values"),
+        ({"fc_bias": torch.full((4,), 1e39, dtype=torch.float64)}, "values that are not finite"),
+        ({"index": torch.full((5,), 0.5)}, "'index' is float32 with values that .* save it as int"),
+    ],
+)
+def test_tensors_of_another_kind_are_refused(tmp_path, change, said):
+    torch.save(state_of(**change), tmp_path / "a.pt")
+    model = Indexed()
+    before = model.fc.weight.detach().clone()
+    with pytest.raises(WeightsError, match=rf"a\.pt: tensor .*{said}"):
+        load_weights(model, tmp_path / "a.pt")
+    assert torch.equal(model.fc.weight, before)
+
+
+def test_a_float8_without_numbers_of_its_own_is_refused(tmp_path):
+    packed = torch.zeros(4, 3, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    torch.save(state_of(fc_weight=packed), tmp_path / "a.pt")
+    with pytest.raises(WeightsError, match=r"'fc\.weight' \(torch\.float4_e2m1fn_x2.* save it as"):
+        load_weights(Indexed(), tmp_path / "a.pt")
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    (tmp_path / "dir.pt").mkdir()
+    (tmp_path / "loop.pt").symlink_to("loop.pt")
+    (tmp_path / "gone.pt").symlink_to("nothing.pt")
+    for read in (read_state, lambda path: load_weights(Small(), path)):
+        with pytest.raises(WeightsError, match=r"dir\.pt: expected a weight file, this is a fold"):
+            read(tmp_path / "dir.pt")
+        with pytest.raises(WeightsError, match=r"loop\.pt: the weight file cannot be read: Too ma"):
+            read(tmp_path / "loop.pt")
+        with pytest.raises(WeightsError, match=r"gone\.pt: no such weight file: a link that leads"):
+            read(tmp_path / "gone.pt")
+        with pytest.raises(WeightsError, match="neither a file nor a folder"):
+            read(Path(os.devnull))
+    (tmp_path / "dir.pt" / "net.pth").touch()
+    with pytest.raises(WeightsError, match=r"give one of those in it \(net\.pth\)"):
+        read_state(tmp_path / "dir.pt")
