@@ -216,6 +216,8 @@ def _normed_matrix(graph: LayerGraph, norm: DigitalOp) -> MatrixOp | None:
     return before if before.layout == "nchw" or len(before.output.shape) == 2 else None
 
 
+# what is not finite is refused with the name of its layer, after all passes
+@np.errstate(invalid="ignore", over="ignore", divide="ignore")
 def _scaled(matrix: MatrixOp, norm: DigitalOp, weights_id: str) -> MatrixOp:
     """Fold ``gamma (W x + b - mean) / sqrt(var + eps) + beta`` into ``W`` and ``b``, in float64."""
     named = bind(norm.target, norm.args, norm.kwargs)

@@ -42,7 +42,7 @@ from cimsim.frontends.recurrent import RECURRENT
 from cimsim.frontends.rounding import weight_ends
 from cimsim.frontends.trainers import lowered
 from cimsim.graph.ir import LayerGraph, Ref, TensorSpec
-from cimsim.graph.verify import references, verify
+from cimsim.graph.verify import references, verify, verify_numbers
 
 # What ``forward`` may be given: tensors, and anything of plain Python around and beside them.
 Argument: TypeAlias = "Tensor | float | str | Sequence[Argument] | Mapping[str, Argument] | None"
@@ -246,7 +246,9 @@ def from_exported(
             program = program.run_decompositions(_composites(program))
         graph = _Importer(program, name, batch).run()
     verify(graph)
-    return passes.run_all(graph)
+    graph = passes.run_all(graph)
+    verify_numbers(graph)
+    return graph
 
 
 def _composites(program: ExportedProgram) -> dict[OpOverload, Callable[..., object]]:

@@ -55,6 +55,38 @@ def verify(graph: LayerGraph) -> None:
     _check_shared_weights(graph)
 
 
+def verify_numbers(graph: LayerGraph) -> None:
+    """Refuse weights and biases that are not finite; once for a graph, since it reads them all.
+
+    Raises
+    ------
+    GraphError
+        Names the graph, the layer and its source.
+    """
+    seen: set[int] = set()
+    for op in graph.matrix_ops:
+        for what, held in (("weight", op.weight), ("bias", op.bias)):
+            if held is None or id(held) in seen:
+                continue
+            seen.add(id(held))
+            if not _is_finite(held):
+                problem = (
+                    f"{what} holds NaN or infinity, expected finite numbers; load other weights, "
+                    "or look where training diverged (a batch norm with a variance below 0 gives "
+                    "NaN, too)"
+                )
+                raise GraphError(_message(graph, op, problem))
+
+
+def _is_finite(held: NDArray[np.float32]) -> bool:
+    if not held.size:
+        return True
+    if not any(held.strides):  # one number in all places
+        return bool(np.isfinite(held.flat[0]))
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(held.min()) and np.isfinite(held.max()))  # both pass NaN on
+
+
 def _problems(graph: LayerGraph, op: Op) -> Iterator[str | None]:
     """Yield what each rule of its kind says of a node."""
     if isinstance(op, InputOp):

@@ -634,3 +634,15 @@ def test_operators_that_could_draw_and_do_not_are_taken(still):
     graph = trace(Drawing(still), (torch.zeros(1, 3, 8, 8),))
     x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     assert all(map(torch.equal, graph.reference(x), graph.reference(x)))
+
+
+@pytest.mark.parametrize("spoil", ["weight", "bias", "variance"])
+def test_weights_that_are_not_finite_are_refused_with_the_name_of_the_layer(spoil):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.BatchNorm2d(2))
+    with torch.no_grad():
+        if spoil == "variance":
+            model[3].running_var[1] = -1
+        else:
+            getattr(model[2], spoil).view(-1)[-1] = math.nan if spoil == "weight" else math.inf
+    with pytest.raises(GraphError, match=r"node '2' .*holds NaN or infinity"):
+        trace(model.eval(), (torch.zeros(1, 3, 8, 8),))

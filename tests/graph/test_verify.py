@@ -8,7 +8,14 @@ import torch
 from cimsim.errors import GraphError
 from cimsim.graph import verify as verify_module
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
-from cimsim.graph.verify import DIGITAL_RULES, INPUT_RULES, MATRIX_RULES, references, verify
+from cimsim.graph.verify import (
+    DIGITAL_RULES,
+    INPUT_RULES,
+    MATRIX_RULES,
+    references,
+    verify,
+    verify_numbers,
+)
 
 MAP = TensorSpec((1, 4, 6, 6))
 POOLED = TensorSpec((1, 4, 3, 3))
@@ -197,3 +204,14 @@ def test_shared_weights_must_be_equal():
 
 def test_references_are_found_in_order():
     assert list(references([Ref("a"), {"k": (Ref("b"), 1)}, Ref("a")])) == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("what", ["weight", "bias"])
+def test_numbers_that_are_not_finite_are_refused(value, what):
+    verify_numbers(graph_with())
+    held = getattr(base_ops()["conv"], what).copy()
+    held.flat[-1] = value
+    said = rf"net: node 'conv' \[conv \(net\.py:3\)\]: {what} holds NaN or infinity"
+    with pytest.raises(GraphError, match=said):
+        verify_numbers(graph_with("conv", **{what: held}))
