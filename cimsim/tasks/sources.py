@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cimsim.boundary import outside
 from cimsim.errors import InputError
-from cimsim.graph.ir import InputOp
+from cimsim.graph.ir import InputOp, is_tensor
 from cimsim.rng import key
 from cimsim.tasks.shapes import InputShape
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     import torch
 
 RANDOM = "random"
+_BLOCK = 1 << 24  # bytes that are looked at in one go
+_CHECKED = 1 << 30  # bytes of an .npy that are read for NaN before anything else
 _LABELS = ("y", "labels", "label", "targets", "target")
 NUMBERS = "buif"  # kinds of numpy: bool, unsigned, whole and floating-point numbers
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
@@ -109,26 +113,29 @@ class Arrays:
         One for each input of the network.
     labels : ndarray [N] or None
     name : str
+    names : tuple of str
+        What messages call the arrays; ``input 0`` and so on by default.
     """
 
     arrays: tuple[NDArray[np.generic], ...]
     labels: NDArray[np.generic] | None = None
     name: str = "arrays"
     classes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        counts = {f"input {i}": len(a) for i, a in enumerate(self.arrays)}
+        for called, array in zip(self._called, self.arrays, strict=True):
+            if array.dtype.kind not in NUMBERS or not array.ndim:
+                what = "numbers" if array.ndim else "an axis that counts samples"
+                raise InputError(
+                    f"{self.name}: {called}: expected {what}, got {array.dtype} {list(array.shape)}"
+                )
+        counts = {called: len(a) for called, a in zip(self._called, self.arrays, strict=True)}
         if self.labels is not None:
             counts["labels"] = len(self.labels)
         if not self.arrays or len(set(counts.values())) != 1 or not len(self.arrays[0]):
             listed = ", ".join(f"{what}: {n}" for what, n in counts.items())
             raise InputError(f"{self.name}: expected as many samples in each array, got {listed}")
-        for i, array in enumerate(self.arrays):
-            if array.dtype.kind not in NUMBERS:
-                raise InputError(
-                    f"{self.name}: input {i}: expected numbers, got {array.dtype} "
-                    f"{list(array.shape)}"
-                )
         if self.labels is not None and (
             self.labels.ndim != 1 or not np.issubdtype(self.labels.dtype, np.integer)
         ):
@@ -137,13 +144,43 @@ class Arrays:
                 f"{list(self.labels.shape)}"
             )
 
+    @property
+    def _called(self) -> tuple[str, ...]:
+        return self.names or tuple(f"input {i}" for i in range(len(self.arrays)))
+
     def __len__(self) -> int:
         return len(self.arrays[0])
 
     def sample(self, index: int) -> Sample:
-        """Return sample ``index``."""
+        """Return sample ``index``.
+
+        Raises
+        ------
+        InputError
+            It holds NaN or infinity.
+        """
         label = None if self.labels is None else int(self.labels[index])
-        return Sample(tuple(np.asarray(array[index]) for array in self.arrays), label)
+        held = tuple(np.asarray(array[index]) for array in self.arrays)
+        for called, values in zip(self._called, held, strict=True):
+            _expect_finite(values, f"{self.name}: {called}, sample {index}")
+        return Sample(held, label)
+
+    def check(self) -> Arrays:
+        """Look for NaN and infinity in all samples; return the same.
+
+        Raises
+        ------
+        InputError
+            Naming the array and the first sample.
+        """
+        for called, array in zip(self._called, self.arrays, strict=True):
+            step = max(_BLOCK // max(array[:1].nbytes, 1), 1)
+            for at in range(0, len(array), step if array.dtype.kind == "f" else len(array)):
+                if _is_finite(array[at : at + step]):
+                    continue
+                for index in range(at, min(at + step, len(array))):
+                    _expect_finite(array[index], f"{self.name}: {called}, sample {index}")
+        return self
 
     @classmethod
     def load(cls, path: Path) -> Arrays:
@@ -154,19 +191,26 @@ class Arrays:
         InputError
             Not readable, or not what a network can be asked.
         """
-        try:
-            if path.suffix == ".npy":
-                # the file is read where samples are asked for
-                return cls((np.load(path, mmap_mode="r", allow_pickle=False),), None, path.name)
-            # numpy leaves a file open that it cannot read
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                held = {name: file[name] for name in file.files}
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-            raise InputError(f"--data: cannot read '{path}': {error}") from None
+        _expect_kind(path)
+        if path.suffix == ".npy":
+            # the file is read where samples are asked for, a large one only there
+            array = _unpacked(path, partial(np.load, path, mmap_mode="r", allow_pickle=False))
+            read = cls((array,), None, path.name, names=("array",))
+            return read.check() if path.stat().st_size <= _CHECKED else read
+        # numpy leaves a file open that it cannot read
+        with path.open("rb") as stream:
+            file = _unpacked(path, partial(np.load, stream, allow_pickle=False))
+            with file:
+                held = {
+                    name: _unpacked(path, partial(file.__getitem__, name), name)
+                    for name in file.files
+                }
         labels = next((held.pop(name) for name in _LABELS if name in held), None)
         if not held:
-            raise InputError(f"--data: '{path}' holds no inputs, only labels")
-        return cls(tuple(held.values()), labels, path.name)
+            what = "no inputs, only labels" if labels is not None else "no array"
+            raise InputError(f"--data: '{path}' holds {what}")
+        called = tuple(f"array '{name}'" for name in held)
+        return cls(tuple(held.values()), labels, path.name, names=called).check()
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +241,11 @@ class Images:
         path = self.files[index]
         try:
             with Image.open(path) as image:
+                if "16" in image.mode or image.mode in ("I", "F"):  # Pillow would clip them
+                    raise InputError(
+                        f"--data: the image '{path}' has samples of more than 8 bits "
+                        f"({image.mode}); save it with 8 bits, or all of them as an .npz of floats"
+                    )
                 grey = image.mode in ("1", "L", "LA")
                 pixels = np.asarray(image.convert("L" if grey else "RGB"))
         except (OSError, UnidentifiedImageError) as error:
@@ -213,7 +262,7 @@ class Images:
         InputError
             There are no images in it.
         """
-        groups = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        groups = [entry for entry in _entries(folder) if entry.is_dir()]
         images = [(path, n) for n, group in enumerate(groups) for path in _images(group)]
         if images:
             names = tuple(group.name for group in groups)
@@ -259,6 +308,8 @@ class Dataset:
                 f"{self.name}: item {index} failed with {type(error).__name__}: {error}"
             ) from error
         parts = tuple(item) if isinstance(item, tuple | list) else (item,)
+        for part in parts:
+            _expect_finite(part, f"{self.name}: item {index}")
         if len(parts) > 1 and np.ndim(parts[-1]) == 0:
             return Sample(parts[:-1], int(parts[-1]))
         return Sample(parts)
@@ -286,6 +337,72 @@ class Dataset:
                 f"{type(made).__name__}"
             )
         return cls(made, name)
+
+
+def _is_finite(values: object) -> bool:
+    if isinstance(values, np.ndarray | np.generic):
+        return values.dtype.kind != "f" or bool(np.isfinite(values).all())
+    if is_tensor(values) and values.is_floating_point():
+        return bool(values.isfinite().all())
+    return True
+
+
+def _expect_finite(values: object, where: str) -> None:
+    if not _is_finite(values):
+        raise InputError(
+            f"{where} holds NaN or infinity, which no network can be asked; leave such samples "
+            "out, or put numbers there"
+        )
+
+
+_BEGINS = {".npy": (b"\x93NUMPY",), ".npz": (b"PK\x03\x04", b"PK\x05\x06")}
+
+
+def _expect_kind(path: Path) -> None:
+    """Refuse a file that is not what its name says; numpy takes it for a pickle."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise InputError(f"--data: cannot read '{path}': {error.strerror}") from None
+    if head.startswith(_BEGINS[path.suffix]):
+        return
+    what = f"it begins with {head!r}" if head else "it is empty"
+    what = "it is a pickle, which could run code" if head.startswith(b"\x80") else what
+    how = "numpy.save" if path.suffix == ".npy" else "numpy.savez"
+    raise InputError(
+        f"--data: '{path}' is no {path.suffix} file ({what}); write it with {how}, or fetch it "
+        "again"
+    )
+
+
+def _unpacked(path: Path, read: Callable[[], Any], name: str = "") -> Any:
+    """Return what numpy reads; of an archive the array called ``name``.
+
+    Raises
+    ------
+    InputError
+        Damaged, no array, or one of Python objects.
+    """
+    array = f"array '{name}' of '{path}'" if name else f"'{path}'"
+    try:
+        found = read()
+    # zipfile raises RuntimeError for a password and NotImplementedError for a compression
+    except (
+        OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
+        if "Object arrays" in str(error) or "Python objects" in str(error):
+            raise InputError(
+                f"--data: {array} holds Python objects, which could run code; save numbers of "
+                "one shape, such as numpy.stack(list(array)) or array.astype('int64') of labels"
+            ) from None
+        raise InputError(
+            f"--data: cannot read {array}: {str(error).partition(chr(10))[0]}; the file is "
+            "damaged or cut short: fetch or write it again"
+        ) from None
+    if name and not isinstance(found, np.ndarray):
+        raise InputError(f"--data: '{name}' of '{path}' is no array; leave it out of the archive")
+    return found
 
 
 def source_of(text: str, shapes: Sequence[InputShape], count: int, seed: int) -> Source:
@@ -373,10 +490,22 @@ class Normalize:
         return cls(mean, std)
 
 
+def _entries(folder: Path) -> list[Path]:
+    """List a folder by name, without hidden entries; a link to nothing is no missing class."""
+    try:
+        entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"--data: cannot read '{folder}': {error.strerror}") from None
+    for entry in entries:
+        if entry.is_symlink() and not entry.exists():
+            raise InputError(
+                f"--data: '{entry}' is a link that leads to nothing; mend it or take it away"
+            )
+    return entries
+
+
 def _images(folder: Path) -> list[Path]:
-    return sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in _IMAGES and not p.name.startswith(".")
-    )
+    return [p for p in _entries(folder) if p.suffix.lower() in _IMAGES]
 
 
 def _tensor(array: NDArray[np.generic], op: InputOp, where: str) -> torch.Tensor:
@@ -412,6 +541,11 @@ def _fit(
             "the data (bytes are taken as 0 .. 1)"
         )
     x = x.to(wanted)
+    if not torch.isfinite(x).all():
+        raise InputError(
+            f"{where}: a sample holds NaN, infinity or a number too large for {wanted}, for "
+            f"'{op.name}'; scale the data, or leave such samples out"
+        )
     if normalize is None:
         return x.contiguous()
     if not wanted.is_floating_point or len(normalize.mean) not in (1, shape[1]):

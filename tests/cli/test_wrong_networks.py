@@ -101,7 +101,7 @@ CASES = {
     "data of another shape": ("Words", [*RUN, "tensors", "--data", "maps.npy"], "[1, 3, 8, 8]"),
     "fewer samples than asked": (
         "Words", [*RUN, "tensors", "--data", "few.npy", "--samples", "99"], "take fewer"),
-    "text": ("Words", [*RUN, "tensors", "--data", "text.npz"], "input 0: expected numbers, got"),
+    "text": ("Words", [*RUN, "tensors", "--data", "text.npz"], "array 'x': expected numbers, got"),
     "an infinite sample": ("Words", [*RUN, "tensors", "--data", "infinite.npy"], "NaN or infinity"),
     "a dataset that fails": ("Words", [*RUN, "tensors", "--data", "net:Fails"], "OSError: gone"),
     "a dataset of text": ("Words", [*RUN, "tensors", "--data", "net:Texts"], "a sample holds <U"),

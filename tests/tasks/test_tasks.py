@@ -154,3 +154,80 @@ def test_a_network_without_classes_is_not_asked_for_them(data):
     mapping = cimsim.map_graph(graph, cimsim.load_hw("eflash40nm"))
     with pytest.raises(InputError, match=r"takes an output \[1, classes\]"):
         cimsim.run(mapping, Classification(source=data))
+
+
+IMAGES = np.arange(60, dtype=np.float32).reshape(5, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.npz", b"<html>404</html>", r"'.*a\.npz' is no \.npz file \(it begins with b'<html>"),
+        ("a.npy", b"<html>404</html>", r"'.*a\.npy' is no \.npy file \(it begins with b'<html>"),
+        ("a.npz", b"\x80\x04\x95", r"is no \.npz file \(it is a pickle, which could run code\)"),
+        ("a.npz", b"", r"is no \.npz file \(it is empty\); write it with numpy\.savez"),
+        ("a.npz", b"PK\x03\x04 and no more", r"cannot read .*damaged or cut short: fetch"),
+        ("a.npy", b"\x93NUMPY\x01\x00v", r"cannot read .*damaged or cut short: fetch"),
+    ],
+)
+def test_a_data_file_that_is_none_says_what_it_is(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=said) as caught:
+        Arrays.load(tmp_path / name)
+    assert "allow_pickle" not in str(caught.value)
+
+
+def test_an_array_of_objects_is_named_with_a_way_out(tmp_path):
+    objects = np.array([1, "a", None, {}, ()], dtype=object)
+    np.savez(tmp_path / "a.npz", x=IMAGES, y=objects)
+    with pytest.raises(InputError, match=r"array 'y' of '.*a\.npz' holds Python objects.*astype"):
+        Arrays.load(tmp_path / "a.npz")
+    np.save(tmp_path / "a.npy", objects)
+    with pytest.raises(InputError, match=r"'.*a\.npy' holds Python objects.*astype"):
+        Arrays.load(tmp_path / "a.npy")
+
+
+def test_a_number_beside_arrays_is_named(tmp_path):
+    np.savez(tmp_path / "a.npz", x=IMAGES, version=3)
+    with pytest.raises(InputError, match=r"a\.npz: array 'version': expected an axis that"):
+        Arrays.load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite_are_named_when_the_file_is_read(tmp_path, value):
+    spoilt = IMAGES.copy()
+    spoilt[3, 1, 1] = value
+    np.savez(tmp_path / "a.npz", first=IMAGES, second=spoilt, y=np.arange(5))
+    with pytest.raises(InputError, match=r"a\.npz: array 'second', sample 3 holds NaN or inf"):
+        Arrays.load(tmp_path / "a.npz")
+    np.save(tmp_path / "a.npy", spoilt)
+    with pytest.raises(InputError, match=r"a\.npy: array, sample 3 holds NaN or infinity"):
+        Arrays.load(tmp_path / "a.npy")
+    held = Arrays((spoilt,))
+    held.sample(2)
+    with pytest.raises(InputError, match="arrays: input 0, sample 3 holds NaN or infinity"):
+        held.sample(3)
+    with pytest.raises(InputError, match="dataset: item 3 holds NaN or infinity"):
+        Dataset(TensorDataset(torch.from_numpy(spoilt), torch.arange(5))).sample(3)
+
+
+def test_a_sample_too_large_for_the_network_is_refused(mapping):
+    huge = Arrays((np.full((40, 3, 4), 1e300),))
+    task = Comparison(source=huge, samples=1, calibration=1)
+    with pytest.raises(InputError, match=r"a number too large for torch\.float32"):
+        task.calibration_inputs(mapping.graph)
+
+
+def test_deep_images_are_refused_and_not_made_white(tmp_path):
+    Image.fromarray(np.full((4, 4), 30_000, np.uint16)).save(tmp_path / "0.png")
+    with pytest.raises(InputError, match=r"0\.png' has samples of more than 8 bits \(I;16\); sav"):
+        Images.load(tmp_path).sample(0)
+
+
+@pytest.mark.parametrize("gone", ["cat", "dog/1.png"])
+def test_a_link_to_nothing_among_images_is_not_left_out_in_silence(tmp_path, gone):
+    (tmp_path / "dog").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "dog" / "0.png")
+    (tmp_path / gone).symlink_to("nowhere")
+    with pytest.raises(InputError, match=rf"{gone}' is a link that leads to nothing"):
+        Images.load(tmp_path)
