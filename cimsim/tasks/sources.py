@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -192,19 +192,25 @@ class Arrays:
             Not readable, or not what a network can be asked.
         """
         _expect_kind(path)
+        whole = f"'{path}'"
         if path.suffix == ".npy":
-            # the file is read where samples are asked for, a large one only there
-            array = _unpacked(path, partial(np.load, path, mmap_mode="r", allow_pickle=False))
+            with _reading(whole):
+                # the file is read where samples are asked for, a large one only there
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
             read = cls((array,), None, path.name, names=("array",))
             return read.check() if path.stat().st_size <= _CHECKED else read
+        held: dict[str, NDArray[np.generic]] = {}
         # numpy leaves a file open that it cannot read
-        with path.open("rb") as stream:
-            file = _unpacked(path, partial(np.load, stream, allow_pickle=False))
-            with file:
-                held = {
-                    name: _unpacked(path, partial(file.__getitem__, name), name)
-                    for name in file.files
-                }
+        with (
+            _reading(whole), path.open("rb") as stream,
+            np.load(stream, allow_pickle=False) as file,
+        ):  # fmt: skip
+            for name in file.files:
+                with _reading(f"array '{name}' of {whole}"):
+                    held[name] = file[name]
+        for name, array in held.items():
+            if not isinstance(array, np.ndarray):  # numpy hands over the bytes of other files
+                raise InputError(f"--data: '{name}' of {whole} is no array; leave it out of it")
         labels = next((held.pop(name) for name in _LABELS if name in held), None)
         if not held:
             what = "no inputs, only labels" if labels is not None else "no array"
@@ -376,33 +382,26 @@ def _expect_kind(path: Path) -> None:
     )
 
 
-def _unpacked(path: Path, read: Callable[[], Any], name: str = "") -> Any:
-    """Return what numpy reads; of an archive the array called ``name``.
-
-    Raises
-    ------
-    InputError
-        Damaged, no array, or one of Python objects.
-    """
-    array = f"array '{name}' of '{path}'" if name else f"'{path}'"
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Say of a file, or of an array of it, why it cannot be read."""
     try:
-        found = read()
+        yield
+    except InputError:
+        raise
     # zipfile raises RuntimeError for a password and NotImplementedError for a compression
     except (
         OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
         if "Object arrays" in str(error) or "Python objects" in str(error):
             raise InputError(
-                f"--data: {array} holds Python objects, which could run code; save numbers of "
+                f"--data: {what} holds Python objects, which could run code; save numbers of "
                 "one shape, such as numpy.stack(list(array)) or array.astype('int64') of labels"
             ) from None
         raise InputError(
-            f"--data: cannot read {array}: {str(error).partition(chr(10))[0]}; the file is "
+            f"--data: cannot read {what}: {str(error).partition(chr(10))[0]}; the file is "
             "damaged or cut short: fetch or write it again"
         ) from None
-    if name and not isinstance(found, np.ndarray):
-        raise InputError(f"--data: '{name}' of '{path}' is no array; leave it out of the archive")
-    return found
 
 
 def source_of(text: str, shapes: Sequence[InputShape], count: int, seed: int) -> Source:

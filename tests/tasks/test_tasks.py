@@ -1,5 +1,7 @@
 """Tasks: samples of any kind, asked one by one; measures against counts made here."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -185,6 +187,14 @@ def test_an_array_of_objects_is_named_with_a_way_out(tmp_path):
     np.save(tmp_path / "a.npy", objects)
     with pytest.raises(InputError, match=r"'.*a\.npy' holds Python objects.*astype"):
         Arrays.load(tmp_path / "a.npy")
+
+
+def test_what_is_no_array_in_an_archive_is_named(tmp_path):
+    np.savez(tmp_path / "a.npz", x=IMAGES)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("readme.txt", "how it was made")
+    with pytest.raises(InputError, match=r"'readme\.txt' of '.*a\.npz' is no array"):
+        Arrays.load(tmp_path / "a.npz")
 
 
 def test_a_number_beside_arrays_is_named(tmp_path):
