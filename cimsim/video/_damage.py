@@ -191,6 +191,16 @@ class Clock:
             return []  # a variable rate after all
         return [(index + 1, int(n) - 1) for index, n in enumerate(times) if n > 1]
 
+    def spread_s(self) -> tuple[float, float] | None:
+        """Return the shortest and longest time of a frame at a variable rate, else None."""
+        gaps = np.diff(self._times)
+        if len(gaps) < 2 or self.missing():
+            return None
+        step = float(np.median(gaps))
+        if np.all(np.abs(gaps - step) <= self._slack(step)):
+            return None
+        return float(gaps.min()) * self._tick, float(gaps.max()) * self._tick
+
     def _slack(self, step: float) -> float:
         # containers round times to whole ticks, Matroska to milliseconds
         return max(1.01, 0.02 * step)

@@ -260,6 +260,12 @@ class VideoSource(Source):
             return
         for index, n in clock.missing():
             self._damage(index, f"{n} {'frame is' if n == 1 else 'frames are'} missing before it")
+        if spread := clock.spread_s():
+            shortest, longest = (1000 * seconds for seconds in spread)
+            self.tell(
+                f"a frame is shown for {shortest:.4g} to {longest:.4g} ms (a variable rate): "
+                "frames are taken one by one, and a video that is written has a constant rate"
+            )
         alone = len(container.streams) == 1 and "matroska" in form
         if alone and container.duration and clock.step:
             lost = container.duration / 1e6 - clock.end

@@ -609,3 +609,24 @@ def test_any_container_is_decoded_as_ffmpeg_does(tmp_path, name, options):
     expected = np.frombuffer(other, np.uint8).reshape(-1, *found.shape[1:])
     assert found.shape == expected.shape
     assert psnr(found, expected) >= 50
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        ([0, 40, 100, 333, 334, 900], "a frame is shown for 1 to 566 ms (a variable rate)"),
+        ([0, 40, 80, 120, 160, 200], None),
+        ([0, 33, 67, 100, 133, 167], None),  # 30 a second in whole milliseconds
+    ],
+)
+def test_a_variable_rate_is_told(tmp_path, clip, times, told):
+    whole = encode(tmp_path / "whole.mkv", clip[:6], "ffv1", "bgr0", {"g": "1"})
+
+    def at(index, packet):
+        packet.pts = packet.dts = times[index]
+        packet.time_base = Fraction(1, 1000)
+        return packet
+
+    notes = load_clip(remuxed(whole, tmp_path / "other.mkv", at)).notes
+    assert any("variable rate" in note for note in notes) == bool(told)
+    assert told is None or any(told in note for note in notes)
