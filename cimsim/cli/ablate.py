@@ -126,8 +126,8 @@ def ablate(
     cimsim ablate --weights mine.safetensors --record
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
     import numpy as np
-    from rich.console import Console
 
+    from cimsim.display.styled import Screen, styled
     from cimsim.graph.cutting import find
     from cimsim.session.loading import load_network
     from cimsim.studies.ablation_screen import print_ablation
@@ -144,7 +144,7 @@ def ablate(
     made = load_network(network.model, network.options, network.weights, how.seed, chip.name)
     if how.record:
         _check_record(made, part)
-    console = Console(emoji=False, stderr=how.as_json)  # package.module:Class is no emoji
+    console = Screen(stderr=how.as_json)
     with Bars(console, how.quiet) as report:
         report("tracing", 0, 1)
         graph = exported(made, clean.shape[1:3])
@@ -153,9 +153,9 @@ def ablate(
         report("tracing", 1, 1)
         found = _found(graph, on, chip, clip, clean, part, how, report)
     for note in clip_notes(opened, None):
-        console.print(f"[yellow]note:[/] {note}", highlight=False)
+        console.print(styled("[yellow]note:[/] {}", note))
     if made.random_weights:
-        console.print("[yellow]note:[/] random weights: what a part gives means nothing")
+        console.print(styled("[yellow]note:[/] random weights: what a part gives means nothing"))
     if how.as_json:
         typer.echo(found.to_json())
     else:
@@ -214,12 +214,13 @@ def _keep(
     found: Ablation, network: Network, out: Path | None, record: bool, console: Console
 ) -> None:
     """Write the table and the card, where asked."""
+    from cimsim.display.styled import styled
     from cimsim.zoo.errors import ZooError
     from cimsim.zoo.weights import record as write_card
 
     if out is not None:
         write_out(out, found.to_csv())
-        console.print(f"table: [bold]{out}[/]")
+        console.print(styled("table: [bold]{}[/]", out))
     card: Any = network.card
     if record and found.interrupted:
         console.print("the card is left as it was: only whole runs are recorded")
@@ -228,4 +229,4 @@ def _keep(
             path = write_card(card, found.recorded(), f"{found.measure}, {found.where}")
         except ZooError as error:
             raise InputError(f"--record: {error}") from None
-        console.print(f"card: [bold]{path}[/]")
+        console.print(styled("card: [bold]{}[/]", path))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+    from rich.text import Text
 
     from cimsim.display.doubts import Doubt
     from cimsim.mapping.mapping import Mapping
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 
 def ask(run: Prepared) -> None:
     """Run a task and print and write what it gave, as `cimsim run` does for a clip."""
-    from rich.console import Console
-
     import cimsim
+    from cimsim.display.styled import Screen
     from cimsim.report.run.folder import write
     from cimsim.session.loading import load_network
 
@@ -35,7 +35,7 @@ def ask(run: Prepared) -> None:
     doubts = weights_doubts(network, chip)
     task, shapes = run.question.pose(network, run.seed)
     network = network.taking(shapes)
-    console = Console(emoji=False, stderr=output.as_json)
+    console = Screen(stderr=output.as_json)
     with Bars(console, output.quiet) as report:
         report("tracing", 0, 1)
         graph = exported(network, (1, 1), output.strict, output.partial, chip)
@@ -44,7 +44,7 @@ def ask(run: Prepared) -> None:
         report("tracing", 1, 1)
         result = _simulated(run, network, task, placed, doubts, report)
         report("writing", 0, 1)
-        written: list[str] = []
+        written: list[str | Text] = []
         unique = output.out is None
         folder = write(
             result, run.target, unique=unique, writers=run.writers, say=written.append
@@ -78,7 +78,7 @@ def _simulated(
 
 
 def print_result(
-    result: Result, folder: Path, written: Sequence[str], console: Console, output: Output,
+    result: Result, folder: Path, written: Sequence[str | Text], console: Console, output: Output,
     files: str,
 ) -> None:  # fmt: skip
     """Print a result, as tables or as JSON on standard output, and say where it stands.
@@ -88,13 +88,14 @@ def print_result(
     import typer
 
     from cimsim.display.doubts import refuse
+    from cimsim.display.styled import styled
     from cimsim.report.run import tables
 
     if output.as_json:
         typer.echo(result.to_json())
     else:
         tables.print_result(result, console)
-    console.print(f"report: [bold]{folder}/[/]  ({files})")
+    console.print(styled("report: [bold]{}/[/]  ({})", folder, files))
     for line in written:
         console.print(line)
     if output.strict:

@@ -47,11 +47,12 @@ class Command(_Flags, TyperCommand):
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """See `click.Command`; the text is folded for the terminal that it is printed on."""
-        from rich.console import Console
         from rich.markup import escape
 
+        from cimsim.display.styled import Screen
+
         whole = self.help
-        self.help = escape(folded_help(whole or "", Console().width - _MARGINS))
+        self.help = escape(folded_help(whole or "", Screen().width - _MARGINS))
         try:
             super().format_help(ctx, formatter)
         finally:

@@ -45,8 +45,7 @@ def show(
     cimsim clip show phone.mov
     cimsim clip show 'scan/f%03d.tif' --white 4095
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
+    from cimsim.display.styled import Screen
     from cimsim.video.sigma import MEANING
 
     options = ClipOptions(frames, start, None, black, white, tolerate_damage)
@@ -60,15 +59,12 @@ def show(
             "high": int(high), "sigma": float(clip.sigma()), "notes": list(clip.notes),
         })  # fmt: skip
         return
-    console = Console(highlight=False, emoji=False, soft_wrap=True)
+    console = Screen(highlight=False, soft_wrap=True)
     rate = f", {clip.fps:.6g} frames/s" if clip.fps else ""
-    console.print(
-        f"{file}: {count} frame{'' if count == 1 else 's'} of {width} x {height}{rate}",
-        markup=False,
-    )
+    console.print(f"{file}: {count} frame{'' if count == 1 else 's'} of {width} x {height}{rate}")
     for name in ("container", "codec", "pixels", "colours"):
         if name in clip.facts:
-            console.print(f"{name + ':':<11}{clip.facts[name]}", markup=False)
+            console.print(f"{name + ':':<11}{clip.facts[name]}")
     console.print(f"{'values:':<11}{low}..{high} of 0..255, {MEANING} {clip.sigma():.1f}")
     for note in clip.notes or ("nothing was assumed",):
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")

@@ -108,14 +108,13 @@ def count(networks: CountedNetworks, on: OnArrays, how: How) -> None:
     cimsim count --stride 8 --set array.rows=512 --set array.cols=512 --json
     cimsim count --model net.onnx
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
     from cimsim.chip.load import load_hw
+    from cimsim.display.styled import Screen
     from cimsim.report.chip.counts import comparisons
 
     chip, frame = load_hw(on.hw, on.overrides), parse_size(on.size)
     counter = _Counter(chip, frame, on, how)
-    with Console(stderr=True).status("tracing networks") as status:
+    with Screen(stderr=True).status("tracing networks") as status:
         named = networks.model or list(_DEFAULT)
         for name, title, network in _networks(named, networks.stride, networks.given):
             status.update(f"tracing {title}")
@@ -268,11 +267,12 @@ def _trace(network: Network, frame: tuple[int, int]) -> LayerGraph:
 
 
 def _print(rows: Sequence[CountRow], ratios: Sequence[Ratio], array: str, size: str) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from cimsim.display.styled import Screen, styled
+
+    console = Screen(highlight=False)
     heads = (
         "windows (MVMs)",
         "array activations",
@@ -285,18 +285,18 @@ def _print(rows: Sequence[CountRow], ratios: Sequence[Ratio], array: str, size: 
     for head in heads:
         table.add_column(head, justify="right")
     for row in rows:
-        cells = [
-            f"{getattr(row.counts, column):,}\n[dim]{row.per_pixel(column):.10g}[/]"
+        pairs = [
+            styled(f"{getattr(row.counts, column):,}\n[dim]{row.per_pixel(column):.10g}[/]")
             for column in ("windows", "activations", "conversions")
         ]
         c = row.counts
         placed = "" if c.cells == c.weights else f"\n[dim]{c.cells:,}[/]"
-        table.add_row(row.title, *cells, f"{c.weights:,}{placed}", f"{c.arrays:,}")
+        table.add_row(row.title, *pairs, styled(f"{c.weights:,}{placed}"), f"{c.arrays:,}")
     console.print(table)
     for row in rows:
         if not row.coverage.complete or row.coverage.macs_digital:
             for line in row.coverage.lines():
-                console.print(f"{row.title}: {line}", markup=False)
+                console.print(f"{row.title}: {line}")
     networks = list(dict.fromkeys(ratio.network for ratio in ratios))
     if not networks:
         return

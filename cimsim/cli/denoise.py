@@ -14,6 +14,8 @@ from cimsim.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.text import Text
+
     from cimsim.chip.spec import Chip
     from cimsim.mapping.mapping import Mapping
     from cimsim.session.loading import Network
@@ -37,14 +39,13 @@ class _Opened:
 
 def denoise(run: Prepared) -> None:
     """Run a clip and print and write what it gave."""
-    from rich.console import Console
-
+    from cimsim.display.styled import Screen, styled
     from cimsim.session.loading import load_network
     from cimsim.studies.whole import Whole
 
     output = run.output
-    # package.module:Class is no emoji; JSON has the output for itself
-    console = Console(emoji=False, stderr=output.as_json)
+    # JSON has the output for itself
+    console = Screen(stderr=output.as_json)
     asked = _asked(run)
     # files that stand elsewhere are made anew, and code of the user's own may have changed
     files = output.trace_file or output.picture or output.video
@@ -64,7 +65,7 @@ def denoise(run: Prepared) -> None:
         placed = _placed(run, asked, networks, opened.frames.size, report)
         result = _simulated(run, networks[0], placed, opened, report)
         report("writing", 0, 1)
-        written: list[str] = []
+        written: list[str | Text] = []
         try:
             folder = _write(run, result, written)
         except InputError:
@@ -82,7 +83,7 @@ def denoise(run: Prepared) -> None:
         )  # fmt: skip
         if output.video is not None:
             write_video(output.video, result, opened.frames.fps)
-            written.append(f"video: [bold]{output.video}[/]")
+            written.append(styled("video: [bold]{}[/]", output.video))
     print_result(result, folder, written, console, output, _WRITTEN)
 
 
@@ -162,7 +163,7 @@ def _simulated(
     return result if card is None else with_contributions(result, card.contributions)
 
 
-def _write(run: Prepared, result: Result, written: list[str]) -> Path:
+def _write(run: Prepared, result: Result, written: list[str | Text]) -> Path:
     from cimsim.report.run.folder import write
 
     return write(

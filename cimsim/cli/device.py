@@ -174,9 +174,8 @@ def fit(
     cimsim device fit states.csv --cells 128
     cimsim run --hw my_cells/chip.yaml
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
     from cimsim.chip.load import described
+    from cimsim.display.styled import Screen, styled
     from cimsim.folders import check_target
     from cimsim.measured.fit import fit_files
     from cimsim.measured.write import numbers, write_fit
@@ -192,9 +191,10 @@ def fit(
     if as_json:
         print_json(numbers(found) | {"folder": str(folder)})
         return
-    console = Console(highlight=False, emoji=False)
+    console = Screen(highlight=False)
     _print(found, console)
-    console.print(f"fit: [bold]{folder}/[/]  (device.yaml, states.csv, fit.json, fit.png)")
+    inside = "device.yaml, states.csv, fit.json, fit.png"
+    console.print(styled("fit: [bold]{}/[/]  ({})", folder, inside))
     if chip:
         console.print(f"chip: cimsim run --hw {folder}/chip.yaml")
 
@@ -222,15 +222,14 @@ def _check(found: Fit, chip: str | None) -> None:
 
 
 def _print(found: Fit, console: Console) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
+    from cimsim.display.styled import styled
     from cimsim.measured.write import told
 
     cells = f"{found.cells} cells" if found.cells else "an unknown number of cells"
-    console.print(
-        f"[bold]{escape(', '.join(found.files))}[/]: {cells}, {len(found.states)} states and times"
-    )
+    what = f"{cells}, {len(found.states)} states and times"
+    console.print(styled("[bold]{}[/]: {}", ", ".join(found.files), what))
     table = Table()
     for name in ("number", "value (5 .. 95 %)", "meaning"):
         table.add_column(name, overflow="fold")
@@ -246,4 +245,4 @@ def _print(found: Fit, console: Console) -> None:
     if found.goodness:
         console.print(fits)
     for note in found.all_notes:
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {note}")

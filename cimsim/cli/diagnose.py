@@ -144,9 +144,8 @@ def diagnose(
     cimsim diagnose --set adc.bits=6 --switch --out why.html
     cimsim run --out o && cimsim diagnose o && cimsim report o --open
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
     import cimsim
+    from cimsim.display.styled import Screen, styled
     from cimsim.report.timeline.slow import slow_data
     from cimsim.session.loading import load_network
     from cimsim.studies.diagnosis_screen import print_diagnosis
@@ -159,7 +158,7 @@ def diagnose(
     network, on = with_usual(network, known), with_usual(on, known)
     chip = _checked(on, clip, asked, how)
     made = load_network(network.model, network.options, network.weights, how.seed, chip.name)
-    console = Console(emoji=False, stderr=how.as_json)
+    console = Screen(stderr=how.as_json)
     looked = _looked_at(asked, clip, made, how.seed)
     with Bars(console, how.quiet) as report:
         report("tracing", 0, 1)
@@ -170,7 +169,7 @@ def diagnose(
         slow = None if context.obj is None else slow_data(placed, context.obj[1], report)
     notes = (*looked.notes, *(["random weights: quality means nothing"] * made.random_weights))
     for note in notes:
-        console.print(f"[yellow]note:[/] {note}", highlight=False)
+        console.print(styled("[yellow]note:[/] {}", note))
     if how.as_json:
         typer.echo(found.to_json())
     else:
@@ -234,13 +233,14 @@ def _found(placed: Mapping, looked: _LookedAt, how: HowDiagnosed, report: Bars) 
 
 def _write_slow(slow: SlowData, folder: Path, console: Console) -> None:
     from cimsim.boundary import json_text
+    from cimsim.display.styled import styled
     from cimsim.files import replacing
     from cimsim.report.timeline.slow import FILE
 
     place = folder / FILE
     with replacing(place) as scratch:
         scratch.write_text(json_text.dump(slow), encoding="utf-8")
-    console.print(f"timeline: [bold]{place}[/]  (cimsim report shows both)")
+    console.print(styled("timeline: [bold]{}[/]  (cimsim report shows both)", place))
 
 
 def _again(context: typer.Context, folder: Path) -> None:
@@ -275,6 +275,8 @@ def _again(context: typer.Context, folder: Path) -> None:
 
 
 def _write(found: Diagnosis, out: Path, console: Console) -> None:
+    from cimsim.display.styled import styled
+
     suffix = out.suffix.lower()
     if suffix == ".html":
         from cimsim.report.run.page.diagnosed import DiagnosisData, diagnosis_page
@@ -283,4 +285,4 @@ def _write(found: Diagnosis, out: Path, console: Console) -> None:
     else:
         text = found.to_json() if suffix == ".json" else found.to_csv()
     write_out(out, text)
-    console.print(f"diagnosis: [bold]{out}[/]")
+    console.print(styled("diagnosis: [bold]{}[/]", out))

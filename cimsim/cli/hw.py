@@ -32,10 +32,9 @@ ChipArgument = Annotated[str, typer.Argument(help="A shipped name or the path of
 @app.command("list")
 def list_chips(as_json: JsonOption = False) -> None:
     """List the shipped hardware descriptions."""
-    from rich.console import Console
-
     from cimsim.chip.load import load_hw, shipped
     from cimsim.cli.steps import print_json
+    from cimsim.display.styled import Screen
     from cimsim.report.screen import compact
 
     if as_json:
@@ -50,7 +49,7 @@ def list_chips(as_json: JsonOption = False) -> None:
             name, f"{chip.n_arrays} of {chip.array.rows} x {chip.array.cols}",
             f"{chip.process.node_m * 1e9:g} nm", chip.device.kind, chip.summary,
         )  # fmt: skip
-    Console().print(table)
+    Screen().print(table)
 
 
 def _brief(name: str, chip: Chip) -> dict[str, object]:
@@ -87,11 +86,9 @@ def show(
     cimsim hw show eflash40nm --set adc.bits=6
     cimsim hw show wtm2101 --sensitivity --model fastdvdnet-block
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-    from rich.markup import escape
-
     from cimsim.chip.cells import device_of
     from cimsim.chip.load import described
+    from cimsim.display.styled import Screen, styled
     from cimsim.report.chip.trees import area_tree, energy_tree
 
     chip, origin, raw = described(hw, overrides)
@@ -99,8 +96,8 @@ def show(
     if as_json:
         _show_json(chip, raw, (model, size) if sensitivity else None)
         return
-    console = Console(highlight=False)
-    console.print(f"[bold]{escape(chip.label)}[/]: {escape(chip.summary)}")
+    console = Screen(highlight=False)
+    console.print(styled("[bold]{}[/]: {}", chip.label, chip.summary))
     if sensitivity:
         from cimsim.report.chip.trees import print_sensitivity
 
@@ -114,10 +111,10 @@ def show(
 def _fields(chip: Chip, raw: Mapping[str, object], width: int) -> Table:
     """Return the table of all numbers with their kinds and sources."""
     from rich.console import Group
-    from rich.markup import escape
     from rich.padding import Padding
     from rich.table import Table
 
+    from cimsim.display.styled import styled
     from cimsim.report.chip.provenance import rows
 
     # a narrow terminal has no room for a column of sources: they go below their fields
@@ -134,11 +131,11 @@ def _fields(chip: Chip, raw: Mapping[str, object], width: int) -> Table:
         if section not in (None, head):
             table.add_section()
         section = head
-        value, source = escape(row.value), escape(row.source)
+        value, source = row.value, row.source
         if wide:
             table.add_row(row.path, value, row.kind, source)
         else:
-            below = [Padding(f"[dim]{source}[/]", (0, 0, 0, 2))] if source else []
+            below = [Padding(styled("[dim]{}[/]", source), (0, 0, 0, 2))] if source else []
             table.add_row(Group(row.path, *below), value, row.kind)
     return table
 
@@ -190,11 +187,9 @@ def check(
     cimsim hw check my_chip.yaml
     cimsim hw check eflash40nm --set array.rows=512 --strict
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-    from rich.markup import escape
-
     from cimsim.chip.load import described
     from cimsim.cli.steps import print_json
+    from cimsim.display.styled import Screen, styled
     from cimsim.report.chip.provenance import findings
 
     chip, origin, raw = described(hw, overrides)
@@ -202,11 +197,11 @@ def check(
     if as_json:
         print_json({"chip": chip.label, "valid": True, "doubts": found})
     else:
-        console = Console(highlight=False)
+        console = Screen(highlight=False)
         for line in found:
-            console.print(f"[yellow]doubt:[/] {escape(line)}")
+            console.print(styled("[yellow]doubt:[/] {}", line))
         count = "no doubts" if not found else f"{len(found)} doubt{'s' if len(found) > 1 else ''}"
-        console.print(f"{escape(chip.label)}: valid, {count}")
+        console.print(f"{chip.label}: valid, {count}")
     if strict and found:
         raise typer.Exit(2)
 
@@ -245,12 +240,10 @@ def new(
     cimsim hw new my_chip.yaml
     cimsim hw new my_chip.yaml --set array.rows=256 --set 'adc.energy=1.2 pJ' --source 'ISSCC 14.3'
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-    from rich.markup import escape
-
     from cimsim.chip import new as making
     from cimsim.chip.cells import device_of
     from cimsim.chip.schema import NAME
+    from cimsim.display.styled import Screen, styled
     from cimsim.errors import ConfigError, InputError
     from cimsim.files import replacing
 
@@ -276,10 +269,10 @@ def new(
         _lay_schema(out.parent / NAME)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error}") from None
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"written: [bold]{escape(str(out))}[/], and {NAME} for your editor")
-    console.print(f"next: cimsim hw check {escape(str(out))}")
-    console.print(f"      cimsim run --hw {escape(str(out))}")
+    console = Screen(highlight=False, soft_wrap=True)
+    console.print(styled("written: [bold]{}[/], and {} for your editor", out, NAME))
+    console.print(f"next: cimsim hw check {out}")
+    console.print(f"      cimsim run --hw {out}")
 
 
 def _is_terminal() -> bool:

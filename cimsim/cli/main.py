@@ -105,10 +105,10 @@ def main() -> None:
     try:
         app()
     except CimsimError as error:
-        from rich.console import Console
+        from cimsim.display.styled import Screen, styled
 
-        console = Console(stderr=True, soft_wrap=True, emoji=False)
-        console.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False)
+        console = Screen(stderr=True, soft_wrap=True)
+        console.print(styled("[bold red]error:[/] {}", error))
         sys.exit(2)
     except MemoryError as error:
         typer.echo(
@@ -123,7 +123,3 @@ def main() -> None:
             raise
         typer.echo("interrupted; no result was written", err=True)
         sys.exit(130)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")

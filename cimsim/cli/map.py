@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from cimsim.chip.spec import Chip
     from cimsim.display.doubts import Doubt
@@ -212,22 +213,25 @@ def _write(placed: _Placed, model: str, wanted: Wanted) -> Path:
 
 
 def _print(placed: _Placed, what: str, folder: Path, save: Path | None) -> None:
-    from rich.console import Console
-
+    from cimsim.display.styled import Screen, styled
     from cimsim.report.screen import print_coverage, print_doubts
 
-    console, mapping = Console(emoji=False), placed.mapping
+    console, mapping = Screen(), placed.mapping
     if placed.points:
         _print_points(placed.points, console)
-    console.print(f"[bold]{mapping.graph.name}[/] on [bold]{mapping.chip.label}[/], {what}")
+    console.print(
+        styled("[bold]{}[/] on [bold]{}[/], {}", mapping.graph.name, mapping.chip.label, what)
+    )
     console.print(_table(mapping, console.width))
     for line in _summary(mapping, placed.timeline):
         console.print(line, highlight=False)
     print_doubts(placed.doubts, console)
     print_coverage(placed.coverage, console)
-    console.print(f"floor plan: [bold]{folder}/[/]  (floorplan.png, floorplan.svg, mapping.json)")
+    files = "floorplan.png, floorplan.svg, mapping.json"
+    console.print(styled("floor plan: [bold]{}/[/]  ({})", folder, files))
     if save is not None:
-        console.print(f"mapping: [bold]{save}[/]  (edit it, then cimsim run --mapping {save} ...)")
+        told = "mapping: [bold]{}[/]  (edit it, then cimsim run --mapping {} ...)"
+        console.print(styled(told, save, save))
 
 
 def _default_folder(model: str) -> Path:
@@ -251,6 +255,7 @@ def _write_files(mapping: Mapping, timeline: Timeline, folder: Path) -> None:
 def _print_points(points: Sequence[Point], console: Console) -> None:
     from rich.table import Table
 
+    from cimsim.display.styled import styled
     from cimsim.units import format_si
 
     table = Table(title="Pareto set", title_justify="left", title_style="bold cyan")
@@ -265,7 +270,7 @@ def _print_points(points: Sequence[Point], console: Console) -> None:
             f"{used} ({p.mapping.allocation})", style="bold" if number == 1 else "",
         )  # fmt: skip
     console.print(table)
-    console.print("[bold]1[/] in full:", highlight=False)
+    console.print(styled("[bold]1[/] in full:"))
 
 
 _WIDE, _LABEL = 118, 28  # columns of a terminal with room for everything; of a name in others
@@ -274,6 +279,7 @@ _WIDE, _LABEL = 118, 28  # columns of a terminal with room for everything; of a 
 def _table(mapping: Mapping, width: int) -> Table:
     from rich.table import Table
 
+    from cimsim.display.styled import styled
     from cimsim.report.chip.placement import layer_rows
     from cimsim.report.screen import compact, folded
 
@@ -294,8 +300,8 @@ def _table(mapping: Mapping, width: int) -> Table:
     label = 60 if wide else max(16, _LABEL - 9 * (several + copies + shared))
     for row in rows:
         uses = f" [dim]x {row.uses}[/]" if row.uses > 1 else ""
-        cells: list[str] = [
-            str(row.number), folded(row.layer, label) + uses, f"{row.windows:,}",
+        cells: list[str | Text] = [
+            str(row.number), styled("{}" + uses, folded(row.layer, label)), f"{row.windows:,}",
             f"{row.rows} x {row.cols}", str(row.arrays), f"{100 * row.utilisation:.1f} %",
             *[f"{row.activations:,}"] * wide,
         ]  # fmt: skip

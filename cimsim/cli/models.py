@@ -23,8 +23,7 @@ app = App(no_args_is_help=True, help="Networks of the zoo and their weights.")
 @app.command("list")
 def list_models(as_json: JsonOption = False) -> None:
     """List the networks of the zoo, their options and which of them have weights."""
-    from rich.console import Console
-
+    from cimsim.display.styled import Screen
     from cimsim.report.screen import compact
     from cimsim.zoo.registry import CLASSIFIERS, MODELS, flag
 
@@ -41,7 +40,7 @@ def list_models(as_json: JsonOption = False) -> None:
             for key, spec in entry.options.items()
         )
         table.add_row(entry.name, str(entry.n_frames), options, entry.description)
-    console = Console()
+    console = Screen()
     console.print(table)
     table = compact("Classifiers")
     for name in ("name", "task", "what it is"):
@@ -58,8 +57,7 @@ def show_model(
     as_json: JsonOption = False,
 ) -> None:
     """Show one network: reference, options and the cards of its weights."""
-    from rich.console import Console
-
+    from cimsim.display.styled import Screen, styled
     from cimsim.errors import InputError
     from cimsim.zoo.errors import ZooError
     from cimsim.zoo.registry import flag, info
@@ -72,8 +70,8 @@ def show_model(
     if as_json:
         print_json(_told(entry) | {"weights": cards})
         return
-    console = Console(highlight=False)
-    console.print(f"[bold]{entry.title}[/] ({entry.name}): {entry.description}")
+    console = Screen(highlight=False)
+    console.print(styled("[bold]{}[/] ({}): {}", entry.title, entry.name, entry.description))
     console.print(f"reference: {entry.reference}")
     for key, spec in entry.options.items():
         console.print(f"{flag(key)}: {spec.listed()} (default {spec.default_text}): {spec.meaning}")

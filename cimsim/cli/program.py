@@ -76,9 +76,8 @@ def program(network: WrittenNetwork, on: OnAgedChip, how: Calibrated) -> None:
     cimsim program --model fastdvdnet-block --hw my_chip.yaml --seed 3 --out chip3.safetensors
     cimsim program --set wires.model=exact --set wires.r_word="1 ohm" --out wired.safetensors
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
     import cimsim
+    from cimsim.display.styled import Screen, styled
     from cimsim.session.loading import load_network
     from cimsim.session.programmed import check_file
 
@@ -88,7 +87,7 @@ def program(network: WrittenNetwork, on: OnAgedChip, how: Calibrated) -> None:
     target, frame = check_file(how.out), parse_size(how.size)
     made = load_network(network.model, network.options, network.weights, how.seed, chip.name)
     made = made.streaming() if network.streaming else made
-    console = Console(emoji=False, stderr=how.as_json)  # package.module:Class is no emoji
+    console = Screen(stderr=how.as_json)
     with Bars(console, how.quiet) as report:
         report("tracing", 0, 1)
         placed = cimsim.map_graph(exported(made, frame), chip, on.mapping, on.allocation)
@@ -108,7 +107,8 @@ def program(network: WrittenNetwork, on: OnAgedChip, how: Calibrated) -> None:
         f"{made.title} on {chip.name}, frames of {frame[1]} x {frame[0]}, seed {how.seed}: "
         f"{placed.arrays_used} arrays written and calibrated"
     )
-    console.print(f"chip: [bold]{target}[/]  ({written.hash[:12]}, {_megabytes(target)} MB)")
+    told = f"{written.hash[:12]}, {_megabytes(target)} MB"
+    console.print(styled("chip: [bold]{}[/]  ({})", target, told))
     console.print(f"use it with the same options: cimsim run --programmed {target} ...")
 
 

@@ -15,6 +15,7 @@ from cimsim.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from cimsim.chip.spec import Chip
     from cimsim.pruning.budget import Budget
@@ -156,9 +157,8 @@ def prune(
         --minutes 10 --teacher fastdvdnet-block
     cimsim run --model fastdvdnet-block --weights out/pruned/fastdvdnet-block_pruned.safetensors
     """  # noqa: D301, E501 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
     from cimsim.chip.load import load_hw
+    from cimsim.display.styled import Screen, styled
     from cimsim.mapping.custom import find_strategy
     from cimsim.zoo.errors import ZooError
     from cimsim.zoo.weights import save_weights
@@ -169,7 +169,7 @@ def prune(
     find_strategy(limits.mapping)
     budget = limits.budget(chip)
     made = _loaded(network)
-    console = Console(emoji=False, stderr=as_json)
+    console = Screen(stderr=as_json)
     with Bars(console, quiet) as report:
         done = _pruned(made, budget, limits, losses, report)
     card = _card(done, network.model, network.options, losses.sigma, limits.command)
@@ -185,7 +185,8 @@ def prune(
     _print(console, done, chip)
     model = network.model
     console.print(
-        f"weights: [bold]{out}[/]  (cimsim train --model {model} --init {out} fine-tunes them, "
+        styled("weights: [bold]{}[/]  ", out)
+        + f"(cimsim train --model {model} --init {out} fine-tunes them, "
         f"cimsim run --model {model} --weights {out} runs them)"
     )
 
@@ -268,6 +269,8 @@ def _card(
 def _print(console: Console, done: _Done, chip: Chip) -> None:
     from rich.table import Table
 
+    from cimsim.display.styled import styled
+
     pruned, budget, psnr = done.pruned, done.budget, done.psnr
     table = Table(title=f"{done.network.title} for {chip.name}", title_justify="left")
     for name in ("layer", "rows", "columns", "weights kept"):
@@ -277,8 +280,9 @@ def _print(console: Console, done: _Done, chip: Chip) -> None:
         table.add_row(row.matrix, _change(row.rows), _change(row.cols), f"{100 * share:.0f} %")
     console.print(table)
     units = pruned.kept
-    rows: list[str] = [
-        f"{budget.shown(pruned.before)} before, [bold]{budget.shown(pruned.after)}[/] after",
+    before, after = budget.shown(pruned.before), budget.shown(pruned.after)
+    rows: list[str | Text] = [
+        styled("{} before, [bold]{}[/] after", before, after),
         f"{int((~units).sum())} of {len(units)} channels cut; on the crops {psnr[0]:.2f} dB "
         f"before, {psnr[1]:.2f} dB after, without fine-tuning",
     ]

@@ -43,8 +43,7 @@ def report(
     cimsim report runs/a runs/b --out compared.html
     cimsim report runs/study --out study.html
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
+    from cimsim.display.styled import Screen
     from cimsim.files import replacing
     from cimsim.studies.study import STUDY
 
@@ -60,9 +59,7 @@ def report(
             scratch.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"--out {target}: cannot be written: {error.strerror or error}") from None
-    Console(emoji=False, highlight=False).print(
-        f"page: {target} ({target.stat().st_size / 1e6:.1f} MB)", markup=False
-    )
+    Screen(highlight=False).print(f"page: {target} ({target.stat().st_size / 1e6:.1f} MB)")
     if open_:
         import webbrowser
 

@@ -85,9 +85,8 @@ def search(
       --set adc.bits=4..10 --set adc.count=16..128:16 --set process.clock='50..150:25 MHz'
     cimsim search space.yaml --objective 'min area' --objective 'min latency' --trials 500
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
     from cimsim.cli.study import print_table
+    from cimsim.display.styled import Screen, styled
     from cimsim.errors import ConfigError
     from cimsim.studies.optimise import Search
     from cimsim.studies.study import Study
@@ -99,7 +98,7 @@ def search(
         minutes=goals.minutes, sampler=goals.sampler.value, seed=goals.search_seed,
     )  # fmt: skip
     crew = workers.crew()
-    console = Console(emoji=False, stderr=how.as_json)
+    console = Screen(stderr=how.as_json)
     folder = how.out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{plan.name}"
     with Bars(console, how.quiet) as report:
         found = looked.run(folder, crew=crew, cached=not how.no_cache, progress=report)
@@ -111,8 +110,7 @@ def search(
     else:
         console.print(f"{title}; none keeps all constraints", highlight=False)
     pareto = " ".join(f"--pareto '{goal}'" for goal in looked.aim.objectives)
-    console.print(f"study: [bold]{folder}/[/]  (cimsim study show|table|plot {pareto})",
-                  highlight=False)  # fmt: skip
+    console.print(styled("study: [bold]{}/[/]  (cimsim study show|table|plot {})", folder, pareto))
     if found.outcome.interrupted:
         console.print("interrupted; the same command with this --out goes on")
         raise Interrupted

@@ -13,6 +13,7 @@ from cimsim.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
+    from rich.text import Text
 
     from cimsim.chip.spec import Chip
     from cimsim.graph.ir import LayerGraph
@@ -132,12 +133,14 @@ def write_out(path: Path, text: str) -> None:
 def write_timeline(
     mapping: Mapping, timeline: Timeline | Literal["pipelined", "sequential"], title: str,
     trace_file: Path | None, picture: Path | None, report: Bars,
-) -> list[str]:  # fmt: skip
+) -> list[Text]:  # fmt: skip
     """Write trace and picture of a traced timeline, where asked; returns what to tell the user.
 
     With a schedule in place of a timeline the cycles are simulated once more, with a trace.
     """
-    told: list[str] = []
+    from cimsim.display.styled import styled
+
+    told: list[Text] = []
     if trace_file is None and picture is None:
         return told
     if isinstance(timeline, str):
@@ -152,14 +155,15 @@ def write_timeline(
         report("writing the trace", 0, 1)
         kept = write_trace(mapping, timeline, trace_file)
         report("writing the trace", 1, 1)
-        told.append(f"trace: [bold]{trace_file}[/]  (open it in ui.perfetto.dev; {kept})")
+        opened = f"(open it in ui.perfetto.dev; {kept})"
+        told.append(styled("trace: [bold]{}[/]  {}", trace_file, opened))
     if picture is not None:
         from cimsim.report.timeline.plot import save_timeline
 
         report("drawing", 0, 1)
         save_timeline(mapping, timeline, picture, title)
         report("drawing", 1, 1)
-        told.append(f"picture: [bold]{picture}[/]")
+        told.append(styled("picture: [bold]{}[/]", picture))
     return told
 
 

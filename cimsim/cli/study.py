@@ -66,12 +66,11 @@ def show(
     only: OnlyOption = None, pareto: FrontOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Print a study: what varies, its numbers with 5 .. 95 %, and what is doubtful."""
-    from rich.console import Console
-
+    from cimsim.display.styled import Screen
     from cimsim.studies.study import Outcome
 
     outcome = Outcome.load(folder)
-    console = Console(emoji=False)
+    console = Screen()
     table = _chosen(outcome.table, where, only, pareto)
     if as_json:
         print_json(study_data(outcome, table))
@@ -140,8 +139,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:  # fmt: skip
     """Put runs and studies beside each other: what differs, and all numbers with intervals."""
-    from rich.console import Console
-
+    from cimsim.display.styled import Screen
     from cimsim.studies.study import Runs
     from cimsim.studies.table import Table
 
@@ -151,7 +149,7 @@ def compare(
             raise ConfigError(f"--json: goes against --format {kind}; leave one out")
         kind = Format.json
     if kind is None:
-        print_table(table, Console(emoji=False), f"{len(places)} compared", number)
+        print_table(table, Screen(), f"{len(places)} compared", number)
         return
     text = _text(table, kind, number)
     typer.echo(text, nl=not text.endswith("\n"))
@@ -160,12 +158,12 @@ def compare(
 @cache_app.command("show")
 def cache_show(as_json: JsonOption = False) -> None:
     """Say where results of stages are kept, how many and how large."""
-    from rich.console import Console
     from rich.table import Table as Rich
 
+    from cimsim.display.styled import Screen
     from cimsim.units import format_si
 
-    store, console = _store(), Console(emoji=False)
+    store, console = _store(), Screen()
     uses = store.uses()
     if as_json:
         print_json({
@@ -230,8 +228,7 @@ def print_table(
     table: Table, console: Console, title: str, numbers: list[str] | None = None
 ) -> None:
     """Print a table of groups, and above it what is the same in all of them."""
-    from rich.markup import escape
-
+    from cimsim.display.styled import styled
     from cimsim.report.screen import compact
 
     if not table.groups:
@@ -241,7 +238,7 @@ def print_table(
     common = ", ".join(f"{name} {value}" for name, value in table.common.items())
     chips = max((c.n for g in table.groups for c in g.cells.values()), default=1)
     told = f"; means of {chips} chips" if chips > 1 else ""
-    console.print(f"[bold]{escape(title)}[/]  {escape(common)}{told}", highlight=False)
+    console.print(styled("[bold]{}[/]  {}{}", title, common, told))
     varies = len(table.distinguishing)
     if sum(_widths(heads, lines)) > console.width:  # intervals below their numbers
         heads = [head.replace(" (", "\n(") for head in heads]
@@ -253,9 +250,9 @@ def print_table(
         for place in columns:
             side: Literal["left", "right"] = "left" if place < varies else "right"
             # names and numbers that are wider than the terminal are folded, never cut off
-            shown.add_column(escape(heads[place]), justify=side, overflow="fold")
+            shown.add_column(heads[place], justify=side, overflow="fold")
         for line in lines:
-            shown.add_row(*(escape(line[place]) for place in columns))
+            shown.add_row(*(line[place] for place in columns))
         console.print(shown)
 
 
@@ -291,11 +288,11 @@ def _doubts(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def _print_doubts(rows: Sequence[Row], console: Console) -> None:
-    from rich.markup import escape
+    from cimsim.display.styled import styled
 
     for text, n in list(_doubts(rows).items())[:10]:
         of = "" if n == len(rows) else f" ({n} of {len(rows)} points)"
-        console.print(f"[yellow]doubt:[/] {escape(text)}{of}", highlight=False)
+        console.print(styled("[yellow]doubt:[/] {}{}", text, of))
 
 
 def _text(table: Table, kind: Format, numbers: list[str] | None) -> str:

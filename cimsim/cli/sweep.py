@@ -47,13 +47,12 @@ def sweep(
     cimsim sweep study.yaml
     cimsim sweep --frames 0 --set process.clock=50..200:50 MHz --mapping im2col --mapping vwsdk
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
     from cimsim.cli.study import print_table, study_data
+    from cimsim.display.styled import Screen, styled
     from cimsim.studies.study import Study
 
     plan = asked.plan(context, file)
-    console = Console(emoji=False, stderr=how.as_json)
+    console = Screen(stderr=how.as_json)
     folder = how.out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{plan.name}"
     plan.check(how.yes)
     crew = workers.crew()
@@ -65,7 +64,8 @@ def sweep(
         print_json(study_data(outcome, outcome.table) | {"folder": str(folder)})
     else:
         print_table(outcome.table, console, f"{outcome.name}: {_told(plan, outcome)}")
-    console.print(f"study: [bold]{folder}/[/]  (points.csv, table.csv, table.json; cimsim study)")
+    files = "points.csv, table.csv, table.json; cimsim study"
+    console.print(styled("study: [bold]{}/[/]  ({})", folder, files))
     if outcome.interrupted:
         console.print("interrupted; the same command with this --out goes on")
         raise Interrupted

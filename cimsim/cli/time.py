@@ -108,18 +108,17 @@ def time(network: TimedNetwork, on: TimedOnChip, look: Looking) -> None:
     cimsim time --set interconnect.kind=mesh --trace trace.json.gz --schedule sequential
     cimsim time --model cimnet --stride 8 --allocation replicated --explain
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
     import cimsim
     from cimsim.boundary import json_text
+    from cimsim.display.styled import Screen
     from cimsim.graph.coverage import coverage
     from cimsim.report.screen import print_coverage, print_doubts
     from cimsim.report.timeline.tables import times_data
 
     chip, frame, doubts = _checked(on, look)
     options = network.options
-    # package.module:Class is no emoji; JSON has the output for itself
-    console = Console(emoji=False, stderr=look.as_json)
+    # JSON has the output for itself
+    console = Screen(stderr=look.as_json)
     with Bars(console, look.quiet) as report:
         report("tracing", 0, 1)
         made = _network(network.model, options, network.streaming).taking(look.input_shape)

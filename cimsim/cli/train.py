@@ -183,8 +183,7 @@ def train(
     cimsim train --data clips --out out/paths --minutes 10 --init cimnet_s8 \\
         --freeze 'block1.smooth_*' --rate 'block1.up1.*=10'
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
+    from cimsim.display.styled import Screen
     from cimsim.errors import InputError
     from cimsim.zoo.errors import ZooError
 
@@ -205,7 +204,7 @@ def train(
         "warmup_steps": parameters.warmup_steps, "grad_clip": parameters.grad_clip,
         "seed": machine.seed, "resume": not machine.fresh,
     }  # fmt: skip
-    console = Console(stderr=as_json)
+    console = Screen(stderr=as_json)
     try:
         _train(config, console, as_json)
     except ZooError as error:
@@ -237,14 +236,15 @@ def _train(config: dict[str, Any], console: Console, as_json: bool) -> None:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    from cimsim.display.styled import styled
     from cimsim.training.card import save_trained
     from cimsim.training.config import TrainConfig
     from cimsim.training.train import train
 
     settings = TrainConfig(**config)
     bar = Bar(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=True), console=console,
+        TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(),
+        TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True), console=console,
         disable=not console.is_terminal,
     )  # fmt: skip
     with bar:
@@ -276,7 +276,7 @@ def _train(config: dict[str, Any], console: Console, as_json: bool) -> None:
         f"{result.minutes:.1f} minutes: validation PSNR{kept} {result.psnr_db:.2f} dB{chip} "
         f"(noisy {result.noisy_db:.2f} dB)"
     )
-    console.print(f"weights: [bold]{kept_in}[/]")
+    console.print(styled("weights: [bold]{}[/]", kept_in))
     if not result.finished:
         console.print("the same command goes on from here")
         raise Interrupted

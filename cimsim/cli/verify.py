@@ -74,11 +74,10 @@ def verify(
     cimsim run --out o && cimsim verify o
     cimsim verify o --files
     """  # noqa: D301 - \b keeps typer from re-flowing the examples
-    from rich.console import Console
-
     from cimsim.cli.steps import print_json
+    from cimsim.display.styled import Screen
 
-    console = Console(emoji=False, highlight=False, stderr=as_json)
+    console = Screen(highlight=False, stderr=as_json)
     told: dict[str, object] = {}
     _check(context, run, only_files, console, told)
     if as_json:
@@ -133,7 +132,7 @@ def _again(arguments: list[str], console: Console) -> Result:
     """Run a command once more into a temporary folder and return its result."""
     from cimsim.session.result import Result
 
-    console.print(f"running again: cimsim {' '.join(arguments)}", markup=False)
+    console.print(f"running again: cimsim {' '.join(arguments)}")
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "again"
         line = [sys.executable, "-m", "cimsim", *arguments, "--out", str(target), "--quiet"]

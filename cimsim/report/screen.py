@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from cimsim.display.doubts import Doubt
+from cimsim.display.styled import styled
 from cimsim.graph.coverage import Coverage
 
 _PART = re.compile(r"[^.*+/_]*[.*+/_]?")
@@ -48,10 +48,10 @@ def folded(name: str, width: int) -> str:
 def print_coverage(coverage: Coverage | None, console: Console) -> None:
     """Say which share of the network has time and energy, and what has none."""
     for line in coverage.lines() if coverage is not None else ():
-        console.print(escape(line), highlight=False)
+        console.print(line, highlight=False, markup=False)
 
 
 def print_doubts(doubts: Sequence[Doubt], console: Console) -> None:
     """Print each doubt in a line, with its way out."""
     for doubt in doubts:
-        console.print(f"[yellow]doubt:[/] {escape(str(doubt))}", highlight=False)
+        console.print(styled("[yellow]doubt:[/] {}", doubt))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from cimsim.display.styled import styled
 from cimsim.report.screen import compact
 from cimsim.studies.contributions import Ablation, Contribution, Costs, Loss
 from cimsim.units import format_si
@@ -19,8 +20,7 @@ _LEFT_OUT = {"zero": "left out", "mean": "by its mean", "mixed": "left out or by
 def print_ablation(ablation: Ablation, console: Console) -> None:
     """Print the table, what could go and what a chip would save without it."""
     console.print(
-        f"[bold]{escape(ablation.network)}[/] on [bold]{escape(ablation.chip)}[/]: "
-        f"{ablation.measure}"
+        styled("[bold]{}[/] on [bold]{}[/]: {}", ablation.network, ablation.chip, ablation.measure)
     )
     console.print(_table(ablation, console.width >= _WIDE))
     console.print(
@@ -28,9 +28,9 @@ def print_ablation(ablation: Ablation, console: Console) -> None:
         "programmings), and the layers, arrays, energy and cycles per frame that the chip saves"
     )
     for line in words(ablation):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, markup=False)
     for note in ablation.notes:
-        console.print(f"[yellow]note:[/] {note}", highlight=False)
+        console.print(styled("[yellow]note:[/] {}", note))
 
 
 def words(ablation: Ablation) -> Iterator[str]:
@@ -58,7 +58,7 @@ def _table(ablation: Ablation, wide: bool) -> Table:
         kinds.setdefault(each.part.kind, []).append(each)
     for kind, members in kinds.items():
         title = {"branch": "branches", "layer": "layers"}[kind]
-        table.add_row(f"[bold cyan]{title}[/]")
+        table.add_row(Text(title, "bold cyan"))
         for each in members:
             table.add_row(*_cells(ablation, each, on_chip, wide), style=_style(ablation, each))
         table.add_section()
@@ -69,10 +69,12 @@ def _style(ablation: Ablation, each: Contribution) -> str:
     return "yellow" if each.could_go(ablation.threshold) else ""
 
 
-def _cells(ablation: Ablation, each: Contribution, on_chip: bool, wide: bool) -> Iterator[str]:
+def _cells(
+    ablation: Ablation, each: Contribution, on_chip: bool, wide: bool
+) -> Iterator[str | Text]:
     best = each.best
     by_mean = best.instead == "mean" and each.part.kind == "branch"
-    yield escape(each.part.name) + " [dim](mean)[/]" * by_mean
+    yield styled("{}" + " [dim](mean)[/]" * by_mean, each.part.name)
     yield _loss(best.loss, not on_chip)
     if best.chip_loss is not None:
         yield _loss(best.chip_loss, True)
@@ -102,7 +104,7 @@ def _sentence(ablation: Ablation, each: Contribution) -> str:
     noise = "" if loss.noise is None else f" ± {loss.noise:.3f}"
     layers = f"{whole.matrices - each.best.costs.matrices} of {whole.matrices} layers"
     return (
-        f"{escape(each.part.label)} ({layers}, {_LEFT_OUT[each.best.instead]}) gives "
+        f"{each.part.label} ({layers}, {_LEFT_OUT[each.best.instead]}) gives "
         f"{_rounded(loss.value, 3)}{noise} {ablation.unit}; "
         f"without it {_costs(whole, each.best.costs)}"
     )

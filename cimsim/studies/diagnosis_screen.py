@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from cimsim.display.styled import styled
 from cimsim.report.screen import compact, folded
 from cimsim.studies.diagnosis_result import DECIBELS, WITHIN, Attribution, Diagnosis
 from cimsim.studies.switching import GROUPS
@@ -15,26 +16,27 @@ from cimsim.studies.switching import GROUPS
 _SHOWN = 10  # pairs of layer and cause
 _WIDE = 110  # columns of a terminal that has room for SNRs by cause
 _ROOMY = 100  # columns of one that has room for a second measure
+_DOUBT = "doubt: "
 _LABEL = 26  # columns of a layer's name
 
 
 def print_diagnosis(diagnosis: Diagnosis, console: Console, top: int = _SHOWN) -> None:
     """Print what was lost, what of it each pair, layer and cause gives, and how sure that is."""
     console.print(
-        f"[bold]{escape(diagnosis.network)}[/] on [bold]{escape(diagnosis.chip)}[/]: "
-        f"{escape(diagnosis.asked)}"
+        styled("[bold]{}[/] on [bold]{}[/]: {}", diagnosis.network, diagnosis.chip, diagnosis.asked)
     )
     for one in diagnosis.attributions:
-        console.print(escape(lost(one)), highlight=False)
+        console.print(lost(one), highlight=False, markup=False)
     console.print(_pairs(diagnosis, top, console.width))
     console.print(_layers(diagnosis, console.width))
     console.print(_causes(diagnosis, console.width))
     if diagnosis.switched:
         console.print(_switched(diagnosis))
     for line in words(diagnosis):
-        console.print(line, highlight=False)
+        doubt, told = line.startswith(_DOUBT), line.removeprefix(_DOUBT)
+        console.print(styled("[yellow]doubt:[/] {}" if doubt else "{}", told))
     for note in diagnosis.notes:
-        console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
+        console.print(styled("[yellow]note:[/] {}", note))
 
 
 def _telling(diagnosis: Diagnosis, width: int) -> list[Attribution]:
@@ -65,7 +67,7 @@ def words(diagnosis: Diagnosis) -> Iterator[str]:
     )
     if not first.holds:
         yield (
-            f"[yellow]doubt:[/] the sum is more than {WITHIN:.0%} off: operations between the "
+            f"{_DOUBT}the sum is more than {WITHIN:.0%} off: operations between the "
             "layers bend what the errors do; read the order of the rows, not their size"
         )
     if any(value < 0 for value in first.by_cause.values()):
@@ -96,7 +98,7 @@ def _pairs(diagnosis: Diagnosis, top: int, width: int) -> Table:
         gives = [_number(a.gives.get(name, {}).get(cause, 0.0)) for a in _telling(diagnosis, width)]
         ratio = snr[name].get(cause)
         table.add_row(
-            escape(folded(name, _LABEL)), cause, *gives, "" if ratio is None else _db(ratio)
+            Text(folded(name, _LABEL)), cause, *gives, "" if ratio is None else _db(ratio)
         )
     return table
 
@@ -123,7 +125,7 @@ def _layers(diagnosis: Diagnosis, width: int) -> Table:
         texts = [_db(layer.snr_by_cause_db[c]) if c in layer.snr_by_cause_db else ""
                 for c in causes] or [worst]  # fmt: skip
         table.add_row(
-            escape(folded(layer.name, _LABEL)), *gives, _db(layer.snr_alone_db),
+            Text(folded(layer.name, _LABEL)), *gives, _db(layer.snr_alone_db),
             _db(layer.snr_db), *texts,
         )  # fmt: skip
     return table

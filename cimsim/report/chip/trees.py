@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
 from cimsim.chip.area import area
 from cimsim.chip.ledger import left_out
 from cimsim.chip.spec import Chip
+from cimsim.display.styled import styled
 from cimsim.energy.activation import Activation, full_activation, full_array
 from cimsim.energy.idle import static_power_w
 from cimsim.energy.ledger import Ledger, draw, interval, sensitivity
@@ -26,10 +28,10 @@ def area_tree(chip: Chip) -> Tree:
     parts = area(chip)
     total = sum(parts.values())
 
-    def text(name: str, value: float) -> str:
-        return f"{name}  [bold]{format_si(value, 'm2')}[/]{_share(value, total)}"
+    def text(name: str, value: float) -> Text:
+        return styled("{}  [bold]{}[/]", name, format_si(value, "m2")) + _share(value, total)
 
-    head = f"[bold cyan]Area[/] of the chip  [bold]{format_si(total, 'm2')}[/]"
+    head = styled("[bold cyan]Area[/] of the chip  [bold]{}[/]", format_si(total, "m2"))
     tree = Tree(head, guide_style="dim")
     shared = chip.adc.shared == "tile"
     in_array = {n: parts[n] for n in _IN_ARRAY if not (shared and n == "adc")}
@@ -61,17 +63,21 @@ def energy_tree(chip: Chip) -> Tree:
     """Return the energy of one activation of a full array by component, and what it amounts to."""
     full = full_activation(chip)
     tree = Tree(
-        f"[bold cyan]Energy[/] of one full array, activity {activity(chip):g}  "
-        f"[bold]{format_si(full.total_j, 'J')}[/]",
+        styled(
+            "[bold cyan]Energy[/] of one full array, activity {}  [bold]{}[/]",
+            f"{activity(chip):g}",
+            format_si(full.total_j, "J"),
+        ),
         guide_style="dim",
     )
     for name, value in full.energy_j.items():
         if value:
             tree.add(
-                f"{COMPONENTS[name]}  [bold]{format_si(value, 'J')}[/]{_share(value, full.total_j)}"
+                styled("{}  [bold]{}[/]", COMPONENTS[name], format_si(value, "J"))
+                + _share(value, full.total_j)
             )
     for line in _summary(full, chip):
-        tree.add(f"[dim]{line}[/]")
+        tree.add(styled("[dim]{}[/]", line))
     return tree
 
 
@@ -141,14 +147,14 @@ def static_power_w_of(chip: Chip) -> float:
     return static_power_w(full_array(chip.model_copy(update={"tile": tile})))
 
 
-def _leaves(tree: Tree, parts: Mapping[str, float], text: Callable[[str, float], str]) -> None:
+def _leaves(tree: Tree, parts: Mapping[str, float], text: Callable[[str, float], Text]) -> None:
     for name, value in parts.items():
         if value:
             tree.add(text(name, value))
 
 
-def _share(value: float, total: float) -> str:
-    return f"  [dim]{100 * value / total:.1f} %[/]" if total else ""
+def _share(value: float, total: float) -> Text:
+    return styled(f"  [dim]{100 * value / total:.1f} %[/]" if total else "")
 
 
 def _times(count: int, name: str) -> str:

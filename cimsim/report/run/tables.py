@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console, ConsoleRenderable
 from rich.table import Table
 
+from cimsim.display.styled import styled
 from cimsim.energy.model import COMPONENTS, number_of
 from cimsim.report.run.against_float import classes_against_float, frames_against_float
 from cimsim.report.screen import print_coverage, print_doubts
@@ -23,8 +24,8 @@ def print_result(result: Result, console: Console) -> None:
         what = "sample"
         size = " and ".join("x".join(map(str, shape)) for shape in result.details["shapes"])
     console.print(
-        f"[bold]{result.model}[/] on [bold]{result.chip_label}[/], "
-        f"{frames} {what}{'' if frames == 1 else 's'} of {size}"
+        styled("[bold]{}[/] on [bold]{}[/], ", result.model, result.chip_label)
+        + f"{frames} {what}{'' if frames == 1 else 's'} of {size}"
     )
     tables = [table for table in _tables(result) if table is not None]
     pairs = [tables[start : start + 2] for start in range(0, len(tables), 2)]
@@ -41,11 +42,11 @@ def print_result(result: Result, console: Console) -> None:
             for table in pair:
                 console.print(table)
     if result.left_out:
-        console.print(f"not counted: {'; '.join(result.left_out)}", highlight=False)
+        console.print(f"not counted: {'; '.join(result.left_out)}", highlight=False, markup=False)
     print_coverage(result.coverage, console)
     print_doubts(result.doubts, console)
     for note in result.notes:
-        console.print(f"[yellow]note:[/] {note}", highlight=False)
+        console.print(styled("[yellow]note:[/] {}", note))
 
 
 def _tables(result: Result) -> Iterator[ConsoleRenderable | None]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
+from cimsim.display.styled import styled
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.screen import folded
 from cimsim.session.collect import timing
@@ -140,13 +141,12 @@ def print_timeline(
     """
     frames = timeline.frames
     console.print(
-        f"[bold]{title}[/] on [bold]{mapping.chip.label}[/], {timeline.schedule}, "
-        f"{frames} frame{'' if frames == 1 else 's'} simulated",
-        highlight=False,
+        styled("[bold]{}[/] on [bold]{}[/], ", title, mapping.chip.label)
+        + f"{timeline.schedule}, {frames} frame{'' if frames == 1 else 's'} simulated"
     )
     told = doubt(mapping.chip, max((edge.n_bytes for edge in timeline.edges), default=0))
     if told:
-        console.print(f"[yellow]note:[/] {told}", highlight=False)
+        console.print(styled("[yellow]note:[/] {}", told))
     console.print(_summary(mapping, timeline))
     worst = timeline.bottleneck
     what = "" if worst.stage == "resource" else f" {worst.stage}"
@@ -158,8 +158,7 @@ def print_timeline(
         f" ({100 * worst.share:.0f} % of all cycles, filling and draining included)"
     )  # fmt: skip
     console.print(
-        f"bottleneck: [bold]{named}{what}[/], {100 * steady:.0f} % busy{filling}\n",
-        highlight=False,
+        styled("bottleneck: [bold]{}{}[/], ", named, what) + f"{100 * steady:.0f} % busy{filling}\n"
     )
     rows = layer_times(mapping, timeline)
     console.print(_layers(rows, console.width >= 118))

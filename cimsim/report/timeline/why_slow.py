@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.markup import escape
 
+from cimsim.display.styled import styled
 from cimsim.mapping.mapping import Mapping
 from cimsim.report.screen import compact, folded
 from cimsim.timing.analysis.advice import Change, advice
@@ -75,9 +75,10 @@ def print_why(
         left = name.startswith("change")
         table.add_column(name, justify="left" if left else "right", no_wrap=not left)
     for change in changes:
-        option = f"\n[dim]{escape(change.option)}[/]" if change.option else ""
+        option = "\n[dim]{}[/]" if change.option else "{}"
         table.add_row(
-            escape(change.what) + option, format_si(change.interval / clock, "s"),
+            styled("{}" + option, change.what, change.option),
+            format_si(change.interval / clock, "s"),
             format_si(change.cycles_first_frame / clock, "s"), f"{change.gain:.2f} x",
         )  # fmt: skip
     console.print(table)
