@@ -4,11 +4,43 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import SupportsFloat, SupportsIndex
 
 from cimsim.boundary.limits import DIGITS, shown
 from cimsim.errors import CimsimError, ConfigError, suggest
+
+_BESIDE = 48  # bytes that names of temporary files have more than what they become
+_INSIDE = 100  # bytes of the longest name inside of a folder that is written
+
+
+def check_length(name: str, path: Path, fail: type[CimsimError] = ConfigError) -> None:
+    """Refuse a path to write that is longer than its file system takes, before the long wait.
+
+    Raises
+    ------
+    CimsimError
+        Naming the part that is too long.
+    """
+    whole_path = path.absolute()
+    above = next(place for place in whole_path.parents if os.path.exists(place))  # noqa: PTH110
+    try:
+        room = os.pathconf(above, "PC_NAME_MAX")
+        most = os.pathconf(above, "PC_PATH_MAX") - _BESIDE - _INSIDE
+    except (OSError, ValueError):
+        return
+    *folders, last = whole_path.parts
+    limits = [(part, room) for part in folders]
+    limits += [(last, room - _BESIDE), (str(whole_path), most)]
+    for text, allowed in limits:
+        length = len(os.fsencode(text))
+        if length > allowed:
+            raise fail(
+                f"{name}: {shown(text)} has {length:,} bytes, and at most {allowed:,} can be "
+                "written there; take a shorter name"
+            )
 
 
 def whole(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import errno
+import os
+import stat
 from pathlib import Path
 
 from cimsim.boundary.limits import MEGABYTE, Limits
@@ -12,6 +15,14 @@ _NO_TEXT = {
     b"\xd0\xcf\x11\xe0": "a workbook (.xls); export it as CSV (UTF-8)",
     b"\x1f\x8b": "compressed; unpack it first",
     b"%PDF": "a PDF; save its text as UTF-8",
+}
+NO_SUCH_FILE = "no such file"
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
 }
 _WIDE = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -24,12 +35,21 @@ def is_file(path: str | Path) -> bool:
         return False
 
 
-def exists(path: str | Path) -> bool:
-    """Whether there is anything of that name."""
+def told_missing(path: str | Path) -> str:
+    """Say why a name is none of a regular file: ``no such file``, ``is a folder, no file``."""
     try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            found = Path(path).stat()
+    except FileNotFoundError:
+        return "is a link to nothing" if Path(path).is_symlink() else NO_SUCH_FILE
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return NO_SUCH_FILE
+        return f"cannot be read: {error.strerror}"
+    except ValueError:
+        return NO_SUCH_FILE
+    return f"is {_KINDS.get(stat.S_IFMT(found.st_mode), 'something else')}, no file"
 
 
 def read_text(path: Path, limits: Limits) -> str:
@@ -48,9 +68,10 @@ def read_text(path: Path, limits: Limits) -> str:
         Too large, or no text.
     """
     if not is_file(path):
-        if exists(path):
-            raise IsADirectoryError(f"'{path}' is no regular file")
-        raise FileNotFoundError(f"no such file: '{path}'")
+        why = told_missing(path)
+        if why == NO_SUCH_FILE:
+            raise FileNotFoundError(f"{why}: '{path}'")
+        raise OSError(f"'{path}' {why}")
     with path.open("rb") as file:
         content = file.read(limits.n_bytes + 1)
     if len(content) > limits.n_bytes:

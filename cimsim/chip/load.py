@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from cimsim.boundary import json_text, limits, tree, yaml_text
 from cimsim.boundary.limits import shown
 from cimsim.boundary.outside import code_digest, lookup
-from cimsim.boundary.text import is_file, read_text
+from cimsim.boundary.text import NO_SUCH_FILE, is_file, read_text, told_missing
 from cimsim.chip.auto import Estimate, resolve
 from cimsim.chip.described import describe
 from cimsim.chip.history import History, Kept, Rescaled
@@ -346,6 +346,9 @@ def _read(name: str | Path) -> tuple[str, str]:
     stem = path.name.removesuffix(".yaml").removesuffix(".yml")
     if path.parent == Path() and stem in known:
         return f"{stem}.yaml", known[stem]
+    why = told_missing(path)
+    if why != NO_SUCH_FILE:
+        raise ConfigError(f"hw: '{name}' {why}; give a shipped name or the path of a YAML file")
     what = f"no file '{name}'" if path.suffix or path.parent != Path() else f"no chip '{name}'"
     raise ConfigError(
         f"hw: {what} and no shipped description of that name{suggest(stem, known)}; "

@@ -1,4 +1,4 @@
-"""What holds for every command line: no value is empty, and no file that is read is overwritten.
+"""What holds for every command line: no value is empty, no name too long, no input overwritten.
 
 Help pages fit the terminal: examples can be copied as they stand.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, Unpack
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from cimsim.boundary.arguments import check_length
 from cimsim.cli.helped import folded_help
 from cimsim.cli.logged import without_verbose
 from cimsim.errors import ConfigError
@@ -66,8 +67,12 @@ class Command(_Flags, TyperCommand):
     def invoke(self, ctx: Context) -> object:
         """See `click.Command`."""
         options = {param.name: param.opts[0] for param in self.params}
+        written = {name: options[name] for name in OUTPUTS & options.keys()}
+        for name, option in written.items():
+            if ctx.params.get(name) is not None:
+                check_length(option, Path(str(ctx.params[name])))
         refuse_overwriting({options[name]: value for name, value in ctx.params.items()},
-                           {options[name] for name in OUTPUTS & options.keys()})  # fmt: skip
+                           set(written.values()))  # fmt: skip
         return super().invoke(ctx)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -70,6 +71,11 @@ app.add_typer(hw.app, name="hw")
 app.add_typer(device.app, name="device")
 app.add_typer(models.app, name="models")
 
+_OF_FILES = {
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT,
+    errno.EROFS,
+}  # fmt: skip
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -109,6 +115,12 @@ def main() -> None:
 
         console = Screen(stderr=True, soft_wrap=True)
         console.print(styled("[bold red]error:[/] {}", error))
+        sys.exit(2)
+    except OSError as error:
+        # no bug but the user's file system, where nothing nearer to the place could say more
+        if error.errno not in _OF_FILES or error.filename is None:
+            raise
+        typer.echo(f"error: '{error.filename}': {error.strerror}; take another name", err=True)
         sys.exit(2)
     except MemoryError as error:
         typer.echo(

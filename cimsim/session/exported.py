@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from cimsim.boundary.text import told_missing
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def load_exported(path: Path) -> ExportedNetwork:
     import torch.ao.quantization.fx._decomposed
 
     if not path.is_file():
-        raise InputError(f"--model: no such file '{path}'")
+        raise InputError(f"--model: '{path}': {told_missing(path)}")
     logged = _Logged()
     log = logging.getLogger("torch.export")
     log.addFilter(logged)

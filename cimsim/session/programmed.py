@@ -25,7 +25,7 @@ from cimsim import __version__
 from cimsim.boundary import json_text
 from cimsim.boundary.arguments import number, whole
 from cimsim.boundary.limits import RESULT
-from cimsim.boundary.text import is_file
+from cimsim.boundary.text import is_file, told_missing
 from cimsim.errors import InputError, SimulationError
 from cimsim.files import replacing
 from cimsim.graph.ir import LayerGraph
@@ -292,7 +292,7 @@ def _read(path: Path) -> tuple[dict[str, object], dict[str, NDArray[np.generic]]
     from safetensors import safe_open
 
     if not is_file(path):
-        raise InputError(f"{path}: no such file; make one with cimsim program --out {path}")
+        raise InputError(f"{path}: {told_missing(path)}; make one with cimsim program --out {path}")
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_KEY)

@@ -1,6 +1,10 @@
+import os
+
 import pytest
 import yaml
 
+from cimsim.boundary.limits import CHIP
+from cimsim.boundary.text import read_text
 from cimsim.chip.cells import build
 from cimsim.chip.load import chip_hash, dump, load_hw, numbers, raw_mapping, shipped
 from cimsim.errors import ConfigError
@@ -278,3 +282,28 @@ def test_another_kind_of_cell_takes_no_ranges_of_the_old_one():
     others = {"interconnect.area", "process.leakage_doubling"}
     assert set(same.history.ranges) == others | {"device.charge_loss"}
     assert set(chip.history.ranges) == others
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """Names that are there and no files."""
+    (tmp_path / "folder.yaml").mkdir()
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "dangling.yaml").symlink_to("none.yaml")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "what"), [
+    ("folder.yaml", "is a folder, no file"), ("pipe.yaml", "is a named pipe, no file"),
+    ("loop.yaml", "cannot be read: Too many levels of symbolic links"),
+    ("dangling.yaml", "is a link to nothing"), ("/dev/null", "is a device, no file"),
+])  # fmt: skip
+def test_what_stands_at_the_path_of_a_chip_is_told(odd, name, what):
+    with pytest.raises(ConfigError) as caught:
+        load_hw(odd / name)
+    assert str(caught.value) == (
+        f"hw: '{odd / name}' {what}; give a shipped name or the path of a YAML file"
+    )
+    with pytest.raises(OSError, match=what):
+        read_text(odd / name, CHIP)

@@ -6,11 +6,13 @@ import pytest
 from typer.testing import CliRunner
 
 from cimsim import folders
+from cimsim.boundary.arguments import check_length
 from cimsim.chip.load import shipped
 from cimsim.cli.main import app
 from cimsim.errors import ConfigError
 from cimsim.video.embedded import embedded_clip
 from cimsim.video.io import write_clip
+from tests.cli.command import in_process
 
 
 def refused(*arguments):
@@ -76,3 +78,42 @@ def test_what_is_read_is_not_written_over(there, line, message):
 def test_files_of_the_users_in_a_run_folder_are_no_reason_to_refuse(there):
     line = "run --hw earlier/chip.yaml --out earlier --input clip.mkv --frames nothing"
     assert "--frames: expected" in refused(*line.split())
+
+
+LONG = "ä" * 150  # 300 bytes
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["run", "--out", LONG], ["run", "--out", f"{LONG}/in/it"], ["run", "--out", "a" * 230],
+        ["run", "--trace", f"{LONG}.json.gz"], ["run", "--picture", f"{LONG}.png"],
+        ["run", "--video", f"{LONG}.mp4"], ["run", "--out", "/".join(["a" * 200] * 20)],
+        ["map", "--out", LONG], ["map", "--save", f"{LONG}.yaml"],
+        ["program", "--out", f"{LONG}.safetensors"], ["train", "--data", "x", "--out", LONG],
+        ["report", "x", "--out", LONG], ["sweep", "--out", LONG],
+        ["device", "fit", "x.csv", "--out", LONG],
+    ],
+    ids=lambda line: " ".join(line)[:20],
+)  # fmt: skip
+def test_names_that_no_file_system_takes_are_refused_at_once(line):
+    said = refused(*line)
+    assert said.startswith(f"{line[-2]}: '")
+    assert said.endswith("can be written there; take a shorter name")
+
+
+def test_a_long_folder_that_is_there_is_no_reason_to_refuse(tmp_path):
+    place = tmp_path / ("a" * 230)
+    place.mkdir()
+    check_length("--out", place / "out")
+    with pytest.raises(ConfigError, match="has 208 bytes, and at most 207 can"):
+        check_length("--out", place / ("b" * 208))
+
+
+@pytest.mark.parametrize("line", [["run", "-i", LONG], ["verify", LONG], ["report", LONG],
+                                  ["time", "--model", f"{LONG}.onnx"]])  # fmt: skip
+def test_names_of_inputs_that_are_too_long_end_in_one_message(line, tmp_path):
+    done = in_process(*line, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "File name too long" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
