@@ -1,14 +1,19 @@
 """Where the command ``cimsim`` begins: signals first, then everything that takes time to import.
 
-Ctrl-C ends with code 130, SIGTERM with 143, each with one line and without a traceback, whatever
-the program is at. A reader that goes away (``cimsim run | head -1``) is no reason to lose a run: it
-goes on without a screen and ends with code 0.
+Ctrl-C ends with code 130, SIGTERM with 143, SIGHUP (the terminal is closed) with 129, each with one
+line and without a traceback, whatever the program is at. A reader that goes away
+(``cimsim run | head -1``) is no reason to lose a run: it goes on without a screen and ends with
+code 0. So it does where a full disk takes no more of its output, but then says so and ends with
+code 2. Letters that a terminal does not have are written in those that it has.
 """
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import io
 import os
+import re
 import signal
 import sys
 import types
@@ -17,7 +22,15 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+_TOLD = {130: "interrupted", 143: "terminated", 129: "hung up"}
+_NUMBERS = {code: number for number, code in _CODES.items()}
+_PLAIN = {"µ": "u", "²": "2", "×": "x"}  # as quantities may be written, too
+# what numba refuses with a traceback, and other libraries silently
+_THREADS = {
+    "NUMBA_NUM_THREADS": (r"\s*\+?0*[1-9][0-9]{0,5}\s*", "a whole number of at least 1"),
+    "OMP_NUM_THREADS": (r"\s*[0-9]+\s*(,\s*[0-9]+\s*)*", "a whole number"),
+}
 _AGAIN_S = 0.05
 
 
@@ -26,13 +39,14 @@ class _State:
 
     code = 0
     pid = 0
+    unwritten = ""  # why standard output did not take everything
 
 
 class Terminated(SystemExit):
-    """SIGTERM; as an exception, so that temporary files are removed on the way out."""
+    """SIGTERM or SIGHUP, as an exception, so that temporary files are removed on the way out."""
 
-    def __init__(self) -> None:
-        super().__init__(_CODES[signal.SIGTERM])
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(_CODES[number])
 
 
 def main() -> None:
@@ -43,6 +57,7 @@ def main() -> None:
     try:
         try:
             install()
+            _check_environment()
             from cimsim.cli.main import main as commands
 
             commands()
@@ -58,19 +73,26 @@ def main() -> None:
         told = False
     _ignore()
     if not told:
-        _tell(f"{'interrupted' if _State.code == 130 else 'terminated'}; no result was written")
+        _tell(f"{_TOLD[_State.code]}; no result was written")
     # CPython remembers an interrupt inside a text that was executed (dataclasses do that) and dies
     # of SIGINT after its exit, though somebody caught it; the next text that is executed clears it
     exec("pass")
+    _flush()
+    if _State.unwritten and not _State.code:
+        _tell(f"error: standard output took not everything: {_State.unwritten}")
+        code = code or 2
     # also where a command went on to keep what it had
     sys.exit(_State.code or code)
 
 
 def install() -> None:
-    """Take over the two signals, and the two standard streams where they lead into a pipe."""
+    """Take over the signals, and the two standard streams."""
     _State.pid = os.getpid()
     for number in _CODES:
-        signal.signal(number, _handle)
+        # nohup has it ignored, and a run is to outlive its terminal then
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _handle)
+    codecs.register_error("cimsim", _spelt)
     sys.unraisablehook = _again
     sys.stdout = _outliving(sys.stdout)
     sys.stderr = _outliving(sys.stderr)
@@ -83,15 +105,15 @@ def _handle(number: int, frame: types.FrameType | None) -> None:
         return
     kind = signal.Signals(number)
     _State.code = _CODES[kind]
-    if kind == signal.SIGTERM:
-        raise Terminated
+    if kind != signal.SIGINT:
+        raise Terminated(kind)
     raise KeyboardInterrupt
 
 
 def _again(unraisable: sys.UnraisableHookArgs) -> None:
     """Raise an interrupt anew that came inside a callback, where Python only prints it."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt | Terminated):
-        number = signal.SIGTERM if _State.code == 143 else signal.SIGINT
+        number = _NUMBERS.get(_State.code, signal.SIGINT)
         signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), number))
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
         return
@@ -106,8 +128,17 @@ def _ignore() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def _check_environment() -> None:
+    """Refuse numbers of threads that libraries fail at when they are imported."""
+    for name, (form, expected) in _THREADS.items():
+        given = os.environ.get(name, "")
+        if given and not re.fullmatch(form, given):
+            _tell(f"error: {name}: expected {expected}, got '{given[:40]}'; mend or unset it")
+            raise SystemExit(2)
+
+
 class _Outliving(io.RawIOBase):
-    """A file descriptor that swallows what is written once nobody reads it any more."""
+    """A file descriptor that swallows what is written once nothing takes it any more."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -124,7 +155,11 @@ class _Outliving(io.RawIOBase):
     def write(self, content: ReadableBuffer) -> int:
         try:
             return os.write(self._number, content)
-        except BrokenPipeError:
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if self._number == 1 and not isinstance(error, BrokenPipeError):
+                _State.unwritten = error.strerror or str(error)
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._number)
             os.close(nowhere)
@@ -139,9 +174,25 @@ def _outliving(stream: TextIO) -> TextIO:
     except (OSError, ValueError, AttributeError):
         return stream
     return io.TextIOWrapper(
-        io.BufferedWriter(_Outliving(number)), encoding=stream.encoding, errors=stream.errors,
+        io.BufferedWriter(_Outliving(number)), encoding=stream.encoding, errors="cimsim",
         line_buffering=True,
     )  # fmt: skip
+
+
+def _spelt(error: UnicodeError) -> tuple[str, int]:
+    """Write letters that an encoding does not have in plain ones, or as escapes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    escaped = (
+        _PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode("ascii") for c in letters
+    )
+    return "".join(escaped), error.end
+
+
+def _flush() -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
 
 
 def _tell(text: str) -> None:
