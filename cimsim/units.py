@@ -53,6 +53,10 @@ _LONGEST = 100  # characters of a quantity
 # how editors and spreadsheets write the same: Greek mu, a raised 2, a true minus, a fixed blank
 _ALIKE = str.maketrans({"\u03bc": "µ", "\u2212": "-", "\u00a0": " ", "\u202f": " "})
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?(?![\d.,:_])")
+_NOT_FINITE = re.compile(r"[-+]?(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
+_METRES = re.compile(rf"({_NUMBER.pattern})\s*m")
+# beyond, products of a few numbers would leave float64
+_READABLE = (1e-30, 1e30)
 _EXAMPLES = {
     "J": "2.61 pJ", "J/B": "0.51 pJ/B", "s": "6.2 us", "A": "1.95 nA", "V": "1.1 V", "S": "1.95 nS",
     "Hz": "148 MHz", "m": "40 nm", "m2": "438 um2", "W": "17 uW", "ohm": "5.3 ohm", "B": "8 KiB",
@@ -99,6 +103,8 @@ def parse_quantity(value: object, unit: str) -> float:
         got = unit if zero else "1" if unit == "1" else ""
     if got != unit:
         what = f"'{value}' has no unit" if got == "" else f"'{value}' is in {got}"
+        if got == "" and isinstance(value, str) and value.strip()[-1:].isalpha():
+            what += f" ('{value.strip()[-1]}' alone is a prefix)"
         raise ValueError(f"expected a quantity in {unit} such as '{example}', {what}")
     if not math.isfinite(number):
         raise ValueError(f"expected a finite quantity in {unit} such as '{example}', got '{value}'")
@@ -140,7 +146,14 @@ def _plain_text(text: str, unit: str, example: str) -> str:
 
 
 def _check_digits(text: str, unit: str, example: str) -> None:
-    """Refuse a decimal comma, which a parser may drop (0,2 V as 2 V), and other odd numbers."""
+    """Refuse a decimal comma, which a parser may drop (0,2 V as 2 V), and other odd numbers.
+
+    So are numbers that are not finite or beyond all prefixes: what follows them would be blamed.
+    """
+    if _NOT_FINITE.match(text):
+        raise ValueError(
+            f"expected a finite quantity in {unit} such as '{example}', got {shown(text)}"
+        )
     if text[:1] in ("+", "-", ".") or text[:1].isdigit():
         found = _NUMBER.match(text)
         if found is None:
@@ -148,6 +161,14 @@ def _check_digits(text: str, unit: str, example: str) -> None:
             why = "; write a decimal point and no separators of thousands" if comma else ""
             raise ValueError(
                 f"expected a quantity in {unit} such as '{example}', got {shown(text)}{why}"
+            )
+        number = abs(float(found[0]))
+        low, high = _READABLE
+        is_zero = not found[0].lower().partition("e")[0].strip("+-0.")
+        if unit != "1" and not (is_zero or low <= number <= high or math.isinf(number)):
+            raise ValueError(
+                f"expected a quantity in {unit} such as '{example}', got {shown(text)}: the number "
+                "is out of range; are its digits and its exponent right?"
             )
 
 
@@ -174,9 +195,15 @@ def _split(text: str, unit: str, example: str) -> tuple[float, str]:
         found = _time_or_temperature(text, unit)
         if found is not None:
             return found, unit
+    if unit == "m" and (metres := _METRES.fullmatch(text.strip())):
+        return float(metres[1]), unit  # to a parser of prefixes a number of thousandths
     percent = re.fullmatch(r"\s*([-+0-9.eE]+)\s*%\s*", text)
     if percent:
         return float(percent[1]) / 100, "1"
+    power = re.fullmatch(rf"({_NUMBER.pattern})\s*(\D.*)", text.strip())
+    factor = 1.0
+    if power and power[3]:  # the parser reads no prefix behind an exponent: 1e3 MHz
+        factor, text = float(power[1]), f"1 {power[4]}"
     try:
         quantity = Quantity(text.strip())
     except InvalidNumber:
@@ -186,8 +213,8 @@ def _split(text: str, unit: str, example: str) -> tuple[float, str]:
     got = quantity.units.replace("Ω", "ohm").replace("Ohm", "ohm")
     if got == "" and unit != "1":
         # '40n' alone is a number with a prefix, yet without a unit
-        return float(quantity), ""
-    return float(quantity), got or "1"
+        return factor * quantity, ""
+    return factor * quantity, got or "1"
 
 
 def _time_or_temperature(text: str, unit: str) -> float | None:

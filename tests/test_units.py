@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cimsim.units import (
+    check_possible,
     format_celsius,
     format_duration,
     format_interval,
@@ -130,3 +131,38 @@ def test_carry_into_the_next_prefix():
 )
 def test_digits_are_those_that_the_interval_allows(value, ends, unit, text):
     assert format_interval(value, *ends, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [("nan ns", "s"), ("-inf V", "V"), ("nan %", "1"), ("inf um2", "m2"), ("nan C", "K"),
+     ("infinity pJ/B", "J/B"), ("NaN", "1")],
+)  # fmt: skip
+def test_what_is_not_finite_is_called_so(text, unit):
+    with pytest.raises(ValueError, match=rf"^expected a finite quantity in {unit} .*got '{text}'"):
+        parse_quantity(text, unit)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [("1e300 MHz", "Hz"), ("1e-300 nm", "m"), ("1e300 GiB", "B"), ("1e-400 V", "V")],
+)  # fmt: skip
+def test_numbers_beyond_all_prefixes_are_called_so(text, unit):
+    with pytest.raises(ValueError, match=f"got '{text}': the number is out of range"):
+        parse_quantity(text, unit)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [("1e3 MHz", "Hz", 1e9), ("1.5e2 pJ", "J", 150e-12), ("1e3 kJ/B", "J/B", 1e6),
+     ("2e0 kohm", "ohm", 2e3), ("0e5 V", "V", 0.0), ("40 m", "m", 40.0), ("4e-8m", "m", 4e-8)],
+)  # fmt: skip
+def test_reads_exponents_before_prefixes_and_metres(text, unit, value):
+    assert parse_quantity(text, unit) == pytest.approx(value, rel=1e-12)
+
+
+def test_metres_are_metres_and_not_plausible_on_a_chip():
+    with pytest.raises(ValueError, match=r"1e-10 \.\. 0\.001 m .*got '40 m'; is it another unit"):
+        check_possible(parse_quantity("40 m", "m"), "m", "40 m")
+    with pytest.raises(ValueError, match=r"'5 m' has no unit \('m' alone is a prefix\)"):
+        parse_quantity("5 m", "s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,12 @@ class Table:
     separator: str
     decimal_comma: bool
 
+    def mending(self, text: str) -> str:
+        """Say what to do about a value that is no number of this table."""
+        if "," in text and self.separator == ",":
+            return "with decimal commas part the columns by ; or tab, without quotes"
+        return "fill the hole or delete the row"
+
     def number(self, text: str) -> float:
         """Read a number of this table.
 
@@ -45,6 +52,11 @@ class Table:
         if not plain.isascii() or "_" in plain or plain.count(".") > 1:
             raise ValueError(f"no number: {text}")
         return float(plain)
+
+
+def cased(words: Iterable[str]) -> tuple[str, ...]:
+    """Return the words of a header as `read_table` takes them, with capitals, too."""
+    return tuple(name for word in words for name in (word, word.title(), word.upper()))
 
 
 def read_table(path: Path, header: tuple[str, ...]) -> Table:

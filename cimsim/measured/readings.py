@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.boundary.limits import shown
-from cimsim.boundary.tables import SEPARATORS, Table, read_table
+from cimsim.boundary.tables import SEPARATORS, Table, cased, read_table
 from cimsim.boundary.workbook import SUFFIXES, read_sheet
 from cimsim.errors import InputError, suggest
 from cimsim.units import check_possible, parse_quantity
@@ -145,7 +145,7 @@ def read_file(
         raise InputError(f"--sheet: {path} is no workbook; leave it out")
     try:
         table = read_sheet(path, tuple(ALIASES), sheet) if book else read_table(
-            path, tuple(name for word in ALIASES for name in (word, word.title(), word.upper()))
+            path, cased(ALIASES)
         )  # fmt: skip
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give a CSV or .xlsx of {EXAMPLE}") from None
@@ -262,7 +262,7 @@ def _number(place: _Place, table: Table, line: int, column: _Column, cell: str) 
     except ValueError:
         got = shown(cell) if cell else "nothing"
         raise place.fault(
-            line, f"{column.name}: expected a number, got {got}; fill the hole or delete the row"
+            line, f"{column.name}: expected a number, got {got}; {table.mending(cell)}"
         ) from None
     if not math.isfinite(value):
         raise place.fault(

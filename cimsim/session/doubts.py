@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from cimsim.chip.cells import device_of
+import numpy as np
+
+from cimsim.chip.cells import AbstractDevice, device_of
+from cimsim.chip.cells.table import Table
 from cimsim.chip.fields import fields
 from cimsim.chip.ledger import LEDGER, contradictions, sourced_zeros, unsaid
 from cimsim.chip.plausible import implausible
@@ -22,6 +25,7 @@ from cimsim.units import format_si
 # a source beside a zero that speaks of a number, or of something that was left out
 _TELLS = re.compile(r"not modelled|left out|want of|tens of|\d\s*[munpfµ]?[WJ]\b")
 _OHMS = ("r_word", "r_bit", "r_driver", "r_sense")
+_FAR = 10  # times a target, of each mean in a table of cells
 _OFTEN, _AT_LEAST = 20, 0.01  # clipping: times the calibrated share, and share
 _LOST_DB, _LOST_POINTS = 3.0, 5.0  # half of the signal-to-noise ratio; one right answer in twenty
 
@@ -40,6 +44,7 @@ def chip_doubts(chip: Chip, origin: str = "") -> list[Doubt]:
     found += [Doubt("implausible", text) for text in implausible(chip)]
     if device.g_min_s >= device.g_max_s:
         found.append(Doubt("cells", "device: g_min is not below g_max"))
+    found += _far_from_targets(chip, device)
     found += [*_lines(chip, device.conduction), *_without_effect(chip)]
     return found + list(_kept(chip))
 
@@ -112,6 +117,26 @@ def _worst(shares: Mapping[str, float], expected: float) -> tuple[str, str, floa
         return None
     name = max(over, key=lambda op: over[op])
     return f"{len(over)} layer{'s' if len(over) > 1 else ''}", name, over[name]
+
+
+def _far_from_targets(chip: Chip, device: AbstractDevice) -> list[Doubt]:
+    """Doubt a measured table whose cells all lie far from what they were written to."""
+    if not isinstance(device, Table):
+        return []
+    first = device.states[0]
+    asked = first.target_s > 0
+    ratios = first.mean_s[asked] / first.target_s[asked]
+    if ratios.size == 0 or not ((ratios > _FAR).all() or (ratios < 1 / _FAR).all()):
+        return []
+    middle = float(np.median(ratios))
+    return [
+        Doubt(
+            "cells",
+            f"device.file: {chip.device.parameters['file']}: right after programming the means are "
+            f"{middle:.3g} times their targets",
+            "are both columns in the units that the header names?",
+        )
+    ]
 
 
 def _lines(chip: Chip, conduction: str) -> Iterator[Doubt]:

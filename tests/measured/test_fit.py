@@ -148,6 +148,7 @@ BAD = [
     ("cell,target [uS],read [uS]\n1,1,3\n2,2,2.1\n", "a state must be told from its neighbours"),
     ("cell,target [uS],read [uS]\n1,0,3\n2,0,2.1\n", "all are 0 S"),
     ("target [uS];mean [uS];sigma [uS]\n0;0,02;0,01\n5;4,97;0.11\n", "decimal commas and decimal"),
+    ('"target [uS]","mean [uS]","sigma [uS]"\n"0","0,02","0,01"\n', "with decimal commas part the"),
     ("target [uS],mean [uS],sigma [uS]\n1,1,0.1\n1,1,0.1\n", "stands twice for the same time"),
     ("cell,target [uS],read [uS]\n1,2000000000000,3\n", "target:"),
 ]

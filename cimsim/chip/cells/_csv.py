@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.boundary.limits import shown
-from cimsim.boundary.tables import SEPARATORS, Table, read_table
+from cimsim.boundary.tables import SEPARATORS, Table, cased, read_table
 from cimsim.errors import ConfigError, suggest
 from cimsim.units import check_possible, format_duration, format_si, parse_quantity
 
@@ -63,7 +63,7 @@ def read_states(path: Path, unit: str | None, time_unit: str | None) -> tuple[St
         The file cannot be read, or its first fault: ``device.file: cells.csv, line 3: ...``.
     """
     try:
-        table = read_table(path, tuple(COLUMNS))
+        table = read_table(path, cased(COLUMNS))
     except ValueError as error:
         raise ConfigError(f"device.file: {path}: {error}") from None
     except OSError as error:
@@ -93,8 +93,8 @@ def _header(
     """Return name and factor to SI of each column."""
     columns: list[tuple[str, float]] = []
     for cell in cells:
-        match = re.fullmatch(r"\s*([a-z]+)\s*(?:\[\s*(.+?)\s*\]|_(\S+?))?\s*", cell)
-        name = match[1] if match else cell.strip()
+        match = re.fullmatch(r"\s*([A-Za-z]+)\s*(?:\[\s*(.+?)\s*\]|_(\S+?))?\s*", cell)
+        name = match[1].lower() if match else cell.strip()
         if match is None or name not in COLUMNS:
             raise _fault(path, line, f"unknown column {shown(cell)}{suggest(name[:60], COLUMNS)}")
         if name in [known for known, _ in columns]:
@@ -142,11 +142,9 @@ def _row(
             number = table.number(text)
         except ValueError:
             got = f"'{text}'" if text else "nothing"
-            way = "with decimal commas part the columns by ; or tab, without quotes"
-            way = (
-                way if "," in text and table.separator == "," else "fill the hole or delete the row"
-            )
-            raise _fault(path, line, f"{name}: expected a number, got {got}; {way}") from None
+            raise _fault(
+                path, line, f"{name}: expected a number, got {got}; {table.mending(text)}"
+            ) from None  # fmt: skip
         if not math.isfinite(number):
             raise _fault(
                 path, line, f"{name}: expected a finite number, got '{text}'; measure it again or "

@@ -9,6 +9,7 @@ from cimsim.chip.cells import build
 from cimsim.chip.load import chip_hash, dump, load_hw, shipped
 from cimsim.chip.parts.base import REFERENCE_K
 from cimsim.errors import ConfigError
+from cimsim.session.doubts import chip_doubts
 
 N = 60_000
 MEASURED = """\
@@ -191,3 +192,22 @@ def test_the_hash_of_a_chip_follows_the_content_of_the_file_and_not_its_place(tm
         hashes.append(chip_hash(chip))
         assert str(tmp_path) not in str(dump(chip))
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_headers_may_have_capitals(table):
+    shouting = MEASURED.replace("target", "Target").replace("mean", "MEAN")
+    for one, other in zip(table().states, table(shouting).states, strict=True):
+        assert (one.target_s == other.target_s).all()
+        assert (one.mean_s == other.mean_s).all()
+
+
+@pytest.mark.parametrize(("header", "doubts"), [
+    ("mean [uS]", 0), ("mean [nS]", 1),
+])  # fmt: skip
+def test_means_far_from_their_targets_are_a_doubt(header, doubts, tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text(MEASURED.replace("mean [uS]", header))
+    chip = load_hw("eflash40nm", {"device.kind": "table", "device.file": str(path)})
+    told = [str(one) for one in chip_doubts(chip) if "times their targets" in str(one)]
+    assert len(told) == doubts
+    assert all("are both columns in the units that the header names?" in text for text in told)
