@@ -29,7 +29,7 @@ from cimsim.engine.steps import Count, StepQueue
 from cimsim.engine.workers import workers
 from cimsim.errors import InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp
-from cimsim.graph.reference import apply_digital
+from cimsim.graph.reference import apply_digital, beyond_table
 from cimsim.kernels import floats, frame
 from cimsim.kernels.arrays import Floats, empty
 from cimsim.kernels.borrow import address_of
@@ -355,7 +355,8 @@ def _apply(op: DigitalOp, values: Mapping[str, Value]) -> Tensor:
             return apply_digital(op, tensors)
     except Exception as error:
         where = f" [{op.source}]" if op.source else ""
-        raise SimulationError(f"node '{op.name}' ({op.op}){where}: {error}") from error
+        told = beyond_table(op, tensors) or error
+        raise SimulationError(f"node '{op.name}' ({op.op}){where}: {told}") from error
 
 
 class OutputMap(Sink):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Capture = Callable[[MatrixOp, "Tensor"], None]
+_TABLES = ("embedding", "embedding_bag")  # operations whose inputs are rows of a table
 
 
 class TorchWeights:
@@ -88,6 +89,42 @@ def apply_digital(op: DigitalOp, values: Mapping[str, Tensor]) -> Tensor:
     assert op.target is not None
     args = [_fill(value, values) for value in op.args]
     return op.target(*args, **{name: _fill(value, values) for name, value in op.kwargs.items()})
+
+
+def beyond_table(
+    op: DigitalOp, values: Mapping[str, Tensor], graph: LayerGraph | None = None
+) -> str:  # fmt: skip
+    """Return what is wrong where a network asks a table for a row that it has not; else nothing.
+
+    Parameters
+    ----------
+    op : DigitalOp
+        An operation that failed.
+    values : mapping of node name to torch.Tensor
+        Its inputs.
+    graph : LayerGraph, optional
+        Whose inputs the indices may be, in another shape.
+    """
+    import torch
+
+    if op.op not in _TABLES:
+        return ""
+    given = [_fill(value, values) for value in (*op.args, *op.kwargs.values())]
+    tensors = [value for value in given if isinstance(value, torch.Tensor)]
+    table = next((one for one in tensors if one.is_floating_point() and one.dim() == 2), None)
+    indices = next((one for one in tensors if not one.is_floating_point()), None)
+    if table is None or indices is None or not indices.numel():
+        return ""
+    rows, low, high = table.shape[0], int(indices.min()), int(indices.max())
+    if low >= 0 and high < rows:
+        return ""
+    whole = [one.output for one in graph.inputs if "int" in one.output.dtype] if graph else []
+    sizes = whole[0].shape if len(whole) == 1 else tuple(indices.shape)
+    shape = "x".join(map(str, sizes))
+    return (
+        f"index {low if low < 0 else high} is none of its table's {rows} rows, 0 .. {rows - 1}; "
+        f"give whole numbers below {rows}: --input-shape {shape}:int{rows} for random ones"
+    )
 
 
 def apply_matrix(
@@ -222,7 +259,8 @@ def _apply(
                 capture(op, x)
             y = apply_matrix(op, x, weights[op])
     except Exception as error:
-        raise GraphError(f"{_place(graph, op)}: {error}") from error
+        told = (isinstance(op, DigitalOp) and beyond_table(op, values, graph)) or error
+        raise GraphError(f"{_place(graph, op)}: {told}") from error
     if tuple(y.shape) != op.output.shape:
         raise GraphError(
             f"{_place(graph, op)}: computed shape {list(y.shape)}, expected {list(op.output.shape)}"

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from cimsim.errors import GraphError, InputError
+import cimsim
+from cimsim.engine.execute import _apply
+from cimsim.errors import GraphError, InputError, SimulationError
 from cimsim.graph.ir import DigitalOp, InputOp, LayerGraph, MatrixOp, Ref, TensorSpec, Window
 from cimsim.graph.reference import apply_digital, apply_matrix, run, torch_weights
 
@@ -167,3 +169,26 @@ def test_weights_come_back_as_torch_has_them():
         # the caller's arrays are never written or shared
         bias.zero_()
     assert op.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("index", "kind"), [(50, nn.Embedding), (-2, nn.Embedding), (77, nn.EmbeddingBag)]
+)
+def test_an_index_that_a_table_has_no_row_for_is_named(index, kind):
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.layer = kind(50, 12), nn.Linear(12, 4)
+
+        def forward(self, x):
+            return self.layer(self.table(x))
+
+    graph = cimsim.trace(Words().eval(), (torch.zeros(1, 6, dtype=torch.int64),))
+    asked = torch.tensor([[3, 1, index, 4, 49, 0]])
+    told = rf"index {index} is none of its table's 50 rows, 0 \.\. 49; .*--input-shape 1x6:int50"
+    with pytest.raises(GraphError, match=told):
+        graph.reference(asked)
+    (op,) = (op for op in graph.digital_ops if op.op.startswith("embedding"))
+    if kind is nn.Embedding:  # a chip that is asked without the reference
+        with pytest.raises(SimulationError, match=told):
+            _apply(op, {op.inputs[0]: asked})
