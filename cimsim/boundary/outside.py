@@ -17,6 +17,8 @@ from types import ModuleType
 from typing import TypeVar
 
 from cimsim.boundary.limits import shown
+from cimsim.boundary.own import first_line as first_line
+from cimsim.boundary.own import located
 from cimsim.errors import CimsimError, ConfigError, suggest
 
 Role = TypeVar("Role")
@@ -60,8 +62,7 @@ def lookup(
             return loaded
         except Exception as why:  # the package's own code may raise anything
             raise error(
-                f"{place}: loading {shown(name)} ({offered[name].value}) failed with "
-                f"{type(why).__name__}: {why}"
+                f"{place}: loading {shown(name)} ({offered[name].value}) failed with {located(why)}"
             ) from why
     listed = [*known, *offered]
     others = f"{suggest(name, listed)}; or" if listed else ";"
@@ -111,7 +112,7 @@ def built(kind: type[Role], name: str, place: str, error: type[CimsimError] = Co
     try:
         return kind()
     except Exception as why:  # the user's own code may raise anything
-        raise error(f"{place}: '{name}' cannot be built: {first_line(why)}") from why
+        raise error(f"{place}: '{name}' cannot be built: {located(why, kind)}") from why
 
 
 def installed(group: str) -> dict[str, EntryPoint]:
@@ -146,7 +147,7 @@ def imported(
     except AttributeError:
         raise error(f"{place}: module '{module}' has no '{attribute}'") from None
     except Exception as why:  # the user's own code may raise anything
-        raise error(f"{place}: importing '{module}' failed with {first_line(why)}") from why
+        raise error(f"{place}: importing '{module}' failed with {located(why)}") from why
 
 
 def called(made: object, **options: object) -> object:
@@ -161,12 +162,6 @@ def called(made: object, **options: object) -> object:
         raise TypeError(f"'{type(made).__name__}' object is not callable")
     result: object = made(**options)
     return result
-
-
-def first_line(error: Exception) -> str:
-    """Return an error of other people's code as one line: kind and first line of its text."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def code_digest(made: object) -> str:

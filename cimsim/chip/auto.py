@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, estimator_of, unit_of
+from cimsim.chip.estimators import DEFAULTS, ESTIMATORS, estimated, estimator_of, unit_of
 from cimsim.chip.spec import Chip
 from cimsim.errors import ConfigError
 
@@ -68,7 +68,9 @@ def resolve(
                 continue
             estimator, path = estimator_of(name), f"{section}.{field}"
             try:
-                value = estimator.estimate(chip, section)[field]
+                value = estimated(estimator, chip, section, field)
+            except ConfigError as error:
+                raise ConfigError(f"{origin}: {path}: {error}") from error.__cause__
             except ValueError as error:
                 raise ConfigError(f"{origin}: {path}: {error}") from None
             _put(filled, section, field, f"{value!r} {unit_of(section, field)}")

@@ -21,6 +21,7 @@ from cimsim.boundary.limits import shown
 from cimsim.boundary.outside import code_digest, lookup
 from cimsim.boundary.text import NO_SUCH_FILE, is_file, read_text, told_missing
 from cimsim.chip.auto import Estimate, resolve
+from cimsim.chip.converters import check_converter
 from cimsim.chip.described import describe
 from cimsim.chip.history import History, Kept, Rescaled
 from cimsim.chip.ledger import value_at
@@ -217,8 +218,20 @@ def build(raw: Mapping[str, object], origin: str = "chip") -> Chip:
         there = at_operating_point(chip)
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
+    _ask_own(there, origin)
     estimated = frozenset(estimates(raw, origin))
     return there.with_history(History(ranges=ranges, estimated=estimated))
+
+
+def _ask_own(chip: Chip, origin: str) -> None:
+    """Ask a converter and an interconnect of the user's own for their numbers."""
+    from cimsim.chip.interconnects import check_interconnect
+
+    try:
+        check_converter(chip.adc.kind, chip.adc)
+        check_interconnect(chip)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from error.__cause__
 
 
 def estimates(raw: Mapping[str, object], origin: str = "chip") -> dict[str, Estimate]:

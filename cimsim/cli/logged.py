@@ -35,6 +35,11 @@ def listen(verbose: bool, log_file: Path | None) -> None:
     log.info("cimsim %s: %s", __version__, " ".join(sys.argv[1:]))
 
 
+def trace(error: BaseException) -> None:
+    """Log the whole traceback of what lies behind a message."""
+    logging.getLogger("cimsim").info("what lies behind it:", exc_info=error)
+
+
 def without_verbose(arguments: list[str]) -> list[str]:
     """Take ``-v`` out of the arguments of a command, which has no such option, and listen."""
     end = arguments.index("--") if "--" in arguments else len(arguments)

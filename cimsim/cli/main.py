@@ -32,7 +32,7 @@ from cimsim.cli import (
     verify,
 )
 from cimsim.cli.checked import App
-from cimsim.cli.logged import listen
+from cimsim.cli.logged import listen, trace
 from cimsim.cli.options import Interrupted
 from cimsim.errors import CimsimError
 
@@ -115,6 +115,8 @@ def main() -> None:
 
         console = Screen(stderr=True, soft_wrap=True)
         console.print(styled("[bold red]error:[/] {}", error))
+        if error.__cause__ is not None:  # code of the user's own, mostly
+            trace(error.__cause__)
         sys.exit(2)
     except OSError as error:
         # no bug but the user's file system, where nothing nearer to the place could say more

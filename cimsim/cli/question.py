@@ -127,6 +127,7 @@ class Question:
         """
         if self.task == "keywords":
             return self._keywords()
+        from cimsim.tasks.own import task_made
         from cimsim.tasks.questions import CALIBRATION, task_of
         from cimsim.tasks.shapes import InputShape
         from cimsim.tasks.sources import RANDOM, Normalize, source_of
@@ -152,7 +153,8 @@ class Question:
             samples = 8 if samples is None else samples
         source = source_of(data, shapes, (samples or 0) + max(calibration, 0), seed)
         other = self.calibration_data
-        task = task_of(self.task or "tensors")(
+        task = task_made(
+            task_of(self.task or "tensors"),
             source=source, samples=samples, calibration=calibration,
             calibration_source=None if other is None else source_of(other, shapes, calibration, 0),
             normalize=None if self.normalize is None else Normalize.parse(self.normalize),

@@ -10,9 +10,11 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import cast
 
 from cimsim.boundary.limits import shown
-from cimsim.boundary.outside import built, class_of, first_line
+from cimsim.boundary.outside import built, class_of
+from cimsim.boundary.own import ask, number
 from cimsim.chip.load import OP_COSTS
 from cimsim.chip.spec import Chip
 from cimsim.errors import ConfigError
@@ -87,11 +89,8 @@ def _with_cost(op: DigitalOp, cost: float | AbstractOpCost, graph: LayerGraph) -
         )
     if isinstance(cost, AbstractOpCost):
         inputs = tuple(graph[name].output for name in op.inputs)
-        try:
-            cost = float(cost.operations(op, inputs))
-        except Exception as why:  # the user's own code may raise anything
-            raise ConfigError(f"{place}: '{op.name}' failed with {first_line(why)}") from why
-        _checked(cost, place)
+        given = ask(cost, "operations", op, inputs, place=place, rule=number())
+        cost = float(cast(float, given))
     if cost < 2 * op.macs_per_element:
         raise ConfigError(
             f"{place}: '{op.name}' has {op.macs_per_element:g} products for each value, two "

@@ -6,6 +6,7 @@ from collections.abc import Mapping as MappingABC
 from typing import cast
 
 from cimsim.boundary.outside import lookup
+from cimsim.boundary.own import failed, is_own, located
 from cimsim.chip.spec import Chip
 from cimsim.errors import CimsimError, MappingError
 from cimsim.graph.ir import MatrixOp
@@ -64,10 +65,12 @@ def checked_layout(how: Strategy, op: MatrixOp, chip: Chip) -> Layout:
     head = f"layer '{op.name}': strategy '{how.name}'"
     try:
         layout = how.place(op, chip)
-    except CimsimError:
+    except (CimsimError, MemoryError):
         raise
     except Exception as error:  # the user's own code may raise anything
-        raise MappingError(f"{head} failed with {type(error).__name__}: {error}") from error
+        if not is_own(how):
+            raise
+        raise MappingError(f"{head}: {failed(error, how, 'place', op, chip)}") from error
     if not isinstance(layout, Layout):
         raise MappingError(
             f"{head} returned {type(layout).__name__}, expected a Layout: "
@@ -95,7 +98,7 @@ def checked(made: object, method: str, name: str) -> object:
             made = made()
         except Exception as error:  # the user's own code may raise anything
             raise MappingError(
-                f"{name}: building it without arguments failed with {type(error).__name__}: {error}"
+                f"{name}: building it without arguments failed with {located(error, made)}"
             ) from error
     if not callable(getattr(made, method, None)) or not isinstance(
         getattr(made, "name", None), str

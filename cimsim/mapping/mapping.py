@@ -17,7 +17,13 @@ from cimsim.display.tables import Rows, html_table
 from cimsim.errors import MappingError
 from cimsim.graph.costs import costed
 from cimsim.graph.ir import LayerGraph, MatrixOp
-from cimsim.mapping.allocation import Allocation, Request, allocation_of, requests_of
+from cimsim.mapping.allocation import (
+    Allocation,
+    Request,
+    allocated,
+    allocation_of,
+    requests_of,
+)
 from cimsim.mapping.allocation.base import NoRoomError
 from cimsim.mapping.allocation.turns import busiest_s, work_s
 from cimsim.mapping.custom import checked_layout, find_strategy
@@ -448,7 +454,7 @@ def map_graph(
     if where.name == "in_order" and arrays > chip.n_arrays and chip.programming.reload == "allow":
         where = allocation_of("loads")
     try:
-        layers = where.allocate(graph, requests, chip)
+        layers = allocated(where, graph, requests, chip)
     except NoRoomError as error:
         larger = _larger_arrays(graph, requests, chip, how, error)
         raise MappingError(f"{error}{larger}{_prices(graph, requests, chip, where)}") from None

@@ -21,6 +21,7 @@ from cimsim.energy.idle import working
 from cimsim.energy.model import energy
 from cimsim.errors import ConfigError, MappingError, SimulationError, suggest
 from cimsim.graph.ir import LayerGraph, MatrixOp
+from cimsim.mapping.allocation import allocated
 from cimsim.mapping.allocation.base import Allocation, Request, requests_of
 from cimsim.mapping.allocation.in_order import InOrder
 from cimsim.mapping.allocation.packed import Packed
@@ -344,7 +345,7 @@ def _simulated(
     copies = any(replicas > 1 for _, replicas in choice)
     where = "whole_copies" if copies else allocation.name
     try:
-        layers = allocation.allocate(graph, requests, chip)
+        layers = allocated(allocation, graph, requests, chip)
         mapping = Mapping(graph, chip, name, layers, where)
         timeline = simulate(mapping)
     except (MappingError, SimulationError):

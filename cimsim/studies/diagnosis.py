@@ -157,7 +157,9 @@ def _clip(
 
 
 def _task(mapping: Mapping, task: Task) -> Asked:
-    graph = mapping.graph
+    from cimsim.tasks.own import held
+
+    graph, task = mapping.graph, held(task)
     task.check(graph)
 
     def inputs(number: int) -> tuple[Question, Tensors]:

@@ -11,10 +11,11 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, ParamSpec, SupportsFloat, TypeAlias
 
 from cimsim.boundary.limits import shown
-from cimsim.boundary.outside import built, class_of, code_digest, first_line
+from cimsim.boundary.outside import built, class_of, code_digest
+from cimsim.boundary.own import failed, path_of
 from cimsim.errors import InputError
 from cimsim.stats import mean_interval
 from cimsim.tasks.questions import Score
@@ -200,10 +201,18 @@ def _number(
     metric: AbstractMetric, of: Callable[P, float], *arguments: P.args, **named: P.kwargs
 ) -> float:
     """Return what the user's own code gives, checked."""
+    method = of.__name__
     try:
-        value = float(of(*arguments, **named))
+        given: object = of(*arguments, **named)
     except Exception as why:  # the user's own code may raise anything
-        raise InputError(f"--metric: '{metric.name}' failed with {first_line(why)}") from why
+        raise InputError(f"--metric: '{metric.name}': {failed(why, metric, method)}") from why
+    try:
+        value = float(given) if isinstance(given, SupportsFloat) else math.nan
+    except Exception:  # noqa: BLE001 - of a tensor of many values, whatever it raises
+        value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"--metric: '{metric.name}': expected a finite number, got {value}")
+        raise InputError(
+            f"--metric: '{metric.name}': {path_of(metric)}.{method}: expected a finite number, got "
+            f"{shown(given)}"
+        )
     return value

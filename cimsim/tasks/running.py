@@ -16,6 +16,7 @@ from cimsim.mapping.mapping import Mapping
 from cimsim.stats import mean_interval, share_interval
 from cimsim.tasks.measures import Measure
 from cimsim.tasks.metrics import AbstractMetric, Judged, digests
+from cimsim.tasks.own import held, judge_of
 from cimsim.tasks.questions import Judge, Score, Task
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ class TaskRun:
         self, mapping: Mapping, task: Task, seed: int, threads: int | None,
         metrics: Sequence[type[AbstractMetric]] = (),
     ) -> None:  # fmt: skip
+        task = held(task)
         task.check(mapping.graph)
         self.mapping, self.task, self.seed, self.threads = mapping, task, seed, threads
-        self.judge: Judge = task.judge(mapping.graph)
+        self.judge: Judge = judge_of(task, mapping.graph)
         self.metrics = tuple(metrics)
         self._judged = {
             judges: Judged([m for m in metrics if m.judges == judges], ("chip", "float"))

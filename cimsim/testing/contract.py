@@ -87,14 +87,20 @@ def refused(
     """
     try:
         of(*arguments, **options)
-    except CimsimError:
-        return
     except Exception as why:  # the plug's own code may raise anything
+        if isinstance(why, CimsimError) and not crashed(why):
+            return
         raise ContractBrokenError(
             f"{plug}: {what} must be refused with a CimsimError that says why, got "
             f"{type(why).__name__}: {why}"
         ) from why
     raise ContractBrokenError(f"{plug}: {what} must be refused with a CimsimError, was accepted")
+
+
+def crashed(error: CimsimError) -> bool:
+    """Whether what was told is that the plug's own code failed, not what it refuses."""
+    cause = error.__cause__
+    return cause is not None and not isinstance(cause, CimsimError)
 
 
 def numbers(plug: str, what: str, values: object, like: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -52,12 +52,12 @@ DEVICES = [
     ({"program": lambda self, t, rng: t * np.nan}, "program: holds NaN"),
     ({"program": in_place}, "program changes the targets"),
     ({"program": remembers}, "other cells for the same generator"),
-    ({"program": lambda self, t, rng: 1 / 0}, "program: ZeroDivisionError"),
+    ({"program": lambda self, t, rng: 1 / 0}, "program failed with ZeroDivisionError"),
     ({"read_sigma": lambda self, g, t=0, w=None: 0.0}, r"read_sigma: expected shape"),
     ({"is_exact": True}, "is_exact says that cells take their target"),
     ({"age": drifts_wrongly}, "age changes cells at time 0"),
-    ({"check_conditions": no_refusal}, "must refuse with a ConfigError, got KeyError"),
-    ({"__init__": lambda self: None}, "parameters {}: TypeError"),
+    ({"check_conditions": no_refusal}, "must refuse with a ConfigError, got .*KeyError"),
+    ({"__init__": lambda self: None}, "parameters {}: .*TypeError"),
 ]
 
 
@@ -69,14 +69,14 @@ def test_a_broken_cell_is_found(change, told, broken):
 
 COUNT = itertools.count()
 ESTIMATORS = [
-    ({"gives": ()}, "gives: names no field"),
+    ({"gives": ()}, "gives: expected names of fields"),
     ({"gives": ("speed",)}, "'speed' is no field of adc"),
     ({"gives": ("energy", "area")}, r"estimate gives \['energy'\], promised"),
     ({"source": " "}, "source: expected a text"),
     ({"estimate": lambda self, chip, section: {"energy": -1.0}}, "finite number >= 0, got -1.0"),
     ({"estimate": lambda self, chip, section: {"energy": next(COUNT)}}, "other numbers"),
     ({"estimate": lambda self, chip, section: {"energy": 1e-12}}, "must be refused"),
-    ({"estimate": lambda self, chip, section: {}["x"]}, "estimate: KeyError"),
+    ({"estimate": lambda self, chip, section: {}["x"]}, "estimate.* failed with KeyError"),
 ]
 
 
@@ -229,9 +229,12 @@ def test_a_broken_metric_is_found(change, told, broken):
 
 
 OP_COSTS = [
-    ({"operations": lambda self, op, inputs: -1}, "finite and >= 0"),
-    ({"operations": lambda self, op, inputs: np.inf}, "finite and >= 0"),
-    ({"operations": lambda self, op, inputs: None}, "'sort' failed with TypeError"),
+    (
+        {"operations": lambda self, op, inputs: -1},
+        r"'sort'\): expected a finite number >= 0, got -1",
+    ),
+    ({"operations": lambda self, op, inputs: np.inf}, "expected a finite number >= 0, got inf"),
+    ({"operations": lambda self, op, inputs: None}, "expected a finite number >= 0, got None"),
     ({"operations": lambda self, op, inputs: 1 / 0}, "failed with ZeroDivisionError"),
     ({"operations": lambda self, op, inputs: 1 + next(COUNT)}, "costs .*, and then"),
     ({"__init__": lambda self, more: None}, "cannot be built"),
@@ -261,7 +264,7 @@ def both_from_the_end(self, source, targets):
 
 
 INTERCONNECTS = [
-    ({"way": straight()}, r"way\(0, \(1,\)\) of 2 tiles: tile 1 is not reached"),
+    ({"way": straight()}, r"way\(0, \(1,\)\): tile 1 is not reached"),
     ({"way": lambda self, source, targets: None}, "expected a tuple of Hop"),
     ({"way": straight(Hop((0, 0)), Hop((0, 0)))}, "a link twice"),
     ({"way": straight(Hop((0,)))}, r"link: expected 2 whole numbers, got \(0,\)"),
@@ -273,7 +276,7 @@ INTERCONNECTS = [
     ({"cycles": lambda self, n_bytes: 1000 // n_bytes}, "expected a whole number >= 1000, got 500"),
     ({"delay": lambda self, n_bytes: 0}, r"delay\(1\): expected a whole number >= 1"),
     ({"energy_j_b": lambda self, link: -1.0}, r"energy_j_b\(\(.*\)\): expected a finite number"),
-    ({"area_m2": np.nan}, "area_m2: expected >= 0, got nan"),
+    ({"area_m2": np.nan}, "area_m2: expected a finite number >= 0, got nan"),
     ({"is_free": 1}, "is_free: expected True or False"),
     ({"is_one_wire": True}, "link: expected 0 whole numbers"),
     ({"__init__": lambda self: None}, "cannot be built: TypeError"),
@@ -292,20 +295,20 @@ def noisy_where_fine(self):
 
 CONVERTERS = [
     ({"steps": lambda self, bits: 10.0 - bits}, r"steps\(2\): expected a number >= 9, got 8.0"),
-    ({"steps": lambda self, bits: 0}, r"steps\(1\): expected a number >= 1, got 0"),
-    ({"steps": lambda self, bits: 1 / 0}, "steps: ZeroDivisionError"),
+    ({"steps": lambda self, bits: 0}, r"steps\(.*\): expected a finite number >= 1, got 0"),
+    ({"steps": lambda self, bits: 1 / 0}, "steps.* failed with ZeroDivisionError"),
     ({"conversion_s": 0.0}, "conversion_s: expected a finite number >= 1e-15"),
     ({"energy_j": -1.0}, "energy_j: expected a finite number >= 0, got -1.0"),
     ({"noise_lsb": np.nan}, "noise_lsb: expected a finite number"),
     ({"is_exact": 1}, "is_exact: expected True or False"),
-    ({"curves": lambda self, n, rng: np.zeros((n, 9))}, r"curves: expected float32 \[m, k\]"),
+    ({"curves": lambda self, n, rng: np.zeros((n, 9))}, r"curves.*: expected float32 \[m, k\]"),
     ({"curves": lambda self, n, rng: np.zeros(9, np.float32)}, r"expected float32 \[m, k\]"),
     ({"curves": lambda self, n, rng: np.zeros((n, 1), np.float32)}, "fewer than two points"),
     ({"curves": lambda self, n, rng: np.full((n, 9), np.inf, np.float32)}, "NaN or infinity"),
     ({"curves": lambda self, n, rng: np.full((n, 9), next(COUNT), np.float32)},
      "curves: others for the same generator"),
     ({"noise_curve": lambda self: 0.3}, r"noise_curve: expected float32 \[k\], got float"),
-    ({"noise_curve": lambda self: np.full(5, -1, np.float32)}, "noise_curve: holds less than 0"),
+    ({"noise_curve": lambda self: np.full(5, -1, np.float32)}, "noise_curve: holds -1, less"),
     ({"noise_curve": noisy_where_fine}, "ten bits are less exact than three"),
     ({"__init__": lambda self: None}, "cannot be built: TypeError"),
 ]  # fmt: skip
@@ -335,7 +338,7 @@ WRITERS = [
     ({"write": removes}, "write changes layers.csv"),
     ({"write": lambda self, result, folder: "two\nlines"}, "one line for the screen"),
     ({"write": lambda self, result, folder: 1 / 0}, "write: InputError: --writer: 'Sheet' failed"),
-    ({"check": lambda self: 1 / 0}, "--writer: ZeroDivisionError"),
+    ({"check": lambda self: 1 / 0}, "check failed with ZeroDivisionError"),
     ({"__init__": lambda self, more: None}, "--writer: InputError.*cannot be built"),
 ]
 

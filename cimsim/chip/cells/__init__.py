@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pydantic import BaseModel
+
+from cimsim.boundary.limits import shown
 from cimsim.boundary.outside import class_of
+from cimsim.boundary.own import guarded, is_own, located
 from cimsim.chip.cells.base import AbstractDevice, parameters_of
 from cimsim.chip.cells.eflash import EFlash
 from cimsim.chip.cells.ideal import Ideal
@@ -16,12 +20,13 @@ from cimsim.chip.cells.noise import colour
 from cimsim.chip.cells.ohmic import bend, check_bent
 from cimsim.chip.cells.pcm import Pcm
 from cimsim.chip.cells.rram import Rram
+from cimsim.chip.cells.rules import RULES, check_cell
 from cimsim.chip.cells.sonos40 import Sonos40
 from cimsim.chip.cells.sram import Sram
 from cimsim.chip.cells.table import Table
 from cimsim.chip.cells.verify import VerifyParameters, WriteVerified
 from cimsim.chip.spec import Chip
-from cimsim.errors import ConfigError
+from cimsim.errors import CimsimError, ConfigError
 from cimsim.units import format_celsius
 
 DEVICES: dict[str, type[AbstractDevice]] = {
@@ -74,7 +79,7 @@ def build(kind: str, parameters: Mapping[str, object]) -> AbstractDevice:
     model = model_of(kind)
     own = dict(parameters)
     common = {name: own.pop(name) for name in COMMON if name in own}
-    device = model(parameters_of(model.Parameters, own, others=COMMON))  # type: ignore[call-arg]
+    device = _own(model, own) if is_own(model) else _made(model, own)
     if "nonlinearity" in common:
         bend(device, common["nonlinearity"])
     if "noise" in common:
@@ -88,6 +93,31 @@ def build(kind: str, parameters: Mapping[str, object]) -> AbstractDevice:
             f"{verify!r}"
         )
     return WriteVerified(device, parameters_of(VerifyParameters, verify, "device.verify"))
+
+
+def _made(model: type[AbstractDevice], raw: Mapping[str, object]) -> AbstractDevice:
+    return model(parameters_of(model.Parameters, raw, others=COMMON))  # type: ignore[call-arg]
+
+
+def _own(model: type[AbstractDevice], raw: Mapping[str, object]) -> AbstractDevice:
+    """Make a cell of the user's own, whose answers are held to what a cell can have."""
+    place = "device.kind"
+    name = f"{place}: '{model.__module__}:{model.__qualname__}'"
+    parameters = getattr(model, "Parameters", None)
+    if not (isinstance(parameters, type) and issubclass(parameters, BaseModel)):
+        raise ConfigError(
+            f"{name}: Parameters: expected a class that derives from pydantic.BaseModel, which "
+            f"says what may stand beside kind, got {shown(parameters)}"
+        )
+    try:
+        device = _made(model, raw)
+    except CimsimError:
+        raise
+    except Exception as why:  # the user's own code may raise anything
+        raise ConfigError(f"{name} cannot be built: {located(why, model)}") from why
+    device = guarded(device, place, RULES)
+    check_cell(device, place)
+    return device
 
 
 def device_of(chip: Chip, origin: str = "") -> AbstractDevice:
@@ -110,7 +140,7 @@ def device_of(chip: Chip, origin: str = "") -> AbstractDevice:
             return device_of(chip)
         except ConfigError as error:
             lines = (f"{origin}: {line}" for line in str(error).splitlines())
-            raise ConfigError("\n".join(lines)) from None
+            raise ConfigError("\n".join(lines)) from error.__cause__
     device = build(chip.device.kind, chip.device.parameters)
     _check_conditions(chip, device)
     if device.colour is not None:

@@ -6,7 +6,8 @@ point of the group ``cimsim.converters``.
 
 from __future__ import annotations
 
-from cimsim.boundary.outside import class_of, first_line
+from cimsim.boundary.outside import class_of
+from cimsim.boundary.own import Rule, amount, flag, guarded, is_own, located, number, require, table
 from cimsim.chip.converters.base import AbstractConverter, ConverterNumbers
 from cimsim.chip.converters.cco import Cco
 from cimsim.chip.converters.flash import Flash
@@ -19,8 +20,26 @@ CONVERTERS: dict[str, type[AbstractConverter]] = {
     "sar": Sar, "ramp": Ramp, "flash": Flash, "cco": Cco, "ideal": IdealConverter
 }  # fmt: skip
 GROUP = "cimsim.converters"  # of entry points
+_LEAST_S = 1e-15  # no circuit converts faster
 
-__all__ = ["CONVERTERS", "GROUP", "AbstractConverter", "converter_of"]
+__all__ = ["CONVERTERS", "GROUP", "AbstractConverter", "check_converter", "converter_of"]
+
+
+def _curves(value: object, *arguments: object) -> None:
+    curves = table(value, "[m, k]")
+    require(curves.shape[0] >= 1 and curves.shape[1] >= 2, "has fewer than two points")
+
+
+def _noise_curve(value: object) -> None:
+    if value is not None:
+        require(table(value, "[k]", least=0.0).size >= 2, "has fewer than two points")
+
+
+RULES: dict[str, Rule | None] = {
+    "is_exact": flag, "takes_steps": flag, "is_bent": flag, "steps": number(1.0),
+    "conversion_s": number(_LEAST_S), "energy_j": amount, "noise_lsb": number(),
+    "curves": _curves, "noise_curve": _noise_curve,
+}  # fmt: skip
 
 
 def converter_of(kind: str, adc: ConverterNumbers) -> AbstractConverter:
@@ -36,8 +55,29 @@ def converter_of(kind: str, adc: ConverterNumbers) -> AbstractConverter:
         return known(adc)
     made = class_of(kind, CONVERTERS, AbstractConverter, GROUP, "adc.kind")
     try:
-        return made(adc)
+        converter = made(adc)
     except CimsimError:
         raise
     except Exception as why:  # the user's own code may raise anything
-        raise ConfigError(f"adc.kind: '{kind}' cannot be built: {first_line(why)}") from why
+        raise ConfigError(f"adc.kind: '{kind}' cannot be built: {located(why, made)}") from why
+    if not hasattr(converter, "adc"):
+        raise ConfigError(f"adc.kind: '{kind}': its __init__ must call super().__init__(adc)")
+    return guarded(converter, "adc.kind", RULES)
+
+
+def check_converter(kind: str, adc: ConverterNumbers) -> None:
+    """Ask a converter of the user's own for all its numbers; built-in ones are known to have them.
+
+    Raises
+    ------
+    ConfigError
+        It has none, or one that no converter can have.
+    """
+    converter = converter_of(kind, adc)
+    if is_own(converter):
+        for name in RULES:
+            made = getattr(converter, name)
+            if name == "steps":
+                made(adc.bits)
+            elif name == "noise_curve":
+                made()

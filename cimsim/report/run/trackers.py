@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cimsim.boundary.outside import built, class_of
+from cimsim.boundary.own import ask
 from cimsim.errors import InputError
 from cimsim.report.run.writers import AbstractWriter
 from cimsim.session.result import Result
@@ -142,5 +143,5 @@ def writer_of(name: str) -> AbstractWriter:
     """
     kind = class_of(name, WRITERS, AbstractWriter, GROUP, "--writer", InputError)
     writer = built(kind, name, "--writer", InputError)
-    writer.check()
+    ask(writer, "check", place="--writer", error=InputError)
     return writer
