@@ -18,9 +18,10 @@ from typing import TypeGuard
 from cimsim.boundary import json_text
 from cimsim.boundary.limits import shown
 from cimsim.errors import InputError, suggest
+from cimsim.report.numbers import MEASURES, figures, rate, with_interval
 from cimsim.stats import mean_interval
 from cimsim.studies.points import NumberData, Row, Value
-from cimsim.units import format_interval, format_si
+from cimsim.units import format_si
 
 SHORT = {
     "psnr": "quality.chip_psnr", "ssim": "quality.chip_ssim", "loss": "quality.loss",
@@ -31,6 +32,8 @@ SHORT = {
     "utilisation": "hardware.utilisation",
 }  # fmt: skip
 USUAL = ("psnr", "energy", "fps", "efficiency", "arrays", "area")
+GROUPS = ("quality", "timing", "energy", "hardware", "work", "coverage", "as_written", "streaming")
+"""What stands before the dot of a number's full name."""
 _REFERENCES = ("quality.float_", "quality.noisy_")  # what the chip's quality is held against
 _ALWAYS = ("psnr", "energy")  # others are shown where they are not all the same
 _LARGER = ("psnr", "ssim", "top1", "frames_per_second", "tops_per_w", "utilisation", "snr",
@@ -71,25 +74,13 @@ class Cell:
             return f"{self.value:,}"
         if not math.isfinite(self.value):
             return str(self.value)
-        if self.unit in ("dB", "1", "", "%", "1/s", "TOPS/W") or "/" in self.unit:
-            return _plain(self.value, self.interval)
         if self.interval is not None:
-            return format_interval(self.value, *self.interval, self.unit)
+            return with_interval(self.value, self.interval, self.unit)
+        if self.unit == "1/s":
+            return rate(self.value)
+        if self.unit in ("dB", "1", "", "%", "TOPS/W") or "/" in self.unit:
+            return f"{self.value:,.0f}" if 1e4 <= abs(self.value) < 1e9 else f"{self.value:.4g}"
         return format_si(self.value, self.unit)
-
-
-def _plain(value: float, interval: tuple[float, float] | None) -> str:
-    if interval is None:
-        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
-    low, high = interval
-    digits = _digits(low, high)
-    return f"{value:.{digits}f} ({low:.{digits}f}..{high:.{digits}f})"
-
-
-def _digits(low: float, high: float) -> int:
-    """Return how many decimals tell an interval with two digits."""
-    spread = high - low
-    return 2 if spread <= 0 else max(0, min(6, 1 - math.floor(math.log10(spread))))
 
 
 @dataclass(frozen=True)
@@ -268,16 +259,8 @@ class Table:
         InputError
             No constraint, or no number of this study.
         """
-        match = _CONSTRAINT.fullmatch(text)
-        if match is None:
-            raise InputError(
-                f"constraint {shown(text)}: expected such as fps>=30 or energy<=1e-3 (SI units)"
-            )
-        try:
-            value = float(match[3])
-        except ValueError:
-            raise InputError(f"constraint {shown(text)}: '{match[3]}' is no number") from None
-        return Limit(self.named(match[1]), match[2], value)
+        limit = read_limit(text)
+        return Limit(self.named(limit.name), limit.sign, limit.value)
 
     def objective(self, text: str) -> tuple[str, float]:
         """Return the full name of ``max psnr``, ``min energy`` or ``psnr``, and +1 for smaller.
@@ -287,11 +270,7 @@ class Table:
         InputError
             No such objective.
         """
-        way, _, name = text.strip().rpartition(" ")
-        if way not in ("", "max", "min"):
-            raise InputError(
-                f"objective {shown(text)}: expected such as 'max psnr' or 'min energy'"
-            )
+        way, name = read_objective(text)
         full = self.named(name)
         larger = way == "max" or (way == "" and full.rpartition(".")[2].endswith(_LARGER))
         return full, -1.0 if larger else 1.0
@@ -407,6 +386,52 @@ class Table:
         )
 
 
+def read_limit(text: str) -> Limit:
+    """Return a constraint as it was written, its name not looked for.
+
+    Raises
+    ------
+    InputError
+        No constraint.
+    """
+    match = _CONSTRAINT.fullmatch(text)
+    if match is None:
+        raise InputError(
+            f"constraint {shown(text)}: expected such as fps>=30 or energy<=1e-3 (SI units)"
+        )
+    try:
+        return Limit(match[1], match[2], float(match[3]))
+    except ValueError:
+        raise InputError(f"constraint {shown(text)}: '{match[3]}' is no number") from None
+
+
+def read_objective(text: str) -> tuple[str, str]:
+    """Return ``max``, ``min`` or nothing, and the name of what is looked for.
+
+    Raises
+    ------
+    InputError
+        No objective.
+    """
+    way, _, name = text.strip().rpartition(" ")
+    if way not in ("", "max", "min"):
+        raise InputError(f"objective {shown(text)}: expected such as 'max psnr' or 'min energy'")
+    return way, name
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no result has a number for, whatever is run.
+
+    Raises
+    ------
+    InputError
+    """
+    group, dot, _ = name.partition(".")
+    if name not in SHORT and not (dot and group in GROUPS):
+        known = [*SHORT, *(f"{one}..." for one in GROUPS)]
+        raise InputError(f"no number {shown(name)} in any result{suggest(name, known)}")
+
+
 def csv_text(lines: Sequence[Mapping[str, object]]) -> str:
     """Return mappings as CSV, a column for each key of any of them."""
     names = list(dict.fromkeys(name for line in lines for name in line))
@@ -467,8 +492,9 @@ def _setting(value: Value) -> str:
 
 
 def title(name: str) -> str:
-    """Return the short name of a number, its full one where it has none."""
-    short = {long: one for one, long in SHORT.items()}
+    """Return the short name of a number, or what tables call a measure; else its full one."""
+    short = {f"quality.{one}": told for one, told in MEASURES.items()}
+    short |= {long: one for one, long in SHORT.items()}
     return short.get(name, name)
 
 
@@ -498,12 +524,11 @@ def _latex(cell: Cell | None, factor: float) -> str:
         return "--"
     if not _real(cell.value):
         return _escape(str(cell.value))
-    value = cell.value * factor
     if cell.interval is None:
+        value = cell.value * factor
         return f"\\num{{{value:.5g}}}" if isinstance(value, float) else f"\\num{{{value}}}"
-    low, high = (end * factor for end in cell.interval)
-    digits = _digits(low, high)
-    return f"\\num{{{value:.{digits}f}}} [\\num{{{low:.{digits}f}}}, \\num{{{high:.{digits}f}}}]"
+    text, low, high = figures(cell.value, cell.interval, cell.unit, factor)
+    return f"\\num{{{text}}} [\\num{{{low}}}, \\num{{{high}}}]"
 
 
 def _unit_latex(unit: str) -> str:

@@ -9,11 +9,12 @@ from rich.table import Table
 
 from cimsim.display.styled import styled
 from cimsim.energy.model import COMPONENTS, number_of
+from cimsim.report.numbers import MEASURES, measured, rate, with_interval
 from cimsim.report.run.against_float import classes_against_float, frames_against_float
 from cimsim.report.screen import print_coverage, print_doubts
 from cimsim.session.result import Result
 from cimsim.tasks.measures import Measure
-from cimsim.units import format_interval, format_si
+from cimsim.units import format_si
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -85,11 +86,12 @@ def _measured(title: str, measures: Sequence[Measure]) -> Table:
     noisy = any(m.noisy is not None for m in measures)
     table = _table(title, "", *(["noisy input"] if noisy else []), "float32", "on the chip")
     for m in measures:
-        low, high = m.interval or (None, None)
-        told = "" if low is None or high is None else f" ({_short(low, 1)}..{_short(high, 1)})"
-        values = [m.noisy, m.reference, m.mean] if noisy else [m.reference, m.mean]
-        cells = ["" if value is None else f"{_short(value)} {_unit(m)}".strip() for value in values]
-        table.add_row(_NAMES.get(m.name, m.name), *cells[:-1], cells[-1] + told)
+        text, low, high = measured(m.mean, m.interval)
+        told = f" ({low}..{high})" if m.interval else ""
+        others = [m.noisy, m.reference] if noisy else [m.reference]
+        texts = ["" if value is None else measured(value)[0] for value in others]
+        cells = [f"{one} {_unit(m)}".strip() if one else "" for one in (*texts, text)]
+        table.add_row(MEASURES.get(m.name, m.name), *cells[:-1], cells[-1] + told)
     lines = []
     of = {m.interval_of for m in measures if m.interval} - {_AGED}
     if of:
@@ -110,21 +112,11 @@ def _captioned(table: Table, told: Sequence[str]) -> Table:
     return table
 
 
-def _short(value: float, digits: int = 2) -> str:
-    """Return a number with as many decimals, or, below 1, with three significant digits."""
-    return f"{value:.{digits}f}" if value == 0 or abs(value) >= 1 else f"{value:.3g}"
-
-
 def _unit(measure: Measure) -> str:
     return "" if measure.unit == "1" else measure.unit
 
 
 _AGED = "retention"
-_NAMES = {
-    "top1": "right class (top-1)", "top5": "among five (top-5)",
-    "agreement": "the float network's class", "snr": "signal to error",
-    "psnr_by_retention": "PSNR, aged", "top1_by_retention": "right class, aged",
-}  # fmt: skip
 
 
 def _quality(result: Result) -> Table | None:
@@ -146,8 +138,8 @@ def _quality(result: Result) -> Table | None:
     told = []
     if result.psnr_interval is not None:
         of = "programmings" if len(result.programmings) > 1 else "frames of one chip, not chips"
-        low, high = result.psnr_interval
-        told.append(f"5..95 % of the mean over {of}: {low:.2f}..{high:.2f} dB")
+        _, low, high = measured(quality.psnr_db, result.psnr_interval)
+        told.append(f"5..95 % of the mean over {of}: {low}..{high} dB")
     found = frames_against_float(result)
     table.add_row(found.label, found.amount, "", "", style="bold")
     return _captioned(table, [*told, *([found.told] if found.told else [])])
@@ -162,7 +154,7 @@ def _time(result: Result) -> Table:
     table.add_row(
         "latency, first frame", f"{time.latency_cycles:,}", format_si(time.latency_s, "s")
     )
-    table.add_row("frames per second", "", f"{time.frames_per_second:.4g}")
+    table.add_row("frames per second", "", rate(time.frames_per_second))
     table.add_row("bottleneck", "", f"{100 * time.bottleneck_busy:.0f} % busy")
     table.caption, table.caption_justify = f"bottleneck: {time.bottleneck}", "left"
     return table
@@ -180,13 +172,13 @@ def _energy(result: Result) -> Table:
     table.add_section()
     total = _told(result, "energy.per_frame", energy.total_j, "J")
     table.add_row("total", total, "", style="bold")
-    rate = "" if energy.frame_rate_hz is None else f" at {energy.frame_rate_hz:g} frames/s"
+    at = "" if energy.frame_rate_hz is None else f" at {rate(energy.frame_rate_hz)} frames/s"
     table.add_row(
-        f"average power{rate}",
+        f"average power{at}",
         _told(result, "energy.average_power", energy.average_power_w, "W"),
         "",
     )
-    table.add_row("TOPS/W", _told(result, "energy.tops_per_w", energy.tops_per_w, "1"), "")
+    table.add_row("TOPS/W", _told(result, "energy.tops_per_w", energy.tops_per_w, "TOPS/W"), "")
     if result.intervals:
         table.caption = "in brackets: 5..95 % of what the chip's sources allow"
         table.caption_justify = "left"
@@ -196,7 +188,7 @@ def _energy(result: Result) -> Table:
 def _told(result: Result, name: str, value: float, unit: str) -> str:
     """Write a number with its interval, if it has one."""
     ends = result.intervals.get(name)
-    return format_interval(value, *ends, unit) if ends else format_si(value, unit)
+    return with_interval(value, ends, unit)
 
 
 def _hardware(result: Result) -> Table:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cimsim.errors import InputError
 from cimsim.files import replacing
 from cimsim.mapping.mapping import Mapping
+from cimsim.report.numbers import rate
 from cimsim.report.timeline.bins import largest_in_bins, mean_count, shares_by_priority
 from cimsim.report.timeline.traced import Stays, TracedRun
 from cimsim.timing.spec.stage import Stage
@@ -298,8 +299,7 @@ def _headline(
     from matplotlib.patches import Patch
 
     clock = mapping.chip.process.clock_hz
-    rate = timeline.frames_per_second(clock)
-    told = f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+    told = rate(timeline.frames_per_second(clock))
     figure.suptitle(
         f"{title or mapping.graph.name} on {mapping.chip.label}, {timeline.schedule}: "
         f"latency {format_si(timeline.latency_s(clock), 's')}, one frame every "

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from cimsim.display.styled import styled
 from cimsim.mapping.mapping import Mapping
+from cimsim.report.numbers import rate
 from cimsim.report.screen import folded
 from cimsim.session.collect import timing
 from cimsim.timing.analysis.advice import Change
@@ -193,7 +194,7 @@ def _summary(mapping: Mapping, timeline: Timeline) -> Table:
     )
     for name, cycles in rows:
         table.add_row(name, f"{cycles:,}", format_si(cycles / clock, "s"))
-    table.add_row("frames per second", "", f"{timeline.frames_per_second(clock):.4g}")
+    table.add_row("frames per second", "", rate(timeline.frames_per_second(clock)))
     return table
 
 

@@ -12,6 +12,7 @@ from typing import cast
 
 from cimsim.boundary import json_text
 from cimsim.energy.model import COMPONENTS, number_of
+from cimsim.report.numbers import measured, rate
 from cimsim.report.run.against_float import classes_against_float, frames_against_float
 from cimsim.report.run.page import svg
 from cimsim.report.run.page.diagnosed import FILE as DIAGNOSIS
@@ -98,21 +99,25 @@ def _cards(result: Result) -> list[dict[str, str]]:
         told = f"float {quality.mean('float_psnr'):.2f} dB, input {given}"
         if ends is not None:
             of = "programmings" if len(result.programmings) > 1 else "frames of one chip"
-            told += f"; mean over {of} {ends[0]:.2f}..{ends[1]:.2f}"
+            _, low, high = measured(quality.psnr_db, ends)
+            told += f"; mean over {of} {low}..{high}"
         put("PSNR on the chip", f"{quality.psnr_db:.2f} dB",
             "; ".join([told, against.line("dB")]))  # fmt: skip
     classes = classes_against_float(result.measures)
     for measure in result.measures:
         ends_ = measure.interval
-        span = "" if ends_ is None else f"({ends_[0]:.2f}..{ends_[1]:.2f})"
+        mean, low, high = measured(measure.mean, ends_)
+        span = "" if ends_ is None else f"({low}..{high})"
         float_ = (
-            "" if measure.reference is None else f"float {measure.reference:.2f} {measure.unit}"
+            ""
+            if measure.reference is None
+            else f"float {measured(measure.reference)[0]} {measure.unit}"
         )
         if classes is not None and measure.name == "top1":
             float_ = "; ".join([float_, classes.line("points")])
-        put(measure.name, f"{measure.mean:.2f} {measure.unit}", float_, span)
+        put(measure.name, f"{mean} {measure.unit}", float_, span)
     timing = result.timing
-    put("frames per second", f"{timing.frames_per_second:.4g}",
+    put("frames per second", rate(timing.frames_per_second),
         f"{timing.cycles_per_frame:,} cycles a frame, first one after "
         f"{format_si(timing.latency_s, 's')}; {timing.bottleneck}")  # fmt: skip
     card("energy of a frame", "energy.per_frame", "5 .. 95 % of what the sources allow")
@@ -186,9 +191,10 @@ def _curve(result: Result) -> str:
 def _measures(result: Result) -> Table:
     rows = []
     for m in result.measures:
-        span = "" if m.interval is None else f"{m.interval[0]:.2f}..{m.interval[1]:.2f}"
-        reference = "" if m.reference is None else f"{m.reference:.2f} {m.unit}"
-        rows.append((words(m.name), Cell(reference), Cell(f"{m.mean:.2f} {m.unit}", m.mean),
+        mean, low, high = measured(m.mean, m.interval)
+        span = "" if m.interval is None else f"{low}..{high}"
+        reference = "" if m.reference is None else f"{measured(m.reference)[0]} {m.unit}"
+        rows.append((words(m.name), Cell(reference), Cell(f"{mean} {m.unit}", m.mean),
                      Cell(span)))  # fmt: skip
     heads = ("measure", "float32", "on the chip", "5..95 %")
     return table("measures", "What the task measured", heads, rows)
