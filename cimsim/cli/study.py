@@ -109,13 +109,18 @@ def plot(
     where: WhereOption = None, only: OnlyOption = None, pareto: FrontOption = None,
     title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Above it.")] = "",
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="Picture: .png, .svg or .pdf.")
-    ] = Path("study.png"),
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE",
+            help="Picture: .png, .svg or .pdf; by default STUDY/study.png.",
+        ),
+    ] = None,
 ) -> None:  # fmt: skip
     """Draw a number over a setting with its band, or (--pareto, twice) what no point beats."""
     from cimsim.studies import pictures
     from cimsim.studies.study import Outcome
 
+    out = out or folder / "study.png"
     pictures.check_name(out)
     table = _chosen(Outcome.load(folder).table, where, only, None)
     if pareto:

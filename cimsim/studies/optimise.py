@@ -36,7 +36,14 @@ from cimsim.studies.engine import Crew, Log
 from cimsim.studies.grid import Grid, Plan
 from cimsim.studies.points import NumberData, Point, Row
 from cimsim.studies.study import Outcome, Progress, Study, opened, write_tables
-from cimsim.studies.table import Group, Limit, Table
+from cimsim.studies.table import (
+    Group,
+    Limit,
+    Table,
+    check_name,
+    read_limit,
+    read_objective,
+)
 
 SAMPLERS = ("tpe", "nsga2", "random")
 MEASURED = (
@@ -100,11 +107,15 @@ class Aim:
 
         Raises
         ------
-        ConfigError
+        ConfigError, InputError
             One message.
         """
         if not self.objectives:
             raise ConfigError("search: expected an objective, such as --objective 'max psnr'")
+        for text in self.objectives:
+            check_name(read_objective(text)[1])
+        for text in self.constraints:
+            check_name(read_limit(text).name)
         whole("trials", self.trials, 1, 1_000_000, ConfigError)
         whole("seed", self.seed, 0, 2**32 - 1, ConfigError)
         choice("sampler", self.sampler, SAMPLERS, ConfigError)
@@ -257,7 +268,7 @@ class Search:
 
     Raises
     ------
-    ConfigError
+    ConfigError, InputError
         See `Aim.check` and `Space`.
     """
 

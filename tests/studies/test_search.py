@@ -158,6 +158,16 @@ def test_bad_input_is_one_message(options, told, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("objective", "constraint"),
+    [("nonsense", "fps>=30"), ("max nonsense", "fps>=30"), ("nonsense.psnr", "fps>=30"),
+     ("psnr", "nonsense>=30")],
+)  # fmt: skip
+def test_a_name_of_nothing_is_refused_before_anything_is_computed(objective, constraint):
+    with pytest.raises(CimsimError, match=r"no number '.*nonsense.*' in any result; known: psnr"):
+        Search(Study(set={"adc.bits": "4..6"}), [objective], [constraint])
+
+
 def test_without_optuna_the_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(CimsimError, match=r"cimsim\[search\]"):

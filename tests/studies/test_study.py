@@ -214,12 +214,15 @@ def test_a_study_runs_goes_on_and_is_looked_at(tmp_path):
                   "--out", str(tmp_path / "a.png")],
                  ["study", "plot", str(folder), "--pareto", "fps", "--pareto", "energy",
                   "--out", str(tmp_path / "b.png")],
+                 ["study", "plot", str(folder), "--x", "adc.count", "--y", "fps"],
                  ["compare", str(folder), str(folder), "-f", "markdown"]):  # fmt: skip
         found = CliRunner().invoke(app, args, catch_exceptions=False)
         assert found.exit_code == 0
         assert found.output
     assert (tmp_path / "a.png").stat().st_size > 5000
     assert (tmp_path / "b.png").stat().st_size > 5000
+    assert (folder / "study.png").stat().st_size > 5000  # where no --out says another place
+    assert study.run(folder, workers=1, cached=False).reused == 6
     for args in (["study", "show", str(folder), "--number", "psnrr"],
                  ["study", "show", str(folder), "--pareto", "goodness"],
                  ["study", "show", str(folder), "--where", "fps>>3"],
