@@ -337,7 +337,11 @@ WRITERS = [
     ({"write": alters}, "write changes the result"),
     ({"write": removes}, "write changes layers.csv"),
     ({"write": lambda self, result, folder: "two\nlines"}, "one line for the screen"),
-    ({"write": lambda self, result, folder: 1 / 0}, "write: InputError: --writer: 'Sheet' failed"),
+    (
+        {"write": lambda self, result, folder: 1 / 0},
+        "--writer: broken_plug:Sheet.write failed with ZeroDivisionError",
+    ),
+    ({"write": lambda self, result, folder: 3}, "Sheet.write: expected a line or None, got 3"),
     ({"check": lambda self: 1 / 0}, "check failed with ZeroDivisionError"),
     ({"__init__": lambda self, more: None}, "--writer: InputError.*cannot be built"),
 ]

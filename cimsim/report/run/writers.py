@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cimsim.boundary import own
 from cimsim.boundary.limits import shown
-from cimsim.boundary.own import located
 from cimsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,12 +72,14 @@ def call(
         try:
             told = writer.write(result, folder)
         except Exception as why:  # noqa: BLE001 - the user's own code may raise anything
-            text = str(why) if isinstance(why, InputError) else located(why, writer, "write")
-            failed.append(f"'{type(writer).__name__}' failed with {text}")
+            if isinstance(why, InputError):
+                failed.append(f"'{type(writer).__name__}' failed with {why}")
+            else:
+                failed.append(own.failed(why, writer, "write"))
             continue
         if told is not None and not isinstance(told, str):
             failed.append(
-                f"'{type(writer).__name__}': write: expected a line or None, got {shown(told)}"
+                f"{own.path_of(writer)}.write: expected a line or None, got {shown(told)}"
             )
         elif told and say is not None:
             say(told)
