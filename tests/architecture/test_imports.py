@@ -38,7 +38,7 @@ LOOSE = {
 }  # fmt: skip
 # floors inside of a room, for rooms whose folders stand above each other
 INSIDE = {
-    "report": {"screen": 0, "chip": 1, "timeline": 1, "run": 2, "show": 3},
+    "report": {"screen": 0, "numbers": 0, "chip": 1, "timeline": 1, "run": 2, "show": 3},
 }
 # imported through the package's public names only, which import it when they are first used
 LAZY_ONLY = {"frontends"}
