@@ -64,8 +64,9 @@ def test_a_users_file_is_checked_against_the_types(tmp_path):
 
 
 DOCUMENTED = (
-    "cimsim", "cimsim.api", "cimsim.cli.helped", "cimsim.report.screen",
-    "cimsim.session.programmed", "cimsim.studies.optimise", "cimsim.studies.study",
+    "cimsim", "cimsim.api", "cimsim.cli.helped", "cimsim.display.styled",
+    "cimsim.report.screen", "cimsim.session.programmed", "cimsim.studies.optimise",
+    "cimsim.studies.study",
 )  # fmt: skip
 
 

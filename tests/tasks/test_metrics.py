@@ -92,8 +92,9 @@ def test_the_table_has_a_row_for_each_metric(result):
     print_result(result, console)
     rows = [line for line in console.file.getvalue().splitlines() if "mean_error" in line]
     assert len(rows) == 1
-    for prefix in ("", "float_", "noisy_"):
-        assert f"{result.numbers()[f'quality.{prefix}mean_error'].value:.3g}" in rows[0]
+    # as many digits as its interval allows, where there is one
+    for prefix, digits in (("", 4), ("float_", 3), ("noisy_", 3)):
+        assert f"{result.numbers()[f'quality.{prefix}mean_error'].value:.{digits}g}" in rows[0]
 
 
 def test_json_keeps_what_was_measured(result):
@@ -161,9 +162,15 @@ def test_metrics_of_labels_and_outputs_stand_beside_those_of_the_task(classes):
         ({"unit": None}, r"unit: expected a text"),
         ({"judges": "sounds"}, r"judges: expected frames, labels, outputs, got 'sounds'"),
         ({"judges": "labels"}, r"judges labels; a clip has frames to judge"),
-        ({"of": lambda self, truth, answer: 1 / 0}, r"'mean_error' failed with ZeroDivisionError"),
+        (
+            {"of": lambda self, truth, answer: 1 / 0},
+            r"mean_error.* failed with ZeroDivision",
+        ),
         ({"of": lambda self, truth, answer: np.nan}, r"expected a finite number, got nan"),
-        ({"of": lambda self, truth, answer: "much"}, r"'mean_error' failed with ValueError"),
+        (
+            {"of": lambda self, truth, answer: "much"},
+            r"expected a finite number, got 'much'",
+        ),
         ({"__init__": lambda self, more: None}, r"cannot be built: TypeError"),
     ],
 )
