@@ -79,7 +79,7 @@ def main() -> None:
     exec("pass")
     _flush()
     if _State.unwritten and not _State.code:
-        _tell(f"error: standard output took not everything: {_State.unwritten}")
+        _tell(f"error: standard output did not take everything: {_State.unwritten}")
         code = code or 2
     # also where a command went on to keep what it had
     sys.exit(_State.code or code)

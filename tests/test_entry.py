@@ -36,7 +36,7 @@ def test_output_that_a_full_disk_does_not_take_is_told(tmp_path):
         done = called("hw", "list", cwd=tmp_path, out=full)
     assert done.returncode == 2
     assert done.stderr.decode().splitlines() == [
-        "error: standard output took not everything: No space left on device"
+        "error: standard output did not take everything: No space left on device"
     ]
 
 
