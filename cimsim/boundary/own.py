@@ -166,6 +166,43 @@ def guarded(
     return cast(Part, guard)
 
 
+def built_on(
+    made: Callable[[T], Part], on: T, attribute: str, place: str, kind: str,
+    rules: Mapping[str, Rule | None],
+) -> Part:  # fmt: skip
+    """Build a part of the user's own on what it belongs to, and guard it.
+
+    Parameters
+    ----------
+    made : type
+        Of the part.
+    on : object
+        What it is given, and keeps as an attribute of this name:
+    attribute : str
+    place : str
+        What messages begin with.
+    kind : str
+        As the user named it.
+    rules : mapping
+        As in `guarded`.
+
+    Raises
+    ------
+    ConfigError
+        Its code failed, or left the base class's out.
+    """
+    try:
+        part = made(on)
+    except CimsimError:
+        raise
+    except Exception as why:  # the user's own code may raise anything
+        raise ConfigError(f"{place}: '{kind}' cannot be built: {located(why, made)}") from why
+    if not hasattr(part, attribute):
+        told = f"its __init__ must call super().__init__({attribute})"
+        raise ConfigError(f"{place}: '{kind}': {told}")
+    return guarded(part, place, rules)
+
+
 @cache
 def _guard_of(
     kind: type, place: str, rules: tuple[tuple[str, Rule | None], ...], error: type[CimsimError]

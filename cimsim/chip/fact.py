@@ -26,11 +26,15 @@ class Follows:
         Dotted YAML paths.
     kept : tuple of str
         Fields that it may depend on in a way that nobody knows: it stays, and a doubt says so.
+    of_ideal_cells : tuple of str
+        The same where cells are ideal and not cut: one holds a weight of any bits, and stands for
+        the cells of all of them.
     """
 
     law: str = ""
     fields: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    of_ideal_cells: tuple[str, ...] = ()
 
 
 class Fact:

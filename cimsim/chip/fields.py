@@ -62,6 +62,12 @@ class Described:
         rule = self.fact.follows if self.fact else None
         return tuple(map(self._of_section, rule.kept)) if rule else ()
 
+    def kept_on(self, chip: Chip) -> tuple[str, ...]:
+        """Return the same on a chip, whose cells may stand for several."""
+        rule = self.fact.follows if self.fact else None
+        stands = chip.device.kind == "ideal" and chip.weights.cell_bits is None
+        return (*self.kept, *(rule.of_ideal_cells if rule and stands else ()))
+
     def value(self, chip: Chip) -> object:
         """Return what a chip holds there; None in a section that it does not have."""
         place: object = chip

@@ -143,29 +143,21 @@ def _slow_converters(chip: Chip) -> Iterator[str]:
 def _against_fits(chip: Chip) -> Iterator[str]:
     """Compare with estimates: ranges are wide, for a buffer may be a tile's or a whole chip's."""
     for section, name in DEFAULTS.items():
+        try:
+            several = [ESTIMATORS[one].estimate(chip, section) for one in _ALSO.get(name, (name,))]
+        except ValueError:
+            continue  # the fit has nothing to say about this chip
         # lines of an array differ as arrays do, and drivers of one bit are no DACs
         left_out = {"array": ("cell_capacitance",), "dac": ("energy",)}.get(section, ())
-        for field in ESTIMATORS[name].gives:
-            if field not in left_out:
-                yield from _against_fit(chip, section, field)
-
-
-def _against_fit(chip: Chip, section: str, field: str) -> Iterator[str]:
-    path, name = f"{section}.{field}", DEFAULTS[section]
-    value = fields()[path].number(chip)
-    try:
-        expected = [
-            ESTIMATORS[one].estimate(chip, section)[field] for one in _ALSO.get(name, (name,))
-        ]
-    except ValueError:
-        return  # the fit has nothing to say about this chip
-    factor = _FIT_FACTOR if path == "adc.energy" else _ELSE_FACTOR
-    if value and not min(expected) / factor <= value <= max(expected) * factor:
-        unit = unit_of(section, field)
-        yield (
-            f"{path}: {_text(value, unit)} is more than {factor} times off the "
-            f"{_text(expected[0], unit)} of '{name}' for this chip"
-        )
+        for field in (one for one in ESTIMATORS[name].gives if one not in left_out):
+            path, expected = f"{section}.{field}", [one[field] for one in several]
+            value, unit = fields()[path].number(chip), unit_of(section, field)
+            factor = _FIT_FACTOR if path == "adc.energy" else _ELSE_FACTOR
+            if value and not min(expected) / factor <= value <= max(expected) * factor:
+                yield (
+                    f"{path}: {_text(value, unit)} is more than {factor} times off the "
+                    f"{_text(expected[0], unit)} of '{name}' for this chip"
+                )
 
 
 def _whole(chip: Chip) -> Iterator[str]:

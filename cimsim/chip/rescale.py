@@ -82,19 +82,9 @@ def rescale(
         Kept(field.path, ", ".join(_change(path, before, after) for path in causes))
         for field in numbers
         if field.value(after)
-        and (causes := [path for path in _kept(field, after) if path in moved])
+        and (causes := [path for path in field.kept_on(after) if path in moved])
     )
     return new, tuple(rescaled), kept
-
-
-def _kept(field: Described, chip: Chip) -> tuple[str, ...]:
-    """Return fields that a number may depend on in a way that nobody knows.
-
-    An ideal cell holds a weight of any bits, and stands for the cells of all of them.
-    """
-    of_cells = field.path in ("array.cell_area", "array.cell_capacitance")
-    stands = of_cells and chip.device.kind == "ideal" and chip.weights.cell_bits is None
-    return (*field.kept, "weights.bits") if stands else field.kept
 
 
 def with_arrays(chip: Chip, rows: int, cols: int) -> Chip:

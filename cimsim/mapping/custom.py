@@ -6,9 +6,9 @@ from collections.abc import Mapping as MappingABC
 from typing import cast
 
 from cimsim.boundary.outside import lookup
-from cimsim.boundary.own import failed, is_own, located
+from cimsim.boundary.own import ask, located
 from cimsim.chip.spec import Chip
-from cimsim.errors import CimsimError, MappingError
+from cimsim.errors import MappingError
 from cimsim.graph.ir import MatrixOp
 from cimsim.mapping.layout import Layout
 from cimsim.mapping.strategies import STRATEGIES, Strategy, strategy
@@ -63,14 +63,7 @@ def checked_layout(how: Strategy, op: MatrixOp, chip: Chip) -> Layout:
         Naming strategy and layer.
     """
     head = f"layer '{op.name}': strategy '{how.name}'"
-    try:
-        layout = how.place(op, chip)
-    except (CimsimError, MemoryError):
-        raise
-    except Exception as error:  # the user's own code may raise anything
-        if not is_own(how):
-            raise
-        raise MappingError(f"{head}: {failed(error, how, 'place', op, chip)}") from error
+    layout = ask(how, "place", op, chip, place=head, error=MappingError)
     if not isinstance(layout, Layout):
         raise MappingError(
             f"{head} returned {type(layout).__name__}, expected a Layout: "

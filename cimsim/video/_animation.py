@@ -10,14 +10,13 @@ from typing import BinaryIO
 import numpy as np
 
 from cimsim.errors import InputError
-from cimsim.video._orientation import EXIF, UPRIGHT, turned
+from cimsim.video._orientation import EXIF, ORIENTATION, UPRIGHT, turned
 from cimsim.video._series import JPEG_SUFFIXES
 from cimsim.video.source import UInt8Array
 
 ANIMATION_SUFFIXES = (".gif", ".apng")
 """Of files that are animations, mostly; of those of pictures some are, too."""
 _STILL = (".tif", ".tiff", ".bmp", *JPEG_SUFFIXES)  # a second frame of a JPEG is its preview
-_ORIENTATION = 274  # Exif and TIFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def frames(path: Path, hidden: int) -> Iterator[UInt8Array]:
 
     try:
         with Image.open(path) as image:
-            turn = EXIF.get(image.getexif().get(_ORIENTATION, 1), UPRIGHT)
+            turn = EXIF.get(image.getexif().get(ORIENTATION, 1), UPRIGHT)
             for number, frame in enumerate(ImageSequence.Iterator(image)):
                 pixels = np.asarray(frame.convert("RGB"))  # each is laid over those before it
                 if number >= hidden:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from cimsim.errors import InputError
 from cimsim.video import _animation, _jpeg
-from cimsim.video._orientation import EXIF, UPRIGHT, Turn, in_words, turned
+from cimsim.video._orientation import EXIF, ORIENTATION, UPRIGHT, Turn, in_words, turned
 from cimsim.video._series import ACCEPTED, IMAGE_SUFFIXES, Series
 from cimsim.video.levels import SEARCHED, Levels, find_levels
 from cimsim.video.options import ReadOptions
@@ -27,7 +27,6 @@ __all__ = ["ACCEPTED", "IMAGE_SUFFIXES", "ImageSource", "is_raw", "read_image"]
 
 _CHECKED = (".png", ".apng")  # with a checksum of every byte
 _JPEG = ("JPEG", "MPO")  # Pillow's names; the second one has a preview behind the picture
-_ORIENTATION = 274  # Exif and TIFF
 _MOSAIC = 2.0  # neighbours of a raw mosaic differ more than next but one; in pictures, less
 
 
@@ -256,7 +255,7 @@ def _stored(path: Path) -> Stored:
             return _read_tiff(path)
         tags = _png_colours(path)
         with Image.open(path) as image:
-            turn = EXIF.get(image.getexif().get(_ORIENTATION, 1), UPRIGHT)
+            turn = EXIF.get(image.getexif().get(ORIENTATION, 1), UPRIGHT)
             notes = (*tags, *_profile(image))
             if image.format in _JPEG:
                 return _read_jpeg(path, image, turn, notes)
@@ -326,11 +325,11 @@ def _read_tiff(path: Path) -> Stored:
         plain = kind in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
         pixels = _plain_tiff(page) if plain else None
         if pixels is None:
-            turn = EXIF.get(int(page.tags.valueof(_ORIENTATION, 1)), UPRIGHT)
+            turn = EXIF.get(int(page.tags.valueof(ORIENTATION, 1)), UPRIGHT)
             return _other_tiff(path, kind.name, int(page.bitspersample), turn, plain=plain)
         planes_first = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3
         depth = int(page.bitspersample)
-        turn = EXIF.get(int(page.tags.valueof(_ORIENTATION, 1)), UPRIGHT)
+        turn = EXIF.get(int(page.tags.valueof(ORIENTATION, 1)), UPRIGHT)
     pixels = np.moveaxis(pixels, 0, -1) if planes_first else pixels
     stated = depth if depth < 8 * pixels.dtype.itemsize and pixels.dtype.kind == "u" else None
     return Stored(_shaped(path, pixels), turn, stated)

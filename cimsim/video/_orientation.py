@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 P = TypeVar("P", bound=np.generic)
 
-# Exif 2.32, table of tag 274: (rows and columns change places, left-right, upside down), in turn
+ORIENTATION = 274  # tag of Exif and TIFF
+# Exif 2.32, table of that tag: (rows and columns change places, left-right, upside down), in turn
 EXIF = {
     1: (False, False, False), 2: (False, True, False), 3: (False, True, True),
     4: (False, False, True), 5: (True, False, False), 6: (True, True, False),

@@ -7,14 +7,13 @@ point of the group ``cimsim.converters``.
 from __future__ import annotations
 
 from cimsim.boundary.outside import class_of
-from cimsim.boundary.own import Rule, amount, flag, guarded, is_own, located, number, require, table
+from cimsim.boundary.own import Rule, amount, built_on, flag, is_own, number, require, table
 from cimsim.chip.converters.base import AbstractConverter, ConverterNumbers
 from cimsim.chip.converters.cco import Cco
 from cimsim.chip.converters.flash import Flash
 from cimsim.chip.converters.ideal import IdealConverter
 from cimsim.chip.converters.ramp import Ramp
 from cimsim.chip.converters.sar import Sar
-from cimsim.errors import CimsimError, ConfigError
 
 CONVERTERS: dict[str, type[AbstractConverter]] = {
     "sar": Sar, "ramp": Ramp, "flash": Flash, "cco": Cco, "ideal": IdealConverter
@@ -54,15 +53,7 @@ def converter_of(kind: str, adc: ConverterNumbers) -> AbstractConverter:
     if known is not None:
         return known(adc)
     made = class_of(kind, CONVERTERS, AbstractConverter, GROUP, "adc.kind")
-    try:
-        converter = made(adc)
-    except CimsimError:
-        raise
-    except Exception as why:  # the user's own code may raise anything
-        raise ConfigError(f"adc.kind: '{kind}' cannot be built: {located(why, made)}") from why
-    if not hasattr(converter, "adc"):
-        raise ConfigError(f"adc.kind: '{kind}': its __init__ must call super().__init__(adc)")
-    return guarded(converter, "adc.kind", RULES)
+    return built_on(made, adc, "adc", "adc.kind", kind, RULES)
 
 
 def check_converter(kind: str, adc: ConverterNumbers) -> None:

@@ -10,14 +10,13 @@ from typing import cast
 
 from cimsim.boundary.limits import shown
 from cimsim.boundary.outside import class_of
-from cimsim.boundary.own import Rule, amount, flag, guarded, is_own, located, require, text, whole
+from cimsim.boundary.own import Rule, amount, built_on, flag, is_own, require, text, whole
 from cimsim.chip.interconnects.base import AbstractInterconnect, Hop
 from cimsim.chip.interconnects.bus import Bus
 from cimsim.chip.interconnects.ideal import IdealInterconnect
 from cimsim.chip.interconnects.mesh import Mesh
 from cimsim.chip.parts.system import INTERCONNECT_GROUP
 from cimsim.chip.spec import Chip
-from cimsim.errors import CimsimError, ConfigError
 
 INTERCONNECTS: dict[str, type[AbstractInterconnect]] = {
     "bus": Bus, "ideal": IdealInterconnect, "mesh": Mesh
@@ -68,15 +67,7 @@ def interconnect_of(chip: Chip) -> AbstractInterconnect:
         return known(chip)
     place = "interconnect.kind"
     made = class_of(kind, INTERCONNECTS, AbstractInterconnect, INTERCONNECT_GROUP, place)
-    try:
-        net = made(chip)
-    except CimsimError:
-        raise
-    except Exception as why:  # the user's own code may raise anything
-        raise ConfigError(f"{place}: '{kind}' cannot be built: {located(why, made)}") from why
-    if not hasattr(net, "chip"):
-        raise ConfigError(f"{place}: '{kind}': its __init__ must call super().__init__(chip)")
-    return guarded(net, place, RULES)
+    return built_on(made, chip, "chip", place, kind, RULES)
 
 
 def check_interconnect(chip: Chip) -> None:

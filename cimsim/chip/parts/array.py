@@ -71,7 +71,9 @@ class Array(Part):
             spread="analog",
             when={"array.mode": "charge", "array.cell_capacitance": "1 fF"},
             tried=("2 fF",),
-            follows=Follows(law="estimator", fields=("array.cell_area",)),
+            follows=Follows(
+                law="estimator", fields=("array.cell_area",), of_ideal_cells=("weights.bits",)
+            ),
         ),
     ] = Field(
         default=0.0, alias="cell_capacitance", description="charge: what one full-scale cell moves"
@@ -178,7 +180,11 @@ class Array(Part):
             plausible=(1e-16, 1e-10, "4 F^2 at 5 nm .. an analog memory cell of 10 um edge"),
             expected=True,
             spread="area",
-            follows=Follows(law="squares of the feature size", fields=("process.node",)),
+            follows=Follows(
+                law="squares of the feature size",
+                fields=("process.node",),
+                of_ideal_cells=("weights.bits",),
+            ),
         ),
     ] = Field(default=0.0, alias="cell_area", description="area per weight cell")
     periphery_area_m2: Annotated[

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from cimsim.energy.model import CHIP_ROW, COMPONENTS, STANDING, number_of
 from cimsim.errors import SimulationError
+from cimsim.report.numbers import rate, with_interval
 from cimsim.session.result import Result
-from cimsim.units import format_interval, format_si
+from cimsim.units import format_si
 from cimsim.video.reel import with_channels
 
 if TYPE_CHECKING:
@@ -104,9 +105,10 @@ def _by_component(axes: Axes, result: Result, spent: Mapping[str, float]) -> Non
         axes.plot(value, place, "o", color=COLOURS[name], markersize=7, zorder=3)
         if ends is not None:
             _whisker(axes, place, value, ends, 1.0)
+        reach = value if ends is None else max(value, ends[1])
         axes.annotate(
-            _told(value, ends), (value if ends is None else max(value, ends[1]), place), (6, 0),
-            fontsize=8, va="center", textcoords="offset points",
+            with_interval(value, ends, "J"), (reach, place), (6, 0), fontsize=8, va="center",
+            textcoords="offset points",
         )  # fmt: skip
     axes.set_yticks(range(len(spent)), [COMPONENTS[name] for name in spent])
     axes.set_xscale("log")
@@ -114,7 +116,7 @@ def _by_component(axes: Axes, result: Result, spent: Mapping[str, float]) -> Non
     axes.xaxis.set_major_formatter(EngFormatter("J"))
     axes.set_xlabel(f"energy per frame{_known(result)}")
     total, ends = result.energy.total_j, result.intervals.get("energy.per_frame")
-    title = f"Energy of one frame by component: {_told(total, ends)}"
+    title = f"Energy of one frame by component: {with_interval(total, ends, 'J')}"
     _title(axes, title, _subtitle(result))
 
 
@@ -158,16 +160,12 @@ def _cut(
     axes.set_xlim(0, end)
     for place, row in enumerate(rows):
         if reaches[place] > end:
+            told = with_interval(dynamic_j(row), _dynamic_ends(row), "J")
             axes.annotate(
-                f"{_told(dynamic_j(row), _dynamic_ends(row))} \N{RIGHTWARDS ARROW}", (end, place),
-                (-6, 0), fontsize=8, ha="right", va="center", textcoords="offset points",
+                f"{told} \N{RIGHTWARDS ARROW}", (end, place), (-6, 0), fontsize=8, ha="right",
+                va="center", textcoords="offset points",
                 bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "none"},
             )  # fmt: skip
-
-
-def _told(value: float, ends: tuple[float, float] | None) -> str:
-    """Write joules, with their interval where it is known."""
-    return format_si(value, "J") if ends is None else format_interval(value, *ends, "J")
 
 
 def _dynamic_ends(row: Mapping[str, str | float]) -> tuple[float, float] | None:
@@ -222,7 +220,7 @@ def time_by_layer(result: Result) -> Figure:
     axes.set_xlabel(f"busy time per frame / {unit}")
     _legend(axes)
     _title(
-        axes, f"Time by layer: {_rate(result.timing.frames_per_second)} frames/s", _subtitle(result)
+        axes, f"Time by layer: {rate(result.timing.frames_per_second)} frames/s", _subtitle(result)
     )
     return figure
 
@@ -374,10 +372,6 @@ def _scale(largest: float, unit: str) -> tuple[str, float]:
     prefix = text.removesuffix(unit)
     factor = {"": 1, "m": 1e3, "µ": 1e6, "n": 1e9, "p": 1e12, "f": 1e15, "k": 1e-3}[prefix]
     return text, factor
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _save(figure: Figure, path: Path) -> None:
