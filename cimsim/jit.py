@@ -90,3 +90,11 @@ def jit_held(function: F) -> F:
 def jit_inline(function: F) -> F:
     """Compile a small helper that is inlined into the kernels that call it."""
     return cast(F, _of_room(njit(**FLAGS, inline="always")(function)))
+
+
+def inlined(kernel: F) -> F:
+    """Return a kernel as `jit_inline` makes it, for the one kernel that calls it most.
+
+    Code of a kernel is optimised once by itself and once more inside of each that calls it.
+    """
+    return jit_inline(getattr(kernel, "py_func", kernel))

@@ -1,7 +1,10 @@
+import functools
 import gc
 import os
 
 import pytest
+import typer.main
+import typer.testing
 from hypothesis import settings
 
 # Kernels compile in the first example of a test; a deadline would call that a failure.
@@ -9,6 +12,9 @@ settings.register_profile("cimsim", deadline=None, derandomize=True, print_blob=
 settings.load_profile("cimsim")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["CIMSIM_CACHE"] = "off"  # no test reads or writes what the user has kept
+
+# typer builds all commands anew for every call, which takes longer than most calls do
+typer.main.get_command = typer.testing._get_command = functools.cache(typer.main.get_command)
 
 
 def pytest_collection_finish(session):

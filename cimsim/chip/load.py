@@ -195,7 +195,8 @@ def build(raw: Mapping[str, object], origin: str = "chip") -> Chip:
         tree.check(raw, limits.CHIP)
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
-    chip = _resolved(raw, origin)
+    plain, estimated = resolve(raw, origin, partial(_validated, origin))
+    chip = _validated(origin, plain)
     for path in chip.sources:
         if not _exists(raw, path):
             raise ConfigError(
@@ -219,8 +220,7 @@ def build(raw: Mapping[str, object], origin: str = "chip") -> Chip:
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
     _ask_own(there, origin)
-    estimated = frozenset(estimates(raw, origin))
-    return there.with_history(History(ranges=ranges, estimated=estimated))
+    return there.with_history(History(ranges=ranges, estimated=frozenset(estimated)))
 
 
 def _ask_own(chip: Chip, origin: str) -> None:

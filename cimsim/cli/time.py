@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TimedNetwork(NetworkOptions):
-    """The network, as it is written or streaming."""
+    """The network, as it is written or streaming, and the file that may have made it narrower."""
 
     streaming: Annotated[
         bool,
@@ -49,6 +49,12 @@ class TimedNetwork(NetworkOptions):
             "--streaming", help="Two-stage networks: one new frame, as cimsim run has it."
         ),
     ] = False
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|NAME", help="Only shapes count: a file of cimsim prune is narrower."
+        ),
+    ] = "random"
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class _Timed:
 def time(network: TimedNetwork, on: TimedOnChip, look: Looking) -> None:
     """Simulate the cycles of a network on a chip, and show who is slow and who waits.
 
-    Weights do not matter. A trace opens in ui.perfetto.dev: every window in every stage, every
+    Values of weights do not matter. A trace opens in ui.perfetto.dev: every window in every stage, every
     shared resource, what each line buffer holds; a picture shows the same in bins of time.
 
     \b
@@ -116,12 +122,11 @@ def time(network: TimedNetwork, on: TimedOnChip, look: Looking) -> None:
     from cimsim.report.timeline.tables import times_data
 
     chip, frame, doubts = _checked(on, look)
-    options = network.options
     # JSON has the output for itself
     console = Screen(stderr=look.as_json)
     with Bars(console, look.quiet) as report:
         report("tracing", 0, 1)
-        made = _network(network.model, options, network.streaming).taking(look.input_shape)
+        made = _network(network).taking(look.input_shape)
         kept = _kept(network, look, chip, frame)
         graph = exported(made, frame, look.strict, look.partial, chip, kept)
         report("tracing", 1, 1)
@@ -161,11 +166,11 @@ def _checked(on: TimedOnChip, look: Looking) -> tuple[Chip, tuple[int, int], Seq
 
 
 def _kept(network: TimedNetwork, look: Looking, chip: Chip, frame: tuple[int, int]) -> KeptGraph:
-    from cimsim.session.loading import RANDOM
     from cimsim.studies.graphs import KeptGraph
     from cimsim.studies.points import Network as Net
 
-    net = Net.of(network.model, network.options, RANDOM, network.streaming, look.input_shape)
+    options, weights = network.options, network.weights
+    net = Net.of(network.model, options, weights, network.streaming, look.input_shape)
     return KeptGraph.of(net, frame, chip, 0, not look.no_cache)
 
 
@@ -199,8 +204,11 @@ def _print(placed: Mapping, timed: _Timed, title: str, console: Console) -> None
     print_why(placed, timed.timeline, *timed.why, console)
 
 
-def _network(model: str, options: dict[str, int | str], streaming: bool) -> Network:
-    from cimsim.session.loading import load_outline
+def _network(asked: TimedNetwork) -> Network:
+    from cimsim.session.loading import RANDOM, load_network, load_outline
 
-    network = load_outline(model, options)
-    return network.streaming() if streaming else network
+    if asked.weights == RANDOM:
+        network = load_outline(asked.model, asked.options)
+    else:
+        network = load_network(asked.model, asked.options, asked.weights)
+    return network.streaming() if asked.streaming else network

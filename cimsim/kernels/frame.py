@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from cimsim.jit import jit
+from cimsim.jit import jit, jit_inline
 from cimsim.kernels import floats, fused
 from cimsim.kernels.arrays import Codes, Doubles, Int64, Packed, Places, Single
 from cimsim.kernels.borrow import address_of, lent_1, lent_2, lent_3, lent_4, record
@@ -597,7 +597,7 @@ def _done(steps: Steps, k: int, block: int) -> None:
 _NONE = 2**62
 
 
-@jit
+@jit_inline
 def _encode(steps: Steps, k: int, me: int) -> None:
     """Encode blocks of rows of a map, or of the sum of two."""
     records = steps.records
@@ -624,7 +624,7 @@ def _encode(steps: Steps, k: int, me: int) -> None:
         block = _next(steps, k)
 
 
-@jit
+@jit_inline
 def _fire(steps: Steps, k: int, me: int) -> None:
     """Drive the arrays of a layer with one block of activations after another."""
     records, like = steps.records, steps.like
@@ -662,7 +662,7 @@ def _common(_: Typing, like: Typing, correlation: Typing, key: Typing) -> Build:
 _common_of = cast("Callable[[Common, float, np.uint64], Common]", intrinsic(_common))
 
 
-@jit
+@jit_inline
 def _fire_blocks(
     layer: Layer, work: Work, target: Target, counts: Int64, among: tuple[Steps, int]
 ) -> None:
@@ -697,7 +697,7 @@ def _fire_blocks(
         block = _next(steps, k)
 
 
-@jit
+@jit_inline
 def _read_all(
     layer: Layer, work: Work, place: tuple[int, int], acc: Single,
     scaling: tuple[Single, float], sums: Int64,
@@ -722,7 +722,7 @@ def _read_all(
             lent_2(row, _COLUMNS, layer.columns), lent_1(row, _ADC, layer.columns)
         )
         first = row[_ROWS]
-        clipped += fused.read_out(
+        clipped += fused.read_out_here(
             Inputs(work.codes, work.bases[start:end], lent_2(row, _RUNS, readings)),
             Pulses(layer.bits[row[_FIRST] : row[_END]], layer.power),
             planes, converter, Stream(window, np.uint64(row[_STAGE]), work.stream.key),
@@ -735,7 +735,7 @@ def _read_all(
     return clipped
 
 
-@jit
+@jit_inline
 def _lay_out(values: Single, start: int, target: Target, encoded: Int64) -> None:
     """Put the outputs of a block where they belong, as pixels and as codes."""
     if target.pixels.shape[0] > 0:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.jit import jit, jit_inline
+from cimsim.jit import inlined, jit, jit_inline
 from cimsim.kernels import conversion
 from cimsim.kernels.arrays import Bytes, Codes, Floats, Int32, Int64, Packed, UInt64
 from cimsim.kernels.borrow import borrowed
@@ -279,6 +279,9 @@ def _read_blocks(
     return clipped
 
 
+read_out_here = inlined(read_out)
+
+
 @jit
 def _block(
     inputs: Inputs, n_pulses: int, planes: Planes, width: int, tallied: int, whole: bool
@@ -378,7 +381,7 @@ def _convert(
             many_normals(draws, numbers, stream.window + np.uint64(start + b), stage, stream.key)
             conversion.scale(spread, b, count, exponents, scale * scale, variance)
             if drawn.shape[0] > 0:
-                drawn[:] = draws
+                _keep(draws, drawn)
             _mix_common(common, noise, shared, columns, b, (count, width))
         at, n = (b * width, b * width, 0), count * width
         clipped += conversion.convert_any(sums, at, noise, converter, value, n)
@@ -390,6 +393,13 @@ def _convert(
             here = b, count, width
             _convert_further(further, common, group, sums, here, start + b, target)
     return clipped
+
+
+@jit_inline
+def _keep(drawn: Floats, out: Floats) -> None:
+    """Copy numbers; assigning a slice would have a message about shapes compiled."""
+    for k in range(drawn.shape[0]):
+        out[k] = drawn[k]
 
 
 @jit
@@ -463,7 +473,7 @@ def _convert_further(
     at, shape = (first * width, first * width, 0), (count, width)
     for k in range(group.further.shape[0]):
         columns, adc, acc = group.further[k], further[1][k], further[2][k]
-        group.draws[:] = group.drawn
+        _keep(group.drawn, group.draws)
         _mix_common(common, noise, shared, columns, first, shape)
         conversion.convert_any(sums, at, noise, Converter(columns, adc), group.value, count * width)
         conversion.add(acc, (row, count), group.value, 0, (0, width), target, False)

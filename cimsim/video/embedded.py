@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -286,7 +287,14 @@ def photo_path(file_name: str) -> Path:
 
 
 def _photo(file_name: str) -> npt.NDArray[np.float64]:
-    return read_image(photo_path(file_name)).astype(np.float64)
+    return _read(photo_path(file_name)).astype(np.float64)
+
+
+@lru_cache(maxsize=8)  # decompressing a photograph takes longer than a frame of it
+def _read(path: Path) -> npt.NDArray[np.uint8]:
+    photo = read_image(path)
+    photo.flags.writeable = False
+    return photo
 
 
 def _largest_view(shape: tuple[int, ...], height: int, width: int) -> float:
@@ -323,6 +331,7 @@ def _view(
     return _resample(photo, corner[0], corner[1], scale, height, width)
 
 
+@lru_cache(maxsize=4)
 def _cut(cutout: Cutout) -> npt.NDArray[np.float64]:
     """Return a cut-out as [h, w, 4]: colours times coverage (0..255), coverage (0..1)."""
     from PIL import Image, ImageDraw
@@ -334,7 +343,9 @@ def _cut(cutout: Cutout) -> npt.NDArray[np.float64]:
     inside = np.asarray(drawing, dtype=np.float64)
     # only the inner half of the blurred edge, so that no rim of the old background comes along
     coverage = np.clip(2 * gaussian_filter(inside, _EDGE_SOFTNESS, mode="nearest") - 1, 0, 1)
-    return np.concatenate([photo * coverage[..., np.newaxis], coverage[..., np.newaxis]], axis=2)
+    piece = np.concatenate([photo * coverage[..., np.newaxis], coverage[..., np.newaxis]], axis=2)
+    piece.flags.writeable = False
+    return piece
 
 
 def _front(

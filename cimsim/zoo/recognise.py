@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import product
 
 from cimsim.zoo.errors import ZooError
@@ -83,10 +84,17 @@ def _values(spec: Option, shapes: Shapes) -> tuple[int | str, ...]:
 
 def shapes_of(name: str, options: Mapping[str, int | str]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a network's tensors, without the counters of batch norms."""
+    return dict(_shapes_of(name, tuple(sorted(options.items()))))
+
+
+@lru_cache(maxsize=1024)  # as many as the zoo has; a file that fits none is held against all
+def _shapes_of(
+    name: str, options: tuple[tuple[str, int | str], ...]
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
     import torch
 
     with torch.device("meta"):  # shapes only: no memory, no random numbers
-        model = build(name, **options)
-    return {
-        key: tuple(value.shape) for key, value in model.state_dict().items() if SKIPPED not in key
-    }
+        model = build(name, **dict(options))
+    return tuple(
+        (key, tuple(value.shape)) for key, value in model.state_dict().items() if SKIPPED not in key
+    )

@@ -70,6 +70,16 @@ def test_the_card_tells_where_it_comes_from(pruned):
     assert card["command"].startswith("cimsim train")
 
 
+def test_the_file_is_timed_with_its_own_shapes(pruned, cimsim):
+    timed = []
+    for weights in ((), ("--weights", pruned)):
+        code, out, err = cimsim("time", "--model", "fastdvdnet-block", *weights, *SMALL,
+                                "--size", "64x64", "--json")  # fmt: skip
+        assert code == 0, err
+        timed.append(json.loads(out)["latency_cycles"])
+    assert timed[1] < timed[0]
+
+
 def test_other_options_than_the_files_are_refused(pruned, cimsim):
     code, _, err = cimsim("map", "--model", "fastdvdnet-block", "--width", 16, "--weights", pruned)
     assert code == 2
