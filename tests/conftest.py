@@ -1,6 +1,7 @@
 import functools
 import gc
 import os
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -15,6 +16,21 @@ os.environ["CIMSIM_CACHE"] = "off"  # no test reads or writes what the user has 
 
 # typer builds all commands anew for every call, which takes longer than most calls do
 typer.main.get_command = typer.testing._get_command = functools.cache(typer.main.get_command)
+
+# rooms whose tests hardly need compiled kernels
+_LIGHT = {
+    "architecture", "boundary", "chip", "display", "docs", "energy", "frontends", "graph",
+    "mapping", "measured", "timing", "video", "zoo",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Put the tests that need no kernels first: they are half of all.
+
+    Each of two workers begins with a half, so that only one of them compiles what both will need.
+    """
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in _LIGHT)
 
 
 def pytest_collection_finish(session):

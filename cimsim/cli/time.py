@@ -105,8 +105,8 @@ class _Timed:
 def time(network: TimedNetwork, on: TimedOnChip, look: Looking) -> None:
     """Simulate the cycles of a network on a chip, and show who is slow and who waits.
 
-    Values of weights do not matter. A trace opens in ui.perfetto.dev: every window in every stage, every
-    shared resource, what each line buffer holds; a picture shows the same in bins of time.
+    Values of weights do not matter. A trace opens in ui.perfetto.dev: every window in every stage,
+    every shared resource, what each line buffer holds; a picture shows the same in bins of time.
 
     \b
     cimsim time --model cimnet --stride 8 --size 960x540

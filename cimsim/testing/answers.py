@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import tempfile
@@ -176,16 +177,14 @@ def check_writer(kind: str | type[AbstractWriter]) -> None:
     ------
     ContractBrokenError
     """
-    import cimsim
     from cimsim import folders
     from cimsim.report.run.trackers import writer_of
 
     name = path_of(kind)
     made = accepted(name, "--writer", writer_of, name)
-    result = cimsim.simulate(cimsim.map_graph(small_network(), chip_of(CHIP)), None)
+    result, alone = _small_result(), _files_alone()
     text = result.to_json()
     with tempfile.TemporaryDirectory() as scratch:
-        alone = result.to_dir(Path(scratch) / "alone")
         for number in range(2):
             lines: list[str] = []
             place = Path(scratch) / f"run{number}"
@@ -196,17 +195,32 @@ def check_writer(kind: str | type[AbstractWriter]) -> None:
                 "write: expected one line for the screen",
             )
             hold(result.to_json() == text, name, "write changes the result")
-            for path in (one for one in alone.rglob("*") if one.is_file()):
-                same = place / path.relative_to(alone)
+            for path, content in alone.items():
+                same = place / path
                 hold(
                     path.name == folders.MANIFEST or (
-                        same.is_file() and same.read_bytes() == path.read_bytes()
-                    ), name, f"write changes {path.relative_to(alone)}",
+                        same.is_file() and same.read_bytes() == content
+                    ), name, f"write changes {path}",
                 )  # fmt: skip
             hold(
                 folders.changes(place) == ([], []), name,
                 "what it writes is not finished when write returns",
             )  # fmt: skip
+
+
+def _small_result() -> Result:
+    import cimsim
+
+    return cimsim.simulate(cimsim.map_graph(small_network(), chip_of(CHIP)), None)
+
+
+@functools.cache  # pictures take a second, and several writers may be asked
+def _files_alone() -> Mapping[Path, bytes]:
+    """Return what stands in the folder of that result where no writer adds to it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        alone = _small_result().to_dir(Path(scratch) / "alone")
+        files = [path for path in alone.rglob("*") if path.is_file()]
+        return {path.relative_to(alone): path.read_bytes() for path in files}
 
 
 def _finite(name: str, what: str, value: object) -> float:

@@ -35,7 +35,7 @@ def shown(*arguments, cwd):
     ("program", *SMALL, "--out", "p[/b].safetensors"),
     ("diagnose", *SMALL, "--frames", "1", "--out", "d[/b].json"),
     ("ablate", *SMALL, "--frames", "1", "--out", "a[/b].csv"),
-    ("sweep", *SMALL, "--frames", "0", "--set", "adc.bits=6,7", "--out", FOLDER),
+    ("sweep", *SMALL, "--frames", "0", "--set", "adc.bits=6,7", "--workers", "1", "--out", FOLDER),
 ], ids=lambda found: found[0])  # fmt: skip
 def test_names_of_chips_and_files(arguments, chip, tmp_path):
     option = () if arguments[0] == "hw" else ("--hw",)

@@ -58,8 +58,11 @@ class Largest(AbstractMetric):
 
 @pytest.fixture(scope="module")
 def mapping():
-    network = cimsim.load_network("cimnet", {"stride": 8})
-    graph = cimsim.trace(network.module, network.example(32, 32))
+    """A mean of nine pixels: it takes noise away, and little time."""
+    net = torch.nn.Conv2d(3, 3, 3, padding=1, bias=False)
+    with torch.no_grad():
+        net.weight.copy_(torch.eye(3)[:, :, None, None].expand(3, 3, 3, 3) / 9)
+    graph = cimsim.trace(net.eval(), (torch.zeros(1, 3, 32, 32),))
     return cimsim.map_graph(graph, cimsim.load_hw("eflash40nm"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from cimsim.engine.calibrate import calibrate
 from cimsim.engine.execute import execute
 from cimsim.engine.program import program
 from cimsim.training.hardware import ChipInTheLoop
+from tests.thorough import some
 
 CHIPS = 80
 SMALL = {
@@ -60,19 +63,25 @@ def errors(overrides):
     return found
 
 
-@pytest.mark.parametrize("corrected", [{}, CORRECTED], ids=["raw", "corrected"])
+CHANGES = {
+    "program": {"device.sigma_read": 0},
+    "read": {"device.sigma_program": 0},
+    "clipped": {"device.sigma_program": "4 %", "device.program_shape": "uniform"},
+    "converters": QUIET | {"adc.gain_sigma": "3 %", "adc.offset_sigma_lsb": 2,
+                           "adc.noise_lsb": 1.5},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "overrides",
-    [
-        {"device.sigma_read": 0},
-        {"device.sigma_program": 0},
-        {"device.sigma_program": "4 %", "device.program_shape": "uniform"},
-        QUIET | {"adc.gain_sigma": "3 %", "adc.offset_sigma_lsb": 2, "adc.noise_lsb": 1.5},
-    ],
-    ids=["program", "read", "clipped", "converters"],
-)
-def test_mean_and_power_of_the_error_are_those_of_the_engine(overrides, corrected):
-    found = errors(overrides | corrected)
+    ("changes", "corrected"),
+    some(
+        itertools.product(CHANGES, ["raw", "corrected"]),
+        ("program", "raw"), ("read", "corrected"), ("clipped", "raw"),
+        ("converters", "raw"), ("converters", "corrected"),
+    ),
+)  # fmt: skip
+def test_mean_and_power_of_the_error_are_those_of_the_engine(changes, corrected):
+    found = errors(CHANGES[changes] | (CORRECTED if corrected == "corrected" else {}))
     power = np.square(found).mean(-1)  # of each chip and column
     mean, spread = power.mean(1), power.std(1) / np.sqrt(CHIPS)
     # 12 columns; what is simplified may cost 3 % of the power

@@ -15,6 +15,7 @@ from cimsim.zoo import registry
 from cimsim.zoo.cimnet import GREY
 from cimsim.zoo.errors import WeightsError, ZooError
 from cimsim.zoo.weights import fill, folder, load_weights, named_card, save_weights
+from tests.thorough import some
 
 RANDOM_START = 70649.31603723922  # sum of magnitudes at S = 4, seed 0, before there were readings
 READINGS = [
@@ -218,7 +219,7 @@ def test_training_without_coarse_path_starts_from_a_network_with_one():
         fill(two, whole.state_dict(), where="test")
 
 
-@pytest.mark.parametrize(("small", "large"), [(4, 8), (8, 16), (4, 16)])
+@pytest.mark.parametrize(("small", "large"), some([(4, 8), (8, 16), (4, 16)], (4, 8), (8, 16)))
 def test_two_layers_of_a_smaller_stride_are_written_out(small, large):
     narrow, wide = (built(stride, coarse=0, before=2) for stride in (small, large))
     for name, tensor in narrow.state_dict().items():  # norms and biases of all columns differ
