@@ -9,17 +9,19 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/cimsim run
 
-# One BLAS thread for each of the two test workers.
+# One BLAS thread for each of the two test workers. What is freed is overwritten, and what is new is not 0 (glibc): compiled
+# code that reads either gives something else.
+TESTED := OMP_NUM_THREADS=1 MALLOC_PERTURB_=165
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal
+	$(TESTED) $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal
 
 test-all: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(TESTED) $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The same tests, and which share of each file's lines they run. Compiled kernels are not seen, benchmarks.mutation
 # looks at those. make coverage ARGS=tests/chip
 coverage: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal --cov=cimsim --cov=frontends --cov-report=term:skip-covered $(ARGS)
+	$(TESTED) $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal --cov=cimsim --cov=frontends --cov-report=term:skip-covered $(ARGS)
 
 # The same tests with the newest versions that setup.py allows, in an environment of its own; torch
 # stays the one that cimsim is tested with. make test-latest ARGS=tests/kernels
@@ -28,7 +30,7 @@ test-latest:
 	test -x $(LATEST)/bin/python || $(PYTHON) -m venv $(LATEST)
 	grep '^torch==' constraints.txt > $(LATEST)/torch.txt
 	$(LATEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager -c $(LATEST)/torch.txt -e '.[test]'
-	OMP_NUM_THREADS=1 $(LATEST)/bin/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal $(ARGS)
+	$(TESTED) $(LATEST)/bin/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal $(ARGS)
 
 # Whether the engine reaches as much of this machine's peak as before; no test, for it takes a core that does nothing else.
 speed-check: $(READY)

@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from cimsim.jit import jit
 from cimsim.kernels.arrays import Bytes, Int32, Int64, Packed
@@ -158,8 +159,13 @@ def product(x: Bytes, planes: Packed, parts: Int64, n: int, bit: int, out: Int32
 
 @jit
 def _word_product(x: Bytes, planes: Packed, parts: Int64, n: int, out: Int32) -> None:
-    wide = x[: -(-n // ROWS) * ROWS].astype(np.int16)
-    x0, w0, out0 = wide.ctypes.data, planes.ctypes.data, out.ctypes.data
+    # an argument: what a kernel makes itself is freed after it has asked for the address
+    _multiply_words(x[: -(-n // ROWS) * ROWS].astype(np.int16), planes, parts, n, out)
+
+
+@jit
+def _multiply_words(x: NDArray[np.int16], planes: Packed, parts: Int64, n: int, out: Int32) -> None:
+    x0, w0, out0 = x.ctypes.data, planes.ctypes.data, out.ctypes.data
     x_step, w_step, out_step = 2 * x.shape[1], planes.shape[1] * _LINE, out.shape[1] * 4
     for t in range(parts.shape[0]):
         first, deep = parts[t, 2], parts[t, 3] - parts[t, 2]
@@ -178,7 +184,12 @@ def _bit_product(x: Bytes, planes: Packed, parts: Int64, n: int, bit: int, out: 
         for k in range(np.uint64(x.shape[1])):
             ones[b, k] = (x[b, k] >> np.uint8(bit)) & np.uint8(1)
     out[:used] = 0
-    x0, w0, out0 = ones.ctypes.data, planes.ctypes.data, out.ctypes.data
+    _multiply_bits(ones, planes, parts, n, bit, out)
+
+
+@jit
+def _multiply_bits(x: Bytes, planes: Packed, parts: Int64, n: int, bit: int, out: Int32) -> None:
+    x0, w0, out0 = x.ctypes.data, planes.ctypes.data, out.ctypes.data
     x_step, w_step, out_step = x.shape[1], planes.shape[1] * _LINE, out.shape[1] * 4
     for t in range(parts.shape[0]):
         end = parts[t, 3]
