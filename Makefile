@@ -4,24 +4,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all test-latest coverage lint speed-check mutation docs train foreign clean
+.PHONY: demo test test-all test-memory test-latest coverage lint speed-check mutation docs train foreign clean
 
 demo: $(READY)
 	$(BIN)/cimsim run
 
-# One BLAS thread for each of the two test workers. What is freed is overwritten, and what is new is not 0 (glibc): compiled
-# code that reads either gives something else.
-TESTED := OMP_NUM_THREADS=1 MALLOC_PERTURB_=165
+# One BLAS thread for each of the two test workers.
 test: $(READY)
-	$(TESTED) $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal
 
 test-all: $(READY)
-	$(TESTED) $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# The same tests, and which share of each file's lines they run. Compiled kernels are not seen, benchmarks.mutation
+# Tests of compiled code, with memory that is overwritten when it is freed and not 0 when it is new (glibc): code that reads
+# either gives something else.
+test-memory: $(READY)
+	MALLOC_PERTURB_=165 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal tests/kernels tests/engine tests/crossbar
+
+# The tests of `make test`, and which share of each file's lines they run. Compiled kernels are not seen, benchmarks.mutation
 # looks at those. make coverage ARGS=tests/chip
 coverage: $(READY)
-	$(TESTED) $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal --cov=cimsim --cov=frontends --cov-report=term:skip-covered $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal --cov=cimsim --cov=frontends --cov-report=term:skip-covered $(ARGS)
 
 # The same tests with the newest versions that setup.py allows, in an environment of its own; torch
 # stays the one that cimsim is tested with. make test-latest ARGS=tests/kernels
@@ -30,7 +33,7 @@ test-latest:
 	test -x $(LATEST)/bin/python || $(PYTHON) -m venv $(LATEST)
 	grep '^torch==' constraints.txt > $(LATEST)/torch.txt
 	$(LATEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager -c $(LATEST)/torch.txt -e '.[test]'
-	$(TESTED) $(LATEST)/bin/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(LATEST)/bin/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal $(ARGS)
 
 # Whether the engine reaches as much of this machine's peak as before; no test, for it takes a core that does nothing else.
 speed-check: $(READY)
