@@ -176,7 +176,14 @@ def _with_ranges(chip: Chip, file: Chip, paths: AbstractSet[str]) -> Chip:
 
 def _resolved(raw: Mapping[str, object], origin: str) -> Chip:
     """Return a chip with all estimates, not yet at its operating point."""
-    return _validated(origin, resolve(raw, origin, partial(_validated, origin))[0])
+    return _validated(origin, _filled(raw, origin)[0])
+
+
+def _filled(
+    raw: Mapping[str, object], origin: str
+) -> tuple[Mapping[str, object], dict[str, Estimate]]:
+    """Return the description with figures in place of each ``auto``, and what they are."""
+    return resolve(raw, origin, partial(_validated, origin))
 
 
 def _told(value: object) -> str:
@@ -195,7 +202,7 @@ def build(raw: Mapping[str, object], origin: str = "chip") -> Chip:
         tree.check(raw, limits.CHIP)
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}") from None
-    plain, estimated = resolve(raw, origin, partial(_validated, origin))
+    plain, estimated = _filled(raw, origin)
     chip = _validated(origin, plain)
     for path in chip.sources:
         if not _exists(raw, path):
@@ -236,7 +243,7 @@ def _ask_own(chip: Chip, origin: str) -> None:
 
 def estimates(raw: Mapping[str, object], origin: str = "chip") -> dict[str, Estimate]:
     """Return what each ``auto`` of a description becomes, by dotted path."""
-    return resolve(raw, origin, partial(_validated, origin))[1]
+    return _filled(raw, origin)[1]
 
 
 def _validated(origin: str, raw: Mapping[str, object]) -> Chip:

@@ -279,6 +279,7 @@ def _read_blocks(
     return clipped
 
 
+# arrays are borrowed inside, and no call holds them: its caller has them lent, or uses them later
 read_out_here = inlined(read_out)
 
 
